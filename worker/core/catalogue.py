@@ -1,0 +1,52 @@
+"""The items that one release knows: `item_id` outside, `item_index`, a row of its tables, inside.
+
+>>> catalogue = Catalogue(["lamp", "rug"])
+>>> catalogue.indexes(["rug", "sofa"]).tolist(), catalogue.ids(np.array([1, 0])).tolist()
+([1, -1], ['rug', 'lamp'])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.ranking import NO_ITEM, Indexes
+
+
+class Catalogue:
+    """Item ids in the order of a release's tables. Raises ValueError where an id comes twice."""
+
+    def __init__(self, item_ids: Sequence[str]) -> None:
+        self._index = {item_id: index for index, item_id in enumerate(item_ids)}
+        if len(self._index) != len(item_ids):
+            raise ValueError(f"{len(item_ids) - len(self._index)} item ids come more than once")
+        self._ids = np.array(item_ids, dtype=object)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def indexes(self, item_ids: Iterable[str]) -> Indexes:
+        """The `item_index` of each id, `NO_ITEM` where it is unknown."""
+        index = self._index
+        return np.array([index.get(item_id, NO_ITEM) for item_id in item_ids], dtype=np.int32)
+
+    def ids(self, indexes: NDArray[np.integer]) -> NDArray[np.object_]:
+        """The ids at `indexes`, in their shape; every index must be in range."""
+        return self._ids[indexes]
+
+    def to_tensors(self) -> dict[str, NDArray[np.generic]]:
+        """The ids as two arrays: their UTF-8 bytes end to end, and the `N + 1` places where they begin."""
+        encoded = [item_id.encode() for item_id in self._ids]
+        starts = np.cumsum([0, *(len(one) for one in encoded)], dtype=np.int64)
+        return {"item_ids": np.frombuffer(b"".join(encoded), np.uint8), "item_id_starts": starts}
+
+    @classmethod
+    def from_tensors(cls, item_ids: NDArray[np.uint8], item_id_starts: NDArray[np.int64]) -> Catalogue:
+        """The inverse of `to_tensors`. Raises ValueError where the arrays are not of that form."""
+        starts = item_id_starts.tolist()
+        if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or np.any(np.diff(item_id_starts) <= 0):
+            raise ValueError("item_id_starts does not divide item_ids into non-empty ids")
+        text = item_ids.tobytes()
+        return cls([text[start:end].decode() for start, end in zip(starts, starts[1:], strict=False)])

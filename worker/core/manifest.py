@@ -1,0 +1,127 @@
+"""What a release says of itself. The manifest travels beside the blob of tensors.
+
+Anyone may write a record into the releases topic, so everything in a manifest is checked when it is
+read, and again against the blob when the release is verified (`worker.core.release`).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import orjson
+
+from worker.core.cells import CELLS
+from worker.errors import ReleaseRefused
+
+FORMAT: Final = 1
+"""The version of manifest and blob that this program writes, and the only one that it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One session and what the network answers to it, computed by the trainer's own framework.
+
+    `items`: its clicks in order. `hidden`: the state after the last (single precision; LSTM: h, then c).
+    `top` and `scores`: the best items, best first, nothing excluded.
+    """
+
+    items: tuple[str, ...]
+    hidden: tuple[float, ...]
+    top: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The description of a release: what the tensors are, where they come from, how to check them.
+
+    An item's score is `scale * h . o + bias`: `o` is its row of the output table, or with
+    `output = "tied"` of the embedding; with `normalize`, `h` and `o` are brought to unit length first.
+    A session ends after `session_gap_seconds` without a click; 0: never.
+    """
+
+    format: int
+    cell: str
+    hidden_size: int
+    embedding_size: int
+    items: int
+    output: str
+    output_bias: bool
+    normalize: bool
+    scale: float
+    session_gap_seconds: float
+    popular: tuple[str, ...]
+    metrics: Mapping[str, float]
+    training: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+    created_at: str
+    size_bytes: int
+    sha256: str
+    golden: tuple[Golden, ...]
+
+    def to_json(self) -> bytes:
+        """The manifest as one JSON object."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Manifest:
+        """The inverse of `to_json`. Raises ReleaseRefused, naming the field that is not as it must be."""
+        try:
+            document = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise ReleaseRefused("manifest", f"the manifest is not JSON: {error}") from None
+        if isinstance(document, dict) and document.get("format") != FORMAT:
+            raise ReleaseRefused(
+                "format",
+                f"the manifest has format {document.get('format')!r}, this worker reads {FORMAT}: "
+                "publish a release made by a trainer of the worker's version",
+            )
+        manifest: Manifest = _read(cls, document, "manifest")
+        manifest._check()
+        return manifest
+
+    def _check(self) -> None:
+        _require(self.cell in CELLS, "cell", self.cell, f"one of {', '.join(CELLS)}")
+        _require(self.output in ("tied", "separate"), "output", self.output, "tied or separate")
+        for name in ("hidden_size", "embedding_size", "items", "size_bytes"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
+        tied_apart = self.output == "tied" and self.embedding_size != self.hidden_size
+        _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
+        _require(self.scale > 0, "scale", self.scale, "greater than 0")
+        _require(self.session_gap_seconds >= 0, "session_gap_seconds", self.session_gap_seconds, "0 or more")
+
+
+def _require(holds: bool, name: str, value: object, must_be: str) -> None:
+    if not holds:
+        raise ReleaseRefused("manifest", f"manifest.{name} is {value!r}, it must be {must_be}")
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value`, parsed from JSON, as the annotated type `kind`; ReleaseRefused where it is not of it."""
+    origin = get_origin(kind)
+    if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
+        return _read_dataclass(kind, value, where)
+    if origin is tuple and type(value) is list:
+        return tuple(_read(get_args(kind)[0], one, f"{where}[{at}]") for at, one in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping) and type(value) is dict:
+        return types.MappingProxyType({k: _read(get_args(kind)[1], v, f"{where}.{k}") for k, v in value.items()})
+    if kind is Any or type(value) is kind:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ReleaseRefused("manifest", f"{where} is {str(value)[:80]!r}, it must be of type {kind}")
+
+
+def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+    names = {field.name for field in fields(kind)}
+    if type(value) is not dict or value.keys() != names:
+        given = set(value) if type(value) is dict else set()
+        raise ReleaseRefused(
+            "manifest",
+            f"{where} lacks {sorted(names - given)} and has {sorted(given - names)} that do not belong there",
+        )
+    kinds = get_type_hints(kind)
+    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in names})

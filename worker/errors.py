@@ -1,0 +1,88 @@
+"""Every error that the worker raises on purpose.
+
+The tree answers the only question a caller has, whether to try again::
+
+    NextclickError
+      Retriable                 the same thing may work later: back off, keep the state
+        KafkaAway               no broker answers, or not in time
+        CheckpointFailed        a transaction was refused, fenced or ran out of time
+      SettingError              a setting is wrong: nothing was started
+      TopicError                a topic is missing or has the wrong shape
+      NotAllowed                Kafka refuses a right or the credentials
+      SharedIdentity            two workers run under one transactional id
+      ReleaseRefused            a release is not what its manifest says
+
+What is not in this tree is a fault of the program. Only `worker.loop` decides what follows.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointFailed",
+    "KafkaAway",
+    "NextclickError",
+    "NotAllowed",
+    "ReleaseRefused",
+    "Retriable",
+    "SettingError",
+    "SharedIdentity",
+    "TopicError",
+]
+
+
+class NextclickError(Exception):
+    """The root. `retriable` is a fact of the class: may the same call succeed later?"""
+
+    retriable = False
+
+
+class Retriable(NextclickError):
+    """Raised when waiting and trying again is the right answer."""
+
+    retriable = True
+
+
+class KafkaAway(Retriable):
+    """Raised when no broker answers, or none answers in time."""
+
+
+class CheckpointFailed(Retriable):
+    """Raised when a transaction did not commit; what was in it must be done again.
+
+    `fenced` tells that the broker knows a newer producer under the same transactional id.
+    """
+
+    def __init__(self, message: str, *, fenced: bool = False) -> None:
+        super().__init__(message)
+        self.fenced = fenced
+
+
+class SettingError(NextclickError):
+    """Raised when the settings cannot be used; the text names each key, its value and the remedy."""
+
+
+class TopicError(NextclickError):
+    """Raised when a topic is missing or has the wrong shape."""
+
+    def __init__(self, message: str, *, topic: str) -> None:
+        super().__init__(message)
+        self.topic = topic
+
+
+class NotAllowed(NextclickError):
+    """Raised when Kafka refuses the worker a right that it needs, or its credentials."""
+
+
+class SharedIdentity(NextclickError):
+    """Raised when another worker keeps taking over this worker's transactional id."""
+
+
+class ReleaseRefused(NextclickError):
+    """Raised when a release is not what its manifest says.
+
+    `reason` is one short word of a bounded set (it becomes a metric label); the text has the details.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
