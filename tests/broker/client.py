@@ -1,0 +1,143 @@
+"""A Kafka client that is not ours (librdkafka), so that no test agrees with the worker only by sharing its client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record to send (`offset` is then not looked at) or one that was read."""
+
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    offset: int | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int | None = None
+
+    @property
+    def json(self) -> Any:
+        """The value as JSON."""
+        return orjson.loads(self.value or b"")
+
+    def header(self, name: str) -> str:
+        """The text of the one header with this name; KeyError when there is none."""
+        return dict(self.headers)[name].decode()
+
+
+class Client:
+    """Sends to and reads from topics of one Kafka."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def send(self, topic: str, records: Iterable[Record], *, timeout_seconds: float = 60.0) -> list[Record]:
+        """Send records in order, acknowledged by the broker; returns them with partition and offset."""
+        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        sent: list[Record] = []
+        failed: list[KafkaError] = []
+        for record in records:
+            self._produce(producer, topic, record, sent, failed)
+        left = producer.flush(timeout_seconds)
+
+        assert not failed and not left, f"{left} records of {topic} not sent in {timeout_seconds:g} s; refused: {failed}"
+        return sent
+
+    def read(
+        self,
+        topic: str,
+        *,
+        isolation: Isolation = "read_committed",
+        at_least: int = 0,
+        timeout_seconds: float = 30.0,
+    ) -> list[Record]:
+        """Everything in the topic, from the start of every partition to its end, in order within a partition.
+
+        The end is the last stable offset for committed readers. With `at_least`, goes on past the end until that many
+        records were read; AssertionError when they do not come in time.
+        """
+        consumer = self._consumer(isolation)
+        try:
+            partitions = list(consumer.list_topics(topic, timeout=timeout_seconds).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+            return self._drain(consumer, set(partitions), at_least, time.monotonic() + timeout_seconds)
+        finally:
+            consumer.close()
+
+    def _consumer(self, isolation: Isolation) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "tests",  # asked for by the client, never joined
+                "isolation.level": isolation,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,
+            }
+        )
+
+    def _produce(
+        self, producer: Producer, topic: str, record: Record, sent: list[Record], failed: list[KafkaError]
+    ) -> None:
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+            else:
+                sent.append(replace(record, partition=message.partition(), offset=message.offset()))
+
+        optional: dict[str, Any] = {"partition": record.partition, "timestamp": record.timestamp_ms}
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    on_delivery=acknowledged,
+                    **{name: value for name, value in optional.items() if value is not None},
+                )
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                producer.poll(0)
+                return
+
+    def _drain(self, consumer: Consumer, partitions: set[int], at_least: int, deadline: float) -> list[Record]:
+        records: list[Record] = []
+        at_end: set[int | None] = set()
+        while at_end != partitions or len(records) < at_least:
+            for message in consumer.consume(1000, timeout=0.1):
+                error = message.error()
+                if error is None:
+                    at_end.discard(message.partition())
+                    records.append(as_record(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    at_end.add(message.partition())
+                else:
+                    raise KafkaException(error)
+
+            assert time.monotonic() < deadline, f"read {len(records)} records in time, not {at_least} and to the end"
+        return records
+
+
+def as_record(message: Message) -> Record:
+    """What librdkafka read, as plain data."""
+    kind, timestamp_ms = message.timestamp()
+    return Record(
+        value=message.value(),
+        key=message.key(),
+        partition=message.partition(),
+        offset=message.offset(),
+        headers=tuple(message.headers() or ()),
+        timestamp_ms=None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
+    )
