@@ -23,6 +23,9 @@ MAX_ID_BYTES: Final = 256
 MAX_AHEAD_MS: Final = 3_600_000
 """How far a click's timestamp may be ahead of its record's own."""
 
+MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: no click is later, whatever its record says."""
+
 KEY_FIELD: Final = "@key"
 """In place of a field's path: the value is the record's key, as UTF-8 text."""
 
@@ -171,13 +174,12 @@ def _timestamp(found: Any, record_timestamp_ms: int) -> int:
     if found is None:
         if record_timestamp_ms < 0:
             raise _Bad(Reason.MISSING_FIELD)
-        return record_timestamp_ms
-    timestamp_ms = found if type(found) is int else _converted(found)
-    if timestamp_ms < 0:
+        timestamp_ms = record_timestamp_ms
+    else:
+        timestamp_ms = found if type(found) is int else _converted(found)
+    if not 0 <= timestamp_ms <= MAX_TIMESTAMP_MS:
         raise _Bad(Reason.BAD_TIMESTAMP)
-    # With no time of its own to compare with, only the range of 64 bits bounds a click's time.
-    latest_ms = record_timestamp_ms + MAX_AHEAD_MS if record_timestamp_ms >= 0 else (1 << 62)
-    if timestamp_ms > latest_ms:
+    if 0 <= record_timestamp_ms < timestamp_ms - MAX_AHEAD_MS:
         raise _Bad(Reason.FUTURE_TIMESTAMP)
     return timestamp_ms
 

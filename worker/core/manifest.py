@@ -19,6 +19,9 @@ from worker.errors import ReleaseRefused
 FORMAT: Final = 1
 """The version of manifest and blob that this program writes, and the only one that it reads."""
 
+MAX_BLOB_BYTES: Final = 8 << 30
+"""No blob may be larger: it would be a million items with 2,000 numbers each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -88,6 +91,7 @@ class Manifest:
         _require(self.output in ("tied", "separate"), "output", self.output, "tied or separate")
         for name in ("hidden_size", "embedding_size", "items", "size_bytes"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
+        _require(self.size_bytes <= MAX_BLOB_BYTES, "size_bytes", self.size_bytes, f"at most {MAX_BLOB_BYTES}")
         tied_apart = self.output == "tied" and self.embedding_size != self.hidden_size
         _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
         _require(self.scale > 0, "scale", self.scale, "greater than 0")
