@@ -1,0 +1,222 @@
+"""Tiny releases for tests: weights from a seed, golden answers from the formula of the one-event step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypedDict, Unpack
+
+import numpy as np
+
+from worker.core.cells import CELLS, CellWeights, Floats
+from worker.core.manifest import Golden, Manifest
+from worker.core.release import Release, pack, verify
+
+GOLDEN_LENGTH: Final = 7
+"""How many clicks a golden session has."""
+
+
+def item_names(count: int) -> tuple[str, ...]:
+    """`item-0`, `item-1`, ..."""
+    return tuple(f"item-{number}" for number in range(count))
+
+
+ITEMS: Final = item_names(12)
+"""The catalogue of a tiny release where a test asks for no other."""
+
+
+class Options(TypedDict, total=False):
+    """What a tiny release may be told, beside its catalogue; see `tiny_release_parts` for the rest."""
+
+    cell: str
+    hidden_size: int
+    embedding_size: int
+    output: str
+    output_bias: bool
+    normalize: bool
+    scale: float
+    session_gap_seconds: float
+    popular: Sequence[str]
+    seed: int
+
+
+def tiny_release(item_ids: Sequence[str] = ITEMS, *, number: int = 1, **options: Unpack[Options]) -> Release:
+    """The release of `tiny_release_parts`, verified, as number `number`."""
+    return verify(*tiny_release_parts(item_ids, **options), number=number)
+
+
+def tiny_release_parts(
+    item_ids: Sequence[str] = ITEMS,
+    *,
+    cell: str = "gru",
+    hidden_size: int = 8,
+    embedding_size: int | None = None,
+    output: str = "tied",
+    output_bias: bool = False,
+    normalize: bool = True,
+    scale: float = 16.0,
+    session_gap_seconds: float = 1800.0,
+    popular: Sequence[str] | None = None,
+    seed: int = 0,
+) -> tuple[Manifest, bytes]:
+    """Manifest and blob of a release with random weights; another seed gives other weights.
+
+    `embedding_size` is by default the hidden size, `popular` the whole catalogue, last item first
+    (unlike any order that stands by accident). The golden answers come from `step_one`.
+    """
+    tensors = tiny_tensors(
+        len(item_ids),
+        cell=cell,
+        hidden_size=hidden_size,
+        embedding_size=hidden_size if embedding_size is None else embedding_size,
+        output=output,
+        output_bias=output_bias,
+        seed=seed,
+    )
+    return packed(
+        tensors,
+        item_ids,
+        cell=cell,
+        output=output,
+        normalize=normalize,
+        scale=scale,
+        session_gap_seconds=session_gap_seconds,
+        popular=popular,
+        seed=seed,
+    )
+
+
+def successor_release_parts(
+    item_ids: Sequence[str] = ITEMS,
+    *,
+    session_gap_seconds: float = 1800.0,
+    popular: Sequence[str] | None = None,
+) -> tuple[Manifest, bytes]:
+    """A release whose answer is known by construction: after a click, the next of `item_ids` is best.
+
+    After the last comes the first. The network has no memory, so earlier clicks change nothing.
+    """
+    size = len(item_ids)
+    one_hot = np.eye(size, dtype=np.float32)
+    tensors = {
+        "embedding": one_hot,
+        "kernel": 3 * np.roll(one_hot, 1, axis=1),
+        "recurrent_kernel": np.zeros((size, size), np.float32),
+        "bias": np.zeros(size, np.float32),
+        "output": one_hot,
+    }
+    return packed(
+        tensors,
+        item_ids,
+        cell="elman",
+        output="separate",
+        normalize=False,
+        scale=1.0,
+        session_gap_seconds=session_gap_seconds,
+        popular=popular,
+    )
+
+
+def tiny_tensors(
+    items: int,
+    *,
+    cell: str = "gru",
+    hidden_size: int = 8,
+    embedding_size: int = 8,
+    output: str = "tied",
+    output_bias: bool = False,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Random tensors of the shapes that a manifest with these values asks for."""
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int, spread: float = 1.0) -> Floats:
+        return (spread * random.standard_normal(shape)).astype(np.float32)
+
+    gates = CELLS[cell].gates
+    tensors = {
+        "embedding": normal(items, embedding_size),
+        "kernel": normal(embedding_size, gates * hidden_size, spread=embedding_size**-0.5),
+        "recurrent_kernel": normal(hidden_size, gates * hidden_size, spread=hidden_size**-0.5),
+        "bias": normal(*CELLS[cell].bias_shape(hidden_size), spread=0.3),
+    }
+    if output == "separate":
+        tensors["output"] = normal(items, hidden_size)
+    if output_bias:
+        tensors["output_bias"] = normal(items)
+    return tensors
+
+
+def packed(
+    tensors: Mapping[str, Floats],
+    item_ids: Sequence[str],
+    *,
+    cell: str,
+    output: str,
+    normalize: bool = False,
+    scale: float = 1.0,
+    session_gap_seconds: float = 1800.0,
+    popular: Sequence[str] | None = None,
+    seed: int = 0,
+) -> tuple[Manifest, bytes]:
+    """`pack` with two golden sessions drawn by `seed`, the rest of the manifest filled in."""
+    random = np.random.default_rng(seed)
+    sessions = [random.integers(len(item_ids), size=GOLDEN_LENGTH).tolist() for _ in range(2)]
+    return pack(
+        tensors,
+        item_ids,
+        cell=cell,
+        output=output,
+        normalize=normalize,
+        scale=scale,
+        session_gap_seconds=session_gap_seconds,
+        popular=item_ids[::-1][:100] if popular is None else popular,
+        golden=[
+            golden(tensors, item_ids, one, cell=cell, normalize=normalize, scale=scale) for one in sessions
+        ],
+        metrics={"recall_at_20": 0.5},
+        training={"clicks": 1000},
+        lineage={"parent": None},
+        created_at="2026-01-31T12:00:00Z",
+    )
+
+
+def golden(
+    tensors: Mapping[str, Floats],
+    item_ids: Sequence[str],
+    clicked: Sequence[int],
+    *,
+    cell: str,
+    normalize: bool,
+    scale: float,
+) -> Golden:
+    """What the formulas say of the session `clicked`, item by item, without the code that serves."""
+    state = np.zeros(CELLS[cell].state_size(len(tensors["recurrent_kernel"])), np.float32)
+    for item in clicked:
+        state = step_one(tensors, cell, item, state)
+    scores = all_scores(tensors, state, normalize=normalize, scale=scale)
+    best = sorted(range(len(item_ids)), key=lambda item: (-scores[item], item))[:10]
+    return Golden(
+        items=tuple(item_ids[item] for item in clicked),
+        hidden=tuple(map(float, state)),
+        top=tuple(item_ids[item] for item in best),
+        scores=tuple(float(scores[item]) for item in best),
+    )
+
+
+def step_one(tensors: Mapping[str, Floats], cell: str, item: int, state: Floats) -> Floats:
+    """The state after one click on the item in row `item` of the tables: the definition in `cells`."""
+    definition = CELLS[cell]
+    weights = CellWeights(tensors["recurrent_kernel"], definition.recurrent_bias(tensors["bias"]))
+    item_input = tensors["embedding"][item] @ tensors["kernel"] + definition.input_bias(tensors["bias"])
+    return definition.step_one(weights, item_input, state)
+
+
+def all_scores(tensors: Mapping[str, Floats], state: Floats, *, normalize: bool, scale: float) -> Floats:
+    """The score of every item for one state: `scale * h . o + bias`, as the manifest defines it."""
+    hidden = state[: len(tensors["recurrent_kernel"])]
+    vectors = tensors.get("output", tensors["embedding"])
+    if normalize:
+        hidden = hidden / max(float(np.linalg.norm(hidden)), 1e-6)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    scores = np.float32(scale) * (vectors @ hidden)
+    return scores + tensors["output_bias"] if "output_bias" in tensors else scores
