@@ -1,0 +1,83 @@
+# What one does here. Every target that needs a .venv prepares it first: hashed requirements, then this project.
+
+# The first of these that is a Python we can use; `make PYTHON=/path/to/python3.12` names another.
+PYTHON = python3 python3.13 python3.12 python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
+UV_VERSION := 0.13.9
+
+# What a fresh .venv downloads, to tell whoever waits for it.
+MEGABYTES_demo := 480
+MEGABYTES_dev := 520
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint format requirements clean
+
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+# .venv/.dev has all that .venv/.demo has: who ran the tests before need not install for the demo.
+demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, live recommendations out; KAFKA=host:port uses a Kafka of yours
+	@$(BIN)/python deploy/demo/demo.py
+
+test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka
+	@$(BIN)/python tests/benchmarks/bench.py
+
+lint: .venv/.dev ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev ## rewrite the code as lint wants it, where that can be done by rule
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+requirements: ## make the hashed requirement files anew from pyproject.toml; ARGS=--upgrade moves every version
+	@test -x build/uv/bin/uv || { $(find_python); "$$python" -m venv build/uv; }
+	@build/uv/bin/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
+	@$(call compile,dev,--extra dev --group build $(ARGS))
+	@$(call compile,demo,--extra demo --group build --constraint deploy/requirements/dev.txt --upgrade)
+	@$(call compile,trainer,--extra trainer --constraint deploy/requirements/dev.txt --upgrade)
+	@$(call compile,worker,--constraint deploy/requirements/dev.txt --upgrade)
+
+clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
+	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+
+.venv/.%: deploy/requirements/%.txt pyproject.toml $(BIN)/python
+	@echo "Preparing .venv (first run: downloads about $(MEGABYTES_$*) MB)"
+	@$(PIP) --require-hashes --only-binary :all: --requirement $<
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/python:
+	@$(find_python); "$$python" -m venv --clear .venv || \
+	{ echo "$$python cannot make a .venv. On Debian and Ubuntu: apt-get install $$python-venv" >&2; exit 1; }
+
+
+# The first usable of $(PYTHON) as the shell variable `python`.
+define find_python
+for python in $(PYTHON) ""; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
+done; \
+if test -z "$$python"; then \
+	echo "Nextclick needs Python 3.11, 3.12 or 3.13 (TensorFlow has no build for newer ones)." >&2; \
+	echo "None of these is one: $(PYTHON). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1; \
+fi
+endef
+
+# $(1).txt from what pyproject.toml asks for and the options $(2): one file for all systems and Pythons, no addresses.
+define compile
+echo "deploy/requirements/$(1).txt"; \
+build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make requirements" --no-emit-package nextclick $(2) \
+	--output-file deploy/requirements/$(1).txt pyproject.toml
+endef
