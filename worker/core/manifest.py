@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
@@ -67,7 +67,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """The manifest as one JSON object."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
+        return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
@@ -96,6 +96,13 @@ class Manifest:
         _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
         _require(self.scale > 0, "scale", self.scale, "greater than 0")
         _require(self.session_gap_seconds >= 0, "session_gap_seconds", self.session_gap_seconds, "0 or more")
+
+
+def _plain(value: object) -> object:
+    """What orjson asks for a read-only mapping, as `from_json` makes them."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value)} cannot stand in a manifest")
 
 
 def _require(holds: bool, name: str, value: object, must_be: str) -> None:
