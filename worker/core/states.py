@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.catalogue import Catalogue
-from worker.core.ranking import Indexes
+from worker.core.ranking import NO_ITEM, Indexes
 
 RECENT_ITEMS: Final = 20
 """How many of a user's last items a row keeps."""
@@ -165,14 +165,15 @@ class ItemIndexes:
     def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
         self._catalogue = catalogue
         self._codes = item_codes
-        self._indexes = np.empty(0, np.int32)
+        self._indexes = np.array([NO_ITEM], np.int32)
+        """By code, and at the end, where the code `NO_ITEM` looks, `NO_ITEM`."""
 
     def __call__(self, codes: Indexes) -> Indexes:
-        """The `item_index` of each code, `NO_ITEM` where the catalogue does not know it."""
-        known = len(self._indexes)
+        """The `item_index` of each code, `NO_ITEM` where the catalogue does not know it or there is none."""
+        known = len(self._indexes) - 1
         if known < len(self._codes):
             new = self._catalogue.indexes(self._codes.ids(np.arange(known, len(self._codes), dtype=np.int32)))
-            self._indexes = np.concatenate([self._indexes, new])
+            self._indexes = np.concatenate([self._indexes[:-1], new, self._indexes[-1:]])
         return self._indexes[codes]
 
 
