@@ -50,7 +50,7 @@ class UserOrder:
         first = np.flatnonzero(begins)
         self.rows = ordered[first]
         """`[U]`: the users' rows, each once."""
-        self.last: Places = np.append(first[1:], len(rows)) - 1
+        self.last: Places = np.append(first, len(rows))[1:] - 1
         """`[U]`: where each user's last click stands."""
         self.user: Places = np.cumsum(begins) - 1
         """`[E]`: the click's user, a place in `rows`."""
