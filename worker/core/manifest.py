@@ -19,6 +19,12 @@ from worker.errors import ReleaseRefused
 FORMAT: Final = 1
 """The version of manifest and blob that this program writes, and the only one that it reads."""
 
+MAX_SCALE: Final = 1e6
+"""No scale may be larger: scores keep well inside single precision."""
+
+MAX_GAP_SECONDS: Final = 1e10
+"""No session gap may be longer: three centuries."""
+
 MAX_BLOB_BYTES: Final = 8 << 30
 """No blob may be larger: it would be a million items with 2,000 numbers each."""
 
@@ -94,8 +100,12 @@ class Manifest:
         _require(self.size_bytes <= MAX_BLOB_BYTES, "size_bytes", self.size_bytes, f"at most {MAX_BLOB_BYTES}")
         tied_apart = self.output == "tied" and self.embedding_size != self.hidden_size
         _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
-        _require(self.scale > 0, "scale", self.scale, "greater than 0")
-        _require(self.session_gap_seconds >= 0, "session_gap_seconds", self.session_gap_seconds, "0 or more")
+        _require(0 < self.scale <= MAX_SCALE, "scale", self.scale, f"above 0 and at most {MAX_SCALE:g}")
+        gap = self.session_gap_seconds
+        _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
+        different = len(set(self.popular)) == len(self.popular)
+        _require(different, "popular", list(self.popular)[:3], "without an item that comes twice")
+        _require(len(self.golden) > 0, "golden", [], "at least one session, to test the network with")
 
 
 def _plain(value: object) -> object:
