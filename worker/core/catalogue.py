@@ -46,7 +46,8 @@ class Catalogue:
     def from_tensors(cls, item_ids: NDArray[np.uint8], item_id_starts: NDArray[np.int64]) -> Catalogue:
         """The inverse of `to_tensors`. Raises ValueError where the arrays are not of that form."""
         starts = item_id_starts.tolist()
-        if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or np.any(np.diff(item_id_starts) <= 0):
+        rising = np.all(item_id_starts[1:] > item_id_starts[:-1])
+        if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or not rising:
             raise ValueError("item_id_starts does not divide item_ids into non-empty ids")
         text = item_ids.tobytes()
         return cls([text[start:end].decode() for start, end in zip(starts, starts[1:], strict=False)])

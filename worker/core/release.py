@@ -27,6 +27,9 @@ from worker.errors import ReleaseRefused
 CHUNK_BYTES: Final = 512 * 1024
 """The largest part of a blob that goes into one Kafka record."""
 
+MAX_NUMBER: Final = 2**31 - 1
+"""The highest number of a release: every user row carries one, in four bytes."""
+
 _MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size the input half of a step is computed for the whole catalogue in advance."""
 
@@ -102,7 +105,10 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`; optional `output` `[N, H]`
     and `output_bias` `[N]`. Raises ReleaseRefused where a worker would refuse the result.
     """
-    all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
+    try:
+        all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
+    except ValueError as error:
+        raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
     manifest = Manifest(
         format=FORMAT,
@@ -141,16 +147,19 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
         raise ReleaseRefused("checksum", f"the blob has SHA-256 {digest}, the manifest says {manifest.sha256}")
     try:
         tensors = load(blob)
-    except SafetensorError as error:
-        raise ReleaseRefused("tensors", f"the blob is no safetensors file: {error}") from None
+    # Beside its own error: KeyError and ValueError for a type of number that NumPy does not have.
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
     _check_tensors(manifest, tensors)
     catalogue = _catalogue(tensors)
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
         raise ReleaseRefused("item_ids", f"the popular items {unknown[:3]} are not in the catalogue")
-    release = Release(manifest, catalogue, tensors, number)
-    for golden in manifest.golden:
-        _check_golden(release, golden)
+    # Finite weights may still be absurd: what they overflow to is what the golden answers refuse.
+    with np.errstate(over="ignore", invalid="ignore"):
+        release = Release(manifest, catalogue, tensors, number)
+        for golden in manifest.golden:
+            _check_golden(release, golden)
     return release
 
 
@@ -161,22 +170,27 @@ def _check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> N
         raise ReleaseRefused("tensors", f"the blob lacks the tensors {missing} and has {extra} beyond them")
     for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
-        if tensor.dtype != dtype or (shape is not None and tensor.shape != shape):
+        fits = len(tensor.shape) == len(shape) and all(
+            asked in (None, size) for asked, size in zip(shape, tensor.shape, strict=True)
+        )
+        if tensor.dtype != dtype or not fits:
             found = f"{tensor.dtype} {list(tensor.shape)}"
-            raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {dtype} {shape}")
+            asked = f"{dtype} {list(shape)}"
+            raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {asked}")
         if dtype == np.float32 and not np.isfinite(tensor).all():
             raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
 
 
-def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int, ...] | None]]:
+def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
+    """The type and shape of each tensor; None in a shape is any length."""
     cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
     single = np.dtype(np.float32)
-    expected: dict[str, tuple[np.dtype[Any], tuple[int, ...] | None]] = {
+    expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
         "embedding": (single, (items, manifest.embedding_size)),
         "kernel": (single, (manifest.embedding_size, cell.gates * size)),
         "recurrent_kernel": (single, (size, cell.gates * size)),
         "bias": (single, cell.bias_shape(size)),
-        "item_ids": (np.dtype(np.uint8), None),
+        "item_ids": (np.dtype(np.uint8), (None,)),
         "item_id_starts": (np.dtype(np.int64), (items + 1,)),
     }
     if manifest.output == "separate":
@@ -195,12 +209,14 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
 
 def _check_golden(release: Release, golden: Golden) -> None:
     clicked, top = release.catalogue.indexes(golden.items), release.catalogue.indexes(golden.top)
-    if NO_ITEM in clicked or NO_ITEM in top or len(golden.top) != len(golden.scores):
+    if NO_ITEM in clicked or NO_ITEM in top:
         raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} names unknown items")
+    if len(golden.top) != len(golden.scores) or len(set(golden.top)) != len(golden.top):
+        raise ReleaseRefused("golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item")
     state = np.zeros((1, release.state_size), np.float32)
     for index in clicked:
         state = release.cell.step(release.weights, release.inputs(index[None]), state)
-    if len(golden.hidden) != release.state_size or _distance(state[0], golden.hidden) > _TOLERANCE:
+    if len(golden.hidden) != release.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
             "golden", f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one"
         )
@@ -221,11 +237,12 @@ def _same_answer(release: Release, state: Floats, top: Indexes, scores: Sequence
     by_item[found.indexes[0]] = found.scores[0]
     limit = _TOLERANCE * max(1.0, release.manifest.scale)
     best = found.scores[0, : len(top)]
-    return _distance(best, scores) <= limit and _distance(by_item[top], scores) <= limit
+    return _near(best, scores, limit) and _near(by_item[top], scores, limit)
 
 
-def _distance(found: Floats, expected: Sequence[float]) -> float:
-    return float(np.abs(found - np.array(expected, np.float32)).max(initial=0.0))
+def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:
+    # False, too, where weights that are finite but absurd made a NaN.
+    return bool(np.all(np.abs(found.astype(np.float64) - expected) <= tolerance))
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -261,7 +278,7 @@ def champion(records: Mapping[str, bytes], pointer: str = "@champion") -> int | 
         number = orjson.loads(value)["release"]
     except (orjson.JSONDecodeError, TypeError, KeyError):
         number = None
-    if type(number) is not int or number < 1:
+    if type(number) is not int or not 1 <= number <= MAX_NUMBER:
         raise ReleaseRefused("pointer", f"{pointer} holds {value[:80]!r}, it must be like {{\"release\": 7}}")
     return number
 
