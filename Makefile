@@ -7,8 +7,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 UV_VERSION := 0.13.9
 
 # What a fresh .venv downloads, to tell whoever waits for it.
-MEGABYTES_demo := 480
-MEGABYTES_dev := 520
+MEGABYTES_demo := 390
+MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,6 +23,7 @@ demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, liv
 	@$(BIN)/python deploy/demo/demo.py
 
 test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
+	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python deploy/kafka/local.py --fetch || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka
@@ -32,7 +33,7 @@ lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: .venv/.dev ## rewrite the code as lint wants it, where that can be done by rule
 	@$(BIN)/ruff check --fix-only --quiet .

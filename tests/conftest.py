@@ -11,7 +11,8 @@ from typing import NoReturn, Protocol
 
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 
@@ -19,9 +20,12 @@ EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 
 
 class TopicFactory(Protocol):
-    """Creates a topic under a name nobody else has and returns that name."""
+    """What the fixture `topics` is."""
 
-    def __call__(self, name: str = "topic", *, partitions: int = 1, config: dict[str, str] | None = None) -> str: ...
+    def __call__(
+        self, name: str = "topic", *, partitions: int = 1, config: dict[str, str] | None = None
+    ) -> str:
+        """Create a topic under a name nobody else has; returns that name."""
 
 
 def pytest_configure() -> None:
@@ -31,7 +35,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
-    """The `host:port` of a real Apache Kafka, shared by the whole run: NEXTCLICK_TEST_KAFKA, else one started here."""
+    """The `host:port` of a real Apache Kafka, shared by the run: NEXTCLICK_TEST_KAFKA or one started here."""
     if external := os.environ.get(EXTERNAL_KAFKA):
         yield external
         return
@@ -82,7 +86,7 @@ def create_topic(admin: AdminClient, topic: str, partitions: int, config: dict[s
 
 
 def started(life: contextlib.ExitStack, properties: dict[str, str] | None = None) -> LocalKafka:
-    """A running node that `life` closes. Impossible here: skip at a desk, fail in CI, where nobody reads skips."""
+    """A running node that `life` closes. Where none can run: skip at a desk, fail in CI."""
     try:
         return life.enter_context(LocalKafka(properties=properties))
     except KafkaUnavailable as error:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 def eventually(predicate: Callable[[], T], timeout_seconds: float = 30.0, what: str = "it") -> T:
     """The first true value that `predicate` returns; AssertionError when none came in time.
 
-    `what` says in the error what was waited for: "the worker to be ready". An error of the predicate is not caught.
+    `what` says in the error what was waited for: "the worker to be ready". Errors of the predicate pass.
     """
     deadline = time.monotonic() + timeout_seconds
     while not (value := predicate()):

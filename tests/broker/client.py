@@ -1,14 +1,22 @@
-"""A Kafka client that is not ours (librdkafka), so that no test agrees with the worker only by sharing its client."""
+"""A Kafka client that is not ours (librdkafka): no test agrees with the worker only by sharing its client."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 
@@ -42,14 +50,17 @@ class Client:
 
     def send(self, topic: str, records: Iterable[Record], *, timeout_seconds: float = 60.0) -> list[Record]:
         """Send records in order, acknowledged by the broker; returns them with partition and offset."""
-        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        producer = Producer(
+            {"bootstrap.servers": self._bootstrap, "linger.ms": 5, "enable.idempotence": True}
+        )
         sent: list[Record] = []
         failed: list[KafkaError] = []
         for record in records:
             self._produce(producer, topic, record, sent, failed)
         left = producer.flush(timeout_seconds)
 
-        assert not failed and not left, f"{left} records of {topic} not sent in {timeout_seconds:g} s; refused: {failed}"
+        assert not failed, f"Kafka refused records of {topic}: {failed}"
+        assert not left, f"{left} records of {topic} were not sent within {timeout_seconds:g} s"
         return sent
 
     def read(
@@ -62,8 +73,8 @@ class Client:
     ) -> list[Record]:
         """Everything in the topic, from the start of every partition to its end, in order within a partition.
 
-        The end is the last stable offset for committed readers. With `at_least`, goes on past the end until that many
-        records were read; AssertionError when they do not come in time.
+        The end is the last stable offset for committed readers. With `at_least`, goes on past the end until
+        that many records were read; AssertionError when they do not come in time.
         """
         consumer = self._consumer(isolation)
         try:
@@ -112,7 +123,9 @@ class Client:
                 producer.poll(0)
                 return
 
-    def _drain(self, consumer: Consumer, partitions: set[int], at_least: int, deadline: float) -> list[Record]:
+    def _drain(
+        self, consumer: Consumer, partitions: set[int], at_least: int, deadline: float
+    ) -> list[Record]:
         records: list[Record] = []
         at_end: set[int | None] = set()
         while at_end != partitions or len(records) < at_least:
@@ -126,18 +139,21 @@ class Client:
                 else:
                     raise KafkaException(error)
 
-            assert time.monotonic() < deadline, f"read {len(records)} records in time, not {at_least} and to the end"
+            assert time.monotonic() < deadline, (
+                f"read {len(records)} records in time, wanted {at_least} and all"
+            )
         return records
 
 
 def as_record(message: Message) -> Record:
     """What librdkafka read, as plain data."""
     kind, timestamp_ms = message.timestamp()
+    headers = cast("tuple[tuple[str, bytes], ...]", tuple(message.headers() or ()))
     return Record(
         value=message.value(),
         key=message.key(),
         partition=message.partition(),
         offset=message.offset(),
-        headers=tuple(message.headers() or ()),
+        headers=headers,
         timestamp_ms=None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
     )

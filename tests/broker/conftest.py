@@ -1,4 +1,4 @@
-"""Fixtures of the tests on a real Kafka: a foreign client, and worker processes that never outlive their test."""
+"""Fixtures of the tests on a real Kafka: a foreign client, and workers that never outlive their test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.broker.process import WorkerProcess, toml
 
 
 class WorkerFactory(Protocol):
-    """Starts a worker process with these settings; waits until it is ready unless `ready` is False."""
+    """What the fixture `worker` is."""
 
     def __call__(
         self,
@@ -23,18 +23,19 @@ class WorkerFactory(Protocol):
         command: str = "run",
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
-    ) -> WorkerProcess: ...
+    ) -> WorkerProcess:
+        """Start a worker with these settings (the TOML file's), and wait until it is ready if told to."""
 
 
 @pytest.fixture
 def client(kafka: str) -> Client:
-    """librdkafka on the shared Kafka: `client.send(topic, [Record(...)])`, `client.read(topic, isolation=...)`."""
+    """A client of the shared Kafka: `client.send(topic, [Record(...)])`, `client.read(topic)`."""
     return Client(kafka)
 
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[WorkerFactory]:
-    """Starts real workers: `worker(settings)`, settings as in the TOML file. Their logs show when the test fails."""
+    """Starts real workers: `worker({"kafka": {...}, ...})`. Their logs show when the test fails."""
     started: list[WorkerProcess] = []
 
     def start(

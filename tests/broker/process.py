@@ -21,7 +21,12 @@ class WorkerProcess:
     """One `python -m worker ...` and what can be done to it."""
 
     def __init__(
-        self, arguments: Sequence[str], *, log_path: Path, http_port: int, environment: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        log_path: Path,
+        http_port: int,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
         self._log_path = log_path
@@ -67,7 +72,8 @@ class WorkerProcess:
     def metric(self, name: str, **labels: str) -> float:
         """The sum of one metric's samples that have all of `labels`; 0.0 when there is none."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        samples = (line.rsplit(" ", 1) for line in self.http("/metrics")[1].splitlines() if not line.startswith("#"))
+        lines = self.http("/metrics")[1].splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return sum(
             float(value)
             for series, value in samples
@@ -75,15 +81,15 @@ class WorkerProcess:
         )
 
     def wait_until_ready(self, timeout_seconds: float = 30.0) -> None:
-        """Return once /readyz says 200; AssertionError with its log when it ends before, or does not in time."""
+        """Return once /readyz says 200; AssertionError with its log when it ends before, or is late."""
         eventually(self._ready_or_ended, timeout_seconds, f"the worker to be ready; its log:\n{self.log}")
 
     def wait(self, timeout_seconds: float = 30.0) -> int:
-        """Its exit code, once it has ended by itself; AssertionError with its log when it does not in time."""
+        """Its exit code, once it has ended by itself; AssertionError with its log when it is late."""
         try:
             return self._process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the worker still runs after {timeout_seconds:g} s; its log:\n{self.log}") from None
+            raise AssertionError(f"still runs after {timeout_seconds:g} s; its log:\n{self.log}") from None
 
     def terminate(self) -> None:
         """Ask it to stop (SIGTERM)."""
@@ -110,7 +116,7 @@ class WorkerProcess:
             self._process.wait()
 
     def _ready_or_ended(self) -> bool:
-        assert self.exit_code is None, f"the worker ended with exit code {self.exit_code}; its log:\n{self.log}"
+        assert self.exit_code is None, f"the worker ended: {self.exit_code}; its log:\n{self.log}"
         return self.http("/readyz")[0] == 200
 
 
@@ -121,5 +127,6 @@ def toml(settings: Mapping[str, Any]) -> str:
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     plain = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
-    nested = [line for key, value in table.items() if isinstance(value, Mapping) for line in _lines(value, (*path, key))]
+    tables = [(key, value) for key, value in table.items() if isinstance(value, Mapping)]
+    nested = [line for key, value in tables for line in _lines(value, (*path, key))]
     return ([f"[{'.'.join(path)}]"] if path and plain else []) + plain + nested

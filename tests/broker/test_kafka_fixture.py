@@ -1,4 +1,4 @@
-"""The Kafka that the other tests rely on is a real one: transactions, isolation, data that outlives a restart."""
+"""The Kafka that the other tests rely on is real: transactions, isolation, data that outlives a restart."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def confluent_transaction(
     bootstrap: str, transactional_id: str, topic: str, values: Iterable[bytes], commit: bool
 ) -> None:
     """Send values in one transaction of confluent-kafka, then commit or abort it."""
-    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "transactional.id": transactional_id})
+    settings = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
+    producer = confluent_kafka.Producer(settings)
     producer.init_transactions(30)
     producer.begin_transaction()
     for value in values:
@@ -49,7 +50,7 @@ def confluent_transaction(
 def test_a_committed_reader_never_sees_an_aborted_record(
     kafka: str, topics: TopicFactory, client: Client, unique: str, transaction: Transaction
 ) -> None:
-    """read_committed shows committed records only; read_uncommitted shows the aborted ones as well, in order."""
+    """Committed readers see committed records only; uncommitted ones see the aborted as well, in order."""
     topic = topics("transactions")
     transaction(kafka, f"tests-{unique}", topic, [b"aborted"], False)
     transaction(kafka, f"tests-{unique}", topic, [b"committed"], True)
@@ -66,7 +67,8 @@ def test_an_open_transaction_holds_back_committed_readers_only(
 ) -> None:
     """A record is seen uncommitted as soon as it is sent, committed only once its transaction ends."""
     topic = topics("open")
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka, "transactional.id": f"tests-{unique}"})
+    settings = {"bootstrap.servers": kafka, "transactional.id": f"tests-{unique}"}
+    producer = confluent_kafka.Producer(settings)
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(topic, b"open")
@@ -94,7 +96,7 @@ def test_records_come_back_as_they_were_sent(topics: TopicFactory, client: Clien
 def test_a_node_comes_back_on_its_port_with_its_data(
     kafka_node: Callable[..., LocalKafka], end: Callable[[LocalKafka], None]
 ) -> None:
-    """Stopped or killed, a node started again answers where it did, with the records that were acknowledged."""
+    """Stopped or killed, a node started again answers where it did, with the acknowledged records."""
     node = kafka_node()
     client = Client(node.bootstrap)
     create_topic(AdminClient({"bootstrap.servers": node.bootstrap}), "kept", 1, {})
