@@ -73,6 +73,11 @@ class Release:
             hidden = hidden * np.float32(self.manifest.scale)
         return top_k(hidden, self._table, k, excluded)
 
+    def summary(self) -> dict[str, object]:
+        """What a log line says of it."""
+        manifest = self.manifest
+        return {"cell": manifest.cell, "hidden_size": manifest.hidden_size, "items": manifest.items}
+
     def _precomputed_inputs(self) -> Floats | None:
         if len(self._embedding) * self._kernel.shape[1] * 4 > _MAX_INPUTS_BYTES:
             return None

@@ -1,0 +1,179 @@
+"""The command line `nextclick-worker`, and the only place where the worker is wired together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import click
+import structlog
+from threadpoolctl import threadpool_limits
+
+from worker import config, log
+from worker.config import Settings
+from worker.core.event import Decoder
+from worker.core.recommender import Recommender
+from worker.core.release import Release
+from worker.core.states import States
+from worker.errors import NextclickError
+from worker.http.readiness import Readiness
+from worker.http.server import serving
+from worker.loop import Clock, Loop
+from worker.metrics import Metrics
+from worker.stop import Stop
+from worker.topics import admin
+from worker.topics.admin import Admin, Finding, Need
+from worker.topics.clicks import ClickConsumer
+from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.recommendations import RecommendationWriter
+from worker.topics.releases import ReleaseReader
+from worker.topics.transactions import Transactions
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nextclick")
+def cli() -> None:
+    """Live next-item recommendations from a Kafka topic of clicks."""
+
+
+_config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    envvar=config.CONFIG_VARIABLE,
+    help=f"The settings file (TOML). Every key may also be set in the environment as {config.ENVIRONMENT_PREFIX}*.",
+)
+
+
+@cli.command()
+@_config_option
+def run(path: Path | None) -> None:
+    """Serve: read clicks, publish recommendations, until SIGTERM."""
+    settings = config.load(path, os.environ)
+    log.configure(settings.log.format, settings.log.level)
+    stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
+    readiness = Readiness(metrics.ready, clock.steady)
+    with ExitStack() as life:
+        life.enter_context(stop.installed())
+        # Batches are small, and the other cores belong to other workers.
+        life.enter_context(threadpool_limits(1, user_api="blas"))
+        port = life.enter_context(
+            serving(settings.http.host, settings.http.port, registry=metrics.registry, readiness=readiness)
+        )
+        structlog.get_logger("worker").info(
+            "started", group=settings.group, worker_id=settings.worker_id, http=f"{settings.http.host}:{port}"
+        )
+        _wired(settings, metrics, readiness, stop, clock).run()
+
+
+def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Stop, clock: Clock) -> Loop:
+    connection, topics = settings.kafka.connection(), settings.topics
+    transactions = Transactions(
+        connection,
+        transactional_id=settings.transactional_id,
+        timeout_ms=settings.kafka.transaction_timeout_ms,
+    )
+    recommend = settings.recommend
+
+    def new_recommender(release: Release, states: States) -> Recommender:
+        return Recommender(
+            release,
+            states,
+            publish=recommend.publish,
+            publish_max_age_ms=round(recommend.publish_max_age_seconds * 1000),
+            exclude_recent=recommend.exclude_recent,
+            top=recommend.top,
+        )
+
+    return Loop(
+        connection=connection,
+        needs=_needs(settings),
+        releases=ReleaseReader(connection, topic=topics.releases),
+        clicks=ClickConsumer(
+            connection,
+            topic=topics.clicks,
+            group=settings.group,
+            session_timeout_ms=settings.kafka.session_timeout_ms,
+            heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
+            static_member=settings.worker_id if settings.static_membership else None,
+        ),
+        decoder=Decoder(settings.click.fields(), max_bytes=settings.click.max_bytes),
+        new_recommender=new_recommender,
+        transactions=transactions,
+        recommendations=RecommendationWriter(
+            transactions, topic=topics.recommendations, clicks_topic=topics.clicks, format=recommend.format
+        ),
+        dead_letters=DeadLetterWriter(transactions, topic=topics.dead_letters),
+        commit_interval_seconds=settings.commit_interval_seconds,
+        metrics=metrics,
+        readiness=readiness,
+        stop=stop,
+        clock=clock,
+    )
+
+
+def _needs(settings: Settings) -> list[Need]:
+    topics = settings.topics
+    return admin.needs(
+        clicks=topics.clicks,
+        recommendations=topics.recommendations,
+        dead_letters=topics.dead_letters,
+        releases=topics.releases,
+    )
+
+
+@cli.command()
+@_config_option
+@click.option("--partitions", default=4, show_default=True, help="Partitions of the clicks topic where it is new.")
+@click.option("--replication", default=-1, help="Replication factor of new topics (default: the broker's).")
+def topics(path: Path | None, partitions: int, replication: int) -> None:
+    """Create the topics that are missing, with the settings they need."""
+    settings = config.load(path, os.environ)
+    with closing(Admin(settings.kafka.connection())) as kafka:
+        for finding in kafka.create(_needs(settings), partitions=partitions, replication=replication):
+            click.echo(finding.what)
+
+
+@cli.command()
+@_config_option
+def check(path: Path | None) -> None:
+    """Say what would keep the worker from running, and how to mend it; exit code 1 if anything would."""
+    settings = config.load(path, os.environ)
+    connection, needs = settings.kafka.connection(), _needs(settings)
+    click.echo(f"ok    settings: group {settings.group}, worker_id {settings.worker_id}")
+    with closing(Admin(connection)) as kafka:
+        click.echo(f"ok    brokers: {connection.bootstrap_servers} answers")
+        findings = kafka.check(needs, group=settings.group)
+    findings.append(
+        admin.check_transactions(
+            connection,
+            transactional_id=settings.transactional_id,
+            timeout_ms=settings.kafka.transaction_timeout_ms,
+        )
+    )
+    for finding in findings:
+        click.echo(_line(finding))
+    click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
+    for acl in admin.acls(needs, group=settings.group, transactional_id=settings.transactional_id):
+        click.echo(f"      {acl}")
+    sys.exit(any(finding.remedy for finding in findings))
+
+
+def _line(finding: Finding) -> str:
+    return f"FAIL  {finding.what}. {finding.remedy}" if finding.remedy else f"ok    {finding.what}"
+
+
+def main() -> None:
+    """Run the command line; an error of ours ends it with its text and exit code 2."""
+    try:
+        cli(standalone_mode=True)
+    except NextclickError as error:
+        click.echo(f"nextclick-worker: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The settings: read from a TOML file and the environment, in this one place, and checked at once.
+
+A key `[kafka] bootstrap_servers` in the file is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the
+environment, which wins. A key that nobody reads is an error, as a misspelled one changes nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from worker.core.event import Fields
+from worker.core.states import RECENT_ITEMS
+from worker.errors import SettingError
+from worker.topics.client import Connection
+
+ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
+
+CONFIG_VARIABLE: Final = "NEXTCLICK_CONFIG"
+"""Names the settings file where the command line does not."""
+
+_TOPIC: Final = r"^[a-zA-Z0-9._-]{1,249}$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Kafka(_Section):
+    """How to reach Kafka. The `sasl_` and `ssl_` keys are passed through to the client."""
+
+    bootstrap_servers: str = Field("localhost:9092", pattern=r"^[^\s,]+(,[^\s,]+)*$")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_file: Path | None = None
+    ssl_certificate_file: Path | None = None
+    ssl_key_file: Path | None = None
+    ssl_key_password: SecretStr | None = None
+    ssl_check_hostname: bool = True
+    session_timeout_ms: int = Field(10_000, ge=1_000)
+    heartbeat_interval_ms: int = Field(1_000, ge=100)
+    transaction_timeout_ms: int = Field(10_000, ge=1_000)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
+            raise ValueError(
+                f"heartbeat_interval_ms is {self.heartbeat_interval_ms}, session_timeout_ms "
+                f"{self.session_timeout_ms}: the first must be at most a third of the second"
+            )
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_mechanism and self.sasl_username and self.sasl_password
+        ):
+            raise ValueError(
+                f"security_protocol is {self.security_protocol}: "
+                "it needs sasl_mechanism, sasl_username and sasl_password"
+            )
+        for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name} is {path}: there is no such file")
+        return self
+
+    def connection(self) -> Connection:
+        """What the clients need of this."""
+        return Connection(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_username=self.sasl_username,
+            sasl_password=_secret(self.sasl_password),
+            ssl_ca_file=_text(self.ssl_ca_file),
+            ssl_certificate_file=_text(self.ssl_certificate_file),
+            ssl_key_file=_text(self.ssl_key_file),
+            ssl_key_password=_secret(self.ssl_key_password),
+            ssl_check_hostname=self.ssl_check_hostname,
+        )
+
+
+class Topics(_Section):
+    """The names of the topics. `dead_letters` is by default the clicks' with `.dead-letter` behind it."""
+
+    clicks: str = Field("clicks", pattern=_TOPIC)
+    recommendations: str = Field("recommendations", pattern=_TOPIC)
+    dead_letters: str = Field("", pattern=_TOPIC + "|^$")
+    releases: str = Field("nextclick.releases", pattern=_TOPIC)
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if not self.dead_letters:
+            # Frozen for everyone else; here the model is still being made.
+            object.__setattr__(self, "dead_letters", f"{self.clicks}.dead-letter")
+        names = {name: getattr(self, name) for name in type(self).model_fields}
+        for name, topic in names.items():
+            same = [other for other, its in names.items() if its == topic and other != name]
+            if same:
+                raise ValueError(f"{name} and {same[0]} are both {topic}: they must be different topics")
+        return self
+
+
+class Click(_Section):
+    """Where a record's value keeps what a click needs; dotted paths, or `@key` for the record's key."""
+
+    user_id: str = Field("user_id", min_length=1)
+    item_id: str = Field("item_id", min_length=1)
+    timestamp: str = Field("timestamp", min_length=1)
+    max_bytes: int = Field(262_144, ge=64)
+
+    def fields(self) -> Fields:
+        """What the decoder needs of this."""
+        return Fields(self.user_id, self.item_id, self.timestamp)
+
+
+class Recommend(_Section):
+    """What is published, and for which clicks."""
+
+    publish: Literal["latest", "every"] = "latest"
+    publish_max_age_seconds: float = Field(60, ge=0)
+    top: int = Field(20, ge=1, le=1_000)
+    exclude_recent: int = Field(1, ge=0, le=RECENT_ITEMS)
+    format: Literal["json", "msgpack"] = "json"
+
+
+class Http(_Section):
+    """Where /metrics, /livez and /readyz answer; port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65_535)
+
+
+class Log(_Section):
+    """How the worker speaks: `json` for machines, `console` for people."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section):
+    """All settings of a worker."""
+
+    group: str = Field("nextclick", pattern=_TOPIC)
+    worker_id: str = Field(default_factory=socket.gethostname, pattern=r"^[a-zA-Z0-9._-]{1,100}$")
+    static_membership: bool = False
+    commit_interval_seconds: float = Field(0.2, gt=0)
+    kafka: Kafka = Kafka()
+    topics: Topics = Topics()
+    click: Click = Click()
+    recommend: Recommend = Recommend()
+    http: Http = Http()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.commit_interval_seconds * 2_000 > self.kafka.transaction_timeout_ms:
+            raise ValueError(
+                f"commit_interval_seconds is {self.commit_interval_seconds:g}, kafka.transaction_timeout_ms "
+                f"{self.kafka.transaction_timeout_ms}: the first must be at most half of the second"
+            )
+        return self
+
+    @property
+    def transactional_id(self) -> str:
+        """Unique to this worker and the same after a restart, so that it aborts what it left open."""
+        return f"{self.group}.{self.worker_id}"
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """The settings in the file at `path` (none: the defaults), overridden by the `environment`.
+
+    Raises SettingError with a line for each thing that is wrong.
+    """
+    document = _read(path)
+    problems = _override(document, environment)
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        problems += [_explained(one) for one in error.errors(include_url=False)]
+    if problems:
+        source = f"{path} and the environment" if path else "the environment"
+        raise SettingError("\n".join([f"the settings in {source} cannot be used:", *(f"  {one}" for one in problems)]))
+    return settings
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _override(document: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
+    """Put the values of the environment into `document`; the problems found."""
+    paths = _variables()
+    problems = []
+    for variable, value in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        if variable not in paths:
+            problems.append(f"{variable}: there is no such setting{_meant(variable, list(paths))}")
+            continue
+        *section, key = paths[variable]
+        target = document.setdefault(section[0], {}) if section else document
+        if isinstance(target, dict):
+            target[key] = value
+    return problems
+
+
+def _variables() -> dict[str, tuple[str, ...]]:
+    """Every environment variable that is read, and the path of the key it sets."""
+    paths = [path for name, field in Settings.model_fields.items() for path in _paths(name, field.annotation)]
+    return {ENVIRONMENT_PREFIX + "_".join(path).upper(): path for path in paths}
+
+
+def _paths(name: str, annotation: Any) -> list[tuple[str, ...]]:
+    if isinstance(annotation, type) and issubclass(annotation, _Section):
+        return [(name, key) for key in annotation.model_fields]
+    return [(name,)]
+
+
+def _explained(error: Any) -> str:
+    """One line of a validation error: the key, what is wrong, what was meant."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = [".".join(path) for path in _variables().values()]
+        return f"{where}: there is no such setting{_meant(where, known)}"
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    return f"{where}: {message}" if where else message
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _text(value: Path | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,1 @@
+"""The HTTP side: /metrics for Prometheus, /livez and /readyz for an orchestrator."""

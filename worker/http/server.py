@@ -1,0 +1,71 @@
+"""A small WSGI server beside the loop. It only reads what the loop has noted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from worker.errors import SettingError
+from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+@contextmanager
+def serving(host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness) -> Iterator[int]:
+    """Answer HTTP requests in threads of their own while the context is open; gives the port.
+
+    Raises SettingError where the address cannot be used.
+    """
+    try:
+        server = make_server(host, port, _application(registry, readiness), _Server, _Handler)
+    except OSError as error:
+        raise SettingError(
+            f"http: cannot listen on {host}:{port}: {error.strerror}. Set http.port to a free port, or to 0 for any"
+        ) from None
+    with server:
+        threading.Thread(target=server.serve_forever, name="nextclick-http", daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def _application(registry: CollectorRegistry, readiness: Readiness) -> WSGIApplication:
+    metrics = make_wsgi_app(registry)
+
+    def answer(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environment["PATH_INFO"]
+        if path == "/metrics":
+            return metrics(environment, start_response)
+        status, text = _health(path, readiness)
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{text}\n".encode()]
+
+    return answer
+
+
+def _health(path: str, readiness: Readiness) -> tuple[str, str]:
+    if path == "/livez":
+        silent = readiness.silent_seconds
+        if silent > LIVE_WITHIN_SECONDS:
+            return "503 Service Unavailable", f"the loop has not come round for {silent:.0f} s"
+        return "200 OK", "live"
+    if path == "/readyz":
+        reason = readiness.reason
+        return ("503 Service Unavailable", reason) if reason else ("200 OK", "ready")
+    return "404 Not Found", "there are /metrics, /livez and /readyz"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes and probes are no news."""

@@ -1,0 +1,118 @@
+"""What Prometheus sees. Metrics watch from the side: nothing reads them back.
+
+Labels have few values only: never a user, an item or an offset.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter as TallyCounter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from worker.core.batch import Clicks
+from worker.core.event import Reason
+from worker.core.recommender import Recommendations
+
+_LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.5, 5.0, 15.0, 60.0)
+_CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
+
+
+class Metrics:
+    """All metrics of one worker, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.clicks = Counter("nextclick_clicks", "Clicks absorbed.", registry=registry)
+        self.dead_letters = Counter(
+            "nextclick_dead_letters", "Records that are no clicks, by reason.", ["reason"], registry=registry
+        )
+        self.recommendations = Counter(
+            "nextclick_recommendations", "Lists published, by reason.", ["reason"], registry=registry
+        )
+        self.latency = Latency(
+            "nextclick_click_to_recommendation_seconds",
+            "From the click record's timestamp to the moment its list was handed to the producer.",
+        )
+        registry.register(self.latency)
+        self.stages = Counter(
+            "nextclick_stage_seconds", "Time spent in each stage of the walk of a batch.", ["stage"], registry=registry
+        )
+        self.checkpoints = Counter(
+            "nextclick_checkpoints", "Checkpoints, by outcome: committed or failed.", ["outcome"], registry=registry
+        )
+        self.checkpoint_seconds = Histogram(
+            "nextclick_checkpoint_seconds", "How long a checkpoint took.", buckets=_CHECKPOINT_BUCKETS, registry=registry
+        )
+        self.lag = Gauge(
+            "nextclick_lag_records", "Records behind the high-water mark, per partition.", ["partition"], registry=registry
+        )
+        self.users = Gauge("nextclick_users", "Users with a state in memory.", registry=registry)
+        self.assigned = Gauge("nextclick_assigned_partitions", "Partitions that this worker serves.", registry=registry)
+        self.release = Gauge("nextclick_release", "Number of the release that serves.", registry=registry)
+        self.releases_refused = Counter(
+            "nextclick_releases_refused", "Releases that were refused, by reason.", ["reason"], registry=registry
+        )
+        self.ready = Gauge("nextclick_ready", "1 while /readyz says yes.", registry=registry)
+
+    def observe_batch(self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int) -> None:
+        """Count a batch whose `lists` were published at `now_ms`."""
+        self.clicks.inc(len(clicks))
+        for reason, number in TallyCounter(one.reason for one in lists).items():
+            self.recommendations.labels(reason).inc(number)
+        answered = clicks.record_timestamps_ms[np.array([one.click for one in lists], np.intp)]
+        self.latency.observe((now_ms - answered) / 1000)
+
+    def observe_bad(self, reasons: Iterable[Reason]) -> None:
+        """Count dead letters."""
+        for reason, number in TallyCounter(reasons).items():
+            self.dead_letters.labels(reason.value).inc(number)
+
+    def observe_checkpoint(self, seconds: float) -> None:
+        """Count a checkpoint that was committed."""
+        self.checkpoints.labels("committed").inc()
+        self.checkpoint_seconds.observe(seconds)
+
+    def observe_owned(self, lag: Mapping[int, int], *, users: int) -> None:
+        """Note what this worker owns at the moment; partitions that it no longer owns disappear."""
+        self.lag.clear()
+        for partition, records in lag.items():
+            self.lag.labels(str(partition)).set(records)
+        self.assigned.set(len(lag))
+        self.users.set(users)
+
+
+class Latency:
+    """A histogram that takes a whole batch at once: `observe` costs the same for one value or a thousand."""
+
+    def __init__(self, name: str, documentation: str, bounds: Iterable[float] = _LATENCY_BUCKETS) -> None:
+        self._name, self._documentation = name, documentation
+        self._bounds = np.array(sorted(bounds))
+        self._counts = np.zeros(len(self._bounds) + 1, np.int64)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, seconds: NDArray[np.float64]) -> None:
+        """Count each of `seconds`."""
+        counts = np.bincount(np.searchsorted(self._bounds, seconds), minlength=len(self._counts))
+        with self._lock:
+            self._counts += counts
+            self._sum += float(seconds.sum())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What a scrape sees (called by the registry)."""
+        with self._lock:
+            cumulative, total = np.cumsum(self._counts).tolist(), self._sum
+        labels = [*(str(bound) for bound in self._bounds.tolist()), "+Inf"]
+        yield HistogramMetricFamily(
+            self._name, self._documentation, buckets=list(zip(labels, cumulative, strict=True)), sum_value=total
+        )

@@ -1,0 +1,181 @@
+"""The input topic. Others write it; the worker's consumer group reads it.
+
+A record's value is one click as JSON or MessagePack (`worker.core.event`); the order of arrival is
+the order. The group's committed offsets, written inside the worker's transactions, say what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
+
+import numpy as np
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from worker.core.batch import Clicks
+from worker.core.event import Click, Decoder, Reason
+from worker.topics.client import Connection
+
+Record = Any
+"""A record as kafka-python gives it: key, value, headers, timestamp, partition, offset."""
+
+MAX_BATCH: Final = 500
+"""How many records a poll brings at the most."""
+
+ANSWER_MS: Final = 5_000
+"""How long a broker may take to answer a question before it counts as away."""
+
+
+class ClickConsumer:
+    """The worker's membership in the consumer group. `join` comes first, `close` last."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        topic: str,
+        group: str,
+        session_timeout_ms: int,
+        heartbeat_interval_ms: int,
+        static_member: str | None,
+    ) -> None:
+        self._connection = connection
+        self.topic = topic
+        self._client: Any = None
+        self._settings = {
+            "group_id": group,
+            "client_id": f"nextclick-{group}",
+            "group_instance_id": static_member,
+            "session_timeout_ms": session_timeout_ms,
+            "heartbeat_interval_ms": heartbeat_interval_ms,
+        }
+
+    def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
+        """Connect and subscribe. Raises KafkaAway, NotAllowed.
+
+        `on_revoked` is called with the partitions that this worker is about to give up, inside `poll`,
+        on the client's thread, before the group moves on (rule b): it must commit what is pending.
+        """
+        with self._connection.errors("join the consumer group"):
+            self._client = KafkaConsumer(
+                **self._connection.settings(),
+                **self._settings,
+                partition_assignment_strategy=[CooperativeStickyAssignor()],
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                max_poll_records=MAX_BATCH,
+                metrics_enabled=False,
+            )
+        self._listener = _Listener(on_revoked)
+        self._client.subscribe([self.topic], listener=self._listener)
+        self._metadata = self._client.group_metadata()
+
+    @property
+    def joined(self) -> bool:
+        """Whether this worker is a member of the group, with partitions or without."""
+        return bool(self._metadata.generation_id >= 0)
+
+    @property
+    def metadata(self) -> Any:
+        """The group metadata to commit under; stale, and so refused, once this worker was thrown out.
+
+        Rule a: after being thrown out the client reports a negative generation, which the broker
+        does not check, and after joining again one that is not ours to use for what came before.
+        While the member id is still the same we never left: then the newest generation is right,
+        and in the midst of a rebalance the only one that the broker takes.
+        """
+        fresh = self._client.group_metadata()
+        if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
+            self._metadata = fresh
+        return self._metadata
+
+    def poll(self, timeout_ms: int) -> list[Record]:
+        """The next records, those of one partition together and in order; none after `timeout_ms`."""
+        with self._connection.errors("poll"):
+            polled = self._client.poll(timeout_ms=timeout_ms)
+        metadata = self._client.group_metadata()
+        if metadata.generation_id >= 0:
+            self._metadata = metadata
+        return [record for records in polled.values() for record in records]
+
+    def assigned(self) -> set[int]:
+        """The partitions that this worker serves at the moment."""
+        return {partition.partition for partition in self._client.assignment()}
+
+    @property
+    def lost(self) -> bool:
+        """Whether partitions were lost, without a chance to commit, and `take_lost` has not been called."""
+        return bool(self._listener.lost)
+
+    def take_lost(self) -> set[int]:
+        """The partitions that were lost since the last call."""
+        lost, self._listener.lost = self._listener.lost, set()
+        return lost
+
+    def rewind(self) -> None:
+        """Go back to the committed offset (or the begin) of every assigned partition. Raises KafkaAway."""
+        with self._connection.errors("rewind"):
+            for at in self._client.assignment():
+                committed = self._client.committed(at, timeout_ms=ANSWER_MS)
+                if committed is None:
+                    self._client.seek_to_beginning(at)
+                else:
+                    self._client.seek(at, committed)
+
+    def lag(self) -> dict[int, int]:
+        """How many records of each assigned partition are still to be read; asks the broker, so it shows an outage."""
+        assigned = self._client.assignment()
+        with self._connection.errors("ask for the end of the clicks"):
+            ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)
+            at = {partition: self._client.position(partition, timeout_ms=ANSWER_MS) for partition in assigned}
+        return {partition.partition: max(0, end - at[partition]) for partition, end in ends.items()}
+
+    def close(self, *, seconds: float) -> None:
+        """Leave the group, so that others take over at once; nothing to do before `join`."""
+        if self._client is not None:
+            self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Passes on what is revoked and notes what is lost."""
+
+    def __init__(self, on_revoked: Callable[[Collection[int]], None]) -> None:
+        self._on_revoked = on_revoked
+        self.lost: set[int] = set()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Nothing to do before the loop sees it: what is assigned begins at its committed offset."""
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._on_revoked({partition.partition for partition in revoked})
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        # May come at any time, from another thread: only note it.
+        self.lost = self.lost | {partition.partition for partition in lost}
+
+
+def decode(records: Iterable[Record], decoder: Decoder) -> tuple[Clicks, list[tuple[Record, Reason]]]:
+    """The clicks in `records` as columns, and the records that are none, each with its reason."""
+    good: list[tuple[Record, Click]] = []
+    bad: list[tuple[Record, Reason]] = []
+    for record in records:
+        click = decoder.decode(record.value, record.key, record.timestamp)
+        if isinstance(click, Click):
+            good.append((record, click))
+        else:
+            bad.append((record, click))
+    return _columns(good), bad
+
+
+def _columns(good: list[tuple[Record, Click]]) -> Clicks:
+    return Clicks(
+        partitions=np.array([record.partition for record, _ in good], np.int32),
+        offsets=np.array([record.offset for record, _ in good], np.int64),
+        user_ids=[click.user_id for _, click in good],
+        item_ids=[click.item_id for _, click in good],
+        timestamps_ms=np.array([click.timestamp_ms for _, click in good], np.int64),
+        record_timestamps_ms=np.array([record.timestamp for record, _ in good], np.int64),
+    )

@@ -1,0 +1,65 @@
+"""The topic of records that are no clicks. The worker writes it; people read it, and may send again.
+
+Key, value and headers are those of the record, unchanged; headers of ours say why and whence. A
+value too large to be written again keeps a prefix, its size and its SHA-256; the record itself
+stays where the headers say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from worker.core.event import Reason
+from worker.topics.clicks import Record
+from worker.topics.transactions import Headers, Transactions
+
+MAX_VALUE_BYTES: Final = 900_000
+"""The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""
+
+PREFIX_BYTES: Final = 64_000
+"""How much is kept of a larger one."""
+
+_MAX_EXTRA_BYTES: Final = 100_000
+
+
+class DeadLetterWriter:
+    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions`, the topic's own."""
+
+    def __init__(self, transactions: Transactions, *, topic: str) -> None:
+        self._transactions = transactions
+        self.topic = topic
+        self.partitions = 1
+
+    def publish(self, bad: Iterable[tuple[Record, Reason]]) -> None:
+        """Add a dead letter for each record to the transaction. Raises what `Transactions.send` raises."""
+        for record, reason in bad:
+            key, value, headers = letter(record, reason)
+            partition = record.partition % self.partitions
+            self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
+
+
+def letter(record: Record, reason: Reason) -> tuple[bytes, bytes | None, Headers]:
+    """Key, value and headers of the dead letter for `record`."""
+    ours: Headers = [
+        ("nextclick.reason", reason.value.encode()),
+        ("nextclick.topic", record.topic.encode()),
+        ("nextclick.partition", b"%d" % record.partition),
+        ("nextclick.offset", b"%d" % record.offset),
+        ("nextclick.timestamp", b"%d" % record.timestamp),
+    ]
+    key, value, headers = record.key, record.value, [(name, text or b"") for name, text in record.headers]
+    if len(key or b"") + sum(len(name) + len(text) for name, text in headers) > _MAX_EXTRA_BYTES:
+        key, headers = (key or b"")[:PREFIX_BYTES], []
+        ours.append(("nextclick.headers", b"dropped: key and headers are too large"))
+    if key is None and value is None:
+        # Kafka's client sends no record without both; the reason says that the value was null.
+        value = b""
+    if value is not None and len(value) > MAX_VALUE_BYTES:
+        ours += [
+            ("nextclick.size", b"%d" % len(value)),
+            ("nextclick.sha256", hashlib.sha256(value).hexdigest().encode()),
+        ]
+        value = value[:PREFIX_BYTES]
+    return key, value, [*headers, *ours]

@@ -1,0 +1,68 @@
+"""The output topic. The worker writes it; whoever shows recommendations reads it.
+
+Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack. The header
+`id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
+same id, so a reader of uncommitted records can drop the second answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgpack
+import orjson
+
+from worker.core.batch import Clicks
+from worker.core.recommender import Recommendations
+from worker.topics.transactions import Transactions
+
+Format = Literal["json", "msgpack"]
+
+
+class RecommendationWriter:
+    """Writes lists in one format. `clicks_topic` goes into the ids."""
+
+    def __init__(self, transactions: Transactions, *, topic: str, clicks_topic: str, format: Format = "json") -> None:
+        self._transactions = transactions
+        self._topic = topic
+        self._clicks_topic = clicks_topic
+        self._encode = ENCODERS[format]
+
+    def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, release: int, now_ms: int) -> None:
+        """Add `lists`, answers to `clicks`, to the transaction. Raises what `Transactions.send` raises."""
+        partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
+        for one in lists:
+            at, user_id = one.click, clicks.user_ids[one.click]
+            value = self._encode(
+                {
+                    "user_id": user_id,
+                    "items": one.items,
+                    "scores": one.scores,
+                    "release": release,
+                    "reason": one.reason,
+                    "event": {
+                        "partition": partitions[at],
+                        "offset": offsets[at],
+                        "item_id": clicks.item_ids[at],
+                        "timestamp": int(clicks.timestamps_ms[at]),
+                    },
+                    "produced_at": now_ms,
+                }
+            )
+            click_id = f"{self._clicks_topic}/{partitions[at]}/{offsets[at]}"
+            headers = [("id", click_id.encode())]
+            self._transactions.send(self._topic, partitions[at], key=user_id.encode(), value=value, headers=headers)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _msgpack(document: dict[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(document | {"scores": document["scores"].tolist()}, use_single_float=True)
+    return packed
+
+
+ENCODERS: dict[Format, Callable[[dict[str, Any]], bytes]] = {"json": _json, "msgpack": _msgpack}
+"""How a list becomes bytes. Scores are single precision in both."""
