@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import click
+import prometheus_client
 import structlog
 from threadpoolctl import threadpool_limits
 
@@ -54,6 +55,7 @@ def run(path: Path | None) -> None:
     """Serve: read clicks, publish recommendations, until SIGTERM."""
     settings = config.load(path, os.environ)
     log.configure(settings.log.format, settings.log.level)
+    prometheus_client.disable_created_metrics()
     stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
     readiness = Readiness(metrics.ready, clock.steady)
     with ExitStack() as life:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from kafka.admin import KafkaAdminClient
 from kafka.admin._configs import ConfigResource, ConfigResourceType
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
 
 from worker.errors import NextclickError, TopicError
 from worker.topics.client import Connection
@@ -23,6 +24,8 @@ COMPACTED: Final = {
     "max.compaction.lag.ms": str(3_600_000),
 }
 """The settings of a topic of which only the latest value of every key matters."""
+
+_COORDINATOR_TRIES: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,17 @@ class Admin:
 
     def _group_rights(self, group: str) -> Finding:
         with self._connection.errors(f"describe the consumer group {group}"):
-            described = self._client.describe_groups([group], include_authorized_operations=True)
+            described = self._described_group(group)
         return _allowed(f"group {group}", ("READ",), described[group].get("authorized_operations"))
+
+    def _described_group(self, group: str) -> dict[str, Any]:
+        for _ in range(_COORDINATOR_TRIES):
+            try:
+                return self._client.describe_groups([group], include_authorized_operations=True)
+            except CoordinatorNotAvailableError:
+                # A new cluster makes the topic of the groups' offsets when it is first asked for.
+                time.sleep(0.2)
+        return self._client.describe_groups([group], include_authorized_operations=True)
 
 
 def _shape(need: Need, topic: dict[str, Any], clicks: dict[str, Any]) -> Finding:

@@ -68,7 +68,9 @@ class Connection:
             return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")
         if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
             return TopicError(f"{text}. `nextclick-worker topics` creates what is missing", topic="")
-        return KafkaAway(f"{text} (brokers: {self.bootstrap_servers})")
+        return KafkaAway(
+            f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
+        )
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
