@@ -1,0 +1,68 @@
+"""Laws of ranking: the fast search finds what sorting everything finds."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, top_k
+
+# Around the sizes at which the number of groups, their depth or their padding changes.
+sizes = st.integers(1, 300) | st.sampled_from(
+    [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 1000, 1023, 4097]
+)
+
+
+def sorted_out(scores: Floats, excluded: Indexes, k: int) -> tuple[list[int], list[float]]:
+    """The definition: everything not excluded, sorted by falling score and rising index."""
+    left = [item for item in range(len(scores)) if item not in excluded.tolist()]
+    best = sorted(left, key=lambda item: (-scores[item], item))[:k]
+    unused = k - len(best)
+    return best + [NO_ITEM] * unused, [float(scores[item]) for item in best] + [-np.inf] * unused
+
+
+@given(
+    items=sizes,
+    rows=st.integers(1, 8) | st.just(70),
+    spread=st.sampled_from([0, 1, 2, 1000]),
+    hidden_size=st.integers(1, 3),
+    k=st.integers(1, 40) | st.just(500),
+    exclude=st.integers(0, 4),
+    with_bias=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200)
+def test_the_top_k_are_those_of_a_stable_sort(
+    *, items: int, rows: int, spread: int, hidden_size: int, k: int, exclude: int, with_bias: bool, seed: int
+) -> None:
+    """For any catalogue, any K, any exclusions and ties of any number.
+
+    Vectors of small integers make equal scores common and products exact, so no rounding is forgiven.
+    """
+    random = np.random.default_rng(seed)
+    vectors = random.integers(-spread, spread + 1, (items, hidden_size)).astype(np.float32)
+    hidden = random.integers(-2, 3, (rows, hidden_size)).astype(np.float32)
+    bias = random.integers(-1, 2, items).astype(np.float32) if with_bias else None
+    excluded = random.integers(NO_ITEM, items, (rows, exclude)).astype(np.int32)
+    scores = hidden @ vectors.T + (0 if bias is None else bias)
+
+    found = top_k(hidden, ItemTable(vectors, bias), k, excluded if exclude else None)
+
+    expected = [sorted_out(*row, k) for row in zip(scores, excluded, strict=True)]
+    assert found.indexes.tolist() == [indexes for indexes, _ in expected]
+    assert found.scores.tolist() == [best for _, best in expected]
+
+
+@given(items=sizes, rows=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=100)
+def test_different_scores_are_found_in_order(items: int, rows: int, k: int, seed: int) -> None:
+    """Without ties the search looks into K groups only: they hold all that belongs in the list."""
+    random = np.random.default_rng(seed)
+    vectors = (random.permutation(items) - items // 2).astype(np.float32)[:, None]
+    hidden = random.choice(np.array([-3, -1, 1, 2], np.float32), (rows, 1))
+
+    found = top_k(hidden, ItemTable(vectors), k)
+
+    expected = [sorted_out(row, np.empty(0, np.int32), k) for row in hidden * vectors.T]
+    assert found.indexes.tolist() == [indexes for indexes, _ in expected]
