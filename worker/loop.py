@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("worker")
 
 IDLE_POLL_MS: Final = 250
-"""How long a poll waits when nothing is to be committed: how late a stop may be noticed."""
+"""The longest that a poll waits: how late a stop may be noticed."""
 
 LOOK_SECONDS: Final = 5.0
 """How often the lag is asked for; where a broker that went away unnoticed is noticed."""
@@ -127,7 +127,7 @@ class Loop:
         self._recommender = self._new_recommender(release, self._states)
         self._persist(self._transactions.renew)
         self._persist(lambda: self._clicks.join(self._on_revoked))
-        self._waiting("joining the consumer group")
+        self._readiness.not_ready("joining the consumer group")
 
     def _round(self) -> None:
         """Poll once and walk what came."""
@@ -301,7 +301,8 @@ class Loop:
     def _poll_ms(self) -> int:
         if not self._pending:
             return IDLE_POLL_MS
-        return max(0, int((self._checkpoint_due - self._clock.steady()) * 1000))
+        due_ms = int((self._checkpoint_due - self._clock.steady()) * 1000)
+        return min(max(0, due_ms), IDLE_POLL_MS)
 
     def _stop_late(self) -> None:
         log.warning("interrupted while waiting for Kafka")

@@ -10,7 +10,9 @@ import pytest
 
 from deploy.kafka.local import free_port
 from tests.broker.client import Client
+from tests.broker.deployment import Deployment
 from tests.broker.process import WorkerProcess, toml
+from tests.conftest import TopicFactory
 
 
 class WorkerFactory(Protocol):
@@ -63,3 +65,11 @@ def worker(tmp_path: Path) -> Iterator[WorkerFactory]:
     for process in started:
         process.end()
         print(f"--- log of worker {process.pid}, exit code {process.exit_code}\n{process.log}")
+
+
+@pytest.fixture
+def deployment(kafka: str, topics: TopicFactory, unique: str) -> Deployment:
+    """Topics of four partitions for a group of workers on the shared Kafka; no release is published yet."""
+    return Deployment(
+        kafka, f"group-{unique}", lambda name, count: topics(name, partitions=count), partitions=4
+    )
