@@ -108,7 +108,9 @@ class LocalKafka:
             raise RuntimeError(
                 f"Kafka on {self.bootstrap} is running already; stop it before starting it again"
             )
-        libs, java = fetch(), find_java()
+        if not is_free(self.port):
+            raise KafkaUnavailable(f"another program listens on port {self.port}; end it or choose another port")
+        java, libs = find_java(), fetch()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_properties()
         self._format(libs, java, settings)
@@ -328,10 +330,20 @@ def free_port() -> int:
     would connect to itself, and the node could not come back.
     """
     for port in random.sample(range(20_000, 30_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
+        if is_free(port):
             return port
     raise KafkaUnavailable("no free port found between 20000 and 29999 in 100 tries")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port; connections of an earlier one that still fade do not matter."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def cluster_id() -> str:
@@ -379,7 +391,8 @@ def main() -> int:
     )
     parser.add_argument("--fetch", action="store_true", help="only bring the jars, then end")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with the first one ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         if arguments.fetch:
             fetch()
