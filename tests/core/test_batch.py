@@ -1,0 +1,61 @@
+"""The order in which the clicks of a batch are stepped."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from worker.core.batch import Clicks, UserOrder
+
+rows_of_clicks = st.lists(st.integers(0, 6) | st.integers(0, 2**40), max_size=40)
+
+
+def order_of(rows: list[int]) -> UserOrder:
+    """The order of clicks on these user rows."""
+    return UserOrder(np.array(rows, np.int64))
+
+
+def test_the_length_of_a_batch_is_its_number_of_clicks() -> None:
+    """Down to none."""
+    none = np.empty(0, np.int64)
+    empty = Clicks(none.astype(np.int32), none, [], [], none, none)
+
+    assert len(empty) == 0
+
+
+@given(rows_of_clicks)
+@example([])
+def test_the_clicks_of_a_user_stand_together_in_the_order_of_arrival(rows: list[int]) -> None:
+    """Sorted by user row; every click of the batch once."""
+    order = order_of(rows)
+
+    by_user = sorted(range(len(rows)), key=lambda place: (rows[place], place))
+    assert order.arrival.tolist() == by_user
+    assert order.rows.tolist() == sorted(set(rows))
+
+
+@given(rows_of_clicks)
+@example([])
+def test_every_click_knows_its_user_and_its_number(rows: list[int]) -> None:
+    """`user`, `first`, `nth` of each click, and where each user's `last` stands."""
+    order = order_of(rows)
+    ordered = sorted(rows)
+
+    assert order.rows[order.user].tolist() == ordered
+    assert order.first.tolist() == [ordered.index(row) for row in ordered]
+    assert order.nth.tolist() == [place - ordered.index(row) for place, row in enumerate(ordered)]
+    assert order.last.tolist() == [len(ordered) - 1 - ordered[::-1].index(row) for row in sorted(set(rows))]
+
+
+@given(rows_of_clicks)
+@example([])
+def test_wave_k_holds_the_k_th_click_of_every_user(rows: list[int]) -> None:
+    """No user twice in a wave, no click in two, none left out."""
+    order = order_of(rows)
+    waves = [wave.tolist() for wave in order.waves()]
+
+    assert waves == [
+        [place for place, nth in enumerate(order.nth) if nth == number] for number in range(len(waves))
+    ]
+    assert sorted(place for wave in waves for place in wave) == [*range(len(rows))]
