@@ -1,0 +1,91 @@
+"""Laws of the user rows: whatever happens, each user has what was last written for them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.core.states import States, UserStates
+
+STATE_SIZE, RECENT_ITEMS = 3, 2
+
+partitions = st.integers(0, 2)
+users = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=6, unique=True)
+writes = st.tuples(st.just("write"), partitions, users, st.integers(0, 2**32 - 1))
+forgets = st.tuples(st.just("forget"), partitions)
+histories = st.lists(st.one_of(writes, writes, writes, forgets), max_size=25)
+
+
+def drawn(count: int, seed: int) -> UserStates:
+    """The states of `count` users, up to the limits of every column."""
+    random = np.random.default_rng(seed)
+
+    def integers(kind: type[np.signedinteger[Any]], *shape: int) -> Any:
+        limits = np.iinfo(kind)
+        values = random.integers(limits.min, limits.max, shape, kind, endpoint=True)
+        return np.where(random.random(shape) < 0.2, limits.max, values)
+
+    return UserStates(
+        hidden=random.standard_normal((count, STATE_SIZE)).astype(np.float16),
+        recent=integers(np.int32, count, RECENT_ITEMS),
+        clicks=integers(np.int64, count),
+        session=integers(np.int32, count),
+        warm=random.random(count) < 0.5,
+        timestamp_ms=integers(np.int64, count),
+        offset=integers(np.int64, count),
+        release=integers(np.int32, count),
+    )
+
+
+def rows_of(states: UserStates) -> list[list[Any]]:
+    """The states as one plain list per user."""
+    by_column = [getattr(states, field.name).tolist() for field in fields(states)]
+    return [list(row) for row in zip(*by_column, strict=True)]
+
+
+@given(histories, st.sampled_from([1, 2, 4, 5, 1 << 20]))
+@settings(max_examples=150)
+def test_every_user_has_what_was_last_written(history: list[Any], slab_rows: int) -> None:
+    """A dictionary is the definition, however rows are divided into slabs, forgotten and used again."""
+    states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
+    written: dict[tuple[int, str], list[Any]] = {}
+    for what, partition, *more in history:
+        if what == "forget":
+            gone = [key for key in written if key[0] == partition]
+            assert states.forget(partition) == len(gone)
+            for key in gone:
+                del written[key]
+        else:
+            names, seed = more
+            values = drawn(len(names), seed)
+            states.write(states.rows(partition, names), values)
+            written |= {(partition, name): row for name, row in zip(names, rows_of(values), strict=True)}
+
+    assert len(states) == len(written)
+    for partition in range(3):
+        names = [name for one, name in written if one == partition]
+        read = states.read(states.rows(partition, names))
+        assert rows_of(read) == [written[partition, name] for name in names]
+
+
+@given(histories, st.sampled_from([1, 3, 1 << 20]))
+@settings(max_examples=50)
+def test_no_two_users_share_a_row(history: list[Any], slab_rows: int) -> None:
+    """Of any partitions, after any history; and a new one finds zeros in theirs."""
+    states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
+    for what, partition, *more in history:
+        if what == "forget":
+            states.forget(partition)
+        else:
+            states.write(states.rows(partition, more[0]), drawn(len(more[0]), more[1]))
+    before = len(states)
+    fresh = states.rows(9, ["new", "newer"])
+
+    rows = [row for partition in (0, 1, 2, 9) for row in states._rows.get(partition, {}).values()]
+    assert len(rows) == len(set(rows)) == before + 2
+    assert not np.any(states.read(fresh).hidden)
+    assert states.read(fresh).clicks.tolist() == [0, 0]
