@@ -1,0 +1,46 @@
+"""Every error that the trainer raises on purpose, under the root that it shares with the worker.
+
+::
+
+    NextclickError
+      SettingError              (the worker's) a setting cannot be used
+      UnusableClicks            the clicks cannot be trained on or measured with
+        UnreadableFile          a file is missing, empty, or not of the format its name says
+        MissingColumn           a file has no column for users, items or times
+        TooFewClicks            what is left after cleaning is not enough
+
+None of them is retriable: the input has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worker.errors import NextclickError
+
+__all__ = ["MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
+
+
+class UnusableClicks(NextclickError):
+    """Raised when clicks cannot be trained on or measured with."""
+
+
+class UnreadableFile(UnusableClicks):
+    """Raised when a file of clicks is missing, empty, or not of the format that its name says."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+
+
+class MissingColumn(UnusableClicks):
+    """Raised when no column can be taken for `role` (user, item or timestamp)."""
+
+    def __init__(self, message: str, *, role: str, existing: Sequence[str]) -> None:
+        super().__init__(message)
+        self.role = role
+        self.existing = tuple(existing)
+
+
+class TooFewClicks(UnusableClicks):
+    """Raised when the clicks that are left after cleaning are not enough."""

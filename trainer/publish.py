@@ -1,0 +1,49 @@
+"""A release as a folder: written, read, and sent to Kafka.
+
+The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from worker.core.manifest import Manifest
+from worker.core.release import verify
+from worker.errors import ReleaseRefused
+from worker.topics import releases
+from worker.topics.client import Connection
+
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "weights.safetensors"
+
+
+def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
+    """Write a release into `folder`, which is made if need be; what it held of a release is replaced.
+
+    The manifest comes last, so that a folder with a manifest has its weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / WEIGHTS).write_bytes(blob)
+    (folder / MANIFEST).write_bytes(manifest.to_json())
+
+
+def read_folder(folder: Path) -> tuple[Manifest, bytes]:
+    """The verified release in `folder`. Raises ReleaseRefused."""
+    for name in (MANIFEST, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
+    manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
+    verify(manifest, blob)
+    return manifest, blob
+
+
+def publish_folder(folder: Path, connection: Connection, *, topic: str, candidate: bool = False) -> int:
+    """Send the release in `folder` and point `@champion` (or `@candidate`) at it; its number.
+
+    Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
+    """
+    manifest, blob = read_folder(folder)
+    pointer = releases.CANDIDATE if candidate else releases.CHAMPION
+    return releases.publish(connection, topic, manifest, blob, pointer=pointer)
