@@ -100,6 +100,7 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
             group=settings.group,
             session_timeout_ms=settings.kafka.session_timeout_ms,
             heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
+            fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
             static_member=settings.worker_id if settings.static_membership else None,
         ),
         decoder=Decoder(settings.click.fields(), max_bytes=settings.click.max_bytes),

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from worker.core.event import Fields
 from worker.core.states import RECENT_ITEMS
 from worker.errors import SettingError
+from worker.topics.clicks import FETCH_MAX_WAIT_MS
 from worker.topics.client import Connection
 
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
@@ -49,6 +50,7 @@ class Kafka(_Section):
     session_timeout_ms: int = Field(10_000, ge=1_000)
     heartbeat_interval_ms: int = Field(1_000, ge=100)
     transaction_timeout_ms: int = Field(10_000, ge=1_000)
+    fetch_max_wait_ms: int = Field(FETCH_MAX_WAIT_MS, ge=1, le=5_000)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

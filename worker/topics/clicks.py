@@ -23,6 +23,10 @@ Record = Any
 MAX_BATCH: Final = 500
 """How many records a poll brings at the most."""
 
+FETCH_MAX_WAIT_MS: Final = 500
+"""How long a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
+when this time is over, and need a short one."""
+
 ANSWER_MS: Final = 5_000
 """How long a broker may take to answer a question before it counts as away."""
 
@@ -38,6 +42,7 @@ class ClickConsumer:
         group: str,
         session_timeout_ms: int,
         heartbeat_interval_ms: int,
+        fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None,
     ) -> None:
         self._connection = connection
@@ -49,6 +54,7 @@ class ClickConsumer:
             "group_instance_id": static_member,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": heartbeat_interval_ms,
+            "fetch_max_wait_ms": fetch_max_wait_ms,
         }
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
