@@ -10,6 +10,9 @@ from worker.core.cells import CELLS
 from worker.errors import SettingError
 from worker.topics.client import Connection
 
+MAX_SCALE: Final = 40.0
+"""exp(-2 * scale) must be a single-precision number (`trainer.losses`)."""
+
 KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 """The trainer takes its rights and credentials from the variables that the worker takes them from."""
 
@@ -69,6 +72,7 @@ class FitSettings:
             self._require(getattr(self, name) >= 0, name, "0 or more")
         for name in ("dropout", "test_fraction", "validation_fraction"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
+        self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.max_session_clicks >= 2, "max_session_clicks", "2 or more")
         self._check_relations()
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -30,9 +29,10 @@ from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release, pack, verify
 
-GOLDEN_SESSIONS = 5
-GOLDEN_CLICKS = 20
-GOLDEN_TOP = 10
+GOLDEN_SESSIONS: Final = 5
+GOLDEN_CLICKS: Final = 20
+GOLDEN_TOP: Final = 10
+"""A release brings the answers to so many sessions of at most so many clicks: so many best items each."""
 
 
 class Fitted(NamedTuple):
@@ -183,12 +183,10 @@ def _packed(network: Network, data: Data, settings: FitSettings, created_at: str
 
 
 def _golden(network: Network, data: Data) -> list[Golden]:
-    """What Keras answers to a few real sessions, the latest that there are."""
-    source = data.test if data.test.predictions else data.train
-    sequences = (source.items[start:end] for start, end in pairwise(source.starts.tolist()))
-    known = (sequence[sequence != NO_ITEM][:GOLDEN_CLICKS] for sequence in sequences)
-    chosen = itertools.islice((sequence for sequence in known if len(sequence)), GOLDEN_SESSIONS)
-    return [_golden_of(network, data.catalogue, sequence) for sequence in chosen]
+    """What Keras answers to a few real sessions, held-out ones where there are any."""
+    known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in (data.test, data.train) for items in part)
+    chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
+    return [_golden_of(network, data.catalogue, items) for items in chosen]
 
 
 def _golden_of(network: Network, catalogue: Catalogue, sequence: Indexes) -> Golden:

@@ -11,8 +11,8 @@ from trainer.backend import tf
 def softmax_cross_entropy(hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor, bound: float) -> tf.Tensor:
     """`-log softmax(hidden @ table.T)[target]` over the whole catalogue, averaged; a scalar.
 
-    `hidden` `[P, D]`, `table` `[N, D]`, `targets` `[P]`. No logit may exceed `bound` or fall far
-    below `-bound`: it takes the place of the maximum that is usually subtracted (80 is too much).
+    `hidden` `[P, D]`, `table` `[N, D]`, `targets` `[P]`. All logits must lie between `-bound`
+    and `bound`, at most 40: it takes the place of the maximum that is subtracted where none is known.
     """
     target_logits = tf.reduce_sum(hidden * tf.gather(table, targets), axis=-1)
     return tf.reduce_mean(_log_partition(hidden, table, bound) - target_logits)

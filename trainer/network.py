@@ -38,14 +38,19 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         """The unit vectors of all items, `[N, D]`: what the cell sees and is scored with."""
         return tf.math.l2_normalize(self.embedding, axis=-1)
 
+    def hidden(self, items: tf.Tensor, places: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+        """The hidden vectors `[P, H]` at `places` of a `Batch`; dropout is on in training."""
+        vectors = self.dropout(tf.gather(self.table(), items), training=training)
+        hidden, *_ = self.recurrent(vectors, training=training)
+        return tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), places)
+
     def loss_of(self, items: tf.Tensor, places: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """The training loss on one `Batch`; dropout is on."""
-        table = self.table()
-        hidden, *_ = self.recurrent(self.dropout(tf.gather(table, items), training=True), training=True)
-        # Scores are made where one is asked for, never for padding: they are nearly all of the cost.
-        hidden = tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), places)
-        hidden = self.scale * tf.math.l2_normalize(hidden, axis=-1)
-        return softmax_cross_entropy(hidden, table, targets, bound=self.scale)
+        """The training loss on one `Batch`.
+
+        Scores are made where one is asked for, never for padding: they are nearly all of the cost.
+        """
+        hidden = self.scale * tf.math.l2_normalize(self.hidden(items, places, training=True), axis=-1)
+        return softmax_cross_entropy(hidden, self.table(), targets, bound=self.scale)
 
     def answer(self, items: Indexes) -> tuple[Floats, Floats]:
         """The state `[S]` (LSTM: h, then c) after one session `[L]`, and the scores of all items `[N]`."""

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final
 
 import click
-from rich import progress as rich_progress
+import rich.progress
 from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
 """How often `Lines` speaks while a training runs."""
@@ -42,9 +43,6 @@ class Lines(Progress):
     ) -> None:
         self._write = write
         self._clock = clock
-        self._total = self._done = 0
-        self._began = self._spoke = 0.0
-        self._loss = _Average()
 
     def say(self, line: str) -> None:
         """Write `line`."""
@@ -52,40 +50,25 @@ class Lines(Progress):
 
     def start(self, predictions: int) -> None:
         """Begin to count and to measure the speed."""
-        self._total, self._done, self._loss = predictions, 0, _Average()
-        self._began = self._spoke = self._clock()
+        self._pace = _Pace(predictions, self._clock)
+        self._spoke = self._pace.began
 
     def advance(self, predictions: int, loss: float) -> None:
         """Write how far it is, the loss, the speed and the time left, if it is time to."""
-        self._done += predictions
-        self._loss.add(loss)
-        now = self._clock()
+        now = self._pace.advance(predictions, loss)
         if now - self._spoke >= _SECONDS_BETWEEN_LINES:
             self._spoke = now
-            self._write(self._line(now - self._began))
-
-    def _line(self, seconds: float) -> str:
-        speed = self._done / seconds
-        left = (self._total - self._done) / speed
-        done = f"{self._done / self._total:4.0%}, loss {self._loss.value:.3f}"
-        return f"{done}, {speed:,.0f} clicks/s, {left:.0f} s left"
+            self._write(f"{self._pace.share:4.0%}  {self._pace.told}")
 
 
 class Bar(Progress):
     """A bar that moves, below the facts told so far: for terminals."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("training"),
-            rich_progress.BarColumn(),
-            rich_progress.TaskProgressColumn(),
-            rich_progress.TextColumn("loss {task.fields[loss]:.3f}, {task.speed:,.0f} clicks/s, left"),
-            rich_progress.TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._loss = _Average()
+        self._clock = clock
+        columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
+        self._bar = rich.progress.Progress(*columns, console=console, transient=True)
 
     def say(self, line: str) -> None:
         """Print `line` above the bar."""
@@ -93,18 +76,19 @@ class Bar(Progress):
 
     def start(self, predictions: int) -> None:
         """Show the bar."""
-        self._loss = _Average()
-        self._task = self._bar.add_task("", total=predictions, loss=0.0)
+        self._pace = _Pace(predictions, self._clock)
+        self._task = self._bar.add_task("training", total=predictions)
         self._bar.start()
 
     def advance(self, predictions: int, loss: float) -> None:
         """Move the bar."""
-        self._loss.add(loss)
-        self._bar.update(self._task, advance=predictions, loss=self._loss.value)
+        self._pace.advance(predictions, loss)
+        self._bar.update(self._task, advance=predictions, description=self._pace.told)
 
     def stop(self) -> None:
         """Take the bar away."""
         self._bar.stop()
+        self._bar.remove_task(self._task)
 
 
 def for_this_place() -> Progress:
@@ -113,13 +97,30 @@ def for_this_place() -> Progress:
     return Bar(console) if console.is_terminal else Lines(partial(click.echo, err=True))
 
 
-class _Average:
-    """An average of the latest values."""
+class _Pace:
+    """How far a training is and how fast it goes."""
 
-    def __init__(self) -> None:
-        self.value = 0.0
-        self._weight = 0.0
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+        self.began = self._now = clock()
+        self._clock = clock
+        self._total = total
+        self._done = 0
+        self._loss = self._weight = 0.0
 
-    def add(self, value: float) -> None:
+    def advance(self, predictions: int, loss: float) -> float:
+        """Count a step; the time."""
+        self._done += predictions
         self._weight = _LOSS_MEMORY * self._weight + 1
-        self.value += (value - self.value) / self._weight
+        self._loss += (loss - self._loss) / self._weight
+        self._now = self._clock()
+        return self._now
+
+    @property
+    def share(self) -> float:
+        return self._done / self._total
+
+    @property
+    def told(self) -> str:
+        speed = self._done / max(self._now - self.began, 1e-9)
+        left = (self._total - self._done) / speed
+        return f"loss {self._loss:.3f}, {speed:,.0f} clicks/s, {left:.0f} s left"

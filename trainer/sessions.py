@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +39,11 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[Indexes]:
+        """The items of each session."""
+        for begin, end in pairwise(self.starts.tolist()):
+            yield self.items[begin:end]
 
     @property
     def lengths(self) -> NDArray[np.int64]:

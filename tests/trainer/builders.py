@@ -1,0 +1,54 @@
+"""Clicks whose right answer is known by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trainer.events import SCHEMA
+from trainer.sessions import Sessions
+
+START_MS: Final = 1_600_000_000_000
+MINUTE_MS: Final = 60_000
+NOW: Final = datetime(2021, 1, 1, tzinfo=UTC)
+"""A day after all clicks made here."""
+
+CYCLE: Final = 12
+"""How many items `cyclic_clicks` has."""
+
+
+def table(rows: Sequence[tuple[str | None, str | None, int | None]]) -> pl.DataFrame:
+    """Clicks as (user, item, time in ms)."""
+    return pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
+
+
+def cyclic_clicks(sessions: int = 400, length: int = 5, *, seed: int = 0) -> pl.DataFrame:
+    """Sessions one after the other in which item i is followed by item i + 1, and the last by the first.
+
+    Every item is equally popular, so popularity is no help; the last click tells the next for certain.
+    """
+    first = np.random.default_rng(seed).integers(CYCLE, size=sessions)
+    return table(
+        [
+            (
+                f"user-{number}",
+                f"item-{(start + step) % CYCLE}",
+                START_MS + (number * length + step) * MINUTE_MS,
+            )
+            for number, start in enumerate(first.tolist())
+            for step in range(length)
+        ]
+    )
+
+
+def sessions_of(*sequences: Sequence[int]) -> Sessions:
+    """Sessions with these item indexes, every click but the first of each scored."""
+    starts = np.cumsum([0, *(len(sequence) for sequence in sequences)], dtype=np.int64)
+    items = np.concatenate([np.asarray(sequence, np.int32) for sequence in sequences])
+    scored = np.ones(len(items), np.bool_)
+    scored[starts[:-1]] = False
+    return Sessions(items, starts, scored)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer.config import FitSettings, connection
+from worker.errors import SettingError
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"cell": "transformer"}, "cell is 'transformer', it must be one of elman, gru, lstm"),
+        ({"epochs": 0}, "epochs is 0, it must be 1 or more"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, it must be greater than 0"),
+        ({"dropout": 1.0}, "dropout is 1.0, it must be at least 0 and less than 1"),
+        ({"scale": 100.0}, "scale is 100.0, it must be at most 40"),
+        ({"session_gap_seconds": -1.0}, "session_gap_seconds is -1.0, it must be 0 or more"),
+        ({"max_session_clicks": 1}, "max_session_clicks is 1, it must be 2 or more"),
+        (
+            {"top": 100, "exclude_recent": 1},
+            r"top \(100\) and exclude_recent \(1\) together must not exceed 100",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_with_its_value(setting: dict[str, Any], message: str) -> None:
+    """And with what it must be; where two belong together, with both."""
+    with pytest.raises(SettingError, match=message):
+        FitSettings(**setting)
+
+
+def test_the_way_to_kafka_comes_from_the_workers_variables() -> None:
+    """TLS and SASL by the same names; what the trainer has no use for is the worker's."""
+    found = connection(
+        "broker:9093",
+        {
+            "NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": "elsewhere:9092",
+            "NEXTCLICK_KAFKA_SECURITY_PROTOCOL": "SSL",
+            "NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "false",
+            "NEXTCLICK_KAFKA_SESSION_TIMEOUT_MS": "9000",
+        },
+    )
+
+    assert (found.bootstrap_servers, found.security_protocol) == ("broker:9093", "SSL")
+    assert found.ssl_check_hostname is False
+
+
+def test_a_flag_must_be_one() -> None:
+    """Anything but true and false is refused, with the variable's name."""
+    with pytest.raises(SettingError, match="NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME is 'maybe'"):
+        connection("broker:9092", {"NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "maybe"})

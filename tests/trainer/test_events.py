@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import START_MS, table
+from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
+from trainer.events import Columns, clean, from_frame, read_files
+
+ROWS = [("a", "7", START_MS), ("a", "8", START_MS + 1500), ("b", "7", START_MS + 2000)]
+CSV = "user_id,item_id,timestamp\n" + "\n".join(f"{user},{item},{time}" for user, item, time in ROWS)
+JSON_LINES = "\n".join(f'{{"user_id": "{u}", "item_id": {i}, "timestamp": {t}}}' for u, i, t in ROWS)
+
+
+def file(folder: Path, name: str, content: str) -> Path:
+    """A file of that content, compressed where its name says so."""
+    path = folder / name
+    data = content.encode()
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("clicks.csv", CSV),
+        ("CLICKS.CSV.gz", CSV),
+        ("clicks.tsv", CSV.replace(",", "\t")),
+        ("semicolons.csv", CSV.replace(",", ";")),
+        ("clicks.jsonl", JSON_LINES),
+        ("clicks.jsonl.gz", JSON_LINES),
+    ],
+)
+def test_every_format_gives_the_same_table(tmp_path: Path, name: str, content: str) -> None:
+    """CSV with any separator and JSON lines, compressed or not, hold the same clicks."""
+    read = read_files([file(tmp_path, name, content)])
+
+    assert read.clicks.rows() == ROWS
+
+
+def test_parquet_is_read_with_its_own_types(tmp_path: Path) -> None:
+    """Integers become decimal text, moments milliseconds; an integer that a gap made a float is one again."""
+    moment = datetime(2020, 9, 13, 12, 26, 40, tzinfo=UTC)
+    frame = pl.DataFrame({"user_id": [1.0, None], "item_id": [7, 8], "timestamp": [moment, None]})
+    frame.write_parquet(tmp_path / "clicks.parquet")
+
+    read = read_files([tmp_path / "clicks.parquet"])
+
+    assert read.clicks.rows() == [(None, "8", None), ("1", "7", START_MS)]
+
+
+def test_files_together_are_in_the_order_of_time(tmp_path: Path) -> None:
+    """Several files are one table; clicks of the same moment keep the order of the files."""
+    late = file(tmp_path, "late.csv", "user_id,item_id,timestamp\na,x,1600000005000\na,y,1600000005000\n")
+
+    read = read_files([late, file(tmp_path, "early.csv", CSV)])
+
+    assert read.clicks["item_id"].to_list() == ["7", "8", "7", "x", "y"]
+
+
+def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    """007 is not 7."""
+    read = read_files([file(tmp_path, "clicks.csv", "user_id,item_id,timestamp\n007,1e3,1600000000\n")])
+
+    assert read.clicks.row(0)[:2] == ("007", "1e3")
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        ([1_600_000_000, 1_600_000_001], "unix seconds"),
+        ([1_600_000_000.0, 1_600_000_001.0], "unix seconds"),
+        (["1600000000", "1600000001"], "unix seconds"),
+        ([1_600_000_000_000, 1_600_000_001_000], "unix milliseconds"),
+        ([1_600_000_000_000_000, 1_600_000_001_000_000], "unix microseconds"),
+        ([1_600_000_000_000_000_000, 1_600_000_001_000_000_000], "unix nanoseconds"),
+        (["2020-09-13T12:26:40Z", "2020-09-13T14:26:41+02:00"], "dates and times"),
+        (["2020-09-13 12:26:40", "2020-09-13T12:26:41.000"], "dates and times"),
+    ],
+    ids=str,
+)
+def test_the_unit_of_times_is_told_by_their_size(values: list[object], unit: str) -> None:
+    """Seconds to nanoseconds, RFC 3339 and times without an offset (UTC) are one thing."""
+    read = from_frame(pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "time": values}))
+
+    assert read.times == unit
+    assert read.clicks["timestamp_ms"].to_list() == [START_MS, START_MS + 1000]
+
+
+def test_common_column_names_are_recognised() -> None:
+    """The likeliest name wins, whatever its case and separators."""
+    frame = pl.DataFrame({"Session_ID": ["s"], "userId": ["u"], "ItemID": ["i"], "Event Time": [START_MS]})
+
+    read = from_frame(frame)
+
+    assert read.columns == Columns(user="userId", item="ItemID", timestamp="Event Time")
+    assert read.clicks.rows() == [("u", "i", START_MS)]
+
+
+def test_a_named_column_is_taken() -> None:
+    """A name given wins over all recognised ones."""
+    frame = pl.DataFrame({"user_id": ["u"], "visit": ["v"], "item_id": ["i"], "timestamp": [START_MS]})
+
+    read = from_frame(frame, Columns(user="visit"))
+
+    assert read.clicks["user_id"].to_list() == ["v"]
+
+
+def test_a_missing_column_names_those_that_exist() -> None:
+    """The error says which role has no column, which columns there are, and which option names one."""
+    frame = pl.DataFrame({"who": ["u"], "item_id": ["i"], "timestamp": [START_MS]})
+
+    with pytest.raises(MissingColumn, match=r"--user, it has: who, item_id, timestamp") as unnamed:
+        from_frame(frame)
+    with pytest.raises(MissingColumn, match=r"no column 'usr'; it has: who, item_id, timestamp"):
+        from_frame(frame, Columns(user="usr"))
+
+    assert unnamed.value.role == "user"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("empty.csv", "", "the file is empty"),
+        ("header.csv", "user_id,item_id,timestamp\n", "it has no rows"),
+        ("clicks.xlsx", "x", "the name must end in"),
+        ("clicks.parquet", "user_id", "cannot be read as .parquet"),
+        ("clicks.jsonl", "{", "cannot be read as .jsonl"),
+    ],
+)
+def test_an_unreadable_file_says_why(tmp_path: Path, name: str, content: str, why: str) -> None:
+    """The error has the path and the reason."""
+    path = file(tmp_path, name, content)
+
+    with pytest.raises(UnreadableFile, match=why) as error:
+        read_files([path])
+
+    assert error.value.path == str(path)
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    """No traceback of a system call."""
+    with pytest.raises(UnreadableFile, match="there is no such file"):
+        read_files([tmp_path / "nowhere.csv"])
+
+
+def test_plain_text_named_gz_is_refused(tmp_path: Path) -> None:
+    """Gzip's own error becomes ours."""
+    path = tmp_path / "clicks.csv.gz"
+    path.write_text(CSV)
+
+    with pytest.raises(UnreadableFile, match=r"cannot be read as \.csv"):
+        read_files([path])
+
+
+@pytest.mark.parametrize("values", [["soon", "later"], [None, None], [float("nan"), float("inf")]], ids=str)
+def test_times_that_are_none_are_refused_with_an_example(values: list[object]) -> None:
+    """Without any readable time there is no order to learn from."""
+    frame = pl.DataFrame({"user_id": ["u", "u"], "item_id": ["i", "j"], "timestamp": values})
+
+    with pytest.raises(
+        UnusableClicks, match=r"column 'timestamp' can be read as a time .*2014-09-24T12:00:00Z"
+    ):
+        from_frame(frame)
+
+
+def test_ids_must_be_text_or_integers() -> None:
+    """Lists and booleans are no ids."""
+    frame = pl.DataFrame({"user_id": [[1]], "item_id": ["i"], "timestamp": [START_MS]})
+
+    with pytest.raises(UnusableClicks, match="ids must be text or integers"):
+        from_frame(frame)
+
+
+def test_cleaning_counts_what_it_removes() -> None:
+    """Each step removes its own kind, first things first, and tells how many are left."""
+    long_id, year = "x" * 257, 365 * 86_400_000
+    good = [("a", "x", START_MS), ("a", "y", START_MS), ("b", "x", START_MS)]
+    bad = [
+        *[(None, "x", START_MS), ("a", None, START_MS), ("", "x", START_MS)],
+        *[("a", long_id, START_MS), ("é" * 129, "x", START_MS)],
+        *[("a", "x", None), ("a", "x", 0), ("a", "x", START_MS + year)],
+        good[0],
+    ]
+
+    clicks, removals = clean(table([*good, *bad]), now_ms=START_MS + 1)
+
+    assert clicks.rows() == good
+    assert [(removal.removed, removal.left) for removal in removals] == [(3, 9), (2, 7), (3, 4), (1, 3)]
+    assert str(removals[3]) == "removed 1 of 4 clicks: exact duplicates (same user, item and time)"

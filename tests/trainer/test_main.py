@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.trainer.builders import cyclic_clicks
+from trainer.__main__ import cli
+from trainer.publish import read_folder
+from worker.core.release import verify
+
+QUICK = ["--hidden-size", "8", "--epochs", "1", "--batch-clicks", "64"]
+
+
+def trainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "trainer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.fixture
+def clicks(tmp_path: Path) -> Path:
+    """A file of clicks."""
+    path = tmp_path / "clicks.csv"
+    cyclic_clicks(100).write_csv(path)
+    return path
+
+
+def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None:
+    """`fit` writes a release that verifies; results on standard output, progress on the other."""
+    done = trainer("fit", clicks, "--timestamp", "timestamp_ms", "-o", tmp_path / "release", *QUICK)
+
+    assert done.returncode == 0, done.stderr
+    assert verify(*read_folder(tmp_path / "release")).manifest.items == 12
+    assert done.stdout.splitlines()[1].startswith("Recall@20")
+    assert done.stderr.startswith(
+        "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
+    )
+    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-1]
+
+
+def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> None:
+    """`evaluate` needs no training, and says how many clicks it is about."""
+    runner = CliRunner()
+    runner.invoke(cli, ["fit", str(clicks), "-o", str(tmp_path / "release"), *QUICK], catch_exceptions=False)
+
+    done = runner.invoke(cli, ["evaluate", str(tmp_path / "release"), str(clicks), "--top", "3"])
+
+    assert done.exit_code == 0, done.output
+    assert "on 400 held-out clicks" in done.stdout
+    assert "Recall@3" in done.stdout
+
+
+def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    """No traceback for what the user can mend."""
+    done = trainer("fit", tmp_path / "nowhere.csv")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"nextclick-trainer: {tmp_path / 'nowhere.csv'}: there is no such file\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["clicks.csv", "--kafka", "localhost:9092"]], ids=["neither", "both"]
+)
+def test_clicks_come_from_files_or_from_kafka(arguments: list[str]) -> None:
+    """One of the two must be named."""
+    done = CliRunner().invoke(cli, ["fit", *arguments])
+
+    assert done.exit_code == 2
+    assert "one of the two" in done.output
+
+
+def test_help_loads_no_tensorflow() -> None:
+    """The command line answers at once."""
+    code = "import sys, trainer.__main__; sys.exit('tensorflow' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_split_must_be_a_time() -> None:
+    """The message shows what one looks like."""
+    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--split-at", "soon"])
+
+    assert "'soon' is no time like 2014-09-29T00:00:00Z" in done.output
