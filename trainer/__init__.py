@@ -1,7 +1,7 @@
 """The trainer: from clicks to a release that the worker serves. The only home of TensorFlow.
 
-events     clicks from files or from the topic, as one table, and its cleaning
-sessions   cut into sessions, divided by time, as arrays of item indexes
+events     clicks from files as one table, and its cleaning; topic: from Kafka
+sessions   cut into sessions, divided by time, as arrays of item indexes; data: all of that told
 batches    sessions of like length in batches, without padding to speak of
 network    the Keras network and what of it goes into a release
 losses     softmax cross-entropy over the whole catalogue

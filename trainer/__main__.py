@@ -18,6 +18,7 @@ from trainer.evaluate import measure
 from trainer.events import Columns, Table, read_files
 from trainer.progress import Progress
 from trainer.publish import publish_folder, read_folder, write_folder
+from trainer.topic import read_topic
 from worker.core.cells import CELLS
 from worker.core.release import verify
 from worker.errors import NextclickError
@@ -69,8 +70,8 @@ def _all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 _columns = _all_of(
-    click.option("--user", help="Column of user (or session) ids. [default: recognised by its name]"),
-    click.option("--item", help="Column of item ids. [default: recognised by its name]"),
+    click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
+    click.option("--item", help="Column (in Kafka: field) of item ids. [default: recognised]"),
     click.option(
         "--timestamp", help="Column of times: unix s, ms, us, ns, or RFC 3339. [default: recognised]"
     ),
@@ -164,7 +165,12 @@ def _table(
 ) -> Table:
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
-    table = read_files(files, columns)
+    if kafka:
+        table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
+        for removal in removals:
+            teller.say(str(removal))
+    else:
+        table = read_files(files, columns)
     found = table.columns
     teller.say(
         f"read {len(table.clicks):,} clicks; user: {found.user}, item: {found.item}, "

@@ -1,0 +1,56 @@
+"""Clicks from the Kafka topic that the worker reads, decoded by the worker's own rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+from trainer.errors import UnusableClicks
+from trainer.events import SCHEMA, Columns, Removal, Table
+from worker.core.batch import Clicks
+from worker.core.event import Decoder, Fields
+from worker.topics import history
+from worker.topics.clicks import decode
+from worker.topics.client import Connection
+
+
+def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Table, list[Removal]]:
+    """All clicks in the topic as of now, each user's in order of arrival; and the records that are none.
+
+    `columns` are paths into a record's value, as in the worker's settings. Raises UnusableClicks where
+    no record is a click, and what `worker.topics.history.read` raises.
+    """
+    fields = _fields(columns)
+    decoder = Decoder(fields)
+    frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
+    for records in history.read(connection, topic=topic):
+        clicks, bad = decode(records, decoder)
+        frames.append(_frame(clicks))
+        reasons.update(str(reason) for _, reason in bad)
+    table = pl.concat(frames)
+    if table.is_empty():
+        raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
+    found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
+    return Table(table, found, "as the worker reads it"), _removals(reasons, len(table))
+
+
+def _fields(columns: Columns) -> Fields:
+    usual = Fields()
+    return Fields(
+        columns.user or usual.user_id, columns.item or usual.item_id, columns.timestamp or usual.timestamp
+    )
+
+
+def _frame(clicks: Clicks) -> pl.DataFrame:
+    columns = (clicks.user_ids, clicks.item_ids, clicks.timestamps_ms)
+    return pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA)
+
+
+def _removals(reasons: Counter[str], clicks: int) -> list[Removal]:
+    left = clicks + reasons.total()
+    removals = []
+    for reason, count in reasons.most_common():
+        left -= count
+        removals.append(Removal(count, left, "records", f"no click ({reason})"))
+    return removals
