@@ -75,10 +75,11 @@ if test -z "$$python"; then \
 fi
 endef
 
-# $(1).txt from what pyproject.toml asks for and the options $(2): one file for all systems and Pythons, no addresses.
+# $(1).txt from what pyproject.toml asks for and the options $(2): one file for all systems and, where it can be,
+# one version for all Pythons (types and figures differ between numpy's). No addresses.
 define compile
 echo "deploy/requirements/$(1).txt"; \
-build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 	--custom-compile-command "make requirements" --no-emit-package nextclick $(2) \
 	--output-file deploy/requirements/$(1).txt pyproject.toml
 endef

@@ -106,7 +106,7 @@ class LocalKafka:
                 f"Kafka on {self.bootstrap} is running already; stop it before starting it again"
             )
         if not is_free(self.port):
-            raise KafkaUnavailable(f"another program listens on port {self.port}; end it or choose another port")
+            raise KafkaUnavailable(f"another program listens on port {self.port}; end it or choose another")
         java, libs = find_java(), fetch()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_properties()
@@ -337,7 +337,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port; connections of an earlier one that still fade do not matter."""
+    """Whether a server could listen on this port; fading connections of an earlier one do not matter."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -392,7 +392,7 @@ def main() -> int:
     )
     parser.add_argument("--fetch", action="store_true", help="only bring the jars, then end")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with the first one ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs are born with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         if arguments.fetch:
