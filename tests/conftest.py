@@ -7,7 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import pytest
 from confluent_kafka import KafkaException
@@ -64,7 +64,7 @@ def unique() -> str:
 @pytest.fixture
 def topics(kafka: str, unique: str) -> Iterator[TopicFactory]:
     """Creates topics: `topics("clicks", partitions=4)` returns `clicks-<unique>`; gone after the test."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     created: list[str] = []
 
     def create(name: str = "topic", *, partitions: int = 1, config: dict[str, str] | None = None) -> str:
@@ -90,11 +90,7 @@ def started(life: contextlib.ExitStack, properties: dict[str, str] | None = None
     try:
         return life.enter_context(LocalKafka(properties=properties))
     except KafkaUnavailable as error:
-        unavailable(f"no Kafka to test with: {error}\n(or set {EXTERNAL_KAFKA}=host:port)")
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Fail when CI is set, else skip."""
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+        reason = f"no Kafka to test with: {error}\n(or set {EXTERNAL_KAFKA}=host:port)"
+        if os.environ.get("CI"):
+            raise pytest.fail.Exception(reason, pytrace=False) from None
+        raise pytest.skip.Exception(reason) from None

@@ -46,13 +46,12 @@ class Client:
     """Sends to and reads from topics of one Kafka."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+        # Silent: what it has to say comes as errors, and its threads outlive the brokers that tests stop.
+        self._connection = {"bootstrap.servers": bootstrap, "log_level": 0}
 
     def send(self, topic: str, records: Iterable[Record], *, timeout_seconds: float = 60.0) -> list[Record]:
         """Send records in order, acknowledged by the broker; returns them with partition and offset."""
-        producer = Producer(
-            {"bootstrap.servers": self._bootstrap, "linger.ms": 5, "enable.idempotence": True}
-        )
+        producer = Producer({**self._connection, "linger.ms": 5, "enable.idempotence": True})
         sent: list[Record] = []
         failed: list[KafkaError] = []
         for record in records:
@@ -87,7 +86,7 @@ class Client:
     def _consumer(self, isolation: Isolation) -> Consumer:
         return Consumer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **self._connection,
                 "group.id": "tests",  # asked for by the client, never joined
                 "isolation.level": isolation,
                 "auto.offset.reset": "earliest",

@@ -99,7 +99,7 @@ def test_a_node_comes_back_on_its_port_with_its_data(
     """Stopped or killed, a node started again answers where it did, with the acknowledged records."""
     node = kafka_node(broker_session_timeout_ms=4000)
     client = Client(node.bootstrap)
-    create_topic(AdminClient({"bootstrap.servers": node.bootstrap}), "kept", 1, {})
+    create_topic(AdminClient({"bootstrap.servers": node.bootstrap, "log_level": 0}), "kept", 1, {})
     client.send("kept", [Record(b"before")])
     address = node.bootstrap
 
