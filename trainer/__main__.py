@@ -96,8 +96,10 @@ _training = _all_of(
     _setting("validation_fraction", "Share of those before them to choose the best epoch with."),
     _setting("cell", "Recurrent cell.", type=click.Choice(list(CELLS))),
     _setting("hidden_size", "Numbers in a hidden vector and in an item's."),
-    _setting("epochs", "How often all sessions are seen, at most."),
-    _setting("patience", "Epochs without a better validation result that end the training."),
+    _setting(
+        "epochs", "How often all sessions are seen, at most. [default: 5, more for few clicks]", type=int
+    ),
+    _setting("patience", "Epochs without a better result that end it. [default: a third]", type=int),
     _setting("batch_clicks", "Predictions in one training step."),
     _setting("learning_rate", "Adam's at the start."),
     _setting("dropout", "Share of an item's vector hidden from the cell."),

@@ -34,10 +34,10 @@ class FitSettings:
     """What the cosine of hidden and item vector is multiplied with before the softmax."""
     learning_rate: float = 2e-3
     """Adam's, at the start; it falls to 0 along a cosine."""
-    epochs: int = 5
-    """How often all training sessions are seen, at most."""
-    patience: int = 2
-    """Training ends after that many epochs without a better validation result."""
+    epochs: int | None = None
+    """How often all training sessions are seen, at most; None: as often as `epochs_for` says."""
+    patience: int | None = None
+    """Training ends after that many epochs without a better validation result; None: a third of all."""
     batch_clicks: int = 512
     """Predictions in one training step."""
     clip_norm: float = 5.0
@@ -65,7 +65,7 @@ class FitSettings:
         if self.cell not in CELLS:
             raise SettingError(f"cell is {self.cell!r}, it must be one of {', '.join(CELLS)}")
         for name in ("hidden_size", "epochs", "patience", "batch_clicks", "min_item_count", "top"):
-            self._require(getattr(self, name) >= 1, name, "1 or more")
+            self._require(getattr(self, name) is None or getattr(self, name) >= 1, name, "1 or more")
         for name in ("scale", "learning_rate", "clip_norm"):
             self._require(getattr(self, name) > 0, name, "greater than 0")
         for name in ("session_gap_seconds", "exclude_recent", "seed"):
@@ -75,6 +75,10 @@ class FitSettings:
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.max_session_clicks >= 2, "max_session_clicks", "2 or more")
         self._check_relations()
+
+    def epochs_for(self, steps: int) -> int:
+        """How many epochs of so many training steps each: 5, or more where they would be too few steps."""
+        return self.epochs or min(100, max(5, round(1500 / steps)))
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a manifest."""

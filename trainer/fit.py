@@ -73,15 +73,16 @@ def train(network: Network, data: Data, settings: FitSettings, progress: Progres
         max_length=settings.max_session_clicks,
         seed=settings.seed,
     )
-    step = training_step(network, settings, steps=settings.epochs * len(batches))
-    best, history = _Best(settings.patience), list[dict[str, float]]()
-    progress.start(settings.epochs * data.train.predictions)
+    epochs = settings.epochs_for(len(batches))
+    step = training_step(network, settings, steps=epochs * len(batches))
+    best, history = _Best(settings.patience or max(2, epochs // 3)), list[dict[str, float]]()
+    progress.start(epochs * data.train.predictions)
     try:
-        while len(history) < settings.epochs and not best.is_past:
+        while len(history) < epochs and not best.is_past:
             loss, results = _epoch(batches, step, progress), _validate(network, data, settings)
             best.note(network, results.get(f"mrr_at_{settings.top}"))
             history.append({"loss": loss, **results})
-            progress.say(f"epoch {len(history)} of {settings.epochs}: {_told(history[-1])}")
+            progress.say(f"epoch {len(history)} of {epochs}: {_told(history[-1])}")
     finally:
         progress.stop()
     network.set_weights(best.weights)
@@ -147,13 +148,14 @@ def _epoch(batches: Batches, step: Any, progress: Progress) -> float:
 
 
 def _told(results: dict[str, float]) -> str:
-    shown = {name: value for name, value in results.items() if name.startswith(("loss", "recall", "mrr"))}
-    return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in results.items())
 
 
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
-    release = verify(*_packed(network, data, settings))
-    return _measured(release, data.validation, settings)
+    if not data.validation.predictions:
+        return {}
+    metrics = _measured(verify(*_packed(network, data, settings)), data.validation, settings)
+    return {name: value for name, value in metrics.items() if name.startswith(("recall", "mrr"))}
 
 
 def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> dict[str, float]:

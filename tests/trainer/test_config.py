@@ -31,6 +31,14 @@ def test_a_wrong_setting_is_named_with_its_value(setting: dict[str, Any], messag
         FitSettings(**setting)
 
 
+def test_few_clicks_are_seen_more_often() -> None:
+    """At least 5 epochs; more where these would be few steps, within reason; or as many as are set."""
+    usual = FitSettings()
+
+    assert [usual.epochs_for(steps) for steps in (1000, 300, 100, 1)] == [5, 5, 15, 100]
+    assert FitSettings(epochs=3).epochs_for(1) == 3
+
+
 def test_the_way_to_kafka_comes_from_the_workers_variables() -> None:
     """TLS and SASL by the same names; what the trainer has no use for is the worker's."""
     found = connection(

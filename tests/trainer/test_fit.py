@@ -31,7 +31,7 @@ class Remembered(Progress):
         """Keep how many there are."""
         self.total = predictions
 
-    def advance(self, predictions: int, loss: float) -> None:  # noqa: ARG002  # the interface has it
+    def advance(self, predictions: int, loss: float) -> None:
         """Count."""
         self.done += predictions
 
