@@ -67,28 +67,14 @@ def prepare(clicks: pl.DataFrame, settings: FitSettings, progress: Progress, now
     train, validation, test = by_time(sessions, settings)
     train = _clean_training(train, settings, report)
     catalogue = catalogue_of(train)
-    summary = {
-        "clicks": len(train),
-        "sessions": train["session"].n_unique(),
-        "first_click": _moment(train["timestamp_ms"].min()),
-        "last_click": _moment(train["timestamp_ms"].max()),
-        "cleaning": [removal._asdict() for removal in report.removals],
-    }
-    progress.say(
-        f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions "
-        f"on {len(catalogue):,} items, {summary['first_click']} to {summary['last_click']}"
-    )
     data = Data(
         catalogue,
         train=to_arrays(train, catalogue),
         validation=to_arrays(drop_short(validation)[0], catalogue),
         test=to_arrays(drop_short(test)[0], catalogue),
-        summary=summary,
+        summary=_summary(train, report.removals),
     )
-    progress.say(
-        f"held out: {data.validation.predictions:,} clicks to choose the best epoch with, "
-        f"the last {data.test.predictions:,} to measure with"
-    )
+    _tell(data, progress)
     return data
 
 
@@ -115,7 +101,7 @@ def by_time(sessions: pl.DataFrame, settings: FitSettings) -> tuple[pl.DataFrame
     if test_from is None:
         test_from = moment_before(sessions, settings.test_fraction)
     past, test = divide(sessions, test_from, endless=endless)
-    _require(len(past) > 0, f"no session begins before the split at {_moment(test_from)}")
+    _require(len(past) > 0, f"no session begins before {_moment(test_from)}, where the held-out end begins")
     train, validation = divide(past, moment_before(past, settings.validation_fraction), endless=endless)
     return train, validation, test
 
@@ -140,6 +126,28 @@ def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Repo
         items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); is the item column the right one?"
     )
     return kept
+
+
+def _summary(train: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
+    return {
+        "clicks": len(train),
+        "sessions": train["session"].n_unique(),
+        "first_click": _moment(train["timestamp_ms"].min()),
+        "last_click": _moment(train["timestamp_ms"].max()),
+        "cleaning": [removal._asdict() for removal in removals],
+    }
+
+
+def _tell(data: Data, progress: Progress) -> None:
+    summary = data.summary
+    progress.say(
+        f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions "
+        f"on {len(data.catalogue):,} items, {summary['first_click']} to {summary['last_click']}"
+    )
+    progress.say(
+        f"held out: {data.validation.predictions:,} clicks to choose the best epoch with, "
+        f"the last {data.test.predictions:,} to measure with"
+    )
 
 
 def _require(holds: bool, problem: str) -> None:

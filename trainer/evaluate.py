@@ -9,7 +9,6 @@ unknown item on the way is no step; before any known item the popular items are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +22,17 @@ from worker.core.release import Release
 Places = NDArray[np.int64]
 """For each prediction the place of the target in its list, from 1; 0: not in it."""
 
-_CHUNK_SESSIONS: Final = 4096
-"""Sessions that are walked at once: bounds the memory for their hidden states."""
 
-
-def measure(release: Release, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
+def measure(
+    release: Release, sessions: Sessions, *, top: int, exclude_recent: int, at_once: int = 4096
+) -> dict[str, float]:
     """Recall@K and MRR@K (K = `top`) of `release` and of its popularity list on the same `predictions`.
 
-    Neither gets the last `exclude_recent` clicked items recommended back.
+    Neither gets the last `exclude_recent` clicked items recommended back. So many sessions are walked
+    `at_once`: it bounds the memory for their hidden states.
     """
     model, popular = [], []
-    for part in _parts(sessions):
+    for part in _parts(sessions, at_once):
         excluded = recent_items(part, exclude_recent)
         targets = part.items[part.scored]
         shown = popular_lists(release.popular, excluded, top)
@@ -106,8 +105,8 @@ def _lists(release: Release, sessions: Sessions, excluded: Indexes, cold: Indexe
     return lists
 
 
-def _parts(sessions: Sessions) -> Iterator[Sessions]:
-    for first in range(0, len(sessions), _CHUNK_SESSIONS):
-        starts = sessions.starts[first : first + _CHUNK_SESSIONS + 1]
+def _parts(sessions: Sessions, size: int) -> Iterator[Sessions]:
+    for first in range(0, len(sessions), size):
+        starts = sessions.starts[first : first + size + 1]
         clicks = slice(starts[0], starts[-1])
         yield Sessions(sessions.items[clicks], starts - starts[0], sessions.scored[clicks])

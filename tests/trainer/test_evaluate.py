@@ -5,7 +5,6 @@ import pytest
 
 from tests.builders import item_names, successor_release_parts, tiny_release
 from tests.trainer.builders import sessions_of
-from trainer import evaluate
 from trainer.evaluate import measure, metrics, places_of, recent_items
 from trainer.sessions import Sessions
 from worker.core.batch import Clicks
@@ -84,9 +83,8 @@ def lists_of_the_worker(release: Release, sessions: Sessions, top: int) -> list[
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_the_numbers_are_about_the_code_that_serves(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_numbers_are_about_the_code_that_serves(cell: str) -> None:
     """Recall and MRR are those of the lists that the worker publishes; unknown items and cold starts too."""
-    monkeypatch.setattr(evaluate, "_CHUNK_SESSIONS", 3)
     release = tiny_release(item_names(30), cell=cell)
     random = np.random.default_rng(2)
     sessions = sessions_of(*[random.integers(-1, 30, size=random.integers(2, 9)).tolist() for _ in range(40)])
@@ -97,7 +95,7 @@ def test_the_numbers_are_about_the_code_that_serves(cell: str, monkeypatch: pyte
         for names, target in zip(shown, targets, strict=True)
     ]
 
-    found = measure(release, sessions, top=5, exclude_recent=1)
+    found = measure(release, sessions, top=5, exclude_recent=1, at_once=3)
 
     assert NO_ITEM in targets
     assert found["recall_at_5"] == pytest.approx(np.mean(np.array(places) > 0))
