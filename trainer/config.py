@@ -76,9 +76,9 @@ class FitSettings:
         self._require(self.max_session_clicks >= 2, "max_session_clicks", "2 or more")
         self._check_relations()
 
-    def epochs_for(self, steps: int) -> int:
-        """How many epochs of so many training steps each: 5, or more where they would be too few steps."""
-        return self.epochs or min(100, max(5, round(1500 / steps)))
+    def epochs_for(self, predictions: int) -> int:
+        """How many epochs over so many clicks: 5, or more where half a million would not be seen in them."""
+        return self.epochs or min(100, max(5, round(500_000 / predictions)))
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a manifest."""

@@ -73,7 +73,7 @@ def train(network: Network, data: Data, settings: FitSettings, progress: Progres
         max_length=settings.max_session_clicks,
         seed=settings.seed,
     )
-    epochs = settings.epochs_for(len(batches))
+    epochs = settings.epochs_for(data.train.predictions)
     step = training_step(network, settings, steps=epochs * len(batches))
     best, history = _Best(settings.patience or max(2, epochs // 3)), list[dict[str, float]]()
     progress.start(epochs * data.train.predictions)

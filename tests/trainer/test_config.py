@@ -32,10 +32,10 @@ def test_a_wrong_setting_is_named_with_its_value(setting: dict[str, Any], messag
 
 
 def test_few_clicks_are_seen_more_often() -> None:
-    """At least 5 epochs; more where these would be few steps, within reason; or as many as are set."""
+    """At least 5 epochs; more where these would show few clicks, within reason; or as many as are set."""
     usual = FitSettings()
 
-    assert [usual.epochs_for(steps) for steps in (1000, 300, 100, 1)] == [5, 5, 15, 100]
+    assert [usual.epochs_for(clicks) for clicks in (10**6, 10**5, 20_000, 1)] == [5, 5, 25, 100]
     assert FitSettings(epochs=3).epochs_for(1) == 3
 
 
