@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, top_k
+from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, _keys, top_k
 
 # Around the sizes at which the number of groups, their depth or their padding changes.
 sizes = st.integers(1, 300) | st.sampled_from(
@@ -66,3 +66,15 @@ def test_different_scores_are_found_in_order(items: int, rows: int, k: int, seed
 
     expected = [sorted_out(row, np.empty(0, np.int32), k) for row in hidden * vectors.T]
     assert found.indexes.tolist() == [indexes for indexes, _ in expected]
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, width=32) | st.sampled_from([0.0, -0.0, np.inf, -np.inf]), min_size=1)
+)
+def test_the_keys_of_the_search_order_as_scores_do(scores: list[float]) -> None:
+    """The greater key has the greater score; of equal ones, as 0 and -0 are, the lower column."""
+    single = np.array(scores, np.float32)
+
+    keys = _keys(single, np.arange(len(scores)))
+
+    assert np.argsort(-keys).tolist() == np.argsort(-single, kind="stable").tolist()

@@ -1,0 +1,246 @@
+"""Laws of the walk of a batch: it does what one click after the other does, however clicks are divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.builders import ITEMS, tiny_release_parts
+from tests.reference import Answer, OneClick, Reference, User
+from worker.core.batch import Clicks
+from worker.core.cells import CELLS
+from worker.core.manifest import Manifest
+from worker.core.recommender import Recommendations, Recommender
+from worker.core.release import verify
+from worker.core.states import States
+
+NOW_MS: Final = 1_700_000_000_000
+MAX_AGE_MS: Final = 60_000
+GAP_MS: Final = 1_800_000
+RELEASE: Final = 5
+
+STATE_TOLERANCE: Final = 1e-3
+"""Half precision has steps of half of that below 1: sums that round differently may differ by one step."""
+SCORE_TOLERANCE: Final = 0.02
+"""What such a step makes of a score: it has a scale of 1, and item vectors are about 3 long."""
+
+
+class Rules(NamedTuple):
+    """Under what a sequence of clicks is absorbed."""
+
+    cell: str
+    gap_seconds: float
+    normalize: bool
+    publish: Literal["latest", "every"]
+    max_age_ms: int
+    exclude_recent: int
+    top: int
+    recent_items: int
+    slab_rows: int
+
+
+rules = st.builds(
+    Rules,
+    cell=st.sampled_from([*CELLS]),
+    gap_seconds=st.sampled_from([0.0, GAP_MS / 1000]),
+    normalize=st.booleans(),
+    publish=st.sampled_from(["latest", "every"]),
+    max_age_ms=st.sampled_from([0, MAX_AGE_MS]),
+    exclude_recent=st.sampled_from([0, 1, 3, 100]),
+    top=st.sampled_from([1, 5, 20]),
+    recent_items=st.sampled_from([1, 3, 20]),
+    slab_rows=st.sampled_from([1, 2, 1 << 20]),
+)
+
+# Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
+# records of every age and of none.
+raw_clicks = st.tuples(
+    st.sampled_from([0, 0, 0, 3]),
+    st.sampled_from("aaaaabbcd"),
+    st.sampled_from([*ITEMS[:6], "unknown", "strange"]),
+    st.sampled_from([1, 1, 1, 1000, 0, -5000, GAP_MS, GAP_MS + 1, -2 * GAP_MS]),
+    st.sampled_from([NOW_MS, NOW_MS, NOW_MS - MAX_AGE_MS, NOW_MS - MAX_AGE_MS - 1, 0, -1, NOW_MS + 5]),
+)
+sequences = st.lists(st.lists(raw_clicks, min_size=1, max_size=15), max_size=6)
+
+
+@cache
+def parts(cell: str, gap_seconds: float, normalize: bool) -> tuple[Manifest, bytes]:
+    """The release of these rules; its popular items are known and unpopular ones alike."""
+    return tiny_release_parts(
+        cell=cell, session_gap_seconds=gap_seconds, normalize=normalize, scale=1.0, popular=ITEMS[4:1:-1]
+    )
+
+
+def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
+    """The batches with times that follow each other, and offsets that rise in each partition."""
+    time_ms, offsets, found = NOW_MS - 10**9, {0: 100, 3: 7}, []
+    for batch in batches:
+        clicks = []
+        for partition, user_id, item_id, after_ms, record_ms in batch:
+            time_ms += after_ms
+            offsets[partition] += 1
+            clicks.append(OneClick(partition, offsets[partition], user_id, item_id, time_ms, record_ms))
+        found.append(clicks)
+    return found
+
+
+def columns(clicks: list[OneClick]) -> Clicks:
+    """A batch as the worker has it."""
+    return Clicks(
+        partitions=np.array([click.partition for click in clicks], np.int32),
+        offsets=np.array([click.offset for click in clicks], np.int64),
+        user_ids=[click.user_id for click in clicks],
+        item_ids=[click.item_id for click in clicks],
+        timestamps_ms=np.array([click.timestamp_ms for click in clicks], np.int64),
+        record_timestamps_ms=np.array([click.record_timestamp_ms for click in clicks], np.int64),
+    )
+
+
+def recommender(rules: Rules) -> tuple[Recommender, States]:
+    """A recommender under `rules`, and its empty states."""
+    release = verify(*parts(rules.cell, rules.gap_seconds, rules.normalize), number=RELEASE)
+    states = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
+    made = Recommender(
+        release,
+        states,
+        publish=rules.publish,
+        publish_max_age_ms=rules.max_age_ms,
+        exclude_recent=rules.exclude_recent,
+        top=rules.top,
+    )
+    return made, states
+
+
+def reference(rules: Rules) -> Reference:
+    """The definition under the same rules."""
+    return Reference(*parts(rules.cell, rules.gap_seconds, rules.normalize), ITEMS)
+
+
+def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:
+    """The lists for one batch."""
+    return made.rank(made.absorb(columns(clicks), now_ms=NOW_MS))
+
+
+def check_user(states: States, partition: int, user_id: str, expected: User) -> None:
+    """The user's row is what the definition says."""
+    row = states.read(states.rows(partition, [user_id]))
+    ring = states.recent_items
+    numbers = np.arange(len(expected.items))[-ring:]
+
+    codes = row.recent[0, numbers % ring]
+    assert states.item_codes.ids(codes) == expected.items[-ring:]
+    assert row.clicks.tolist() == [len(expected.items)]
+    assert row.session.tolist() == [min(expected.session, ring)]
+    assert row.warm.tolist() == [expected.warm]
+    assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
+    assert row.offset.tolist() == [expected.offset]
+    assert row.release.tolist() == [RELEASE]
+    # An LSTM's c is not bounded by 1: from there on the steps of half precision are as much larger.
+    np.testing.assert_allclose(row.hidden[0], expected.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)
+
+
+def check_list(found: Recommendations, expected: Answer) -> None:
+    """The same list, but that items of nearly equal scores may stand in either order."""
+    assert found.reason == expected.reason
+    if expected.reason == "cold":
+        assert found.items == expected.items
+        assert len(found.scores) == 0
+        return
+    assert len(set(found.items)) == len(found.items) == len(expected.items) == len(found.scores)
+    ours = [expected.scores[item_id] for item_id in found.items]
+    theirs = [expected.scores[item_id] for item_id in expected.items]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=SCORE_TOLERANCE)
+    np.testing.assert_allclose(found.scores, ours, rtol=0, atol=SCORE_TOLERANCE)
+
+
+def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
+    """Which clicks of a batch have a list: every one, or the newest of each user; none that is too old."""
+    newest = {(click.partition, click.user_id): place for place, click in enumerate(clicks)}
+    places = range(len(clicks)) if rules.publish == "every" else sorted(newest.values())
+    oldest_ms = NOW_MS - rules.max_age_ms if rules.max_age_ms else 0
+    times = [click.record_timestamp_ms for click in clicks]
+    return [place for place in places if times[place] < 0 or times[place] >= oldest_ms]
+
+
+@given(sequences, rules)
+@settings(max_examples=150)
+@example(
+    [[(0, "a", "unknown", 1, NOW_MS)], [(0, "a", "item-1", 1, NOW_MS)]],
+    Rules("gru", 0.0, True, "every", 0, 3, 20, 20, 2),
+)
+@example(
+    [[(0, "a", "item-4", 1, NOW_MS)], [(0, "a", "unknown", GAP_MS + 1, NOW_MS)]],
+    Rules("lstm", 1800.0, True, "every", 0, 3, 20, 20, 2),
+)
+@example([[], [(0, "a", "item-1", 1, NOW_MS)] * 15], Rules("gru", 1800.0, True, "latest", 0, 100, 20, 3, 1))
+def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
+    batches: list[Any], rules: Rules
+) -> None:
+    """States and lists equal the definition's, whatever clicks a batch holds, under any rules.
+
+    Offsets, recent items, sessions and warmth exactly, hidden states to rounding, lists up to near ties;
+    with `latest` exactly one list per user and batch, for the newest click; none for a click too old.
+    """
+    made, states = recommender(rules)
+    one_by_one = reference(rules)
+    excluded = min(rules.exclude_recent, rules.recent_items)
+    for clicks in dated(batches):
+        lists = serve(made, clicks)
+        users = [one_by_one.absorb(click) for click in clicks]
+
+        assert [found.click for found in lists] == answered(clicks, rules)
+        for found in lists:
+            check_list(found, one_by_one.answer(users[found.click], top=rules.top, exclude_recent=excluded))
+    assert len(states) == len(one_by_one.users)
+    for (partition, user_id), user in one_by_one.users.items():
+        check_user(states, partition, user_id, user)
+
+
+@given(sequences, sequences, rules)
+@settings(max_examples=40)
+def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any], rules: Rules) -> None:
+    """Clicks of other partitions in the same batches, of users of the same names, change nothing.
+
+    Neither does forgetting those partitions on the way.
+    """
+    mixed, states = recommender(rules)
+    alone, states_alone = recommender(rules)
+    for history in (before, after):
+        for clicks in dated(history):
+            serve(mixed, clicks)
+            serve(alone, [click for click in clicks if click.partition == 0])
+        states.forget(3)
+
+    names = sorted({click[1] for batch in (*before, *after) for click in batch if click[0] == 0})
+    assert states.users(0) == states_alone.users(0) == len(names)
+    ours, theirs = (one.read(one.rows(0, names)) for one in (states, states_alone))
+    for name in ("clicks", "session", "warm", "timestamp_ms", "offset", "release"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+    np.testing.assert_allclose(ours.hidden, theirs.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)
+
+
+@given(sequences, rules)
+@settings(max_examples=40)
+def test_an_unknown_item_is_remembered_and_moves_nothing(batches: list[Any], rules: Rules) -> None:
+    """Within a session the state after it is the state before it; the item stands among the recent ones."""
+    made, states = recommender(rules)
+    for clicks in dated(batches):
+        serve(made, clicks)
+    rows = states.rows(0, ["a"])
+    before = states.read(rows)
+
+    last = OneClick(0, 10**6, "a", "never seen", int(before.timestamp_ms[0]), NOW_MS)
+    serve(made, [last])
+
+    after = states.read(rows)
+    newest = after.recent[0, before.clicks[0] % rules.recent_items]
+    assert states.item_codes.ids(np.array([newest])) == ["never seen"]
+    assert np.array_equal(after.hidden, before.hidden)
+    assert after.warm.tolist() == before.warm.tolist()
+    assert after.clicks.tolist() == [before.clicks[0] + 1]
