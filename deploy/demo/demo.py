@@ -1,0 +1,33 @@
+"""What `make demo` starts: sees to it that the demo can run, runs it, and says why if it could not.
+
+Exit code 0: it ran to its end; 1: it could not, the reason is on standard error; 130: Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+OURS = "Run `make demo` in the repository: it prepares a .venv with all that the demo needs"
+
+
+def main() -> int:
+    """Run the demo; its exit code."""
+    try:
+        from deploy.demo.errors import DemoError, Interrupted  # noqa: PLC0415  # a missing package gets a sentence
+        from deploy.demo.story import tell  # noqa: PLC0415
+    except ImportError as error:
+        print(f"{error}. {OURS}.", file=sys.stderr)
+        return 1
+    try:
+        tell()
+    except DemoError as error:
+        print(f"\nThe demo cannot go on: {error}", file=sys.stderr)
+        return 1
+    except Interrupted:
+        print("\nStopped; nothing of the demo is left running.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

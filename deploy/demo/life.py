@@ -1,0 +1,191 @@
+"""What the demo starts and must not leave behind: processes, a folder, signal handlers.
+
+No signal interrupts the demo where it happens to be. It is noted, and `pause`, which every wait of
+the demo goes through, raises: so clean-up finds everything in order, and nothing prints a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+from deploy.demo.errors import DemoError, Interrupted
+from deploy.kafka.local import tail
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+"""The repository."""
+
+STOP_SECONDS: Final = 12.0
+"""How long a process may take to end after SIGTERM; a worker promises 10."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE: Final = 3
+"""A demo that does not react to so many signals may be interrupted wherever it is."""
+
+
+class Process:
+    """A program that was started: what it wrote, whether it runs, how to end it."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path | None) -> None:
+        self.name = name
+        self._popen = popen
+        self._log = log
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._popen.poll()
+
+    @property
+    def log(self) -> str:
+        """What it wrote so far; nothing where it writes to our own output."""
+        return self._log.read_text(errors="replace") if self._log else ""
+
+    @property
+    def last_line(self) -> str:
+        """The last line that it wrote, or nothing."""
+        return self.log.strip().rpartition("\n")[2].strip()
+
+    def lower_priority(self) -> None:
+        """Let everything else go first: for work in the background."""
+        os.setpriority(os.PRIO_PROCESS, self._popen.pid, 15)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM, if it still runs."""
+        if self.exit_code is None:
+            self._popen.terminate()
+
+    def end(self, seconds: float = STOP_SECONDS) -> None:
+        """End it, and all that it started: politely, and after `seconds` in any case."""
+        self.ask_to_stop()
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+
+
+class Life:
+    """A context in which the demo runs. Leaving it ends all that `start` started and removes `folder`."""
+
+    def __enter__(self) -> Self:
+        self._asked = 0
+        self._ending = False
+        self._processes: list[Process] = []
+        self._watched: list[Process] = []
+        self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        self.folder = Path(tempfile.mkdtemp(prefix="nextclick-demo-"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        self.end_processes()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        shown: bool = False,
+        lasting: bool = False,
+    ) -> Process:
+        """Start a program. `shown`: it writes to our own output. `lasting`: it must not end by itself.
+
+        Raises DemoError where there is no such program.
+        """
+        path = None if shown else self.folder / f"{len(self._processes)}.log"
+        try:
+            process = Process(name, _popen(command, environment, path), path)
+        except OSError as error:
+            raise DemoError(f"{name} cannot be started: {error}") from None
+        self._processes.append(process)
+        if lasting:
+            self._watched.append(process)
+        return process
+
+    def pause(self, seconds: float = 0.05) -> None:
+        """Wait. Raises Interrupted when asked to stop, DemoError when a lasting process has ended."""
+        time.sleep(seconds)
+        if self._asked:
+            raise Interrupted
+        for process in self._watched:
+            if process.exit_code is not None:
+                raise DemoError(
+                    f"{process.name} ended by itself. The last that it wrote:\n{tail(process.log)}"
+                )
+
+    def wait_for(self, done: Callable[[], object], *, seconds: float, what: str) -> None:
+        """Pause until `done()` is true. Raises DemoError after `seconds`, and what `pause` raises."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > deadline:
+                raise DemoError(f"{what} took longer than {seconds:g} s.{self.last_words()}")
+            self.pause()
+
+    def run(self, process: Process, *, seconds: float) -> str:
+        """Pause until `process` has ended; what it wrote. Raises DemoError when it fails or is late."""
+        self.wait_for(lambda: process.exit_code is not None, seconds=seconds, what=process.name)
+        if process.exit_code:
+            wrote = f"\n{tail(process.log)}" if process.log else ""
+            raise DemoError(f"{process.name} failed (exit code {process.exit_code}).{wrote}")
+        return process.log
+
+    def last_words(self) -> str:
+        """The end of what the lasting processes wrote, for an error's text."""
+        return "".join(f"\n{one.name} wrote:\n{tail(one.log)}" for one in self._watched if one.log)
+
+    def end_processes(self, *, keep: Process | None = None) -> None:
+        """End everything that was started, the latest first, but not `keep`."""
+        self._ending = True
+        ending = [process for process in self._processes if process is not keep]
+        for process in reversed(ending):
+            if process in self._watched:
+                self._watched.remove(process)
+            process.end()
+        self._ending = False
+
+    def retire(self, process: Process) -> None:
+        """Ask a lasting process to stop: from here on it may end."""
+        self._watched.remove(process)
+        process.ask_to_stop()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._asked += 1
+        if self._asked >= _PATIENCE and not self._ending:
+            raise Interrupted
+
+
+def _popen(
+    command: Sequence[str], environment: Mapping[str, str] | None, log: Path | None
+) -> subprocess.Popen[bytes]:
+    """A process in a session of its own: Ctrl-C is for the demo, which then ends it."""
+    variables = None if environment is None else dict(environment)
+    if log is None:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

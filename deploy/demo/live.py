@@ -1,0 +1,95 @@
+"""The live part: clicks at one speed, the second release beside them, and somebody who watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from deploy.demo.data import Click
+from deploy.demo.errors import DemoError
+from deploy.demo.life import Life
+from deploy.demo.refresh import Step
+from deploy.demo.replay import ClickSender, Pace
+from deploy.demo.scoreboard import Scoreboard
+from deploy.demo.view import Now, View
+
+CLICKS_PER_SECOND: Final = 150.0
+
+REFRESH_AFTER: Final = 0.2
+"""The share of the clicks after which the second training begins."""
+
+HOLD_AFTER: Final = 0.7
+"""The share that is replayed at most before the second release serves: the rest is for comparing."""
+
+SILENCE_SECONDS: Final = 30.0
+"""How long no list may come while clicks are sent."""
+
+_LAST_ANSWERS_SECONDS: Final = 3.0
+
+
+class LiveClicks:
+    """Sends `clicks`; `refresh` is stepped meanwhile, from a fifth of them on, until it is through."""
+
+    def __init__(
+        self,
+        life: Life,
+        sender: ClickSender,
+        scoreboard: Scoreboard,
+        clicks: Sequence[Click],
+        refresh: Iterator[Step],
+    ) -> None:
+        self._life = life
+        self._sender = sender
+        self._scoreboard = scoreboard
+        self._clicks = clicks
+        self._refresh = refresh
+        self._refreshed = False
+        self._step = Step("", learning=True)
+        self._sent = 0
+        self._answers_due = 0.0
+
+    def run(self, view: View) -> None:
+        """All clicks, and the last answers. Raises DemoError, Interrupted."""
+        pace = Pace(CLICKS_PER_SECOND)
+        self._scoreboard.begin()
+        while self._sent < len(self._clicks):
+            self._send(pace.due(held=self._held))
+            if not self._refreshed and self._sent >= REFRESH_AFTER * len(self._clicks):
+                self._take_step()
+            self._check_answers()
+            view.show(self._now)
+            self._life.pause(0.004)
+        self._sender.flush()
+        self._wait_for_last_answers()
+
+    @property
+    def _held(self) -> bool:
+        return self._step.learning and self._sent >= HOLD_AFTER * len(self._clicks)
+
+    def _send(self, due: int) -> None:
+        for click in self._clicks[self._sent : due]:
+            self._scoreboard.clicked(click.user_id, click.item_id)
+            self._sender.send(click)
+            self._sent += 1
+
+    def _take_step(self) -> None:
+        step = next(self._refresh, None)
+        self._refreshed = step is None
+        self._step = step or Step("the new release serves")
+
+    def _check_answers(self) -> None:
+        now = time.monotonic()
+        if self._held or self._scoreboard.silence < SILENCE_SECONDS:
+            self._answers_due = now + SILENCE_SECONDS
+        if now > self._answers_due:
+            raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
+
+    def _now(self) -> Now:
+        waiting = "clicks wait for the new release; " if self._held else ""
+        return Now(self._scoreboard.figures(), len(self._clicks), waiting + self._step.doing)
+
+    def _wait_for_last_answers(self) -> None:
+        deadline = time.monotonic() + _LAST_ANSWERS_SECONDS
+        while self._scoreboard.unanswered and time.monotonic() < deadline:
+            self._life.pause()

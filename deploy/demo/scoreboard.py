@@ -1,0 +1,248 @@
+"""What the demo measures, from outside: latency, and whether the next click had been recommended.
+
+Each click is judged against the list that its user was shown last, and so are two lists of popular
+items for the same click. Everybody's rule is the worker's default: only the item just clicked is left
+out. The second popular list is harder to beat: it leaves out everything that the user ever clicked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final
+
+TOP: Final = 20
+"""How many items of a list count."""
+
+RECENT_SECONDS: Final = 10.0
+"""What the live figures look back at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A list as it came in: for whom, after which click, by which release."""
+
+    user_id: str
+    item_id: str
+    items: tuple[str, ...]
+    release: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One click as a person would tell it. `place`: where it stood in the list shown before, 0 nowhere."""
+
+    user_id: str
+    item_id: str
+    place: int
+    following: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Score:
+    """How often the next click was in the list that one release had made, and in the popular ones."""
+
+    judged: int = 0
+    hits: int = 0
+    popular_hits: int = 0
+    unseen_popular_hits: int = 0
+
+    def share(self, hits: int) -> float:
+        """Of the clicks judged."""
+        return hits / self.judged if self.judged else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds from before the click was sent to when its list was here."""
+
+    answered: int
+    p50: float
+    p99: float
+    longest: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[float]) -> Latency:
+        """The figures of these; zeros of none."""
+        ordered = sorted(seconds)
+        if not ordered:
+            return cls(0, 0.0, 0.0, 0.0)
+        count = len(ordered)
+        return cls(count, ordered[count // 2], ordered[count * 99 // 100], ordered[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything at one moment: `clicks` and `scores` of all, speed and `latency` of the last seconds."""
+
+    clicks: int
+    clicks_per_second: float
+    latency: Latency
+    scores: dict[int, Score]
+    moments: list[Moment]
+
+
+@dataclass(slots=True)
+class _Recent:
+    """Values of the last seconds."""
+
+    values: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def add(self, at: float, value: float) -> None:
+        self.values.append((at, value))
+
+    def since(self, begin: float) -> list[float]:
+        while self.values and self.values[0][0] < begin:
+            self.values.popleft()
+        return [value for _, value in self.values]
+
+
+class Scoreboard:
+    """Told of every click when it is sent, and of every list when it comes, from whatever thread."""
+
+    def __init__(self, history: Iterable[tuple[str, str]], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._clicked: dict[str, set[str]] = {}
+        for user_id, item_id in history:
+            self._remember(user_id, item_id)
+        self._popular: dict[int, list[str]] = {}
+        self._shown: dict[str, Answer] = {}
+        self._pending: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._places: dict[str, int] = {}
+        self._moments: deque[Moment] = deque(maxlen=100)
+        self._scores: dict[int, Score] = {}
+        self._sent, self._latencies = _Recent(), _Recent()
+        self._served: list[float] = []
+        self._waited: list[float] = []
+        self._clicks = 0
+        self._began = self._latest = clock()
+        self._first: float | None = None
+        self._waiting_for = 0
+
+    @property
+    def newest_release(self) -> int:
+        """The highest number that a list came from, 0 before the first list."""
+        with self._lock:
+            return max(self._scores, default=0)
+
+    @property
+    def popular(self) -> list[str]:
+        """All items clicked so far, the most clicked first: as good as a popularity list gets."""
+        with self._lock:
+            return [item_id for item_id, _ in self._counts.most_common()]
+
+    @property
+    def served(self) -> Latency:
+        """The latency of all clicks that were sent while a worker ran."""
+        with self._lock:
+            return Latency.of(self._served)
+
+    @property
+    def waited(self) -> Latency:
+        """The latency of those that were sent while none did."""
+        with self._lock:
+            return Latency.of(self._waited)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last list came, or since the begin."""
+        return self._clock() - self._latest
+
+    @property
+    def unanswered(self) -> int:
+        """Clicks that no list came for, and may never: of a user's clicks in one batch the last has one."""
+        with self._lock:
+            return len(self._pending)
+
+    @property
+    def first_answer_at(self) -> float | None:
+        """When the first list came, by the clock."""
+        return self._first
+
+    def begin(self) -> None:
+        """The first click is about to be sent."""
+        self._began = self._latest = self._clock()
+
+    def learned(self, release: int, popular: list[str]) -> None:
+        """The popular list to compare `release` with: what was known when it was trained."""
+        with self._lock:
+            self._popular[release] = popular
+
+    def worker_stops(self, release: int) -> None:
+        """From now on clicks wait, until a list by `release` comes: their latency is told apart."""
+        with self._lock:
+            self._waiting_for = release
+
+    def clicked(self, user_id: str, item_id: str) -> None:
+        """A click is about to be sent."""
+        with self._lock:
+            now = self._clock()
+            self._judge(user_id, item_id)
+            self._remember(user_id, item_id)
+            self._pending[user_id, item_id] = now, bool(self._waiting_for)
+            self._sent.add(now, 1.0)
+            self._clicks += 1
+
+    def recommended(self, answer: Answer) -> None:
+        """A list came in. One that comes twice counts once for the latency."""
+        with self._lock:
+            now = self._clock()
+            self._latest = now
+            self._first = now if self._first is None else self._first
+            self._scores.setdefault(answer.release, Score())
+            self._shown[answer.user_id] = answer
+            if answer.release >= self._waiting_for:
+                self._waiting_for = 0
+            sent, waited = self._pending.pop((answer.user_id, answer.item_id), (None, False))
+            if sent is not None:
+                (self._waited if waited else self._served).append(now - sent)
+                self._latencies.add(now, now - sent)
+                place = self._places.pop(answer.user_id, 0)
+                self._moments.append(Moment(answer.user_id, answer.item_id, place, answer.items[:3]))
+
+    def figures(self) -> Figures:
+        """Everything as it is now."""
+        with self._lock:
+            now = self._clock()
+            begin = max(self._began, now - RECENT_SECONDS)
+            return Figures(
+                clicks=self._clicks,
+                clicks_per_second=len(self._sent.since(begin)) / max(now - begin, 1e-9),
+                latency=Latency.of(self._latencies.since(begin)),
+                scores={release: replace(score) for release, score in sorted(self._scores.items())},
+                moments=_one_per_user(self._moments),
+            )
+
+    def _judge(self, user_id: str, item_id: str) -> None:
+        self._places[user_id] = 0
+        shown = self._shown.get(user_id)
+        if shown is None:
+            return
+        self._places[user_id] = shown.items.index(item_id) + 1 if item_id in shown.items else 0
+        popular, seen = self._popular[shown.release], self._clicked[user_id]
+        score = self._scores[shown.release]
+        score.judged += 1
+        score.hits += item_id in shown.items[:TOP]
+        score.popular_hits += item_id in _first(popular, {shown.item_id})
+        score.unseen_popular_hits += item_id in _first(popular, seen)
+
+    def _remember(self, user_id: str, item_id: str) -> None:
+        self._counts[item_id] += 1
+        self._clicked.setdefault(user_id, set()).add(item_id)
+
+
+def _first(popular: Sequence[str], left_out: set[str]) -> list[str]:
+    return list(islice((item_id for item_id in popular if item_id not in left_out), TOP))
+
+
+def _one_per_user(moments: Iterable[Moment]) -> list[Moment]:
+    """The latest moment of every user, the newest first."""
+    latest: dict[str, Moment] = {}
+    for moment in reversed(list(moments)):
+        latest.setdefault(moment.user_id, moment)
+    return list(latest.values())

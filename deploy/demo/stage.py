@@ -1,0 +1,167 @@
+"""Topics of the demo's own, and worker and trainer on them, started as a user starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final, Self
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from deploy.demo.broker import Broker
+from deploy.demo.errors import DemoError
+from deploy.demo.life import Life, Process
+from deploy.kafka.local import free_port
+from worker import config
+from worker.errors import SettingError
+
+PARTITIONS: Final = 4
+
+_PREFIX: Final = config.ENVIRONMENT_PREFIX
+_COMMAND_SECONDS: Final = 60.0
+_PASSED_ON: Final = f"{_PREFIX}KAFKA_"
+"""Of the caller's own settings only how to reach Kafka is heard."""
+
+
+class Stage:
+    """One run of the demo on one Kafka. Names are new every time, so nothing of anybody's is touched."""
+
+    def __init__(self, life: Life, broker: Broker) -> None:
+        self._life = life
+        self.broker = broker
+        self.name = f"nextclick-demo-{secrets.token_hex(3)}"
+        self.clicks = f"{self.name}.clicks"
+        self.recommendations = f"{self.name}.recommendations"
+        self.releases = f"{self.name}.releases"
+        self.environment = _inherited() | broker.environment | self._settings()
+        self._port = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._create_topics()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the programs, then leave no topic behind on a Kafka that goes on."""
+        self._life.end_processes(keep=self.broker.process)
+        if not self.broker.embedded:
+            self._delete_topics()
+
+    @property
+    def client_settings(self) -> dict[str, Any]:
+        """What every client of ours takes. Raises DemoError where the caller's settings cannot be used."""
+        settings = {name: value for name, value in self.environment.items() if name.startswith(_PREFIX)}
+        try:
+            return config.load(None, settings).kafka.connection().settings()
+        except SettingError as error:
+            raise DemoError(str(error)) from None
+
+    @property
+    def reader_settings(self) -> dict[str, Any]:
+        """The same for a consumer, with what this broker needs."""
+        return self.client_settings | self.broker.settings
+
+    def _create_topics(self) -> None:
+        """`nextclick-worker topics`. Raises DemoError."""
+        command = [sys.executable, "-m", "worker", "topics", "--partitions", str(PARTITIONS)]
+        process = self._life.start("nextclick-worker topics", command, environment=self.environment)
+        try:
+            self._life.run(process, seconds=_COMMAND_SECONDS)
+        except DemoError as error:
+            if self.broker.embedded:
+                raise
+            raise DemoError(
+                f"The Kafka at {self.broker.bootstrap} (KAFKA) cannot be used. {error}\n"
+                "Without KAFKA the demo brings a broker of its own"
+            ) from None
+
+    def _delete_topics(self) -> None:
+        # A Kafka that went away, or does not allow it, keeps them.
+        topics = [self.clicks, self.recommendations, self.releases, f"{self.clicks}.dead-letter"]
+        with contextlib.suppress(KafkaError), closing(KafkaAdminClient(**self.client_settings)) as admin:
+            admin.delete_topics(topics)
+            admin.delete_groups([self.name])
+
+    def start_worker(self) -> Process:
+        """`nextclick-worker run`."""
+        self._port = free_port()
+        return self._life.start(
+            "the worker",
+            [sys.executable, "-m", "worker", "run"],
+            environment=self.environment | {f"{_PREFIX}HTTP_PORT": str(self._port)},
+            lasting=True,
+        )
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the worker that was started last shows its metrics."""
+        return f"http://127.0.0.1:{self._port}/metrics"
+
+    def is_ready(self) -> bool:
+        """Whether the worker says so."""
+        return self._get("/readyz")[0] == 200
+
+    def absorbed(self) -> int:
+        """How many clicks the worker has absorbed, in this life of its."""
+        lines = self._get("/metrics")[1].splitlines()
+        values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
+        return int(float(values[0])) if values else 0
+
+    def start_training(self, folder: Path, options: Sequence[str], *, shown: bool) -> Process:
+        """`nextclick-trainer fit` on the topic of clicks, from its begin to its end."""
+        trainer = [sys.executable, "-m", "trainer", "fit", "--kafka", self.broker.bootstrap]
+        return self._life.start(
+            "nextclick-trainer fit",
+            [*trainer, "--topic", self.clicks, "--output", str(folder), *options],
+            environment=self.environment,
+            shown=shown,
+        )
+
+    def start_publishing(self, folder: Path) -> Process:
+        """`nextclick-trainer publish`."""
+        trainer = [sys.executable, "-m", "trainer", "publish", str(folder)]
+        return self._life.start(
+            "nextclick-trainer publish",
+            [*trainer, "--kafka", self.broker.bootstrap, "--topic", self.releases],
+            environment=self.environment,
+        )
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            f"{_PREFIX}GROUP": self.name,
+            f"{_PREFIX}WORKER_ID": "demo",
+            f"{_PREFIX}KAFKA_BOOTSTRAP_SERVERS": self.broker.bootstrap,
+            f"{_PREFIX}TOPICS_CLICKS": self.clicks,
+            f"{_PREFIX}TOPICS_RECOMMENDATIONS": self.recommendations,
+            f"{_PREFIX}TOPICS_RELEASES": self.releases,
+        }
+
+    def _get(self, path: str) -> tuple[int, str]:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=2)) as connection:
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return response.status, response.read().decode()
+            except (OSError, HTTPException):
+                return 0, ""
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_PREFIX) or name.startswith(_PASSED_ON)
+    }

@@ -1,0 +1,151 @@
+"""The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
+
+broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
+-> the rest as live clicks, and meanwhile: train on the topic anew, publish, restart the worker
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from deploy.demo import broker as brokers
+from deploy.demo import data, view
+from deploy.demo.broker import Broker
+from deploy.demo.data import Click, MovieLens
+from deploy.demo.life import ROOT, Life, Process
+from deploy.demo.live import LiveClicks
+from deploy.demo.refresh import Refresh
+from deploy.demo.replay import AnswerReader, ClickSender, side_by_side
+from deploy.demo.scoreboard import Scoreboard
+from deploy.demo.stage import PARTITIONS, Stage
+from deploy.demo.summary import summary
+
+CACHE: Final = ROOT / "build" / "demo"
+"""What is fetched or unpacked once; `make clean` removes it."""
+
+HISTORY_CLICKS: Final = 80_000
+LIVE_CLICKS: Final = 15_000
+PEOPLE: Final = 40
+"""How many users click side by side."""
+
+_ALONE: Final = 500
+"""So many records at the end of the history go one by one: Tansu takes the begin of a partition's last
+batch for its end, and the trainer would not see the rest."""
+
+# A hundred thousand clicks in a thousand long sessions train five times faster as large batches of short
+# pieces, and as well if the learning rate is higher. The trainer's own settings take minutes here.
+TRAINING: Final = (
+    *("--epochs", "6", "--batch-clicks", "2048", "--max-session-clicks", "50"),
+    *("--learning-rate", "0.008", "--test-fraction", "0.05"),
+)
+
+HISTORY_AGE_MS: Final = 3_600_000
+"""How old the records of the history are: the worker answers none that is older than a minute."""
+
+TRAINING_SECONDS: Final = 900.0
+PUBLISHING_SECONDS: Final = 60.0
+READY_SECONDS: Final = 60.0
+
+
+def tell() -> None:
+    """One run of the demo. Raises DemoError, Interrupted."""
+    with Life() as life:
+        _Story(life, Console()).run()
+
+
+class _Story:
+    def __init__(self, life: Life, console: Console) -> None:
+        self._life = life
+        self._console = console
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        movies = self._data()
+        history, rest = movies.clicks[:HISTORY_CLICKS], movies.clicks[HISTORY_CLICKS:]
+        live = list(side_by_side(rest, PEOPLE))[:LIVE_CLICKS]
+        with Stage(self._life, self._broker()) as stage, ExitStack() as stack:
+            sender = stack.enter_context(ClickSender(stage.client_settings, stage.clicks))
+            reader = stack.enter_context(AnswerReader(stage.reader_settings, stage.recommendations))
+            self._record(sender, history)
+            scoreboard = Scoreboard([click[:2] for click in history], time.monotonic)
+            scoreboard.learned(1, scoreboard.popular)
+            self._train(stage)
+            worker = self._serve(stage, len(history))
+            reader.start(range(PARTITIONS), scoreboard.recommended)
+            refresh = Refresh(self._life, stage, scoreboard, worker).steps(
+                self._folder(2), TRAINING, release=2
+            )
+            with self._view(movies) as shown:
+                LiveClicks(self._life, sender, scoreboard, live, refresh).run(shown)
+        self._say(summary(scoreboard, [self._folder(1), self._folder(2)], began=self._began))
+
+    def _data(self) -> MovieLens:
+        movies = data.load(self._life, CACHE)
+        users = len({click.user_id for click in movies.clicks})
+        self._say(
+            f"Data: MovieLens 100K (GroupLens, for research use): {len(movies.clicks):,} ratings by "
+            f"{users:,} users of {len(movies.titles):,} films, each rating taken as a click"
+        )
+        return movies
+
+    def _broker(self) -> Broker:
+        address = os.environ.get("KAFKA")
+        if address:
+            self._say(f"Broker: the Kafka at {address}; topics of the demo's own, deleted at the end")
+            return brokers.existing(address)
+        broker = brokers.embedded(self._life, CACHE)
+        self._say(
+            f"Broker: Tansu at {broker.bootstrap}, in memory and for show; "
+            "`KAFKA=host:port make demo` uses a real Kafka"
+        )
+        return broker
+
+    def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
+        """Put the history into the topic, as it would stand there had Kafka been running then."""
+        then = round(time.time() * 1000) - HISTORY_AGE_MS
+        for number, click in enumerate(history):
+            sender.send(click, then)
+            if number % 1000 == 0:
+                self._life.pause(0)
+            if number >= len(history) - _ALONE:
+                sender.flush()
+        self._say(f"The first {len(history):,} clicks are in the topic. Training on it:")
+
+    def _train(self, stage: Stage) -> None:
+        folder = self._folder(1)
+        self._life.run(stage.start_training(folder, TRAINING, shown=True), seconds=TRAINING_SECONDS)
+        said = self._life.run(stage.start_publishing(folder), seconds=PUBLISHING_SECONDS)
+        self._say(f"Published: {said.strip()}")
+
+    def _serve(self, stage: Stage, clicks: int) -> Process:
+        worker = stage.start_worker()
+        self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
+        absorbed = f"absorbing {clicks:,} clicks"
+        self._life.wait_for(lambda: stage.absorbed() >= clicks, seconds=READY_SECONDS, what=absorbed)
+        self._say(
+            f"The worker runs and has absorbed the topic; its metrics: {stage.metrics_address}\n"
+            f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
+        )
+        return worker
+
+    def _view(self, movies: MovieLens) -> view.View:
+        if self._console.is_terminal:
+            return view.Page(self._console, movies.titles)
+        return view.Lines(self._say, movies.titles)
+
+    def _folder(self, release: int) -> Path:
+        return self._life.folder / f"release-{release}"
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""The last thing the demo says: what was learned, what was measured, and where to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from deploy.demo.scoreboard import TOP, Scoreboard
+from deploy.demo.view import latency, score_line
+
+NEXT: Final = (
+    "",
+    "What next? Your clicks, as a file or on Kafka (README.md has it all):",
+    "  .venv/bin/nextclick-trainer fit clicks.csv   learns and measures; --kafka host:port: from a topic",
+    "  .venv/bin/nextclick-worker check             says what a worker would need on your Kafka",
+    "  KAFKA=host:port make demo                    this demo on a Kafka of yours",
+)
+
+
+def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) -> str:
+    """All figures of a run that `began` then; `folders` hold its releases, the first first."""
+    figures, served, waited = scoreboard.figures(), scoreboard.served, scoreboard.waited
+    answered, first = served.answered + waited.answered, scoreboard.first_answer_at or began
+    lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
+    lines += [f"  release {number}: {trained(folder)}" for number, folder in enumerate(folders, start=1)]
+    lines += ["", "Live (was a click in the list that its user had been shown last?):"]
+    lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
+    lines += [
+        f"  {figures.clicks:,} clicks, {answered:,} answered; click to recommendation {latency(served)}",
+        f"  ({waited.answered:,} clicks came while the worker restarted: {waited.longest:.1f} s at most)",
+        f"  first live recommendation {first - began:.0f} s after the command",
+        *NEXT,
+    ]
+    return "\n".join(lines)
+
+
+def trained(folder: Path) -> str:
+    """What the manifest in `folder` says of its training."""
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    metrics, training = manifest["metrics"], manifest["training"]
+    recall = f"recall_at_{TOP}"
+    return (
+        f"{training['clicks']:,} clicks, {manifest['items']:,} films; Recall@{TOP} {metrics[recall]:.1%} "
+        f"(popular {metrics['popular_' + recall]:.1%})"
+    )
