@@ -102,10 +102,22 @@ class ClickConsumer:
         """The next records, those of one partition together and in order; none after `timeout_ms`."""
         with self._connection.errors("poll"):
             polled = self._client.poll(timeout_ms=timeout_ms)
+        self._keep_joining()
         metadata = self._client.group_metadata()
         if metadata.generation_id >= 0:
             self._metadata = metadata
         return [record for records in polled.values() for record in records]
+
+    def _keep_joining(self) -> None:
+        """Let the next poll finish a join that this one began.
+
+        kafka-python 3.0.12 forgets a join that it began because the topic had changed, when `poll` ends
+        before the join does: heartbeats stay off, and nothing is assigned any more. There is no public
+        way to ask for it.
+        """
+        coordinator = self._client._coordinator  # noqa: SLF001  # see above
+        if coordinator._join_task is not None:  # noqa: SLF001
+            coordinator.request_rejoin()
 
     def assigned(self) -> set[int]:
         """The partitions that this worker serves at the moment."""
