@@ -26,8 +26,8 @@ test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python deploy/kafka/local.py --fetch || true
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka
-	@$(BIN)/python tests/benchmarks/bench.py
+bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run
+	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }

@@ -1,0 +1,98 @@
+"""The load: clicks of Zipf users on Zipf items, all at once or evenly paced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Final
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+from numpy.typing import NDArray
+
+USERS: Final = 100_000
+
+
+def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64]:
+    """`draws` numbers below `size`: number n comes 1 / (n + 1) times as often as number 0."""
+    cumulative = np.cumsum(1 / np.arange(1, size + 1))
+    numbers: NDArray[np.int64] = np.searchsorted(
+        cumulative, random.random(draws) * cumulative[-1], side="right"
+    )
+    return numbers
+
+
+def clicks(items: int, number: int, *, seed: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Key and value of `number` clicks of Zipf users on the Zipf items of a catalogue of `items`."""
+    random = np.random.default_rng(seed)
+    users, clicked = zipf(random, USERS, number), zipf(random, items, number)
+    return (click(user, item) for user, item in zip(users.tolist(), clicked.tolist(), strict=True))
+
+
+def click(user: int, item: int) -> tuple[bytes, bytes]:
+    """Key and value of one click, now."""
+    now_ms = time.time_ns() // 1_000_000
+    value = b'{"user_id":"user-%d","item_id":"item-%d","timestamp":%d}' % (user, item, now_ms)
+    return b"user-%d" % user, value
+
+
+class Sender:
+    """Sends clicks as someone else's pipeline would: librdkafka, partitions by its own hash of the key."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._settings = {"bootstrap.servers": bootstrap, "linger.ms": 0, "socket.nagle.disable": True}
+
+    def all_at_once(self, topic: str, records: Iterator[tuple[bytes, bytes]]) -> None:
+        """Send all `records` as fast as they go, and wait until they are acknowledged."""
+        producer = Producer(self._settings)
+        for key, value in records:
+            _produce(producer, topic, key, value, None)
+        _finish(producer)
+
+    def paced(
+        self, topic: str, items: int, *, rate: int, seconds: float, sent: Callable[[str, float], None]
+    ) -> None:
+        """Send `rate` clicks in each of `seconds`, at even distances.
+
+        `sent` hears of each, once it is acknowledged: its `topic/partition/offset`, and when
+        (`perf_counter`) it was handed over.
+        """
+        producer, number = Producer(self._settings), round(rate * seconds)
+        random = np.random.default_rng(1)
+        users, clicked = zipf(random, USERS, number).tolist(), zipf(random, items, number).tolist()
+        start = time.perf_counter()
+        for nth, user, item in zip(count(), users, clicked, strict=False):
+            time.sleep(max(0.0, start + nth / rate - time.perf_counter()))
+            key, value = click(user, item)
+            at = time.perf_counter()
+
+            def acknowledged(error: KafkaError | None, message: Message, at: float = at) -> None:
+                if error is None:
+                    sent(f"{topic}/{message.partition()}/{message.offset()}", at)
+
+            _produce(producer, topic, key, value, acknowledged)
+            producer.poll(0)
+        _finish(producer)
+
+
+def _produce(
+    producer: Producer,
+    topic: str,
+    key: bytes,
+    value: bytes,
+    acknowledged: Callable[[KafkaError | None, Message], None] | None,
+) -> None:
+    while True:
+        try:
+            producer.produce(topic, value=value, key=key, on_delivery=acknowledged)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
+
+
+def _finish(producer: Producer) -> None:
+    left = producer.flush(60)
+    if left:
+        raise RuntimeError(f"{left} clicks were not acknowledged within 60 s")

@@ -1,0 +1,124 @@
+"""What Kafka and its client cost alone: poll and send, without any work between.
+
+The same consumer, transactions, commit interval and value format as the worker's, one output for each
+input; the value is always the same. Run as a process of its own: `python -m tests.benchmarks.passthrough`
+with the worker's settings in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from worker import config
+from worker.config import Settings
+from worker.core.batch import Clicks
+from worker.core.recommender import MODEL, Recommendations
+from worker.stop import Stop
+from worker.topics.clicks import ClickConsumer, Record
+from worker.topics.recommendations import RecommendationWriter
+from worker.topics.transactions import Transactions
+
+
+class Passthrough:
+    """The loop of a worker that does nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        connection = settings.kafka.connection()
+        self._transactions = Transactions(
+            connection,
+            transactional_id=settings.transactional_id,
+            timeout_ms=settings.kafka.transaction_timeout_ms,
+        )
+        self._clicks = ClickConsumer(
+            connection,
+            topic=settings.topics.clicks,
+            group=settings.group,
+            session_timeout_ms=settings.kafka.session_timeout_ms,
+            heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
+            fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
+            static_member=None,
+        )
+        self._topic = settings.topics.recommendations
+        self._value = recommendation(settings)
+        self._interval = settings.commit_interval_seconds
+        self._pending: dict[int, int] = {}
+        self._due = 0.0
+
+    def run(self, stop: Stop) -> None:
+        """Pass records through until a stop is requested."""
+        self._transactions.renew()
+        self._clicks.join(lambda _: self._commit())
+        while not stop.requested:
+            records = self._clicks.poll(self._poll_ms())
+            if records and not self._pending:
+                self._due = time.monotonic() + self._interval
+            self._pass(records)
+            if time.monotonic() >= self._due:
+                self._commit()
+        self._clicks.close(seconds=2)
+        self._transactions.drop()
+
+    def _pass(self, records: list[Record]) -> None:
+        topic = self._clicks.topic
+        for record in records:
+            headers = [("id", f"{topic}/{record.partition}/{record.offset}".encode())]
+            self._transactions.send(
+                self._topic, record.partition, key=record.key, value=self._value, headers=headers
+            )
+        for record in records:
+            self._pending[record.partition] = record.offset + 1
+
+    def _commit(self) -> None:
+        if self._pending:
+            self._transactions.commit(self._clicks.topic, self._pending, self._clicks.metadata, seconds=15)
+            self._pending = {}
+
+    def _poll_ms(self) -> int:
+        return max(0, int((self._due - time.monotonic()) * 1000)) if self._pending else 250
+
+
+class _Catcher(Transactions):
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def send(self, topic: str, partition: int, *, key: Any, value: Any, headers: Any = None) -> None:
+        self.value = value
+
+
+def recommendation(settings: Settings) -> bytes:
+    """What the worker would send under `settings` for one click, near enough."""
+    top = settings.recommend.top
+    clicks = Clicks(
+        partitions=np.array([1], np.int32),
+        offsets=np.array([12_345]),
+        user_ids=["user-12345"],
+        item_ids=["item-123"],
+        timestamps_ms=np.array([1_750_000_000_000]),
+        record_timestamps_ms=np.array([1_750_000_000_000]),
+    )
+    scores = np.random.default_rng(0).uniform(3, 6, top).astype(np.float32)
+    one = Recommendations(0, [f"item-{1_234 + number}" for number in range(top)], scores, MODEL)
+    catcher = _Catcher()
+    writer = RecommendationWriter(
+        catcher, topic="", clicks_topic=settings.topics.clicks, format=settings.recommend.format
+    )
+    writer.publish(clicks, [one], release=1, now_ms=1_750_000_000_000)
+    value: bytes = catcher.value
+    return value
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    stop = Stop()
+    with stop.installed():
+        Passthrough(config.load(None, os.environ)).run(stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The figures as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.benchmarks.throughput import STAGES
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a figure must reach to be good."""
+
+    bound: float
+    least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether `value` is good."""
+        return value >= self.bound if self.least else value <= self.bound
+
+
+TARGETS: Final = {
+    "every_4k_over_passthrough": Target(0.50, least=True),
+    "latest_4k_over_passthrough": Target(0.90, least=True),
+    "rank_100k_over_product": Target(1.5),
+    "latency_1000_uncommitted_p50_seconds": Target(0.010),
+    "latency_1000_uncommitted_p99_seconds": Target(0.040),
+    "latency_1000_committed_p50_seconds": Target(0.200),
+    "ready_seconds": Target(2.0),
+    "resident_empty_bytes": Target(160e6),
+}
+
+_WIDTH: Final = 34
+
+
+def table(figures: Mapping[str, float]) -> Iterator[str]:
+    """The lines of the table; what was not measured is left out."""
+    yield from _throughput(figures)
+    yield from _costs(figures)
+    yield from _latency(figures)
+    yield from _rest(figures)
+
+
+def _throughput(figures: Mapping[str, float]) -> Iterator[str]:
+    names = [
+        name.removesuffix("_events_per_second") for name in figures if name.endswith("_events_per_second")
+    ]
+    if names:
+        yield _line("throughput", "clicks/s", "/ passthrough")
+    for name in names:
+        ratio = f"{name}_over_passthrough"
+        yield _line(
+            name.replace("_", " "),
+            f"{figures[f'{name}_events_per_second']:,.0f}",
+            _judged(figures, ratio, "{:.2f}".format) if ratio in figures else "",
+        )
+
+
+def _costs(figures: Mapping[str, float]) -> Iterator[str]:
+    names = [name.removesuffix("_cpu_microseconds") for name in figures if name.endswith("_cpu_microseconds")]
+    if names:
+        yield ""
+        yield f"{'microseconds per click':{_WIDTH}}" + "".join(f"{cost:>9}" for cost in ("cpu", *STAGES))
+    for name in names:
+        costs = [figures.get(f"{name}_{cost}_microseconds") for cost in ("cpu", *STAGES)]
+        cells = [f"{cost:9.1f}" for cost in costs if cost is not None]
+        yield f"{name.replace('_', ' '):{_WIDTH}}" + "".join(cells)
+
+
+def _latency(figures: Mapping[str, float]) -> Iterator[str]:
+    names = [name.removesuffix("_p50_seconds") for name in figures if name.endswith("_p50_seconds")]
+    if names:
+        yield ""
+        yield _line("click to recommendation", "p50 ms", "p99 ms")
+    for name in names:
+        _, rate, isolation = name.split("_")
+        cells = [_judged(figures, f"{name}_{part}_seconds", _milliseconds) for part in ("p50", "p99")]
+        yield _line(f"{rate} clicks/s, read_{isolation}", *cells)
+
+
+def _rest(figures: Mapping[str, float]) -> Iterator[str]:
+    rows: dict[str, tuple[str, Callable[[float], str]]] = {
+        "rank_100k_over_product": ("ranking 100k / matrix product", "{:.2f}".format),
+        "ready_seconds": ("start to ready, s", "{:.2f}".format),
+        "resident_empty_bytes": ("resident without users, MB", _megabytes),
+        "resident_100k_users_bytes": ("resident with 100k users, MB", _megabytes),
+    }
+    measured = {name: row for name, row in rows.items() if name in figures}
+    if measured:
+        yield ""
+    for name, (label, shown) in measured.items():
+        yield _line(label, _judged(figures, name, shown))
+
+
+def _judged(figures: Mapping[str, float], name: str, shown: Callable[[float], str]) -> str:
+    """The figure, and behind it what it should be, where that is laid down."""
+    text, target = shown(figures[name]), TARGETS.get(name)
+    if target is None:
+        return text
+    sign = ">=" if target.least else "<="
+    return f"{text} ({sign} {shown(target.bound)}{'' if target.met(figures[name]) else ': MISSED'})"
+
+
+def _line(label: str, *cells: str) -> str:
+    return f"{label:{_WIDTH}}" + "".join(f"{cell:<26}" for cell in cells).rstrip()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f}"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.0f}"

@@ -1,0 +1,146 @@
+"""What every measure needs: a real Kafka with releases and clicks in it, and processes to be measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from deploy.kafka.local import free_port
+from tests.benchmarks.clicks import Sender, clicks
+from tests.broker.process import ROOT, WorkerProcess, toml
+from tests.builders import item_names, tiny_release_parts
+from worker.topics import admin, releases
+from worker.topics.client import Connection
+
+PARTITIONS: Final = 4
+HIDDEN_SIZE: Final = 128
+
+
+class Stand:
+    """Topics are made as `nextclick-worker topics` makes them, under names that come once."""
+
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self.bootstrap = bootstrap
+        self.sender = Sender(bootstrap)
+        self._folder = folder
+        self._connection = Connection(bootstrap)
+        self._number = count(1)
+        self._loaded: dict[int, str] = {}
+        self._published: set[str] = set()
+
+    def settings(self, items: int, *, clicks: str = "", **recommend: object) -> dict[str, Any]:
+        """Settings of a worker in a group of its own under a release with `items` items; its topics exist.
+
+        It reads the topic `clicks`, or an empty one of its own.
+        """
+        name = f"bench-{next(self._number)}"
+        topics = {
+            "clicks": clicks or f"{name}.clicks",
+            "recommendations": f"{name}.recommendations",
+            "dead_letters": f"{name}.dead-letter",
+            "releases": f"bench.releases-{items}",
+        }
+        with closing(admin.Admin(self._connection)) as kafka:
+            kafka.create(admin.needs(**topics), partitions=PARTITIONS, replication=1)
+        self._publish_once(topics["releases"], items)
+        return {
+            "group": name,
+            "worker_id": "bench",
+            "kafka": {"bootstrap_servers": self.bootstrap},
+            "topics": topics,
+            "http": {"port": free_port()},
+            "recommend": recommend,
+        }
+
+    def loaded_clicks(self, items: int, number: int) -> str:
+        """The topic with `number` clicks on a catalogue of `items`, made when it is first asked for."""
+        if items not in self._loaded:
+            topic = self.settings(items)["topics"]["clicks"]
+            self.sender.all_at_once(topic, clicks(items, number))
+            self._loaded[items] = topic
+        return self._loaded[items]
+
+    def _publish_once(self, topic: str, items: int) -> None:
+        if topic not in self._published:
+            parts = tiny_release_parts(item_names(items), hidden_size=HIDDEN_SIZE)
+            releases.publish(self._connection, topic, *parts)
+            self._published.add(topic)
+
+    @contextmanager
+    def worker(self, settings: Mapping[str, Any]) -> Iterator[WorkerProcess]:
+        """A worker that has just been started with these settings; it is told to stop at the end."""
+        path = self._folder / f"{settings['group']}.toml"
+        path.write_text(toml(settings))
+        process = WorkerProcess(
+            ["run", "--config", str(path)],
+            log_path=path.with_suffix(".log"),
+            http_port=settings["http"]["port"],
+        )
+        try:
+            yield process
+            process.terminate()
+            process.wait()
+        finally:
+            process.end()
+
+    @contextmanager
+    def passthrough(self, settings: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+        """The passthrough that has just been started with these settings; it is told to stop at the end."""
+        topics = {f"NEXTCLICK_TOPICS_{name}".upper(): topic for name, topic in settings["topics"].items()}
+        environment = {
+            "NEXTCLICK_GROUP": settings["group"],
+            "NEXTCLICK_WORKER_ID": "bench",
+            "NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+        }
+        command = [sys.executable, "-m", "tests.benchmarks.passthrough"]
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment | topics)
+        try:
+            yield process
+            process.terminate()
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+
+
+class Committed:
+    """What a group has committed of a topic: progress that nothing can take back, seen from outside."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self._client = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._client.close()
+
+    def at_least(self, number: int, *, seconds: float) -> tuple[float, int]:
+        """When (`perf_counter`) as many records or more were first seen as committed, and how many they are.
+
+        Fewer after `seconds`, counted to the last change that was seen.
+        """
+        deadline = time.perf_counter() + seconds
+        latest = self._seen()
+        while latest[1] < number and time.perf_counter() < deadline:
+            time.sleep(0.02)
+            seen = self._seen()
+            if seen[1] != latest[1]:
+                latest = seen
+        return latest
+
+    def _seen(self) -> tuple[float, int]:
+        try:
+            committed = self._client.committed(self._partitions, timeout=30)
+        except KafkaException:
+            # A new cluster makes the topic of the groups' offsets when it is first asked for.
+            committed = []
+        return time.perf_counter(), sum(max(0, one.offset) for one in committed)
