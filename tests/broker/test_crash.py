@@ -1,0 +1,203 @@
+"""Crashes as an input. After any of them a committed reader sees every click answered exactly once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from deploy.kafka.local import LocalKafka
+from tests.broker.client import Record
+from tests.broker.conftest import WorkerFactory
+from tests.broker.deployment import Deployment
+from tests.broker.process import WorkerProcess
+from tests.conftest import create_topic
+from tests.waiting import eventually
+
+HURRIED: Final[Mapping[str, Any]] = {
+    "session_timeout_ms": 3_000,
+    "heartbeat_interval_ms": 500,
+    "transaction_timeout_ms": 4_000,
+}
+"""Kafka settings under which a dead worker is replaced within seconds."""
+
+SLOW_COMMIT: Final = 1.9
+"""A commit interval, in seconds, that leaves time to do something between sends and commit."""
+
+
+def sent_and_not_committed(deployment: Deployment, process: WorkerProcess, count: int, *, first: int = 0) -> list[Record]:
+    """Clicks whose answers are sent, in a transaction that is still open."""
+    clicks = deployment.send_clicks(count, first=first)
+    committed = len(deployment.answers())
+    deployment.answers(isolation="read_uncommitted", at_least=committed + count)
+    return clicks
+
+
+def test_killed_between_sends_and_commit(deployment: Deployment, worker: WorkerFactory) -> None:
+    """kill -9 with answers sent and not committed: who starts again aborts them and answers once."""
+    deployment.publish_successor()
+    settings = deployment.settings(commit_interval_seconds=SLOW_COMMIT)
+    process = worker(settings)
+    clicks = sent_and_not_committed(deployment, process, 50)
+    process.kill9()
+    before = len(deployment.answers())
+
+    worker(settings)
+    more = deployment.send_clicks(50, first=50)
+
+    deployment.assert_answered_once([*clicks, *more])
+    assert before == 0
+
+
+def test_killed_and_replaced_by_another(deployment: Deployment, worker: WorkerFactory) -> None:
+    """A killed worker that does not come back is replaced by one with another id, within its session timeout."""
+    deployment.publish_successor()
+    process = worker(deployment.settings("a", kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT))
+    clicks = sent_and_not_committed(deployment, process, 50)
+    process.kill9()
+
+    worker(deployment.settings("b", kafka=HURRIED))
+
+    deployment.assert_answered_once(clicks)
+
+
+def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Rules a, c and e: frozen past its session timeout with a transaction open, replaced, woken.
+
+    Its commit is refused, it drops what it did, joins again and serves its share.
+    """
+    deployment.publish_successor()
+    zombie = worker(deployment.settings("a", kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT))
+    clicks = sent_and_not_committed(deployment, zombie, 50)
+    zombie.sigstop()
+    successor = worker(deployment.settings("b", kafka=HURRIED))
+    clicks += deployment.send_clicks(50, first=50)
+    deployment.answers(at_least=100)
+
+    zombie.sigcont()
+    eventually(lambda: zombie.metric("nextclick_checkpoints_total", outcome="failed"), what="the refusal")
+    eventually(lambda: zombie.metric("nextclick_assigned_partitions") == 2, what="its share of the partitions")
+    clicks += deployment.send_clicks(100, first=100)
+
+    deployment.assert_answered_once(clicks)
+    assert zombie.metric("nextclick_clicks_total") > 50
+    assert successor.metric("nextclick_checkpoints_total", outcome="failed") == 0
+
+
+def test_partitions_move_without_an_abort(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Rule b: a worker commits what it has before it gives partitions up, so nothing is done again."""
+    deployment.publish_successor()
+    first = worker(deployment.settings("a", commit_interval_seconds=SLOW_COMMIT))
+    clicks = sent_and_not_committed(deployment, first, 50)
+
+    second = worker(deployment.settings("b"))
+    eventually(lambda: first.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
+    clicks += deployment.send_clicks(50, first=50)
+
+    deployment.assert_answered_once(clicks)
+    uncommitted = deployment.answers(isolation="read_uncommitted")
+    assert len(uncommitted) == len(clicks)
+    assert second.metric("nextclick_clicks_total") > 0
+    assert first.metric("nextclick_checkpoints_total", outcome="failed") == 0
+
+
+def test_partitions_come_back_when_a_worker_stops(deployment: Deployment, worker: WorkerFactory) -> None:
+    """SIGTERM leaves the group at once: the others have the partitions long before a session timeout."""
+    deployment.publish_successor()
+    first = worker(deployment.settings("a"))
+    second = worker(deployment.settings("b"))
+    eventually(lambda: first.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
+    clicks = deployment.send_clicks(50)
+
+    second.terminate()
+    code = second.wait(10)
+    eventually(lambda: first.metric("nextclick_assigned_partitions") == 4, 10, "all partitions to come back")
+    clicks += deployment.send_clicks(50, first=50)
+
+    deployment.assert_answered_once(clicks)
+    assert code == 0
+
+
+def test_bad_records_alone_move_the_offsets(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Rule d: a transaction always carries the offsets of its partitions, so dead letters come once."""
+    deployment.publish_successor()
+    process = worker(deployment.settings())
+    deployment.send(Record(b"garbage", partition=number % 4) for number in range(40))
+    deployment.letters(at_least=40)
+    eventually(lambda: process.metric("nextclick_lag_records") == 0, what="the lag to be gone")
+    process.kill9()
+
+    worker(deployment.settings())
+    clicks = deployment.send_clicks(10)
+
+    deployment.assert_answered_once(clicks)
+    assert len(deployment.letters()) == 40
+
+
+def test_two_workers_with_one_identity(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Two workers under one transactional id fence each other: one stops and says why, nothing is lost."""
+    deployment.publish_successor()
+    workers = [worker(deployment.settings("same")) for _ in range(2)]
+    clicks: list[Record] = []
+
+    def one_ended() -> bool:
+        clicks.extend(deployment.send_clicks(20, first=len(clicks)))
+        return any(process.exit_code is not None for process in workers)
+
+    eventually(one_ended, 60, "one of the two to stop")
+    (ended,) = (process for process in workers if process.exit_code is not None)
+
+    assert ended.exit_code == 2
+    assert "worker_id" in ended.log.splitlines()[-1]
+    deployment.assert_answered_once(clicks)
+
+
+@pytest.fixture
+def own(kafka_node: Callable[..., LocalKafka], unique: str) -> tuple[LocalKafka, Deployment]:
+    """A Kafka of the test's own, to be stopped and killed, and a deployment on it."""
+    node = kafka_node()
+    admin = AdminClient({"bootstrap.servers": node.bootstrap})
+
+    def create(name: str, partitions: int) -> str:
+        create_topic(admin, f"{name}-{unique}", partitions, {})
+        return f"{name}-{unique}"
+
+    return node, Deployment(node.bootstrap, f"group-{unique}", create, partitions=4)
+
+
+def test_the_broker_goes_away_and_comes_back(own: tuple[LocalKafka, Deployment], worker: WorkerFactory) -> None:
+    """While no broker answers the worker lives, is not ready and says why; then it goes on, nothing lost."""
+    node, deployment = own
+    deployment.publish_successor()
+    process = worker(deployment.settings(kafka=HURRIED))
+    clicks = deployment.send_clicks(50)
+    deployment.answers(at_least=50)
+
+    node.kill()
+    eventually(lambda: process.http("/readyz")[0] == 503, what="the worker to notice")
+    reason = process.http("/readyz")[1]
+    node.start()
+    process.wait_until_ready()
+    clicks += deployment.send_clicks(50, first=50)
+
+    assert deployment.bootstrap in reason
+    assert process.http("/livez")[0] == 200
+    deployment.assert_answered_once(clicks)
+
+
+def test_a_stop_does_not_wait_for_a_broker_that_is_away(
+    own: tuple[LocalKafka, Deployment], worker: WorkerFactory
+) -> None:
+    """SIGTERM while a commit waits for a dead broker: the process ends within 10 s all the same."""
+    node, deployment = own
+    deployment.publish_successor()
+    process = worker(deployment.settings(commit_interval_seconds=SLOW_COMMIT))
+    sent_and_not_committed(deployment, process, 50)
+    node.kill()
+
+    process.terminate()
+
+    assert process.wait(10) in {0, 1}
+    assert "again" in process.log
