@@ -45,7 +45,7 @@ _config_option = click.option(
     "path",
     type=click.Path(path_type=Path),
     envvar=config.CONFIG_VARIABLE,
-    help=f"The settings file (TOML). Every key may also be set in the environment as {config.ENVIRONMENT_PREFIX}*.",
+    help=f"The settings file (TOML); the environment ({config.ENVIRONMENT_PREFIX}*) overrides its keys.",
 )
 
 
@@ -55,7 +55,7 @@ def run(path: Path | None) -> None:
     """Serve: read clicks, publish recommendations, until SIGTERM."""
     settings = config.load(path, os.environ)
     log.configure(settings.log.format, settings.log.level)
-    prometheus_client.disable_created_metrics()
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
     readiness = Readiness(metrics.ready, clock.steady)
     with ExitStack() as life:
@@ -130,7 +130,9 @@ def _needs(settings: Settings) -> list[Need]:
 
 @cli.command()
 @_config_option
-@click.option("--partitions", default=4, show_default=True, help="Partitions of the clicks topic where it is new.")
+@click.option(
+    "--partitions", default=4, show_default=True, help="Partitions of the clicks topic where it is new."
+)
 @click.option("--replication", default=-1, help="Replication factor of new topics (default: the broker's).")
 def topics(path: Path | None, partitions: int, replication: int) -> None:
     """Create the topics that are missing, with the settings they need."""

@@ -186,10 +186,12 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         settings = Settings.model_validate(document)
     except ValidationError as error:
         problems += [_explained(one) for one in error.errors(include_url=False)]
-    if problems:
-        source = f"{path} and the environment" if path else "the environment"
-        raise SettingError("\n".join([f"the settings in {source} cannot be used:", *(f"  {one}" for one in problems)]))
-    return settings
+    else:
+        if not problems:
+            return settings
+    source = f"{path} and the environment" if path else "the environment"
+    lines = [f"the settings in {source} cannot be used:", *(f"  {problem}" for problem in problems)]
+    raise SettingError("\n".join(lines))
 
 
 def _read(path: Path | None) -> dict[str, Any]:

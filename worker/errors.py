@@ -31,7 +31,7 @@ __all__ = [
 
 
 class NextclickError(Exception):
-    """The root. `retriable` is a fact of the class: may the same call succeed later?"""
+    """The root. `retriable` is a fact of the class: whether the same call may succeed later."""
 
     retriable = False
 

@@ -23,8 +23,8 @@ from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.stop import Stop, StopNow
 from worker.topics.admin import Admin, Need
-from worker.topics.client import Connection
 from worker.topics.clicks import ClickConsumer, Record, decode
+from worker.topics.client import Connection
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
@@ -176,7 +176,9 @@ class Loop:
             return
         started = self._clock.steady()
         with self._stage("commit"):
-            self._transactions.commit(self._clicks.topic, self._pending, self._clicks.metadata, seconds=seconds)
+            self._transactions.commit(
+                self._clicks.topic, self._pending, self._clicks.metadata, seconds=seconds
+            )
         self._pending, self._touched = {}, set()
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
@@ -288,7 +290,7 @@ class Loop:
             release = self._releases.champion()
         except ReleaseRefused as error:
             self._metrics.releases_refused.labels(error.reason).inc()
-            log.error("release refused", reason=error.reason, error=str(error))
+            log.error("release refused", reason=error.reason, error=str(error))  # noqa: TRY400  # its text says all
             self._waiting(f"the champion was refused: {error}. Publish another")
             return None
         if release is None:

@@ -45,22 +45,39 @@ class Metrics:
         )
         registry.register(self.latency)
         self.stages = Counter(
-            "nextclick_stage_seconds", "Time spent in each stage of the walk of a batch.", ["stage"], registry=registry
+            "nextclick_stage_seconds",
+            "Time spent in each stage of the walk of a batch.",
+            ["stage"],
+            registry=registry,
         )
         self.checkpoints = Counter(
-            "nextclick_checkpoints", "Checkpoints, by outcome: committed or failed.", ["outcome"], registry=registry
+            "nextclick_checkpoints",
+            "Checkpoints, by outcome: committed or failed.",
+            ["outcome"],
+            registry=registry,
         )
         self.checkpoint_seconds = Histogram(
-            "nextclick_checkpoint_seconds", "How long a checkpoint took.", buckets=_CHECKPOINT_BUCKETS, registry=registry
+            "nextclick_checkpoint_seconds",
+            "How long a checkpoint took.",
+            buckets=_CHECKPOINT_BUCKETS,
+            registry=registry,
         )
         self.lag = Gauge(
-            "nextclick_lag_records", "Records behind the high-water mark, per partition.", ["partition"], registry=registry
+            "nextclick_lag_records",
+            "Records behind the high-water mark, per partition.",
+            ["partition"],
+            registry=registry,
         )
         self.users = Gauge("nextclick_users", "Users with a state in memory.", registry=registry)
-        self.assigned = Gauge("nextclick_assigned_partitions", "Partitions that this worker serves.", registry=registry)
+        self.assigned = Gauge(
+            "nextclick_assigned_partitions", "Partitions that this worker serves.", registry=registry
+        )
         self.release = Gauge("nextclick_release", "Number of the release that serves.", registry=registry)
         self.releases_refused = Counter(
-            "nextclick_releases_refused", "Releases that were refused, by reason.", ["reason"], registry=registry
+            "nextclick_releases_refused",
+            "Releases that were refused, by reason.",
+            ["reason"],
+            registry=registry,
         )
         self.ready = Gauge("nextclick_ready", "1 while /readyz says yes.", registry=registry)
 
@@ -114,5 +131,8 @@ class Latency:
             cumulative, total = np.cumsum(self._counts).tolist(), self._sum
         labels = [*(str(bound) for bound in self._bounds.tolist()), "+Inf"]
         yield HistogramMetricFamily(
-            self._name, self._documentation, buckets=list(zip(labels, cumulative, strict=True)), sum_value=total
+            self._name,
+            self._documentation,
+            buckets=list(zip(labels, cumulative, strict=True)),
+            sum_value=total,
         )

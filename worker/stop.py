@@ -49,7 +49,11 @@ class Stop:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Answer SIGTERM and SIGINT as this module says while the context is open."""
-        handlers = {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGALRM: self._on_alarm}
+        handlers = {
+            signal.SIGTERM: self._on_stop,
+            signal.SIGINT: self._on_stop,
+            signal.SIGALRM: self._on_alarm,
+        }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -69,7 +73,7 @@ class Stop:
             self._interrupted = True
             raise StopNow
         sys.stderr.write(
-            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after it was told to stop: ending. "
+            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after it was told to stop. "
             "Nothing is lost, what was not committed will be done again\n"
         )
         os._exit(1)

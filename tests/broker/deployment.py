@@ -16,7 +16,7 @@ from worker.topics.client import Connection
 
 
 class Deployment:
-    """The topics of one group of workers. `create_topic(name, partitions)` makes one and gives its full name."""
+    """The topics of one group of workers. `create_topic(name, partitions)` makes one, under a full name."""
 
     def __init__(
         self, bootstrap: str, group: str, create_topic: Callable[[str, int], str], *, partitions: int
@@ -61,7 +61,7 @@ class Deployment:
         return self.client.send(self.clicks, records)
 
     def send_clicks(self, count: int, *, first: int = 0, users: int = 10) -> list[Record]:
-        """Send clicks number `first`, `first + 1`, ...: users and items in turn, spread over all partitions."""
+        """Send clicks number `first`, `first + 1`, ...: users and items in turn, over all partitions."""
         return self.send(self.click(number, users=users) for number in range(first, first + count))
 
     def click(self, number: int, *, users: int = 10) -> Record:
@@ -85,7 +85,7 @@ class Deployment:
         return f"{self.clicks}/{click.partition}/{click.offset}"
 
     def assert_answered_once(self, clicks: Sequence[Record]) -> None:
-        """A committed reader sees exactly one answer to each of `clicks`, in their order in each partition."""
+        """A committed reader sees exactly one answer to each of `clicks`, in order in each partition."""
         answers = self.answers(at_least=len(clicks))
         times = Counter(answer.header("id") for answer in answers)
         expected = {self.click_id(click) for click in clicks}

@@ -1,4 +1,4 @@
-"""Crashes as an input. After any of them a committed reader sees every click answered exactly once, in order."""
+"""Crashes as an input. After each a committed reader sees every click answered exactly once, in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ SLOW_COMMIT: Final = 1.9
 """A commit interval, in seconds, that leaves time to do something between sends and commit."""
 
 
-def sent_and_not_committed(deployment: Deployment, process: WorkerProcess, count: int, *, first: int = 0) -> list[Record]:
+def sent_and_not_committed(
+    deployment: Deployment, process: WorkerProcess, count: int, *, first: int = 0
+) -> list[Record]:
     """Clicks whose answers are sent, in a transaction that is still open."""
     clicks = deployment.send_clicks(count, first=first)
     committed = len(deployment.answers())
@@ -52,7 +54,7 @@ def test_killed_between_sends_and_commit(deployment: Deployment, worker: WorkerF
 
 
 def test_killed_and_replaced_by_another(deployment: Deployment, worker: WorkerFactory) -> None:
-    """A killed worker that does not come back is replaced by one with another id, within its session timeout."""
+    """A killed worker that does not come back is replaced by one with another id, within seconds."""
     deployment.publish_successor()
     process = worker(deployment.settings("a", kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT))
     clicks = sent_and_not_committed(deployment, process, 50)
@@ -78,7 +80,9 @@ def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: Wor
 
     zombie.sigcont()
     eventually(lambda: zombie.metric("nextclick_checkpoints_total", outcome="failed"), what="the refusal")
-    eventually(lambda: zombie.metric("nextclick_assigned_partitions") == 2, what="its share of the partitions")
+    eventually(
+        lambda: zombie.metric("nextclick_assigned_partitions") == 2, what="its share of the partitions"
+    )
     clicks += deployment.send_clicks(100, first=100)
 
     deployment.assert_answered_once(clicks)
@@ -167,7 +171,9 @@ def own(kafka_node: Callable[..., LocalKafka], unique: str) -> tuple[LocalKafka,
     return node, Deployment(node.bootstrap, f"group-{unique}", create, partitions=4)
 
 
-def test_the_broker_goes_away_and_comes_back(own: tuple[LocalKafka, Deployment], worker: WorkerFactory) -> None:
+def test_the_broker_goes_away_and_comes_back(
+    own: tuple[LocalKafka, Deployment], worker: WorkerFactory
+) -> None:
     """While no broker answers the worker lives, is not ready and says why; then it goes on, nothing lost."""
     node, deployment = own
     deployment.publish_successor()

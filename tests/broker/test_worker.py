@@ -1,4 +1,4 @@
-"""A real worker process between real topics: clicks in, recommendations out, both read by a foreign client."""
+"""A real worker process between real topics: clicks in, recommendations out, by a foreign client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.core.release import pointer_value, to_records
 def test_a_click_becomes_a_recommendation(
     deployment: Deployment, worker: WorkerFactory, isolation: Isolation
 ) -> None:
-    """The answer names user, click and release, lists the best item first, and stands in the click's partition."""
+    """The answer names user, click and release, has the best item first, and stands in its partition."""
     release = deployment.publish_successor()
     worker(deployment.settings())
     value = b'{"user_id": "ada", "item_id": "item-3", "timestamp": 1700000000000}'
@@ -49,7 +49,7 @@ def test_a_click_becomes_a_recommendation(
 def test_both_formats_say_the_same(
     deployment: Deployment, worker: WorkerFactory, format: Literal["json", "msgpack"]
 ) -> None:
-    """JSON and MessagePack are read on the way in, told apart by the first byte, and written on the way out."""
+    """JSON and MessagePack are read, told apart by the first byte, and either is written."""
     deployment.publish_successor()
     worker(deployment.settings(recommend={"format": format, "top": 3}))
     document = {"user_id": 7, "item_id": "item-1"}

@@ -1,9 +1,9 @@
 """A batch of clicks, and the same clicks put in order for stepping them together.
 
-    >>> at = np.array([0, 1, 0, 0])
-    >>> order = UserOrder(at)
-    >>> order.rows.tolist(), order.arrival.tolist(), [wave.tolist() for wave in order.waves()]
-    ([0, 1], [0, 2, 3, 1], [[0, 3], [1], [2]])
+>>> at = np.array([0, 1, 0, 0])
+>>> order = UserOrder(at)
+>>> order.rows.tolist(), order.arrival.tolist(), [wave.tolist() for wave in order.waves()]
+([0, 1], [0, 2, 3, 1], [[0, 3], [1], [2]])
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,4 +51,4 @@ class Catalogue:
         if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or not rising:
             raise ValueError("item_id_starts does not divide item_ids into non-empty ids")
         text = item_ids.tobytes()
-        return cls([text[start:end].decode() for start, end in zip(starts, starts[1:], strict=False)])
+        return cls([text[start:end].decode() for start, end in pairwise(starts)])

@@ -9,7 +9,7 @@ once per release. A state is a row of `state_size` numbers: the hidden vector `h
 followed by `c`. Arithmetic is single precision; who stores a state in half precision rounds it.
 
     >>> cell = CELLS["elman"]
-    >>> weights = CellWeights(np.eye(2, dtype=np.float32), None)
+    >>> weights = CellWeights(np.eye(2, dtype=np.float32), np.zeros(0, np.float32))
     >>> cell.step(weights, np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)).tolist()
     [[0.0, 0.0]]
 """
@@ -29,11 +29,11 @@ Floats = NDArray[np.float32]
 class CellWeights(NamedTuple):
     """What a step multiplies the state with.
 
-    `recurrent`: `[H, gates * H]`. `recurrent_bias`: `[gates * H]`, the GRU's alone, else None.
+    `recurrent`: `[H, gates * H]`. `recurrent_bias`: `[gates * H]` for a GRU, else empty.
     """
 
     recurrent: Floats
-    recurrent_bias: Floats | None
+    recurrent_bias: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Cell(ABC):
         """The part of `bias` that belongs to the input half."""
         return bias
 
-    def recurrent_bias(self, bias: Floats) -> Floats | None:
-        """The part of `bias` that belongs to the recurrent half, or None."""
-        return None
+    def recurrent_bias(self, bias: Floats) -> Floats:
+        """The part of `bias` that belongs to the recurrent half; for most cells none of it."""
+        return bias[:0]
 
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
@@ -108,7 +108,7 @@ class GRU(Cell):
     def input_bias(self, bias: Floats) -> Floats:
         return bias[0]
 
-    def recurrent_bias(self, bias: Floats) -> Floats | None:
+    def recurrent_bias(self, bias: Floats) -> Floats:
         return bias[1]
 
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
@@ -183,7 +183,7 @@ CELLS: Final[dict[str, Cell]] = {cell.name: cell for cell in (Elman(), GRU(), LS
 
 
 def _sigmoid(x: Floats) -> Floats:
-    return 1 / (1 + np.exp(-x))
+    return (1 / (1 + np.exp(-x))).astype(np.float32)
 
 
 def _sigmoid_in_place(x: Floats) -> None:

@@ -1,16 +1,16 @@
 """From the bytes of a record to a click, or to the reason why it is none.
 
-    >>> decoder = Decoder(Fields())
-    >>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
-    Click(user_id='7', item_id='lamp', timestamp_ms=1700000000000)
-    >>> decoder.decode(b'{"user_id": 7}', None, 1700000000500)
-    <Reason.MISSING_FIELD: 'missing_field'>
+>>> decoder = Decoder(Fields())
+>>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
+Click(user_id='7', item_id='lamp', timestamp_ms=1700000000000)
+>>> decoder.decode(b'{"user_id": 7}', None, 1700000000500)
+<Reason.MISSING_FIELD: 'missing_field'>
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +29,7 @@ MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 KEY_FIELD: Final = "@key"
 """In place of a field's path: the value is the record's key, as UTF-8 text."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _JSON_STARTS: Final = frozenset(b"{ \t\r\n")
 _MSGPACK_MAP_STARTS: Final = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
@@ -152,7 +152,7 @@ def _id(found: Any) -> str:
             raise _Bad(Reason.EMPTY_ID)
         if len(found) > MAX_ID_BYTES or (not found.isascii() and len(found.encode()) > MAX_ID_BYTES):
             raise _Bad(Reason.LONG_ID)
-        return found  # type: ignore[no-any-return]  # its type was checked above
+        return found
     if kind is int:
         return str(found)
     raise _Bad(_kind_reason(found))

@@ -97,7 +97,9 @@ class Manifest:
         _require(self.output in ("tied", "separate"), "output", self.output, "tied or separate")
         for name in ("hidden_size", "embedding_size", "items", "size_bytes"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
-        _require(self.size_bytes <= MAX_BLOB_BYTES, "size_bytes", self.size_bytes, f"at most {MAX_BLOB_BYTES}")
+        _require(
+            self.size_bytes <= MAX_BLOB_BYTES, "size_bytes", self.size_bytes, f"at most {MAX_BLOB_BYTES}"
+        )
         tied_apart = self.output == "tied" and self.embedding_size != self.hidden_size
         _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
         _require(0 < self.scale <= MAX_SCALE, "scale", self.scale, f"above 0 and at most {MAX_SCALE:g}")
@@ -128,7 +130,9 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and type(value) is list:
         return tuple(_read(get_args(kind)[0], one, f"{where}[{at}]") for at, one in enumerate(value))
     if origin is not None and issubclass(origin, Mapping) and type(value) is dict:
-        return types.MappingProxyType({k: _read(get_args(kind)[1], v, f"{where}.{k}") for k, v in value.items()})
+        return types.MappingProxyType(
+            {k: _read(get_args(kind)[1], v, f"{where}.{k}") for k, v in value.items()}
+        )
     if kind is Any or type(value) is kind:
         return value
     if kind is float and type(value) is int:

@@ -104,7 +104,9 @@ class Recommender:
     def rank(self, absorbed: Absorbed) -> list[Recommendations]:
         """The lists for `absorbed`, in its order."""
         warm = absorbed.warm
-        found = self.release.rank(absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm])
+        found = self.release.rank(
+            absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm]
+        )
         ranked = zip(_id_lists(self.release, found.indexes), found.scores, strict=True)
         lists = []
         for place, click in enumerate(absorbed.clicks.tolist()):
@@ -112,7 +114,9 @@ class Recommender:
                 items, scores = next(ranked)
                 lists.append(Recommendations(click, items, scores[: len(items)], MODEL))
             else:
-                lists.append(Recommendations(click, self._popular(absorbed.excluded[place]), _NO_SCORES, COLD))
+                lists.append(
+                    Recommendations(click, self._popular(absorbed.excluded[place]), _NO_SCORES, COLD)
+                )
         return lists
 
     def _rows(self, clicks: Clicks) -> Rows:
@@ -136,7 +140,7 @@ class Recommender:
     def _step(
         self, order: UserOrder, users: UserStates, indexes: Indexes, timestamps_ms: NDArray[np.int64]
     ) -> tuple[Halves, Flags]:
-        """The hidden state after every click, and which clicks start a session. Moves `users.timestamp_ms`."""
+        """The hidden state after every click, and which start a session. Moves `users.timestamp_ms`."""
         hidden = np.empty((len(indexes), self.release.state_size), np.float16)
         starts = np.empty(len(indexes), np.bool_)
         for number, wave in enumerate(order.waves()):
@@ -181,7 +185,9 @@ def _recent(order: UserOrder, users: UserStates, codes: Indexes, places: Places,
     return np.where(number >= 0, found, NO_ITEM)
 
 
-def _sessions(order: UserOrder, users: UserStates, starts: Flags, known: Flags) -> tuple[NDArray[np.intp], Flags]:
+def _sessions(
+    order: UserOrder, users: UserStates, starts: Flags, known: Flags
+) -> tuple[NDArray[np.intp], Flags]:
     """After every click: the clicks of its session so far, and whether a known item is among them."""
     here = np.arange(len(starts))
     start = np.maximum.accumulate(np.where(starts, here, -1))

@@ -43,7 +43,9 @@ class Release:
     (`top_k` alone is for one thread: the table has scratch space.)
     """
 
-    def __init__(self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, Floats], number: int) -> None:
+    def __init__(
+        self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, Floats], number: int
+    ) -> None:
         self.manifest = manifest
         self.number = number
         self.catalogue = catalogue
@@ -146,10 +148,14 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     sequences, walked through the code that serves. Raises ReleaseRefused for the first that fails.
     """
     if len(blob) != manifest.size_bytes:
-        raise ReleaseRefused("size", f"the blob has {len(blob)} bytes, the manifest says {manifest.size_bytes}")
+        raise ReleaseRefused(
+            "size", f"the blob has {len(blob)} bytes, the manifest says {manifest.size_bytes}"
+        )
     digest = hashlib.sha256(blob).hexdigest()
     if digest != manifest.sha256:
-        raise ReleaseRefused("checksum", f"the blob has SHA-256 {digest}, the manifest says {manifest.sha256}")
+        raise ReleaseRefused(
+            "checksum", f"the blob has SHA-256 {digest}, the manifest says {manifest.sha256}"
+        )
     try:
         tensors = load(blob)
     # Beside its own error: KeyError and ValueError for a type of number that NumPy does not have.
@@ -217,13 +223,16 @@ def _check_golden(release: Release, golden: Golden) -> None:
     if NO_ITEM in clicked or NO_ITEM in top:
         raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} names unknown items")
     if len(golden.top) != len(golden.scores) or len(set(golden.top)) != len(golden.top):
-        raise ReleaseRefused("golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item")
+        raise ReleaseRefused(
+            "golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item"
+        )
     state = np.zeros((1, release.state_size), np.float32)
     for index in clicked:
         state = release.cell.step(release.weights, release.inputs(index[None]), state)
     if len(golden.hidden) != release.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
-            "golden", f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one"
+            "golden",
+            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
         )
     if not _same_answer(release, state, top, golden.scores):
         best = release.catalogue.ids(release.rank(state, 3).indexes[0]).tolist()
@@ -284,7 +293,7 @@ def champion(records: Mapping[str, bytes], pointer: str = "@champion") -> int | 
     except (orjson.JSONDecodeError, TypeError, KeyError):
         number = None
     if type(number) is not int or not 1 <= number <= MAX_NUMBER:
-        raise ReleaseRefused("pointer", f"{pointer} holds {value[:80]!r}, it must be like {{\"release\": 7}}")
+        raise ReleaseRefused("pointer", f'{pointer} holds {value[:80]!r}, it must be like {{"release": 7}}')
     return number
 
 

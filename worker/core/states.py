@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,9 @@ class UserStates:
 class States:
     """The rows of all users of the partitions that this worker owns."""
 
-    def __init__(self, *, state_size: int, recent_items: int = RECENT_ITEMS, slab_rows: int = _SLAB_ROWS) -> None:
+    def __init__(
+        self, *, state_size: int, recent_items: int = RECENT_ITEMS, slab_rows: int = _SLAB_ROWS
+    ) -> None:
         self.item_codes = ItemCodes()
         self.recent_items = recent_items
         self._columns = {
@@ -98,7 +100,8 @@ class States:
 
     def read(self, rows: Rows) -> UserStates:
         """A copy of `rows`."""
-        return UserStates(**{name: column.take(rows) for name, column in self._columns.items()})
+        columns: dict[str, Any] = {name: column.take(rows) for name, column in self._columns.items()}
+        return UserStates(**columns)
 
     def write(self, rows: Rows, states: UserStates) -> None:
         """Put `states` into `rows`, of which none may come twice."""

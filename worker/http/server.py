@@ -28,7 +28,8 @@ def serving(host: str, port: int, *, registry: CollectorRegistry, readiness: Rea
         server = make_server(host, port, _application(registry, readiness), _Server, _Handler)
     except OSError as error:
         raise SettingError(
-            f"http: cannot listen on {host}:{port}: {error.strerror}. Set http.port to a free port, or to 0 for any"
+            f"http: cannot listen on {host}:{port}: {error.strerror}. "
+            "Set http.port to a free port, or to 0 for any"
         ) from None
     with server:
         threading.Thread(target=server.serve_forever, name="nextclick-http", daemon=True).start()

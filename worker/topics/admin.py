@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -113,7 +112,11 @@ class Admin:
             if there:
                 self._client.create_partitions({need.topic: needed})
                 return Finding(f"topic {need.topic} has {needed} partitions, had {there}")
-            plan = {"num_partitions": needed, "replication_factor": replication, "configs": dict(need.settings)}
+            plan = {
+                "num_partitions": needed,
+                "replication_factor": replication,
+                "configs": dict(need.settings),
+            }
             try:
                 self._client.create_topics({need.topic: plan})
             except TopicAlreadyExistsError:
@@ -126,7 +129,9 @@ class Admin:
         resource = ConfigResource(ConfigResourceType.TOPIC, need.topic)
         with self._connection.errors(f"read the settings of topic {need.topic}"):
             found = self._client.describe_configs([resource], config_filter="all")["topic"][need.topic]
-        return [_setting(need.topic, name, found[name]["value"], value) for name, value in need.settings.items()]
+        return [
+            _setting(need.topic, name, found[name]["value"], value) for name, value in need.settings.items()
+        ]
 
     def _group_rights(self, group: str) -> Finding:
         with self._connection.errors(f"describe the consumer group {group}"):
@@ -154,7 +159,9 @@ def _shape(need: Need, topic: dict[str, Any], clicks: dict[str, Any]) -> Finding
     if there == 0:
         return Finding(f"topic {need.topic} does not exist", f"{create}, or name another in the settings")
     if there < needed:
-        return Finding(f"topic {need.topic} has {there} partitions, it needs {needed}", f"{create}: it adds them")
+        return Finding(
+            f"topic {need.topic} has {there} partitions, it needs {needed}", f"{create}: it adds them"
+        )
     return Finding(f"topic {need.topic}: {there} partitions")
 
 
@@ -200,7 +207,8 @@ def acls(wanted: list[Need], *, group: str, transactional_id: str) -> list[str]:
     return [
         *topics,
         f"--group {group} {_operations(('READ',))}",
-        f"--transactional-id {transactional_id} --resource-pattern-type prefixed {_operations(('WRITE', 'DESCRIBE'))}",
+        f"--transactional-id {transactional_id} --resource-pattern-type prefixed "
+        f"{_operations(('WRITE', 'DESCRIBE'))}",
     ]
 
 

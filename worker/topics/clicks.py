@@ -144,7 +144,10 @@ class ClickConsumer:
                     self._client.seek(at, committed)
 
     def lag(self) -> dict[int, int]:
-        """How many records of each assigned partition are still to be read; asks the broker, so it shows an outage."""
+        """How many records of each assigned partition are still to be read. Raises KafkaAway.
+
+        The broker is asked, so an outage shows here even when there is nothing else to do.
+        """
         assigned = self._client.assignment()
         with self._connection.errors("ask for the end of the clicks"):
             ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)

@@ -25,7 +25,7 @@ _MAX_EXTRA_BYTES: Final = 100_000
 
 
 class DeadLetterWriter:
-    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions`, the topic's own."""
+    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions`, its own."""
 
     def __init__(self, transactions: Transactions, *, topic: str) -> None:
         self._transactions = transactions

@@ -23,7 +23,9 @@ Format = Literal["json", "msgpack"]
 class RecommendationWriter:
     """Writes lists in one format. `clicks_topic` goes into the ids."""
 
-    def __init__(self, transactions: Transactions, *, topic: str, clicks_topic: str, format: Format = "json") -> None:
+    def __init__(
+        self, transactions: Transactions, *, topic: str, clicks_topic: str, format: Format = "json"
+    ) -> None:
         self._transactions = transactions
         self._topic = topic
         self._clicks_topic = clicks_topic
@@ -52,7 +54,9 @@ class RecommendationWriter:
             )
             click_id = f"{self._clicks_topic}/{partitions[at]}/{offsets[at]}"
             headers = [("id", click_id.encode())]
-            self._transactions.send(self._topic, partitions[at], key=user_id.encode(), value=value, headers=headers)
+            self._transactions.send(
+                self._topic, partitions[at], key=user_id.encode(), value=value, headers=headers
+            )
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -59,7 +59,7 @@ class ReleaseReader:
             yield self
 
     def read(self, *, timeout_ms: int = 0) -> bool:
-        """Read all that is committed, waiting at most `timeout_ms` for the first; whether anything was new."""
+        """Read all that is committed, waiting `timeout_ms` for the first; whether any was new."""
         at = TopicPartition(self.topic, 0)
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
@@ -93,7 +93,9 @@ class ReleaseReader:
             self._records[name] = value
 
 
-def publish(connection: Connection, topic: str, manifest: Manifest, blob: bytes, *, pointer: str = CHAMPION) -> int:
+def publish(
+    connection: Connection, topic: str, manifest: Manifest, blob: bytes, *, pointer: str = CHAMPION
+) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
     Raises KafkaAway, NotAllowed, TopicError, CheckpointFailed (another publisher came in between).

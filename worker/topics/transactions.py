@@ -30,7 +30,12 @@ class Transactions:
     """
 
     def __init__(
-        self, connection: Connection, *, transactional_id: str, timeout_ms: int, max_request_bytes: int = 1_048_576
+        self,
+        connection: Connection,
+        *,
+        transactional_id: str,
+        timeout_ms: int,
+        max_request_bytes: int = 1_048_576,
     ) -> None:
         self._connection = connection
         self._transactional_id = transactional_id
@@ -57,9 +62,15 @@ class Transactions:
         self._client = client
 
     def send(
-        self, topic: str, partition: int, *, key: bytes | None, value: bytes | None, headers: Headers | None = None
+        self,
+        topic: str,
+        partition: int,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
     ) -> None:
-        """Add a record to the transaction. Raises TopicError where there is no such partition, CheckpointFailed."""
+        """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
         client = self._in_transaction()
         try:
             self._sent.append(client.send(topic, value=value, key=key, headers=headers, partition=partition))
@@ -79,7 +90,9 @@ class Transactions:
         The numbers are those of the checkpoint in README. Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
-        consumed = {TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()}
+        consumed = {
+            TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()
+        }
 
         def steps() -> None:
             client.flush()  # 2
@@ -145,4 +158,4 @@ def _close(client: KafkaProducer) -> None:
     # A flush that expires inside `close` leaves the sender thread running; it must not go on.
     with contextlib.suppress(KafkaError):
         client.close(timeout=0.5)
-    client._sender.force_close()
+    client._sender.force_close()  # noqa: SLF001  # there is no public way
