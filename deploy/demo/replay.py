@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -77,7 +78,9 @@ class ClickSender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._producer.close(timeout=1)
+        # A broker that went away takes nothing more, and whoever notices has said so.
+        with contextlib.suppress(KafkaError):
+            self._producer.close(timeout=1)
 
     def send(self, click: Click, record_timestamp_ms: int | None = None) -> None:
         """Send one; `record_timestamp_ms` is by default now. Raises DemoError when Kafka takes no more."""
@@ -143,7 +146,8 @@ class AnswerReader:
             self._thread.join(timeout=5)
 
     def _run(self, consumer: Any, take: Callable[[Answer], None]) -> None:
-        with closing(consumer):
+        # Should it end early, no list comes any more: that is noticed.
+        with closing(consumer), contextlib.suppress(KafkaError):
             while not self._stop.is_set():
                 for records in consumer.poll(timeout_ms=100).values():
                     for record in records:

@@ -27,7 +27,7 @@ PARTITIONS: Final = 4
 _PREFIX: Final = config.ENVIRONMENT_PREFIX
 _COMMAND_SECONDS: Final = 60.0
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
-"""Of the caller's own settings only how to reach Kafka is heard."""
+"""Of the caller's own settings only how to reach their Kafka is heard."""
 
 
 class Stage:
@@ -40,7 +40,7 @@ class Stage:
         self.clicks = f"{self.name}.clicks"
         self.recommendations = f"{self.name}.recommendations"
         self.releases = f"{self.name}.releases"
-        self.environment = _inherited() | broker.environment | self._settings()
+        self.environment = _inherited(ours=broker.embedded) | broker.environment | self._settings()
         self._port = 0
 
     def __enter__(self) -> Self:
@@ -159,9 +159,9 @@ class Stage:
                 return 0, ""
 
 
-def _inherited() -> dict[str, str]:
+def _inherited(*, ours: bool) -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_PREFIX) or name.startswith(_PASSED_ON)
+        if not name.startswith(_PREFIX) or (name.startswith(_PASSED_ON) and not ours)
     }

@@ -30,7 +30,7 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) ->
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
         f"  {figures.clicks:,} clicks, {answered:,} answered; click to recommendation {latency(served)}",
-        f"  ({waited.answered:,} clicks came while the worker restarted: {waited.longest:.1f} s at most)",
+        f"  (while the worker restarted, clicks waited up to {waited.longest:.1f} s for it)",
         f"  first live recommendation {first - began:.0f} s after the command",
         *NEXT,
     ]
