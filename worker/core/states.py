@@ -111,6 +111,8 @@ class States:
     def forget(self, partition: int) -> int:
         """Drop all rows of `partition`; their number. The memory is used again for other rows."""
         rows = list(self._rows.pop(partition, {}).values())
+        for column in self._columns.values() if rows else ():
+            column.put(np.array(rows), 0)
         self._free.extend(rows)
         return len(rows)
 
@@ -121,14 +123,11 @@ class States:
         return row
 
     def _fresh_row(self) -> int:
-        if not self._free:
-            row = next(self._new_row)
-            for column in self._columns.values():
-                column.reserve(row)
-            return row
-        row = self._free.pop()
+        if self._free:
+            return self._free.pop()
+        row = next(self._new_row)
         for column in self._columns.values():
-            column.put(np.array([row]), 0)
+            column.reserve(row)
         return row
 
 

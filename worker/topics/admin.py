@@ -26,6 +26,8 @@ COMPACTED: Final = {
 
 _COORDINATOR_TRIES: Final = 25
 
+_PREFIXED: Final = "--resource-pattern-type prefixed"
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -207,8 +209,7 @@ def acls(wanted: list[Need], *, group: str, transactional_id: str) -> list[str]:
     return [
         *topics,
         f"--group {group} {_operations(('READ',))}",
-        f"--transactional-id {transactional_id} --resource-pattern-type prefixed "
-        f"{_operations(('WRITE', 'DESCRIBE'))}",
+        f"--transactional-id {transactional_id} {_PREFIXED} {_operations(('WRITE', 'DESCRIBE'))}",
     ]
 
 

@@ -57,6 +57,8 @@ class ReleaseReader:
         with closing(client):
             client.assign([TopicPartition(self.topic, 0)])
             yield self
+        # The chunks of all releases are no small thing to keep.
+        self._records = {}
 
     def read(self, *, timeout_ms: int = 0) -> bool:
         """Read all that is committed, waiting `timeout_ms` for the first; whether any was new."""
