@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from deploy.demo.data import Click
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life
 from deploy.demo.refresh import Step
-from deploy.demo.replay import ClickSender, Pace
+from deploy.demo.replay import Pace
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.view import Now, View
 
@@ -28,13 +28,23 @@ SILENCE_SECONDS: Final = 30.0
 _LAST_ANSWERS_SECONDS: Final = 3.0
 
 
+class Sender(Protocol):
+    """Takes clicks (`deploy.demo.replay.ClickSender`)."""
+
+    def send(self, click: Click) -> None:
+        """Send one now."""
+
+    def flush(self) -> None:
+        """Return when all are where they belong."""
+
+
 class LiveClicks:
     """Sends `clicks`; `refresh` is stepped meanwhile, from a fifth of them on, until it is through."""
 
     def __init__(
         self,
         life: Life,
-        sender: ClickSender,
+        sender: Sender,
         scoreboard: Scoreboard,
         clicks: Sequence[Click],
         refresh: Iterator[Step],

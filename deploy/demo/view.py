@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -78,14 +79,13 @@ class Page:
             scores(now.figures.scores),
             Text(now.doing, style="cyan"),
         ]
-        people = Table.grid(padding=(0, 1))
-        for moment in self._people:
-            people.add_row(
-                Text(f"user {moment.user_id}", style="dim"),
-                Text(clicked(moment, self._titles), style="green" if moment.place else ""),
-                Text("→ " + following(moment, self._titles)),
-            )
-        return Panel(Group(*rows, Text(), people), title="Nextclick, live", title_align="left")
+        people = [self._person(moment) for moment in self._people]
+        return Panel(Group(*rows, Text(), *people), title="Nextclick, live", title_align="left")
+
+    def _person(self, moment: Moment) -> Text:
+        line = Text(f"user {moment.user_id} ", style="dim", no_wrap=True, overflow="ellipsis")
+        line.append(clicked(moment, self._titles), style="not dim green" if moment.place else "not dim")
+        return line.append(f" → {following(moment, self._titles)}", style="not dim")
 
 
 class Lines:
@@ -152,8 +152,9 @@ def latency(figures: Latency) -> str:
 
 def scores(by_release: Mapping[int, Score]) -> Table:
     """One row a release: how often the next click was in the list."""
-    table = Table(title_justify="left", title=f"The next click was among the {TOP} recommended")
-    for header in ("release", "clicks judged", "network", "popular", "popular, not yet clicked"):
+    title = f"How often the next click was among the {TOP} recommended"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for header in ("release", "clicks judged", "network", "popular", "popular and not yet clicked"):
         table.add_column(header, justify="right")
     for release, score in by_release.items():
         shares = (score.hits, score.popular_hits, score.unseen_popular_hits)
@@ -171,8 +172,8 @@ def score_line(release: int, score: Score) -> str:
 
 
 def clicked(moment: Moment, titles: Mapping[str, str]) -> str:
-    """What was clicked, and whether it had been recommended."""
-    was = f" (was no. {moment.place} of the list)" if moment.place else ""
+    """What was clicked, and where it had stood among the recommended, if it had."""
+    was = f" (was no. {moment.place})" if moment.place else ""
     return f"clicked {_title(moment.item_id, titles)}{was}"
 
 
@@ -183,4 +184,4 @@ def following(moment: Moment, titles: Mapping[str, str]) -> str:
 
 def _title(item_id: str, titles: Mapping[str, str]) -> str:
     title = titles.get(item_id, item_id)
-    return title if len(title) <= 32 else title[:31].rstrip() + "…"
+    return title if len(title) <= 28 else title[:27].rstrip() + "…"
