@@ -102,7 +102,7 @@ class _Story:
             return brokers.existing(address)
         broker = brokers.embedded(self._life, CACHE)
         self._say(
-            f"Broker: Tansu at {broker.bootstrap}, in memory and for show; "
+            f"Broker: Tansu at {broker.bootstrap}, in memory and for show, slower the more it holds; "
             "`KAFKA=host:port make demo` uses a real Kafka"
         )
         return broker
