@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,9 +55,24 @@ def test_every_click_knows_its_user_and_its_number(rows: list[int]) -> None:
 def test_wave_k_holds_the_k_th_click_of_every_user(rows: list[int]) -> None:
     """No user twice in a wave, no click in two, none left out."""
     order = order_of(rows)
-    waves = [wave.tolist() for wave in order.waves()]
+    places, sizes = order.waves()
 
-    assert waves == [
+    waves = np.split(places, np.cumsum(sizes)[:-1]) if len(sizes) else []
+
+    assert [sorted(wave.tolist()) for wave in waves] == [
         [place for place, nth in enumerate(order.nth) if nth == number] for number in range(len(waves))
     ]
-    assert sorted(place for wave in waves for place in wave) == [*range(len(rows))]
+    assert sorted(places.tolist()) == [*range(len(rows))]
+
+
+@given(rows_of_clicks)
+@example([])
+def test_the_users_of_a_wave_are_the_first_of_the_wave_before(rows: list[int]) -> None:
+    """So the state before a wave is a slice of the states after the one before."""
+    order = order_of(rows)
+    places, sizes = order.waves()
+    begins = np.cumsum([0, *sizes])
+    users = [order.user[places[begin : begin + size]] for begin, size in zip(begins, sizes, strict=False)]
+
+    for one, following in pairwise(users):
+        assert one[: len(following)].tolist() == following.tolist()

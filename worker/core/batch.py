@@ -2,14 +2,15 @@
 
 >>> at = np.array([0, 1, 0, 0])
 >>> order = UserOrder(at)
->>> order.rows.tolist(), order.arrival.tolist(), [wave.tolist() for wave in order.waves()]
-([0, 1], [0, 2, 3, 1], [[0, 3], [1], [2]])
+>>> order.rows.tolist(), order.arrival.tolist(), order.waves().places.tolist(), order.waves().sizes.tolist()
+([0, 1], [0, 2, 3, 1], [0, 3, 1, 2], [2, 1, 1])
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,15 @@ class Clicks:
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+
+class Waves(NamedTuple):
+    """The clicks of a batch, wave after wave."""
+
+    places: Places
+    """`[E]`: where each click stands in the order that the waves are made of."""
+    sizes: Places
+    """How many clicks each wave has; never more than the one before."""
 
 
 class UserOrder:
@@ -59,11 +69,11 @@ class UserOrder:
         self.nth: Places = np.arange(len(rows)) - self.first
         """`[E]`: how many clicks of the same user stand before it."""
 
-    def waves(self) -> Iterator[Places]:
-        """First where each user's first click stands, then where every second one stands, and so on."""
-        by_wave = np.argsort(self.nth, kind="stable")
-        ends = np.cumsum(np.bincount(self.nth))
-        start = 0
-        for end in ends:
-            yield by_wave[start:end]
-            start = end
+    def waves(self) -> Waves:
+        """First where each user's first click stands, then where every second one stands, and so on.
+
+        Users with more clicks come first: the users of a wave are the first ones of the wave before.
+        """
+        clicks = self.nth[self.last] + 1
+        places = np.lexsort((-clicks[self.user], self.nth))
+        return Waves(places, np.bincount(self.nth))

@@ -26,6 +26,8 @@ MODEL: Final = "model"
 COLD: Final = "cold"
 """The reason of a list for a session in which no item is known: the release's popular items."""
 
+_ABOVE_ALL_TIMES_MS: Final = 1 << 48
+
 _NO_SCORES: Final = np.empty(0, np.float32)
 
 
@@ -88,7 +90,8 @@ class Recommender:
         users = self._states.read(order.rows)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
         excluded = self._indexes(_recent(order, users, codes, answered, self._lags))
-        hidden, starts = self._step(order, users, indexes, clicks.timestamps_ms[order.arrival])
+        starts = _starts(order, users, clicks.timestamps_ms[order.arrival], self.release.session_gap_ms)
+        hidden = self._step(order, users.hidden, indexes, starts)
         session, warm = _sessions(order, users, starts, indexes != NO_ITEM)
 
         last = order.last
@@ -137,36 +140,33 @@ class Recommender:
             places = places[(times < 0) | (times >= now_ms - self._max_age_ms)]
         return places[np.argsort(order.arrival[places])]
 
-    def _step(
-        self, order: UserOrder, users: UserStates, indexes: Indexes, timestamps_ms: NDArray[np.int64]
-    ) -> tuple[Halves, Flags]:
-        """The hidden state after every click, and which start a session. Moves `users.timestamp_ms`."""
-        hidden = np.empty((len(indexes), self.release.state_size), np.float16)
-        starts = np.empty(len(indexes), np.bool_)
-        for number, wave in enumerate(order.waves()):
-            user = order.user[wave]
-            before = hidden[wave - 1] if number else users.hidden[user]
-            starts[wave] = self._ended(users.timestamp_ms[user], timestamps_ms[wave])
-            users.timestamp_ms[user] = np.maximum(users.timestamp_ms[user], timestamps_ms[wave])
-            before[starts[wave]] = 0
-            hidden[wave] = self._stepped(before, indexes[wave])
-        return hidden, starts
-
-    def _ended(self, latest_ms: NDArray[np.int64], timestamps_ms: NDArray[np.int64]) -> Flags:
-        gap_ms = self.release.session_gap_ms
-        return timestamps_ms - latest_ms > gap_ms if gap_ms else np.zeros(len(latest_ms), np.bool_)
-
-    def _stepped(self, before: Halves, indexes: Indexes) -> Halves:
-        """One step for each row; an unknown item moves nothing. Half precision out, as it is stored."""
-        known = indexes != NO_ITEM
-        if not known.all():
-            after = before.copy()
-            if known.any():
-                after[known] = self._stepped(before[known], indexes[known])
-            return after
+    def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
+        """The hidden state after every click, from those of the users before."""
+        # Hot path: the loop runs once per wave, and where one user clicks a lot most waves are a few clicks.
+        # In the order of the waves all that it takes is slices: picking rows took a third longer.
         release = self.release
-        state = before.astype(np.float32)
-        return release.cell.step(release.weights, release.inputs(indexes), state).astype(np.float16)
+        places, sizes = order.waves()
+        starts, unknown = starts[places], indexes[places] == NO_ITEM
+        inputs = release.inputs(indexes[places])
+        begins = np.cumsum(sizes) - sizes
+        any_start, any_unknown = (np.logical_or.reduceat(one, begins).tolist() for one in (starts, unknown))
+        before = hidden[order.user[places[: len(hidden)]]]
+        after = np.empty((len(places), release.state_size), np.float16)
+        for begin, size, some_start, some_unknown in zip(
+            begins.tolist(), sizes.tolist(), any_start, any_unknown, strict=True
+        ):
+            wave = slice(begin, begin + size)
+            state = before[:size].astype(np.float32)
+            if some_start:
+                state[starts[wave]] = 0
+            stepped = release.cell.step(release.weights, inputs[wave], state)
+            if some_unknown:
+                stepped[unknown[wave]] = state[unknown[wave]]
+            before = after[wave]
+            before[:] = stepped
+        in_order = np.empty_like(after)
+        in_order[places] = after
+        return in_order
 
     def _popular(self, excluded: Indexes) -> list[str]:
         popular = self.release.popular
@@ -183,6 +183,20 @@ def _recent(order: UserOrder, users: UserStates, codes: Indexes, places: Places,
     stored = users.recent[user, number % users.recent.shape[1]]
     found = np.where(in_batch, codes[np.maximum(places[:, None] - lags, 0)], stored)
     return np.where(number >= 0, found, NO_ITEM)
+
+
+def _starts(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64], gap_ms: int) -> Flags:
+    """Which clicks come so late after their users' earlier ones that they start a session.
+
+    Moves `users.timestamp_ms`.
+    """
+    stored = users.timestamp_ms[order.user]
+    # One running maximum serves all users when each is lifted above the one before: up to 32,768 of them.
+    lift = order.user * _ABOVE_ALL_TIMES_MS
+    latest = np.maximum.accumulate(np.maximum(timestamps_ms, stored) + lift) - lift
+    before = np.where(order.nth == 0, stored, np.roll(latest, 1))
+    users.timestamp_ms = latest[order.last]
+    return timestamps_ms - before > gap_ms if gap_ms else np.zeros(len(latest), np.bool_)
 
 
 def _sessions(
