@@ -7,7 +7,7 @@ from typing import Final, TypedDict, Unpack
 
 import numpy as np
 
-from worker.core.cells import CELLS, CellWeights, Floats
+from worker.core.cells import CELLS, Floats, by_gate
 from worker.core.manifest import Golden, Manifest
 from worker.core.release import Release, pack, verify
 
@@ -207,9 +207,9 @@ def golden(
 def step_one(tensors: Mapping[str, Floats], cell: str, item: int, state: Floats) -> Floats:
     """The state after one click on the item in row `item` of the tables: the definition in `cells`."""
     definition = CELLS[cell]
-    weights = CellWeights(tensors["recurrent_kernel"], definition.recurrent_bias(tensors["bias"]))
+    weights = definition.weights(tensors["recurrent_kernel"], tensors["bias"])
     item_input = tensors["embedding"][item] @ tensors["kernel"] + definition.input_bias(tensors["bias"])
-    return definition.step_one(weights, item_input, state)
+    return definition.step_one(weights, by_gate(item_input, definition.gates), state)
 
 
 def all_scores(tensors: Mapping[str, Floats], state: Floats, *, normalize: bool, scale: float) -> Floats:

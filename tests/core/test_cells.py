@@ -63,8 +63,8 @@ def arguments(
     """Weights, inputs and states of a cell, drawn by `seed`."""
     cell, random = CELLS[name], np.random.default_rng(seed)
     tensors = tiny_tensors(1, cell=name, hidden_size=SIZE, embedding_size=SIZE, seed=seed)
-    weights = CellWeights(tensors["recurrent_kernel"], cell.recurrent_bias(tensors["bias"]))
-    inputs = (spread * random.standard_normal((rows, cell.gates * SIZE))).astype(np.float32)
+    weights = cell.weights(tensors["recurrent_kernel"], tensors["bias"])
+    inputs = (spread * random.standard_normal((cell.gates, rows, SIZE))).astype(np.float32)
     return weights, inputs, random.standard_normal((rows, cell.state_size(SIZE))).astype(np.float32)
 
 
@@ -79,11 +79,14 @@ def test_every_cell_is_here() -> None:
 def test_a_step_is_the_formula(name: str, seed: int) -> None:
     """Both forms of the step, to single precision."""
     weights, inputs, states = arguments(name, seed=seed)
-    bias = weights.recurrent_bias.tolist()
+    kernel = np.concatenate(weights.recurrent, axis=1)
+    bias = weights.recurrent_bias.ravel().tolist()
 
-    expected = FORMULAS[name](inputs[0].tolist(), weights.recurrent, bias, states[0].tolist())
+    expected = FORMULAS[name](inputs[:, 0].ravel().tolist(), kernel, bias, states[0].tolist())
 
-    assert CELLS[name].step_one(weights, inputs[0], states[0]).tolist() == pytest.approx(expected, abs=1e-5)
+    assert CELLS[name].step_one(weights, inputs[:, 0], states[0]).tolist() == pytest.approx(
+        expected, abs=1e-5
+    )
     assert CELLS[name].step(weights, inputs, states)[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 

@@ -10,7 +10,7 @@ from trainer.batches import assemble
 from trainer.config import FitSettings
 from trainer.network import Network
 from trainer.sessions import Sessions
-from worker.core.cells import CELLS, CellWeights, Floats
+from worker.core.cells import CELLS, Floats, by_gate
 
 STEPS = 50
 ITEMS = 40
@@ -31,12 +31,13 @@ def network(cell: str) -> Network:
 def walked(cell: str, net: Network, items: np.ndarray) -> Floats:
     """The state after every click of one session, `[L, S]`, by the worker's batch step."""
     tensors = net.tensors()
-    weights = CellWeights(tensors["recurrent_kernel"], CELLS[cell].recurrent_bias(tensors["bias"]))
+    weights = CELLS[cell].weights(tensors["recurrent_kernel"], tensors["bias"])
     inputs = tensors["embedding"] @ tensors["kernel"] + CELLS[cell].input_bias(tensors["bias"])
+    inputs = by_gate(inputs, CELLS[cell].gates)
     state = np.zeros((1, CELLS[cell].state_size(SIZE)), np.float32)
     states = []
     for item in items:
-        state = CELLS[cell].step(weights, inputs[item][None], state)
+        state = CELLS[cell].step(weights, inputs[:, [item]], state)
         states.append(state[0])
     return np.array(states)
 

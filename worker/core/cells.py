@@ -8,9 +8,14 @@ one event; `step` is what runs, for many events at once. A Hypothesis law holds 
 once per release. A state is a row of `state_size` numbers: the hidden vector `h`, for an LSTM
 followed by `c`. Arithmetic is single precision; who stores a state in half precision rounds it.
 
-    >>> cell = CELLS["elman"]
-    >>> weights = CellWeights(np.eye(2, dtype=np.float32), np.zeros(0, np.float32))
-    >>> cell.step(weights, np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)).tolist()
+Tables stand gate by gate, so that each gate of a batch is one piece of memory: with few rows a step
+takes two thirds of the time that it takes on Keras' tables, where the gates stand side by side.
+
+    >>> by_gate(np.array([[1, 2, 3, 4]], np.float32), 2).tolist()
+    [[[1.0, 2.0]], [[3.0, 4.0]]]
+    >>> cell, zeros = CELLS["elman"], np.zeros((1, 2), np.float32)
+    >>> weights = cell.weights(np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    >>> cell.step(weights, zeros[None], zeros).tolist()
     [[0.0, 0.0]]
 """
 
@@ -29,7 +34,7 @@ Floats = NDArray[np.float32]
 class CellWeights(NamedTuple):
     """What a step multiplies the state with.
 
-    `recurrent`: `[H, gates * H]`. `recurrent_bias`: `[gates * H]` for a GRU, else empty.
+    `recurrent`: `[gates, H, H]`. `recurrent_bias`: `[gates, H]` for a GRU, else empty.
     """
 
     recurrent: Floats
@@ -61,13 +66,18 @@ class Cell(ABC):
         """The part of `bias` that belongs to the recurrent half; for most cells none of it."""
         return bias[:0]
 
+    def weights(self, recurrent_kernel: Floats, bias: Floats) -> CellWeights:
+        """From two tensors of a release."""
+        recurrent_bias = self.recurrent_bias(bias)
+        return CellWeights(by_gate(recurrent_kernel, self.gates), by_gate(recurrent_bias, self.gates))
+
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        """The definition: the state `[S]` after one event with the input half `[gates * H]`."""
+        """The definition: the state `[S]` after one event with the input half `[gates, H]`."""
 
     @abstractmethod
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        """`step_one` for each row of `inputs` `[B, gates * H]` and `states` `[B, S]`; new `[B, S]`."""
+        """`step_one` for each of `B` events: `inputs` `[gates, B, H]`, `states` `[B, S]`; new `[B, S]`."""
 
 
 class Elman(Cell):
@@ -80,11 +90,12 @@ class Elman(Cell):
     gates = 1
 
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        return np.tanh(item_input + state @ weights.recurrent)
+        (pre,) = item_input + state @ weights.recurrent
+        return np.tanh(pre)
 
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        pre = states @ weights.recurrent
-        pre += inputs
+        (pre,) = np.matmul(states, weights.recurrent)
+        pre += inputs[0]
         return np.tanh(pre, out=pre)
 
 
@@ -113,9 +124,8 @@ class GRU(Cell):
 
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
         h = state
-        recurrent = h @ weights.recurrent + weights.recurrent_bias
-        x_z, x_r, x_h = np.split(item_input, 3)
-        h_z, h_r, h_n = np.split(recurrent, 3)
+        x_z, x_r, x_h = item_input
+        h_z, h_r, h_n = h @ weights.recurrent + weights.recurrent_bias
         z = _sigmoid(x_z + h_z)
         r = _sigmoid(x_r + h_r)
         n = np.tanh(x_h + r * h_n)
@@ -124,16 +134,14 @@ class GRU(Cell):
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
         # Hot path: once per wave. In place and with both gates in one sigmoid it takes half the
         # time of the formula above.
-        size = states.shape[1]
-        recurrent = states @ weights.recurrent
-        recurrent += weights.recurrent_bias
-        gates = recurrent[:, : 2 * size]
-        gates += inputs[:, : 2 * size]
+        recurrent = np.matmul(states, weights.recurrent)
+        recurrent += weights.recurrent_bias[:, None]
+        gates = recurrent[:2]
+        gates += inputs[:2]
         _sigmoid_in_place(gates)
-        z, r = gates[:, :size], gates[:, size:]
-        n = recurrent[:, 2 * size :]
+        z, r, n = recurrent
         n *= r
-        n += inputs[:, 2 * size :]
+        n += inputs[2]
         np.tanh(n, out=n)
         new = states - n
         new *= z
@@ -156,17 +164,17 @@ class LSTM(Cell):
 
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
         h, c = np.split(state, 2)
-        i, f, g, o = np.split(item_input + h @ weights.recurrent, 4)
+        i, f, g, o = item_input + h @ weights.recurrent
         c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
         return np.concatenate([_sigmoid(o) * np.tanh(c), c])
 
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
         size = states.shape[1] // 2
-        pre = states[:, :size] @ weights.recurrent
+        pre = np.matmul(states[:, :size], weights.recurrent)
         pre += inputs
-        _sigmoid_in_place(pre[:, : 2 * size])
-        _sigmoid_in_place(pre[:, 3 * size :])
-        i, f, g, o = (pre[:, k * size : (k + 1) * size] for k in range(4))
+        i, f, g, o = pre
+        _sigmoid_in_place(pre[:2])
+        _sigmoid_in_place(o)
         np.tanh(g, out=g)
         g *= i
         new = np.empty_like(states)
@@ -180,6 +188,11 @@ class LSTM(Cell):
 
 CELLS: Final[dict[str, Cell]] = {cell.name: cell for cell in (Elman(), GRU(), LSTM())}
 """The cells by the name that a manifest gives them."""
+
+
+def by_gate(table: Floats, gates: int) -> Floats:
+    """Keras' table `[..., gates * H]`, gate by gate: `[gates, ..., H]`."""
+    return np.stack(np.split(table, gates, axis=-1))
 
 
 def _sigmoid(x: Floats) -> Floats:

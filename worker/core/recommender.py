@@ -159,7 +159,7 @@ class Recommender:
             state = before[:size].astype(np.float32)
             if some_start:
                 state[starts[wave]] = 0
-            stepped = release.cell.step(release.weights, inputs[wave], state)
+            stepped = release.cell.step(release.weights, inputs[:, wave], state)
             if some_unknown:
                 stepped[unknown[wave]] = state[unknown[wave]]
             before = after[wave]

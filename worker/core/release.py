@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from worker.core.catalogue import Catalogue
-from worker.core.cells import CELLS, CellWeights, Floats
+from worker.core.cells import CELLS, Floats, by_gate
 from worker.core.manifest import FORMAT, Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, top_k
 from worker.errors import ReleaseRefused
@@ -54,16 +54,17 @@ class Release:
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
         self.popular = catalogue.indexes(manifest.popular)
         bias = tensors["bias"]
-        self.weights = CellWeights(tensors["recurrent_kernel"], self.cell.recurrent_bias(bias))
+        self.weights = self.cell.weights(tensors["recurrent_kernel"], bias)
         self._embedding = tensors["embedding"]
-        self._kernel, self._input_bias = tensors["kernel"], self.cell.input_bias(bias)
+        self._kernel = by_gate(tensors["kernel"], self.cell.gates)
+        self._input_bias = by_gate(self.cell.input_bias(bias), self.cell.gates)[:, None]
         self._inputs = self._precomputed_inputs()
         self._table = ItemTable(self._output_vectors(tensors), tensors.get("output_bias"))
 
     def inputs(self, indexes: Indexes) -> Floats:
-        """The input half of a step for each item: `W_x x + b`, `[B, gates * H]`."""
+        """The input half of a step for each item: `W_x x + b`, `[gates, B, H]`."""
         if self._inputs is not None:
-            return self._inputs[indexes]
+            return self._inputs[:, indexes]
         return self._embedding[indexes] @ self._kernel + self._input_bias
 
     def rank(self, states: Floats, k: int, excluded: Indexes | None = None) -> TopK:
@@ -81,7 +82,7 @@ class Release:
         return {"cell": manifest.cell, "hidden_size": manifest.hidden_size, "items": manifest.items}
 
     def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._kernel.shape[1] * 4 > _MAX_INPUTS_BYTES:
+        if len(self._embedding) * self._input_bias.size * 4 > _MAX_INPUTS_BYTES:
             return None
         return self._embedding @ self._kernel + self._input_bias
 
