@@ -148,6 +148,8 @@ class Transactions:
             max_block_ms=self._timeout_ms,
             # With the default of 100 a commit takes 110 ms, with 5 it takes 10.
             retry_backoff_ms=5,
+            # Under load a request then carries 400 recommendations, not 17: two thirds of the client's work.
+            batch_size=262_144,
             max_request_size=self._max_request_bytes,
             allow_auto_create_topics=False,
             metrics_enabled=False,
