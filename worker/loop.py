@@ -104,7 +104,10 @@ class Loop:
         """The next offset of every partition that has records in the open transaction."""
         self._touched: set[int] = set()
         """The partitions that were polled from since the last checkpoint: an abort is a crash of these."""
+        self._walking = False
+        """Whether a batch is in the transaction in part, so that it must not be committed."""
         self._revoke_error: BaseException | None = None
+        self._served: set[int] = set()
         self._checkpoint_due = self._look_due = 0.0
         self._fenced_at = -FENCED_TWICE_SECONDS
 
@@ -114,9 +117,10 @@ class Loop:
             self._begin()
             while not self._stop.requested:
                 self._round()
-            self._checkpoint(COMMIT_SECONDS)
+            self._last_checkpoint(COMMIT_SECONDS)
         except StopNow:
-            self._stop_late()
+            log.warning("interrupted while waiting for Kafka")
+            self._last_checkpoint(STOP_COMMIT_SECONDS)
         finally:
             self._end()
 
@@ -137,7 +141,9 @@ class Loop:
             self._touched |= {record.partition for record in records}
             self._notice_assignment()
             if records:
+                self._walking = True
                 self._walk(records)
+                self._walking = False
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
             self._look()
@@ -202,7 +208,11 @@ class Loop:
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
         if self._clicks.joined and self._readiness.ready():
-            log.info("serving", partitions=sorted(self._clicks.assigned()))
+            log.info("serving")
+        assigned = self._clicks.assigned()
+        if assigned != self._served:
+            log.info("partitions assigned", partitions=sorted(assigned))
+            self._served = assigned
 
     def _start_over(self, error: Retriable) -> None:
         """After a failure: what was not committed did not happen (rules c and e)."""
@@ -213,7 +223,7 @@ class Loop:
         lost = self._clicks.take_lost()
         for partition in self._touched | lost:
             self._states.forget(partition)
-        self._pending, self._touched = {}, set()
+        self._pending, self._touched, self._walking = {}, set(), False
         self._persist(self._transactions.renew)
         self._persist(self._clicks.rewind)
 
@@ -235,7 +245,7 @@ class Loop:
         if now < self._look_due:
             return
         self._look_due = now + LOOK_SECONDS
-        self._metrics.observe_owned(self._clicks.lag(), users=len(self._states))
+        self._metrics.observe_owned(self._clicks.lag(), assigned=len(self._served), users=len(self._states))
 
     def _persist(self, action: Callable[[], None]) -> None:
         """Do `action`, again and again while it fails in a way that may pass. StopNow when asked to stop."""
@@ -306,15 +316,19 @@ class Loop:
         due_ms = int((self._checkpoint_due - self._clock.steady()) * 1000)
         return min(max(0, due_ms), IDLE_POLL_MS)
 
-    def _stop_late(self) -> None:
-        log.warning("interrupted while waiting for Kafka")
+    def _last_checkpoint(self, seconds: float) -> None:
+        if self._walking:
+            log.warning("stopped in the midst of a batch, its clicks will be read again")
+            return
         try:
-            self._checkpoint(STOP_COMMIT_SECONDS)
+            self._checkpoint(seconds)
         except NextclickError as error:
             log.warning("the last checkpoint failed, its clicks will be read again", error=str(error))
 
     def _end(self) -> None:
         self._readiness.not_ready("stopping")
+        # Leaving the group revokes: what is pending now did not commit, and must not any more.
+        self._pending = {}
         self._clicks.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()
         log.info("stopped")

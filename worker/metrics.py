@@ -99,12 +99,12 @@ class Metrics:
         self.checkpoints.labels("committed").inc()
         self.checkpoint_seconds.observe(seconds)
 
-    def observe_owned(self, lag: Mapping[int, int], *, users: int) -> None:
+    def observe_owned(self, lag: Mapping[int, int], *, assigned: int, users: int) -> None:
         """Note what this worker owns at the moment; partitions that it no longer owns disappear."""
         self.lag.clear()
         for partition, records in lag.items():
             self.lag.labels(str(partition)).set(records)
-        self.assigned.set(len(lag))
+        self.assigned.set(assigned)
         self.users.set(users)
 
 

@@ -151,8 +151,13 @@ class ClickConsumer:
         assigned = self._client.assignment()
         with self._connection.errors("ask for the end of the clicks"):
             ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)
-            at = {partition: self._client.position(partition, timeout_ms=ANSWER_MS) for partition in assigned}
-        return {partition.partition: max(0, end - at[partition]) for partition, end in ends.items()}
+            # A partition whose predecessor's transaction is still open has no position yet: not waited for.
+            at = {partition: self._client.position(partition, timeout_ms=0) for partition in assigned}
+        return {
+            partition.partition: max(0, end - at[partition])
+            for partition, end in ends.items()
+            if at[partition] is not None
+        }
 
     def close(self, *, seconds: float) -> None:
         """Leave the group, so that others take over at once; nothing to do before `join`."""
