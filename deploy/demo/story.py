@@ -56,8 +56,13 @@ READY_SECONDS: Final = 60.0
 
 def tell() -> None:
     """One run of the demo. Raises DemoError, Interrupted."""
-    with Life() as life:
-        _Story(life, Console()).run()
+    console = Console()
+    try:
+        with Life() as life:
+            _Story(life, console).run()
+    finally:
+        # A training that was ended in its middle leaves it hidden.
+        console.show_cursor()
 
 
 class _Story:
