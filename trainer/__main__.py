@@ -35,7 +35,7 @@ _KAFKA_HELP: Final = (
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="nextclick")
 def cli() -> None:
-    """Train next-item recommenders on clicks, measure them, and publish them to running workers."""
+    """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
 
 
 class _Moment(click.ParamType[int]):
@@ -157,7 +157,7 @@ def evaluate(folder: Path, files: tuple[Path, ...], **options: Any) -> None:
 @click.option("--topic", default="nextclick.releases", help="The topic of releases.")
 @click.option("--candidate", is_flag=True, help="Point @candidate at it, not @champion.")
 def publish(folder: Path, kafka: str, topic: str, *, candidate: bool) -> None:
-    """Send the release in FOLDER to Kafka and point @champion at it; running workers take it up."""
+    """Send the release in FOLDER to Kafka and point @champion at it; a worker takes it up when it starts."""
     number = publish_folder(folder, config.connection(kafka, os.environ), topic=topic, candidate=candidate)
     click.echo(f"release {number} is {'@candidate' if candidate else '@champion'} in {topic}")
 
