@@ -23,7 +23,7 @@ from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.stop import Stop, StopNow
 from worker.topics.admin import Admin, Need
-from worker.topics.clicks import ClickConsumer, Record, decode
+from worker.topics.clicks import MAX_BATCH, ClickConsumer, Record, decode
 from worker.topics.client import Connection
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
@@ -49,6 +49,10 @@ STOP_COMMIT_SECONDS: Final = 2.0
 
 FENCED_TWICE_SECONDS: Final = 60.0
 """Two workers that share a transactional id fence each other at least this often."""
+
+_FIRST_BATCH: Final = 250
+_MIN_BATCH: Final = 64
+"""A matrix product of fewer rows costs more per row."""
 
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -108,6 +112,8 @@ class Loop:
         """Whether a batch is in the transaction in part, so that it must not be committed."""
         self._revoke_error: BaseException | None = None
         self._served: set[int] = set()
+        self._batch = _FIRST_BATCH
+        """How many records the next poll may bring."""
         self._checkpoint_due = self._look_due = 0.0
         self._fenced_at = -FENCED_TWICE_SECONDS
 
@@ -137,13 +143,19 @@ class Loop:
         """Poll once and walk what came."""
         try:
             with self._stage("poll"):
-                records = self._clicks.poll(self._poll_ms())
+                records = self._clicks.poll(self._poll_ms(), self._batch)
             self._touched |= {record.partition for record in records}
             self._notice_assignment()
             if records:
+                began = self._clock.steady()
+                if not self._pending:
+                    self._checkpoint_due = began + self._commit_interval_seconds
                 self._walking = True
                 self._walk(records)
                 self._walking = False
+                self._batch = fitting(
+                    len(records), self._clock.steady() - began, within=self._commit_interval_seconds / 2
+                )
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
             self._look()
@@ -166,8 +178,6 @@ class Loop:
                 self._recommendations.publish(clicks, lists, release=release, now_ms=now_ms)
             self._metrics.observe_batch(clicks, lists, now_ms)
         self._metrics.observe_bad(reason for _, reason in bad)
-        if not self._pending:
-            self._checkpoint_due = self._clock.steady() + self._commit_interval_seconds
         for record in records:
             self._pending[record.partition] = record.offset + 1
 
@@ -338,3 +348,15 @@ class Loop:
         started = self._clock.steady()
         yield
         self._metrics.stages.labels(stage).inc(self._clock.steady() - started)
+
+
+def fitting(records: int, seconds: float, *, within: float) -> int:
+    """How many records can be walked `within` some seconds where `records` took `seconds`.
+
+    The more records a batch has, the less each costs, and the longer all of them wait: with a few thousand
+    items a batch may have thousands, with a million some dozens.
+
+    >>> fitting(100, 0.01, within=0.1), fitting(100, 0.001, within=0.1), fitting(100, 5, within=0.1)
+    (1000, 2000, 64)
+    """
+    return max(_MIN_BATCH, min(MAX_BATCH, int(records * within / max(seconds, 1e-6))))

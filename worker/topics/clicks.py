@@ -20,8 +20,8 @@ from worker.topics.client import Connection
 Record = Any
 """A record as kafka-python gives it: key, value, headers, timestamp, partition, offset."""
 
-MAX_BATCH: Final = 500
-"""How many records a poll brings at the most."""
+MAX_BATCH: Final = 2_000
+"""How many records a poll may bring at the most."""
 
 FETCH_MAX_WAIT_MS: Final = 500
 """How long a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
@@ -72,7 +72,6 @@ class ClickConsumer:
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
                 allow_auto_create_topics=False,
-                max_poll_records=MAX_BATCH,
                 metrics_enabled=False,
             )
         self._listener = _Listener(on_revoked)
@@ -98,10 +97,10 @@ class ClickConsumer:
             self._metadata = fresh
         return self._metadata
 
-    def poll(self, timeout_ms: int) -> list[Record]:
+    def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
         """The next records, those of one partition together and in order; none after `timeout_ms`."""
         with self._connection.errors("poll"):
-            polled = self._client.poll(timeout_ms=timeout_ms)
+            polled = self._client.poll(timeout_ms=timeout_ms, max_records=at_most)
         self._keep_joining()
         metadata = self._client.group_metadata()
         if metadata.generation_id >= 0:
