@@ -30,7 +30,7 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) ->
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
         f"  {figures.clicks:,} clicks, {answered:,} answered; click to recommendation {latency(served)}",
-        "  (each release on other clicks; for release 2 the worker was restarted: its user states began empty,",
+        "  (on different clicks; release 2 began with empty user states, as the worker was restarted,",
         f"  and clicks waited up to {waited.longest:.1f} s)",
         f"  first live recommendation {first - began:.0f} s after the command",
         *NEXT,
