@@ -5,7 +5,7 @@
 `core`      what is computed: pure, NumPy only
 `topics`    one file per Kafka topic; only these import the client
 `http`      /metrics, /livez, /readyz
-`config`, `metrics`, `errors`, `stop`
+`config`, `metrics`, `errors`, `stop`, `garbage`
 
 Imports point one way: `__main__ -> loop -> topics | http | metrics -> core -> errors`.
 """

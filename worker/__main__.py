@@ -20,6 +20,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
 from worker.errors import NextclickError
+from worker.garbage import collect_seldom
 from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.loop import Clock, Loop
@@ -58,6 +59,7 @@ def run(path: Path | None) -> None:
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
     readiness = Readiness(metrics.ready, clock.steady)
+    collect_seldom()
     with ExitStack() as life:
         life.enter_context(stop.installed())
         # Batches are small, and the other cores belong to other workers.

@@ -17,6 +17,7 @@ from worker import config
 from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.recommender import MODEL, Recommendations
+from worker.garbage import collect_seldom
 from worker.stop import Stop
 from worker.topics.clicks import ClickConsumer, Record
 from worker.topics.recommendations import RecommendationWriter
@@ -116,6 +117,7 @@ def recommendation(settings: Settings) -> bytes:
 def main() -> None:
     """Run until SIGTERM."""
     stop = Stop()
+    collect_seldom()
     with stop.installed():
         Passthrough(config.load(None, os.environ)).run(stop)
 
