@@ -92,13 +92,13 @@ def test_no_rows_have_no_lists() -> None:
 @pytest.mark.parametrize("rows", [63, 64, 65, 200])
 def test_rows_beyond_one_chunk_are_ranked_like_the_first(rows: int) -> None:
     """The scores are made in chunks of 64 rows where the catalogue is large; exclusions go with them."""
-    table = scored(*range(5000))
-    excluded = np.array([[4999 - row] for row in range(rows)], np.int32)
+    table = scored(*range(20_000))
+    excluded = np.array([[19_999 - row] for row in range(rows)], np.int32)
 
     found = top_k(np.ones((rows, 1), np.float32), table, 3, excluded)
 
-    best = np.arange(4999, 4995, -1)
-    assert found.indexes.tolist() == [[i for i in best if i != 4999 - row][:3] for row in range(rows)]
+    best = np.arange(19_999, 19_995, -1)
+    assert found.indexes.tolist() == [[i for i in best if i != 19_999 - row][:3] for row in range(rows)]
 
 
 def test_a_table_serves_larger_and_smaller_batches_in_turn() -> None:

@@ -25,9 +25,9 @@ Indexes = NDArray[np.int32]
 NO_ITEM: Final = -1
 """Stands where there is no item: an unknown one, nothing to exclude, or a list's unused place."""
 
-_CHUNK_SCORES: Final = 1 << 18
+_CHUNK_SCORES: Final = 1 << 20
 _CHUNK_ROWS: Final = 64
-"""Scores are made and searched in chunks of about a MiB, while they are in the cache, but of no
+"""Scores are made and searched in chunks of about 4 MiB, while they are in the cache, but of no
 fewer rows than a matrix product needs to be efficient."""
 
 _KEY_COLUMN: Final = 0xFFFFFFFF
