@@ -50,6 +50,11 @@ class Running(Protocol):
         """Its process id."""
 
 
+def warm_up(stand: Stand, items: int, load: Load) -> None:
+    """Keep Kafka busy for a while: in its first seconds it compiles itself, at everyone else's cost."""
+    of_passthrough(stand, items, load)
+
+
 def of_passthrough(stand: Stand, items: int, load: Load) -> Speed:
     """The speed of poll and send alone, on the clicks for a catalogue of `items`."""
     settings = stand.settings(items, clicks=stand.loaded_clicks(items, load.clicks))
