@@ -89,9 +89,9 @@ def test_no_rows_have_no_lists() -> None:
     assert found.indexes.shape == found.scores.shape == (0, 5)
 
 
-@pytest.mark.parametrize("rows", [63, 64, 65, 200])
+@pytest.mark.parametrize("rows", [127, 128, 129, 300])
 def test_rows_beyond_one_chunk_are_ranked_like_the_first(rows: int) -> None:
-    """The scores are made in chunks of 64 rows where the catalogue is large; exclusions go with them."""
+    """The scores are made in chunks of 128 rows where the catalogue is large; exclusions go with them."""
     table = scored(*range(20_000))
     excluded = np.array([[19_999 - row] for row in range(rows)], np.int32)
 

@@ -26,7 +26,7 @@ NO_ITEM: Final = -1
 """Stands where there is no item: an unknown one, nothing to exclude, or a list's unused place."""
 
 _CHUNK_SCORES: Final = 1 << 20
-_CHUNK_ROWS: Final = 64
+_CHUNK_ROWS: Final = 128
 """Scores are made and searched in chunks of about 4 MiB, while they are in the cache, but of no
 fewer rows than a matrix product needs to be efficient."""
 
