@@ -154,7 +154,7 @@ class Loop:
                 self._walk(records)
                 self._walking = False
                 self._batch = fitting(
-                    len(records), self._clock.steady() - began, within=self._commit_interval_seconds / 2
+                    len(records), self._clock.steady() - began, within=self._commit_interval_seconds
                 )
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
@@ -356,7 +356,7 @@ def fitting(records: int, seconds: float, *, within: float) -> int:
     The more records a batch has, the less each costs, and the longer all of them wait: with a few thousand
     items a batch may have thousands, with a million some dozens.
 
-    >>> fitting(100, 0.01, within=0.1), fitting(100, 0.001, within=0.1), fitting(100, 5, within=0.1)
-    (1000, 2000, 64)
+    >>> fitting(100, 0.01, within=0.2), fitting(100, 0.001, within=0.2), fitting(100, 5, within=0.2)
+    (2000, 4000, 64)
     """
     return max(_MIN_BATCH, min(MAX_BATCH, int(records * within / max(seconds, 1e-6))))

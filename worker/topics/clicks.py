@@ -20,7 +20,7 @@ from worker.topics.client import Connection
 Record = Any
 """A record as kafka-python gives it: key, value, headers, timestamp, partition, offset."""
 
-MAX_BATCH: Final = 2_000
+MAX_BATCH: Final = 4_000
 """How many records a poll may bring at the most."""
 
 FETCH_MAX_WAIT_MS: Final = 500
