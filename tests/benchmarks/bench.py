@@ -6,6 +6,7 @@ never quite quiet a ratio holds where a time does not. The figures also go to `b
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import tempfile
@@ -146,6 +147,8 @@ def main(*, quick: bool, only: str) -> None:
     names = only.split(",")
     if unknown := set(names) - set(MEASURES):
         raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    # End as on Ctrl-C, so that every process started here is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     about = list(machine.lines())
     plan, figures = QUICK if quick else FULL, Figures()
     try:
