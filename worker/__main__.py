@@ -19,7 +19,7 @@ from worker.core.event import Decoder
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
-from worker.errors import NextclickError
+from worker.errors import NextclickError, NotAllowed
 from worker.garbage import collect_seldom
 from worker.http.readiness import Readiness
 from worker.http.server import serving
@@ -150,10 +150,13 @@ def check(path: Path | None) -> None:
     """Say what would keep the worker from running, and how to mend it; exit code 1 if anything would."""
     settings = config.load(path, os.environ)
     connection, needs = settings.kafka.connection(), _needs(settings)
-    click.echo(f"ok    settings: group {settings.group}, worker_id {settings.worker_id}")
+    findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
     with closing(Admin(connection)) as kafka:
-        click.echo(f"ok    brokers: {connection.bootstrap_servers} answers")
-        findings = kafka.check(needs, group=settings.group)
+        findings.append(Finding(f"brokers: {connection.bootstrap_servers} answers"))
+        try:
+            findings += kafka.check(needs, group=settings.group)
+        except NotAllowed as error:
+            findings.append(Finding(str(error), "Grant what is missing; the ACLs are below"))
     findings.append(
         admin.check_transactions(
             connection,

@@ -116,6 +116,8 @@ class Loop:
         """How many records the next poll may bring."""
         self._checkpoint_due = self._look_due = 0.0
         self._fenced_at = -FENCED_TWICE_SECONDS
+        self._failures = 0
+        """How often the worker started over since the last checkpoint."""
 
     def run(self) -> None:
         """Serve until a stop is requested. Raises what only a person can mend."""
@@ -190,20 +192,20 @@ class Loop:
         """
         if not self._pending:
             return
+        if self._clicks.lost:
+            raise CheckpointFailed("the group gave this worker's partitions to others")
         started = self._clock.steady()
         with self._stage("commit"):
             self._transactions.commit(
                 self._clicks.topic, self._pending, self._clicks.metadata, seconds=seconds
             )
-        self._pending, self._touched = {}, set()
+        self._pending, self._touched, self._failures = {}, set(), 0
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
     def _on_revoked(self, partitions: Collection[int]) -> None:
         """Commit before partitions move on (rule b). Runs on the client's thread while `poll` waits."""
         try:
-            # What was polled before we were thrown out is not ours to commit.
-            if not self._clicks.lost:
-                self._checkpoint(COMMIT_SECONDS)
+            self._checkpoint(COMMIT_SECONDS)
         except BaseException as error:  # noqa: BLE001  # the loop's thread decides about it
             self._revoke_error = error
         for partition in partitions:
@@ -226,6 +228,7 @@ class Loop:
 
     def _start_over(self, error: Retriable) -> None:
         """After a failure: what was not committed did not happen (rules c and e)."""
+        self._pending = {}
         log.warning("starting over from the last checkpoint", error=str(error))
         self._metrics.checkpoints.labels("failed").inc()
         self._waiting(str(error))
@@ -233,7 +236,9 @@ class Loop:
         lost = self._clicks.take_lost()
         for partition in self._touched | lost:
             self._states.forget(partition)
-        self._pending, self._touched, self._walking = {}, set(), False
+        self._touched, self._walking = set(), False
+        self._failures += 1
+        self._back_off(self._failures - 2)
         self._persist(self._transactions.renew)
         self._persist(self._clicks.rewind)
 
@@ -244,7 +249,8 @@ class Loop:
         if now - self._fenced_at < FENCED_TWICE_SECONDS:
             raise SharedIdentity(
                 f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same "
-                "group and worker_id. Give every worker a worker_id of its own"
+                "group and worker_id: give every worker a worker_id of its own. (If there is no other: its "
+                "transactions outlasted kafka.transaction_timeout_ms, as when the process is frozen)"
             )
         self._fenced_at = now
 
@@ -252,7 +258,8 @@ class Loop:
         """Now and then: the lag, and the number of users."""
         now = self._clock.steady()
         self._readiness.beat()
-        if now < self._look_due:
+        # Not in the midst of a transaction: a late answer must not cost a sound one.
+        if now < self._look_due or self._pending:
             return
         self._look_due = now + LOOK_SECONDS
         self._metrics.observe_owned(self._clicks.lag(), assigned=len(self._served), users=len(self._states))
@@ -265,10 +272,14 @@ class Loop:
                 return action()
             except Retriable as error:
                 self._waiting(str(error))
-                seconds = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)]
-            if self._stop.wait(seconds):
-                raise StopNow
+            self._back_off(attempt)
             attempt += 1
+
+    def _back_off(self, attempt: int) -> None:
+        """Wait, the longer the higher `attempt` is; a negative one not at all. StopNow when asked to stop."""
+        seconds = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)] if attempt >= 0 else 0.0
+        if self._stop.wait(seconds):
+            raise StopNow
 
     def _waiting(self, reason: str) -> None:
         if self._readiness.not_ready(reason):
@@ -339,6 +350,7 @@ class Loop:
         self._readiness.not_ready("stopping")
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
         self._pending = {}
+        self._stop.ending()
         self._clicks.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()
         log.info("stopped")

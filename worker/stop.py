@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -32,6 +33,8 @@ class Stop:
 
     def __init__(self) -> None:
         self._requested = threading.Event()
+        self._requested_at = 0.0
+        self._interrupted = False
 
     @property
     def requested(self) -> bool:
@@ -45,6 +48,13 @@ class Stop:
     def wait(self, seconds: float) -> bool:
         """Wait, but no longer than until a stop is asked for; whether it was."""
         return self._requested.wait(seconds)
+
+    def ending(self) -> None:
+        """Note that the loop has ended and only cleans up: that is not interrupted, the limit stays."""
+        self._interrupted = True
+        if self._requested_at:
+            left = self._requested_at + LIMIT_SECONDS - time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, max(0.1, left))
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -65,8 +75,8 @@ class Stop:
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.request()
+            self._requested_at = time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, LIMIT_SECONDS - GRACE_SECONDS)
-            self._interrupted = False
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         if not self._interrupted:

@@ -11,7 +11,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.admin._configs import ConfigResource, ConfigResourceType
 from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
 
-from worker.errors import NextclickError, TopicError
+from worker.errors import NextclickError, NotAllowed, TopicError
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -129,8 +129,11 @@ class Admin:
         if not need.settings:
             return []
         resource = ConfigResource(ConfigResourceType.TOPIC, need.topic)
-        with self._connection.errors(f"read the settings of topic {need.topic}"):
-            found = self._client.describe_configs([resource], config_filter="all")["topic"][need.topic]
+        try:
+            with self._connection.errors(f"read the settings of topic {need.topic}"):
+                found = self._client.describe_configs([resource], config_filter="all")["topic"][need.topic]
+        except NotAllowed as error:
+            return [Finding(str(error), "Grant DESCRIBE_CONFIGS on it to the one who checks")]
         return [
             _setting(need.topic, name, found[name]["value"], value) for name, value in need.settings.items()
         ]
@@ -138,6 +141,9 @@ class Admin:
     def _group_rights(self, group: str) -> Finding:
         with self._connection.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)
+        # A group that does not exist yet is an "error" too, and none.
+        if "Authorization" in str(described[group].get("error")):
+            return Finding(f"group {group}: {described[group]['error']}", "Grant READ; the ACLs are below")
         return _allowed(f"group {group}", ("READ",), described[group].get("authorized_operations"))
 
     def _described_group(self, group: str) -> dict[str, Any]:
@@ -197,7 +203,10 @@ def check_transactions(connection: Connection, *, transactional_id: str, timeout
     try:
         transactions.renew()
     except NextclickError as error:
-        return Finding(f"transactional id {probe}: {error}", "Grant WRITE and DESCRIBE; the ACLs are below")
+        grant = "Grant WRITE and DESCRIBE; the ACLs are below"
+        return Finding(
+            f"transactional id {probe}: {error}", grant if isinstance(error, NotAllowed) else "See there"
+        )
     finally:
         transactions.drop()
     return Finding(f"transactional id {probe}: transactions work")

@@ -81,7 +81,7 @@ class ClickConsumer:
     @property
     def joined(self) -> bool:
         """Whether this worker is a member of the group, with partitions or without."""
-        return bool(self._metadata.generation_id >= 0)
+        return bool(self._client.group_metadata().generation_id >= 0)
 
     @property
     def metadata(self) -> Any:

@@ -12,13 +12,19 @@ from typing import Any, Final, TypeVar
 from kafka import errors as kafka_errors
 from kafka.errors import KafkaError
 
-from worker.errors import KafkaAway, NextclickError, NotAllowed, TopicError
+from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
 
 T = TypeVar("T")
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
 """How long a client tries to reach the first broker before we say so and try again."""
 
+_TOO_LARGE: Final = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
+_WRONG_GROUP: Final = (
+    kafka_errors.InconsistentGroupProtocolError,
+    kafka_errors.InvalidGroupIdError,
+    kafka_errors.InvalidSessionTimeoutError,
+)
 _NOT_ALLOWED: Final = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError)
 
 
@@ -55,7 +61,7 @@ class Connection:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Raise the client's errors as ours: KafkaAway, NotAllowed, TopicError. `doing` begins the text."""
+        """Raise the client's errors as ours: KafkaAway where trying again may help. `doing` begins it."""
         try:
             yield
         except KafkaError as error:
@@ -68,6 +74,19 @@ class Connection:
             return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")
         if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
             return TopicError(f"{text}. `nextclick-worker topics` creates what is missing", topic="")
+        if isinstance(error, kafka_errors.FencedInstanceIdError):
+            return SharedIdentity(
+                f"{text}. Another member of the group has this worker_id: give each its own"
+            )
+        if isinstance(error, _WRONG_GROUP):
+            return SettingError(
+                f"{text}. The consumer group `group` is used by others in another way, or the broker does "
+                "not take kafka.session_timeout_ms: change the one that the error names"
+            )
+        if isinstance(error, _TOO_LARGE):
+            return TopicError(
+                f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
+            )
         return KafkaAway(
             f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
         )

@@ -19,6 +19,9 @@ from worker.topics.client import Connection, bounded
 
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
+_MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
+"""What a broker also says while a partition changes hands."""
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -131,7 +134,7 @@ class Transactions:
 
     def _failed(self, error: BaseException, doing: str) -> NextclickError:
         translated = self._connection.translated(error, doing)
-        if isinstance(translated, NotAllowed):
+        if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
             return translated
         return CheckpointFailed(f"{doing}: {error}", fenced=isinstance(error, _FENCED))
 
