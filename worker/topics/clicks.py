@@ -67,7 +67,7 @@ class ClickConsumer:
             self._client = KafkaConsumer(
                 **self._connection.settings(),
                 **self._settings,
-                partition_assignment_strategy=[CooperativeStickyAssignor()],
+                partition_assignment_strategy=[_Assignor(self._assignment)],
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
@@ -119,8 +119,11 @@ class ClickConsumer:
             coordinator.request_rejoin()
 
     def assigned(self) -> set[int]:
-        """The partitions that this worker serves at the moment."""
-        return {partition.partition for partition in self._client.assignment()}
+        """The partitions that the group gave this worker."""
+        return {partition.partition for partition in self._assignment()}
+
+    def _assignment(self) -> set[TopicPartition]:
+        return self._client.assignment() if self._client else set()
 
     @property
     def lost(self) -> bool:
@@ -162,6 +165,23 @@ class ClickConsumer:
         """Leave the group, so that others take over at once; nothing to do before `join`."""
         if self._client is not None:
             self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
+
+
+class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types
+    """Claims the partitions that this worker has, and no others.
+
+    kafka-python 3.0.12 claims what the group gave last, also after it was lost: the leader then holds
+    such partitions back until the claimant gives them up, which it never does, and nobody gets them.
+    """
+
+    def __init__(self, assignment: Callable[[], Collection[TopicPartition]]) -> None:
+        super().__init__()
+        self._assignment = assignment
+
+    def metadata(self, topics: Collection[str]) -> Any:
+        """What this worker says of itself when it joins (KIP-429)."""
+        self.member_assignment = self._assignment()
+        return super().metadata(topics)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
