@@ -11,6 +11,7 @@ The tree answers the only question a caller has, whether to try again::
       NotAllowed                Kafka refuses a right or the credentials
       SharedIdentity            two workers run under one transactional id
       ReleaseRefused            a release is not what its manifest says
+      StateRefused              the state topic is not what it must be
 
 What is not in this tree is a fault of the program. Only `worker.loop` decides what follows.
 """
@@ -86,3 +87,7 @@ class ReleaseRefused(NextclickError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class StateRefused(NextclickError):
+    """Raised when what the state topic holds cannot be read or does not fit what else Kafka says."""

@@ -209,7 +209,7 @@ class Loop:
         except BaseException as error:  # noqa: BLE001  # the loop's thread decides about it
             self._revoke_error = error
         for partition in partitions:
-            users = self._states.forget(partition)
+            users = self._states.drop(partition)
             log.info("partition revoked", partition=partition, users=users)
 
     def _notice_assignment(self) -> None:
@@ -235,7 +235,7 @@ class Loop:
         self._stop_if_identity_is_shared(error)
         lost = self._clicks.take_lost()
         for partition in self._touched | lost:
-            self._states.forget(partition)
+            self._states.drop(partition)
         self._touched, self._walking = set(), False
         self._failures += 1
         self._back_off(self._failures - 2)

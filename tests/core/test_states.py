@@ -46,8 +46,8 @@ def test_a_new_row_is_all_zeros() -> None:
     assert {name: (column.dtype.name, column.shape) for name, column in users.items()} == {
         "hidden": ("float16", (2, 6)),
         "recent": ("int32", (2, 3)),
-        "clicks": ("int64", (2,)),
-        "session": ("int32", (2,)),
+        "clicks": ("int32", (2,)),
+        "session": ("int8", (2,)),
         "warm": ("bool", (2,)),
         "timestamp_ms": ("int64", (2,)),
         "offset": ("int64", (2,)),
@@ -86,7 +86,7 @@ def test_a_forgotten_partition_leaves_nothing_but_memory() -> None:
             column[:] = 1
         states.write(rows, users)
 
-    assert states.forget(0) == 3
+    assert states.drop(0) == 3
     assert [states.users(0), len(states)] == [0, 1]
     again = states.rows(0, ["cyd", "eve", "fay", "gil"])
     assert set(again) >= set(forgotten)
@@ -98,7 +98,7 @@ def test_a_partition_that_is_not_there_is_easily_forgotten() -> None:
     """It was revoked before a click of it came."""
     states = States(state_size=2)
 
-    assert states.forget(3) == 0
+    assert states.drop(3) == 0
     assert states.rows(3, ["ada"]).tolist() == [0]
 
 

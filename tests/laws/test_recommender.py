@@ -215,7 +215,7 @@ def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any
         for clicks in dated(history):
             serve(mixed, clicks)
             serve(alone, [click for click in clicks if click.partition == 0])
-        states.forget(3)
+        states.drop(3)
 
     names = sorted({click[1] for batch in (*before, *after) for click in batch if click[0] == 0})
     assert states.users(0) == states_alone.users(0) == len(names)

@@ -16,8 +16,8 @@ STATE_SIZE, RECENT_ITEMS = 3, 2
 partitions = st.integers(0, 2)
 users = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=6, unique=True)
 writes = st.tuples(st.just("write"), partitions, users, st.integers(0, 2**32 - 1))
-forgets = st.tuples(st.just("forget"), partitions)
-histories = st.lists(st.one_of(writes, writes, writes, forgets), max_size=25)
+drops = st.tuples(st.just("drop"), partitions)
+histories = st.lists(st.one_of(writes, writes, writes, drops), max_size=25)
 
 
 def drawn(count: int, seed: int) -> UserStates:
@@ -32,8 +32,8 @@ def drawn(count: int, seed: int) -> UserStates:
     return UserStates(
         hidden=random.standard_normal((count, STATE_SIZE)).astype(np.float16),
         recent=integers(np.int32, count, RECENT_ITEMS),
-        clicks=integers(np.int64, count),
-        session=integers(np.int32, count),
+        clicks=integers(np.int32, count),
+        session=integers(np.int8, count),
         warm=random.random(count) < 0.5,
         timestamp_ms=integers(np.int64, count),
         offset=integers(np.int64, count),
@@ -54,9 +54,9 @@ def test_every_user_has_what_was_last_written(history: list[Any], slab_rows: int
     states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
     written: dict[tuple[int, str], list[Any]] = {}
     for what, partition, *more in history:
-        if what == "forget":
+        if what == "drop":
             gone = [key for key in written if key[0] == partition]
-            assert states.forget(partition) == len(gone)
+            assert states.drop(partition) == len(gone)
             for key in gone:
                 del written[key]
         else:
@@ -78,14 +78,14 @@ def test_no_two_users_share_a_row(history: list[Any], slab_rows: int) -> None:
     """Of any partitions, after any history; and a new one finds zeros in theirs."""
     states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
     for what, partition, *more in history:
-        if what == "forget":
-            states.forget(partition)
+        if what == "drop":
+            states.drop(partition)
         else:
             states.write(states.rows(partition, more[0]), drawn(len(more[0]), more[1]))
     before = len(states)
     fresh = states.rows(9, ["new", "newer"])
 
-    rows = [row for partition in (0, 1, 2, 9) for row in states._rows.get(partition, {}).values()]
+    rows = [row for partition in (0, 1, 2, 9) for row in states._indexes.get(partition, {}).values()]
     assert len(rows) == len(set(rows)) == before + 2
     assert not np.any(states.read(fresh).hidden)
     assert states.read(fresh).clicks.tolist() == [0, 0]

@@ -34,6 +34,18 @@ class Clicks:
     def __len__(self) -> int:
         return len(self.user_ids)
 
+    def taken(self, places: Places) -> Clicks:
+        """Those at `places`, in that order."""
+        at = places.tolist()
+        return Clicks(
+            partitions=self.partitions[places],
+            offsets=self.offsets[places],
+            user_ids=[self.user_ids[place] for place in at],
+            item_ids=[self.item_ids[place] for place in at],
+            timestamps_ms=self.timestamps_ms[places],
+            record_timestamps_ms=self.record_timestamps_ms[places],
+        )
+
 
 class Waves(NamedTuple):
     """The clicks of a batch, wave after wave."""

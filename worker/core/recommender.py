@@ -61,7 +61,8 @@ class Recommender:
 
     `publish`: a list for the `latest` click of each user in a batch, or for `every` click; a click
     whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: how
-    many of a user's last items are not recommended back. `top`: how many items a list has.
+    many of a user's last items are not recommended back. `top`: how many items a list has. A user who
+    clicks after more than `user_ttl_ms` (0: no limit), by the clicks' own times, starts afresh.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Recommender:
         *,
         publish: Publish = "latest",
         publish_max_age_ms: int = 60_000,
+        user_ttl_ms: int = 0,
         exclude_recent: int = 1,
         top: int = 20,
     ) -> None:
@@ -79,6 +81,7 @@ class Recommender:
         self._indexes = ItemIndexes(release.catalogue, states.item_codes)
         self._publish = publish
         self._max_age_ms = publish_max_age_ms
+        self._ttl_ms = user_ttl_ms
         self._lags = np.arange(min(exclude_recent, states.recent_items))
         self._top = top
 
@@ -88,21 +91,40 @@ class Recommender:
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
         users = self._states.read(order.rows)
+        offsets = clicks.offsets[order.arrival]
+        void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
+        idle_ms = _idle(order, users, clicks.timestamps_ms[order.arrival])
+        afresh = _afresh(order, users, idle_ms, ttl_ms=self._ttl_ms, offsets=offsets, void_before=void_before)
+        gap_ms = self.release.session_gap_ms
+        starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
+        numbers, since = _numbers(order, users, afresh)
+        self._rewarm(users)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
-        excluded = self._indexes(_recent(order, users, codes, answered, self._lags))
-        starts = _starts(order, users, clicks.timestamps_ms[order.arrival], self.release.session_gap_ms)
+        excluded = self._indexes(
+            _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
+        )
         hidden = self._step(order, users.hidden, indexes, starts)
         session, warm = _sessions(order, users, starts, indexes != NO_ITEM)
 
         last = order.last
         users.hidden = hidden[last]
-        users.session = np.minimum(session[last], self._states.recent_items)
+        users.session = np.minimum(session[last], self._states.recent_items).astype(np.int8)
         users.warm = warm[last]
-        users.offset = clicks.offsets[order.arrival[last]]
+        users.offset = offsets[last]
         users.release[:] = self.release.number
-        _remember(order, users, codes)
+        _remember(order, users, codes, numbers)
         self._states.write(order.rows, users)
+        self._states.free(order.rows[users.offset < void_before[last]])
         return Absorbed(order.arrival[answered], hidden[answered], warm[answered], excluded)
+
+    def replay(self, clicks: Clicks) -> int:
+        """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
+        rows = self._rows(clicks)
+        held = self._states.read_column("clicks", rows) > 0
+        missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
+        if len(missing):
+            self.absorb(clicks.taken(missing), now_ms=0)
+        return len(missing)
 
     def rank(self, absorbed: Absorbed) -> list[Recommendations]:
         """The lists for `absorbed`, in its order."""
@@ -168,6 +190,23 @@ class Recommender:
         in_order[places] = after
         return in_order
 
+    def _rewarm(self, users: UserStates) -> None:
+        """Make the hidden states of another release anew: step the current session's items under this one."""
+        stale = np.flatnonzero((users.release != self.release.number) & (users.clicks > 0))
+        if not len(stale):
+            return
+        users.hidden[stale], users.warm[stale] = 0, False
+        session, ring = users.session[stale].astype(np.intp), users.recent.shape[1]
+        for nth in range(session.max()):
+            here = stale[session > nth]
+            number = users.clicks[here] - users.session[here] + nth
+            indexes = self._indexes(users.recent[here, number % ring])
+            here, indexes = here[indexes != NO_ITEM], indexes[indexes != NO_ITEM]
+            before = users.hidden[here].astype(np.float32)
+            inputs = self.release.inputs(indexes)
+            users.hidden[here] = self.release.cell.step(self.release.weights, inputs, before)
+            users.warm[here] = True
+
     def _popular(self, excluded: Indexes) -> list[str]:
         popular = self.release.popular
         kept = popular[~np.isin(popular, excluded)][: self._top]
@@ -175,18 +214,8 @@ class Recommender:
         return ids
 
 
-def _recent(order: UserOrder, users: UserStates, codes: Indexes, places: Places, lags: Places) -> Indexes:
-    """The codes of the last items at each of `places`, the click's own first; NO_ITEM before the first."""
-    user, nth = order.user[places, None], order.nth[places, None]
-    in_batch = nth >= lags
-    number = users.clicks[user] + nth - lags
-    stored = users.recent[user, number % users.recent.shape[1]]
-    found = np.where(in_batch, codes[np.maximum(places[:, None] - lags, 0)], stored)
-    return np.where(number >= 0, found, NO_ITEM)
-
-
-def _starts(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64], gap_ms: int) -> Flags:
-    """Which clicks come so late after their users' earlier ones that they start a session.
+def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How long after the latest earlier click of its user each click comes; never less than 0.
 
     Moves `users.timestamp_ms`.
     """
@@ -196,7 +225,48 @@ def _starts(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64
     latest = np.maximum.accumulate(np.maximum(timestamps_ms, stored) + lift) - lift
     before = np.where(order.nth == 0, stored, np.roll(latest, 1))
     users.timestamp_ms = latest[order.last]
-    return timestamps_ms - before > gap_ms if gap_ms else np.zeros(len(latest), np.bool_)
+    return latest - before
+
+
+def _afresh(
+    order: UserOrder,
+    users: UserStates,
+    idle_ms: NDArray[np.int64],
+    *,
+    ttl_ms: int,
+    offsets: NDArray[np.int64],
+    void_before: NDArray[np.int64],
+) -> Flags:
+    """Which clicks find nothing of their users' earlier ones: too long ago, or to be forgotten."""
+    before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
+    void = (before < void_before) & (offsets >= void_before)
+    return void | (idle_ms > ttl_ms) if ttl_ms else void
+
+
+def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
+    """For every click: how many its user is remembered to have made before, and how many of these here."""
+    here = np.arange(len(afresh))
+    begin = np.maximum.accumulate(np.where(afresh, here, -1))
+    begun = begin >= order.first
+    since = np.where(begun, here - begin, order.nth)
+    return np.where(begun, since, users.clicks[order.user] + order.nth), since
+
+
+def _recent(
+    order: UserOrder,
+    users: UserStates,
+    codes: Indexes,
+    places: Places,
+    lags: Places,
+    *,
+    numbers: Places,
+    since: Places,
+) -> Indexes:
+    """The codes of the last items at each of `places`, the click's own first; NO_ITEM before the first."""
+    number = numbers[places, None] - lags
+    stored = users.recent[order.user[places, None], number % users.recent.shape[1]]
+    here = codes[np.maximum(places[:, None] - lags, 0)]
+    return np.where(number < 0, NO_ITEM, np.where(lags <= since[places, None], here, stored))
 
 
 def _sessions(
@@ -212,13 +282,12 @@ def _sessions(
     return clicks, warm | (~begun & users.warm[order.user])
 
 
-def _remember(order: UserOrder, users: UserStates, codes: Indexes) -> None:
+def _remember(order: UserOrder, users: UserStates, codes: Indexes, numbers: Places) -> None:
     """Put the clicked items into the users' rings and count them."""
-    ring = users.recent.shape[1]
     # Where a user clicked more often than the ring is long, the last write to a place stays: NumPy
     # assigns repeated indexes in order.
-    users.recent[order.user, (users.clicks[order.user] + order.nth) % ring] = codes
-    users.clicks += order.nth[order.last] + 1
+    users.recent[order.user, numbers % users.recent.shape[1]] = codes
+    users.clicks = (numbers[order.last] + 1).astype(np.int32)
 
 
 def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The user states: one row per user, column by column, as their blocks will hold them.
+"""The user states: one row per user, column by column, as their blocks hold them.
 
 A row is the hidden state (half precision), the recent items (by id, so that any release can read
 them), how many of these belong to the current session, whether a known item is in the hidden state,
@@ -9,10 +9,13 @@ page when a row is first written, so growing copies nothing and an empty worker 
 all partitions share the slabs, so that one batch is one matrix product; each partition has its own
 index from user id to row, so that a revoked partition is forgotten at once.
 
+Beside what a block holds, a row knows whether it changed since it was last saved, and in which block
+of its partition it was saved then (`worker.core.flush` decides what is saved when).
+
     >>> states = States(state_size=4)
     >>> states.rows(0, ["ada", "bob", "ada"]).tolist()
     [0, 1, 0]
-    >>> states.forget(0)
+    >>> states.drop(0)
     2
     >>> len(states)
     0
@@ -20,9 +23,8 @@ index from user id to row, so that a revoked partition is forgotten at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import count
 from typing import Any, Final
 
 import numpy as np
@@ -47,9 +49,9 @@ class UserStates:
     """`[B, S]`: the recurrent state; zeros where no item was stepped since the session began."""
     recent: NDArray[np.int32]
     """`[B, R]`: codes of the last items, a ring in which click number n stands at n modulo R."""
-    clicks: NDArray[np.int64]
+    clicks: NDArray[np.int32]
     """How many clicks were absorbed in all; 0 for a new user."""
-    session: NDArray[np.int32]
+    session: NDArray[np.int8]
     """How many of the recent items belong to the current session, at most R."""
     warm: NDArray[np.bool_]
     """Whether a known item was stepped since the session began."""
@@ -60,6 +62,18 @@ class UserStates:
     release: NDArray[np.int32]
     """The number of the release that made `hidden`."""
 
+    def __len__(self) -> int:
+        return len(self.clicks)
+
+
+@dataclass(slots=True)
+class Saved:
+    """The states of some users as one block holds them: `recent` are places in `item_ids`, -1 for none."""
+
+    user_ids: list[str]
+    item_ids: list[str]
+    states: UserStates
+
 
 class States:
     """The rows of all users of the partitions that this worker owns."""
@@ -69,34 +83,54 @@ class States:
     ) -> None:
         self.item_codes = ItemCodes()
         self.recent_items = recent_items
+        self.state_size = state_size
         self._columns = {
             "hidden": _Column(np.float16, (state_size,), slab_rows),
             "recent": _Column(np.int32, (recent_items,), slab_rows),
-            "clicks": _Column(np.int64, (), slab_rows),
-            "session": _Column(np.int32, (), slab_rows),
+            "clicks": _Column(np.int32, (), slab_rows),
+            "session": _Column(np.int8, (), slab_rows),
             "warm": _Column(np.bool_, (), slab_rows),
             "timestamp_ms": _Column(np.int64, (), slab_rows),
             "offset": _Column(np.int64, (), slab_rows),
             "release": _Column(np.int32, (), slab_rows),
         }
-        self._rows: dict[int, dict[str, int]] = {}
-        self._new_row = count()
+        self._partition = _Column(np.int32, (), slab_rows)
+        self._block = _Column(np.int32, (), slab_rows)
+        self._changed = _Column(np.bool_, (), slab_rows)
+        self._indexes: dict[int, dict[str, int]] = {}
+        self._ids: list[str] = []
+        """By row: whose it is; empty where it is free."""
         self._free: list[int] = []
+        self._void_before: dict[int, dict[str, int]] = {}
+        self.moved = 0
+        """How many users got a new row though they have one in another partition here."""
 
     def __len__(self) -> int:
-        return sum(len(rows) for rows in self._rows.values())
+        return len(self._ids) - len(self._free)
 
     def users(self, partition: int) -> int:
         """How many users of `partition` have a row."""
-        return len(self._rows.get(partition, ()))
+        return len(self._indexes.get(partition, ()))
+
+    def find(self, partition: int, user_id: str) -> int | None:
+        """The row of a user of `partition`; None where there is none."""
+        return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
         """The row of each user of `partition`; a user without one gets a new row, all zeros."""
-        index = self._rows.setdefault(partition, {})
+        index = self._indexes.get(partition, {})
         found = [index.get(user_id, -1) for user_id in user_ids]
         if -1 in found:
-            found = [self._row(index, user_id) for user_id in user_ids]
+            new = self._add(partition, user_ids)
+            others = [other for number, other in self._indexes.items() if number != partition]
+            self.moved += sum(any(user_id in other for other in others) for user_id in new)
+            index = self._indexes[partition]
+            found = [index[user_id] for user_id in user_ids]
         return np.array(found, dtype=np.int64)
+
+    def user_ids(self, rows: Rows) -> list[str]:
+        """Whose each of `rows` is; nobody's (empty) where a row is free."""
+        return [self._ids[row] for row in rows.tolist()]
 
     def read(self, rows: Rows) -> UserStates:
         """A copy of `rows`."""
@@ -104,31 +138,162 @@ class States:
         return UserStates(**columns)
 
     def write(self, rows: Rows, states: UserStates) -> None:
-        """Put `states` into `rows`, of which none may come twice."""
+        """Put `states` into `rows`, of which none may come twice; they count as changed."""
         for field in fields(states):
             self._columns[field.name].put(rows, getattr(states, field.name))
+        self._changed.put(rows, 1)
 
-    def forget(self, partition: int) -> int:
-        """Drop all rows of `partition`; their number. The memory is used again for other rows."""
-        rows = list(self._rows.pop(partition, {}).values())
-        for column in self._columns.values() if rows else ():
-            column.put(np.array(rows), 0)
-        self._free.extend(rows)
+    def load(self, partition: int, number: int, saved: Saved) -> int:
+        """Take what block `number` holds where it is no older than what is here; how many rows that was.
+
+        A hidden state of another size than this one's is left out: its row is made by another release,
+        and so is rebuilt from the recent items when the user next clicks.
+        """
+        self._add(partition, saved.user_ids)
+        rows, states = self.rows(partition, saved.user_ids), saved.states
+        held = self._columns
+        newer = (held["clicks"].take(rows) == 0) | (states.offset >= held["offset"].take(rows))
+        void = states.offset < self.void_before(np.full(len(rows), partition, np.int32), saved.user_ids)
+        self.free(rows[void & (held["clicks"].take(rows) == 0)])
+        newer &= ~void
+        rows, states = rows[newer], _taken(states, newer)
+        codes = np.append(self.item_codes.codes(saved.item_ids), np.int32(NO_ITEM))
+        states.recent = _ring_of(codes[states.recent], states.clicks, self.recent_items)
+        if states.hidden.shape[1] != self.state_size:
+            states.hidden = np.zeros((len(rows), self.state_size), np.float16)
+        states.session = np.minimum(states.session, self.recent_items).astype(np.int8)
+        self.write(rows, states)
+        self.saved(rows, number)
         return len(rows)
 
-    def _row(self, index: dict[str, int], user_id: str) -> int:
-        row = index.get(user_id)
-        if row is None:
-            row = index[user_id] = self._fresh_row()
-        return row
+    def saved(self, rows: Rows, number: int) -> None:
+        """Note that `rows` stand, as they are, in block `number` of their partition."""
+        self._changed.put(rows, 0)
+        self._block.put(rows, number)
 
-    def _fresh_row(self) -> int:
-        if self._free:
-            return self._free.pop()
-        row = next(self._new_row)
-        for column in self._columns.values():
-            column.reserve(row)
-        return row
+    def changed(self, partition: int) -> Rows:
+        """The rows of `partition` that changed since they were saved."""
+        return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
+
+    def owned(self, partition: int) -> Rows:
+        """The rows of `partition`."""
+        clicks = self._columns["clicks"]
+        return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
+
+    def idle(self, before_ms: int) -> Rows:
+        """The rows whose last click was before `before_ms`."""
+        clicks, times = self._columns["clicks"], self._columns["timestamp_ms"]
+        return self._where(lambda clicked, at: (clicked > 0) & (at < before_ms), clicks, times)
+
+    def longest_idle(self, count: int) -> Rows:
+        """The `count` rows whose last click was longest ago."""
+        rows = self._where(lambda clicked: clicked > 0, self._columns["clicks"])
+        if count >= len(rows):
+            return rows
+        return rows[np.argpartition(self._columns["timestamp_ms"].take(rows), count)[:count]]
+
+    def read_column(self, name: str, rows: Rows) -> NDArray[Any]:
+        """A copy of one column of `rows`."""
+        return self._columns[name].take(rows)
+
+    def blocks(self, rows: Rows) -> NDArray[np.int32]:
+        """The number of the block in which each of `rows` was last saved; 0 for none."""
+        return self._block.take(rows)
+
+    def partitions(self, rows: Rows) -> NDArray[np.int32]:
+        """The partition of each of `rows`."""
+        return self._partition.take(rows)
+
+    def free(self, rows: Rows) -> None:
+        """Forget the users of `rows`, of which none may come twice. The memory is used again."""
+        for partition, row in zip(self.partitions(rows).tolist(), rows.tolist(), strict=True):
+            del self._indexes[partition][self._ids[row]]
+        self._release(rows.tolist())
+
+    def forget(self, partition: int, user_id: str, before: int) -> bool:
+        """Obey a person who wants to be forgotten: what came of clicks with offsets below `before` is void.
+
+        Whether there was something. Holds for what is absorbed or loaded later, too, until `forgotten`.
+        """
+        self._void_before.setdefault(partition, {})[user_id] = before
+        row = self.find(partition, user_id)
+        if row is None or self.read_column("offset", np.array([row]))[0] >= before:
+            return False
+        self.free(np.array([row]))
+        return True
+
+    def forgotten(self, partition: int, user_id: str) -> None:
+        """End what `forget` began: nothing that could be absorbed or loaded is void any more."""
+        self._void_before.get(partition, {}).pop(user_id, None)
+
+    def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
+        """For the user of each click: the offset below which all is void; 0 for nearly everyone."""
+        if not any(self._void_before.values()):
+            return np.zeros(len(user_ids), np.int64)
+        void, nobody = self._void_before, dict[str, int]()
+        pairs = zip(partitions.tolist(), user_ids, strict=True)
+        return np.array(
+            [void.get(partition, nobody).get(user_id, 0) for partition, user_id in pairs], np.int64
+        )
+
+    def drop(self, partition: int) -> int:
+        """Drop all that is known of `partition`; how many rows that was. The memory is used again."""
+        self._void_before.pop(partition, None)
+        rows = list(self._indexes.pop(partition, {}).values())
+        self._release(rows)
+        return len(rows)
+
+    def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: _Column) -> Rows:
+        """The rows for which `holds` is true of the values in `columns`."""
+        used, slab_rows = len(self._ids), self._block.slab_rows
+        found = [
+            np.flatnonzero(holds(*(column.slab(base // slab_rows)[: used - base] for column in columns)))
+            + base
+            for base in range(0, used, slab_rows)
+        ]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
+        """Give those of `user_ids` a row that have none; whom that were."""
+        index = self._indexes.setdefault(partition, {})
+        new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
+        kept = max(0, len(self._free) - len(new))
+        rows, self._free = self._free[kept:], self._free[:kept]
+        for row, user_id in zip(rows, new, strict=False):
+            self._ids[row] = user_id
+        begin = len(self._ids)
+        self._ids.extend(new[len(rows) :])
+        rows += range(begin, len(self._ids))
+        for column in (*self._columns.values(), self._partition, self._block, self._changed):
+            column.reserve(len(self._ids))
+        self._partition.put(np.array(rows, np.int64), partition)
+        index.update(zip(new, rows, strict=True))
+        return new
+
+    def _release(self, rows: list[int]) -> None:
+        for row in rows:
+            self._ids[row] = ""
+        for column in (*self._columns.values(), self._partition, self._block, self._changed) if rows else ():
+            column.put(np.array(rows, np.int64), 0)
+        self._free.extend(rows)
+
+
+def _taken(states: UserStates, at: NDArray[Any]) -> UserStates:
+    columns: dict[str, Any] = {field.name: getattr(states, field.name)[at] for field in fields(states)}
+    return UserStates(**columns)
+
+
+def _ring_of(recent: NDArray[np.int32], clicks: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+    """The same last items in a ring of `size` places."""
+    held = recent.shape[1]
+    if held == size:
+        return recent
+    ring = np.full((len(recent), size), NO_ITEM, np.int32)
+    for lag in range(1, min(held, size) + 1):
+        number = clicks - lag
+        at = np.flatnonzero(number >= 0)
+        ring[at, number[at] % size] = recent[at, number[at] % held]
+    return ring
 
 
 class ItemCodes:
@@ -183,15 +348,24 @@ class _Column:
     """One column in slabs; a slab is reserved at once and becomes resident where it is written."""
 
     def __init__(self, dtype: type[np.generic], shape: tuple[int, ...], slab_rows: int) -> None:
-        self._dtype, self._shape, self._slab_rows = dtype, shape, slab_rows
+        self._dtype, self._shape, self.slab_rows = dtype, shape, slab_rows
         self._slabs: list[NDArray[np.generic]] = []
 
-    def reserve(self, row: int) -> None:
-        """Make room for `row`."""
-        if row >= len(self._slabs) * self._slab_rows:
-            self._slabs.append(np.zeros((self._slab_rows, *self._shape), self._dtype))
+    @property
+    def slabs(self) -> int:
+        """How many slabs there are."""
+        return len(self._slabs)
 
-    def take(self, rows: Rows) -> NDArray[np.generic]:
+    def slab(self, number: int) -> NDArray[Any]:
+        """All rows of one slab, those too that nobody has yet: a view."""
+        return self._slabs[number]
+
+    def reserve(self, rows: int) -> None:
+        """Make room for `rows` rows in all."""
+        while rows > len(self._slabs) * self.slab_rows:
+            self._slabs.append(np.zeros((self.slab_rows, *self._shape), self._dtype))
+
+    def take(self, rows: Rows) -> NDArray[Any]:
         """A copy of the values of `rows`."""
         if len(self._slabs) == 1:
             return self._slabs[0][rows]
@@ -210,7 +384,7 @@ class _Column:
 
     def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
         """For each slab among `rows`: the slab, where its rows stand in `rows`, and their places in it."""
-        slabs, places = np.divmod(rows, self._slab_rows)
+        slabs, places = np.divmod(rows, self.slab_rows)
         for slab in np.unique(slabs):
             at = np.flatnonzero(slabs == slab)
             yield self._slabs[slab], at, places[at]

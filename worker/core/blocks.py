@@ -1,0 +1,134 @@
+"""Blocks: how user states are written down. Up to 1,024 rows of one partition in one record's value.
+
+A MessagePack map: the format's version, how many rows, the users' ids, the ids of the items that the
+rows name, and every column of `worker.core.states` as raw little-endian bytes, one row after the other.
+
+>>> states = States(state_size=4)
+>>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
+>>> states.write(rows, replace(states.read(rows), clicks=np.array([1, 1], np.int32)))
+>>> saved = decode(encode(states, rows))
+>>> saved.user_ids, saved.states.hidden.shape, recent_items(saved, 0)
+(['ada', 'bob'], (2, 4), ['lamp'])
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace  # noqa: F401  # for the doctest
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+
+from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.states import Rows, Saved, States, UserStates
+from worker.errors import StateRefused
+
+FORMAT: Final = 1
+"""The version that is written, and the only one so far that is read."""
+
+MAX_ROWS: Final = 1_024
+
+MAX_BYTES: Final = 640 << 10
+"""Above this a block is divided: with its headers it must stay below the brokers' default of 1 MiB."""
+
+_COLUMNS: Final = {
+    "hidden": "<f2",
+    "recent": "<i4",
+    "clicks": "<i4",
+    "session": "<i1",
+    "warm": "?",
+    "timestamp_ms": "<i8",
+    "offset": "<i8",
+    "release": "<i4",
+}
+_SHORT: Final = "<i2"
+"""The type of `recent` where the items of a block are few enough."""
+
+
+def encode(states: States, rows: Rows) -> bytes:
+    """The value of a block that holds `rows`, which must belong to one partition and to users."""
+    users = states.read(rows)
+    codes, recent = _places(users)
+    columns = {name: getattr(users, name).astype(kind, copy=False) for name, kind in _COLUMNS.items()}
+    columns["recent"] = recent.astype(_SHORT if len(codes) <= np.iinfo(_SHORT).max else _COLUMNS["recent"])
+    document = {
+        "format": FORMAT,
+        "rows": len(rows),
+        "users": states.user_ids(rows),
+        "items": states.item_codes.ids(codes),
+        **{name: column.tobytes() for name, column in columns.items()},
+    }
+    return msgpack.packb(document)
+
+
+def decode(value: bytes) -> Saved:
+    """What the block with this value holds. Raises StateRefused where it is none that can be read."""
+    document = _document(value)
+    count, items = document["rows"], document["items"]
+    if len(document["users"]) != count:
+        raise StateRefused(f"it has {count} rows and {len(document['users'])} users")
+    columns = {name: _column(document, name, kind) for name, kind in _COLUMNS.items()}
+    states = UserStates(**columns)
+    if count and (states.recent.max(initial=NO_ITEM) >= len(items) or states.recent.min(initial=0) < NO_ITEM):
+        raise StateRefused(f"a row names an item that is not among its {len(items)}")
+    if count and (states.clicks.min() < 1 or not np.isfinite(states.hidden).all()):
+        raise StateRefused("a row has no clicks, or a hidden state that is no number")
+    return Saved(document["users"], items, states)
+
+
+def recent_items(saved: Saved, place: int) -> list[str]:
+    """The last items of the user at `place`, the latest one last."""
+    ring, clicks = saved.states.recent[place], int(saved.states.clicks[place])
+    numbers = range(max(0, clicks - len(ring)), clicks)
+    return [saved.item_ids[ring[number % len(ring)]] for number in numbers]
+
+
+def _places(users: UserStates) -> tuple[Indexes, Indexes]:
+    """The codes of all items that `users` name, each once, and `users.recent` as places among them."""
+    size = users.recent.shape[1]
+    held = np.arange(size) < users.clicks[:, None]
+    recent = np.where(held, users.recent, NO_ITEM)
+    named = np.zeros(recent.max(initial=NO_ITEM) + 2, np.bool_)
+    named[recent] = True
+    # The last place is where NO_ITEM looks.
+    codes = np.flatnonzero(named[:-1]).astype(np.int32)
+    places = np.full(len(named), NO_ITEM, np.int32)
+    places[codes] = np.arange(len(codes))
+    return codes, places[recent]
+
+
+def _document(value: bytes) -> dict[str, Any]:
+    try:
+        document = msgpack.unpackb(value, strict_map_key=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise StateRefused(f"it is no MessagePack: {error or type(error).__name__}") from None
+    if not isinstance(document, dict) or "format" not in document:
+        raise StateRefused("it is no map with a format")
+    if document["format"] != FORMAT:
+        raise StateRefused(
+            f"its format is {document['format']!r}, this worker reads {FORMAT}: a newer one wrote it"
+        )
+    kinds = {"rows": int, "users": list, "items": list, **dict.fromkeys(_COLUMNS, bytes)}
+    for name, kind in kinds.items():
+        if not isinstance(document.get(name), kind):
+            raise StateRefused(f"its {name} is not a {kind.__name__} but {type(document.get(name)).__name__}")
+    for name in ("users", "items"):
+        if not all(isinstance(one, str) for one in document[name]):
+            raise StateRefused(f"one of its {name} is not a text")
+    return document
+
+
+def _column(document: dict[str, Any], name: str, kind: str) -> Any:
+    """One column, `[rows]` or `[rows, n]`, in the machine's own byte order."""
+    count, raw = document["rows"], document[name]
+    if name == "recent" and len(document["items"]) <= np.iinfo(_SHORT).max:
+        kind = _SHORT
+    item = np.dtype(kind)
+    wide = name in {"hidden", "recent"}
+    width = len(raw) // (count * item.itemsize) if wide and count else 1
+    if count < 0 or len(raw) != count * width * item.itemsize:
+        raise StateRefused(f"its {name} has {len(raw)} bytes for {count} rows of {item.itemsize}-byte values")
+    column = (
+        np.frombuffer(raw, item).astype(_COLUMNS[name], copy=False).astype(item.newbyteorder("="), copy=False)
+    )
+    return column.reshape(count, width) if wide else column

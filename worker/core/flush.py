@@ -1,0 +1,145 @@
+"""What a flush writes: the rows of a partition that changed, and what hollow blocks still hold.
+
+The state topic is a log: a block is never rewritten, its rows move on to new blocks as they change
+(a log-structured store, Rosenblum and Ousterhout 1992). So bytes follow the users that were active, not the
+users that exist. A block of which less than half is still current has that taken along and is dropped.
+
+>>> states, ledger = States(state_size=4), Ledger()
+>>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
+>>> states.write(rows, replace(states.read(rows), clicks=np.array([1, 1], np.int32)))
+>>> flush = Flush(states, ledger, partition=0)
+>>> [(number, len(value) > 100) for number, value in flush.next_blocks(at_most=9)], flush.done
+([(1, True)], True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace  # noqa: F401  # for the doctest
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core import blocks
+from worker.core.states import Rows, Saved, States
+
+SMALL_BLOCKS: Final = 16
+"""More blocks than this with room for as many rows again are merged: few clicks make small flushes."""
+
+
+class Ledger:
+    """Which blocks one partition has, and how many rows each was written with."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def load(self, states: States, partition: int, number: int, saved: Saved) -> int:
+        """Take block `number` as it is read back; how many rows of it are current, so far."""
+        if number in self.sizes:
+            self.drop(states, partition, number)
+        self.sizes[number] = len(saved.user_ids)
+        return states.load(partition, number, saved)
+
+    def drop(self, states: States, partition: int, number: int) -> None:
+        """Take a block's tombstone as it is read back: what it still held is gone."""
+        if self.sizes.pop(number, None) is not None:
+            rows = states.owned(partition)
+            states.free(rows[states.blocks(rows) == number])
+
+    def new_number(self) -> int:
+        """The lowest number that no block has: a dropped block's key is used again."""
+        return next(number for number in range(1, len(self.sizes) + 2) if number not in self.sizes)
+
+
+class Flush:
+    """One flush of one partition, a few blocks at a time; what changes meanwhile counts for the next.
+
+    A row is written as it is when its block is written: it may have absorbed more than at the begin.
+    `condemned` are blocks to be dropped whatever they hold.
+    """
+
+    def __init__(
+        self, states: States, ledger: Ledger, *, partition: int, condemned: Collection[int] = ()
+    ) -> None:
+        self._states = states
+        self._ledger = ledger
+        self._partition = partition
+        self.tombstones: list[int] = []
+        """The blocks to be dropped together with the last blocks written."""
+        self._parts: list[Rows] = []
+        self._plan(condemned)
+
+    @property
+    def blocks_left(self) -> int:
+        """About how many blocks are still to be written."""
+        return len(self._parts)
+
+    @property
+    def done(self) -> bool:
+        """Whether all is written."""
+        return not self._parts
+
+    def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
+        """Numbers and values of the next blocks, about as many as asked for; the last ones make it `done`."""
+        parts, self._parts = self._parts[:at_most], self._parts[at_most:]
+        written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
+        if self.done:
+            for number in self.tombstones:
+                del self._ledger.sizes[number]
+        return written
+
+    def _plan(self, condemned: Collection[int]) -> None:
+        states = self._states
+        owned, changed = states.owned(self._partition), states.changed(self._partition)
+        numbers = np.array(sorted(self._ledger.sizes), np.int64)
+        sizes = np.array([self._ledger.sizes[number] for number in numbers.tolist()], np.int64)
+        moving = np.isin(owned, changed, assume_unique=True)
+        block = states.blocks(owned)
+        current = np.bincount(block[~moving], minlength=int(numbers.max(initial=0)) + 1)[numbers]
+        dropped = numbers[_hollow(current, sizes, self._rows_per_block()) | np.isin(numbers, list(condemned))]
+        taken_along = owned[~moving & np.isin(block, dropped)]
+        self.tombstones = dropped.tolist()
+        # Users who click a lot will soon click again: together they make blocks that soon are hollow.
+        # Those who were taken along have been quiet for long, and go together too.
+        clicks = states.read_column("clicks", changed)
+        for rows in (changed[np.argsort(-clicks, kind="stable")], taken_along):
+            self._parts += _divided(rows, self._rows_per_block())
+
+    def _rows_per_block(self) -> int:
+        states = self._states
+        about = 2 * states.state_size + 14 * states.recent_items + 80
+        return max(1, min(blocks.MAX_ROWS, blocks.MAX_BYTES // about))
+
+    def _still_there(self, rows: Rows) -> Rows:
+        """Those of `rows` that are still this partition's: users may have been forgotten meanwhile."""
+        mine = self._states.partitions(rows) == self._partition
+        used = self._states.read_column("clicks", rows) > 0
+        return rows[mine & used]
+
+    def _blocks(self, rows: Rows) -> list[tuple[int, bytes]]:
+        if not len(rows):
+            return []
+        value = blocks.encode(self._states, rows)
+        if len(value) > blocks.MAX_BYTES and len(rows) > 1:
+            half = len(rows) // 2
+            return [*self._blocks(rows[:half]), *self._blocks(rows[half:])]
+        number = self._ledger.new_number()
+        self._ledger.sizes[number] = len(rows)
+        self._states.saved(rows, number)
+        return [(number, value)]
+
+
+def _hollow(current: NDArray[np.int64], sizes: NDArray[np.int64], full: int) -> NDArray[np.bool_]:
+    """Which blocks are to be dropped, by how many of their rows are current; a full one has `full`."""
+    hollow = 2 * current < sizes
+    small = ~hollow & (2 * current <= full)
+    return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
+
+
+def _divided(rows: Rows, at_most: int) -> list[Rows]:
+    """`rows` in parts of equal size, as few as can be."""
+    return np.array_split(rows, -(-len(rows) // at_most)) if len(rows) else []
