@@ -25,6 +25,7 @@ from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.loop import Clock, Loop
 from worker.metrics import Metrics
+from worker.saving import Saving
 from worker.stop import Stop
 from worker.topics import admin
 from worker.topics.admin import Admin, Finding, Need
@@ -32,6 +33,7 @@ from worker.topics.clicks import ClickConsumer
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
+from worker.topics.states import StateFollower, StateWriter
 from worker.topics.transactions import Transactions
 
 
@@ -80,7 +82,8 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
         transactional_id=settings.transactional_id,
         timeout_ms=settings.kafka.transaction_timeout_ms,
     )
-    recommend = settings.recommend
+    recommend, user_ttl_ms = settings.recommend, round(settings.state.user_ttl_seconds * 1000)
+    follower = StateFollower(connection, topic=topics.state, clicks=topics.clicks, group=settings.group)
 
     def new_recommender(release: Release, states: States) -> Recommender:
         return Recommender(
@@ -88,8 +91,21 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
             states,
             publish=recommend.publish,
             publish_max_age_ms=round(recommend.publish_max_age_seconds * 1000),
+            user_ttl_ms=user_ttl_ms,
             exclude_recent=recommend.exclude_recent,
             top=recommend.top,
+        )
+
+    def new_saving(states: States) -> Saving:
+        return Saving(
+            states,
+            StateWriter(transactions, topic=topics.state),
+            follower,
+            flush_interval_seconds=settings.state.flush_interval_seconds,
+            user_ttl_ms=user_ttl_ms,
+            max_users=settings.state.max_users,
+            metrics=metrics,
+            steady=clock.steady,
         )
 
     return Loop(
@@ -112,6 +128,8 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
             transactions, topic=topics.recommendations, clicks_topic=topics.clicks, format=recommend.format
         ),
         dead_letters=DeadLetterWriter(transactions, topic=topics.dead_letters),
+        follower=follower,
+        new_saving=new_saving,
         commit_interval_seconds=settings.commit_interval_seconds,
         metrics=metrics,
         readiness=readiness,
@@ -127,6 +145,7 @@ def _needs(settings: Settings) -> list[Need]:
         recommendations=topics.recommendations,
         dead_letters=topics.dead_letters,
         releases=topics.releases,
+        state=topics.state,
     )
 
 

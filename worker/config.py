@@ -89,24 +89,32 @@ class Kafka(_Section):
 
 
 class Topics(_Section):
-    """The names of the topics. `dead_letters` is by default the clicks' with `.dead-letter` behind it."""
+    """The names of the topics.
+
+    `dead_letters` is by default the clicks' with `.dead-letter` behind it, `state` the group's with `.state`.
+    """
 
     clicks: str = Field("clicks", pattern=_TOPIC)
     recommendations: str = Field("recommendations", pattern=_TOPIC)
     dead_letters: str = Field("", pattern=_TOPIC + "|^$")
     releases: str = Field("nextclick.releases", pattern=_TOPIC)
+    state: str = Field("", pattern=_TOPIC + "|^$")
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
         if not self.dead_letters:
             # Frozen for everyone else; here the model is still being made.
             object.__setattr__(self, "dead_letters", f"{self.clicks}.dead-letter")
+        self.must_differ()
+        return self
+
+    def must_differ(self) -> None:
+        """Raises ValueError where two names are the same."""
         names = {name: getattr(self, name) for name in type(self).model_fields}
         for name, topic in names.items():
             same = [other for other, its in names.items() if its == topic and other != name]
             if same:
                 raise ValueError(f"{name} and {same[0]} are both {topic}: they must be different topics")
-        return self
 
 
 class Click(_Section):
@@ -130,6 +138,14 @@ class Recommend(_Section):
     top: int = Field(20, ge=1, le=1_000)
     exclude_recent: int = Field(1, ge=0, le=RECENT_ITEMS)
     format: Literal["json", "msgpack"] = "json"
+
+
+class State(_Section):
+    """How user states are saved, and for how long and for how many users they are kept; 0: no limit."""
+
+    flush_interval_seconds: float = Field(30, gt=0)
+    user_ttl_seconds: float = Field(30 * 86_400, ge=0)
+    max_users: int = Field(2_000_000, ge=0)
 
 
 class Http(_Section):
@@ -157,11 +173,17 @@ class Settings(_Section):
     topics: Topics = Topics()
     click: Click = Click()
     recommend: Recommend = Recommend()
+    state: State = State()
     http: Http = Http()
     log: Log = Log()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if not self.topics.state:
+            object.__setattr__(
+                self, "topics", self.topics.model_copy(update={"state": f"{self.group}.state"})
+            )
+            self.topics.must_differ()
         if self.commit_interval_seconds * 2_000 > self.kafka.transaction_timeout_ms:
             raise ValueError(
                 f"commit_interval_seconds is {self.commit_interval_seconds:g}, kafka.transaction_timeout_ms "

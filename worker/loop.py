@@ -1,4 +1,4 @@
-"""The worker's life: wait for Kafka and a release, then poll, absorb, rank, publish, checkpoint.
+"""The worker's life: wait for Kafka and a release, recover, then poll, absorb, rank, publish, checkpoint.
 
 The only place that decides about failures, and there are three fates. *Retriable*: back off, keep
 the state, say so in /readyz. *A bad record*: a dead letter. *Everything else*: it leaves `run`, and
@@ -7,7 +7,8 @@ the process stops with a clear message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,8 @@ from worker.core.states import States
 from worker.errors import CheckpointFailed, NextclickError, ReleaseRefused, Retriable, SharedIdentity
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
+from worker.recovery import Recovery
+from worker.saving import Saving
 from worker.stop import Stop, StopNow
 from worker.topics.admin import Admin, Need
 from worker.topics.clicks import MAX_BATCH, ClickConsumer, Record, decode
@@ -28,6 +31,7 @@ from worker.topics.client import Connection
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
+from worker.topics.states import FORGET, Copies, StateFollower, StateRecord, parse_forget
 from worker.topics.transactions import Transactions
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ log = structlog.get_logger("worker")
 IDLE_POLL_MS: Final = 250
 """The longest that a poll waits: how late a stop may be noticed."""
 
+LOADING_POLL_MS: Final = 10
+"""The same where blocks may come any moment."""
+
 LOOK_SECONDS: Final = 5.0
 """How often the lag is asked for; where a broker that went away unnoticed is noticed."""
 
@@ -46,6 +53,15 @@ COMMIT_SECONDS: Final = 15.0
 
 STOP_COMMIT_SECONDS: Final = 2.0
 """The same after a stop had to interrupt the loop."""
+
+SAVE_SECONDS: Final = 1.0
+"""How long the states of partitions that go to another worker may take to be sent; it replays the rest."""
+
+LOAD_SECONDS: Final = 0.02
+"""How long blocks are loaded in one round where other partitions wait to be served."""
+
+LOAD_ALONE_SECONDS: Final = 0.2
+"""The same where none does."""
 
 FENCED_TWICE_SECONDS: Final = 60.0
 """Two workers that share a transactional id fence each other at least this often."""
@@ -84,6 +100,8 @@ class Loop:
         transactions: Transactions,
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
+        follower: StateFollower,
+        new_saving: Callable[[States], Saving],
         commit_interval_seconds: float,
         metrics: Metrics,
         readiness: Readiness,
@@ -99,19 +117,23 @@ class Loop:
         self._transactions = transactions
         self._recommendations = recommendations
         self._dead_letters = dead_letters
+        self._follower = follower
+        self._new_saving = new_saving
         self._commit_interval_seconds = commit_interval_seconds
         self._metrics = metrics
         self._readiness = readiness
         self._stop = stop
         self._clock = clock
-        self._pending: dict[int, int] = {}
-        """The next offset of every partition that has records in the open transaction."""
+        self._positions: dict[int, int] = {}
+        """The next offset of every partition that is served."""
+        self._pending: set[int] = set()
+        """The partitions of which something is in the open transaction."""
         self._touched: set[int] = set()
-        """The partitions that were polled from since the last checkpoint: an abort is a crash of these."""
+        """Those, and the ones polled from since the last checkpoint: an abort is a crash of these."""
         self._walking = False
         """Whether a batch is in the transaction in part, so that it must not be committed."""
+        self._ending = False
         self._revoke_error: BaseException | None = None
-        self._served: set[int] = set()
         self._batch = _FIRST_BATCH
         """How many records the next poll may bring."""
         self._checkpoint_due = self._look_due = 0.0
@@ -125,10 +147,10 @@ class Loop:
             self._begin()
             while not self._stop.requested:
                 self._round()
-            self._last_checkpoint(COMMIT_SECONDS)
+            self._last_checkpoint(COMMIT_SECONDS, save_seconds=SAVE_SECONDS)
         except StopNow:
             log.warning("interrupted while waiting for Kafka")
-            self._last_checkpoint(STOP_COMMIT_SECONDS)
+            self._last_checkpoint(STOP_COMMIT_SECONDS, save_seconds=0)
         finally:
             self._end()
 
@@ -137,6 +159,10 @@ class Loop:
         release = self._champion()
         self._states = States(state_size=release.state_size)
         self._recommender = self._new_recommender(release, self._states)
+        self._saving = self._new_saving(self._states)
+        self._recovery = Recovery(
+            self._states, self._follower, metrics=self._metrics, steady=self._clock.steady
+        )
         self._persist(self._transactions.renew)
         self._persist(lambda: self._clicks.join(self._on_revoked))
         self._readiness.not_ready("joining the consumer group")
@@ -148,21 +174,73 @@ class Loop:
                 records = self._clicks.poll(self._poll_ms(), self._batch)
             self._touched |= {record.partition for record in records}
             self._notice_assignment()
-            if records:
-                began = self._clock.steady()
-                if not self._pending:
-                    self._checkpoint_due = began + self._commit_interval_seconds
-                self._walking = True
-                self._walk(records)
-                self._walking = False
-                self._batch = fitting(
-                    len(records), self._clock.steady() - began, within=self._commit_interval_seconds
-                )
+            self._serve(records)
+            self._recover()
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
             self._look()
         except Retriable as error:
             self._start_over(error)
+
+    def _serve(self, records: list[Record]) -> None:
+        """Walk the records of partitions that are served; absorb those that are only replayed."""
+        if not records:
+            return
+        began = self._clock.steady()
+        live = self._replay(records) if self._recovery else records
+        if live:
+            self._walking = True
+            self._walk(live)
+            self._walking = False
+        self._batch = fitting(
+            len(records), self._clock.steady() - began, within=self._commit_interval_seconds
+        )
+
+    def _replay(self, records: list[Record]) -> list[Record]:
+        """Absorb, for nobody to see, what was answered before a crash; the records that were not."""
+        from_offset = {partition: self._recovery.serve_from(partition) for partition in self._touched}
+        silent = [record for record in records if record.offset < from_offset[record.partition]]
+        if silent:
+            with self._stage("replay"):
+                clicks, _ = decode(silent, self._decoder)
+                self._metrics.replayed.inc(self._recommender.replay(clicks) if len(clicks) else 0)
+        self._notice_replayed(Counter(record.partition for record in silent))
+        return [r for r in records if r.offset >= from_offset[r.partition] and r.partition in self._positions]
+
+    def _notice_replayed(self, counts: Mapping[int, int]) -> None:
+        for partition in self._recovery.replaying():
+            position = self._clicks.position(partition)
+            recovered = self._recovery.replayed(partition, counts.get(partition, 0), position)
+            if recovered is not None:
+                self._positions[partition] = recovered.serve_from
+                self._saving.begin(
+                    partition, recovered.ledger, recovered.replay, recovered.wishes, recovered.serve_from
+                )
+
+    def _recover(self) -> None:
+        """Load blocks for a while, and begin to replay where all of a partition's are loaded."""
+        alone = not self._positions
+        wait = IDLE_POLL_MS / 1000 if alone and self._recovery.loading() else 0.0
+        with self._stage("recover"):
+            loaded, wishes = self._recovery.load(LOAD_ALONE_SECONDS if alone else LOAD_SECONDS, wait)
+        for one in loaded:
+            self._clicks.begin(one.partition, one.begin)
+        self._notice_replayed({})
+        for wish in wishes:
+            self._obey(wish)
+        if self._recovery:
+            self._waiting(self._recovery.describe(), news=False)
+        elif self._clicks.joined and self._readiness.ready():
+            log.info("serving", partitions=sorted(self._positions))
+
+    def _obey(self, wish: Copies | StateRecord) -> None:
+        """Act on what concerns people who want to be forgotten, in a partition that is served."""
+        if wish.partition not in self._positions:
+            return
+        if isinstance(wish, Copies):
+            self._saving.found(wish)
+        elif wish.key.startswith(FORGET) and wish.value is not None:
+            self._saving.wish(wish.partition, wish.key.removeprefix(FORGET), parse_forget(wish.value))
 
     def _walk(self, records: list[Record]) -> None:
         """The walk of a batch. Nothing flows back; what it sends is not durable before the checkpoint."""
@@ -181,36 +259,52 @@ class Loop:
             self._metrics.observe_batch(clicks, lists, now_ms)
         self._metrics.observe_bad(reason for _, reason in bad)
         for record in records:
-            self._pending[record.partition] = record.offset + 1
+            self._positions[record.partition] = record.offset + 1
+        self._pending |= {record.partition for record in records}
+        self._saving.make_room()
 
     def _checkpoint(self, seconds: float) -> None:
-        """Make outputs and offsets durable together, within `seconds`; nothing to do is done at once.
+        """Make states, outputs and offsets durable together, within `seconds`.
 
-        Steps 2 (every send succeeded), 3 (offsets, of every partition that anything in the
-        transaction belongs to) and 4 (commit) are in `Transactions.commit`; step 1, the state, is
-        not part of it yet.
+        Step 1 adds the states that are due. Steps 2 (every send succeeded), 3 (offsets, of every
+        partition that anything in the transaction belongs to) and 4 (commit) are in `Transactions.commit`.
         """
-        if not self._pending:
-            return
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
         started = self._clock.steady()
+        self._checkpoint_due = started + self._commit_interval_seconds
+        with self._stage("save"):
+            release = self._recommender.release.number
+            self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
+        if not self._pending:
+            return
         with self._stage("commit"):
-            self._transactions.commit(
-                self._clicks.topic, self._pending, self._clicks.metadata, seconds=seconds
-            )
-        self._pending, self._touched, self._failures = {}, set(), 0
+            offsets = {partition: self._positions[partition] for partition in self._pending}
+            self._transactions.commit(self._clicks.topic, offsets, self._clicks.metadata, seconds=seconds)
+        self._pending, self._touched, self._failures = set(), set(), 0
+        self._saving.committed()
         self._metrics.observe_checkpoint(self._clock.steady() - started)
+
+    def _save_everything(self, partitions: Collection[int], seconds: float) -> None:
+        release = self._recommender.release.number
+        with self._stage("save"):
+            self._note_saved(self._saving.everything(partitions, self._positions, release, seconds=seconds))
+
+    def _note_saved(self, partitions: Collection[int]) -> None:
+        self._pending |= set(partitions)
+        self._touched |= set(partitions)
 
     def _on_revoked(self, partitions: Collection[int]) -> None:
         """Commit before partitions move on (rule b). Runs on the client's thread while `poll` waits."""
+        if self._ending:
+            return
         try:
+            self._save_everything(self._positions.keys() & partitions, SAVE_SECONDS)
             self._checkpoint(COMMIT_SECONDS)
         except BaseException as error:  # noqa: BLE001  # the loop's thread decides about it
             self._revoke_error = error
         for partition in partitions:
-            users = self._states.drop(partition)
-            log.info("partition revoked", partition=partition, users=users)
+            log.info("partition revoked", partition=partition, users=self._drop(partition))
 
     def _notice_assignment(self) -> None:
         """Act on what the group decided during the poll. Raises what must be acted on by starting over."""
@@ -219,28 +313,37 @@ class Loop:
             raise error
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
-        if self._clicks.joined and self._readiness.ready():
-            log.info("serving")
         assigned = self._clicks.assigned()
-        if assigned != self._served:
-            log.info("partitions assigned", partitions=sorted(assigned))
-            self._served = assigned
+        new = {one for one in assigned if one not in self._positions and one not in self._recovery}
+        if new:
+            log.info("partitions assigned", partitions=sorted(new))
+            if max(new) >= self._state_partitions:
+                self._persist(self._look_at_topics)
+            for partition in new:
+                self._recovery.begin(partition)
+
+    def _drop(self, partition: int) -> int:
+        """Forget all of a partition; how many users that were."""
+        self._saving.drop(partition)
+        self._recovery.drop(partition)
+        self._positions.pop(partition, None)
+        return self._states.drop(partition)
 
     def _start_over(self, error: Retriable) -> None:
         """After a failure: what was not committed did not happen (rules c and e)."""
-        self._pending = {}
+        self._pending = set()
         log.warning("starting over from the last checkpoint", error=str(error))
         self._metrics.checkpoints.labels("failed").inc()
         self._waiting(str(error))
         self._stop_if_identity_is_shared(error)
-        lost = self._clicks.take_lost()
-        for partition in self._touched | lost:
-            self._states.drop(partition)
+        crashed = self._touched | self._clicks.take_lost()
+        self._clicks.hold(crashed)
+        for partition in crashed:
+            self._drop(partition)
         self._touched, self._walking = set(), False
         self._failures += 1
         self._back_off(self._failures - 2)
         self._persist(self._transactions.renew)
-        self._persist(self._clicks.rewind)
 
     def _stop_if_identity_is_shared(self, error: Retriable) -> None:
         if not (isinstance(error, CheckpointFailed) and error.fenced):
@@ -255,14 +358,28 @@ class Loop:
         self._fenced_at = now
 
     def _look(self) -> None:
-        """Now and then: the lag, and the number of users."""
+        """Now and then: the lag, and what is owned."""
         now = self._clock.steady()
         self._readiness.beat()
+        self._note_owned()
         # Not in the midst of a transaction: a late answer must not cost a sound one.
         if now < self._look_due or self._pending:
             return
         self._look_due = now + LOOK_SECONDS
-        self._metrics.observe_owned(self._clicks.lag(), assigned=len(self._served), users=len(self._states))
+        for partition, position in self._positions.items():
+            # Past the marks of others' transactions too, which are no records.
+            self._positions[partition] = max(position, self._clicks.position(partition))
+        self._metrics.unsaved_users.set(self._saving.unsaved_users())
+        self._metrics.observe_lag(self._clicks.lag())
+
+    def _note_owned(self) -> None:
+        metrics = self._metrics
+        metrics.assigned.set(len(self._positions))
+        metrics.users.set(len(self._states))
+        metrics.state_blocks.set(self._saving.blocks)
+        metrics.recovering.set(len(self._recovery))
+        metrics.recovery_left.set(self._recovery.left_seconds())
+        metrics.users_moved.inc(self._states.take_moved())
 
     def _persist(self, action: Callable[[], None]) -> None:
         """Do `action`, again and again while it fails in a way that may pass. StopNow when asked to stop."""
@@ -281,14 +398,15 @@ class Loop:
         if self._stop.wait(seconds):
             raise StopNow
 
-    def _waiting(self, reason: str) -> None:
-        if self._readiness.not_ready(reason):
+    def _waiting(self, reason: str, *, news: bool = True) -> None:
+        if self._readiness.not_ready(reason) and news:
             log.warning("not ready", reason=reason)
 
     def _look_at_topics(self) -> None:
         with closing(Admin(self._connection)) as kafka:
             partitions = kafka.partitions(self._needs)
         self._dead_letters.partitions = partitions[self._dead_letters.topic]
+        self._state_partitions = partitions[self._follower.topic]
 
     def _champion(self) -> Release:
         """The release that `@champion` names: waits until there is one that can be verified."""
@@ -332,16 +450,20 @@ class Loop:
         return release
 
     def _poll_ms(self) -> int:
-        if not self._pending:
+        if self._recovery.loading():
+            return LOADING_POLL_MS if self._positions and not self._follower.waiting else 0
+        if not self._pending and not self._saving.flushing:
             return IDLE_POLL_MS
         due_ms = int((self._checkpoint_due - self._clock.steady()) * 1000)
         return min(max(0, due_ms), IDLE_POLL_MS)
 
-    def _last_checkpoint(self, seconds: float) -> None:
+    def _last_checkpoint(self, seconds: float, *, save_seconds: float) -> None:
         if self._walking:
             log.warning("stopped in the midst of a batch, its clicks will be read again")
             return
         try:
+            if save_seconds:
+                self._save_everything(list(self._positions), save_seconds)
             self._checkpoint(seconds)
         except NextclickError as error:
             log.warning("the last checkpoint failed, its clicks will be read again", error=str(error))
@@ -349,8 +471,9 @@ class Loop:
     def _end(self) -> None:
         self._readiness.not_ready("stopping")
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
-        self._pending = {}
+        self._ending = True
         self._stop.ending()
+        self._follower.close()
         self._clicks.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()
         log.info("stopped")

@@ -22,6 +22,7 @@ from worker.core.event import Reason
 from worker.core.recommender import Recommendations
 
 _LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.5, 5.0, 15.0, 60.0)
+_RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300.0)
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
 
 
@@ -64,19 +65,72 @@ class Metrics:
         )
         self.lag = Gauge(
             "nextclick_lag_records",
-            "Records behind the high-water mark, per partition.",
+            "Records behind the last stable offset, per partition.",
             ["partition"],
             registry=registry,
         )
         self.users = Gauge("nextclick_users", "Users with a state in memory.", registry=registry)
         self.assigned = Gauge(
-            "nextclick_assigned_partitions", "Partitions that this worker serves.", registry=registry
+            "nextclick_assigned_partitions",
+            "Partitions that this worker serves, those in recovery not counted.",
+            registry=registry,
         )
         self.release = Gauge("nextclick_release", "Number of the release that serves.", registry=registry)
         self.releases_refused = Counter(
             "nextclick_releases_refused",
             "Releases that were refused, by reason.",
             ["reason"],
+            registry=registry,
+        )
+        self.state_bytes = Counter(
+            "nextclick_state_bytes", "Bytes of blocks and marks sent to the state topic.", registry=registry
+        )
+        self.saved_users = Counter(
+            "nextclick_saved_users", "Rows written into blocks, those taken along too.", registry=registry
+        )
+        self.state_blocks = Gauge(
+            "nextclick_state_blocks", "Blocks of the partitions that are served.", registry=registry
+        )
+        self.unsaved_users = Gauge(
+            "nextclick_unsaved_users", "Users whose state changed since it was saved.", registry=registry
+        )
+        self.recovering = Gauge(
+            "nextclick_recovering_partitions",
+            "Partitions that are assigned and not served yet.",
+            registry=registry,
+        )
+        self.recovery_left = Gauge(
+            "nextclick_recovery_left_seconds", "About how long recovery will still take.", registry=registry
+        )
+        self.recovery_users = Counter(
+            "nextclick_recovery_users", "Rows loaded from blocks.", registry=registry
+        )
+        self.recovery_bytes = Counter(
+            "nextclick_recovery_bytes", "Bytes read back from the state topic.", registry=registry
+        )
+        self.recovery_seconds = Histogram(
+            "nextclick_recovery_seconds",
+            "From a partition's assignment to the moment it is served.",
+            buckets=_RECOVERY_BUCKETS,
+            registry=registry,
+        )
+        self.replayed = Counter(
+            "nextclick_replayed_clicks", "Clicks absorbed again, silently, in recovery.", registry=registry
+        )
+        self.replay_missing = Counter(
+            "nextclick_replay_missing_records",
+            "Offsets that replay needed and retention had deleted.",
+            registry=registry,
+        )
+        self.users_forgotten = Counter(
+            "nextclick_users_forgotten",
+            "Users whose state was dropped, by reason: ttl, max_users or asked.",
+            ["reason"],
+            registry=registry,
+        )
+        self.users_moved = Counter(
+            "nextclick_users_moved",
+            "New users of a partition that have a state in another one here.",
             registry=registry,
         )
         self.ready = Gauge("nextclick_ready", "1 while /readyz says yes.", registry=registry)
@@ -99,13 +153,11 @@ class Metrics:
         self.checkpoints.labels("committed").inc()
         self.checkpoint_seconds.observe(seconds)
 
-    def observe_owned(self, lag: Mapping[int, int], *, assigned: int, users: int) -> None:
-        """Note what this worker owns at the moment; partitions that it no longer owns disappear."""
+    def observe_lag(self, lag: Mapping[int, int]) -> None:
+        """Note the lag of the assigned partitions; those that are assigned no more disappear."""
         self.lag.clear()
         for partition, records in lag.items():
             self.lag.labels(str(partition)).set(records)
-        self.assigned.set(assigned)
-        self.users.set(users)
 
 
 class Latency:

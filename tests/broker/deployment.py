@@ -29,6 +29,7 @@ class Deployment:
         self.recommendations = create_topic("recommendations", partitions)
         self.dead_letters = create_topic("dead-letters", 1)
         self.releases = create_topic("releases", 1)
+        self.state = create_topic("state", partitions)
 
     def publish(self, manifest: Manifest, blob: bytes) -> int:
         """Publish a release as the champion; its number."""
@@ -49,6 +50,7 @@ class Deployment:
                 "recommendations": self.recommendations,
                 "dead_letters": self.dead_letters,
                 "releases": self.releases,
+                "state": self.state,
             },
             "recommend": {"publish": "every", "publish_max_age_seconds": 0},
         }

@@ -102,8 +102,7 @@ class States:
         """By row: whose it is; empty where it is free."""
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
-        self.moved = 0
-        """How many users got a new row though they have one in another partition here."""
+        self._moved = 0
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
@@ -123,10 +122,15 @@ class States:
         if -1 in found:
             new = self._add(partition, user_ids)
             others = [other for number, other in self._indexes.items() if number != partition]
-            self.moved += sum(any(user_id in other for other in others) for user_id in new)
+            self._moved += sum(any(user_id in other for other in others) for user_id in new)
             index = self._indexes[partition]
             found = [index[user_id] for user_id in user_ids]
         return np.array(found, dtype=np.int64)
+
+    def take_moved(self) -> int:
+        """How many users got a new row since the last call though they have one in another partition."""
+        moved, self._moved = self._moved, 0
+        return moved
 
     def user_ids(self, rows: Rows) -> list[str]:
         """Whose each of `rows` is; nobody's (empty) where a row is free."""

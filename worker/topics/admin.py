@@ -42,13 +42,14 @@ class Need:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def needs(*, clicks: str, recommendations: str, dead_letters: str, releases: str) -> list[Need]:
+def needs(*, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str) -> list[Need]:
     """The topics of a worker, the clicks first."""
     return [
         Need(clicks, ("READ", "DESCRIBE"), partitions=1),
         Need(recommendations, ("WRITE", "DESCRIBE")),
         Need(dead_letters, ("WRITE", "DESCRIBE"), partitions=1),
         Need(releases, ("READ", "DESCRIBE"), partitions=1, settings=COMPACTED),
+        Need(state, ("READ", "WRITE", "DESCRIBE"), settings=COMPACTED),
     ]
 
 

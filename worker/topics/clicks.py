@@ -60,6 +60,8 @@ class ClickConsumer:
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
         """Connect and subscribe. Raises KafkaAway, NotAllowed.
 
+        What is assigned is not read before `begin` says from where.
+
         `on_revoked` is called with the partitions that this worker is about to give up, inside `poll`,
         on the client's thread, before the group moves on (rule b): it must commit what is pending.
         """
@@ -74,7 +76,7 @@ class ClickConsumer:
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
             )
-        self._listener = _Listener(on_revoked)
+        self._listener = _Listener(on_revoked, self._hold)
         self._client.subscribe([self.topic], listener=self._listener)
         self._metadata = self._client.group_metadata()
 
@@ -135,15 +137,31 @@ class ClickConsumer:
         lost, self._listener.lost = self._listener.lost, set()
         return lost
 
-    def rewind(self) -> None:
-        """Go back to the committed offset (or the begin) of every assigned partition. Raises KafkaAway."""
-        with self._connection.errors("rewind"):
-            for at in self._client.assignment():
-                committed = self._client.committed(at, timeout_ms=ANSWER_MS)
-                if committed is None:
-                    self._client.seek_to_beginning(at)
-                else:
-                    self._client.seek(at, committed)
+    def hold(self, partitions: Collection[int]) -> None:
+        """Read no more of some of the assigned partitions before `begin`."""
+        self._hold(at for at in self._assignment() if at.partition in partitions)
+
+    def begin(self, partition: int, offset: int) -> None:
+        """Read an assigned partition from `offset` on; where that is no more there, from its begin."""
+        at = TopicPartition(self.topic, partition)
+        if at in self._assignment():
+            self._client.seek(at, offset)
+            self._client.resume(at)
+
+    def position(self, partition: int) -> int:
+        """The offset up to which an assigned partition was read; 0 where that is not known."""
+        at = TopicPartition(self.topic, partition)
+        if at not in self._assignment():
+            return 0
+        with self._connection.errors("ask for the position"):
+            return self._client.position(at, timeout_ms=0) or 0
+
+    def _hold(self, partitions: Iterable[TopicPartition]) -> None:
+        for at in partitions:
+            # With a position of its own the client does not wait for the committed offset, which may not be
+            # stable for as long as the predecessor's transaction is open.
+            self._client.seek(at, 0)
+            self._client.pause(at)
 
     def lag(self) -> dict[int, int]:
         """How many records of each assigned partition are still to be read. Raises KafkaAway.
@@ -153,13 +171,8 @@ class ClickConsumer:
         assigned = self._client.assignment()
         with self._connection.errors("ask for the end of the clicks"):
             ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)
-            # A partition whose predecessor's transaction is still open has no position yet: not waited for.
-            at = {partition: self._client.position(partition, timeout_ms=0) for partition in assigned}
-        return {
-            partition.partition: max(0, end - at[partition])
-            for partition, end in ends.items()
-            if at[partition] is not None
-        }
+            at = {partition: self._client.position(partition, timeout_ms=0) or 0 for partition in assigned}
+        return {partition.partition: max(0, end - at[partition]) for partition, end in ends.items()}
 
     def close(self, *, seconds: float) -> None:
         """Leave the group, so that others take over at once; nothing to do before `join`."""
@@ -185,14 +198,19 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Passes on what is revoked and notes what is lost."""
+    """Holds what is assigned, passes on what is revoked and notes what is lost."""
 
-    def __init__(self, on_revoked: Callable[[Collection[int]], None]) -> None:
+    def __init__(
+        self,
+        on_revoked: Callable[[Collection[int]], None],
+        hold: Callable[[Iterable[TopicPartition]], None],
+    ) -> None:
         self._on_revoked = on_revoked
+        self._hold = hold
         self.lost: set[int] = set()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Nothing to do before the loop sees it: what is assigned begins at its committed offset."""
+        self._hold(assigned)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self._on_revoked({partition.partition for partition in revoked})
