@@ -35,6 +35,7 @@ from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateFollower, StateWriter
 from worker.topics.transactions import Transactions
+from worker.watchdog import watching
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,6 +65,7 @@ def run(path: Path | None) -> None:
     collect_seldom()
     with ExitStack() as life:
         life.enter_context(stop.installed())
+        life.enter_context(watching(readiness))
         # Batches are small, and the other cores belong to other workers.
         life.enter_context(threadpool_limits(1, user_api="blas"))
         port = life.enter_context(

@@ -197,8 +197,8 @@ class Recovery:
         except StateRefused as error:
             raise StateRefused(
                 f"{record.key} in partition {record.partition} of topic {self._follower.topic} cannot be "
-                f"read: {error}. Nothing was changed. If a newer worker wrote it, run that one; if it is damaged "
-                f"for good, {_RESET} --partition {record.partition} --at committed begins with empty states there"
+                f"read: {error}. Nothing was changed. If a newer worker wrote it, run it; if it is damaged, "
+                f"{_RESET} --partition {record.partition} --at committed begins with empty states there"
             ) from None
 
     def _take_record(self, progress: _Progress, record: StateRecord) -> None:
@@ -278,8 +278,8 @@ class Recovery:
             if replay.offset > committed:
                 raise StateRefused(
                     f"{where} has states up to offset {replay.offset}, but the group has committed "
-                    f"{committed}: were its offsets set back? {_RESET} --at committed goes on from there with "
-                    "empty states"
+                    f"{committed}: were its offsets set back? {_RESET} --at committed goes on from there "
+                    "with empty states"
                 )
 
 

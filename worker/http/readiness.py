@@ -47,6 +47,12 @@ class Readiness:
             self._beaten = self._clock()
 
     @property
+    def beaten(self) -> float:
+        """When the loop last came round, by the clock."""
+        with self._lock:
+            return self._beaten
+
+    @property
     def silent_seconds(self) -> float:
         """How long ago the loop came round."""
         with self._lock:

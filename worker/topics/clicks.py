@@ -82,8 +82,12 @@ class ClickConsumer:
 
     @property
     def joined(self) -> bool:
-        """Whether this worker is a member of the group, with partitions or without."""
-        return bool(self._client.group_metadata().generation_id >= 0)
+        """Whether this worker is a member of the group and knows its partitions, be it none."""
+        return self._client.group_metadata().generation_id >= 0 and not self._joining
+
+    @property
+    def _joining(self) -> bool:
+        return self._client._coordinator._join_task is not None  # noqa: SLF001  # there is no public way
 
     @property
     def metadata(self) -> Any:
@@ -113,12 +117,10 @@ class ClickConsumer:
         """Let the next poll finish a join that this one began.
 
         kafka-python 3.0.12 forgets a join that it began because the topic had changed, when `poll` ends
-        before the join does: heartbeats stay off, and nothing is assigned any more. There is no public
-        way to ask for it.
+        before the join does: heartbeats stay off, and nothing is assigned any more.
         """
-        coordinator = self._client._coordinator  # noqa: SLF001  # see above
-        if coordinator._join_task is not None:  # noqa: SLF001
-            coordinator.request_rejoin()
+        if self._joining:
+            self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
 
     def assigned(self) -> set[int]:
         """The partitions that the group gave this worker."""

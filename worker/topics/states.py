@@ -298,14 +298,15 @@ class StateFollower:
             self._changed.wait()
             self._changed.clear()
             return
+        for reading in self._readings.values():
+            if not reading.whole and reading.position >= reading.end:
+                self._ended(reading, reader, asker)
         for at, records in reader.poll(timeout_ms=_POLL_MS).items():
             for record in records:
                 self._found(self._readings[at.partition], record)
         for partition, reading in self._readings.items():
-            if not reading.whole:
-                reading.position = reader.position(self._at(partition), timeout_ms=0)
-                if reading.position >= reading.end:
-                    self._ended(reading, reader, asker)
+            # Further than the last record where marks of transactions follow it.
+            reading.position = reader.position(self._at(partition), timeout_ms=0)
 
     def _adjust(self, reader: Any, asker: Any) -> None:
         """Begin and end readings as they are wanted now."""
