@@ -1,0 +1,181 @@
+"""User states survive: what was clicked before a crash counts after it, under another release too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Unpack
+
+import orjson
+import pytest
+
+from tests.broker.client import Record
+from tests.broker.conftest import WorkerFactory
+from tests.broker.deployment import Deployment
+from tests.broker.process import WorkerProcess
+from tests.broker.test_crash import HURRIED
+from tests.builders import ITEMS, Options, tiny_release_parts
+from tests.reference import OneClick, Reference
+from tests.waiting import eventually
+from worker.topics.states import parse_replay
+
+USERS: Final = 40
+
+OFTEN: Final = {"flush_interval_seconds": 0.4}
+SELDOM: Final = {"flush_interval_seconds": 3_600}
+
+
+def publish(deployment: Deployment, **options: Unpack[Options]) -> Reference:
+    """Publish a release that remembers; the definition of what it answers."""
+    parts = tiny_release_parts(**options)
+    deployment.publish(*parts)
+    return Reference(*parts, ITEMS)
+
+
+def one_click(deployment: Deployment, record: Record) -> OneClick:
+    """The same click for the reference."""
+    document = orjson.loads(record.value or b"")
+    return OneClick(
+        record.partition or 0,
+        record.offset or 0,
+        document["user_id"],
+        document["item_id"],
+        document["timestamp"],
+        0,
+    )
+
+
+def clicks(number: int, *, first: int = 0) -> list[Record]:
+    """Clicks of all users in turn, with times of their own: sessions end now and then."""
+    return [
+        Record(
+            orjson.dumps(
+                {
+                    "user_id": f"user-{click % USERS}",
+                    "item_id": ITEMS[click * 7 % len(ITEMS)] if click % 11 else "unknown",
+                    "timestamp": 1_700_000_000_000 + click * 40_000,
+                }
+            ),
+            partition=click % USERS % 4,
+        )
+        for click in range(first, first + number)
+    ]
+
+
+def assert_remembered(
+    deployment: Deployment, reference: Reference, sent: Sequence[Record], asked: Sequence[Record]
+) -> None:
+    """The answers to `asked` are those of one who has seen all of `sent`, and `asked`, exactly once."""
+    for record in sent:
+        reference.absorb(one_click(deployment, record))
+    wanted = {deployment.click_id(record): record for record in asked}
+    answers = {
+        answer.header("id"): answer.json
+        for answer in deployment.answers(at_least=len(sent) + len(asked))
+        if answer.header("id") in wanted
+    }
+
+    assert set(answers) == set(wanted)
+    for name, record in wanted.items():
+        user = reference.absorb(one_click(deployment, record))
+        expected = reference.answer(user, top=20, exclude_recent=1)
+        answer = answers[name]
+        assert answer["reason"] == expected.reason
+        assert set(answer["items"]) == set(expected.items)
+        if expected.reason == "model":
+            scores = [expected.scores[item] for item in answer["items"]]
+            assert answer["scores"] == pytest.approx(scores, abs=0.1)
+
+
+def flushed(deployment: Deployment, process: WorkerProcess) -> None:
+    """Wait until nothing is left that replay would have to bring."""
+    eventually(lambda: process.metric("nextclick_lag_records") == 0, what="the lag to be gone")
+    ends = {
+        record.partition: (record.offset or 0) + 1 for record in deployment.client.read(deployment.clicks)
+    }
+
+    def saved() -> bool:
+        marks = {
+            record.partition: parse_replay(record.value or b"").offset
+            for record in deployment.client.read(deployment.state)
+            if record.key == b"replay"
+        }
+        return marks == ends
+
+    eventually(saved, what="a flush of all that was clicked")
+
+
+@pytest.mark.parametrize("state", [OFTEN, SELDOM], ids=["from blocks", "from replay"])
+def test_what_was_clicked_before_a_crash_counts(
+    deployment: Deployment, worker: WorkerFactory, state: dict[str, float]
+) -> None:
+    """kill -9: the states come back from blocks, from replay, or from both, no click twice in them."""
+    reference = publish(deployment)
+    settings = deployment.settings(kafka=HURRIED, state=state)
+    process = worker(settings)
+    sent = deployment.send(clicks(400))
+    deployment.answers(at_least=400)
+    if state is OFTEN:
+        flushed(deployment, process)
+    process.kill9()
+
+    restarted = worker(settings)
+    asked = deployment.send(clicks(USERS, first=400))
+
+    assert_remembered(deployment, reference, sent, asked)
+    replayed = restarted.metric("nextclick_replayed_clicks_total")
+    assert replayed == (0 if state is OFTEN else 400)
+    assert restarted.metric("nextclick_users") == USERS
+
+
+def test_states_move_with_their_partitions(deployment: Deployment, worker: WorkerFactory) -> None:
+    """A worker saves what is changed before it gives partitions up: who gets them replays nothing."""
+    reference = publish(deployment)
+    first = worker(deployment.settings("a", state=SELDOM))
+    sent = deployment.send(clicks(400))
+    deployment.answers(at_least=400)
+
+    second = worker(deployment.settings("b", state=SELDOM))
+    eventually(lambda: second.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
+    first.terminate()
+    code = first.wait(10)
+    eventually(lambda: second.metric("nextclick_assigned_partitions") == 4, what="the others to follow")
+    asked = deployment.send(clicks(USERS, first=400))
+
+    assert_remembered(deployment, reference, sent, asked)
+    assert code == 0
+    assert second.metric("nextclick_replayed_clicks_total") == 0
+    assert second.metric("nextclick_users") == USERS
+
+
+def test_users_are_known_under_the_next_release(deployment: Deployment, worker: WorkerFactory) -> None:
+    """After a restart with a new champion, of another size: hidden states are made anew from recent items."""
+    publish(deployment)
+    process = worker(deployment.settings(state=SELDOM))
+    sent = deployment.send(clicks(400))
+    deployment.answers(at_least=400)
+    process.terminate()
+    process.wait(10)
+    reference = publish(deployment, hidden_size=12, cell="lstm")
+
+    worker(deployment.settings(state=SELDOM))
+    asked = deployment.send(clicks(USERS, first=400))
+
+    assert_remembered(deployment, reference, sent, asked)
+
+
+def test_nothing_is_replayed_into_a_partition_that_never_had_a_click(
+    deployment: Deployment, worker: WorkerFactory
+) -> None:
+    """Only what moved leaves marks; the rest is recovered in no time."""
+    publish(deployment)
+    settings = deployment.settings(kafka=HURRIED)
+    process = worker(settings)
+    deployment.send(clicks(1))
+    deployment.answers(at_least=1)
+    process.kill9()
+
+    restarted = worker(settings)
+
+    assert restarted.metric("nextclick_replayed_clicks_total") == 1
+    marks = [record.partition for record in deployment.client.read(deployment.state)]
+    assert set(marks) == {0}
