@@ -314,6 +314,9 @@ class Loop:
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
         assigned = self._clicks.assigned()
+        if gone := self._positions.keys() - assigned:
+            self._touched |= gone
+            raise CheckpointFailed(f"partitions {sorted(gone)} are no longer assigned to this worker")
         new = {one for one in assigned if one not in self._positions and one not in self._recovery}
         if new:
             log.info("partitions assigned", partitions=sorted(new))
