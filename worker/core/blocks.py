@@ -73,7 +73,7 @@ def decode(value: bytes) -> Saved:
     columns = {name: _column(document, name, kind) for name, kind in _COLUMNS.items()}
     states = UserStates(**columns)
     _check(states, len(items))
-    return Saved(users, items, states)
+    return Saved(users, items, states, len(value))
 
 
 def recent_items(saved: Saved, place: int) -> list[str]:
