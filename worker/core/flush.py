@@ -29,30 +29,50 @@ SMALL_BLOCKS: Final = 16
 
 
 class Ledger:
-    """Which blocks one partition has, and how many rows each was written with."""
+    """Which blocks one partition has, and what each was written with."""
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
+        """By the number of a block: how many rows it has."""
+        self.bytes: dict[int, int] = {}
+        """How long its value is."""
+        self._rows: dict[int, NDArray[np.int32]] = {}
+        """The rows that it may still hold; so that dropping it looks at no others."""
+        self._lowest = 1
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def load(self, states: States, partition: int, number: int, saved: Saved) -> int:
         """Take block `number` as it is read back; how many rows of it are current, so far."""
-        if number in self.sizes:
-            self.drop(states, partition, number)
-        self.sizes[number] = len(saved.user_ids)
-        return states.load(partition, number, saved)
+        self.drop(states, partition, number)
+        rows = states.load(partition, number, saved)
+        self.add(number, rows, size=len(saved.user_ids), size_bytes=saved.size_bytes)
+        return len(rows)
 
     def drop(self, states: States, partition: int, number: int) -> None:
         """Take a block's tombstone as it is read back: what it still held is gone."""
-        if self.sizes.pop(number, None) is not None:
-            rows = states.owned(partition)
-            states.free(rows[states.blocks(rows) == number])
+        if number in self.sizes:
+            rows = self.remove(number).astype(np.int64)
+            held = (states.blocks(rows) == number) & (states.partitions(rows) == partition)
+            states.free(rows[held & (states.read_column("clicks", rows) > 0)])
+
+    def add(self, number: int, rows: Rows, *, size: int, size_bytes: int) -> None:
+        """Note a block that was written or read: the `rows` that are current there, of `size`."""
+        self.sizes[number], self.bytes[number] = size, size_bytes
+        self._rows[number] = rows.astype(np.int32)
+
+    def remove(self, number: int) -> NDArray[np.int32]:
+        """Strike out a block; the rows that it may still hold."""
+        del self.sizes[number], self.bytes[number]
+        self._lowest = min(self._lowest, number)
+        return self._rows.pop(number)
 
     def new_number(self) -> int:
         """The lowest number that no block has: a dropped block's key is used again."""
-        return next(number for number in range(1, len(self.sizes) + 2) if number not in self.sizes)
+        while self._lowest in self.sizes:
+            self._lowest += 1
+        return self._lowest
 
 
 class Flush:
@@ -71,6 +91,7 @@ class Flush:
         self.tombstones: list[int] = []
         """The blocks to be dropped together with the last blocks written."""
         self._parts: list[Rows] = []
+        self._closed = False
         self._plan(condemned)
 
     @property
@@ -87,20 +108,20 @@ class Flush:
         """Numbers and values of the next blocks, about as many as asked for; the last ones make it `done`."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
-        if self.done:
+        if self.done and not self._closed:
+            self._closed = True
             for number in self.tombstones:
-                del self._ledger.sizes[number]
+                self._ledger.remove(number)
         return written
 
     def _plan(self, condemned: Collection[int]) -> None:
-        states = self._states
-        owned, changed = states.owned(self._partition), states.changed(self._partition)
-        numbers = np.array(sorted(self._ledger.sizes), np.int64)
-        sizes = np.array([self._ledger.sizes[number] for number in numbers.tolist()], np.int64)
-        moving = np.isin(owned, changed, assume_unique=True)
-        block = states.blocks(owned)
+        states, ledger = self._states, self._ledger
+        owned = states.owned(self._partition)
+        moving = states.are_changed(owned)
+        changed, block = owned[moving], states.blocks(owned)
+        numbers = np.array(sorted(ledger.sizes), np.int64)
         current = np.bincount(block[~moving], minlength=int(numbers.max(initial=0)) + 1)[numbers]
-        dropped = numbers[_hollow(current, sizes, self._rows_per_block()) | np.isin(numbers, list(condemned))]
+        dropped = numbers[self._hollow(numbers, current) | np.isin(numbers, list(condemned))]
         taken_along = owned[~moving & np.isin(block, dropped)]
         self.tombstones = dropped.tolist()
         # Users who click a lot will soon click again: together they make blocks that soon are hollow.
@@ -108,6 +129,19 @@ class Flush:
         clicks = states.read_column("clicks", changed)
         for rows in (changed[np.argsort(-clicks, kind="stable")], taken_along):
             self._parts += _divided(rows, self._rows_per_block())
+
+    def _hollow(self, numbers: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which blocks are to be dropped, by how many of their rows are current."""
+        sizes, size_bytes = (
+            np.array([of[number] for number in numbers.tolist()], np.int64)
+            for of in (self._ledger.sizes, self._ledger.bytes)
+        )
+        hollow = 2 * current < sizes
+        # By bytes, too: a block that had to be divided for its long ids is full with few rows. Its halves
+        # are about half as long as can be, hence a third.
+        filled = current * size_bytes / np.maximum(1, sizes)
+        small = ~hollow & (2 * current <= self._rows_per_block()) & (3 * filled <= blocks.MAX_BYTES)
+        return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
 
     def _rows_per_block(self) -> int:
         states = self._states
@@ -128,16 +162,9 @@ class Flush:
             half = len(rows) // 2
             return [*self._blocks(rows[:half]), *self._blocks(rows[half:])]
         number = self._ledger.new_number()
-        self._ledger.sizes[number] = len(rows)
+        self._ledger.add(number, rows, size=len(rows), size_bytes=len(value))
         self._states.saved(rows, number)
         return [(number, value)]
-
-
-def _hollow(current: NDArray[np.int64], sizes: NDArray[np.int64], full: int) -> NDArray[np.bool_]:
-    """Which blocks are to be dropped, by how many of their rows are current; a full one has `full`."""
-    hollow = 2 * current < sizes
-    small = ~hollow & (2 * current <= full)
-    return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
 
 
 def _divided(rows: Rows, at_most: int) -> list[Rows]:

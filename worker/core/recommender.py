@@ -93,7 +93,9 @@ class Recommender:
         users = self._states.read(order.rows)
         offsets = clicks.offsets[order.arrival]
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
-        idle_ms = _idle(order, users, clicks.timestamps_ms[order.arrival])
+        # Void clicks happened at no time: they open no gap to those that count, and close none.
+        times = np.where(offsets < void_before, 0, clicks.timestamps_ms[order.arrival])
+        idle_ms = _idle(order, users, times)
         afresh = _afresh(order, users, idle_ms, ttl_ms=self._ttl_ms, offsets=offsets, void_before=void_before)
         gap_ms = self.release.session_gap_ms
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
@@ -196,7 +198,10 @@ class Recommender:
         if not len(stale):
             return
         users.hidden[stale], users.warm[stale] = 0, False
-        session, ring = users.session[stale].astype(np.intp), users.recent.shape[1]
+        ring = users.recent.shape[1]
+        if not self.release.session_gap_ms:
+            users.session[stale] = np.minimum(users.clicks[stale], ring)
+        session = users.session[stale].astype(np.intp)
         for nth in range(session.max()):
             here = stale[session > nth]
             number = users.clicks[here] - users.session[here] + nth

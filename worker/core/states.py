@@ -36,6 +36,9 @@ from worker.core.ranking import NO_ITEM, Indexes
 RECENT_ITEMS: Final = 20
 """How many of a user's last items a row keeps."""
 
+NO_RELEASE: Final = 0
+"""In place of a release's number: no release made the row's hidden state."""
+
 _SLAB_ROWS: Final = 1 << 20
 
 Rows = NDArray[np.int64]
@@ -73,6 +76,8 @@ class Saved:
     user_ids: list[str]
     item_ids: list[str]
     states: UserStates
+    size_bytes: int = 0
+    """How long the block's value is."""
 
 
 class States:
@@ -97,6 +102,7 @@ class States:
         self._partition = _Column(np.int32, (), slab_rows)
         self._block = _Column(np.int32, (), slab_rows)
         self._changed = _Column(np.bool_, (), slab_rows)
+        self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
         """By row: whose it is; empty where it is free."""
@@ -117,15 +123,13 @@ class States:
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
         """The row of each user of `partition`; a user without one gets a new row, all zeros."""
-        index = self._indexes.get(partition, {})
-        found = [index.get(user_id, -1) for user_id in user_ids]
-        if -1 in found:
+        try:
+            return self._found(partition, user_ids)
+        except KeyError:
             new = self._add(partition, user_ids)
-            others = [other for number, other in self._indexes.items() if number != partition]
-            self._moved += sum(any(user_id in other for other in others) for user_id in new)
-            index = self._indexes[partition]
-            found = [index[user_id] for user_id in user_ids]
-        return np.array(found, dtype=np.int64)
+        others = [other for number, other in self._indexes.items() if number != partition]
+        self._moved += sum(any(user_id in other for other in others) for user_id in new)
+        return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
         """How many users got a new row since the last call though they have one in another partition."""
@@ -134,7 +138,7 @@ class States:
 
     def user_ids(self, rows: Rows) -> list[str]:
         """Whose each of `rows` is; nobody's (empty) where a row is free."""
-        return [self._ids[row] for row in rows.tolist()]
+        return [*map(self._ids.__getitem__, rows.tolist())]
 
     def read(self, rows: Rows) -> UserStates:
         """A copy of `rows`."""
@@ -147,28 +151,28 @@ class States:
             self._columns[field.name].put(rows, getattr(states, field.name))
         self._changed.put(rows, 1)
 
-    def load(self, partition: int, number: int, saved: Saved) -> int:
-        """Take what block `number` holds where it is no older than what is here; how many rows that was.
+    def load(self, partition: int, number: int, saved: Saved) -> Rows:
+        """Take what block `number` holds where it is no older than what is here; the rows taken.
 
-        A hidden state of another size than this one's is left out: its row is made by another release,
-        and so is rebuilt from the recent items when the user next clicks.
+        A hidden state of another size than this one's is left out: such a row counts as made by no
+        release, and so is rebuilt from the recent items when the user next clicks.
         """
-        self._add(partition, saved.user_ids)
-        rows, states = self.rows(partition, saved.user_ids), saved.states
-        held = self._columns
-        newer = (held["clicks"].take(rows) == 0) | (states.offset >= held["offset"].take(rows))
+        rows, states = self._rows(partition, saved.user_ids), saved.states
+        new = self.read_column("clicks", rows) == 0
+        newer = new | (states.offset >= self.read_column("offset", rows))
         void = states.offset < self.void_before(np.full(len(rows), partition, np.int32), saved.user_ids)
-        self.free(rows[void & (held["clicks"].take(rows) == 0)])
+        self.free(rows[void & new])
         newer &= ~void
         rows, states = rows[newer], _taken(states, newer)
         codes = np.append(self.item_codes.codes(saved.item_ids), np.int32(NO_ITEM))
         states.recent = _ring_of(codes[states.recent], states.clicks, self.recent_items)
         if states.hidden.shape[1] != self.state_size:
             states.hidden = np.zeros((len(rows), self.state_size), np.float16)
+            states.release[:] = NO_RELEASE
         states.session = np.minimum(states.session, self.recent_items).astype(np.int8)
         self.write(rows, states)
         self.saved(rows, number)
-        return len(rows)
+        return rows
 
     def saved(self, rows: Rows, number: int) -> None:
         """Note that `rows` stand, as they are, in block `number` of their partition."""
@@ -178,6 +182,10 @@ class States:
     def changed(self, partition: int) -> Rows:
         """The rows of `partition` that changed since they were saved."""
         return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
+
+    def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each of `rows` changed since it was saved."""
+        return self._changed.take(rows)
 
     def owned(self, partition: int) -> Rows:
         """The rows of `partition`."""
@@ -210,8 +218,11 @@ class States:
 
     def free(self, rows: Rows) -> None:
         """Forget the users of `rows`, of which none may come twice. The memory is used again."""
-        for partition, row in zip(self.partitions(rows).tolist(), rows.tolist(), strict=True):
-            del self._indexes[partition][self._ids[row]]
+        partitions = self.partitions(rows)
+        for partition in np.unique(partitions).tolist():
+            index = self._indexes[partition]
+            for user_id in self.user_ids(rows[partitions == partition]):
+                del index[user_id]
         self._release(rows.tolist())
 
     def forget(self, partition: int, user_id: str, before: int) -> bool:
@@ -219,10 +230,13 @@ class States:
 
         Whether there was something. Holds for what is absorbed or loaded later, too, until `forgotten`.
         """
-        self._void_before.setdefault(partition, {})[user_id] = before
+        void = self._void_before.setdefault(partition, {})
+        void[user_id] = before = max(before, void.get(user_id, 0))
         row = self.find(partition, user_id)
         if row is None or self.read_column("offset", np.array([row]))[0] >= before:
             return False
+        for column in self._columns.values():
+            column.put(np.array([row]), 0)
         self.free(np.array([row]))
         return True
 
@@ -257,27 +271,44 @@ class States:
         ]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
+    def _rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
+        try:
+            return self._found(partition, user_ids)
+        except KeyError:
+            self._add(partition, user_ids)
+            return self._found(partition, user_ids)
+
+    def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
+        """The rows of users who have one. Raises KeyError where one has none."""
+        index = self._indexes.get(partition, {})
+        return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
+
     def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
         """Give those of `user_ids` a row that have none; whom that were."""
         index = self._indexes.setdefault(partition, {})
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
+        if not new:
+            return new
         kept = max(0, len(self._free) - len(new))
-        rows, self._free = self._free[kept:], self._free[:kept]
+        rows = self._free[kept:]
+        del self._free[kept:]
         for row, user_id in zip(rows, new, strict=False):
             self._ids[row] = user_id
         begin = len(self._ids)
         self._ids.extend(new[len(rows) :])
-        rows += range(begin, len(self._ids))
-        for column in (*self._columns.values(), self._partition, self._block, self._changed):
+        for column in self._all:
             column.reserve(len(self._ids))
+            column.put(np.array(rows, np.int64), 0)
+        rows += range(begin, len(self._ids))
         self._partition.put(np.array(rows, np.int64), partition)
         index.update(zip(new, rows, strict=True))
         return new
 
     def _release(self, rows: list[int]) -> None:
+        # What else the rows hold is wiped when others get them: at once it would be a pause.
         for row in rows:
             self._ids[row] = ""
-        for column in (*self._columns.values(), self._partition, self._block, self._changed) if rows else ():
+        for column in (self._columns["clicks"], self._changed) if rows else ():
             column.put(np.array(rows, np.int64), 0)
         self._free.extend(rows)
 
@@ -312,15 +343,14 @@ class ItemCodes:
 
     def codes(self, item_ids: Sequence[str]) -> Indexes:
         """The code of each id; an id without one gets the next."""
-        codes = self._codes
-        found = [codes.get(item_id, -1) for item_id in item_ids]
-        if -1 in found:
-            found = [self._code(item_id) for item_id in item_ids]
-        return np.array(found, dtype=np.int32)
+        try:
+            return np.fromiter(map(self._codes.__getitem__, item_ids), np.int32, len(item_ids))
+        except KeyError:
+            return np.fromiter(map(self._code, item_ids), np.int32, len(item_ids))
 
     def ids(self, codes: Indexes) -> list[str]:
         """The id of each code."""
-        return [self._ids[code] for code in codes]
+        return [*map(self._ids.__getitem__, codes.tolist())]
 
     def _code(self, item_id: str) -> int:
         code = self._codes.get(item_id)
