@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,6 +13,13 @@ from tests.builders import ITEMS, successor_release_parts
 from worker.core.manifest import Manifest
 from worker.topics import releases
 from worker.topics.client import Connection
+
+HURRIED: Final[Mapping[str, Any]] = {
+    "session_timeout_ms": 3_000,
+    "heartbeat_interval_ms": 500,
+    "transaction_timeout_ms": 4_000,
+}
+"""Kafka settings under which a dead worker is replaced within seconds."""
 
 
 class Deployment:

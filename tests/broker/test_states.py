@@ -10,9 +10,8 @@ import pytest
 
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
-from tests.broker.deployment import Deployment
+from tests.broker.deployment import HURRIED, Deployment
 from tests.broker.process import WorkerProcess
-from tests.broker.test_crash import HURRIED
 from tests.builders import ITEMS, Options, tiny_release_parts
 from tests.reference import OneClick, Reference
 from tests.waiting import eventually
