@@ -12,7 +12,7 @@ MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint format requirements clean
+.PHONY: help demo test bench chaos lint format requirements clean
 
 
 help: ## this list
@@ -28,6 +28,9 @@ test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
+	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -17,6 +18,8 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
+
+from tests.waiting import eventually
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 
@@ -83,11 +86,48 @@ class Client:
         finally:
             consumer.close()
 
-    def _consumer(self, isolation: Isolation) -> Consumer:
+    def ends(self, topic: str, *, isolation: Isolation) -> dict[int, int]:
+        """Where each partition ends; for committed readers, before the first open transaction."""
+
+        def ask(consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, int]:
+            return {one.partition: consumer.get_watermark_offsets(one, 5)[1] for one in partitions}
+
+        return self._asked(topic, isolation, "tests", ask)
+
+    def committed(self, topic: str, group: str) -> dict[int, int]:
+        """What a group has committed in each partition, 0 where nothing; waits for open transactions."""
+
+        def ask(consumer: Consumer, partitions: list[TopicPartition]) -> dict[int, int]:
+            return {one.partition: max(0, one.offset) for one in consumer.committed(partitions, 5)}
+
+        return self._asked(topic, "read_committed", group, ask)
+
+    def _asked(
+        self,
+        topic: str,
+        isolation: Isolation,
+        group: str,
+        ask: Callable[[Consumer, list[TopicPartition]], dict[int, int]],
+    ) -> dict[int, int]:
+        """What `ask` says of all partitions; asks again where the broker has no answer yet."""
+        consumer = self._consumer(isolation, group)
+
+        def answer() -> dict[int, int]:
+            with contextlib.suppress(KafkaException):
+                partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+                return ask(consumer, [TopicPartition(topic, number) for number in partitions])
+            return {}
+
+        try:
+            return eventually(answer, 30, f"the broker to tell the offsets of {topic}")
+        finally:
+            consumer.close()
+
+    def _consumer(self, isolation: Isolation, group: str = "tests") -> Consumer:
         return Consumer(
             {
                 **self._connection,
-                "group.id": "tests",  # asked for by the client, never joined
+                "group.id": group,  # asked for by the client, never joined
                 "isolation.level": isolation,
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,

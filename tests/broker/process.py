@@ -29,7 +29,7 @@ class WorkerProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
-        self._log_path = log_path
+        self.log_path = log_path
         self._http_port = http_port
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
@@ -50,7 +50,7 @@ class WorkerProcess:
     @property
     def log(self) -> str:
         """All it wrote so far, standard output and error together."""
-        return self._log_path.read_text(errors="replace")
+        return self.log_path.read_text(errors="replace")
 
     @property
     def exit_code(self) -> int | None:

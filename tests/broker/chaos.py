@@ -1,0 +1,140 @@
+"""Chaos: rounds of crashes, freezes and outages under load. `make chaos ROUNDS=100 SEED=n`.
+
+After each round a committed reader must find every click answered once and in order, and in the state
+topic the states of a process to which nothing happened. Ends with 1 when it is not so.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from deploy.kafka.local import KafkaUnavailable, LocalKafka
+from tests.broker.outage import run_outage
+from tests.broker.process import ROOT
+from tests.broker.rounds import BROKER_PROPERTIES, Plan, run_round
+from tests.broker.verdict import Verdict
+
+LOGS: Final = ROOT / "build" / "chaos"
+"""Where the logs of a round that went wrong stay."""
+
+SHOWN: Final = 10
+"""How many problems of a round are printed; all are in its folder."""
+
+
+def round_seed(seed: int, number: int) -> int:
+    """The seed of round `number` of a run."""
+    return random.Random(f"{seed}/{number}").getrandbits(32)
+
+
+def run_rounds(node: LocalKafka, seed: int, numbers: Iterable[int], logs: Path = LOGS) -> Verdict:
+    """Play these rounds of `seed`, tell of each, and say what was found in all of them together."""
+    total = Verdict()
+    for number in numbers:
+        its_seed = round_seed(seed, number)
+        folder = fresh(logs / f"{seed}-{number}")
+        say(f"round {number}: {Plan.of(its_seed)}")
+        began = time.monotonic()
+        try:
+            found = run_round(node, its_seed, folder)
+        except AssertionError as error:
+            found = Verdict(states_equal=False, problems=[str(error)])
+        total.add(found)
+        outcome = "as it must be" if found.good else "WRONG"
+        say(f"round {number}: {outcome}, {found.clicks} clicks, {time.monotonic() - began:.1f} s")
+        if found.good:
+            shutil.rmtree(folder)
+        else:
+            tell(found.problems, folder)
+            say(f"  the round alone: python -m tests.broker.chaos --seed {seed} --only {number}")
+    return total
+
+
+def tell(problems: list[str], folder: Path) -> None:
+    """Print the first problems, and write all beside the logs."""
+    path = folder / "problems.txt"
+    path.write_text("\n".join(problems) + "\n")
+    for problem in problems[:SHOWN]:
+        say(f"  {problem}")
+    say(f"  {len(problems)} problems, all in {path}, beside the workers' logs and settings")
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error; the result alone to standard output."""
+    click.echo(line, err=True)
+
+
+def summary(found: Verdict) -> str:
+    """The figures of a result, as the last line has them."""
+    return (
+        f"clicks={found.clicks} lost={found.lost} duplicates={found.duplicates} "
+        f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'}"
+    )
+
+
+@click.command()
+@click.option("--rounds", default=10, show_default=True, help="How many rounds.")
+@click.option("--seed", type=int, help="What decides all that can be decided. Default: drawn, and printed.")
+@click.option("--only", type=int, help="The one round of the seed to play.")
+@click.option("--outage", type=float, help="Instead of rounds: kill the broker for so many seconds.")
+def main(*, rounds: int, seed: int | None, only: int | None, outage: float | None) -> None:
+    """Play rounds of chaos on a Kafka of their own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
+    seed = random.randrange(10**6) if seed is None else seed
+    try:
+        with LocalKafka(properties=BROKER_PROPERTIES) as node:
+            if outage is not None:
+                sys.exit(not play_outage(node, outage))
+            sys.exit(not play_rounds(node, seed, range(1, rounds + 1) if only is None else [only]))
+    except KafkaUnavailable as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def play_rounds(node: LocalKafka, seed: int, numbers: Sequence[int]) -> bool:
+    """Play these rounds and print the result; whether it is as wanted."""
+    found = run_rounds(node, seed, numbers)
+    click.echo(f"chaos: rounds={len(numbers)} seed={seed} {summary(found)}")
+    return found.good
+
+
+def play_outage(node: LocalKafka, seconds: float) -> bool:
+    """Play an outage and print the result; whether it is as wanted."""
+    folder = fresh(LOGS / "outage")
+    found = run_outage(node, folder, seconds=seconds)
+    if not found.verdict.good:
+        tell(found.verdict.problems, folder)
+    click.echo(
+        f"outage: seconds={seconds:g} noticed_seconds={found.noticed_seconds:.1f} "
+        f"ready_seconds={found.ready_seconds:.1f} {summary(found.verdict)}"
+    )
+    return found.good
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder at this place."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def interrupted(number: int, _: FrameType | None) -> None:
+    """End as on Ctrl-C, so that all that was started is stopped; a second signal does not disturb that."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""One round of chaos: a load, workers, faults of all kinds; then what a committed reader finds."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from confluent_kafka.admin import AdminClient
+
+from deploy.kafka.local import LocalKafka
+from tests.broker.deployment import HURRIED, Deployment
+from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
+from tests.broker.load import Load, records
+from tests.broker.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
+from tests.builders import item_names, tiny_release_parts
+from tests.conftest import create_topic
+from tests.waiting import eventually
+from worker.core.release import Release, verify
+from worker.topics.admin import COMPACTED
+
+BROKER_PROPERTIES: Final = {
+    # A killed broker is let in again after this. A busy one may now lose its own session: one fault more.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.cleaner.backoff.ms": "500",
+}
+
+COMPACTED_AT_ONCE: Final = COMPACTED | {"segment.ms": "1000", "max.compaction.lag.ms": "1000"}
+"""Settings of a state topic under which what is superseded goes while a round lasts."""
+
+WORKERS: Final = ("a", "b", "c", "d")
+PARTITIONS: Final = 4
+ITEMS: Final = item_names(200)
+HIDDEN_SIZE: Final = 32
+
+LOAD_SECONDS: Final = 8.0
+CATCH_UP_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+_TURN_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a round's seed decides."""
+
+    workers: int
+    cell: str
+    users: int
+    per_second: int
+    commit_interval_seconds: float
+    flush_interval_seconds: float
+    static_membership: bool
+    acts: list[Act]
+
+    @classmethod
+    def of(cls, seed: int) -> Self:
+        """The plan of the round with this seed."""
+        source = random.Random(seed)
+        workers = source.randint(2, len(WORKERS))
+        return cls(
+            workers=workers,
+            cell=source.choice(["gru", "lstm"]),
+            users=source.choice([200, 3_000, 20_000]),
+            per_second=source.choice([300, 1_000, 2_000]),
+            commit_interval_seconds=source.choice([0.05, 0.2, 0.5, 1.5]),
+            flush_interval_seconds=source.choice([0.5, 1.0, 2.0]),
+            static_membership=source.random() < 0.25,
+            acts=schedule(source, WORKERS, running=workers, seconds=LOAD_SECONDS),
+        )
+
+    def __str__(self) -> str:
+        static = ", static members" if self.static_membership else ""
+        return (
+            f"{self.workers} workers{static}, {self.cell}, {self.users} users, {self.per_second}/s, "
+            f"commit {self.commit_interval_seconds:g} s, flush {self.flush_interval_seconds:g} s; "
+            + ", ".join(map(str, self.acts))
+        )
+
+
+def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
+    """Play the round with this seed on a running node, in topics of its own; logs go to `folder`.
+
+    Nothing that was started is left after it, however it ends.
+    """
+    plan = Plan.of(seed)
+    parts = tiny_release_parts(ITEMS, cell=plan.cell, hidden_size=HIDDEN_SIZE, seed=seed)
+    given = records(
+        np.random.default_rng(seed),
+        round(plan.per_second * LOAD_SECONDS),
+        users=plan.users,
+        items=len(ITEMS),
+        partitions=PARTITIONS,
+    )
+    with stage(node, f"chaos-{seed}") as deployment:
+        release = verify(*parts, number=deployment.publish(*parts))
+
+        def settings(name: str) -> dict[str, Any]:
+            return deployment.settings(
+                name,
+                kafka=HURRIED,
+                recommend={"top": 5},
+                commit_interval_seconds=plan.commit_interval_seconds,
+                static_membership=plan.static_membership,
+                state={"flush_interval_seconds": plan.flush_interval_seconds},
+            )
+
+        load = Load(node.bootstrap, deployment.clicks, given, per_second=plan.per_second)
+        with Fleet(folder, settings) as fleet, Switch(node) as switch, load:
+            for name in WORKERS[: plan.workers]:
+                fleet.do("start", name)
+            eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
+            _play(plan.acts, fleet, switch, load)
+            return finish(deployment, fleet, release)
+
+
+def _play(acts: list[Act], fleet: Fleet, switch: Switch, load: Load) -> None:
+    """Do what the plan says when it says so; ends when all is done and sent."""
+    began, due = time.monotonic(), [*acts]
+    while due or not switch.idle or not load.done:
+        while due and due[0].at <= time.monotonic() - began:
+            act = due.pop(0)
+            if act.target == BROKER:
+                switch.do(act.what)
+            else:
+                fleet.do(act.what, act.target)
+        fleet.tend()
+        time.sleep(_TURN_SECONDS)
+    fleet.settle()
+
+
+def finish(deployment: Deployment, fleet: Fleet, release: Release) -> Verdict:
+    """Let the workers catch up, stop them all, and judge what they left."""
+    verdict = Verdict()
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while behind := lag(deployment):
+        fleet.tend()
+        if time.monotonic() > deadline:
+            verdict.problems.append(f"{behind} records were not read within {CATCH_UP_SECONDS:g} s")
+            break
+        time.sleep(_TURN_SECONDS)
+    fleet.stop(seconds=STOP_SECONDS)
+    eventually(lambda: settled(deployment), CATCH_UP_SECONDS, "every transaction to end")
+    verdict.problems += fleet.fallen
+    client = deployment.client
+    given = Input.of(deployment.clicks, client.read(deployment.clicks))
+    judge_answers(verdict, given, client.read(deployment.recommendations))
+    judge_letters(verdict, given, client.read(deployment.dead_letters))
+    judge_states(verdict, given, release, client.read(deployment.state))
+    return verdict
+
+
+@contextmanager
+def stage(node: LocalKafka, name: str) -> Iterator[Deployment]:
+    """A deployment of group `name` with topics of its own, which are gone afterwards."""
+    admin = AdminClient({"bootstrap.servers": node.bootstrap, "log_level": 0})
+    made: list[str] = []
+
+    def create(topic: str, partitions: int) -> str:
+        made.append(f"{name}.{topic}")
+        create_topic(admin, made[-1], partitions, COMPACTED_AT_ONCE if topic == "state" else {})
+        return made[-1]
+
+    try:
+        yield Deployment(node.bootstrap, name, create, partitions=PARTITIONS)
+    finally:
+        admin.delete_topics(made)
+
+
+def lag(deployment: Deployment) -> int:
+    """How many clicks the workers have not committed."""
+    ends = deployment.client.ends(deployment.clicks, isolation="read_uncommitted")
+    return sum(ends.values()) - sum(deployment.client.committed(deployment.clicks, deployment.group).values())
+
+
+def settled(deployment: Deployment) -> bool:
+    """Whether no transaction is open in the topics that the workers write."""
+    ends = deployment.client.ends
+    return all(
+        ends(topic, isolation="read_committed") == ends(topic, isolation="read_uncommitted")
+        for topic in (deployment.recommendations, deployment.dead_letters, deployment.state)
+    )

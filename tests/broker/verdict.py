@@ -1,0 +1,118 @@
+"""What a committed reader holds a group of workers to, judged from what stands in its topics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.broker import oracle
+from tests.broker.client import Record
+from tests.broker.oracle import PlacedClick
+from worker.core.event import Click, Decoder, Fields
+from worker.core.release import Release
+
+
+@dataclass
+class Verdict:
+    """What was found of one round, or the sum of several. `problems` says all that is not as wanted."""
+
+    clicks: int = 0
+    lost: int = 0
+    duplicates: int = 0
+    out_of_order: int = 0
+    states_equal: bool = True
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as wanted."""
+        return not (self.problems or self.lost or self.duplicates or self.out_of_order) and self.states_equal
+
+    def add(self, other: Verdict) -> None:
+        """Count what another round found."""
+        self.clicks += other.clicks
+        self.lost += other.lost
+        self.duplicates += other.duplicates
+        self.out_of_order += other.out_of_order
+        self.states_equal &= other.states_equal
+        self.problems += other.problems
+
+
+@dataclass(frozen=True)
+class Input:
+    """The records of the clicks topic `topic`, told apart as a worker has to tell them apart."""
+
+    topic: str
+    clicks: list[PlacedClick]
+    malformed: list[str]
+    """The ids, `topic/partition/offset`, of those that are no clicks."""
+    ends: dict[int, int]
+    """Where each partition that has records ends."""
+
+    @classmethod
+    def of(cls, topic: str, records: Iterable[Record]) -> Self:
+        """All that was read of the topic."""
+        found = cls(topic, [], [], {})
+        decoder = Decoder(Fields())
+        for record in records:
+            partition, offset = record.partition or 0, record.offset or 0
+            found.ends[partition] = offset + 1
+            click = decoder.decode(record.value, record.key, record.timestamp_ms or -1)
+            if isinstance(click, Click):
+                found.clicks.append(PlacedClick(partition, offset, click))
+            else:
+                found.malformed.append(f"{topic}/{partition}/{offset}")
+        return found
+
+
+def judge_answers(verdict: Verdict, given: Input, answers: Sequence[Record]) -> None:
+    """Each click has one answer, in its partition and after the answers to the clicks before it."""
+    ids = [f"{given.topic}/{one.partition}/{one.offset}" for one in given.clicks]
+    verdict.clicks += len(ids)
+    _judge_times(verdict, "answer", ids, [answer.header("id") for answer in answers])
+    latest: dict[int, int] = {}
+    for answer in answers:
+        _, partition, offset = answer.header("id").rsplit("/", 2)
+        if int(partition) != answer.partition:
+            verdict.problems.append(f"the answer to {answer.header('id')} is in partition {answer.partition}")
+        if int(offset) < latest.get(int(partition), 0):
+            verdict.out_of_order += 1
+            verdict.problems.append(f"out of order: {answer.header('id')} after {latest[int(partition)]}")
+        latest[int(partition)] = int(offset)
+
+
+def judge_letters(verdict: Verdict, given: Input, letters: Iterable[Record]) -> None:
+    """Each record that is no click has one dead letter."""
+    headers = [
+        [letter.header(f"nextclick.{name}") for name in ("topic", "partition", "offset")]
+        for letter in letters
+    ]
+    _judge_times(verdict, "dead letter", given.malformed, ["/".join(its) for its in headers])
+
+
+def judge_states(verdict: Verdict, given: Input, release: Release, kept: Sequence[Record]) -> None:
+    """The states in the state topic are those of a process to which nothing happened; none is missing."""
+    wrong = oracle.differences(oracle.expected(given.clicks, release), oracle.saved(kept))
+    replay = oracle.replay_offsets(kept)
+    wrong += [
+        f"partition {partition}: replay would begin at {replay.get(partition)}, not at the end, {end}"
+        for partition, end in given.ends.items()
+        if replay.get(partition) != end
+    ]
+    verdict.states_equal &= not wrong
+    verdict.problems += [f"state of {line}" for line in wrong]
+
+
+def _judge_times(verdict: Verdict, what: str, wanted: Iterable[str], found: Iterable[str]) -> None:
+    times = Counter(found)
+    for name in wanted:
+        count = times.pop(name, 0)
+        if count == 0:
+            verdict.lost += 1
+            verdict.problems.append(f"lost: no {what} to {name}")
+        elif count > 1:
+            verdict.duplicates += count - 1
+            verdict.problems.append(f"duplicate: {count} {what}s to {name}")
+    verdict.problems += [f"{count} {what}s to {name}, which asks for none" for name, count in times.items()]
