@@ -57,8 +57,9 @@ OF_BROKER: Final = {
     "broker crash": Fault(2, "kill", "start", 0.0, 2.0),
     "broker pause": Fault(1, "freeze", "wake", 0.2, 2.5),
 }
-_MOST_OF_THE_TIME: Final = 0.65
-"""The part of a round in which faults begin, so that most have ended with it."""
+_WORKERS_UNTIL: Final = 0.65
+_BROKER_UNTIL: Final = 0.4
+"""In which part of a round faults begin: most have ended with it, and a broker needs seconds to be back."""
 
 
 def schedule(source: random.Random, workers: Sequence[str], *, running: int, seconds: float) -> list[Act]:
@@ -70,9 +71,9 @@ def schedule(source: random.Random, workers: Sequence[str], *, running: int, sec
     acts: list[Act] = []
     for kind in _drawn(source, OF_WORKERS, source.randint(3, 6)):
         target = source.choice(workers if kind.begin == "start" else workers[:running])
-        acts += kind.acts(source, source.uniform(0, _MOST_OF_THE_TIME * seconds), target)
+        acts += kind.acts(source, source.uniform(0, _WORKERS_UNTIL * seconds), target)
     for kind in _drawn(source, OF_BROKER, source.randint(0, 1)):
-        acts += kind.acts(source, source.uniform(0, _MOST_OF_THE_TIME * seconds), BROKER)
+        acts += kind.acts(source, source.uniform(0, _BROKER_UNTIL * seconds), BROKER)
     return sorted(acts)
 
 
