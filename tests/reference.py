@@ -6,16 +6,21 @@ formula of one step, the formula of a score, a sort.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load
 
 from tests.builders import all_scores, step_one
+from worker.core.batch import Clicks
 from worker.core.cells import CELLS, Floats
 from worker.core.manifest import Manifest
+from worker.core.states import States
+
+STATE_TOLERANCE: Final = 1e-3
+"""Half precision has steps of half of that below 1: sums that round differently may differ by one step."""
 
 
 class OneClick(NamedTuple):
@@ -43,7 +48,7 @@ class User:
 
     hidden: np.ndarray[tuple[int], np.dtype[np.float16]]
     items: list[str] = field(default_factory=list)
-    """Every item that was ever clicked, last one last."""
+    """Every item that was clicked since the user was new, last one last."""
     session: int = 0
     """The number of clicks in the current session."""
     warm: bool = False
@@ -54,16 +59,23 @@ class User:
 class Reference:
     """Absorbs one click after the other under one release."""
 
-    def __init__(self, manifest: Manifest, blob: bytes, item_ids: tuple[str, ...]) -> None:
+    def __init__(
+        self, manifest: Manifest, blob: bytes, item_ids: tuple[str, ...], *, user_ttl_ms: int = 0
+    ) -> None:
         self.manifest = manifest
         self.users: dict[tuple[int, str], User] = {}
+        self._ttl_ms = user_ttl_ms
+        self._void_before: dict[tuple[int, str], int] = {}
         self._tensors: Mapping[str, Any] = load(blob)
         self._item_ids = item_ids
         self._cell = CELLS[manifest.cell]
 
     def absorb(self, click: OneClick) -> User:
         """Move the state of the click's user; a copy of it as it is now."""
-        user = self.users.setdefault((click.partition, click.user_id), User(self._zeros()))
+        key = click.partition, click.user_id
+        if self._expired(key, click.timestamp_ms):
+            del self.users[key]
+        user = self.users.setdefault(key, User(self._zeros()))
         if self._session_ended(user, click.timestamp_ms):
             user.hidden, user.session, user.warm = self._zeros(), 0, False
         if click.item_id in self._item_ids:
@@ -73,7 +85,27 @@ class Reference:
         user.session += 1
         user.timestamp_ms = max(user.timestamp_ms or 0, click.timestamp_ms)
         user.offset = click.offset
-        return User(user.hidden, [*user.items], user.session, user.warm, user.timestamp_ms, user.offset)
+        if user.offset < self._void_before.get(key, 0):
+            del self.users[key]
+        return replace(user, items=[*user.items])
+
+    def forget(self, partition: int, user_id: str, before: int) -> None:
+        """As if the user had not made the clicks with offsets below `before`, be they past or to come."""
+        key = partition, user_id
+        self._void_before[key] = max(before, self._void_before.get(key, 0))
+        if key in self.users and self.users[key].offset < before:
+            del self.users[key]
+
+    def rewarm(self, user: User, keeps: int) -> User:
+        """A user of another release as this one takes them over, from the last `keeps` items."""
+        user = replace(user, hidden=self._zeros(), warm=False)
+        if not self.manifest.session_gap_seconds:
+            user.session = len(user.items)
+        for item_id in user.items[-min(user.session, keeps) :]:
+            if item_id in self._item_ids:
+                user.hidden = self._stepped(user.hidden, self._item_ids.index(item_id))
+                user.warm = True
+        return user
 
     def answer(self, user: User, *, top: int, exclude_recent: int) -> Answer:
         """The list for a user's state."""
@@ -86,6 +118,12 @@ class Reference:
 
     def _zeros(self) -> np.ndarray[tuple[int], np.dtype[np.float16]]:
         return np.zeros(self._cell.state_size(self.manifest.hidden_size), np.float16)
+
+    def _expired(self, key: tuple[int, str], timestamp_ms: int) -> bool:
+        user = self.users.get(key)
+        if user is None or user.timestamp_ms is None or not self._ttl_ms:
+            return False
+        return timestamp_ms - user.timestamp_ms > self._ttl_ms
 
     def _session_ended(self, user: User, timestamp_ms: int) -> bool:
         if user.timestamp_ms is None or not self.manifest.session_gap_seconds:
@@ -102,3 +140,33 @@ class Reference:
         state, manifest = hidden.astype(np.float32), self.manifest
         scores = all_scores(self._tensors, state, normalize=manifest.normalize, scale=manifest.scale)
         return dict(zip(self._item_ids, scores.tolist(), strict=True))
+
+
+def columns(clicks: Sequence[OneClick]) -> Clicks:
+    """A batch as the worker has it."""
+    return Clicks(
+        partitions=np.array([click.partition for click in clicks], np.int32),
+        offsets=np.array([click.offset for click in clicks], np.int64),
+        user_ids=[click.user_id for click in clicks],
+        item_ids=[click.item_id for click in clicks],
+        timestamps_ms=np.array([click.timestamp_ms for click in clicks], np.int64),
+        record_timestamps_ms=np.array([click.record_timestamp_ms for click in clicks], np.int64),
+    )
+
+
+def check_user(states: States, partition: int, user_id: str, expected: User) -> None:
+    """The user's row is what the definition says: exactly, but for the rounding of the hidden state."""
+    found = states.find(partition, user_id)
+    assert found is not None, f"{user_id} of partition {partition} has no row"
+    row = states.read(np.array([found]))
+    ring = states.recent_items
+    numbers = np.arange(len(expected.items))[-ring:]
+
+    assert states.item_codes.ids(row.recent[0, numbers % ring]) == expected.items[-ring:]
+    assert row.clicks.tolist() == [len(expected.items)]
+    assert row.session.tolist() == [min(expected.session, ring)]
+    assert row.warm.tolist() == [expected.warm]
+    assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
+    assert row.offset.tolist() == [expected.offset]
+    # An LSTM's c is not bounded by 1: from there on the steps of half precision are as much larger.
+    np.testing.assert_allclose(row.hidden[0], expected.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)

@@ -7,9 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from worker.core.catalogue import Catalogue
-from worker.core.ranking import NO_ITEM
-from worker.core.states import ItemCodes, ItemIndexes, States, UserStates
+from worker.core.states import States, UserStates
 
 
 def columns(users: UserStates) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
@@ -100,43 +98,3 @@ def test_a_partition_that_is_not_there_is_easily_forgotten() -> None:
 
     assert states.drop(3) == 0
     assert states.rows(3, ["ada"]).tolist() == [0]
-
-
-def test_codes_are_given_in_order_and_kept() -> None:
-    """A code outlives the release under which it was given."""
-    codes = ItemCodes()
-
-    assert codes.codes(["lamp", "rug", "lamp"]).tolist() == [0, 1, 0]
-    assert codes.codes(["sofa", "rug", "", "sofa"]).tolist() == [2, 1, 3, 2]
-    assert codes.ids(np.array([3, 0, 2], np.int32)) == ["", "lamp", "sofa"]
-    assert codes.codes([]).tolist() == []
-    assert len(codes) == 4
-
-
-def test_a_code_finds_the_index_of_its_item() -> None:
-    """Also of items that got their code after the last look, in a catalogue of any order."""
-    codes = ItemCodes()
-    indexes = ItemIndexes(Catalogue(["rug", "lamp"]), codes)
-
-    assert indexes(codes.codes(["lamp", "sofa", "lamp"])).tolist() == [1, NO_ITEM, 1]
-    assert indexes(codes.codes(["rug", "chair", "lamp"])).tolist() == [0, NO_ITEM, 1]
-
-
-def test_no_item_has_no_index() -> None:
-    """The place of an item that was never clicked finds none: not the first, not the last, in any shape."""
-    codes = ItemCodes()
-    indexes = ItemIndexes(Catalogue(["lamp", "rug"]), codes)
-    nothing = np.full((2, 1), NO_ITEM, np.int32)
-
-    assert indexes(nothing).tolist() == [[NO_ITEM], [NO_ITEM]]
-    codes.codes(["rug", "lamp"])
-    assert indexes(nothing).tolist() == [[NO_ITEM], [NO_ITEM]]
-
-
-def test_two_catalogues_read_the_same_codes() -> None:
-    """An item that was unknown when it was clicked counts once a release knows it."""
-    codes = ItemCodes()
-    clicked = codes.codes(["lamp", "sofa"])
-
-    assert ItemIndexes(Catalogue(["lamp"]), codes)(clicked).tolist() == [0, NO_ITEM]
-    assert ItemIndexes(Catalogue(["sofa", "rug", "lamp"]), codes)(clicked).tolist() == [2, 0]

@@ -11,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release_parts
-from tests.reference import Answer, OneClick, Reference, User
-from worker.core.batch import Clicks
+from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, check_user, columns
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
 from worker.core.recommender import Recommendations, Recommender
@@ -22,12 +21,11 @@ from worker.core.states import States
 NOW_MS: Final = 1_700_000_000_000
 MAX_AGE_MS: Final = 60_000
 GAP_MS: Final = 1_800_000
+TTL_MS: Final = 3 * GAP_MS
 RELEASE: Final = 5
 
-STATE_TOLERANCE: Final = 1e-3
-"""Half precision has steps of half of that below 1: sums that round differently may differ by one step."""
 SCORE_TOLERANCE: Final = 0.02
-"""What such a step makes of a score: it has a scale of 1, and item vectors are about 3 long."""
+"""What a rounding step of a state makes of a score of scale 1: item vectors are about 3 long."""
 
 
 class Rules(NamedTuple):
@@ -42,6 +40,7 @@ class Rules(NamedTuple):
     top: int
     recent_items: int
     slab_rows: int
+    user_ttl_ms: int = 0
 
 
 rules = st.builds(
@@ -55,6 +54,7 @@ rules = st.builds(
     top=st.sampled_from([1, 5, 20]),
     recent_items=st.sampled_from([1, 3, 20]),
     slab_rows=st.sampled_from([1, 2, 1 << 20]),
+    user_ttl_ms=st.sampled_from([0, TTL_MS, 500]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -63,7 +63,7 @@ raw_clicks = st.tuples(
     st.sampled_from([0, 0, 0, 3]),
     st.sampled_from("aaaaabbcd"),
     st.sampled_from([*ITEMS[:6], "unknown", "strange"]),
-    st.sampled_from([1, 1, 1, 1000, 0, -5000, GAP_MS, GAP_MS + 1, -2 * GAP_MS]),
+    st.sampled_from([1, 1, 1, 1000, 0, -5000, GAP_MS, GAP_MS + 1, TTL_MS, TTL_MS + 1, -2 * GAP_MS]),
     st.sampled_from([NOW_MS, NOW_MS, NOW_MS - MAX_AGE_MS, NOW_MS - MAX_AGE_MS - 1, 0, -1, NOW_MS + 5]),
 )
 sequences = st.lists(st.lists(raw_clicks, min_size=1, max_size=15), max_size=6)
@@ -90,18 +90,6 @@ def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
     return found
 
 
-def columns(clicks: list[OneClick]) -> Clicks:
-    """A batch as the worker has it."""
-    return Clicks(
-        partitions=np.array([click.partition for click in clicks], np.int32),
-        offsets=np.array([click.offset for click in clicks], np.int64),
-        user_ids=[click.user_id for click in clicks],
-        item_ids=[click.item_id for click in clicks],
-        timestamps_ms=np.array([click.timestamp_ms for click in clicks], np.int64),
-        record_timestamps_ms=np.array([click.record_timestamp_ms for click in clicks], np.int64),
-    )
-
-
 def recommender(rules: Rules) -> tuple[Recommender, States]:
     """A recommender under `rules`, and its empty states."""
     release = verify(*parts(rules.cell, rules.gap_seconds, rules.normalize), number=RELEASE)
@@ -111,6 +99,7 @@ def recommender(rules: Rules) -> tuple[Recommender, States]:
         states,
         publish=rules.publish,
         publish_max_age_ms=rules.max_age_ms,
+        user_ttl_ms=rules.user_ttl_ms,
         exclude_recent=rules.exclude_recent,
         top=rules.top,
     )
@@ -119,30 +108,13 @@ def recommender(rules: Rules) -> tuple[Recommender, States]:
 
 def reference(rules: Rules) -> Reference:
     """The definition under the same rules."""
-    return Reference(*parts(rules.cell, rules.gap_seconds, rules.normalize), ITEMS)
+    made = parts(rules.cell, rules.gap_seconds, rules.normalize)
+    return Reference(*made, ITEMS, user_ttl_ms=rules.user_ttl_ms)
 
 
 def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:
     """The lists for one batch."""
     return made.rank(made.absorb(columns(clicks), now_ms=NOW_MS))
-
-
-def check_user(states: States, partition: int, user_id: str, expected: User) -> None:
-    """The user's row is what the definition says."""
-    row = states.read(states.rows(partition, [user_id]))
-    ring = states.recent_items
-    numbers = np.arange(len(expected.items))[-ring:]
-
-    codes = row.recent[0, numbers % ring]
-    assert states.item_codes.ids(codes) == expected.items[-ring:]
-    assert row.clicks.tolist() == [len(expected.items)]
-    assert row.session.tolist() == [min(expected.session, ring)]
-    assert row.warm.tolist() == [expected.warm]
-    assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
-    assert row.offset.tolist() == [expected.offset]
-    assert row.release.tolist() == [RELEASE]
-    # An LSTM's c is not bounded by 1: from there on the steps of half precision are as much larger.
-    np.testing.assert_allclose(row.hidden[0], expected.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)
 
 
 def check_list(found: Recommendations, expected: Answer) -> None:
@@ -200,6 +172,7 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     assert len(states) == len(one_by_one.users)
     for (partition, user_id), user in one_by_one.users.items():
         check_user(states, partition, user_id, user)
+        assert states.read(states.rows(partition, [user_id])).release.tolist() == [RELEASE]
 
 
 @given(sequences, sequences, rules)

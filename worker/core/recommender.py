@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.batch import Clicks, Places, UserOrder
+from worker.core.items import ItemIndexes
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
-from worker.core.states import ItemIndexes, Rows, States, UserStates
+from worker.core.states import Rows, States, UserStates
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]

@@ -30,8 +30,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.catalogue import Catalogue
-from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.items import ItemCodes
+from worker.core.ranking import NO_ITEM
 
 RECENT_ITEMS: Final = 20
 """How many of a user's last items a row keeps."""
@@ -40,6 +40,9 @@ NO_RELEASE: Final = 0
 """In place of a release's number: no release made the row's hidden state."""
 
 _SLAB_ROWS: Final = 1 << 20
+
+_LOOKED_AT: Final = 1 << 15
+"""Rows at a time whose items are looked at: 2 ms."""
 
 Rows = NDArray[np.int64]
 
@@ -109,6 +112,8 @@ class States:
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
+        self._looked_at = 0
+        """How many rows the collection of items has looked at."""
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
@@ -261,6 +266,26 @@ class States:
         self._release(rows)
         return len(rows)
 
+    def collect_items(self) -> None:
+        """Take a step of a few ms to let go of items that no row names any more; nothing else changes.
+
+        To be called between batches, again and again: most calls have nothing to do. Without it every item
+        that was ever clicked is kept, and ids that nobody knows may come without end.
+        """
+        codes = self.item_codes
+        if codes.begin_collection():
+            self._looked_at = 0
+        if not codes.collecting:
+            return
+        slab_rows = self._block.slab_rows
+        slab, begin = divmod(self._looked_at, slab_rows)
+        end = min(begin + _LOOKED_AT, slab_rows, len(self._ids) - slab * slab_rows)
+        if end > begin:
+            codes.keep(self._columns["recent"].slab(slab)[begin:end].ravel())
+            self._looked_at += end - begin
+        else:
+            codes.sweep()
+
     def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: _Column) -> Rows:
         """The rows for which `holds` is true of the values in `columns`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
@@ -329,53 +354,6 @@ def _ring_of(recent: NDArray[np.int32], clicks: NDArray[np.int32], size: int) ->
         at = np.flatnonzero(number >= 0)
         ring[at, number[at] % size] = recent[at, number[at] % held]
     return ring
-
-
-class ItemCodes:
-    """Small numbers for item ids. Unlike an `item_index` a code outlives every release."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
-        self._ids: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def codes(self, item_ids: Sequence[str]) -> Indexes:
-        """The code of each id; an id without one gets the next."""
-        try:
-            return np.fromiter(map(self._codes.__getitem__, item_ids), np.int32, len(item_ids))
-        except KeyError:
-            return np.fromiter(map(self._code, item_ids), np.int32, len(item_ids))
-
-    def ids(self, codes: Indexes) -> list[str]:
-        """The id of each code."""
-        return [*map(self._ids.__getitem__, codes.tolist())]
-
-    def _code(self, item_id: str) -> int:
-        code = self._codes.get(item_id)
-        if code is None:
-            code = self._codes[item_id] = len(self._ids)
-            self._ids.append(item_id)
-        return code
-
-
-class ItemIndexes:
-    """From item codes to one catalogue's `item_index`; codes that came since are looked up once."""
-
-    def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
-        self._catalogue = catalogue
-        self._codes = item_codes
-        self._indexes = np.array([NO_ITEM], np.int32)
-        """By code, and at the end, where the code `NO_ITEM` looks, `NO_ITEM`."""
-
-    def __call__(self, codes: Indexes) -> Indexes:
-        """The `item_index` of each code, `NO_ITEM` where the catalogue does not know it or there is none."""
-        known = len(self._indexes) - 1
-        if known < len(self._codes):
-            new = self._catalogue.indexes(self._codes.ids(np.arange(known, len(self._codes), dtype=np.int32)))
-            self._indexes = np.concatenate([self._indexes[:-1], new, self._indexes[-1:]])
-        return self._indexes[codes]
 
 
 class _Column:
