@@ -118,6 +118,7 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
             connection,
             topic=topics.clicks,
             group=settings.group,
+            client_id=settings.transactional_id,
             session_timeout_ms=settings.kafka.session_timeout_ms,
             heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
             fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
@@ -188,7 +189,7 @@ def check(path: Path | None) -> None:
     for finding in findings:
         click.echo(_line(finding))
     click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
-    for acl in admin.acls(needs, group=settings.group, transactional_id=settings.transactional_id):
+    for acl in admin.acls(needs, group=settings.group):
         click.echo(f"      {acl}")
     sys.exit(any(finding.remedy for finding in findings))
 
