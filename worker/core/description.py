@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,26 @@ from worker.core.recommender import Recommender
 from worker.core.states import States
 
 
-def describe(states: States, recommender: Recommender | None, partition: int, user_id: str) -> dict[str, Any]:
-    """The state of a user who has a row in `partition`, as JSON takes it; items the oldest first.
+def described(
+    states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
+) -> dict[str, Any] | None:
+    """The state of a user as JSON takes it, the oldest of the recent items first; None where there is none.
 
-    `recommendations` is the list as it would be published now, under the recommender's release, which need not
-    be the one that made the state; None without a recommender.
+    A user who has states in several of `partitions`, as when partitions were added, is described where they
+    clicked last. `recommendations` is the list as it would be published now, under the recommender's release,
+    which need not be the one that made the state; None without a recommender.
     """
-    row = states.find(partition, user_id)
-    if row is None:
-        raise KeyError(user_id)
+    found = {partition: states.find(partition, user_id) for partition in partitions}
+    rows = np.array([row for row in found.values() if row is not None], np.int64)
+    if not len(rows):
+        return None
+    row = int(rows[np.argmax(states.read_column("timestamp_ms", rows))])
     user = states.read(np.array([row]))
     clicks, ring = int(user.clicks[0]), user.recent.shape[1]
     numbers = np.arange(max(0, clicks - ring), clicks)
     return {
         "user_id": user_id,
-        "partition": partition,
+        "partition": int(states.partitions(np.array([row]))[0]),
         "recent_items": states.item_codes.ids(user.recent[0, numbers % ring]),
         "clicks": clicks,
         "session_clicks": int(user.session[0]),
@@ -32,6 +38,7 @@ def describe(states: States, recommender: Recommender | None, partition: int, us
         "offset": int(user.offset[0]),
         "release": int(user.release[0]),
         "recommendations": _recommendations(recommender, row),
+        "saved": states.is_saved(row),
     }
 
 

@@ -147,7 +147,7 @@ class Recommender:
         return lists
 
     def recommend(self, row: int) -> Recommendations:
-        """The list for a user as it is now, by their row alone, which does not change; `click` says nothing."""
+        """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
         users = self._states.read(np.array([row]))
         self._rewarm(users)
         numbers = users.clicks[:, None] - 1 - self._lags

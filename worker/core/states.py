@@ -81,7 +81,9 @@ class Saved:
 
     def taken(self, places: Rows) -> Saved:
         """The users at `places` alone."""
-        return Saved([self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places))
+        return Saved(
+            [self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places)
+        )
 
 
 class States:
@@ -185,7 +187,7 @@ class States:
 
     def is_saved(self, row: int) -> bool:
         """Whether a row has not changed since it was saved."""
-        return not self._changed.take(np.array([row]))[0]
+        return not self._changed.take(np.array([row])).any()
 
     def changed(self, partition: int) -> Rows:
         """The rows of `partition` that changed since they were saved."""

@@ -96,6 +96,10 @@ class Admin:
         """How many partitions each topic has. Raises TopicError where one is missing."""
         return self.partitions([Need(topic, (), partitions=1) for topic in topics])
 
+    def at_least_as_many(self, topic: str, clicks: str) -> None:
+        """Raises TopicError where one of both is missing, or `topic` has fewer partitions than the clicks."""
+        self.partitions([Need(clicks, (), partitions=1), Need(topic, ())])
+
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Who is in the consumer group, and what of `topic` each has."""
         with self._connection.errors(f"describe the consumer group {group}"):
@@ -188,7 +192,9 @@ def _member(member: dict[str, Any], topic: str) -> Member:
         client_id=member["client_id"],
         host=member["client_host"],
         member_id=member["member_id"],
-        partitions=frozenset(number for at in assigned if at["topic"] == topic for number in at["partitions"]),
+        partitions=frozenset(
+            number for at in assigned if at["topic"] == topic for number in at["partitions"]
+        ),
     )
 
 
@@ -246,7 +252,7 @@ def check_transactions(connection: Connection, *, transactional_id: str, timeout
 
 
 def acls(wanted: list[Need], *, group: str) -> list[str]:
-    """The ACLs that the workers of a group and its commands need, as arguments of Kafka's `kafka-acls` tool."""
+    """The ACLs that a group's workers and commands need, as arguments of Kafka's own `kafka-acls` tool."""
     topics = [f"--topic {need.topic} {_operations(need.rights)}" for need in wanted]
     return [
         *topics,

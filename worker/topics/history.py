@@ -1,5 +1,7 @@
-"""A topic as a whole, from its begin to where it ends at the moment: the clicks that the trainer learns from,
-the states that commands look through."""
+"""A topic as a whole, from its begin to where it ends at the moment.
+
+So the trainer reads the clicks that it learns from, and commands the states that they look through.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,7 @@ FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_po
 """How small records are best read."""
 
 
-def read(
-    connection: Connection, *, topic: str, fetch: Mapping[str, int] = FETCH
-) -> Iterator[list[Record]]:
+def read(connection: Connection, *, topic: str, fetch: Mapping[str, int] = FETCH) -> Iterator[list[Record]]:
     """The records of `topic` up to the high-water mark of now (for open transactions, up to these).
 
     Some at a time; those of one partition in order. Raises KafkaAway, NotAllowed, TopicError.

@@ -90,7 +90,7 @@ def pending(
             for at, records in client.poll(timeout_ms=_POLL_MS).items():
                 if any(record.key == key and record.value is None for record in records):
                     left.discard(at.partition)
-            yield left
+            yield set(left)
 
 
 def begin_anew(

@@ -183,7 +183,8 @@ def marks(connection: Connection, *, topic: str, group: str, partitions: Iterabl
         begins = client.beginning_offsets(ats, timeout_ms=ANSWER_MS)
         ends = client.end_offsets(ats, timeout_ms=ANSWER_MS)
         return {
-            at.partition: Marks(begins[at], ends[at], client.committed(at, timeout_ms=ANSWER_MS)) for at in ats
+            at.partition: Marks(begins[at], ends[at], client.committed(at, timeout_ms=ANSWER_MS))
+            for at in ats
         }
 
 
