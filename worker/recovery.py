@@ -266,7 +266,7 @@ class Recovery:
         if wrong > read.end:
             raise StateRefused(
                 f"offset {wrong} is committed or saved in {where}, but the clicks there end at {read.end}: "
-                f"was their topic made anew? {reset} --at earliest` begins with empty states at the first click"
+                f"was their topic made anew? {reset} --at earliest` starts empty at the first click"
             )
         if replay is not None and committed is None:
             raise StateRefused(

@@ -38,7 +38,7 @@ def user(path: Path | None, as_json: bool, user_id: str) -> None:
     if not trace and trace.unreadable:
         raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
     document = _user_document(settings, user_id, trace)
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2) if as_json else _user_text(document))
+    click.echo(_json(document) if as_json else _user_text(document))
     sys.exit(not trace)
 
 
@@ -71,7 +71,7 @@ def state(path: Path | None, as_json: bool) -> None:
             for key, why in keys.items()
         ],
     }
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2) if as_json else _state_text(document))
+    click.echo(_json(document) if as_json else _state_text(document))
 
 
 def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
@@ -94,6 +94,10 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
         ],
         "unreadable": trace.unreadable,
     }
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _place(copy: state_scan.Copy) -> dict[str, int]:
@@ -173,11 +177,8 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         )
     listed = document["no_recommendations_because"]
     if ranked:
-        scores = ranked["scores"] or [None] * len(ranked["items"])
-        best = [
-            item if score is None else f"{item} ({score:.2f})"
-            for item, score in zip(ranked["items"], scores, strict=True)
-        ]
+        scores = [f" ({score:.2f})" for score in ranked["scores"]] or [""] * len(ranked["items"])
+        best = [f"{item}{score}" for item, score in zip(ranked["items"], scores, strict=True)]
         listed = f"{', '.join(best)}; {ranked['reason']}, release {ranked['release']}"
     return [
         f"lives in: partition {partition}, block {document['block']}, made by release {made_by}",

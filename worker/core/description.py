@@ -14,7 +14,7 @@ from worker.core.states import States
 def described(
     states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
 ) -> dict[str, Any] | None:
-    """The state of a user as JSON takes it, the oldest of the recent items first; None where there is none.
+    """The state of a user, for JSON, the oldest of the recent items first; None where there is none.
 
     A user who has states in several of `partitions`, as when partitions were added, is described where they
     clicked last. `recommendations` is the list as it would be published now, under the recommender's release,
@@ -48,7 +48,7 @@ def _recommendations(recommender: Recommender | None, row: int) -> dict[str, Any
     found = recommender.recommend(row)
     return {
         "items": found.items,
-        "scores": found.scores.tolist(),
+        "scores": found.scores,
         "release": recommender.release.number,
         "reason": found.reason,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import orjson
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from worker.errors import SettingError
@@ -56,7 +56,7 @@ def _application(registry: CollectorRegistry, readiness: Readiness, questions: Q
             user_id = path.removeprefix(_USERS).encode("latin-1").decode(errors="replace")
             status, document = _user(user_id, readiness, questions)
             start_response(status, [("Content-Type", "application/json")])
-            return [f"{json.dumps(document)}\n".encode()]
+            return [orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)]
         status, text = _health(path, readiness)
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
