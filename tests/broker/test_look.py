@@ -240,7 +240,7 @@ def test_reset_asks_first_and_refuses_while_a_worker_runs(
     code, text = command(settings, "reset", "--at", "earliest")
 
     assert code == 1
-    assert "partition 0: drops 1 blocks with 1 users, goes on at offset 0, the first click" in text
+    assert "partition 0: drops the states of 1 users, goes on at offset 0, the first click" in text
     assert "Aborted" in text
 
     worker(settings)

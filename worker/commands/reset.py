@@ -53,7 +53,8 @@ def reset(path: Path | None, at: At, only: tuple[int, ...], yes: bool) -> None:
     if not beginnings:
         click.echo("nothing to do")
         return
-    yes or click.confirm("Do that?", abort=True)
+    if not yes:
+        click.confirm("Do that?", abort=True)
     _refuse_while_it_runs(settings)
     state_changes.begin_anew(
         connection,
@@ -106,8 +107,8 @@ def _stays(key: bytes, held: Contents) -> bool:
 
 def _what(held: Contents) -> str:
     users = len(set().union(*held.users.values()))
-    unreadable = f" and {len(held.unreadable)} unreadable records" if held.unreadable else ""
-    return f"{held.blocks} blocks with {users} users{unreadable}"
+    unreadable = f", {len(held.unreadable)} records that cannot be read" if held.unreadable else ""
+    return f"the states of {users} users{unreadable}"
 
 
 def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:

@@ -121,7 +121,8 @@ def _document(value: bytes) -> dict[str, Any]:
         document = msgpack.unpackb(value)
     # Broken input raises ValueError and its kin, an extension timestamp out of range OverflowError.
     except (ValueError, OverflowError, msgpack.UnpackException) as error:
-        raise StateRefused(f"it is no MessagePack: {error or type(error).__name__}") from None
+        why = str(error).rstrip(".") or type(error).__name__
+        raise StateRefused(f"it is no MessagePack: {why}") from None
     if not isinstance(document, dict) or type(document.get("format")) is not int:
         raise StateRefused("it is no map with the number of a format")
     if document["format"] != FORMAT:

@@ -1,8 +1,17 @@
-"""What is known of one user, for people and machines that ask."""
+"""What is known of one user, for people and machines that ask.
+
+>>> states = States(state_size=4)
+>>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
+>>> states.write(rows, replace(states.read(rows), clicks=np.array([1], np.int32)))
+>>> ada = described(states, None, "ada", [0, 3])
+>>> ada["partition"], ada["recent_items"], ada["saved"]
+(3, ['lamp'], False)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace  # noqa: F401  # for the doctest
 from typing import Any
 
 import numpy as np
