@@ -14,6 +14,10 @@ import structlog
 from threadpoolctl import threadpool_limits
 
 from worker import config, log
+from worker.commands import config_option
+from worker.commands.forget import forget
+from worker.commands.look import state, user
+from worker.commands.reset import reset
 from worker.config import Settings
 from worker.core.event import Decoder
 from worker.core.recommender import Recommender
@@ -21,6 +25,7 @@ from worker.core.release import Release
 from worker.core.states import States
 from worker.errors import NextclickError, NotAllowed
 from worker.garbage import collect_seldom
+from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.loop import Clock, Loop
@@ -44,24 +49,15 @@ def cli() -> None:
     """Live next-item recommendations from a Kafka topic of clicks."""
 
 
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    envvar=config.CONFIG_VARIABLE,
-    help=f"The settings file (TOML); the environment ({config.ENVIRONMENT_PREFIX}*) overrides its keys.",
-)
-
-
 @cli.command()
-@_config_option
+@config_option
 def run(path: Path | None) -> None:
     """Serve: read clicks, publish recommendations, until SIGTERM."""
     settings = config.load(path, os.environ)
     log.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
-    readiness = Readiness(metrics.ready, clock.steady)
+    readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
     collect_seldom()
     with ExitStack() as life:
         life.enter_context(stop.installed())
@@ -69,15 +65,31 @@ def run(path: Path | None) -> None:
         # Batches are small, and the other cores belong to other workers.
         life.enter_context(threadpool_limits(1, user_api="blas"))
         port = life.enter_context(
-            serving(settings.http.host, settings.http.port, registry=metrics.registry, readiness=readiness)
+            serving(
+                settings.http.host,
+                settings.http.port,
+                registry=metrics.registry,
+                readiness=readiness,
+                questions=questions,
+            )
         )
         structlog.get_logger("worker").info(
             "started", group=settings.group, worker_id=settings.worker_id, http=f"{settings.http.host}:{port}"
         )
-        _wired(settings, metrics, readiness, stop, clock).run()
+        _wired(
+            settings, metrics=metrics, readiness=readiness, questions=questions, stop=stop, clock=clock
+        ).run()
 
 
-def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Stop, clock: Clock) -> Loop:
+def _wired(
+    settings: Settings,
+    *,
+    metrics: Metrics,
+    readiness: Readiness,
+    questions: Questions,
+    stop: Stop,
+    clock: Clock,
+) -> Loop:
     connection, topics = settings.kafka.connection(), settings.topics
     transactions = Transactions(
         connection,
@@ -118,6 +130,7 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
             connection,
             topic=topics.clicks,
             group=settings.group,
+            client_id=settings.transactional_id,
             session_timeout_ms=settings.kafka.session_timeout_ms,
             heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
             fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
@@ -135,6 +148,7 @@ def _wired(settings: Settings, metrics: Metrics, readiness: Readiness, stop: Sto
         commit_interval_seconds=settings.commit_interval_seconds,
         metrics=metrics,
         readiness=readiness,
+        questions=questions,
         stop=stop,
         clock=clock,
     )
@@ -152,7 +166,7 @@ def _needs(settings: Settings) -> list[Need]:
 
 
 @cli.command()
-@_config_option
+@config_option
 @click.option(
     "--partitions", default=4, show_default=True, help="Partitions of the clicks topic where it is new."
 )
@@ -166,7 +180,7 @@ def topics(path: Path | None, partitions: int, replication: int) -> None:
 
 
 @cli.command()
-@_config_option
+@config_option
 def check(path: Path | None) -> None:
     """Say what would keep the worker from running, and how to mend it; exit code 1 if anything would."""
     settings = config.load(path, os.environ)
@@ -188,9 +202,13 @@ def check(path: Path | None) -> None:
     for finding in findings:
         click.echo(_line(finding))
     click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
-    for acl in admin.acls(needs, group=settings.group, transactional_id=settings.transactional_id):
+    for acl in admin.acls(needs, group=settings.group):
         click.echo(f"      {acl}")
     sys.exit(any(finding.remedy for finding in findings))
+
+
+for command in (user, state, forget, reset):
+    cli.add_command(command)
 
 
 def _line(finding: Finding) -> str:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from worker.core.description import described
 from worker.core.event import Decoder
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
 from worker.errors import CheckpointFailed, NextclickError, ReleaseRefused, Retriable, SharedIdentity
+from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.recovery import Recovery
@@ -105,6 +107,7 @@ class Loop:
         commit_interval_seconds: float,
         metrics: Metrics,
         readiness: Readiness,
+        questions: Questions,
         stop: Stop,
         clock: Clock,
     ) -> None:
@@ -122,6 +125,7 @@ class Loop:
         self._commit_interval_seconds = commit_interval_seconds
         self._metrics = metrics
         self._readiness = readiness
+        self._questions = questions
         self._stop = stop
         self._clock = clock
         self._positions: dict[int, int] = {}
@@ -179,6 +183,7 @@ class Loop:
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
             self._look()
+            self._questions.answer(self._known_of)
         except Retriable as error:
             self._start_over(error)
 
@@ -277,6 +282,7 @@ class Loop:
             release = self._recommender.release.number
             self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
         if not self._pending:
+            self._saving.committed()
             return
         with self._stage("commit"):
             offsets = {partition: self._positions[partition] for partition in self._pending}
@@ -374,6 +380,15 @@ class Loop:
             self._positions[partition] = max(position, self._clicks.position(partition))
         self._metrics.unsaved_users.set(self._saving.unsaved_users())
         self._metrics.observe_lag(self._clicks.lag())
+
+    def _known_of(self, user_id: str) -> Answer:
+        """What this worker knows of a user; where it knows nothing, which partitions it does know."""
+        served = sorted(self._positions)
+        known = described(self._states, self._recommender, user_id, served)
+        if known is not None:
+            return True, known
+        error = "this worker has no state of this user: it never was here, or is in another partition"
+        return False, {"error": error, "serves": served, "not_ready": self._recovery.describe()}
 
     def _note_owned(self) -> None:
         metrics = self._metrics

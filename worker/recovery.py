@@ -36,8 +36,6 @@ from worker.topics.states import (
 
 log = structlog.get_logger("worker")
 
-_RESET = "`nextclick-worker reset`"
-
 
 @dataclass(slots=True)
 class Recovered:
@@ -65,6 +63,8 @@ class _Progress:
     done: float = 0.0
     """How much of the blocks is loaded, from 0 to 1."""
     bytes: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    """By key, what keeps its value from being used; a later one under the same key may replace it."""
     recovered: Recovered | None = None
     """Set while it is replayed."""
     position: int = 0
@@ -192,14 +192,12 @@ class Recovery:
         )
 
     def _take(self, progress: _Progress, record: StateRecord) -> None:
+        progress.refused.pop(record.key, None)
         try:
             self._take_record(progress, record)
         except StateRefused as error:
-            raise StateRefused(
-                f"{record.key} in partition {record.partition} of topic {self._follower.topic} cannot be "
-                f"read: {error}. Nothing was changed. If a newer worker wrote it, run it; if it is damaged, "
-                f"{_RESET} --partition {record.partition} --at committed begins with empty states there"
-            ) from None
+            if record.value is not None:
+                progress.refused[record.key] = str(error)
 
     def _take_record(self, progress: _Progress, record: StateRecord) -> None:
         partition, key, value = record.partition, record.key, record.value
@@ -251,36 +249,41 @@ class Recovery:
         return progress.recovered
 
     def _check(self, progress: _Progress, read: AllRead) -> None:
-        """Stop where the clicks, the group and the states do not fit together."""
+        """Stop where the clicks, the group and the states do not fit together, or not all can be read."""
         replay, committed, partition = progress.replay, read.committed, read.partition
         where = f"partition {partition} of topic {self._follower.topic}"
+        reset = f"`nextclick-worker reset --partition {partition}"
+        for key, why in progress.refused.items():
+            raise StateRefused(
+                f"{key} in {where} cannot be read: {why}. Nothing was changed. If a newer worker wrote it, "
+                f"run that one; if it is damaged, {reset} --at committed` goes on with empty states there"
+            )
         if replay is None and len(progress.ledger):
-            raise StateRefused(f"{where} has blocks and no {REPLAY}: {_RESET} begins with empty states")
+            raise StateRefused(
+                f"{where} has blocks and no {REPLAY}: {reset} --at committed` goes on with empty states"
+            )
+        wrong = max(committed or 0, 0 if replay is None else replay.offset)
+        if wrong > read.end:
+            raise StateRefused(
+                f"offset {wrong} is committed or saved in {where}, but the clicks there end at {read.end}: "
+                f"was their topic made anew? {reset} --at earliest` starts empty at the first click"
+            )
         if replay is not None and committed is None:
             raise StateRefused(
                 f"{where} has states up to offset {replay.offset} of the clicks, but the group has no "
                 "committed offset there (Kafka deletes those of a group that was away for long): "
-                f"{_RESET} --at saved goes on from the states, answering again what came since"
+                f"{reset} --at saved` goes on from the states, answering again what came since"
             )
         if replay is None and committed is not None:
             raise StateRefused(
-                f"the group has committed offset {committed}, but {where} is empty: {_RESET} --at committed "
+                f"the group has committed offset {committed}, but {where} is empty: {reset} --at committed` "
                 "goes on from there with empty states, --at earliest reads all clicks again"
             )
-        if committed is not None and replay is not None:
-            wrong = max(committed, replay.offset)
-            if wrong > read.end:
-                raise StateRefused(
-                    f"offset {wrong} is committed or saved in {where}, but the clicks there end at "
-                    f"{read.end}: was their topic made anew? {_RESET} --at earliest begins with empty states "
-                    "at the first click"
-                )
-            if replay.offset > committed:
-                raise StateRefused(
-                    f"{where} has states up to offset {replay.offset}, but the group has committed "
-                    f"{committed}: were its offsets set back? {_RESET} --at committed goes on from there "
-                    "with empty states"
-                )
+        if replay is not None and committed is not None and replay.offset > committed:
+            raise StateRefused(
+                f"{where} has states up to offset {replay.offset}, but the group has committed {committed}: "
+                f"were its offsets set back? {reset} --at committed` goes on from there with empty states"
+            )
 
 
 def _left(progress: _Progress, now: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,13 @@ from tests.broker.process import WorkerProcess, toml
 from tests.conftest import TopicFactory
 
 
+class CommandRunner(Protocol):
+    """What the fixture `command` is."""
+
+    def __call__(self, settings: Mapping[str, Any], name: str, *arguments: str) -> tuple[int, str]:
+        """Run a command with these settings to its end; exit code and all that it wrote."""
+
+
 class WorkerFactory(Protocol):
     """What the fixture `worker` is."""
 
@@ -23,6 +30,7 @@ class WorkerFactory(Protocol):
         settings: Mapping[str, Any],
         *,
         command: str = "run",
+        arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
     ) -> WorkerProcess:
@@ -44,6 +52,7 @@ def worker(tmp_path: Path) -> Iterator[WorkerFactory]:
         settings: Mapping[str, Any],
         *,
         command: str = "run",
+        arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         ready: bool = True,
     ) -> WorkerProcess:
@@ -51,7 +60,7 @@ def worker(tmp_path: Path) -> Iterator[WorkerFactory]:
         config = tmp_path / f"worker-{len(started)}.toml"
         config.write_text(toml(dict(settings) | {"http": http}))
         process = WorkerProcess(
-            [command, "--config", str(config)],
+            [command, "--config", str(config), *arguments],
             log_path=config.with_suffix(".log"),
             http_port=http["port"],
             environment=environment,
@@ -65,6 +74,17 @@ def worker(tmp_path: Path) -> Iterator[WorkerFactory]:
     for process in started:
         process.end()
         print(f"--- log of worker {process.pid}, exit code {process.exit_code}\n{process.log}")
+
+
+@pytest.fixture
+def command(worker: WorkerFactory) -> CommandRunner:
+    """Runs other commands than `run`: `command(settings, "user", "ada")` gives exit code and output."""
+
+    def run(settings: Mapping[str, Any], name: str, *arguments: str) -> tuple[int, str]:
+        process = worker(settings, command=name, arguments=arguments, ready=False)
+        return process.wait(60), process.log
+
+    return run
 
 
 @pytest.fixture

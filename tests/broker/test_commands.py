@@ -78,7 +78,7 @@ def test_topics_makes_what_check_misses(
     assert after.wait(SLOW) == 0
     assert "cleanup.policy is compact" in after.log
     assert f"--group {deployment.group} --operation Read" in after.log
-    assert f"--transactional-id {deployment.group}.a" in after.log
+    assert f"--transactional-id {deployment.group}. --resource-pattern-type prefixed" in after.log
 
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_partitions([NewPartitions(f"clicks-new-{unique}", 6)])[f"clicks-new-{unique}"].result()

@@ -276,3 +276,31 @@ def test_users_of_one_batch_do_not_mix() -> None:
 
     np.testing.assert_allclose(together.state("bob").hidden, alone.state("bob").hidden, rtol=0, atol=1e-3)
     assert not together.state("cyd").hidden.any()
+
+
+def test_a_row_tells_the_list_that_was_published_last() -> None:
+    """`recommend` gives it again, moves nothing, and ranks rows of another release as rewarmed."""
+    served = Served(exclude_recent=3, top=5)
+    (last,) = served.batch(("ada", "item-2"), ("ada", "item-4"), ("ada", "item-7"))
+    before = served.state("ada")
+
+    again = served._recommender.recommend(0)
+
+    assert (again.items, again.reason) == (last.items, last.reason)
+    assert again.scores.tolist() == last.scores.tolist()
+    assert served.state("ada").hidden.tolist() == before.hidden.tolist()
+
+    newer = Recommender(
+        verify(*successor_release_parts(ITEMS[::-1]), number=2), served.states, exclude_recent=3, top=5
+    )
+    assert newer.recommend(0).items[0] == "item-6"
+
+
+def test_a_row_without_a_known_item_gets_the_popular_ones() -> None:
+    """As its last click did; of the recent items none is recommended back."""
+    served = Served(exclude_recent=3, top=5)
+    (last,) = served.batch(("ada", "unknown"))
+
+    again = served._recommender.recommend(0)
+
+    assert (again.items, again.reason, len(again.scores)) == (last.items, "cold", 0)

@@ -147,6 +147,16 @@ class Recommender:
                 )
         return lists
 
+    def recommend(self, row: int) -> Recommendations:
+        """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
+        users = self._states.read(np.array([row]))
+        self._rewarm(users)
+        numbers = users.clicks[:, None] - 1 - self._lags
+        recent = users.recent[0, numbers % users.recent.shape[1]]
+        excluded = self._indexes(np.where(numbers < 0, NO_ITEM, recent))
+        (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded))
+        return one
+
     def _rows(self, clicks: Clicks) -> Rows:
         partitions = np.unique(clicks.partitions).tolist()
         if len(partitions) == 1:

@@ -82,6 +82,12 @@ class Saved:
     size_bytes: int = 0
     """How long the block's value is."""
 
+    def taken(self, places: Rows) -> Saved:
+        """The users at `places` alone."""
+        return Saved(
+            [self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places)
+        )
+
 
 class States:
     """The rows of all users of the partitions that this worker owns."""
@@ -183,6 +189,10 @@ class States:
         """Note that `rows` stand, as they are, in block `number` of their partition."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
+
+    def is_saved(self, row: int) -> bool:
+        """Whether a row has not changed since it was saved."""
+        return not self._changed.take(np.array([row])).any()
 
     def changed(self, partition: int) -> Rows:
         """The rows of `partition` that changed since they were saved."""

@@ -1,4 +1,4 @@
-"""A small WSGI server beside the loop. It only reads what the loop has noted."""
+"""A small WSGI server beside the loop. It only reads what the loop has noted, and asks it about users."""
 
 from __future__ import annotations
 
@@ -6,26 +6,33 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import orjson
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from worker.errors import SettingError
+from worker.http.questions import Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_USERS: Final = "/v1/users/"
+
+
 @contextmanager
-def serving(host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness) -> Iterator[int]:
+def serving(
+    host: str, port: int, *, registry: CollectorRegistry, readiness: Readiness, questions: Questions
+) -> Iterator[int]:
     """Answer HTTP requests in threads of their own while the context is open; gives the port.
 
     Raises SettingError where the address cannot be used.
     """
     try:
-        server = make_server(host, port, _application(registry, readiness), _Server, _Handler)
+        server = make_server(host, port, _application(registry, readiness, questions), _Server, _Handler)
     except OSError as error:
         raise SettingError(
             f"http: cannot listen on {host}:{port}: {error.strerror}. "
@@ -37,18 +44,33 @@ def serving(host: str, port: int, *, registry: CollectorRegistry, readiness: Rea
         server.shutdown()
 
 
-def _application(registry: CollectorRegistry, readiness: Readiness) -> WSGIApplication:
+def _application(registry: CollectorRegistry, readiness: Readiness, questions: Questions) -> WSGIApplication:
     metrics = make_wsgi_app(registry)
 
     def answer(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environment["PATH_INFO"]
         if path == "/metrics":
             return metrics(environment, start_response)
+        if path.startswith(_USERS):
+            # WSGI has the path's bytes as Latin-1 (PEP 3333).
+            user_id = path.removeprefix(_USERS).encode("latin-1").decode(errors="replace")
+            status, document = _user(user_id, readiness, questions)
+            start_response(status, [("Content-Type", "application/json")])
+            return [orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)]
         status, text = _health(path, readiness)
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
 
     return answer
+
+
+def _user(user_id: str, readiness: Readiness, questions: Questions) -> tuple[str, dict[str, Any]]:
+    try:
+        here, document = questions.ask(user_id)
+    except TimeoutError:
+        reason = readiness.reason or "the loop is busy"
+        return "503 Service Unavailable", {"error": f"no answer in time: {reason}"}
+    return "200 OK" if here else "404 Not Found", document
 
 
 def _health(path: str, readiness: Readiness) -> tuple[str, str]:
@@ -60,7 +82,7 @@ def _health(path: str, readiness: Readiness) -> tuple[str, str]:
     if path == "/readyz":
         reason = readiness.reason
         return ("503 Service Unavailable", reason) if reason else ("200 OK", "ready")
-    return "404 Not Found", "there are /metrics, /livez and /readyz"
+    return "404 Not Found", "there are /metrics, /livez, /readyz and /v1/users/{user_id}"
 
 
 class _Server(ThreadingMixIn, WSGIServer):

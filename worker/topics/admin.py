@@ -54,6 +54,16 @@ def needs(*, clicks: str, recommendations: str, dead_letters: str, releases: str
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of the consumer group, and the partitions of the clicks that are assigned to it."""
+
+    client_id: str
+    host: str
+    member_id: str
+    partitions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at. `remedy` is empty where it is as it must be."""
 
@@ -81,6 +91,22 @@ class Admin:
         if wrong:
             raise TopicError("\n".join(wrong), topic=wanted[0].topic)
         return {topic: len(one["partitions"]) for topic, one in described.items()}
+
+    def counts(self, topics: list[str]) -> dict[str, int]:
+        """How many partitions each topic has. Raises TopicError where one is missing."""
+        return self.partitions([Need(topic, (), partitions=1) for topic in topics])
+
+    def at_least_as_many(self, topic: str, clicks: str) -> None:
+        """Raises TopicError where one of both is missing, or `topic` has fewer partitions than the clicks."""
+        self.partitions([Need(clicks, (), partitions=1), Need(topic, ())])
+
+    def members(self, group: str, *, topic: str) -> list[Member]:
+        """Who is in the consumer group, and what of `topic` each has."""
+        with self._connection.errors(f"describe the consumer group {group}"):
+            described = self._described_group(group)[group]
+        if "members" not in described:
+            raise NextclickError(f"the members of group {group}: this broker's answer cannot be read")
+        return [_member(member, topic) for member in described["members"]]
 
     def create(self, wanted: list[Need], *, partitions: int, replication: int) -> list[Finding]:
         """Make the topics that are missing, and add partitions where there are too few."""
@@ -160,6 +186,18 @@ class Admin:
         return self._client.describe_groups([group], include_authorized_operations=True)
 
 
+def _member(member: dict[str, Any], topic: str) -> Member:
+    assigned = (member.get("member_assignment") or {}).get("assigned_partitions", ())
+    return Member(
+        client_id=member["client_id"],
+        host=member["client_host"],
+        member_id=member["member_id"],
+        partitions=frozenset(
+            number for at in assigned if at["topic"] == topic for number in at["partitions"]
+        ),
+    )
+
+
 def _shape(need: Need, topic: dict[str, Any], clicks: dict[str, Any]) -> Finding:
     there, needed = len(topic["partitions"]), need.partitions or len(clicks["partitions"])
     create = "Run `nextclick-worker topics`"
@@ -213,13 +251,13 @@ def check_transactions(connection: Connection, *, transactional_id: str, timeout
     return Finding(f"transactional id {probe}: transactions work")
 
 
-def acls(wanted: list[Need], *, group: str, transactional_id: str) -> list[str]:
-    """The ACLs that a worker needs, as arguments of Kafka's own `kafka-acls` tool."""
+def acls(wanted: list[Need], *, group: str) -> list[str]:
+    """The ACLs that a group's workers and commands need, as arguments of Kafka's own `kafka-acls` tool."""
     topics = [f"--topic {need.topic} {_operations(need.rights)}" for need in wanted]
     return [
         *topics,
         f"--group {group} {_operations(('READ',))}",
-        f"--transactional-id {transactional_id} {_PREFIXED} {_operations(('WRITE', 'DESCRIBE'))}",
+        f"--transactional-id {group}. {_PREFIXED} {_operations(('WRITE', 'DESCRIBE'))}",
     ]
 
 

@@ -31,6 +31,10 @@ ANSWER_MS: Final = 5_000
 """How long a broker may take to answer a question before it counts as away."""
 
 
+METADATA_MAX_AGE_MS: Final = 30_000
+"""How soon partitions are noticed that were added to the clicks."""
+
+
 class ClickConsumer:
     """The worker's membership in the consumer group. `join` comes first, `close` last."""
 
@@ -40,6 +44,7 @@ class ClickConsumer:
         *,
         topic: str,
         group: str,
+        client_id: str = "nextclick-clicks",
         session_timeout_ms: int,
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
@@ -50,11 +55,12 @@ class ClickConsumer:
         self._client: Any = None
         self._settings = {
             "group_id": group,
-            "client_id": f"nextclick-{group}",
+            "client_id": client_id,
             "group_instance_id": static_member,
             "session_timeout_ms": session_timeout_ms,
             "heartbeat_interval_ms": heartbeat_interval_ms,
             "fetch_max_wait_ms": fetch_max_wait_ms,
+            "metadata_max_age_ms": METADATA_MAX_AGE_MS,
         }
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:

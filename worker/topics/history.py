@@ -1,8 +1,11 @@
-"""The input topic as a whole, from its begin to where it ends at the moment: what the trainer learns from."""
+"""A topic as a whole, from its begin to where it ends at the moment.
+
+So the trainer reads the clicks that it learns from, and commands the states that they look through.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -17,12 +20,16 @@ _SILENCE_POLLS: Final = 30
 """A broker that brings nothing in so many polls, though there is something, counts as away."""
 
 
-def read(connection: Connection, *, topic: str) -> Iterator[list[Record]]:
+FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}
+"""How small records are best read."""
+
+
+def read(connection: Connection, *, topic: str, fetch: Mapping[str, int] = FETCH) -> Iterator[list[Record]]:
     """The records of `topic` up to the high-water mark of now (for open transactions, up to these).
 
     Some at a time; those of one partition in order. Raises KafkaAway, NotAllowed, TopicError.
     """
-    with connection.errors(f"read the topic {topic}"), closing(_consumer(connection)) as client:
+    with connection.errors(f"read the topic {topic}"), closing(_consumer(connection, fetch)) as client:
         ends = _ends(client, topic)
         silence = 0
         while left := {at for at, end in ends.items() if client.position(at, timeout_ms=ANSWER_MS) < end}:
@@ -37,7 +44,7 @@ def read(connection: Connection, *, topic: str) -> Iterator[list[Record]]:
                 yield [record for record in records if record.offset < ends[at]]
 
 
-def _consumer(connection: Connection) -> Any:
+def _consumer(connection: Connection, fetch: Mapping[str, int]) -> Any:
     return KafkaConsumer(
         **connection.settings(),
         client_id="nextclick-history",
@@ -46,8 +53,7 @@ def _consumer(connection: Connection) -> Any:
         auto_offset_reset="earliest",
         isolation_level="read_committed",
         allow_auto_create_topics=False,
-        max_partition_fetch_bytes=4 << 20,
-        max_poll_records=5_000,
+        **fetch,
         metrics_enabled=False,
     )
 

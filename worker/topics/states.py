@@ -341,8 +341,8 @@ class StateFollower:
 
     def _found(self, reading: _Reading, record: Any) -> None:
         key = (record.key or b"").decode(errors="replace")
-        if reading.sought and key.startswith(BLOCK):
-            held = record.value is not None and _holds(record.value, reading.sought, key, reading.partition)
+        if reading.sought and key.startswith(BLOCK) and key.removeprefix(BLOCK).isdecimal():
+            held = record.value is not None and _holds(record.value, reading.sought)
             reading.found[block_number(key)] = held
         if key.startswith(FORGET) or not (reading.whole or reading.sought):
             done = (record.offset + 1 - reading.begin) / max(1, reading.end - reading.begin)
@@ -385,14 +385,17 @@ def block_number(key: str) -> int:
     return int(number)
 
 
-def _holds(value: bytes, sought: Mapping[str, int], key: str, partition: int) -> bool:
-    """Whether a block holds a state of a user of `sought` that is older than the offset there."""
+def _holds(value: bytes, sought: Mapping[str, int]) -> bool:
+    """Whether a block may hold a state of a user of `sought` that is older than the offset there.
+
+    One that cannot be read may; such a one counts no more, or its partition would not be served.
+    """
+    if not any(blocks.may_hold(value, user_id) for user_id in sought):
+        return False
     try:
         saved = blocks.decode(value)
-    except StateRefused as error:
-        raise StateRefused(
-            f"{key} in partition {partition} of the state topic cannot be read: {error}"
-        ) from None
+    except StateRefused:
+        return True
     return any(
         user_id in sought and offset < sought[user_id]
         for user_id, offset in zip(saved.user_ids, saved.states.offset.tolist(), strict=True)

@@ -6,6 +6,7 @@ KIP-98 (transactions) and KIP-447 (offsets fenced by the consumer group's genera
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducer
 
 _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
 """What a broker also says while a partition changes hands."""
+
+_METADATA_SECONDS: Final = 5.0
 
 Headers = list[tuple[str, bytes]]
 
@@ -77,12 +80,9 @@ class Transactions:
         client = self._in_transaction()
         try:
             self._sent.append(client.send(topic, value=value, key=key, headers=headers, partition=partition))
-        except ValueError as error:
-            raise TopicError(
-                f"cannot write to partition {partition} of topic {topic}: {error}. "
-                "It needs at least as many partitions as the clicks: `nextclick-worker topics` adds them",
-                topic=topic,
-            ) from None
+        except ValueError:
+            record = {"value": value, "key": key, "headers": headers}
+            self._sent.append(_sent_anew(client, topic, partition=partition, **record))
         except KafkaError as error:
             raise self._failed(error, f"send to {topic}") from error
 
@@ -157,6 +157,21 @@ class Transactions:
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
+
+
+def _sent_anew(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
+    """Send to a partition that the client did not know: it may have been added since it last asked."""
+    known = threading.Event()
+    client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
+    known.wait(_METADATA_SECONDS)
+    try:
+        return client.send(topic, partition=partition, **record)
+    except ValueError as error:
+        raise TopicError(
+            f"cannot write to partition {partition} of topic {topic}: {error}. "
+            "It needs at least as many partitions as the clicks: `nextclick-worker topics` adds them",
+            topic=topic,
+        ) from None
 
 
 def _close(client: KafkaProducer) -> None:

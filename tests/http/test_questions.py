@@ -1,0 +1,47 @@
+"""The mailbox between the HTTP threads and the loop."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from worker.http.questions import Questions
+
+
+def test_the_loop_answers_who_asks() -> None:
+    """Each gets the answer to their own question, given by the thread that answers."""
+    questions = Questions(seconds=10)
+    answers = {}
+
+    def ask(user_id: str) -> None:
+        answers[user_id] = questions.ask(user_id)
+
+    threads = [threading.Thread(target=ask, args=[user_id]) for user_id in ("ada", "bob")]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        questions.answer(lambda user_id: (True, {"user_id": user_id, "by": threading.current_thread().name}))
+
+    here = threading.current_thread().name
+    assert answers == {name: (True, {"user_id": name, "by": here}) for name in ("ada", "bob")}
+
+
+def test_who_is_not_answered_in_time_is_told_so() -> None:
+    """And costs the loop nothing when it comes round later."""
+    questions = Questions(seconds=0.01)
+
+    with pytest.raises(TimeoutError):
+        questions.ask("ada")
+
+    questions.answer(lambda _: pytest.fail("nobody waits for this any more"))
+
+
+def test_too_many_questions_are_refused_at_once() -> None:
+    """A flood does not pile up."""
+    questions = Questions(seconds=0)
+    for _ in range(100):
+        with pytest.raises(TimeoutError):
+            questions.ask("ada")
+
+    assert questions._asked.qsize() < 100

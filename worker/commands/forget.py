@@ -1,0 +1,75 @@
+"""`forget`: a person's right to be deleted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from worker import config
+from worker.commands import config_option, numbers
+from worker.config import Settings
+from worker.topics import state_changes, state_scan
+from worker.topics.admin import Admin
+
+
+@click.command()
+@config_option
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait until it is done.")
+@click.argument("user_id")
+def forget(path: Path | None, wait: float | None, user_id: str) -> None:
+    """Have every worker forget a user: all that came of clicks until now.
+
+    With --wait the exit code is 1 when that is not done in time; it will be done all the same.
+    """
+    settings = config.load(path, os.environ)
+    connection, state = settings.kafka.connection(), settings.topics.state
+    before = _ends(settings)
+    asked = state_changes.ask_to_forget(
+        connection, user_id, before, topic=state, asked_at=round(time.time() * 1000)
+    )
+    click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {user_id}")
+    click.echo(_outlook(settings, set(asked)))
+    if wait is not None:
+        sys.exit(not _done(settings, user_id, asked, wait))
+
+
+def _ends(settings: Settings) -> dict[int, int]:
+    """Where each partition of the clicks ends: what comes later was not asked to be forgotten."""
+    connection, topics = settings.kafka.connection(), settings.topics
+    with closing(Admin(connection)) as kafka:
+        kafka.at_least_as_many(topics.state, topics.clicks)
+        count = kafka.counts([topics.clicks])[topics.clicks]
+    marks = state_scan.marks(connection, topic=topics.clicks, group=settings.group, partitions=range(count))
+    return {partition: one.end for partition, one in marks.items()}
+
+
+def _outlook(settings: Settings, partitions: set[int]) -> str:
+    with closing(Admin(settings.kafka.connection())) as kafka:
+        members = kafka.members(settings.group, topic=settings.topics.clicks)
+    alone = sorted(partitions - {partition for member in members for partition in member.partitions})
+    what = (
+        "Who serves a partition drops the user from memory at once and from all blocks with the flush that "
+        "follows; compaction removes what is left in the log. `nextclick-worker user` tells when nothing is"
+    )
+    if not members:
+        return f"{what}. No worker of group {settings.group} runs: the next to start will do it"
+    if alone:
+        return f"{what}. Nobody serves {numbers(alone)} at the moment: the next to do so will do it there"
+    return what
+
+
+def _done(settings: Settings, user_id: str, asked: dict[int, int], seconds: float) -> bool:
+    deadline, left = time.monotonic() + seconds, set(asked)
+    looks = state_changes.pending(settings.kafka.connection(), user_id, asked, topic=settings.topics.state)
+    while left and time.monotonic() < deadline:
+        before, left = left, next(looks)
+        for partition in sorted(before - left):
+            click.echo(f"forgotten in partition {partition}")
+    if left:
+        click.echo(f"not done after {seconds:g} s in {numbers(sorted(left))}")
+    return not left

@@ -1,0 +1,251 @@
+"""`user` and `state`: what the state topic holds, as of the last flush."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import orjson
+
+from worker import config
+from worker.commands import config_option, json_option
+from worker.config import Settings
+from worker.core.description import described
+from worker.core.recommender import Recommender
+from worker.core.release import Release
+from worker.core.states import States
+from worker.errors import NextclickError, ReleaseRefused, StateRefused
+from worker.topics import state_scan
+from worker.topics.admin import Admin
+from worker.topics.releases import ReleaseReader
+from worker.topics.state_scan import Contents, Marks, Trace
+
+
+@click.command()
+@config_option
+@json_option
+@click.argument("user_id")
+def user(path: Path | None, as_json: bool, user_id: str) -> None:
+    """Show what the state topic has of a user, as of the last flush; exit code 1 when it has nothing."""
+    settings = config.load(path, os.environ)
+    trace = state_scan.look_for(settings.kafka.connection(), user_id, topic=settings.topics.state)
+    if not trace and trace.unreadable:
+        raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
+    document = _user_document(settings, user_id, trace)
+    click.echo(_json(document) if as_json else _user_text(document))
+    sys.exit(not trace)
+
+
+@click.command()
+@config_option
+@json_option
+def state(path: Path | None, as_json: bool) -> None:
+    """Show what each partition of the state topic holds, and what is not saved yet."""
+    settings = config.load(path, os.environ)
+    connection, topics = settings.kafka.connection(), settings.topics
+    with closing(Admin(connection)) as kafka:
+        counts = kafka.counts([topics.clicks, topics.state])
+    held = state_scan.contents(connection, topic=topics.state)
+    marks = state_scan.marks(
+        connection, topic=topics.clicks, group=settings.group, partitions=range(counts[topics.clicks])
+    )
+    rows = [
+        _partition(number, held.get(number, Contents()), marks.get(number))
+        for number in range(max(counts.values()))
+    ]
+    unreadable = {number: one.unreadable for number, one in held.items() if one.unreadable}
+    document = {
+        "topic": topics.state,
+        "group": settings.group,
+        "partitions": rows,
+        "total": _total(rows),
+        "unreadable": [
+            f"{key.decode(errors='replace')} in partition {number}: {why}"
+            for number, keys in unreadable.items()
+            for key, why in keys.items()
+        ],
+    }
+    click.echo(_json(document) if as_json else _state_text(document))
+
+
+def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
+    release, problem = _champion(settings)
+    found, block = _current(settings, user_id, trace, release) if trace.copies else (None, None)
+    home = (found["partition"], block) if found else None
+    return {
+        "user_id": user_id,
+        "topic": settings.topics.state,
+        "found": bool(trace),
+        "state": found,
+        "block": block,
+        "owner": _owner(settings, found["partition"]) if found else None,
+        "no_recommendations_because": problem,
+        "other_copies": [_place(copy) for copy in trace.copies if (copy.partition, copy.block) != home],
+        "copies_not_compacted_yet": [_place(copy) for copy in trace.superseded],
+        "wishes_to_be_forgotten": [
+            {"partition": partition, "before": wish.before, "asked_at": wish.asked_at}
+            for partition, wish in sorted(trace.wishes.items())
+        ],
+        "unreadable": trace.unreadable,
+    }
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _place(copy: state_scan.Copy) -> dict[str, int]:
+    return {"partition": copy.partition, "block": copy.block, "state_topic_offset": copy.at}
+
+
+def _current(
+    settings: Settings, user_id: str, trace: Trace, release: Release | None
+) -> tuple[dict[str, Any] | None, int | None]:
+    """The state that a worker would load, and the block that it is in."""
+    size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
+    states = States(state_size=size)
+    recommender = None
+    if release:
+        recommend = settings.recommend
+        recommender = Recommender(release, states, exclude_recent=recommend.exclude_recent, top=recommend.top)
+    for partition, wish in trace.wishes.items():
+        states.forget(partition, user_id, wish.before)
+    for copy in trace.copies:
+        states.load(copy.partition, copy.block, copy.saved)
+    found = described(states, recommender, user_id, {copy.partition for copy in trace.copies})
+    if found is None:
+        return None, None
+    row = states.find(found["partition"], user_id)
+    del found["saved"]
+    return found, int(states.blocks(np.array([row]))[0])
+
+
+def _champion(settings: Settings) -> tuple[Release | None, str]:
+    """The release that serves, or why there is none."""
+    with ReleaseReader(settings.kafka.connection(), topic=settings.topics.releases).opened() as reader:
+        reader.read()
+        try:
+            release = reader.champion()
+        except ReleaseRefused as error:
+            return None, str(error)
+    return release, "" if release else f"topic {settings.topics.releases} has no @champion"
+
+
+def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
+    """The member of the consumer group that serves a partition."""
+    with closing(Admin(settings.kafka.connection())) as kafka:
+        try:
+            members = kafka.members(settings.group, topic=settings.topics.clicks)
+        except NextclickError as error:
+            return {"error": str(error)}
+    for member in members:
+        if partition in member.partitions:
+            return {"client_id": member.client_id, "host": member.host, "member_id": member.member_id}
+    return None
+
+
+def _user_text(document: dict[str, Any]) -> str:
+    user_id, topic, found = document["user_id"], document["topic"], document["state"]
+    if not document["found"]:
+        return f"no trace of {user_id} in {topic}, as of the last flush"
+    others, waste = document["other_copies"], document["copies_not_compacted_yet"]
+    wishes = document["wishes_to_be_forgotten"]
+    lines = [f"{user_id} in {topic}, as of the last flush"]
+    lines += _state_lines(document) if found else ["no state that a worker would load"]
+    lines += [f"other copies in blocks: {len(others)}{_places(others)}"]
+    lines += [f"copies that compaction has still to remove: {len(waste)}{_places(waste)}"]
+    lines += [
+        f"to be forgotten: asked at {_time(wish['asked_at'])}, to be done in partition {wish['partition']}"
+        for wish in wishes
+    ]
+    return "\n  ".join(lines + [f"cannot be read: {what}" for what in document["unreadable"]])
+
+
+def _state_lines(document: dict[str, Any]) -> list[str]:
+    found, owner = document["state"], document["owner"]
+    partition, made_by, ranked = found["partition"], found["release"], found["recommendations"]
+    served = "nobody at the moment"
+    if owner:
+        served = (
+            owner.get("error") or f"{owner['client_id']} at {owner['host']} (member {owner['member_id']})"
+        )
+    listed = document["no_recommendations_because"]
+    if ranked:
+        scores = [f" ({score:.2f})" for score in ranked["scores"]] or [""] * len(ranked["items"])
+        best = [f"{item}{score}" for item, score in zip(ranked["items"], scores, strict=True)]
+        listed = f"{', '.join(best)}; {ranked['reason']}, release {ranked['release']}"
+    return [
+        f"lives in: partition {partition}, block {document['block']}, made by release {made_by}",
+        f"served by: {served}",
+        f"clicks: {found['clicks']}, {found['session_clicks']} of the last session still kept",
+        f"last click: {_time(found['timestamp'])}, offset {found['offset']}",
+        f"recent items, the last one first: {', '.join(reversed(found['recent_items']))}",
+        f"recommendations: {listed}",
+    ]
+
+
+def _places(copies: list[dict[str, int]]) -> str:
+    places = [f"block {copy['block']} of partition {copy['partition']}" for copy in copies]
+    return f" ({', '.join(places)})" if places else ""
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _partition(number: int, held: Contents, marks: Marks | None) -> dict[str, Any]:
+    live = sum(held.sizes.values())
+    replay = held.replay.offset if held.replay else None
+    committed = marks.committed if marks else None
+    unsaved = None if replay is None or committed is None else max(0, committed - replay)
+    return {
+        "partition": number,
+        "blocks": held.blocks,
+        "users": len(set().union(*held.users.values())),
+        "live_bytes": live,
+        "log_bytes": held.log_bytes,
+        "dirt": round(1 - live / held.log_bytes, 3) if held.log_bytes else 0.0,
+        "replay_offset": replay,
+        "committed_offset": committed,
+        "end_offset": marks.end if marks else None,
+        "clicks_not_saved": unsaved,
+        "wishes_to_be_forgotten": len(held.wishes),
+    }
+
+
+def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = ("blocks", "users", "live_bytes", "log_bytes", "clicks_not_saved", "wishes_to_be_forgotten")
+    total: dict[str, Any] = {name: sum(row[name] or 0 for row in rows) for name in names}
+    total["dirt"] = round(1 - total["live_bytes"] / total["log_bytes"], 3) if total["log_bytes"] else 0.0
+    return total
+
+
+def _state_text(document: dict[str, Any]) -> str:
+    header = ["partition", "blocks", "users", "MB", "dirt", "replay", "committed", "end", "unsaved", "wishes"]
+    rows = [*document["partitions"], document["total"] | {"partition": "all"}]
+    table = [header, *(_cells(row) for row in rows)]
+    widths = [max(len(line[place]) for line in table) for place in range(len(header))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+    title = f"{document['topic']}: the states of group {document['group']}, as of the last flush"
+    return "\n".join([title, *lines, *(f"cannot be read: {what}" for what in document["unreadable"])])
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    marks = (
+        row.get(name) for name in ("replay_offset", "committed_offset", "end_offset", "clicks_not_saved")
+    )
+    return [
+        str(row["partition"]),
+        str(row["blocks"]),
+        str(row["users"]),
+        f"{row['live_bytes'] / 1e6:.1f}",
+        f"{row['dirt']:.0%}",
+        *("-" if mark is None else str(mark) for mark in marks),
+        str(row["wishes_to_be_forgotten"]),
+    ]

@@ -1,0 +1,143 @@
+"""`reset`: the way out where states, offsets and clicks do not fit together any more."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from worker import config
+from worker.commands import config_option, numbers
+from worker.config import Settings
+from worker.errors import NextclickError, StateRefused
+from worker.topics import state_changes, state_scan
+from worker.topics.admin import Admin
+from worker.topics.state_changes import Beginning
+from worker.topics.state_scan import Contents, Marks
+from worker.topics.states import FORGET, REPLAY
+
+At = Literal["committed", "earliest", "latest", "saved"]
+
+_SETTLE_SECONDS: Final = 20.0
+"""How long the last transaction of a worker that was killed may still be open."""
+
+
+@click.command()
+@config_option
+@click.option(
+    "--at",
+    type=click.Choice(["committed", "earliest", "latest", "saved"]),
+    required=True,
+    help="Where to go on: at the group's offset, the first click or the next one with empty states, "
+    "or at the offset up to which the states are saved, with these.",
+)
+@click.option("--partition", "only", type=int, multiple=True, help="Only this one; may come several times.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(path: Path | None, at: At, only: tuple[int, ...], yes: bool) -> None:
+    """Begin anew, all of it or nothing, while no worker of the group runs. Wishes to be forgotten stay."""
+    settings = config.load(path, os.environ)
+    connection, topics = settings.kafka.connection(), settings.topics
+    partitions = _partitions(settings, only)
+    _refuse_while_it_runs(settings)
+    _settle(settings, partitions)
+    held = state_scan.contents(connection, topic=topics.state)
+    marks = state_scan.marks(connection, topic=topics.clicks, group=settings.group, partitions=partitions)
+    plans = [plan(number, at, held.get(number, Contents()), marks[number]) for number in partitions]
+    for _, text in plans:
+        click.echo(text)
+    beginnings = [beginning for beginning, _ in plans if beginning is not None]
+    if not beginnings:
+        click.echo("nothing to do")
+        return
+    if not yes:
+        click.confirm("Do that?", abort=True)
+    _refuse_while_it_runs(settings)
+    state_changes.begin_anew(
+        connection,
+        beginnings,
+        group=settings.group,
+        topic=topics.state,
+        clicks=topics.clicks,
+        timeout_ms=settings.kafka.transaction_timeout_ms,
+    )
+    click.echo("done")
+
+
+def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning | None, str]:
+    """What `--at` means for one partition, and how to say it; None where there is nothing to do.
+
+    Raises StateRefused where it would not help.
+    """
+    where = f"partition {number}"
+    if at == "saved":
+        if held.replay is None:
+            return None, f"{where}: nothing is saved, it stays as it is"
+        offset, why = max(held.replay.offset, marks.begin), "up to which the states are saved"
+        if offset > held.replay.offset:
+            why = f"the first that is still there: the states are saved up to {held.replay.offset}"
+    elif at == "committed" and marks.committed is not None:
+        offset, why = max(marks.committed, marks.begin), "which the group has committed"
+        if offset > marks.committed:
+            why = f"the first that is still there: the group has committed {marks.committed}"
+    elif at == "latest":
+        offset, why = marks.end, "the next click"
+    else:
+        offset, why = marks.begin, "the first click"
+    if offset > marks.end:
+        raise StateRefused(
+            f"{where}: offset {offset}, {why}, is beyond the end of the clicks, {marks.end}. "
+            "--at earliest begins at the first click, --at latest at the next one; nothing was changed"
+        )
+    if at == "saved":
+        return Beginning(
+            number, offset, replay=False
+        ), f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
+    dropped = [key for key in held.sizes if not _stays(key, held)]
+    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}"
+    return Beginning(number, offset, dropped), text
+
+
+def _stays(key: bytes, held: Contents) -> bool:
+    return key == REPLAY.encode() or (key.startswith(FORGET.encode()) and key not in held.unreadable)
+
+
+def _what(held: Contents) -> str:
+    users = len(set().union(*held.users.values()))
+    unreadable = f", {len(held.unreadable)} records that cannot be read" if held.unreadable else ""
+    return f"the states of {users} users{unreadable}"
+
+
+def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
+    topics = settings.topics
+    with closing(Admin(settings.kafka.connection())) as kafka:
+        kafka.at_least_as_many(topics.state, topics.clicks)
+        count = kafka.counts([topics.clicks])[topics.clicks]
+    unknown = sorted(set(only) - set(range(count)))
+    if unknown:
+        raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, no {numbers(unknown)}")
+    return sorted(set(only)) or list(range(count))
+
+
+def _refuse_while_it_runs(settings: Settings) -> None:
+    with closing(Admin(settings.kafka.connection())) as kafka:
+        members = kafka.members(settings.group, topic=settings.topics.clicks)
+    if members:
+        names = ", ".join(f"{member.client_id} at {member.host}" for member in members)
+        raise StateRefused(
+            f"group {settings.group} has members: {names}. Stop all its workers first. One that was killed "
+            f"is a member until its session times out, {settings.kafka.session_timeout_ms / 1000:g} s"
+        )
+
+
+def _settle(settings: Settings, partitions: list[int]) -> None:
+    """Wait until no transaction is open that could still commit offsets."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while open_ones := state_scan.unsettled(
+        settings.kafka.connection(), topic=settings.topics.clicks, group=settings.group, partitions=partitions
+    ):
+        if time.monotonic() > deadline:
+            raise NextclickError(f"a transaction in {numbers(open_ones)} is still open: try again in a while")

@@ -1,0 +1,63 @@
+"""What is known of one user, for people and machines that ask.
+
+>>> states = States(state_size=4)
+>>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
+>>> states.write(rows, replace(states.read(rows), clicks=np.array([1], np.int32)))
+>>> ada = described(states, None, "ada", [0, 3])
+>>> ada["partition"], ada["recent_items"], ada["saved"]
+(3, ['lamp'], False)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace  # noqa: F401  # for the doctest
+from typing import Any
+
+import numpy as np
+
+from worker.core.recommender import Recommender
+from worker.core.states import States
+
+
+def described(
+    states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
+) -> dict[str, Any] | None:
+    """The state of a user, for JSON, the oldest of the recent items first; None where there is none.
+
+    A user who has states in several of `partitions`, as when partitions were added, is described where they
+    clicked last. `recommendations` is the list as it would be published now, under the recommender's release,
+    which need not be the one that made the state; None without a recommender.
+    """
+    found = {partition: states.find(partition, user_id) for partition in partitions}
+    rows = np.array([row for row in found.values() if row is not None], np.int64)
+    if not len(rows):
+        return None
+    row = int(rows[np.argmax(states.read_column("timestamp_ms", rows))])
+    user = states.read(np.array([row]))
+    clicks, ring = int(user.clicks[0]), user.recent.shape[1]
+    numbers = np.arange(max(0, clicks - ring), clicks)
+    return {
+        "user_id": user_id,
+        "partition": int(states.partitions(np.array([row]))[0]),
+        "recent_items": states.item_codes.ids(user.recent[0, numbers % ring]),
+        "clicks": clicks,
+        "session_clicks": int(user.session[0]),
+        "timestamp": int(user.timestamp_ms[0]),
+        "offset": int(user.offset[0]),
+        "release": int(user.release[0]),
+        "recommendations": _recommendations(recommender, row),
+        "saved": states.is_saved(row),
+    }
+
+
+def _recommendations(recommender: Recommender | None, row: int) -> dict[str, Any] | None:
+    if recommender is None:
+        return None
+    found = recommender.recommend(row)
+    return {
+        "items": found.items,
+        "scores": found.scores,
+        "release": recommender.release.number,
+        "reason": found.reason,
+    }

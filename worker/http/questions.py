@@ -1,0 +1,47 @@
+"""Questions about users: asked by HTTP threads, answered by the loop, whose states nobody else may touch."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
+
+ANSWER_SECONDS: Final = 2.0
+"""How long a question waits for the loop, which comes round four times a second and more."""
+
+_WAITING: Final = 64
+"""How many questions may wait; the loop answers them all at once, and each costs it a ranking."""
+
+Answer = tuple[bool, dict[str, Any]]
+"""Whether the user is here, and what is known: of the user, or of what is here instead."""
+
+
+class Questions:
+    """A mailbox between the HTTP threads and the loop."""
+
+    def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:
+        self._seconds = seconds
+        self._asked: queue.Queue[tuple[str, Future[Answer]]] = queue.Queue(_WAITING)
+
+    def ask(self, user_id: str) -> Answer:
+        """What the loop says of a user. Raises TimeoutError when it does not come round in time."""
+        answer: Future[Answer] = Future()
+        try:
+            self._asked.put_nowait((user_id, answer))
+        except queue.Full:
+            raise TimeoutError from None
+        try:
+            return answer.result(self._seconds)
+        finally:
+            answer.cancel()
+
+    def answer(self, known: Callable[[str], Answer]) -> None:
+        """Answer those who wait (called by the loop)."""
+        while True:
+            try:
+                user_id, answer = self._asked.get_nowait()
+            except queue.Empty:
+                return
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(known(user_id))

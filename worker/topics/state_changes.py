@@ -1,0 +1,121 @@
+"""What commands, not the owner, write to the state topic: wishes to be forgotten, and a new beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from worker.topics.clicks import ANSWER_MS
+from worker.topics.client import Connection
+from worker.topics.states import FORGET, REPLAY, Forget, Replay
+from worker.topics.transactions import Transactions
+
+COMMIT_SECONDS: Final = 60.0
+"""How long a reset may take to be committed."""
+
+_POLL_MS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """From where a partition of the clicks is to be read from now on, and what goes from its states."""
+
+    partition: int
+    offset: int
+    dropped: Collection[bytes] = ()
+    """The keys that get a tombstone."""
+    replay: bool = True
+    """Whether `replay` is set to the offset too; not where the states stay."""
+
+
+def ask_to_forget(
+    connection: Connection, user_id: str, before: Mapping[int, int], *, topic: str, asked_at: int
+) -> dict[int, int]:
+    """Write a person's wish to every partition in `before`; the offset at which it stands in each.
+
+    Raises KafkaAway, NotAllowed, TopicError.
+    """
+    with connection.errors(f"write to the state topic {topic}"):
+        client = KafkaProducer(
+            **connection.settings(),
+            client_id="nextclick-forget",
+            acks="all",
+            enable_idempotence=False,
+            allow_auto_create_topics=False,
+            max_block_ms=ANSWER_MS,
+            metrics_enabled=False,
+        )
+        with closing(client):
+            key = f"{FORGET}{user_id}".encode()
+            sent = {
+                partition: client.send(
+                    topic, key=key, value=Forget(offset, asked_at).value(), partition=partition
+                )
+                for partition, offset in before.items()
+            }
+            client.flush()
+            return {partition: future.get().offset for partition, future in sent.items()}
+
+
+def pending(
+    connection: Connection, user_id: str, asked: Mapping[int, int], *, topic: str
+) -> Iterator[set[int]]:
+    """The partitions where the wishes at the offsets `asked` are not fulfilled yet, again and again.
+
+    Raises KafkaAway, NotAllowed.
+    """
+    left, key = set(asked), f"{FORGET}{user_id}".encode()
+    with (
+        connection.errors(f"read the state topic {topic}"),
+        closing(
+            KafkaConsumer(
+                **connection.settings(),
+                client_id="nextclick-forget",
+                group_id=None,
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                max_partition_fetch_bytes=4 << 20,
+                metrics_enabled=False,
+            )
+        ) as client,
+    ):
+        client.assign([TopicPartition(topic, partition) for partition in asked])
+        for partition, offset in asked.items():
+            client.seek(TopicPartition(topic, partition), offset + 1)
+        while True:
+            for at, records in client.poll(timeout_ms=_POLL_MS).items():
+                if any(record.key == key and record.value is None for record in records):
+                    left.discard(at.partition)
+            yield set(left)
+
+
+def begin_anew(
+    connection: Connection,
+    beginnings: Collection[Beginning],
+    *,
+    group: str,
+    topic: str,
+    clicks: str,
+    timeout_ms: int,
+) -> None:
+    """Drop what is to be dropped and set the group's offsets, in one transaction: all of it or nothing.
+
+    No worker of the group may run. Raises KafkaAway, NotAllowed, TopicError, CheckpointFailed.
+    """
+    transactions = Transactions(connection, transactional_id=f"{group}.reset", timeout_ms=timeout_ms)
+    transactions.renew()
+    try:
+        for one in beginnings:
+            for key in one.dropped:
+                transactions.send(topic, one.partition, key=key, value=None)
+            if one.replay:
+                value = Replay(one.offset, release=0).value()
+                transactions.send(topic, one.partition, key=REPLAY.encode(), value=value)
+        offsets = {one.partition: one.offset for one in beginnings}
+        transactions.commit(clicks, offsets, group, seconds=COMMIT_SECONDS)
+    finally:
+        transactions.drop()

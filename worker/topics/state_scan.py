@@ -1,0 +1,234 @@
+"""The state topic as a whole, from its begin to where it ends at the moment: what commands look through.
+
+Unlike the owner of a partition (`worker.topics.states`) they stop at nothing: what cannot be read is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
+
+from worker.core import blocks
+from worker.core.states import Saved
+from worker.errors import StateRefused
+from worker.topics import history
+from worker.topics.clicks import ANSWER_MS
+from worker.topics.client import Connection
+from worker.topics.states import (
+    BLOCK,
+    FETCH,
+    FORGET,
+    REPLAY,
+    Forget,
+    Replay,
+    block_number,
+    parse_forget,
+    parse_replay,
+)
+
+_STABLE_MS: Final = 500
+
+
+class Entry(NamedTuple):
+    """A record of the state topic. Its key is kept as it is: who wrote it need not have been one of us."""
+
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+
+    @property
+    def name(self) -> str:
+        """The key as text."""
+        return self.key.decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What Kafka knows of a partition of the clicks."""
+
+    begin: int
+    """The first offset that is still there."""
+    end: int
+    """The high-water mark."""
+    committed: int | None
+    """The offset that the group has committed; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A state of a user as one record has it: in `block`, at offset `at` of the state topic."""
+
+    partition: int
+    block: int
+    at: int
+    saved: Saved
+    """Of one user."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """All that the state topic has of one user."""
+
+    copies: list[Copy] = field(default_factory=list)
+    """In blocks that count, in the order of the log."""
+    superseded: list[Copy] = field(default_factory=list)
+    """In records that count no more, and that compaction has not removed yet."""
+    wishes: dict[int, Forget] = field(default_factory=dict)
+    """By partition: the wish to be forgotten that is not fulfilled yet."""
+    unreadable: list[str] = field(default_factory=list)
+    """Records that may have something of the user and cannot be read."""
+
+    def __bool__(self) -> bool:
+        return bool(self.copies or self.superseded or self.wishes)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What one partition of the state topic holds."""
+
+    log_bytes: int = 0
+    """Of all records, those too that count no more."""
+    sizes: dict[bytes, int] = field(default_factory=dict)
+    """By key, of the records that count."""
+    users: dict[bytes, list[str]] = field(default_factory=dict)
+    """By key, of the blocks that count."""
+    replay: Replay | None = None
+    wishes: dict[str, Forget] = field(default_factory=dict)
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+    """By key, why what counts cannot be read."""
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return sum(key.startswith(BLOCK.encode()) for key in self.sizes)
+
+    def take(self, entry: Entry) -> None:
+        """Count the next record of the partition."""
+        key, name, value = entry.key, entry.name, entry.value
+        size = len(key) + len(value or b"")
+        self.log_bytes += size
+        for known in (self.sizes, self.users, self.unreadable):
+            known.pop(key, None)
+        self.replay = None if name == REPLAY else self.replay
+        self.wishes.pop(name.removeprefix(FORGET), None) if name.startswith(FORGET) else None
+        if value is None:
+            return
+        self.sizes[key] = size
+        try:
+            self._read(key, name, value)
+        except StateRefused as error:
+            self.unreadable[key] = str(error)
+
+    def _read(self, key: bytes, name: str, value: bytes) -> None:
+        if name.startswith(BLOCK):
+            block_number(name)
+            self.users[key] = blocks.user_ids(value)
+        elif name == REPLAY:
+            self.replay = parse_replay(value)
+        elif name.startswith(FORGET):
+            self.wishes[name.removeprefix(FORGET)] = parse_forget(value)
+        else:
+            raise StateRefused("no such key is known")
+
+
+def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
+    """What each partition holds that has records. Raises KafkaAway, NotAllowed, TopicError."""
+    found: dict[int, Contents] = {}
+    for entry in _entries(connection, topic):
+        found.setdefault(entry.partition, Contents()).take(entry)
+    return found
+
+
+def look_for(connection: Connection, user_id: str, *, topic: str) -> Trace:
+    """All that the topic has of a user. Raises KafkaAway, NotAllowed, TopicError."""
+    return trace(_entries(connection, topic), user_id)
+
+
+def trace(entries: Iterable[Entry], user_id: str) -> Trace:
+    """All that `entries` have of a user; those of one partition must come in order."""
+    latest: dict[tuple[int, bytes], int] = {}
+    copies: list[tuple[bytes, Copy]] = []
+    found = Trace()
+    for entry in entries:
+        latest[entry.partition, entry.key] = entry.offset
+        try:
+            if entry.name == FORGET + user_id:
+                _note_wish(found, entry)
+            elif entry.name.startswith(BLOCK) and entry.value and blocks.may_hold(entry.value, user_id):
+                copies += ((entry.key, copy) for copy in _copies(entry, entry.value, user_id))
+        except StateRefused as error:
+            found.unreadable.append(
+                f"{entry.name} at offset {entry.offset} of partition {entry.partition}: {error}"
+            )
+    for key, copy in copies:
+        counts = latest[copy.partition, key] == copy.at
+        (found.copies if counts else found.superseded).append(copy)
+    return found
+
+
+def marks(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> dict[int, Marks]:
+    """Where each partition of the clicks begins and ends, and how far the group is."""
+    ats = [TopicPartition(topic, partition) for partition in partitions]
+    with (
+        connection.errors(f"ask for the offsets of topic {topic}"),
+        closing(_asker(connection, group, "read_uncommitted")) as client,
+    ):
+        begins = client.beginning_offsets(ats, timeout_ms=ANSWER_MS)
+        ends = client.end_offsets(ats, timeout_ms=ANSWER_MS)
+        return {
+            at.partition: Marks(begins[at], ends[at], client.committed(at, timeout_ms=ANSWER_MS))
+            for at in ats
+        }
+
+
+def unsettled(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> list[int]:
+    """The partitions of the clicks of which a transaction that is still open may commit offsets."""
+    found = []
+    with (
+        connection.errors(f"ask for the offsets of group {group}"),
+        closing(_asker(connection, group, "read_committed")) as client,
+    ):
+        for partition in partitions:
+            try:
+                client.committed(TopicPartition(topic, partition), timeout_ms=_STABLE_MS)
+            except KafkaTimeoutError:
+                found.append(partition)
+    return found
+
+
+def _entries(connection: Connection, topic: str) -> Iterator[Entry]:
+    for records in history.read(connection, topic=topic, fetch=FETCH):
+        for record in records:
+            yield Entry(record.partition, record.offset, record.key or b"", record.value)
+
+
+def _note_wish(found: Trace, entry: Entry) -> None:
+    found.wishes.pop(entry.partition, None)
+    if entry.value is not None:
+        found.wishes[entry.partition] = parse_forget(entry.value)
+
+
+def _copies(entry: Entry, value: bytes, user_id: str) -> Iterator[Copy]:
+    saved = blocks.decode(value)
+    for place in (place for place, its in enumerate(saved.user_ids) if its == user_id):
+        one = saved.taken(np.array([place]))
+        yield Copy(entry.partition, block_number(entry.name), entry.offset, one)
+
+
+def _asker(connection: Connection, group: str, isolation_level: str) -> Any:
+    return KafkaConsumer(
+        **connection.settings(),
+        client_id="nextclick-look",
+        group_id=group,
+        enable_auto_commit=False,
+        isolation_level=isolation_level,
+        allow_auto_create_topics=False,
+        metrics_enabled=False,
+    )
