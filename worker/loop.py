@@ -371,6 +371,7 @@ class Loop:
         now = self._clock.steady()
         self._readiness.beat()
         self._note_owned()
+        self._states.collect_items()
         # Not in the midst of a transaction: a late answer must not cost a sound one.
         if now < self._look_due or self._pending:
             return
