@@ -48,8 +48,8 @@ OF_WORKERS: Final = {
     "restart": Fault(2, "terminate", "start", 0.0, 2.0),
     "scale in": Fault(1, "terminate"),
     "scale out": Fault(3, "start"),
-    # Longer than the session timeout of HURRIED, and often than its transaction timeout.
-    "zombie": Fault(3, "freeze", "wake", 3.6, 5.5),
+    # Longer than the session timeout of the rounds, and often than their transaction timeout.
+    "zombie": Fault(3, "freeze", "wake", 2.5, 5.5),
     "pause": Fault(1, "freeze", "wake", 0.1, 2.5),
 }
 OF_BROKER: Final = {
@@ -85,13 +85,16 @@ class Fleet:
     """Workers by name, as an orchestrator keeps them: one that is wanted and not there is started.
 
     `settings` are those of a worker's TOML file by its name, without the HTTP port. Logs and settings
-    go to `folder`. A context manager: leaving it kills what is left. `fallen` says of every worker
-    that ended in a way nobody asked for.
+    go to `folder`. Their blocks have at most `block_rows` rows, 0: as many as usual. A context manager:
+    leaving it kills what is left. `fallen` says of every worker that ended in a way nobody asked for.
     """
 
-    def __init__(self, folder: Path, settings: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(
+        self, folder: Path, settings: Callable[[str], dict[str, Any]], *, block_rows: int = 0
+    ) -> None:
         self._folder = folder
         self._settings = settings
+        self._small_blocks = [str(block_rows)] if block_rows else []
         self._wanted: set[str] = set()
         self._running: dict[str, WorkerProcess] = {}
         self._frozen: set[str] = set()
@@ -166,7 +169,10 @@ class Fleet:
         config = self._folder / f"{self._starts:02d}-{name}.toml"
         config.write_text(toml(self._settings(name) | {"http": {"port": port}}))
         self._running[name] = WorkerProcess(
-            ["run", "--config", str(config)], log_path=config.with_suffix(".log"), http_port=port
+            [*self._small_blocks, "run", "--config", str(config)],
+            log_path=config.with_suffix(".log"),
+            http_port=port,
+            module="tests.broker.small_blocks" if self._small_blocks else "worker",
         )
 
     def _wake(self, name: str) -> None:

@@ -27,13 +27,14 @@ class WorkerProcess:
         log_path: Path,
         http_port: int,
         environment: Mapping[str, str] | None = None,
+        module: str = "worker",
     ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
         self.log_path = log_path
         self._http_port = http_port
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
                 env=inherited | {"PYTHONUNBUFFERED": "1"} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,

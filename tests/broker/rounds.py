@@ -14,7 +14,7 @@ import numpy as np
 from confluent_kafka.admin import AdminClient
 
 from deploy.kafka.local import LocalKafka
-from tests.broker.deployment import HURRIED, Deployment
+from tests.broker.deployment import Deployment
 from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
 from tests.broker.load import Load, records
 from tests.broker.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
@@ -33,6 +33,9 @@ BROKER_PROPERTIES: Final = {
 
 COMPACTED_AT_ONCE: Final = COMPACTED | {"segment.ms": "1000", "max.compaction.lag.ms": "1000"}
 """Settings of a state topic under which what is superseded goes while a round lasts."""
+
+SHORT_SESSIONS: Final = {"session_timeout_ms": 2_000, "heartbeat_interval_ms": 400}
+"""Kafka settings under which a frozen worker loses its partitions before its transaction is given up."""
 
 WORKERS: Final = ("a", "b", "c", "d")
 PARTITIONS: Final = 4
@@ -55,6 +58,8 @@ class Plan:
     per_second: int
     commit_interval_seconds: float
     flush_interval_seconds: float
+    block_rows: int
+    transaction_timeout_ms: int
     static_membership: bool
     acts: list[Act]
 
@@ -70,6 +75,8 @@ class Plan:
             per_second=source.choice([300, 1_000, 2_000]),
             commit_interval_seconds=source.choice([0.05, 0.2, 0.5, 1.5]),
             flush_interval_seconds=source.choice([0.5, 1.0, 2.0]),
+            block_rows=source.choice([8, 32, 0]),
+            transaction_timeout_ms=source.choice([3_500, 6_000]),
             static_membership=source.random() < 0.25,
             acts=schedule(source, WORKERS, running=workers, seconds=LOAD_SECONDS),
         )
@@ -78,7 +85,8 @@ class Plan:
         static = ", static members" if self.static_membership else ""
         return (
             f"{self.workers} workers{static}, {self.cell}, {self.users} users, {self.per_second}/s, "
-            f"commit {self.commit_interval_seconds:g} s, flush {self.flush_interval_seconds:g} s; "
+            f"commit {self.commit_interval_seconds:g} s, flush {self.flush_interval_seconds:g} s, "
+            f"blocks of {self.block_rows or 'all'}, transactions of {self.transaction_timeout_ms} ms; "
             + ", ".join(map(str, self.acts))
         )
 
@@ -103,7 +111,7 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
         def settings(name: str) -> dict[str, Any]:
             return deployment.settings(
                 name,
-                kafka=HURRIED,
+                kafka=SHORT_SESSIONS | {"transaction_timeout_ms": plan.transaction_timeout_ms},
                 recommend={"top": 5},
                 commit_interval_seconds=plan.commit_interval_seconds,
                 static_membership=plan.static_membership,
@@ -111,7 +119,7 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
             )
 
         load = Load(node.bootstrap, deployment.clicks, given, per_second=plan.per_second)
-        with Fleet(folder, settings) as fleet, Switch(node) as switch, load:
+        with Fleet(folder, settings, block_rows=plan.block_rows) as fleet, Switch(node) as switch, load:
             for name in WORKERS[: plan.workers]:
                 fleet.do("start", name)
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")

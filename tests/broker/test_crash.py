@@ -12,6 +12,7 @@ from deploy.kafka.local import LocalKafka
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import HURRIED, Deployment
+from tests.broker.outage import READY_SECONDS
 from tests.broker.process import WorkerProcess
 from tests.conftest import create_topic
 from tests.waiting import eventually
@@ -180,7 +181,7 @@ def test_the_broker_goes_away_and_comes_back(
     eventually(lambda: process.http("/readyz")[0] == 503, what="the worker to notice")
     reason = process.http("/readyz")[1]
     node.start()
-    process.wait_until_ready()
+    process.wait_until_ready(READY_SECONDS)
     clicks += deployment.send_clicks(50, first=50)
 
     assert deployment.bootstrap in reason

@@ -195,7 +195,7 @@ def test_a_state_that_was_not_saved_is_found(given: Input, release: Release) -> 
 def test_a_column_that_is_one_off_is_found(given: Input, release: Release, column: str) -> None:
     """One user alone is different, and what of it is told."""
     verdict = verdict_on_states(
-        given, release, saved(given, release, lambda keeper: keeper.change(**{column: 1}))
+        given, release, saved(given, release, lambda keeper: keeper.change(**{column: -1}))
     )
 
     assert not verdict.states_equal
