@@ -480,6 +480,8 @@ class Loop:
         if self._walking:
             log.warning("stopped in the midst of a batch, its clicks will be read again")
             return
+        if not self._positions:
+            return
         try:
             if save_seconds:
                 self._save_everything(list(self._positions), save_seconds)

@@ -8,15 +8,26 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
+import pytest
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
 from tests.broker.deployment import Deployment
 from tests.broker.process import WorkerProcess
+from tests.conftest import TopicFactory
 from tests.waiting import eventually
 
 OFTEN: Final[Mapping[str, Any]] = {"state": {"flush_interval_seconds": 0.4}}
 SELDOM: Final[Mapping[str, Any]] = {"state": {"flush_interval_seconds": 3_600}}
+
+
+IMPATIENT: Final = {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.01",
+    "segment.ms": "500",
+    "max.compaction.lag.ms": "500",
+}
+"""Settings of a topic that is compacted as soon as the broker looks, every 15 s."""
 
 
 def click(user_id: str, item_id: str, *, partition: int = 0, timestamp: int = 1_700_000_000_000) -> Record:
@@ -180,6 +191,28 @@ def test_a_person_is_forgotten_everywhere(
 
     assert known(again, "ada")[0] == 404
     assert known(again, "bob")[0] == 200
+
+
+@pytest.mark.timeout(180)
+def test_compaction_removes_what_was_forgotten(
+    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, topics: TopicFactory
+) -> None:
+    """Then, and not before, `user` says that there is no trace; clicks of others go on meanwhile."""
+    deployment.publish_successor()
+    deployment.state = topics("compacted", partitions=4, config=IMPATIENT)
+    settings = deployment.settings(**OFTEN)
+    process = worker(settings)
+    deployment.send([click("ada", "item-3"), click("bob", "item-3")])
+    eventually(lambda: saved_clicks(command, settings, "ada") == 1, what="ada to be saved")
+    assert command(settings, "forget", "ada", "--wait", "30")[0] == 0
+
+    def gone() -> bool:
+        deployment.send([click("bob", "item-4")])
+        return command(settings, "user", "ada")[0] == 1
+
+    eventually(gone, 90, "compaction")
+
+    assert known(process, "bob")[0] == 200
 
 
 def test_a_wish_waits_for_a_worker(

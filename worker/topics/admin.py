@@ -230,6 +230,8 @@ def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
     text = f"topic {topic}: {name} is {found}"
     if name == "cleanup.policy" and found != wanted:
         return Finding(text, f"Set it to {wanted}: otherwise what the topic holds is lost with time")
+    if name == "max.compaction.lag.ms" and float(found) > float(wanted):
+        return Finding(text, f"Set it to {wanted}: otherwise old values stay, those of people to forget too")
     if name != "cleanup.policy" and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay and must be read at every start")
     return Finding(text)

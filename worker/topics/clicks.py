@@ -31,7 +31,7 @@ ANSWER_MS: Final = 5_000
 """How long a broker may take to answer a question before it counts as away."""
 
 
-METADATA_MAX_AGE_MS: Final = 30_000
+METADATA_MAX_AGE_MS: Final = 10_000
 """How soon partitions are noticed that were added to the clicks."""
 
 
