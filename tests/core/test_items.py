@@ -116,6 +116,7 @@ def test_an_index_follows_a_code_to_its_next_item(few: None) -> None:
     often, once = ItemIndexes(catalogue, codes), ItemIndexes(catalogue, codes)
     first = codes.codes(["lamp", "rug", "what", "sofa"])
     assert often(first).tolist() == once(first).tolist() == [0, 1, NO_ITEM, 2]
+    wanted: list[str] = []
     for named, new in ((["rug"], ["sofa", "that", "lamp"]), (["lamp"], ["chair", "rug", "other"])):
         collected(codes, *named)
         wanted = [*named, *new]
