@@ -1,4 +1,7 @@
-"""Tiny releases for tests: weights from a seed, golden answers from the formula of the one-event step."""
+"""Tiny releases for tests: weights from a seed, golden answers from the formula of the one-event step.
+
+And user states that no release made.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from worker.core.cells import CELLS, Floats, by_gate
 from worker.core.manifest import Golden, Manifest
 from worker.core.release import Release, pack, verify
+from worker.core.states import Rows, States
 
 GOLDEN_LENGTH: Final = 7
 """How many clicks a golden session has."""
@@ -221,3 +225,25 @@ def all_scores(tensors: Mapping[str, Floats], state: Floats, *, normalize: bool,
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     scores = np.float32(scale) * (vectors @ hidden)
     return scores + tensors["output_bias"] if "output_bias" in tensors else scores
+
+
+def clicked(
+    states: States,
+    partition: int,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str] = ("lamp",),
+    *,
+    offset: int,
+) -> Rows:
+    """The rows of these users after each clicked all `item_ids`; the last click of all had this offset."""
+    rows = states.rows(partition, user_ids)
+    users = states.read(rows)
+    for code in states.item_codes.codes(item_ids):
+        users.recent[np.arange(len(rows)), users.clicks % states.recent_items] = code
+        users.clicks += 1
+    users.session[:] = np.minimum(users.clicks, states.recent_items)
+    users.hidden[:] = np.linspace(-1, 1, states.state_size) * (offset % 7 + 1) / 7
+    users.warm[:], users.release[:] = True, 3
+    users.offset[:], users.timestamp_ms[:] = offset, 1_700_000_000_000 + offset
+    states.write(rows, users)
+    return rows

@@ -26,6 +26,20 @@ def test_the_length_of_a_batch_is_its_number_of_clicks() -> None:
     assert len(empty) == 0
 
 
+def test_some_clicks_of_a_batch_are_a_batch() -> None:
+    """In the order that is asked for."""
+    numbers = np.arange(3)
+    batch = Clicks(
+        numbers.astype(np.int32), numbers + 10, ["ada", "bob", "cyd"], ["a", "b", "c"], numbers, -numbers
+    )
+    some = batch.taken(np.array([2, 0]))
+
+    assert len(some) == 2
+    assert (some.user_ids, some.item_ids) == (["cyd", "ada"], ["c", "a"])
+    assert (some.partitions.tolist(), some.offsets.tolist()) == ([2, 0], [12, 10])
+    assert (some.timestamps_ms.tolist(), some.record_timestamps_ms.tolist()) == ([2, 0], [-2, 0])
+
+
 @given(rows_of_clicks)
 @example([])
 def test_the_clicks_of_a_user_stand_together_in_the_order_of_arrival(rows: list[int]) -> None:

@@ -28,6 +28,10 @@ class Served:
         self._recommender = Recommender(self.release, self.states, **rules)
         self._offset = 0
 
+    def replay(self, *clicks: tuple[str, str], offset: int) -> int:
+        """Replay such a batch; how many of it were missing."""
+        return self._recommender.replay(self._columns(clicks, NOW_MS, NOW_MS, offset))
+
     def batch(
         self,
         *clicks: tuple[str, str],
@@ -36,18 +40,27 @@ class Served:
         offset: int | None = None,
     ) -> list[Recommendations]:
         """The lists for a batch of (user, item)."""
-        count = len(clicks)
         first = self._offset if offset is None else offset
-        self._offset += count
-        columns = Clicks(
+        self._offset += len(clicks)
+        columns = self._columns(clicks, at_ms, record_ms, first)
+        return self._recommender.rank(self._recommender.absorb(columns, now_ms=NOW_MS))
+
+    def _columns(
+        self,
+        clicks: Sequence[tuple[str, str]],
+        at_ms: int | Sequence[int],
+        record_ms: int | Sequence[int],
+        offset: int,
+    ) -> Clicks:
+        count = len(clicks)
+        return Clicks(
             partitions=np.zeros(count, np.int32),
-            offsets=np.arange(count, dtype=np.int64) + first,
+            offsets=np.arange(count, dtype=np.int64) + offset,
             user_ids=[user_id for user_id, _ in clicks],
             item_ids=[item_id for _, item_id in clicks],
             timestamps_ms=np.broadcast_to(np.array(at_ms, np.int64), (count,)),
             record_timestamps_ms=np.broadcast_to(np.array(record_ms, np.int64), (count,)),
         )
-        return self._recommender.rank(self._recommender.absorb(columns, now_ms=NOW_MS))
 
     def state(self, user_id: str) -> UserStates:
         """The row of a user."""
@@ -304,3 +317,79 @@ def test_a_row_without_a_known_item_gets_the_popular_ones() -> None:
     again = served._recommender.recommend(0)
 
     assert (again.items, again.reason, len(again.scores)) == (last.items, "cold", 0)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_after_the_time_to_live_a_user_is_new(together: bool) -> None:
+    """A click as late as that is in time; one later finds nothing, not even the items."""
+    release = tiny_release(session_gap_seconds=0)
+    in_time, late, fresh = (Served(release, user_ttl_ms=10 * GAP_MS) for _ in range(3))
+    for served, pause_ms in ((in_time, 10 * GAP_MS), (late, 10 * GAP_MS + 1)):
+        clicks = [("ada", "item-4"), ("ada", "item-7")]
+        times = [NOW_MS, NOW_MS + pause_ms]
+        if together:
+            served.batch(*clicks, at_ms=times)
+        else:
+            for click, at_ms in zip(clicks, times, strict=True):
+                served.batch(click, at_ms=at_ms)
+    fresh.batch(("ada", "item-7"))
+
+    assert [served.state("ada").clicks.tolist() for served in (in_time, late, fresh)] == [[2], [1], [1]]
+    assert np.array_equal(late.state("ada").hidden, fresh.state("ada").hidden)
+    assert late.states.item_codes.ids(late.state("ada").recent[0, :1]) == ["item-7"]
+
+
+def test_who_is_new_may_have_again_what_they_had_before() -> None:
+    """Items from before the time to live are not held against the user."""
+    served = Served(exclude_recent=5, top=12, user_ttl_ms=GAP_MS)
+    served.batch(("ada", "item-1"))
+    (found,) = served.batch(("ada", "item-4"), at_ms=NOW_MS + GAP_MS + 1)
+
+    assert sorted(found.items) == sorted(set(ITEMS) - {"item-4"})
+
+
+def test_replay_fills_in_what_is_missing() -> None:
+    """For each user from where their row ends; how many those were."""
+    served, straight = Served(tiny_release()), Served(tiny_release())
+    clicks = [("ada", "item-1"), ("bob", "item-2"), ("ada", "item-3"), ("cyd", "item-4"), ("ada", "item-5")]
+    served.batch(*clicks[:2])
+    straight.batch(*clicks)
+
+    assert [served.replay(*clicks, offset=0), served.replay(*clicks, offset=0)] == [3, 0]
+    for name in ("ada", "bob", "cyd"):
+        assert np.allclose(served.state(name).hidden, straight.state(name).hidden, atol=1e-3)
+        assert served.state(name).offset.tolist() == straight.state(name).offset.tolist()
+
+
+@pytest.mark.parametrize("before", range(6))
+@pytest.mark.parametrize("replayed", [False, True])
+def test_of_who_is_forgotten_only_later_clicks_count(before: int, replayed: bool) -> None:
+    """Wherever the limit falls in a batch, and whatever clocks the clicks before it had."""
+    release = tiny_release(session_gap_seconds=GAP_MS / 1000)
+    served, fresh = Served(release, user_ttl_ms=3 * GAP_MS), Served(release, user_ttl_ms=3 * GAP_MS)
+    clicks = [("ada", f"item-{number}") for number in range(5)]
+    times = [NOW_MS + 9 * GAP_MS, NOW_MS, NOW_MS + 1, NOW_MS + 2 * GAP_MS, NOW_MS + 2 * GAP_MS + 1]
+    served.states.forget(0, "ada", before)
+    if replayed:
+        served._recommender.replay(served._columns(clicks, times, times, 0))
+    else:
+        served.batch(*clicks, at_ms=times)
+    if before < 5:
+        fresh.batch(*clicks[before:], at_ms=times[before:], offset=before)
+
+    assert served.states.users(0) == fresh.states.users(0)
+    if before < 5:
+        ours, theirs = served.state("ada"), fresh.state("ada")
+        assert np.allclose(ours.hidden, theirs.hidden, atol=1e-3)
+        for name in ("clicks", "session", "warm", "timestamp_ms", "offset"):
+            assert getattr(ours, name).tolist() == getattr(theirs, name).tolist()
+
+
+def test_clicks_that_are_void_are_answered_all_the_same() -> None:
+    """A wish to be forgotten is obeyed at the end of the batch."""
+    served = Served(top=1, publish="every")
+    served.states.forget(0, "ada", 10)
+    found = served.batch(("ada", "item-1"), ("bob", "item-3"), ("ada", "item-5"))
+
+    assert [one.items for one in found] == [["item-2"], ["item-4"], ["item-6"]]
+    assert served.states.users(0) == 1

@@ -7,7 +7,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from worker.core.states import States, UserStates
+from tests.builders import clicked
+from worker.core.blocks import decode, encode
+from worker.core.states import Saved, States, UserStates
 
 
 def columns(users: UserStates) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
@@ -98,3 +100,125 @@ def test_a_partition_that_is_not_there_is_easily_forgotten() -> None:
 
     assert states.drop(3) == 0
     assert states.rows(3, ["ada"]).tolist() == [0]
+
+
+def saved_block(user_ids: list[str], offset: int) -> Saved:
+    """A block of users who clicked a lamp at this offset."""
+    states = States(state_size=2)
+    return decode(encode(states, clicked(states, 0, user_ids, offset=offset)))
+
+
+def test_a_freed_row_is_nobodys() -> None:
+    """It is among none that are owned, changed or idle, and its user is new when they come back."""
+    states = States(state_size=2, slab_rows=2)
+    rows = clicked(states, 0, ["ada", "bob", "cyd"], offset=5)
+    states.free(rows[[2, 0]])
+
+    assert states.user_ids(rows) == ["", "bob", ""]
+    assert [states.find(0, "ada"), states.find(0, "bob")] == [None, rows[1]]
+    for found in (states.owned(0), states.changed(0), states.idle(1 << 60), states.longest_idle(9)):
+        assert found.tolist() == [rows[1]]
+    assert [len(states), states.users(0)] == [1, 1]
+    again = states.read(states.rows(0, ["ada", "dan"]))
+    assert not any(column.any() for column in columns(again).values())
+    assert states.blocks(states.rows(0, ["ada", "dan"])).tolist() == [0, 0]
+
+
+def test_freeing_no_rows_is_possible() -> None:
+    """Before there are any, too."""
+    states = States(state_size=2)
+    states.free(np.empty(0, np.int64))
+    clicked(states, 0, ["ada"], offset=5)
+    states.free(np.empty(0, np.int64))
+
+    assert len(states) == 1
+
+
+def test_the_idle_and_the_longest_idle() -> None:
+    """By the times of the last clicks; of any partition."""
+    states = States(state_size=2, slab_rows=2)
+    for number, name in enumerate("dacb"):
+        clicked(states, number % 2, [name], offset=number)
+    oldest_ms = states.read(states.rows(0, ["d"])).timestamp_ms[0]
+
+    assert states.user_ids(states.idle(oldest_ms)) == []
+    assert states.user_ids(states.idle(oldest_ms + 2)) == ["d", "a"]
+    assert [sorted(states.user_ids(states.longest_idle(count))) for count in (0, 1, 3, 4, 9)] == [
+        [],
+        ["d"],
+        ["a", "c", "d"],
+        ["a", "b", "c", "d"],
+        ["a", "b", "c", "d"],
+    ]
+
+
+def test_rows_are_changed_until_they_are_saved() -> None:
+    """And again from the next write on; the block is that of the last time."""
+    states = States(state_size=2)
+    rows = clicked(states, 0, ["ada", "bob"], offset=1)
+    clicked(states, 1, ["ada"], offset=1)
+    states.saved(rows[:1], 7)
+
+    assert states.changed(0).tolist() == rows[1:].tolist()
+    assert states.are_changed(rows).tolist() == [False, True]
+    clicked(states, 0, ["ada"], offset=2)
+    assert states.changed(0).tolist() == rows.tolist()
+    assert states.blocks(rows).tolist() == [7, 0]
+
+
+def test_users_who_come_in_another_partition_are_counted() -> None:
+    """Once each, where they clicked: partitions were added, or the producer changed its hash."""
+    states = States(state_size=2)
+    states.rows(0, ["ada", "bob"])
+    states.rows(1, ["cyd"])
+    assert states.take_moved() == 0
+    states.rows(2, ["ada", "cyd", "dan", "ada"])
+    states.rows(2, ["ada"])
+    states.load(3, 1, saved_block(["bob"], 5))
+
+    assert [states.take_moved(), states.take_moved()] == [2, 0]
+
+
+def test_what_is_forgotten_stays_so() -> None:
+    """Clicks below the offset are void wherever they come from; those above count, and other users."""
+    states = States(state_size=2)
+    clicked(states, 0, ["ada", "bob"], offset=9)
+    clicked(states, 1, ["ada"], offset=9)
+    assert states.forget(0, "ada", 10)
+    assert not states.forget(0, "ada", 10)
+    assert states.load(0, 1, saved_block(["ada", "bob"], 9)).tolist() == states.rows(0, ["bob"]).tolist()
+    assert [states.users(0), states.users(1), len(states)] == [1, 1, 2]
+
+    assert len(states.load(0, 2, saved_block(["ada"], 10))) == 1
+    assert not states.forget(0, "ada", 10)
+    assert states.users(0) == 2
+
+
+def test_a_later_wish_to_be_forgotten_goes_further() -> None:
+    """An earlier one that comes late takes nothing back; once it is fulfilled nothing is void."""
+    states = States(state_size=2)
+    states.forget(0, "ada", 10)
+    states.forget(0, "ada", 5)
+    assert len(states.load(0, 1, saved_block(["ada"], 9))) == 0
+    states.forgotten(0, "ada")
+    states.forgotten(0, "bob")
+
+    assert len(states.load(0, 1, saved_block(["ada"], 9))) == 1
+
+
+def test_who_is_forgotten_leaves_nothing_in_memory() -> None:
+    """Not even in the row that nobody has."""
+    states = States(state_size=2)
+    rows = clicked(states, 0, ["ada"], offset=9)
+    states.forget(0, "ada", 10)
+
+    assert not any(column.any() for column in columns(states.read(rows)).values())
+
+
+def test_with_a_partition_its_wishes_are_dropped() -> None:
+    """Its next owner reads them back."""
+    states = States(state_size=2)
+    states.forget(0, "ada", 10)
+    states.drop(0)
+
+    assert len(states.load(0, 1, saved_block(["ada"], 9))) == 1

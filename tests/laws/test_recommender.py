@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release_parts
 from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, check_user, columns
+from worker.core.blocks import decode, encode
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
 from worker.core.recommender import Recommendations, Recommender
@@ -217,3 +219,91 @@ def test_an_unknown_item_is_remembered_and_moves_nothing(batches: list[Any], rul
     assert np.array_equal(after.hidden, before.hidden)
     assert after.warm.tolist() == before.warm.tolist()
     assert after.clicks.tolist() == [before.clicks[0] + 1]
+
+
+@given(sequences, rules, st.integers(0, 90), st.integers(0, 90), st.integers(1, 20))
+@settings(max_examples=40)
+def test_replaying_what_is_held_changes_nothing(
+    batches: list[Any], rules: Rules, begin: int, end: int, at_once: int
+) -> None:
+    """Any stretch of the past, in batches of any size: not a bit, and no row counts as changed."""
+    made, states = recommender(rules)
+    history = dated(batches)
+    for clicks in history:
+        serve(made, clicks)
+    every = np.concatenate([states.owned(0), states.owned(3)])
+    before = states.read(every)
+    states.saved(every, 1)
+    past = [click for clicks in history for click in clicks][begin:end]
+    counts = [made.replay(columns(past[at : at + at_once])) for at in range(0, len(past), at_once)]
+
+    after = states.read(every)
+    assert sum(counts) == 0
+    assert all(
+        np.array_equal(getattr(before, name.name), getattr(after, name.name)) for name in fields(before)
+    )
+    assert [len(states.changed(0)), len(states.changed(3))] == [0, 0]
+
+
+class Successor(NamedTuple):
+    """How the release differs that takes over."""
+
+    gap_seconds: float
+    hidden_size: int
+    item_ids: tuple[str, ...]
+
+
+successors = st.builds(
+    Successor,
+    st.sampled_from([0.0, GAP_MS / 1000]),
+    st.sampled_from([8, 5]),
+    st.sampled_from([ITEMS[::-1], ITEMS[2:4], ("unknown", *ITEMS[1:5]), ("nobody", "clicked")]),
+)
+
+
+@cache
+def successor_parts(cell: str, successor: Successor) -> tuple[Manifest, bytes]:
+    """The release of these, with other weights."""
+    return tiny_release_parts(
+        successor.item_ids,
+        cell=cell,
+        session_gap_seconds=successor.gap_seconds,
+        hidden_size=successor.hidden_size,
+        seed=7,
+    )
+
+
+@given(sequences, sequences, rules, successors)
+@settings(max_examples=80)
+def test_a_row_of_another_release_is_made_anew(
+    before: list[Any], after: list[Any], rules: Rules, successor: Successor
+) -> None:
+    """From the recent items of its session, as if these had been clicked under the new release alone.
+
+    Where sessions do not end under that one: from all recent items. Whatever either knows, whatever the size.
+    """
+    made, states = recommender(rules)
+    expected = reference(rules)
+    history = dated([*before, *after])
+    for clicks in history[: len(before)]:
+        serve(made, clicks)
+        for click in clicks:
+            expected.absorb(click)
+    parts = successor_parts(rules.cell, successor)
+    release = verify(*parts, number=RELEASE + 1)
+    loaded = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
+    for partition in (0, 3):
+        loaded.load(partition, 1, decode(encode(states, states.owned(partition))))
+    second = Reference(*parts, successor.item_ids, user_ttl_ms=rules.user_ttl_ms)
+    second.users = {key: second.rewarm(user, rules.recent_items) for key, user in expected.users.items()}
+    made = Recommender(release, loaded, user_ttl_ms=rules.user_ttl_ms)
+    for clicks in history[len(before) :]:
+        serve(made, clicks)
+        for click in clicks:
+            second.absorb(click)
+
+    for partition, user_id in {
+        (click.partition, click.user_id) for one in history[len(before) :] for click in one
+    }:
+        check_user(loaded, partition, user_id, second.users[partition, user_id])
+        assert loaded.read(loaded.rows(partition, [user_id])).release.tolist() == [RELEASE + 1]
