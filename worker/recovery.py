@@ -67,6 +67,8 @@ class _Progress:
     """By key, what keeps its value from being used; a later one under the same key may replace it."""
     recovered: Recovered | None = None
     """Set while it is replayed."""
+    loaded: float = 0.0
+    """When all blocks were."""
     position: int = 0
     replayed: int = 0
 
@@ -159,7 +161,8 @@ class Recovery:
         if recovered is None or position < recovered.serve_from:
             return None
         del self._recovering[partition]
-        seconds = self._steady() - progress.began
+        now = self._steady()
+        seconds = now - progress.began
         self._metrics.recovery_seconds.observe(seconds)
         log.info(
             "partition recovered",
@@ -169,6 +172,7 @@ class Recovery:
             megabytes=round(progress.bytes / 1e6, 1),
             replayed=progress.replayed,
             seconds=round(seconds, 2),
+            replay_seconds=round(now - progress.loaded, 2),
         )
         return recovered
 
@@ -242,7 +246,7 @@ class Recovery:
                 first=saved_until,
                 log_start=read.begin,
             )
-        progress.done, progress.position = 1.0, begin
+        progress.done, progress.position, progress.loaded = 1.0, begin, self._steady()
         progress.recovered = Recovered(
             partition, progress.ledger, replay, progress.wishes, begin=begin, serve_from=serve_from
         )

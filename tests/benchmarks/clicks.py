@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 from numpy.typing import NDArray
 
 USERS: Final = 100_000
+
+_DRAWS: Final = 1 << 21
+"""After so many clicks a flow begins anew with the same users and items."""
+
+_TICK_SECONDS: Final = 0.001
 
 
 def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64]:
@@ -23,11 +29,13 @@ def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64
     return numbers
 
 
-def clicks(items: int, number: int, *, seed: int = 0) -> Iterator[tuple[bytes, bytes]]:
+def clicks(
+    items: int, number: int, *, users: int = USERS, seed: int = 0
+) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of `number` clicks of Zipf users on the Zipf items of a catalogue of `items`."""
     random = np.random.default_rng(seed)
-    users, clicked = zipf(random, USERS, number), zipf(random, items, number)
-    return (click(user, item) for user, item in zip(users.tolist(), clicked.tolist(), strict=True))
+    clicking, clicked = zipf(random, users, number), zipf(random, items, number)
+    return (click(user, item) for user, item in zip(clicking.tolist(), clicked.tolist(), strict=True))
 
 
 def click(user: int, item: int) -> tuple[bytes, bytes]:
@@ -76,16 +84,84 @@ class Sender:
         _finish(producer)
 
 
+class Flow:
+    """`rate` clicks a second, at even distances, until the context is left; then all are acknowledged.
+
+    Of `users` Zipf users, all in one `partition` where one is named. With `watch` it notes of each its
+    `topic/partition/offset` and when (`perf_counter`) it was handed over.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        *,
+        users: int,
+        items: int,
+        rate: int,
+        partition: int | None = None,
+        watch: bool = False,
+    ) -> None:
+        random = np.random.default_rng(2)
+        self.users, self._items = zipf(random, users, _DRAWS), zipf(random, items, _DRAWS).tolist()
+        self.rate = rate
+        self.sent = 0
+        self.watched: dict[str, float] = {}
+        self._topic, self._partition, self._watch = topic, partition, watch
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0 if watch else 5})
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bench-flow", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        _finish(self._producer)
+
+    def _run(self) -> None:
+        users, items = self.users.tolist(), self._items
+        start = time.perf_counter()
+        while not self._stop.is_set():
+            due = int((time.perf_counter() - start) * self.rate)
+            for number in range(self.sent, due):
+                self._send(*click(users[number % _DRAWS], items[number % _DRAWS]))
+            self.sent = due
+            self._producer.poll(0)
+            time.sleep(max(_TICK_SECONDS, start + (due + 1) / self.rate - time.perf_counter()))
+
+    def _send(self, key: bytes, value: bytes) -> None:
+        at = time.perf_counter()
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self.watched[f"{self._topic}/{message.partition()}/{message.offset()}"] = at
+
+        _produce(
+            self._producer,
+            self._topic,
+            key,
+            value,
+            acknowledged if self._watch else None,
+            partition=self._partition,
+        )
+
+
 def _produce(
     producer: Producer,
     topic: str,
     key: bytes,
     value: bytes,
     acknowledged: Callable[[KafkaError | None, Message], None] | None,
+    *,
+    partition: int | None = None,
 ) -> None:
+    chosen = {} if partition is None else {"partition": partition}
     while True:
         try:
-            producer.produce(topic, value=value, key=key, on_delivery=acknowledged)
+            producer.produce(topic, value=value, key=key, on_delivery=acknowledged, **chosen)
         except BufferError:
             producer.poll(0.1)
         else:

@@ -20,9 +20,11 @@ _PATIENCE_SECONDS: Final = 3.0
 
 
 class Reader:
-    """Reads a topic in a thread of its own and notes when it saw which list; ids as in the header `id`."""
+    """Reads a topic in a thread of its own and notes when it first saw which list; ids as in the header `id`."""
 
-    def __init__(self, bootstrap: str, topic: str, isolation: Isolation) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, isolation: Isolation, *, partitions: int = PARTITIONS
+    ) -> None:
         self.seen: dict[str, float] = {}
         self._consumer = Consumer(
             {
@@ -34,7 +36,7 @@ class Reader:
                 "socket.nagle.disable": True,
             }
         )
-        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="bench-reader")
         self._thread.start()
@@ -45,13 +47,21 @@ class Reader:
         self._thread.join()
         self._consumer.close()
 
+    def wait_for_the_last(self) -> None:
+        """Return once no more comes."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        number = -1
+        while number != len(self.seen) and time.monotonic() < deadline:
+            number = len(self.seen)
+            time.sleep(0.5)
+
     def _read(self) -> None:
         while not self._stop.is_set():
             message = self._consumer.poll(0.1)
             if message is None or message.error():
                 continue
             now = time.perf_counter()
-            self.seen[as_record(message).header("id")] = now
+            self.seen.setdefault(as_record(message).header("id"), now)
 
 
 def latencies(
@@ -68,7 +78,7 @@ def latencies(
             stand.sender.paced(
                 topics["clicks"], items, rate=rate, seconds=WARM_SECONDS + seconds, sent=sent.__setitem__
             )
-            _wait_for_the_last(reader)
+            reader.wait_for_the_last()
         finally:
             reader.stop()
     counted_from = min(sent.values()) + WARM_SECONDS
@@ -79,11 +89,3 @@ def latencies(
     if len(taken) < rate * seconds / 2:
         raise RuntimeError(f"only {len(taken)} of {rate * seconds:.0f} clicks were answered")
     return np.array(taken)
-
-
-def _wait_for_the_last(reader: Reader) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    number = -1
-    while number != len(reader.seen) and time.monotonic() < deadline:
-        number = len(reader.seen)
-        time.sleep(0.5)

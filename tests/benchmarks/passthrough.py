@@ -46,6 +46,7 @@ class Passthrough:
         self._topic = settings.topics.recommendations
         self._value = recommendation(settings)
         self._interval = settings.commit_interval_seconds
+        self._begun: set[int] = set()
         self._pending: dict[int, int] = {}
         self._due = 0.0
 
@@ -55,6 +56,7 @@ class Passthrough:
         self._clicks.join(lambda _: self._commit())
         while not stop.requested:
             records = self._clicks.poll(self._poll_ms())
+            self._begin(self._clicks.assigned() - self._begun)
             if records and not self._pending:
                 self._due = time.monotonic() + self._interval
             self._pass(records)
@@ -62,6 +64,12 @@ class Passthrough:
                 self._commit()
         self._clicks.close(seconds=2)
         self._transactions.drop()
+
+    def _begin(self, partitions: set[int]) -> None:
+        """Read what is new from its first record on: the group is new, too."""
+        for partition in partitions:
+            self._clicks.begin(partition, 0)
+        self._begun |= partitions
 
     def _pass(self, records: list[Record]) -> None:
         topic = self._clicks.topic

@@ -48,13 +48,13 @@ def _throughput(figures: Mapping[str, float]) -> Iterator[str]:
         name.removesuffix("_events_per_second") for name in figures if name.endswith("_events_per_second")
     ]
     if names:
-        yield _line("throughput", "clicks/s", "/ passthrough")
+        yield line("throughput", "clicks/s", "/ passthrough")
     for name in names:
         ratio = f"{name}_over_passthrough"
-        yield _line(
+        yield line(
             name.replace("_", " "),
             f"{figures[f'{name}_events_per_second']:,.0f}",
-            _judged(figures, ratio, "{:.2f}".format) if ratio in figures else "",
+            judged(figures, ratio, "{:.2f}".format) if ratio in figures else "",
         )
 
 
@@ -73,11 +73,11 @@ def _latency(figures: Mapping[str, float]) -> Iterator[str]:
     names = [name.removesuffix("_p50_seconds") for name in figures if name.endswith("_p50_seconds")]
     if names:
         yield ""
-        yield _line("click to recommendation", "p50 ms", "p99 ms")
+        yield line("click to recommendation", "p50 ms", "p99 ms")
     for name in names:
         _, rate, isolation = name.split("_")
-        cells = [_judged(figures, f"{name}_{part}_seconds", _milliseconds) for part in ("p50", "p99")]
-        yield _line(f"{rate} clicks/s, read_{isolation}", *cells)
+        cells = [judged(figures, f"{name}_{part}_seconds", _milliseconds) for part in ("p50", "p99")]
+        yield line(f"{rate} clicks/s, read_{isolation}", *cells)
 
 
 def _rest(figures: Mapping[str, float]) -> Iterator[str]:
@@ -91,20 +91,26 @@ def _rest(figures: Mapping[str, float]) -> Iterator[str]:
     if measured:
         yield ""
     for name, (label, shown) in measured.items():
-        yield _line(label, _judged(figures, name, shown))
+        yield line(label, judged(figures, name, shown))
 
 
-def _judged(figures: Mapping[str, float], name: str, shown: Callable[[float], str]) -> str:
+def judged(
+    figures: Mapping[str, float],
+    name: str,
+    shown: Callable[[float], str],
+    targets: Mapping[str, Target] = TARGETS,
+) -> str:
     """The figure, and behind it what it should be, where that is laid down."""
-    text, target = shown(figures[name]), TARGETS.get(name)
+    text, target = shown(figures[name]), targets.get(name)
     if target is None:
         return text
     sign = ">=" if target.least else "<="
     return f"{text} ({sign} {shown(target.bound)}{'' if target.met(figures[name]) else ': MISSED'})"
 
 
-def _line(label: str, *cells: str) -> str:
-    return f"{label:{_WIDTH}}" + "".join(f"{cell:<26}" for cell in cells).rstrip()
+def line(label: str, *cells: str, width: int = _WIDTH) -> str:
+    """A line of the table."""
+    return f"{label:{width}}" + "".join(f"{cell:<26}" for cell in cells).rstrip()
 
 
 def _milliseconds(seconds: float) -> str:

@@ -37,10 +37,12 @@ class Stand:
         self._loaded: dict[int, str] = {}
         self._published: set[str] = set()
 
-    def settings(self, items: int, *, clicks: str = "", **recommend: object) -> dict[str, Any]:
+    def settings(
+        self, items: int, *, clicks: str = "", partitions: int = PARTITIONS, **recommend: object
+    ) -> dict[str, Any]:
         """Settings of a worker in a group of its own under a release with `items` items; its topics exist.
 
-        It reads the topic `clicks`, or an empty one of its own.
+        It reads the topic `clicks`, or an empty one of its own with so many `partitions`.
         """
         name = f"bench-{next(self._number)}"
         topics = {
@@ -48,9 +50,10 @@ class Stand:
             "recommendations": f"{name}.recommendations",
             "dead_letters": f"{name}.dead-letter",
             "releases": f"bench.releases-{items}",
+            "state": f"{name}.state",
         }
         with closing(admin.Admin(self._connection)) as kafka:
-            kafka.create(admin.needs(**topics), partitions=PARTITIONS, replication=1)
+            kafka.create(admin.needs(**topics), partitions=partitions, replication=1)
         self._publish_once(topics["releases"], items)
         return {
             "group": name,
@@ -78,7 +81,7 @@ class Stand:
     @contextmanager
     def worker(self, settings: Mapping[str, Any]) -> Iterator[WorkerProcess]:
         """A worker that has just been started with these settings; it is told to stop at the end."""
-        path = self._folder / f"{settings['group']}.toml"
+        path = self._folder / f"{settings['group']}.{settings['worker_id']}.toml"
         path.write_text(toml(settings))
         process = WorkerProcess(
             ["run", "--config", str(path)],

@@ -1,0 +1,65 @@
+"""What half precision of stored states costs: one network, its states stored in either precision."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+import numpy as np
+
+from tests.benchmarks.saving import Figures, Sizes
+from tests.benchmarks.stand import Stand
+from tests.broker.process import ROOT
+from trainer.config import FitSettings
+from trainer.data import to_measure
+from trainer.events import read_files
+from trainer.progress import Progress
+from trainer.sessions import Sessions
+from worker.core.ranking import NO_ITEM
+from worker.core.release import Release, verify
+
+DATA: Final = ROOT.parent / "shared" / "data" / "yoochoose1_64_srgnn.csv.gz"
+"""YooChoose 1/64 in the SR-GNN split. It may not be passed on."""
+
+TEST_FROM_MS: Final = round(datetime(2014, 9, 29, tzinfo=UTC).timestamp() * 1000)
+_TOP: Final = 20
+
+
+def precision(_: Stand, sizes: Sizes) -> Figures:
+    """Points of Recall@20 lost on the test sessions, full ranking; the network is trained for one epoch."""
+    if not DATA.exists():
+        click.echo(f"precision is not measured: {DATA} is not there", err=True)
+        return {}
+    # TensorFlow takes seconds to load: only here, where it is needed.
+    from trainer.fit import fit  # noqa: PLC0415
+
+    clicks = read_files([DATA]).clicks.sort("timestamp_ms", maintain_order=True).tail(sizes.training_clicks)
+    settings = FitSettings(
+        epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
+    )
+    release = verify(*fit(clicks, settings))
+    sessions = to_measure(clicks, release, TEST_FROM_MS, Progress(), datetime.now(UTC))
+    half, single = (recall(release, sessions, kind) for kind in (np.float16, np.float32))
+    return {"half_precision_recall_points": 100 * (single - half), "single_precision_recall": single}
+
+
+def recall(release: Release, sessions: Sessions, kind: type[np.floating[Any]]) -> float:
+    """Recall@20 with states stored as `kind` between the steps; before any known item all is a miss."""
+    items, starts, lengths = sessions.items, sessions.starts[:-1], sessions.lengths
+    states = np.zeros((len(sessions), release.state_size), kind)
+    warm = np.zeros(len(sessions), np.bool_)
+    hits = 0
+    for nth in range(int(lengths.max())):
+        here = np.flatnonzero(lengths > nth)
+        clicked = items[starts[here] + nth]
+        known = clicked != NO_ITEM
+        due = warm[here] & known & sessions.scored[starts[here] + nth]
+        hidden = states[here[due]].astype(np.float32)
+        lists = release.rank(hidden, _TOP, np.empty((len(hidden), 0), np.int32)).indexes
+        hits += np.count_nonzero(lists == clicked[due, None])
+        here, clicked = here[known], clicked[known]
+        before = states[here].astype(np.float32)
+        states[here] = release.cell.step(release.weights, release.inputs(clicked), before)
+        warm[here] = True
+    return hits / sessions.predictions

@@ -1,0 +1,228 @@
+"""What saving costs: bytes, throughput, latency; and how soon all is back afterwards."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from tests.benchmarks import logs, per_user
+from tests.benchmarks.clicks import Flow, clicks
+from tests.benchmarks.latency import Reader
+from tests.benchmarks.population import histories, prime, spread
+from tests.benchmarks.stand import PARTITIONS, Stand
+from tests.broker.process import WorkerProcess
+from worker.config import State
+from worker.topics import admin
+from worker.topics.client import Connection
+
+Figures = dict[str, float]
+
+ITEMS: Final = 4_000
+RATE: Final = 10_000
+SLOW_RATE: Final = 1_000
+NEVER_SECONDS: Final = 1e9
+"""A flush interval under which nothing is saved."""
+
+INTERVAL_SECONDS: Final = State().flush_interval_seconds
+_RESTORE_SECONDS: Final = 120.0
+_SETTLE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many users, and how long what is done."""
+
+    users: int
+    steady_seconds: float
+    restores: int
+    rounds: int
+    skipped_seconds: float
+    """Before throughput is counted: of the first flushes each finds less than an interval's changes."""
+    counted_seconds: float
+    backlog: int
+    few_users: int
+    training_clicks: int
+
+
+def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommend: object) -> dict[str, Any]:
+    """The settings of a worker that has the states of `users` users in its state topic; none is started."""
+    settings = stand.settings(ITEMS, partitions=partitions, **recommend) | {"log": logs.JSON}
+    prime(stand.bootstrap, settings, spread(users, partitions), items=ITEMS)
+    return settings
+
+
+def steady(stand: Stand, sizes: Sizes) -> Figures:
+    """Bytes of steady saving; then the worker is killed, and all is restored, by blocks and by users."""
+    settings = primed(stand, sizes.users)
+    figures = _saved(stand, settings, sizes)
+    crashed = _restored(stand, settings, sizes.users)
+    clean = [_restored(stand, settings, sizes.users) for _ in range(sizes.restores)]
+    figures |= {
+        "restore_1m_seconds": statistics.median(one["seconds"] for one in clean),
+        "restore_1m_megabytes": clean[-1]["megabytes"],
+        "restore_1m_start_to_ready_seconds": statistics.median(one["ready"] for one in clean),
+        "restore_1m_after_kill_seconds": crashed["seconds"],
+        "restore_1m_after_kill_replay_seconds": crashed["replay_seconds"],
+        "restore_1m_after_kill_replayed_clicks": crashed["replayed"],
+    }
+    read = _per_user_seconds(stand, sizes)
+    figures["restore_per_user_1m_seconds"] = read
+    figures["restore_over_per_user"] = read / figures["restore_1m_seconds"]
+    return figures
+
+
+def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
+    with (
+        stand.worker(settings) as worker,
+        Flow(stand.bootstrap, settings["topics"]["clicks"], users=sizes.users, items=ITEMS, rate=RATE) as flow,
+    ):
+        logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
+        time.sleep(min(INTERVAL_SECONDS * 1.5, sizes.steady_seconds / 2))
+        begin, before, began = flow.sent, _counts(worker), time.monotonic()
+        time.sleep(sizes.steady_seconds)
+        end, after, seconds = flow.sent, _counts(worker), time.monotonic() - began
+        worker.kill9()
+    numbers = np.take(flow.users, np.arange(begin, end), mode="wrap")
+    made = histories(sizes.users) + np.bincount(
+        np.take(flow.users, np.arange(begin), mode="wrap"), minlength=sizes.users
+    )
+    clicks_absorbed = after["clicks"] - before["clicks"]
+    each_flush = round(clicks_absorbed / seconds * INTERVAL_SECONDS)
+    theirs = per_user.bytes_per_click(numbers, made, items=ITEMS, clicks_each_flush=each_flush)
+    return {
+        "state_bytes_per_click": (after["bytes"] - before["bytes"]) / clicks_absorbed,
+        "per_user_bytes_per_click": theirs,
+        "saved_users_per_click": (after["users"] - before["users"]) / clicks_absorbed,
+        "steady_clicks_per_second": clicks_absorbed / seconds,
+        "steady_save_seconds_per_second": (after["save"] - before["save"]) / seconds,
+        "steady_lag_records": after["lag"],
+    }
+
+
+def _counts(worker: WorkerProcess) -> Figures:
+    return {
+        "clicks": worker.metric("nextclick_clicks_total"),
+        "bytes": worker.metric("nextclick_state_bytes_total"),
+        "users": worker.metric("nextclick_saved_users_total"),
+        "save": worker.metric("nextclick_stage_seconds_total", stage="save"),
+        "lag": worker.metric("nextclick_lag_records"),
+    }
+
+
+def _restored(stand: Stand, settings: Mapping[str, Any], users: int) -> Figures:
+    """From the moment a fresh worker is given the partitions to the moment it serves all of them."""
+    began = time.time()
+    with stand.worker(settings) as worker:
+        partitions = logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
+        # Sure to be there: it is what recovery begins with.
+        assigned = logs.events(worker, "partitions assigned")[0]["at"]
+        found = sum(one["users"] for one in partitions)
+        if found < users:
+            raise RuntimeError(f"{found} of {users} users came back")
+        time.sleep(_SETTLE_SECONDS)
+    served = max(one["at"] for one in partitions)
+    return {
+        "seconds": served - assigned,
+        "ready": served - began,
+        "megabytes": sum(one["megabytes"] for one in partitions),
+        "replayed": sum(one["replayed"] for one in partitions),
+        "replay_seconds": max(one["replay_seconds"] for one in partitions),
+    }
+
+
+def _per_user_seconds(stand: Stand, sizes: Sizes) -> float:
+    topic = f"per-user-{time.time_ns()}"
+    need = admin.Need(topic, (), partitions=PARTITIONS, settings=admin.COMPACTED)
+    with closing(admin.Admin(Connection(stand.bootstrap))) as kafka:
+        kafka.create([need], partitions=PARTITIONS, replication=1)
+    per_user.write(stand.bootstrap, topic, spread(sizes.users, PARTITIONS), items=ITEMS)
+    taken = []
+    for _ in range(sizes.restores):
+        seconds, users = per_user.read_seconds(stand.bootstrap, topic)
+        if users != sizes.users:
+            raise RuntimeError(f"{users} of {sizes.users} users were read")
+        taken.append(seconds)
+    return statistics.median(taken)
+
+
+def cost(stand: Stand, sizes: Sizes) -> Figures:
+    """Throughput of a worker with more to read than it can, with saving and without, in turns."""
+    settings = primed(stand, sizes.users, publish_max_age_seconds=0)
+    backlog = clicks(ITEMS, sizes.backlog, users=sizes.users)
+    stand.sender.all_at_once(settings["topics"]["clicks"], backlog)
+    shares, stages, speeds = [], [], []
+    for _ in range(sizes.rounds):
+        saving, share = _speed(stand, settings, INTERVAL_SECONDS, sizes.skipped_seconds, sizes)
+        bare, _ = _speed(stand, settings, NEVER_SECONDS, sizes.skipped_seconds / 4, sizes)
+        shares.append(1 - saving / bare)
+        stages.append(share)
+        speeds.append(bare)
+    return {
+        "save_cost_share": statistics.median(shares),
+        "save_stage_share": statistics.median(stages),
+        "unsaved_clicks_per_second": statistics.median(speeds),
+    }
+
+
+def _speed(
+    stand: Stand, settings: Mapping[str, Any], interval: float, skipped: float, sizes: Sizes
+) -> tuple[float, float]:
+    """Clicks per second, and the share of the loop's time that step 1 of the checkpoint took."""
+    with stand.worker(dict(settings) | {"state": {"flush_interval_seconds": interval}}) as worker:
+        logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
+        time.sleep(skipped)
+        began, before = time.monotonic(), _counts(worker)
+        time.sleep(sizes.counted_seconds)
+        seconds, after = time.monotonic() - began, _counts(worker)
+    if not after["lag"]:
+        raise RuntimeError(f"the backlog of {sizes.backlog} clicks was too short")
+    return (after["clicks"] - before["clicks"]) / seconds, (after["save"] - before["save"]) / seconds
+
+
+def latency(stand: Stand, sizes: Sizes) -> Figures:
+    """Click to recommendation, uncommitted, with saving and without, in turns."""
+    settings = primed(stand, sizes.few_users)
+    found: dict[float, list[float]] = {INTERVAL_SECONDS: [], NEVER_SECONDS: []}
+    for _ in range(sizes.rounds):
+        for interval, p99s in found.items():
+            p99s.append(_p99(stand, settings, interval, sizes))
+    extra = [a - b for a, b in zip(found[INTERVAL_SECONDS], found[NEVER_SECONDS], strict=True)]
+    return {
+        "saving_extra_p99_seconds": statistics.median(extra),
+        "saving_p99_seconds": statistics.median(found[INTERVAL_SECONDS]),
+    }
+
+
+def _p99(stand: Stand, settings: Mapping[str, Any], interval: float, sizes: Sizes) -> float:
+    topics = settings["topics"]
+    with stand.worker(dict(settings) | {"state": {"flush_interval_seconds": interval}}) as worker:
+        logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
+        reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted")
+        try:
+            flow = Flow(
+                stand.bootstrap,
+                topics["clicks"],
+                users=sizes.few_users,
+                items=ITEMS,
+                rate=SLOW_RATE,
+                watch=True,
+            )
+            with flow:
+                time.sleep(sizes.skipped_seconds / 4)
+                counted_from = time.perf_counter()
+                time.sleep(sizes.counted_seconds)
+            reader.wait_for_the_last()
+        finally:
+            reader.stop()
+    taken = [
+        reader.seen[at] - begin
+        for at, begin in flow.watched.items()
+        if begin >= counted_from and at in reader.seen
+    ]
+    return float(np.percentile(taken, 99))
