@@ -12,11 +12,11 @@ MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench chaos lint format requirements clean
+.PHONY: help demo test bench bench-state chaos lint format requirements clean
 
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 # .venv/.dev has all that .venv/.demo has: who ran the tests before need not install for the demo.
 demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, live recommendations out; KAFKA=host:port uses a Kafka of yours
@@ -28,6 +28,9 @@ test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--quick for a smoke run
+	@$(BIN)/python -m tests.benchmarks.bench_state $(ARGS)
 
 chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
 	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

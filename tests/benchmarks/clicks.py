@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
@@ -29,9 +29,7 @@ def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64
     return numbers
 
 
-def clicks(
-    items: int, number: int, *, users: int = USERS, seed: int = 0
-) -> Iterator[tuple[bytes, bytes]]:
+def clicks(items: int, number: int, *, users: int = USERS, seed: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Key and value of `number` clicks of Zipf users on the Zipf items of a catalogue of `items`."""
     random = np.random.default_rng(seed)
     clicking, clicked = zipf(random, users, number), zipf(random, items, number)
@@ -158,7 +156,7 @@ def _produce(
     *,
     partition: int | None = None,
 ) -> None:
-    chosen = {} if partition is None else {"partition": partition}
+    chosen: dict[str, Any] = {} if partition is None else {"partition": partition}
     while True:
         try:
             producer.produce(topic, value=value, key=key, on_delivery=acknowledged, **chosen)

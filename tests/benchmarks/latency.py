@@ -20,7 +20,7 @@ _PATIENCE_SECONDS: Final = 3.0
 
 
 class Reader:
-    """Reads a topic in a thread of its own and notes when it first saw which list; ids as in the header `id`."""
+    """Reads a topic in a thread of its own and notes when it first saw each list, by its header `id`."""
 
     def __init__(
         self, bootstrap: str, topic: str, isolation: Isolation, *, partitions: int = PARTITIONS

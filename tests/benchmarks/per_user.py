@@ -22,11 +22,9 @@ from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.clicks import zipf
 from tests.benchmarks.population import Numbers, fill, histories
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
-from tests.builders import item_names
 from worker.core.states import RECENT_ITEMS, States, UserStates
 from worker.garbage import collect_seldom
 from worker.topics.states import FETCH
@@ -41,10 +39,10 @@ _AT_ONCE: Final = 10_000
 def bytes_per_click(numbers: Numbers, before: Numbers, *, items: int, clicks_each_flush: int) -> float:
     """What one record per changed user and flush would have cost for these clicks, of user after user.
 
-    `before`: how many clicks each user had made. A user who clicks several times between two flushes is written once.
+    `before`: how many clicks each user had made. Who clicks several times between two flushes is written once.
     """
     made, sizes = before.copy(), record_sizes(items)
-    total = 0
+    total = 0.0
     for begin in range(0, len(numbers), clicks_each_flush):
         changed, clicks = np.unique(numbers[begin : begin + clicks_each_flush], return_counts=True)
         made[changed] += clicks

@@ -67,9 +67,7 @@ def prime(
     client.close()
 
 
-def fill(
-    states: States, partition: int, user_ids: Sequence[str], clicks: Numbers, *, items: int
-) -> None:
+def fill(states: States, partition: int, user_ids: Sequence[str], clicks: Numbers, *, items: int) -> None:
     """Give each user a state with so many `clicks` behind it, on Zipf items."""
     random = np.random.default_rng(partition)
     codes = states.item_codes.codes(item_names(items))

@@ -57,7 +57,7 @@ def recall(release: Release, sessions: Sessions, kind: type[np.floating[Any]]) -
         due = warm[here] & known & sessions.scored[starts[here] + nth]
         hidden = states[here[due]].astype(np.float32)
         lists = release.rank(hidden, _TOP, np.empty((len(hidden), 0), np.int32)).indexes
-        hits += np.count_nonzero(lists == clicked[due, None])
+        hits += int(np.count_nonzero(lists == clicked[due, None]))
         here, clicked = here[known], clicked[known]
         before = states[here].astype(np.float32)
         states[here] = release.cell.step(release.weights, release.inputs(clicked), before)

@@ -19,21 +19,17 @@ _STEADY_SECONDS: Final = 5.0
 
 
 def rolling(stand: Stand, sizes: Sizes) -> Figures:
-    """The longest time from a click to its list, for a reader of uncommitted records. Raises where one is lost."""
+    """The longest time from a click to its list, for an uncommitted reader. Raises where one is lost."""
     settings = primed(stand, USERS, partitions=PARTITIONS, publish="every", publish_max_age_seconds=0)
     topics = settings["topics"]
     with ExitStack() as life:
-        reader = Reader(
-            stand.bootstrap, topics["recommendations"], "read_uncommitted", partitions=PARTITIONS
-        )
+        reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted", partitions=PARTITIONS)
         life.callback(reader.stop)
         lives = {name: life.enter_context(ExitStack()) for name in _WORKERS}
         each = {name: worker_of(settings, name) for name in _WORKERS}
         workers = {name: lives[name].enter_context(stand.worker(each[name])) for name in _WORKERS}
         wait_until_served(list(workers.values()), PARTITIONS)
-        flow = Flow(
-            stand.bootstrap, topics["clicks"], users=USERS, items=ITEMS, rate=SLOW_RATE, watch=True
-        )
+        flow = Flow(stand.bootstrap, topics["clicks"], users=USERS, items=ITEMS, rate=SLOW_RATE, watch=True)
         with flow:
             time.sleep(_STEADY_SECONDS)
             for name in _WORKERS:

@@ -50,7 +50,7 @@ class Sizes:
     training_clicks: int
 
 
-def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommend: object) -> dict[str, Any]:
+def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommend: Any) -> dict[str, Any]:
     """The settings of a worker that has the states of `users` users in its state topic; none is started."""
     settings = stand.settings(ITEMS, partitions=partitions, **recommend) | {"log": logs.JSON}
     prime(stand.bootstrap, settings, spread(users, partitions), items=ITEMS)
@@ -80,7 +80,9 @@ def steady(stand: Stand, sizes: Sizes) -> Figures:
 def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
     with (
         stand.worker(settings) as worker,
-        Flow(stand.bootstrap, settings["topics"]["clicks"], users=sizes.users, items=ITEMS, rate=RATE) as flow,
+        Flow(
+            stand.bootstrap, settings["topics"]["clicks"], users=sizes.users, items=ITEMS, rate=RATE
+        ) as flow,
     ):
         logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
         time.sleep(min(INTERVAL_SECONDS * 1.5, sizes.steady_seconds / 2))

@@ -65,9 +65,7 @@ def _taken_over(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> floa
         time.sleep(sizes.counted_seconds)
         killed = time.monotonic()
         dies.kill9()
-        eventually(
-            lambda: served(stays) == PARTITIONS, _PATIENCE_SECONDS, "the other to serve all"
-        )
+        eventually(lambda: served(stays) == PARTITIONS, _PATIENCE_SECONDS, "the other to serve all")
         return time.monotonic() - killed
 
 
