@@ -39,7 +39,7 @@ _AT_ONCE: Final = 10_000
 def bytes_per_click(numbers: Numbers, before: Numbers, *, items: int, clicks_each_flush: int) -> float:
     """What one record per changed user and flush would have cost for these clicks, of user after user.
 
-    `before`: how many clicks each user had made. Who clicks several times between two flushes is written once.
+    `before`: how many clicks each user had made. Who clicks several times between two flushes counts once.
     """
     made, sizes = before.copy(), record_sizes(items)
     total = 0.0
