@@ -1,0 +1,119 @@
+"""What several commands ask on the command line, and the table of clicks that the answers name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from trainer import config
+from trainer.config import FitSettings
+from trainer.events import Columns, Table, read_files
+from trainer.progress import Progress
+from trainer.topic import read_topic
+from worker.core.cells import CELLS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULTS: Final = FitSettings()
+
+KAFKA_HELP: Final = (
+    f"HOST:PORT of Kafka; TLS and SASL are taken from {config.KAFKA_PREFIX}*, as the worker does."
+)
+
+
+class Moment(click.ParamType[int]):
+    """A time such as 2014-09-29 or 2014-09-29T00:00:00Z, as ms since the epoch; without an offset UTC."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The time that `value` names."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time like 2014-09-29T00:00:00Z", param, ctx)
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
+    """An option for the field `name` of FitSettings, with the default that stands there."""
+    return click.option(
+        "--" + name.replace("_", "-"), name, default=getattr(DEFAULTS, name), help=text, **more
+    )
+
+
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+columns = all_of(
+    click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
+    click.option("--item", help="Column (in Kafka: field) of item ids. [default: recognised]"),
+    click.option(
+        "--timestamp", help="Column of times: unix s, ms, us, ns, or RFC 3339. [default: recognised]"
+    ),
+)
+
+measuring = all_of(
+    click.option(
+        "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
+    ),
+    setting("top", "K of Recall@K and MRR@K."),
+    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+)
+
+training = all_of(
+    click.option(
+        "--session-gap-minutes",
+        default=DEFAULTS.session_gap_seconds / 60,
+        help="A longer pause ends a session, here and in the worker; 0: sessions never end.",
+    ),
+    setting("min_item_count", "Items with fewer training clicks are left out."),
+    setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
+    setting("validation_fraction", "Share of those before them to choose the best epoch with."),
+    setting("cell", "Recurrent cell.", type=click.Choice(list(CELLS))),
+    setting("hidden_size", "Numbers in a hidden vector and in an item's."),
+    setting(
+        "epochs", "How often all sessions are seen, at most. [default: 5, more for few clicks]", type=int
+    ),
+    setting("patience", "Epochs without a better result that end it. [default: a third]", type=int),
+    setting("batch_clicks", "Predictions in one training step."),
+    setting("learning_rate", "Adam's at the start."),
+    setting("dropout", "Share of an item's vector hidden from the cell."),
+    setting("scale", "Factor of the cosine in the softmax."),
+    setting("clip_norm", "Largest norm of the gradients."),
+    setting("max_session_clicks", "Longer sessions are trained in pieces."),
+    setting("seed", "Same clicks, settings and seed: same release."),
+)
+
+
+def read_clicks(
+    files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
+) -> Table:
+    """The clicks in `files` or in `topic`, told of. Raises click.UsageError where both or none are named."""
+    if bool(files) == bool(kafka):
+        raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
+    if kafka:
+        table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
+        for removal in removals:
+            teller.say(str(removal))
+    else:
+        table = read_files(files, columns)
+    found = table.columns
+    teller.say(
+        f"read {len(table.clicks):,} clicks; user: {found.user}, item: {found.item}, "
+        f"time: {found.timestamp} ({table.times})"
+    )
+    return table
