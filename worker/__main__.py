@@ -30,6 +30,7 @@ from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.loop import Clock, Loop
 from worker.metrics import Metrics
+from worker.refresh import Refresh, ReleaseFollower
 from worker.saving import Saving
 from worker.stop import Stop
 from worker.topics import admin
@@ -125,7 +126,13 @@ def _wired(
     return Loop(
         connection=connection,
         needs=_needs(settings),
-        releases=ReleaseReader(connection, topic=topics.releases),
+        refresh=Refresh(
+            ReleaseFollower(ReleaseReader(connection, topic=topics.releases)),
+            new_recommender,
+            metrics=metrics,
+            readiness=readiness,
+            steady=clock.steady,
+        ),
         clicks=ClickConsumer(
             connection,
             topic=topics.clicks,
@@ -137,7 +144,6 @@ def _wired(
             static_member=settings.worker_id if settings.static_membership else None,
         ),
         decoder=Decoder(settings.click.fields(), max_bytes=settings.click.max_bytes),
-        new_recommender=new_recommender,
         transactions=transactions,
         recommendations=RecommendationWriter(
             transactions, topic=topics.recommendations, clicks_topic=topics.clicks, format=recommend.format

@@ -17,14 +17,13 @@ import structlog
 
 from worker.core.description import described
 from worker.core.event import Decoder
-from worker.core.recommender import Recommender
-from worker.core.release import Release
 from worker.core.states import States
-from worker.errors import CheckpointFailed, NextclickError, ReleaseRefused, Retriable, SharedIdentity
+from worker.errors import CheckpointFailed, NextclickError, Retriable, SharedIdentity
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.recovery import Recovery
+from worker.refresh import Refresh
 from worker.saving import Saving
 from worker.stop import Stop, StopNow
 from worker.topics.admin import Admin, Need
@@ -32,7 +31,6 @@ from worker.topics.clicks import MAX_BATCH, ClickConsumer, Record, decode
 from worker.topics.client import Connection
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
-from worker.topics.releases import ReleaseReader
 from worker.topics.states import FORGET, Copies, StateFollower, StateRecord, parse_forget
 from worker.topics.transactions import Transactions
 
@@ -65,6 +63,12 @@ LOAD_SECONDS: Final = 0.02
 LOAD_ALONE_SECONDS: Final = 0.2
 """The same where none does."""
 
+REWARM_SECONDS: Final = 0.02
+"""How long states of another release are rewarmed in one round where no click came."""
+
+REWARM_BESIDE_SECONDS: Final = 0.001
+"""The same where clicks did."""
+
 FENCED_TWICE_SECONDS: Final = 60.0
 """Two workers that share a transactional id fence each other at least this often."""
 
@@ -95,10 +99,9 @@ class Loop:
         *,
         connection: Connection,
         needs: list[Need],
-        releases: ReleaseReader,
+        refresh: Refresh,
         clicks: ClickConsumer,
         decoder: Decoder,
-        new_recommender: Callable[[Release, States], Recommender],
         transactions: Transactions,
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
@@ -113,10 +116,9 @@ class Loop:
     ) -> None:
         self._connection = connection
         self._needs = needs
-        self._releases = releases
+        self._refresh = refresh
         self._clicks = clicks
         self._decoder = decoder
-        self._new_recommender = new_recommender
         self._transactions = transactions
         self._recommendations = recommendations
         self._dead_letters = dead_letters
@@ -160,9 +162,8 @@ class Loop:
 
     def _begin(self) -> None:
         self._persist(self._look_at_topics)
-        release = self._champion()
-        self._states = States(state_size=release.state_size)
-        self._recommender = self._new_recommender(release, self._states)
+        self._await_release()
+        self._states = self._refresh.states
         self._saving = self._new_saving(self._states)
         self._recovery = Recovery(
             self._states, self._follower, metrics=self._metrics, steady=self._clock.steady
@@ -178,7 +179,9 @@ class Loop:
                 records = self._clicks.poll(self._poll_ms(), self._batch)
             self._touched |= {record.partition for record in records}
             self._notice_assignment()
+            self._refresh.adopt()
             self._serve(records)
+            self._rewarm(REWARM_BESIDE_SECONDS if records else REWARM_SECONDS)
             self._recover()
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
@@ -208,7 +211,7 @@ class Loop:
         if silent:
             with self._stage("replay"):
                 clicks, _ = decode(silent, self._decoder)
-                self._metrics.replayed.inc(self._recommender.replay(clicks) if len(clicks) else 0)
+                self._metrics.replayed.inc(self._refresh.recommender.replay(clicks) if len(clicks) else 0)
         self._notice_replayed(Counter(record.partition for record in silent))
         return [r for r in records if r.offset >= from_offset[r.partition] and r.partition in self._positions]
 
@@ -217,6 +220,7 @@ class Loop:
             position = self._clicks.position(partition)
             recovered = self._recovery.replayed(partition, counts.get(partition, 0), position)
             if recovered is not None:
+                self._refresh.rewarm_from_start()
                 self._positions[partition] = recovered.serve_from
                 self._saving.begin(
                     partition, recovered.ledger, recovered.replay, recovered.wishes, recovered.serve_from
@@ -254,12 +258,12 @@ class Loop:
         self._dead_letters.publish(bad)
         if len(clicks):
             with self._stage("absorb"):
-                absorbed = self._recommender.absorb(clicks, now_ms=self._clock.now_ms())
+                absorbed = self._refresh.recommender.absorb(clicks, now_ms=self._clock.now_ms())
             with self._stage("rank"):
-                lists = self._recommender.rank(absorbed)
+                lists = self._refresh.recommender.rank(absorbed)
             with self._stage("publish"):
                 now_ms = self._clock.now_ms()
-                release = self._recommender.release.number
+                release = self._refresh.recommender.release.number
                 self._recommendations.publish(clicks, lists, release=release, now_ms=now_ms)
             self._metrics.observe_batch(clicks, lists, now_ms)
         self._metrics.observe_bad(reason for _, reason in bad)
@@ -279,7 +283,7 @@ class Loop:
         started = self._clock.steady()
         self._checkpoint_due = started + self._commit_interval_seconds
         with self._stage("save"):
-            release = self._recommender.release.number
+            release = self._refresh.recommender.release.number
             self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()
@@ -292,7 +296,7 @@ class Loop:
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
     def _save_everything(self, partitions: Collection[int], seconds: float) -> None:
-        release = self._recommender.release.number
+        release = self._refresh.recommender.release.number
         with self._stage("save"):
             self._note_saved(self._saving.everything(partitions, self._positions, release, seconds=seconds))
 
@@ -385,7 +389,7 @@ class Loop:
     def _known_of(self, user_id: str) -> Answer:
         """What this worker knows of a user; where it knows nothing, which partitions it does know."""
         served = sorted(self._positions)
-        known = described(self._states, self._recommender, user_id, served)
+        known = described(self._states, self._refresh.recommender, user_id, served)
         if known is not None:
             return True, known
         error = "this worker has no state of this user: it never was here, or is in another partition"
@@ -399,6 +403,7 @@ class Loop:
         metrics.recovering.set(len(self._recovery))
         metrics.recovery_left.set(self._recovery.left_seconds())
         metrics.users_moved.inc(self._states.take_moved())
+        self._refresh.note()
 
     def _persist(self, action: Callable[[], None]) -> None:
         """Do `action`, again and again while it fails in a way that may pass. StopNow when asked to stop."""
@@ -427,50 +432,23 @@ class Loop:
         self._dead_letters.partitions = partitions[self._dead_letters.topic]
         self._state_partitions = partitions[self._follower.topic]
 
-    def _champion(self) -> Release:
-        """The release that `@champion` names: waits until there is one that can be verified."""
-        found: list[Release] = []
-
-        def look() -> None:
-            with self._releases.opened():
-                found.append(self._first_champion())
-
-        self._persist(look)
-        release = found[0]
-        self._metrics.release.set(release.number)
-        log.info("adopted a release", release=release.number, **release.summary())
-        return release
-
-    def _first_champion(self) -> Release:
-        changed = True
-        while True:
-            if self._releases.read(timeout_ms=IDLE_POLL_MS) or changed:
-                release = self._verified()
-                if release is not None:
-                    return release
-            changed = False
+    def _await_release(self) -> None:
+        self._refresh.start()
+        while not self._refresh.wait(IDLE_POLL_MS / 1000):
             self._readiness.beat()
             if self._stop.requested:
                 raise StopNow
 
-    def _verified(self) -> Release | None:
-        try:
-            release = self._releases.champion()
-        except ReleaseRefused as error:
-            self._metrics.releases_refused.labels(error.reason).inc()
-            log.error("release refused", reason=error.reason, error=str(error))  # noqa: TRY400  # its text says all
-            self._waiting(f"the champion was refused: {error}. Publish another")
-            return None
-        if release is None:
-            self._waiting(
-                f"no release: topic {self._releases.topic} has no @champion. "
-                "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
-            )
-        return release
+    def _rewarm(self, seconds: float) -> None:
+        if self._refresh.rewarming:
+            with self._stage("rewarm"):
+                self._refresh.rewarm(seconds)
 
     def _poll_ms(self) -> int:
         if self._recovery.loading():
             return LOADING_POLL_MS if self._positions and not self._follower.waiting else 0
+        if self._refresh.rewarming:
+            return 0
         if not self._pending and not self._saving.flushing:
             return IDLE_POLL_MS
         due_ms = int((self._checkpoint_due - self._clock.steady()) * 1000)
@@ -494,6 +472,7 @@ class Loop:
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
         self._ending = True
         self._stop.ending()
+        self._refresh.close()
         self._follower.close()
         self._clicks.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()

@@ -82,6 +82,17 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.rewarmed = Counter(
+            "nextclick_rewarmed_users",
+            "Rows of another release that were made anew, because of a click or in the background.",
+            ["by"],
+            registry=registry,
+        )
+        self.rewarm_left = Gauge(
+            "nextclick_rewarm_left_users",
+            "Rows that the background has still to look at since a release was adopted.",
+            registry=registry,
+        )
         self.state_bytes = Counter(
             "nextclick_state_bytes", "Bytes of blocks and marks sent to the state topic.", registry=registry
         )

@@ -15,7 +15,7 @@ from trainer.__main__ import cli
 from trainer.errors import UnusableClicks
 from trainer.events import Columns
 from trainer.topic import read_topic
-from worker.core.release import champion, from_records, verify
+from worker.core.release import from_records, parse_pointer, verify
 from worker.errors import TopicError
 from worker.topics.client import Connection
 
@@ -50,7 +50,7 @@ def test_from_the_topic_to_a_published_champion(
     assert "removed 1 of 301 records: no click (unknown_format)" in fitted.stderr
     assert published.stdout == f"release 1 is @champion in {releases}\n"
     held = {(one.key or b"").decode(): one.value or b"" for one in client.read(releases)}
-    assert champion(held) == 1
+    assert parse_pointer(held["@champion"]).release == 1
     assert verify(*from_records(held, 1)).manifest.items == 12
 
 

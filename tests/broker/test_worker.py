@@ -14,8 +14,8 @@ from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import Deployment
 from tests.builders import ITEMS, successor_release_parts
 from tests.waiting import eventually
+from worker.core.release import Pointer, to_records
 from worker.core.release import Record as ReleaseRecord
-from worker.core.release import pointer_value, to_records
 
 
 @pytest.mark.parametrize("isolation", ["read_committed", "read_uncommitted"])
@@ -188,7 +188,7 @@ def test_a_corrupted_release_is_refused_with_its_reason(
     """A blob whose bytes were changed never serves; the worker says why, and takes the next good one."""
     manifest, blob = successor_release_parts()
     broken = blob[:-1] + bytes([blob[-1] ^ 1])
-    records = [*to_records(1, manifest, broken), ReleaseRecord("@champion", pointer_value(1))]
+    records = [*to_records(1, manifest, broken), ReleaseRecord("@champion", Pointer(1).value())]
     deployment.client.send(deployment.releases, [Record(one.value, key=one.key.encode()) for one in records])
     process = worker(deployment.settings(), ready=False)
 

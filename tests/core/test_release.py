@@ -30,12 +30,12 @@ from worker.core.ranking import NO_ITEM
 from worker.core.release import (
     CHUNK_BYTES,
     MAX_NUMBER,
+    Pointer,
     Release,
-    champion,
     from_records,
     numbers,
     pack,
-    pointer_value,
+    parse_pointer,
     to_records,
     verify,
 )
@@ -454,12 +454,10 @@ def test_a_release_that_never_was_is_missing() -> None:
 
 @pytest.mark.parametrize("number", [1, 9999, 10_000, MAX_NUMBER])
 def test_a_pointer_names_a_release(number: int) -> None:
-    """And each pointer its own."""
-    records = {"@champion": pointer_value(number), "@candidate": pointer_value(1)}
-
-    assert champion(records) == number
-    assert champion(records, "@candidate") == 1
-    assert champion({}) is None
+    """`release` alone is enough; what else a person wrote is ignored."""
+    assert parse_pointer(Pointer(number).value()) == Pointer(number)
+    assert parse_pointer(Pointer(number, 0.25, 7).value()) == Pointer(number, 0.25, 7)
+    assert parse_pointer(b'{"release": %d, "why": "by hand"}' % number) == Pointer(number)
 
 
 @pytest.mark.parametrize(
@@ -481,12 +479,19 @@ def test_a_pointer_names_a_release(number: int) -> None:
         b'{"release": 18446744073709551615}',
         b'{"release": 1',
         b"\xff\x00",
+        b'{"release": 1, "share": 0}',
+        b'{"release": 1, "share": 1.5}',
+        b'{"release": 1, "share": NaN}',
+        b'{"release": 1, "share": true}',
+        b'{"release": 1, "share": "0.1"}',
+        b'{"release": 2, "previous": 0}',
+        b'{"release": 2, "previous": "1"}',
     ],
 )
 def test_a_pointer_that_names_none_is_refused(value: bytes) -> None:
     """Whatever stands in it."""
     with pytest.raises(ReleaseRefused) as refused:
-        champion({"@champion": value})
+        parse_pointer(value)
 
     assert refused.value.reason == "pointer"
 

@@ -18,12 +18,12 @@ from worker.commands import config_option, json_option
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
-from worker.core.release import Release
+from worker.core.release import Release, verify
 from worker.core.states import States
 from worker.errors import NextclickError, ReleaseRefused, StateRefused
 from worker.topics import state_scan
 from worker.topics.admin import Admin
-from worker.topics.releases import ReleaseReader
+from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 
 
@@ -131,7 +131,8 @@ def _champion(settings: Settings) -> tuple[Release | None, str]:
     with ReleaseReader(settings.kafka.connection(), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:
-            release = reader.champion()
+            pointer = reader.pointer(CHAMPION)
+            release = verify(*reader.fetch(pointer.release), number=pointer.release) if pointer else None
         except ReleaseRefused as error:
             return None, str(error)
     return release, "" if release else f"topic {settings.topics.releases} has no @champion"

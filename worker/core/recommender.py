@@ -85,6 +85,8 @@ class Recommender:
         self._ttl_ms = user_ttl_ms
         self._lags = np.arange(min(exclude_recent, states.recent_items))
         self._top = top
+        self.rewarmed = 0
+        """How many rows of other releases were made anew because their users clicked."""
 
     def absorb(self, clicks: Clicks, *, now_ms: int) -> Absorbed:
         """Move the state of every user in `clicks`, and say what is to be ranked."""
@@ -101,7 +103,7 @@ class Recommender:
         gap_ms = self.release.session_gap_ms
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
         numbers, since = _numbers(order, users, afresh)
-        self._rewarm(users)
+        self.rewarmed += self._rewarm(users)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
         excluded = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
@@ -157,6 +159,19 @@ class Recommender:
         (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded))
         return one
 
+    def rewarm(self, rows: Rows) -> int:
+        """Make those of `rows` anew that another release made, their users being away; how many those were.
+
+        They do not count as changed: what was saved is made anew, too, by whoever loads it.
+        """
+        rows = rows[self._states.read_column("release", rows) != self.release.number]
+        if len(rows):
+            users = self._states.read(rows)
+            self._rewarm(users)
+            users.release[:] = self.release.number
+            self._states.write_rewarmed(rows, users)
+        return len(rows)
+
     def _rows(self, clicks: Clicks) -> Rows:
         partitions = np.unique(clicks.partitions).tolist()
         if len(partitions) == 1:
@@ -203,11 +218,14 @@ class Recommender:
         in_order[places] = after
         return in_order
 
-    def _rewarm(self, users: UserStates) -> None:
-        """Make the hidden states of another release anew: step the current session's items under this one."""
+    def _rewarm(self, users: UserStates) -> int:
+        """Make the hidden states of another release anew: step the current session's items under this one.
+
+        How many there were.
+        """
         stale = np.flatnonzero((users.release != self.release.number) & (users.clicks > 0))
         if not len(stale):
-            return
+            return 0
         users.hidden[stale], users.warm[stale] = 0, False
         ring = users.recent.shape[1]
         if not self.release.session_gap_ms:
@@ -222,6 +240,7 @@ class Recommender:
             inputs = self.release.inputs(indexes)
             users.hidden[here] = self.release.cell.step(self.release.weights, inputs, before)
             users.warm[here] = True
+        return len(stale)
 
     def _popular(self, excluded: Indexes) -> list[str]:
         popular = self.release.popular

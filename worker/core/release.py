@@ -281,26 +281,36 @@ def to_records(number: int, manifest: Manifest, blob: bytes) -> list[Record]:
     return [*numbered, Record(f"release/{number:04}", manifest.to_json())]
 
 
-def champion(records: Mapping[str, bytes], pointer: str = "@champion") -> int | None:
-    """The number of the release that `pointer` names in `records`, the latest value of each key.
+class Pointer(NamedTuple):
+    """What `@champion` or `@candidate` names: a release.
 
-    None where there is no such pointer. Raises ReleaseRefused where it cannot be read.
+    `share`: the part of the users that a candidate serves. `previous`: the release that was named before,
+    where a rollback leads.
     """
-    value = records.get(pointer)
-    if value is None:
-        return None
+
+    release: int
+    share: float | None = None
+    previous: int | None = None
+
+    def value(self) -> bytes:
+        """As a record's value."""
+        return orjson.dumps({name: value for name, value in self._asdict().items() if value is not None})
+
+
+def parse_pointer(value: bytes) -> Pointer:
+    """What `Pointer.value` wrote, or a person: `release` alone is enough. Raises ReleaseRefused."""
     try:
-        number = orjson.loads(value)["release"]
-    except (orjson.JSONDecodeError, TypeError, KeyError):
-        number = None
-    if type(number) is not int or not 1 <= number <= MAX_NUMBER:
-        raise ReleaseRefused("pointer", f'{pointer} holds {value[:80]!r}, it must be like {{"release": 7}}')
-    return number
-
-
-def pointer_value(number: int) -> bytes:
-    """What a pointer to release `number` holds."""
-    return orjson.dumps({"release": number})
+        document = orjson.loads(value)
+        found = Pointer(document["release"], document.get("share"), document.get("previous"))
+    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
+        found = Pointer(0)
+    numbers_named = [found.release] if found.previous is None else [found.release, found.previous]
+    if not all(type(number) is int and 1 <= number <= MAX_NUMBER for number in numbers_named):
+        raise ReleaseRefused("pointer", f'a pointer holds {value[:80]!r}, it must be like {{"release": 7}}')
+    share = 1 if found.share is None else found.share
+    if type(share) not in (int, float) or not 0 < share <= 1:
+        raise ReleaseRefused("pointer", f"a pointer's share is {share!r}, it must be above 0 and at most 1")
+    return found
 
 
 def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, bytes]:

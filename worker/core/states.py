@@ -162,6 +162,36 @@ class States:
             self._columns[field.name].put(rows, getattr(states, field.name))
         self._changed.put(rows, 1)
 
+    def write_rewarmed(self, rows: Rows, states: UserStates) -> None:
+        """Put what another release made of `rows` into them. They do not count as changed.
+
+        Whoever loads what was saved before makes the same of it again: a refresh saves nobody.
+        """
+        for name in ("hidden", "session", "warm", "release"):
+            self._columns[name].put(rows, getattr(states, name))
+
+    def resize(self, state_size: int) -> None:
+        """Make room for hidden states of another size. All that there are count as made by no release."""
+        if state_size == self.state_size:
+            return
+        self.state_size = state_size
+        hidden, release = _Column(np.float16, (state_size,), self._block.slab_rows), self._columns["release"]
+        hidden.reserve(release.slabs * self._block.slab_rows)
+        for number in range(release.slabs):
+            release.slab(number)[:] = NO_RELEASE
+        self._columns["hidden"] = hidden
+        self._all = (*self._columns.values(), self._partition, self._block, self._changed)
+
+    @property
+    def end(self) -> int:
+        """No row has a number as high as this."""
+        return len(self._ids)
+
+    def used(self, begin: int, end: int) -> Rows:
+        """Those of the rows from `begin` to `end` that are somebody's."""
+        rows = np.arange(begin, min(end, len(self._ids)), dtype=np.int64)
+        return rows[self._columns["clicks"].take(rows) > 0]
+
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
         """Take what block `number` holds where it is no older than what is here; the rows taken.
 

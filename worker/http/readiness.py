@@ -20,6 +20,8 @@ class Readiness:
         self._gauge = gauge
         self._clock = clock
         self._reason = "starting"
+        self.remark = ""
+        """What is worth knowing though the worker serves; empty where there is nothing."""
         self._beaten = clock()
 
     @property

@@ -81,7 +81,9 @@ def _health(path: str, readiness: Readiness) -> tuple[str, str]:
         return "200 OK", "live"
     if path == "/readyz":
         reason = readiness.reason
-        return ("503 Service Unavailable", reason) if reason else ("200 OK", "ready")
+        if reason:
+            return "503 Service Unavailable", reason
+        return "200 OK", f"ready; {readiness.remark}" if readiness.remark else "ready"
     return "404 Not Found", "there are /metrics, /livez, /readyz and /v1/users/{user_id}"
 
 

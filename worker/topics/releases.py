@@ -1,4 +1,4 @@
-"""The topic of releases: one partition, compacted. The trainer writes it; every worker reads it all.
+"""The topic of releases: one partition, compacted. The trainer writes it; every worker follows it.
 
 A release is its chunks and, last, its manifest (`worker.core.release`); the pointers `@champion`
 and `@candidate` say which one serves. All records of a publication stand in one transaction, so a
@@ -7,41 +7,55 @@ release is there as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.manifest import Manifest
 from worker.core.release import (
+    Pointer,
     Record,
-    Release,
-    champion,
     from_records,
     numbers,
-    pointer_value,
+    parse_pointer,
     to_records,
-    verify,
 )
+from worker.errors import ReleaseRefused
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
 CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
 
+CANDIDATE_SHARE: Final = 0.1
+"""The share of the users that a candidate serves where nobody says more."""
+
+KEPT: Final = 5
+"""How many of the latest releases stay in the topic, beside those that a pointer names."""
+
+_FETCH_MS: Final = 1_000
+_FETCH_POLLS: Final = 30
+
 
 class ReleaseReader:
-    """Follows the topic from its begin and keeps the latest value of every key."""
+    """Follows the topic from its begin: keeps the latest manifests and pointers, and where the chunks stand.
+
+    The chunks themselves are no small thing to keep: those of one release are read again when it is fetched.
+    """
 
     def __init__(self, connection: Connection, *, topic: str) -> None:
         self._connection = connection
         self.topic = topic
-        self._records: dict[str, bytes] = {}
+        self._small: dict[str, bytes] = {}
+        self._chunks: dict[str, int] = {}
+        """By key: the offset."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed."""
+        self._small, self._chunks = {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             client = self._client = KafkaConsumer(
                 **self._connection.settings(),
@@ -55,61 +69,164 @@ class ReleaseReader:
                 metrics_enabled=False,
             )
         with closing(client):
-            client.assign([TopicPartition(self.topic, 0)])
+            client.assign([self._at])
             yield self
-        # The chunks of all releases are no small thing to keep.
-        self._records = {}
 
     def read(self, *, timeout_ms: int = 0) -> bool:
         """Read all that is committed, waiting `timeout_ms` for the first; whether any was new."""
-        at = TopicPartition(self.topic, 0)
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
             while True:
-                for record in self._client.poll(timeout_ms=timeout_ms).get(at, ()):
-                    self._keep(record.key, record.value)
+                for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
+                    self._keep(record)
                     changed = True
-                if self._client.position(at) >= self._client.end_offsets([at])[at]:
+                if self._client.position(self._at) >= self._client.end_offsets([self._at])[self._at]:
                     return changed
 
-    def numbers(self) -> list[int]:
-        """The numbers of all releases in the topic, ascending."""
-        return numbers(self._records)
+    def keys(self) -> list[str]:
+        """Every key that has a value."""
+        return [*self._small, *self._chunks]
 
-    def champion(self) -> Release | None:
-        """The release that `@champion` names, verified; None where there is no champion.
-
-        Raises ReleaseRefused.
-        """
-        number = champion(self._records)
-        if number is None:
-            return None
-        manifest, blob = from_records(self._records, number)
-        return verify(manifest, blob, number=number)
-
-    def _keep(self, key: bytes | None, value: bytes | None) -> None:
-        name = (key or b"").decode(errors="replace")
+    def pointer(self, name: str) -> Pointer | None:
+        """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
+        value = self._small.get(name)
         if value is None:
-            self._records.pop(name, None)
-        else:
-            self._records[name] = value
+            return None
+        try:
+            return parse_pointer(value)
+        except ReleaseRefused as error:
+            raise ReleaseRefused(error.reason, f"{name}: {error}") from None
+
+    def identity(self, number: int) -> tuple[object, ...]:
+        """What changes whenever a record of release `number` does."""
+        key = f"release/{number:04}"
+        return self._small.get(key), *sorted(self._chunks_of(key).items())
+
+    def fetch(self, number: int) -> tuple[Manifest, bytes]:
+        """The manifest and the blob of release `number`, unverified. Raises ReleaseRefused, KafkaAway."""
+        key = f"release/{number:04}"
+        chunks = self._chunks_of(key)
+        # What is missing is said before anything is read: the chunks' values do not matter for that.
+        from_records(self._small | dict.fromkeys(chunks, b""), number)
+        with self._connection.errors(f"fetch {key} from topic {self.topic}"):
+            values = self._values(set(chunks.values()))
+        found = {name: values[offset] for name, offset in chunks.items() if offset in values}
+        return from_records(self._small | found, number)
+
+    @property
+    def _at(self) -> TopicPartition:
+        return TopicPartition(self.topic, 0)
+
+    def _chunks_of(self, key: str) -> dict[str, int]:
+        return {name: offset for name, offset in self._chunks.items() if name.startswith(f"{key}/")}
+
+    def _values(self, offsets: set[int]) -> dict[int, bytes]:
+        """The values at `offsets`, as far as compaction has left them."""
+        values: dict[int, bytes] = {}
+        position = self._client.position(self._at)
+        self._client.seek(self._at, min(offsets))
+        for _ in range(_FETCH_POLLS * len(offsets)):
+            for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
+                if record.offset in offsets:
+                    values[record.offset] = record.value
+            if self._client.position(self._at) > max(offsets):
+                break
+        self._client.seek(self._at, position)
+        return values
+
+    def _keep(self, record: Any) -> None:
+        name, value = (record.key or b"").decode(errors="replace"), record.value
+        self._small.pop(name, None)
+        self._chunks.pop(name, None)
+        if value is not None and name.count("/") > 1:
+            self._chunks[name] = record.offset
+        elif value is not None:
+            self._small[name] = value
 
 
 def publish(
-    connection: Connection, topic: str, manifest: Manifest, blob: bytes, *, pointer: str = CHAMPION
+    connection: Connection,
+    topic: str,
+    manifest: Manifest,
+    blob: bytes,
+    *,
+    pointer: str = CHAMPION,
+    share: float = CANDIDATE_SHARE,
+    keep: int = KEPT,
 ) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
-    Raises KafkaAway, NotAllowed, TopicError, CheckpointFailed (another publisher came in between).
+    `share`: which part of the users it serves, where it is a candidate. Releases that are neither among the
+    latest `keep` nor named by a pointer are deleted in the same transaction. Raises KafkaAway, NotAllowed,
+    TopicError, CheckpointFailed (another publisher came in between).
     """
     with _publisher(connection, topic) as transactions:
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
-        number = max(_all_numbers(connection, topic), default=0) + 1
-        pointing = Record(pointer, pointer_value(number))
-        for key, value in [*to_records(number, manifest, blob), pointing]:
-            transactions.send(topic, 0, key=key.encode(), value=value)
+        with ReleaseReader(connection, topic=topic).opened() as reader:
+            reader.read()
+        number = max(numbers(reader.keys()), default=0) + 1
+        pointing = _pointing(reader, pointer, number, share)
+        for record in [
+            *to_records(number, manifest, blob),
+            pointing,
+            *_outdated(reader, pointing, number, keep),
+        ]:
+            transactions.send(topic, 0, key=record.key.encode(), value=record.value)
         transactions.commit(topic, {}, None, seconds=60)
     return number
+
+
+def point(
+    connection: Connection,
+    topic: str,
+    pointers: Mapping[str, Pointer | None],
+    *,
+    expected: Mapping[str, int | None] | None = None,
+) -> None:
+    """Set pointers, or delete those given as None, in one transaction. Nothing else changes.
+
+    `expected`: the releases that pointers must name at that moment (None: no such pointer), or nothing is
+    done. Promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting `{CANDIDATE: n}`. Roll back: the
+    champion's `previous`. Raises ReleaseRefused (no such release; not as expected), KafkaAway, NotAllowed,
+    TopicError, CheckpointFailed.
+    """
+    with _publisher(connection, topic) as transactions:
+        with ReleaseReader(connection, topic=topic).opened() as reader:
+            reader.read()
+        for name, number in (expected or {}).items():
+            if (found := _named(reader, name)) != number:
+                raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+        for name, pointer in pointers.items():
+            if pointer is not None and f"release/{pointer.release:04}" not in reader.keys():  # noqa: SIM118
+                raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
+            record = Record(name, None) if pointer is None else _pointing(reader, name, *pointer[:2])
+            transactions.send(topic, 0, key=record.key.encode(), value=record.value)
+        transactions.commit(topic, {}, None, seconds=60)
+
+
+def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Record:
+    before = _named(reader, name)
+    previous = before if before != number else None
+    return Record(name, Pointer(number, share if name == CANDIDATE else None, previous).value())
+
+
+def _named(reader: ReleaseReader, name: str) -> int | None:
+    """The release that a pointer names; None, too, where it cannot be read."""
+    try:
+        pointer = reader.pointer(name)
+    except ReleaseRefused:
+        return None
+    return None if pointer is None else pointer.release
+
+
+def _outdated(reader: ReleaseReader, pointing: Record, number: int, keep: int) -> list[Record]:
+    """What deletes the releases that are neither recent nor named, once `pointing` stands."""
+    named = {number, _named(reader, CHAMPION), _named(reader, CANDIDATE)}
+    assert pointing.value is not None  # noqa: S101  # it was just made
+    named.add(parse_pointer(pointing.value).previous)
+    latest = sorted({*numbers(reader.keys()), number})[-keep:]
+    gone = {number for number in numbers(reader.keys()) if number not in named and number not in latest}
+    return [Record(key, None) for key in reader.keys() if gone.intersection(numbers([key]))]  # noqa: SIM118
 
 
 @contextmanager
@@ -120,9 +237,3 @@ def _publisher(connection: Connection, topic: str) -> Iterator[Transactions]:
         yield transactions
     finally:
         transactions.drop()
-
-
-def _all_numbers(connection: Connection, topic: str) -> list[int]:
-    with ReleaseReader(connection, topic=topic).opened() as reader:
-        reader.read()
-        return reader.numbers()

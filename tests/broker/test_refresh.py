@@ -1,0 +1,105 @@
+"""Releases come and go while a worker serves: nothing is lost, nothing doubled, nobody is forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tests.broker.client import Record
+from tests.broker.conftest import WorkerFactory
+from tests.broker.deployment import Deployment
+from tests.broker.process import WorkerProcess
+from tests.broker.remembered import USERS, assert_remembered, clicks, publish
+from tests.builders import tiny_release_parts
+from tests.waiting import eventually
+from worker.core.release import Pointer, to_records
+from worker.topics import releases
+from worker.topics.client import Connection
+
+
+def serves(process: WorkerProcess, number: int) -> Callable[[], bool]:
+    """Whether the worker serves under that release."""
+    return lambda: process.metric("nextclick_release") == number
+
+
+def test_a_release_is_taken_up_under_load(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Every click is answered once, in order, and from some click of its partition on under the new one."""
+    publish(deployment)
+    process = worker(deployment.settings())
+    sent, adopted = deployment.send_clicks(100), threading.Event()
+
+    def load() -> None:
+        while not adopted.is_set():
+            sent.extend(deployment.send_clicks(100, first=len(sent)))
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    publish(deployment, seed=5, hidden_size=12, cell="lstm")
+    eventually(serves(process, 2), what="the new release to serve")
+    adopted.set()
+    loading.join()
+    sent += deployment.send_clicks(100, first=len(sent))
+
+    deployment.assert_answered_once(sent)
+    found = deployment.answers(at_least=len(sent))
+    for partition in range(deployment.partitions):
+        numbers = [answer.json["release"] for answer in found if answer.partition == partition]
+        assert numbers == sorted(numbers)
+        assert set(numbers) == {1, 2}
+
+
+def test_users_are_known_under_a_release_taken_up_live(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Those who click at once and those who are rewarmed in the background, whatever the size of states."""
+    publish(deployment)
+    process = worker(deployment.settings())
+    sent = deployment.send(clicks(400))
+    deployment.answers(at_least=400)
+    reference = publish(deployment, hidden_size=12, cell="lstm", seed=3)
+    eventually(serves(process, 2), what="the new release to serve")
+    eventually(lambda: process.metric("nextclick_rewarm_left_users") == 0, what="all to be rewarmed")
+
+    asked = deployment.send(clicks(USERS, first=400))
+
+    assert_remembered(deployment, reference, sent, asked)
+    assert process.metric("nextclick_rewarmed_users_total") == USERS
+
+
+def test_what_is_refused_changes_nothing(deployment: Deployment, worker: WorkerFactory) -> None:
+    """The old release serves on, the worker stays ready and says what it refused and why, once."""
+    publish(deployment)
+    process = worker(deployment.settings())
+    manifest, blob = tiny_release_parts(seed=9)
+    broken = [*to_records(2, manifest, blob[:-1] + b"?"), ("@champion", Pointer(2).value())]
+    deployment.client.send(deployment.releases, [Record(value, key=key.encode()) for key, value in broken])
+    eventually(lambda: "release 2 was refused" in process.http("/readyz")[1], what="the refusal")
+
+    status, text = process.http("/readyz")
+    deployment.assert_answered_once(deployment.send_clicks(40))
+    assert status == 200
+    assert "SHA-256" in text
+    assert {answer.json["release"] for answer in deployment.answers(at_least=40)} == {1}
+    assert process.metric("nextclick_releases_refused_total", reason="checksum") == 1
+
+    publish(deployment, seed=9)
+    eventually(serves(process, 3), what="the next good one to serve")
+
+    assert process.http("/readyz") == (200, "ready\n")
+
+
+def test_a_rollback_is_a_pointer_going_back(deployment: Deployment, worker: WorkerFactory) -> None:
+    """The former release serves again, and knows what was clicked under the other one."""
+    reference = publish(deployment)
+    process = worker(deployment.settings())
+    first = deployment.send(clicks(200))
+    deployment.answers(at_least=200)
+    publish(deployment, seed=5)
+    eventually(serves(process, 2), what="the new release to serve")
+    second = deployment.send(clicks(200, first=200))
+    deployment.answers(at_least=400)
+
+    back = {releases.CHAMPION: Pointer(1)}
+    releases.point(Connection(deployment.bootstrap), deployment.releases, back, expected={"@champion": 2})
+    eventually(serves(process, 1), what="the former release to serve")
+    asked = deployment.send(clicks(USERS, first=400))
+
+    assert_remembered(deployment, reference, [*first, *second], asked)
