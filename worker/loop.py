@@ -166,7 +166,11 @@ class Loop:
         self._states = self._refresh.states
         self._saving = self._new_saving(self._states)
         self._recovery = Recovery(
-            self._states, self._follower, metrics=self._metrics, steady=self._clock.steady
+            self._states,
+            self._follower,
+            knows=self._refresh.knows,
+            metrics=self._metrics,
+            steady=self._clock.steady,
         )
         self._persist(self._transactions.renew)
         self._persist(lambda: self._clicks.join(self._on_revoked))
@@ -211,7 +215,7 @@ class Loop:
         if silent:
             with self._stage("replay"):
                 clicks, _ = decode(silent, self._decoder)
-                self._metrics.replayed.inc(self._refresh.recommender.replay(clicks) if len(clicks) else 0)
+                self._metrics.replayed.inc(self._refresh.serving.replay(clicks) if len(clicks) else 0)
         self._notice_replayed(Counter(record.partition for record in silent))
         return [r for r in records if r.offset >= from_offset[r.partition] and r.partition in self._positions]
 
@@ -258,14 +262,14 @@ class Loop:
         self._dead_letters.publish(bad)
         if len(clicks):
             with self._stage("absorb"):
-                absorbed = self._refresh.recommender.absorb(clicks, now_ms=self._clock.now_ms())
+                absorbed = self._refresh.serving.absorb(clicks, now_ms=self._clock.now_ms())
             with self._stage("rank"):
-                lists = self._refresh.recommender.rank(absorbed)
+                lists = self._refresh.serving.rank(absorbed)
             with self._stage("publish"):
                 now_ms = self._clock.now_ms()
-                release = self._refresh.recommender.release.number
-                self._recommendations.publish(clicks, lists, release=release, now_ms=now_ms)
-            self._metrics.observe_batch(clicks, lists, now_ms)
+                self._recommendations.publish(clicks, lists, now_ms=now_ms)
+            champion = self._refresh.serving.champion.release.number
+            self._metrics.observe_batch(clicks, lists, now_ms, champion=champion)
         self._metrics.observe_bad(reason for _, reason in bad)
         for record in records:
             self._positions[record.partition] = record.offset + 1
@@ -283,7 +287,7 @@ class Loop:
         started = self._clock.steady()
         self._checkpoint_due = started + self._commit_interval_seconds
         with self._stage("save"):
-            release = self._refresh.recommender.release.number
+            release = self._refresh.serving.champion.release.number
             self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()
@@ -296,7 +300,7 @@ class Loop:
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
     def _save_everything(self, partitions: Collection[int], seconds: float) -> None:
-        release = self._refresh.recommender.release.number
+        release = self._refresh.serving.champion.release.number
         with self._stage("save"):
             self._note_saved(self._saving.everything(partitions, self._positions, release, seconds=seconds))
 
@@ -389,7 +393,7 @@ class Loop:
     def _known_of(self, user_id: str) -> Answer:
         """What this worker knows of a user; where it knows nothing, which partitions it does know."""
         served = sorted(self._positions)
-        known = described(self._states, self._refresh.recommender, user_id, served)
+        known = described(self._states, self._refresh.serving.recommender(user_id), user_id, served)
         if known is not None:
             return True, known
         error = "this worker has no state of this user: it never was here, or is in another partition"

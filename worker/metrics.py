@@ -38,7 +38,10 @@ class Metrics:
             "nextclick_dead_letters", "Records that are no clicks, by reason.", ["reason"], registry=registry
         )
         self.recommendations = Counter(
-            "nextclick_recommendations", "Lists published, by reason.", ["reason"], registry=registry
+            "nextclick_recommendations",
+            "Lists published, by reason and by the role of the release: champion or candidate.",
+            ["reason", "role"],
+            registry=registry,
         )
         self.latency = Latency(
             "nextclick_click_to_recommendation_seconds",
@@ -76,6 +79,14 @@ class Metrics:
             registry=registry,
         )
         self.release = Gauge("nextclick_release", "Number of the release that serves.", registry=registry)
+        self.candidate = Gauge(
+            "nextclick_candidate",
+            "Number of the release that is tried beside it; 0: none.",
+            registry=registry,
+        )
+        self.candidate_share = Gauge(
+            "nextclick_candidate_share", "The part of the users that the candidate serves.", registry=registry
+        )
         self.releases_refused = Counter(
             "nextclick_releases_refused",
             "Releases that were refused, by reason.",
@@ -146,11 +157,14 @@ class Metrics:
         )
         self.ready = Gauge("nextclick_ready", "1 while /readyz says yes.", registry=registry)
 
-    def observe_batch(self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int) -> None:
-        """Count a batch whose `lists` were published at `now_ms`."""
+    def observe_batch(
+        self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int, *, champion: int
+    ) -> None:
+        """Count a batch whose `lists` were published at `now_ms`, when release `champion` was that."""
         self.clicks.inc(len(clicks))
-        for reason, number in TallyCounter(one.reason for one in lists).items():
-            self.recommendations.labels(reason).inc(number)
+        for (reason, release), number in TallyCounter((one.reason, one.release) for one in lists).items():
+            role = "champion" if release == champion else "candidate"
+            self.recommendations.labels(reason, role).inc(number)
         answered = clicks.record_timestamps_ms[np.array([one.click for one in lists], np.intp)]
         self.latency.observe((now_ms - answered) / 1000)
 

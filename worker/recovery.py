@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
@@ -35,6 +36,9 @@ from worker.topics.states import (
 )
 
 log = structlog.get_logger("worker")
+
+RELEASE_SECONDS: Final = 10.0
+"""How long replay waits for a release that another worker had already; then it goes on without."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,8 @@ class _Progress:
     bytes: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     """By key, what keeps its value from being used; a later one under the same key may replace it."""
+    waiting: Recovered | None = None
+    """Set while it waits for the release that was in force when it was saved."""
     recovered: Recovered | None = None
     """Set while it is replayed."""
     loaded: float = 0.0
@@ -81,11 +87,14 @@ class Recovery:
         states: States,
         follower: StateFollower,
         *,
+        knows: Callable[[int], bool],
         metrics: Metrics,
         steady: Callable[[], float],
     ) -> None:
         self._states = states
         self._follower = follower
+        self._knows = knows
+        """Whether the release of that number was dealt with."""
         self._metrics = metrics
         self._steady = steady
         self._tokens: dict[int, int] = {}
@@ -118,7 +127,6 @@ class Recovery:
         Gives the partitions whose blocks are loaded, to be replayed now, and what concerns the wishes of
         partitions that are served. Raises StateRefused, and what the follower could not go on with.
         """
-        loaded: list[Recovered] = []
         wishes: list[Copies | StateRecord] = []
         deadline = self._steady() + wait_seconds + seconds
         event = self._follower.take(wait_seconds)
@@ -133,11 +141,11 @@ class Recovery:
                 if progress is None or isinstance(event, Copies):
                     wishes += [event] if not isinstance(event, AllRead) else []
                 elif isinstance(event, AllRead):
-                    loaded.append(self._loaded(progress, event))
+                    self._loaded(progress, event)
                 else:
                     self._take(progress, event)
             event = self._follower.take() if self._steady() < deadline else None
-        return loaded, wishes
+        return self._with_their_release(), wishes
 
     def loading(self) -> bool:
         """Whether blocks of some partition are still to be loaded."""
@@ -195,6 +203,21 @@ class Recovery:
             f"replayed, about {self.left_seconds():.0f} s left"
         )
 
+    def _with_their_release(self) -> list[Recovered]:
+        """The partitions that need not wait any more, for another worker's release to come here, too."""
+        found = []
+        for progress in self._recovering.values():
+            waiting = progress.waiting
+            if waiting is None:
+                continue
+            late = self._steady() - progress.loaded > RELEASE_SECONDS
+            if waiting.replay is None or self._knows(waiting.replay.release) or late:
+                progress.recovered, progress.waiting, self._waits = waiting, None, ""
+                found.append(waiting)
+            else:
+                self._waits = f"waiting for release {waiting.replay.release}, in force when it was saved"
+        return found
+
     def _take(self, progress: _Progress, record: StateRecord) -> None:
         progress.refused.pop(record.key, None)
         try:
@@ -230,7 +253,7 @@ class Recovery:
             progress.wishes[user_id] = wish = parse_forget(value)
             self._states.forget(partition, user_id, wish.before)
 
-    def _loaded(self, progress: _Progress, read: AllRead) -> Recovered:
+    def _loaded(self, progress: _Progress, read: AllRead) -> None:
         replay, committed, partition = progress.replay, read.committed, read.partition
         self._check(progress, read)
         saved_until = read.begin if replay is None else replay.offset
@@ -247,10 +270,9 @@ class Recovery:
                 log_start=read.begin,
             )
         progress.done, progress.position, progress.loaded = 1.0, begin, self._steady()
-        progress.recovered = Recovered(
+        progress.waiting = Recovered(
             partition, progress.ledger, replay, progress.wishes, begin=begin, serve_from=serve_from
         )
-        return progress.recovered
 
     def _check(self, progress: _Progress, read: AllRead) -> None:
         """Stop where the clicks, the group and the states do not fit together, or not all can be read."""

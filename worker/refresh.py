@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 import structlog
 
 from worker.core.recommender import Recommender
-from worker.core.release import Pointer, Release, verify
+from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
+from worker.core.serving import Serving
 from worker.core.states import States
 from worker.errors import NextclickError, ReleaseRefused, Retriable
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
-from worker.topics.releases import CHAMPION, ReleaseReader
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 log = structlog.get_logger("worker")
 
@@ -33,9 +34,12 @@ _ROWS_REWARMED: Final = 128
 
 
 class Verified(NamedTuple):
-    """A release that is ready to serve."""
+    """What is to serve, ready for it."""
 
     champion: Release
+    candidate: Release | None
+    share: float
+    """The part of the users that the candidate serves."""
 
 
 class Refused(NamedTuple):
@@ -44,6 +48,15 @@ class Refused(NamedTuple):
     pointer: str
     number: int | None
     error: ReleaseRefused
+
+
+class Looked(NamedTuple):
+    """What the pointers name was dealt with."""
+
+    number: int
+    """The highest number of a release in the topic."""
+    remark: str
+    """What is refused at the moment, and why; empty where nothing is."""
 
 
 class Waits(NamedTuple):
@@ -58,7 +71,7 @@ class Failed(NamedTuple):
     error: NextclickError
 
 
-Event = Verified | Refused | Waits | Failed
+Event = Verified | Refused | Looked | Waits | Failed
 
 
 class ReleaseFollower:
@@ -68,9 +81,9 @@ class ReleaseFollower:
         self._reader = reader
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._closed = threading.Event()
-        self._serving: Release | None = None
-        self._refused: set[object] = set()
-        """What was refused already, so that it is said once."""
+        self._serving: Verified | None = None
+        self._refused: dict[str, tuple[int, str]] = {}
+        """By pointer: what it names that is refused, as a hash, so that it is said once; and why."""
 
     def start(self) -> None:
         """Begin to follow."""
@@ -107,44 +120,73 @@ class ReleaseFollower:
                 changed = False
 
     def _look(self) -> None:
-        """Verify what the pointer names, and hand it over."""
-        pointer = None
-        try:
-            pointer = self._reader.pointer(CHAMPION)
-            if pointer is not None:
-                self._serve(pointer)
-            elif self._serving is not None:
-                raise ReleaseRefused("pointer", f"{CHAMPION} was deleted from topic {self._reader.topic}")
-            else:
-                self._events.put(
-                    Waits(
-                        f"no release: topic {self._reader.topic} has no {CHAMPION}. "
-                        "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
-                    )
-                )
-        except ReleaseRefused as error:
-            number = None if pointer is None else pointer.release
-            what = (str(error), () if number is None else self._reader.identity(number))
-            if what not in self._refused:
-                self._refused.add(what)
-                self._events.put(Refused(CHAMPION, number, error))
-
-    def _serve(self, pointer: Pointer) -> None:
-        number = pointer.release
-        if self._serving is not None and self._serving.number == number:
+        """Verify what the pointers name, and hand it over."""
+        before = self._serving
+        champion = self._release(CHAMPION) or (before and before.champion)
+        if champion is None:
+            self._say_what_is_missing()
             return
+        candidate = self._release(CANDIDATE)
+        pointer = self._reader.pointer(CANDIDATE) if candidate else None
+        share = (pointer and pointer.share) or CANDIDATE_SHARE
+        found = Verified(champion, None if candidate is champion else candidate, share)
+        if found != before:
+            self._serving = found
+            self._events.put(found)
+        remark = "; ".join(why for _, why in self._refused.values())
+        self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
+
+    def _release(self, name: str) -> Release | None:
+        """The release that a pointer names, verified; None where there is none, or it is refused."""
+        number, what = None, 0
+        try:
+            pointer = self._reader.pointer(name)
+            if pointer is not None:
+                number, what = pointer.release, hash(self._reader.identity(pointer.release))
+                if self._refused.get(name, (-1, ""))[0] == what:
+                    return None
+                release = self._verified(number)
+                self._refused.pop(name, None)
+                return release
+            if name == CHAMPION and self._serving is not None:
+                raise ReleaseRefused("pointer", f"{name} was deleted from topic {self._reader.topic}")
+            self._refused.pop(name, None)
+        except ReleaseRefused as error:
+            self._refuse(name, number, what, error)
+        return None
+
+    def _refuse(self, name: str, number: int | None, what: int, error: ReleaseRefused) -> None:
+        named = "" if number is None else f" release {number}"
+        said = what, f"{name}{named} was refused: {error}"
+        if self._refused.get(name) != said:
+            self._refused[name] = said
+            self._events.put(Refused(name, number, error))
+
+    def _verified(self, number: int) -> Release:
+        serving = self._serving[:2] if self._serving else ()
+        for release in serving:
+            if release is not None and release.number == number:
+                return release
         manifest, blob = self._reader.fetch(number)
-        self._serving = verify(manifest, blob, number=number)
-        self._events.put(Verified(self._serving))
+        return verify(manifest, blob, number=number)
+
+    def _say_what_is_missing(self) -> None:
+        if CHAMPION not in self._reader.held():
+            self._events.put(
+                Waits(
+                    f"no release: topic {self._reader.topic} has no {CHAMPION}. "
+                    "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
+                )
+            )
 
 
 class Refresh:
     """What serves, and how it came to: the loop's side of the follower.
 
-    `recommender` and `states` are there once `wait` said so.
+    `serving` and `states` are there once `wait` said so.
     """
 
-    recommender: Recommender
+    serving: Serving
     states: States
 
     def __init__(
@@ -162,6 +204,7 @@ class Refresh:
         self._readiness = readiness
         self._steady = steady
         self._serves = False
+        self._seen = 0
         self._looked_at = 0
         """All rows below this are rewarmed."""
 
@@ -183,63 +226,87 @@ class Refresh:
         while event := self._follower.take():
             self._act(event)
 
+    def knows(self, number: int) -> bool:
+        """Whether release `number`, or a later one, was dealt with: adopted, refused or passed over."""
+        return number <= self._seen
+
     @property
     def rewarming(self) -> bool:
         """Whether there are rows left that another release may have made."""
         return self._looked_at < self.states.end
 
     def rewarm_from_start(self) -> None:
-        """Look at all rows again: states that another release made were loaded."""
+        """Look at all rows again: states that another release made may have been loaded."""
         self._looked_at = 0
 
     def rewarm(self, seconds: float) -> None:
         """Rewarm rows in the background for about so long."""
-        deadline = self._steady() + seconds
-        states, number = self.states, self.recommender.release.number
+        deadline, states = self._steady() + seconds, self.states
         while self.rewarming and self._steady() < deadline:
             end = self._looked_at + _ROWS_LOOKED_AT
-            rows = states.used(self._looked_at, end)
-            stale = rows[states.read_column("release", rows) != number]
+            stale = self.serving.stale(states.used(self._looked_at, end))
             if len(stale) > _ROWS_REWARMED:
                 stale = stale[:_ROWS_REWARMED]
                 end = int(stale[-1]) + 1
-            self._metrics.rewarmed.labels("background").inc(self.recommender.rewarm(stale))
+            self._metrics.rewarmed.labels("background").inc(self.serving.rewarm(stale))
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
         """Tell the metrics how rewarming gets on."""
-        by_click, self.recommender.rewarmed = self.recommender.rewarmed, 0
-        self._metrics.rewarmed.labels("click").inc(by_click)
+        for recommender in self.serving.recommenders:
+            self._metrics.rewarmed.labels("click").inc(recommender.rewarmed)
+            recommender.rewarmed = 0
         self._metrics.rewarm_left.set(self.states.end - self._looked_at)
 
     def _act(self, event: Event | None) -> None:
         if isinstance(event, Failed):
             raise event.error
         if isinstance(event, Verified):
-            self._adopt(event.champion)
+            self._adopt(event)
         elif isinstance(event, Refused):
             self._refuse(event)
+        elif isinstance(event, Looked):
+            self._seen, self._readiness.remark = event.number, event.remark
         elif isinstance(event, Waits) and not self._serves and self._readiness.not_ready(event.reason):
             log.warning("not ready", reason=event.reason)
 
-    def _adopt(self, release: Release) -> None:
+    def _adopt(self, verified: Verified) -> None:
+        champion, candidate, share = verified
+        size = max(champion.state_size, candidate.state_size if candidate else 0)
+        known = {one.release.number: one for one in self.serving.recommenders} if self._serves else {}
         if self._serves:
-            self.states.resize(release.state_size)
             self.note()
+            self.states.resize(size)
         else:
-            self.states = States(state_size=release.state_size)
-        self.recommender, self._serves = self._new_recommender(release, self.states), True
+            self.states = States(state_size=size)
+
+        def recommender(release: Release) -> Recommender:
+            return known.get(release.number) or self._new_recommender(release, self.states)
+
+        tried = recommender(candidate) if candidate else None
+        self.serving, self._serves = Serving(self.states, recommender(champion), tried, share), True
         self._looked_at = 0
-        self._readiness.remark = ""
-        self._metrics.release.set(release.number)
-        log.info("adopted a release", release=release.number, **release.summary())
+        self._tell(verified, known)
+
+    def _tell(self, verified: Verified, known: Collection[int]) -> None:
+        champion, candidate, share = verified
+        self._metrics.release.set(champion.number)
+        self._metrics.candidate.set(candidate.number if candidate else 0)
+        self._metrics.candidate_share.set(self.serving.share)
+        new = {} if champion.number in known else champion.summary()
+        log.info("adopted a release", release=champion.number, **new)
+        if candidate:
+            log.info("trying a candidate", release=candidate.number, share=share, **candidate.summary())
 
     def _refuse(self, refused: Refused) -> None:
         error = refused.error
         self._metrics.releases_refused.labels(error.reason).inc()
-        log.error("release refused", release=refused.number, reason=error.reason, error=str(error))
-        if self._serves:
-            named = "" if refused.number is None else f" {refused.number}"
-            self._readiness.remark = f"release{named} was refused: {error}"
-        else:
+        log.error(
+            "release refused",
+            pointer=refused.pointer,
+            release=refused.number,
+            reason=error.reason,
+            error=str(error),
+        )
+        if not self._serves:
             self._readiness.not_ready(f"the champion was refused: {error}. Publish another")

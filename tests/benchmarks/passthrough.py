@@ -112,12 +112,12 @@ def recommendation(settings: Settings) -> bytes:
         record_timestamps_ms=np.array([1_750_000_000_000]),
     )
     scores = np.random.default_rng(0).uniform(3, 6, top).astype(np.float32)
-    one = Recommendations(0, [f"item-{1_234 + number}" for number in range(top)], scores, MODEL)
+    one = Recommendations(0, [f"item-{1_234 + number}" for number in range(top)], scores, MODEL, 1)
     catcher = _Catcher()
     writer = RecommendationWriter(
         catcher, topic="", clicks_topic=settings.topics.clicks, format=settings.recommend.format
     )
-    writer.publish(clicks, [one], release=1, now_ms=1_750_000_000_000)
+    writer.publish(clicks, [one], now_ms=1_750_000_000_000)
     value: bytes = catcher.value
     return value
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pytest
 
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
@@ -12,9 +15,19 @@ from tests.broker.process import WorkerProcess
 from tests.broker.remembered import USERS, assert_remembered, clicks, publish
 from tests.builders import tiny_release_parts
 from tests.waiting import eventually
-from worker.core.release import Pointer, to_records
+from worker.core.release import Pointer, numbers, to_records
+from worker.core.serving import chosen
+from worker.errors import ReleaseRefused
 from worker.topics import releases
 from worker.topics.client import Connection
+
+USER_IDS: Final = [f"user-{number}" for number in range(50)]
+
+
+def is_later(answer: Record, sent: Sequence[Record]) -> bool:
+    """Whether an answer is to one of the last 200 clicks."""
+    last = {(click.partition, click.offset) for click in sent[-200:]}
+    return (answer.json["event"]["partition"], answer.json["event"]["offset"]) in last
 
 
 def serves(process: WorkerProcess, number: int) -> Callable[[], bool]:
@@ -103,3 +116,56 @@ def test_a_rollback_is_a_pointer_going_back(deployment: Deployment, worker: Work
     asked = deployment.send(clicks(USERS, first=400))
 
     assert_remembered(deployment, reference, [*first, *second], asked)
+
+
+def test_a_candidate_serves_its_share(deployment: Deployment, worker: WorkerFactory) -> None:
+    """Its users and nobody else's, until it is promoted; not one click is lost or doubled on the way."""
+    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    publish(deployment)
+    process = worker(deployment.settings())
+    parts = tiny_release_parts(seed=5, hidden_size=12)
+    releases.publish(connection, topic, *parts, pointer=releases.CANDIDATE, share=0.4)
+    eventually(lambda: process.metric("nextclick_candidate") == 2, what="the candidate to be tried")
+    sent = deployment.send_clicks(200, users=50)
+    tried = {user for number, user in enumerate(USER_IDS) if chosen(USER_IDS, number=2, share=0.4)[number]}
+
+    for answer in deployment.answers(at_least=200):
+        assert answer.json["release"] == (2 if answer.json["user_id"] in tried else 1)
+    assert process.metric("nextclick_recommendations_total", role="candidate") == 4 * len(tried)
+
+    promotion = {releases.CHAMPION: Pointer(2), releases.CANDIDATE: None}
+    releases.point(connection, topic, promotion, expected={releases.CANDIDATE: 2})
+    eventually(serves(process, 2), what="the candidate to be champion")
+    sent += deployment.send_clicks(200, first=200, users=50)
+
+    deployment.assert_answered_once(sent)
+    assert [answer.json["release"] for answer in deployment.answers() if is_later(answer, sent)] == [2] * 200
+    assert process.metric("nextclick_candidate") == 0
+
+
+def test_a_pointer_moves_only_from_where_it_is_expected(deployment: Deployment) -> None:
+    """Who decided on what is no longer so changes nothing; neither does who names what is not there."""
+    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    publish(deployment)
+
+    with pytest.raises(ReleaseRefused, match="names release None, no longer 2"):
+        releases.point(connection, topic, {"@champion": Pointer(1)}, expected={"@candidate": 2})
+    with pytest.raises(ReleaseRefused, match="no release 7"):
+        releases.point(connection, topic, {"@candidate": Pointer(7)})
+    with releases.ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        assert reader.pointer("@champion") == Pointer(1)
+        assert reader.pointer("@candidate") is None
+
+
+def test_old_releases_go(deployment: Deployment) -> None:
+    """The latest stay, and those that are named: as champion, as the one before it, as candidate."""
+    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    parts = tiny_release_parts()
+    for pointer in ("@champion", "@champion", "@candidate", "@none", "@none", "@none"):
+        releases.publish(connection, topic, *parts, pointer=pointer, keep=2)
+
+    with releases.ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        assert numbers(reader.held()) == [1, 2, 3, 5, 6]
+        assert reader.fetch(3)[1] == parts[1]

@@ -46,7 +46,7 @@ class Absorbed(NamedTuple):
 
 
 class Recommendations(NamedTuple):
-    """The list for the click at place `click` of the batch, best item first.
+    """The list for the click at place `click` of the batch, best item first, by that `release`.
 
     `scores` stand beside `items`; where `reason` is `COLD` there are none.
     """
@@ -55,6 +55,7 @@ class Recommendations(NamedTuple):
     items: list[str]
     scores: NDArray[np.float32]
     reason: str
+    release: int
 
 
 class Recommender:
@@ -93,7 +94,7 @@ class Recommender:
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
-        users = self._states.read(order.rows)
+        users = self._read(order.rows)
         offsets = clicks.offsets[order.arrival]
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
         # Void clicks happened at no time: they open no gap to those that count, and close none.
@@ -138,20 +139,19 @@ class Recommender:
             absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm]
         )
         ranked = zip(_id_lists(self.release, found.indexes), found.scores, strict=True)
-        lists = []
+        lists, number = [], self.release.number
         for place, click in enumerate(absorbed.clicks.tolist()):
             if warm[place]:
                 items, scores = next(ranked)
-                lists.append(Recommendations(click, items, scores[: len(items)], MODEL))
+                lists.append(Recommendations(click, items, scores[: len(items)], MODEL, number))
             else:
-                lists.append(
-                    Recommendations(click, self._popular(absorbed.excluded[place]), _NO_SCORES, COLD)
-                )
+                items = self._popular(absorbed.excluded[place])
+                lists.append(Recommendations(click, items, _NO_SCORES, COLD, number))
         return lists
 
     def recommend(self, row: int) -> Recommendations:
         """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
-        users = self._states.read(np.array([row]))
+        users = self._read(np.array([row]))
         self._rewarm(users)
         numbers = users.clicks[:, None] - 1 - self._lags
         recent = users.recent[0, numbers % users.recent.shape[1]]
@@ -166,11 +166,17 @@ class Recommender:
         """
         rows = rows[self._states.read_column("release", rows) != self.release.number]
         if len(rows):
-            users = self._states.read(rows)
+            users = self._read(rows)
             self._rewarm(users)
             users.release[:] = self.release.number
             self._states.write_rewarmed(rows, users)
         return len(rows)
+
+    def _read(self, rows: Rows) -> UserStates:
+        users = self._states.read(rows)
+        # Another release that serves beside this one may need more room.
+        users.hidden = users.hidden[:, : self.release.state_size]
+        return users
 
     def _rows(self, clicks: Clicks) -> Rows:
         partitions = np.unique(clicks.partitions).tolist()

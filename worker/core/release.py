@@ -30,6 +30,9 @@ CHUNK_BYTES: Final = 512 * 1024
 MAX_NUMBER: Final = 2**31 - 1
 """The highest number of a release: every user row carries one, in four bytes."""
 
+CANDIDATE_SHARE: Final = 0.1
+"""The share of the users that a candidate serves where its pointer names none."""
+
 _MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size the input half of a step is computed for the whole catalogue in advance."""
 

@@ -157,7 +157,10 @@ class States:
         return UserStates(**columns)
 
     def write(self, rows: Rows, states: UserStates) -> None:
-        """Put `states` into `rows`, of which none may come twice; they count as changed."""
+        """Put `states` into `rows`, of which none may come twice; they count as changed.
+
+        Hidden states may be smaller than there is room for.
+        """
         for field in fields(states):
             self._columns[field.name].put(rows, getattr(states, field.name))
         self._changed.put(rows, 1)
@@ -167,11 +170,14 @@ class States:
 
         Whoever loads what was saved before makes the same of it again: a refresh saves nobody.
         """
-        for name in ("hidden", "session", "warm", "release"):
+        for name in ("hidden", "warm", "release"):
             self._columns[name].put(rows, getattr(states, name))
 
     def resize(self, state_size: int) -> None:
-        """Make room for hidden states of another size. All that there are count as made by no release."""
+        """Make room for hidden states of another size. Those that there are count as made by no release.
+
+        So each is rebuilt when its user next clicks: to copy a million of them would be a pause.
+        """
         if state_size == self.state_size:
             return
         self.state_size = state_size
@@ -427,12 +433,13 @@ class _Column:
         return values
 
     def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
-        """Write one value, or one for each row."""
+        """Write one value, or one for each row; of wide ones only as much as `values` has."""
+        narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
         if len(self._slabs) == 1:
-            self._slabs[0][rows] = values
+            self._slabs[0][rows, *narrow] = values
             return
         for slab, at, places in self._divided(rows):
-            slab[places] = values if isinstance(values, int) else values[at]
+            slab[places, *narrow] = values if isinstance(values, int) else values[at]
 
     def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
         """For each slab among `rows`: the slab, where its rows stand in `rows`, and their places in it."""

@@ -31,7 +31,7 @@ class RecommendationWriter:
         self._clicks_topic = clicks_topic
         self._encode = ENCODERS[format]
 
-    def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, release: int, now_ms: int) -> None:
+    def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
         """Add `lists`, answers to `clicks`, to the transaction. Raises what `Transactions.send` raises."""
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         for one in lists:
@@ -41,7 +41,7 @@ class RecommendationWriter:
                     "user_id": user_id,
                     "items": one.items,
                     "scores": one.scores,
-                    "release": release,
+                    "release": one.release,
                     "reason": one.reason,
                     "event": {
                         "partition": partitions[at],

@@ -7,7 +7,7 @@ release is there as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Final, Self
 
@@ -15,6 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.manifest import Manifest
 from worker.core.release import (
+    CANDIDATE_SHARE,
     Pointer,
     Record,
     from_records,
@@ -28,9 +29,6 @@ from worker.topics.transactions import Transactions
 
 CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
-
-CANDIDATE_SHARE: Final = 0.1
-"""The share of the users that a candidate serves where nobody says more."""
 
 KEPT: Final = 5
 """How many of the latest releases stay in the topic, beside those that a pointer names."""
@@ -83,7 +81,7 @@ class ReleaseReader:
                 if self._client.position(self._at) >= self._client.end_offsets([self._at])[self._at]:
                     return changed
 
-    def keys(self) -> list[str]:
+    def held(self) -> list[str]:
         """Every key that has a value."""
         return [*self._small, *self._chunks]
 
@@ -164,14 +162,12 @@ def publish(
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
-        number = max(numbers(reader.keys()), default=0) + 1
-        pointing = _pointing(reader, pointer, number, share)
-        for record in [
-            *to_records(number, manifest, blob),
-            pointing,
-            *_outdated(reader, pointing, number, keep),
-        ]:
-            transactions.send(topic, 0, key=record.key.encode(), value=record.value)
+        number = max(numbers(reader.held()), default=0) + 1
+        pointers = {name: _pointer(reader, name) for name in (CHAMPION, CANDIDATE)}
+        pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
+        records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
+        for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
+            transactions.send(topic, 0, key=key.encode(), value=value)
         transactions.commit(topic, {}, None, seconds=60)
     return number
 
@@ -194,39 +190,39 @@ def point(
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
         for name, number in (expected or {}).items():
-            if (found := _named(reader, name)) != number:
+            pointer = _pointer(reader, name)
+            found = pointer and pointer.release
+            if found != number:
                 raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
         for name, pointer in pointers.items():
-            if pointer is not None and f"release/{pointer.release:04}" not in reader.keys():  # noqa: SIM118
+            if pointer is not None and f"release/{pointer.release:04}" not in reader.held():
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
-            record = Record(name, None) if pointer is None else _pointing(reader, name, *pointer[:2])
-            transactions.send(topic, 0, key=record.key.encode(), value=record.value)
+            pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
+            transactions.send(topic, 0, key=name.encode(), value=pointing and pointing.value())
         transactions.commit(topic, {}, None, seconds=60)
 
 
-def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Record:
-    before = _named(reader, name)
-    previous = before if before != number else None
-    return Record(name, Pointer(number, share if name == CANDIDATE else None, previous).value())
+def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
+    before = _pointer(reader, name)
+    previous = before and (before.release if before.release != number else before.previous)
+    return Pointer(number, share if name == CANDIDATE else None, previous)
 
 
-def _named(reader: ReleaseReader, name: str) -> int | None:
-    """The release that a pointer names; None, too, where it cannot be read."""
+def _pointer(reader: ReleaseReader, name: str) -> Pointer | None:
+    """A pointer; None, too, where it cannot be read."""
     try:
-        pointer = reader.pointer(name)
+        return reader.pointer(name)
     except ReleaseRefused:
         return None
-    return None if pointer is None else pointer.release
 
 
-def _outdated(reader: ReleaseReader, pointing: Record, number: int, keep: int) -> list[Record]:
-    """What deletes the releases that are neither recent nor named, once `pointing` stands."""
-    named = {number, _named(reader, CHAMPION), _named(reader, CANDIDATE)}
-    assert pointing.value is not None  # noqa: S101  # it was just made
-    named.add(parse_pointer(pointing.value).previous)
-    latest = sorted({*numbers(reader.keys()), number})[-keep:]
-    gone = {number for number in numbers(reader.keys()) if number not in named and number not in latest}
-    return [Record(key, None) for key in reader.keys() if gone.intersection(numbers([key]))]  # noqa: SIM118
+def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:
+    """What deletes the releases that neither are among the latest nor are named by `pointers`."""
+    named = {number for pointer in pointers if pointer for number in (pointer.release, pointer.previous)}
+    there = numbers(reader.held())
+    # One more is just being published.
+    gone = set(there[: max(0, len(there) + 1 - keep)]) - named
+    return [Record(key, None) for key in reader.held() if gone.intersection(numbers([key]))]
 
 
 @contextmanager

@@ -1,0 +1,114 @@
+"""Who answers whom: the champion, and beside it a candidate for its share of the users.
+
+Which users those are is a matter of their ids and of the candidate's number alone, so it is the same in every
+worker and after every restart, another for every candidate, and who is in stays in when the share grows.
+
+>>> flags = chosen([f"user-{n}" for n in range(1000)], number=7, share=0.1)
+>>> int(flags.sum()), bool((flags <= chosen([f"user-{n}" for n in range(1000)], number=7, share=0.2)).all())
+(96, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from worker.core.batch import Clicks, Places
+from worker.core.recommender import Absorbed, Flags, Recommendations, Recommender
+from worker.core.states import Rows, States
+
+_HASHES: Final = 1 << 32
+
+
+class Part(NamedTuple):
+    """What one release absorbed of a batch: the clicks at `places` of it."""
+
+    recommender: Recommender
+    places: Places
+    absorbed: Absorbed
+
+
+class Serving:
+    """Divides a batch by user, and walks each part under the release that serves its users."""
+
+    def __init__(
+        self,
+        states: States,
+        champion: Recommender,
+        candidate: Recommender | None = None,
+        share: float = 0.0,
+    ) -> None:
+        self._states = states
+        self.champion = champion
+        self.candidate = candidate
+        self.share = share if candidate else 0.0
+
+    @property
+    def recommenders(self) -> list[Recommender]:
+        """The champion's, and the candidate's where there is one."""
+        return [self.champion, self.candidate] if self.candidate else [self.champion]
+
+    def recommender(self, user_id: str) -> Recommender:
+        """That of the release that serves this user."""
+        tried = (
+            self.candidate and chosen([user_id], number=self.candidate.release.number, share=self.share)[0]
+        )
+        return self.candidate if self.candidate and tried else self.champion
+
+    def absorb(self, clicks: Clicks, *, now_ms: int) -> list[Part]:
+        """Move the state of every user in `clicks`, and say what is to be ranked."""
+        return [
+            Part(recommender, places, recommender.absorb(part, now_ms=now_ms))
+            for recommender, places, part in self._divided(clicks)
+        ]
+
+    def rank(self, parts: Sequence[Part]) -> list[Recommendations]:
+        """The lists for what was absorbed, in the order of arrival."""
+        lists = [
+            one._replace(click=int(places[one.click]))
+            for recommender, places, absorbed in parts
+            for one in recommender.rank(absorbed)
+        ]
+        return sorted(lists, key=lambda one: one.click) if len(parts) > 1 else lists
+
+    def replay(self, clicks: Clicks) -> int:
+        """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
+        return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
+
+    def rewarm(self, rows: Rows) -> int:
+        """Make those of `rows` anew that another release made than the one that serves their users.
+
+        How many those were.
+        """
+        if self.candidate is None:
+            return self.champion.rewarm(rows)
+        tried = self._tried(self._states.user_ids(rows))
+        return self.champion.rewarm(rows[~tried]) + self.candidate.rewarm(rows[tried])
+
+    def stale(self, rows: Rows) -> Rows:
+        """Those of `rows` that another release made than the one that serves their users."""
+        numbers = np.full(len(rows), self.champion.release.number)
+        if self.candidate is not None:
+            numbers[self._tried(self._states.user_ids(rows))] = self.candidate.release.number
+        return rows[self._states.read_column("release", rows) != numbers]
+
+    def _divided(self, clicks: Clicks) -> list[tuple[Recommender, Places, Clicks]]:
+        if self.candidate is None:
+            return [(self.champion, np.arange(len(clicks)), clicks)]
+        tried = self._tried(clicks.user_ids)
+        parts = ((self.champion, np.flatnonzero(~tried)), (self.candidate, np.flatnonzero(tried)))
+        return [(recommender, places, clicks.taken(places)) for recommender, places in parts if len(places)]
+
+    def _tried(self, user_ids: Sequence[str]) -> Flags:
+        assert self.candidate is not None  # noqa: S101  # the callers looked
+        return chosen(user_ids, number=self.candidate.release.number, share=self.share)
+
+
+def chosen(user_ids: Sequence[str], *, number: int, share: float) -> Flags:
+    """Which users candidate `number` serves, when it serves so large a share of all."""
+    salt, limit = number.to_bytes(8, "little"), round(share * _HASHES)
+    digests = b"".join([blake2b(user_id.encode(), digest_size=4, salt=salt).digest() for user_id in user_ids])
+    return np.frombuffer(digests, "<u4") < limit
