@@ -20,6 +20,7 @@ from worker.commands.look import state, user
 from worker.commands.reset import reset
 from worker.config import Settings
 from worker.core.event import Decoder
+from worker.core.quality import Quality
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
@@ -31,12 +32,14 @@ from worker.http.server import serving
 from worker.loop import Clock, Loop
 from worker.metrics import Metrics
 from worker.refresh import Refresh, ReleaseFollower
+from worker.reporting import Reporting
 from worker.saving import Saving
 from worker.stop import Stop
 from worker.topics import admin
 from worker.topics.admin import Admin, Finding, Need
 from worker.topics.clicks import ClickConsumer
 from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateFollower, StateWriter
@@ -99,8 +102,11 @@ def _wired(
     )
     recommend, user_ttl_ms = settings.recommend, round(settings.state.user_ttl_seconds * 1000)
     follower = StateFollower(connection, topic=topics.state, clicks=topics.clicks, group=settings.group)
+    # How large hidden states are, the first release will say.
+    states = States(state_size=0)
+    quality = Quality(states, top=recommend.top, exclude_recent=recommend.exclude_recent)
 
-    def new_recommender(release: Release, states: States) -> Recommender:
+    def new_recommender(release: Release) -> Recommender:
         return Recommender(
             release,
             states,
@@ -109,18 +115,7 @@ def _wired(
             user_ttl_ms=user_ttl_ms,
             exclude_recent=recommend.exclude_recent,
             top=recommend.top,
-        )
-
-    def new_saving(states: States) -> Saving:
-        return Saving(
-            states,
-            StateWriter(transactions, topic=topics.state),
-            follower,
-            flush_interval_seconds=settings.state.flush_interval_seconds,
-            user_ttl_ms=user_ttl_ms,
-            max_users=settings.state.max_users,
-            metrics=metrics,
-            steady=clock.steady,
+            quality=quality,
         )
 
     return Loop(
@@ -128,6 +123,7 @@ def _wired(
         needs=_needs(settings),
         refresh=Refresh(
             ReleaseFollower(ReleaseReader(connection, topic=topics.releases)),
+            states,
             new_recommender,
             metrics=metrics,
             readiness=readiness,
@@ -150,7 +146,26 @@ def _wired(
         ),
         dead_letters=DeadLetterWriter(transactions, topic=topics.dead_letters),
         follower=follower,
-        new_saving=new_saving,
+        states=states,
+        saving=Saving(
+            states,
+            StateWriter(transactions, topic=topics.state),
+            follower,
+            flush_interval_seconds=settings.state.flush_interval_seconds,
+            user_ttl_ms=user_ttl_ms,
+            max_users=settings.state.max_users,
+            metrics=metrics,
+            steady=clock.steady,
+        ),
+        reporting=Reporting(
+            quality,
+            QualityWriter(
+                transactions, topic=topics.quality, group=settings.group, worker_id=settings.worker_id
+            ),
+            metrics=metrics,
+            steady=clock.steady,
+            now_ms=clock.now_ms,
+        ),
         commit_interval_seconds=settings.commit_interval_seconds,
         metrics=metrics,
         readiness=readiness,
@@ -168,6 +183,7 @@ def _needs(settings: Settings) -> list[Need]:
         dead_letters=topics.dead_letters,
         releases=topics.releases,
         state=topics.state,
+        quality=topics.quality,
     )
 
 

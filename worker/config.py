@@ -98,6 +98,7 @@ class Topics(_Section):
     recommendations: str = Field("recommendations", pattern=_TOPIC)
     dead_letters: str = Field("", pattern=_TOPIC + "|^$")
     releases: str = Field("nextclick.releases", pattern=_TOPIC)
+    quality: str = Field("nextclick.quality", pattern=_TOPIC)
     state: str = Field("", pattern=_TOPIC + "|^$")
 
     @model_validator(mode="after")

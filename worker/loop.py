@@ -24,6 +24,7 @@ from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.recovery import Recovery
 from worker.refresh import Refresh
+from worker.reporting import Reporting
 from worker.saving import Saving
 from worker.stop import Stop, StopNow
 from worker.topics.admin import Admin, Need
@@ -106,7 +107,9 @@ class Loop:
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
         follower: StateFollower,
-        new_saving: Callable[[States], Saving],
+        states: States,
+        saving: Saving,
+        reporting: Reporting,
         commit_interval_seconds: float,
         metrics: Metrics,
         readiness: Readiness,
@@ -123,7 +126,9 @@ class Loop:
         self._recommendations = recommendations
         self._dead_letters = dead_letters
         self._follower = follower
-        self._new_saving = new_saving
+        self._states = states
+        self._saving = saving
+        self._reporting = reporting
         self._commit_interval_seconds = commit_interval_seconds
         self._metrics = metrics
         self._readiness = readiness
@@ -163,8 +168,6 @@ class Loop:
     def _begin(self) -> None:
         self._persist(self._look_at_topics)
         self._await_release()
-        self._states = self._refresh.states
-        self._saving = self._new_saving(self._states)
         self._recovery = Recovery(
             self._states,
             self._follower,
@@ -279,8 +282,9 @@ class Loop:
     def _checkpoint(self, seconds: float) -> None:
         """Make states, outputs and offsets durable together, within `seconds`.
 
-        Step 1 adds the states that are due. Steps 2 (every send succeeded), 3 (offsets, of every
-        partition that anything in the transaction belongs to) and 4 (commit) are in `Transactions.commit`.
+        Step 1 adds the states that are due, and what was counted. Steps 2 (every send succeeded), 3 (offsets,
+        of every partition that anything in the transaction belongs to) and 4 (commit) are in
+        `Transactions.commit`.
         """
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
@@ -289,6 +293,7 @@ class Loop:
         with self._stage("save"):
             release = self._refresh.serving.champion.release.number
             self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
+            self._note_saved(self._reporting.part(self._positions, self._refresh.serving))
         if not self._pending:
             self._saving.committed()
             return
@@ -297,9 +302,11 @@ class Loop:
             self._transactions.commit(self._clicks.topic, offsets, self._clicks.metadata, seconds=seconds)
         self._pending, self._touched, self._failures = set(), set(), 0
         self._saving.committed()
+        self._reporting.committed()
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
     def _save_everything(self, partitions: Collection[int], seconds: float) -> None:
+        self._reporting.hurry()
         release = self._refresh.serving.champion.release.number
         with self._stage("save"):
             self._note_saved(self._saving.everything(partitions, self._positions, release, seconds=seconds))
@@ -342,6 +349,7 @@ class Loop:
     def _drop(self, partition: int) -> int:
         """Forget all of a partition; how many users that were."""
         self._saving.drop(partition)
+        self._reporting.drop(partition)
         self._recovery.drop(partition)
         self._positions.pop(partition, None)
         return self._states.drop(partition)
@@ -349,6 +357,7 @@ class Loop:
     def _start_over(self, error: Retriable) -> None:
         """After a failure: what was not committed did not happen (rules c and e)."""
         self._pending = set()
+        self._reporting.failed()
         log.warning("starting over from the last checkpoint", error=str(error))
         self._metrics.checkpoints.labels("failed").inc()
         self._waiting(str(error))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter as TallyCounter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,11 +19,22 @@ from prometheus_client.process_collector import ProcessCollector
 
 from worker.core.batch import Clicks
 from worker.core.event import Reason
+from worker.core.quality import Tally
 from worker.core.recommender import Recommendations
 
 _LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.5, 5.0, 15.0, 60.0)
 _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300.0)
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
+
+_QUALITY: Final = {
+    "lists": "Lists shown to users, of which their next click will tell.",
+    "cold": "Those of them in which no item was known.",
+    "clicks": "Clicks that followed such a list.",
+    "hits": "Clicks on an item of the list.",
+    "reciprocal_ranks": "The sum of 1 / rank of these items.",
+    "popular_hits": "Hits that the release's popular items would have had on the same clicks.",
+    "popular_reciprocal_ranks": "The sum of 1 / rank of these.",
+}
 
 
 class Metrics:
@@ -104,6 +115,12 @@ class Metrics:
             "Rows that the background has still to look at since a release was adopted.",
             registry=registry,
         )
+        self.quality = {
+            one: Counter(f"nextclick_quality_{one}", text, ["release"], registry=registry)
+            for one, text in _QUALITY.items()
+        }
+        self._judged: set[int] = set()
+        """The releases that live quality has a label for."""
         self.state_bytes = Counter(
             "nextclick_state_bytes", "Bytes of blocks and marks sent to the state topic.", registry=registry
         )
@@ -172,6 +189,16 @@ class Metrics:
         """Count dead letters."""
         for reason, number in TallyCounter(reasons).items():
             self.dead_letters.labels(reason.value).inc(number)
+
+    def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
+        """Count what is committed of live quality; the releases that are not `known` disappear."""
+        gone = self._judged.difference(known, tallies)
+        self._judged = self._judged.union(tallies) - gone
+        for name, counter in self.quality.items():
+            for number, tally in tallies.items():
+                counter.labels(str(number)).inc(getattr(tally, name))
+            for number in gone:
+                counter.remove(str(number))
 
     def observe_checkpoint(self, seconds: float) -> None:
         """Count a checkpoint that was committed."""

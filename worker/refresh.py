@@ -183,22 +183,23 @@ class ReleaseFollower:
 class Refresh:
     """What serves, and how it came to: the loop's side of the follower.
 
-    `serving` and `states` are there once `wait` said so.
+    `serving` is there once `wait` said so.
     """
 
     serving: Serving
-    states: States
 
     def __init__(
         self,
         follower: ReleaseFollower,
-        new_recommender: Callable[[Release, States], Recommender],
+        states: States,
+        new_recommender: Callable[[Release], Recommender],
         *,
         metrics: Metrics,
         readiness: Readiness,
         steady: Callable[[], float],
     ) -> None:
         self._follower = follower
+        self._states = states
         self._new_recommender = new_recommender
         self._metrics = metrics
         self._readiness = readiness
@@ -233,7 +234,7 @@ class Refresh:
     @property
     def rewarming(self) -> bool:
         """Whether there are rows left that another release may have made."""
-        return self._looked_at < self.states.end
+        return self._looked_at < self._states.end
 
     def rewarm_from_start(self) -> None:
         """Look at all rows again: states that another release made may have been loaded."""
@@ -241,7 +242,7 @@ class Refresh:
 
     def rewarm(self, seconds: float) -> None:
         """Rewarm rows in the background for about so long."""
-        deadline, states = self._steady() + seconds, self.states
+        deadline, states = self._steady() + seconds, self._states
         while self.rewarming and self._steady() < deadline:
             end = self._looked_at + _ROWS_LOOKED_AT
             stale = self.serving.stale(states.used(self._looked_at, end))
@@ -256,7 +257,7 @@ class Refresh:
         for recommender in self.serving.recommenders:
             self._metrics.rewarmed.labels("click").inc(recommender.rewarmed)
             recommender.rewarmed = 0
-        self._metrics.rewarm_left.set(self.states.end - self._looked_at)
+        self._metrics.rewarm_left.set(self._states.end - self._looked_at)
 
     def _act(self, event: Event | None) -> None:
         if isinstance(event, Failed):
@@ -276,15 +277,13 @@ class Refresh:
         known = {one.release.number: one for one in self.serving.recommenders} if self._serves else {}
         if self._serves:
             self.note()
-            self.states.resize(size)
-        else:
-            self.states = States(state_size=size)
+        self._states.resize(size)
 
         def recommender(release: Release) -> Recommender:
-            return known.get(release.number) or self._new_recommender(release, self.states)
+            return known.get(release.number) or self._new_recommender(release)
 
         tried = recommender(candidate) if candidate else None
-        self.serving, self._serves = Serving(self.states, recommender(champion), tried, share), True
+        self.serving, self._serves = Serving(self._states, recommender(champion), tried, share), True
         self._looked_at = 0
         self._tell(verified, known)
 

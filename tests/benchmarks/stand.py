@@ -51,6 +51,7 @@ class Stand:
             "dead_letters": f"{name}.dead-letter",
             "releases": f"bench.releases-{items}",
             "state": f"{name}.state",
+            "quality": f"{name}.quality",
         }
         with closing(admin.Admin(self._connection)) as kafka:
             kafka.create(admin.needs(**topics), partitions=partitions, replication=1)

@@ -37,6 +37,7 @@ class Deployment:
         self.dead_letters = create_topic("dead-letters", 1)
         self.releases = create_topic("releases", 1)
         self.state = create_topic("state", partitions)
+        self.quality = create_topic("quality", 1)
 
     def publish(self, manifest: Manifest, blob: bytes) -> int:
         """Publish a release as the champion; its number."""
@@ -58,6 +59,7 @@ class Deployment:
                 "dead_letters": self.dead_letters,
                 "releases": self.releases,
                 "state": self.state,
+                "quality": self.quality,
             },
             "recommend": {"publish": "every", "publish_max_age_seconds": 0},
         }

@@ -66,7 +66,7 @@ def test_topics_makes_what_check_misses(
     kafka: str, deployment: Deployment, worker: WorkerFactory, unique: str
 ) -> None:
     """`check` fails and says so, `topics` mends it, `check` agrees; then again for too few partitions."""
-    names = ["clicks", "recommendations", "dead_letters", "releases", "state"]
+    names = ["clicks", "recommendations", "dead_letters", "releases", "state", "quality"]
     settings = deployment.settings(topics={name: f"{name}-new-{unique}" for name in names})
 
     before = worker(settings, command="check", ready=False)

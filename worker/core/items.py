@@ -45,6 +45,10 @@ class ItemCodes:
         self._kept: NDArray[np.bool_] | None = None
         """By code, while collecting; the last place is for all codes given since it began, and for none."""
         self._swept = 0
+        self.roots: list[Indexes] = []
+        """Arrays of codes, beside the user states, that name items."""
+        self.collections = 0
+        """How many collections began."""
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -90,6 +94,7 @@ class ItemCodes:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)
         self._swept = 0
+        self.collections += 1
         return True
 
     def keep(self, codes: Indexes) -> None:
@@ -146,3 +151,26 @@ class ItemIndexes:
         new = codes.given_since(self._given)
         self._indexes[new] = self._catalogue.indexes(codes.ids(new))
         self._given = codes.given
+
+
+class CatalogueCodes:
+    """From one catalogue's `item_index` to item codes, each of which is asked for when it is first needed."""
+
+    def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
+        self._catalogue = catalogue
+        self._item_codes = item_codes
+        self._collections = item_codes.collections
+        self._codes = np.full(len(catalogue) + 1, NO_ITEM, np.int32)
+        """By index; the last place is where the index `NO_ITEM` looks."""
+
+    def __call__(self, indexes: Indexes) -> Indexes:
+        """The code of each item; `NO_ITEM` stays what it is."""
+        if self._collections != self._item_codes.collections:
+            # What nobody names is taken back: from here on it must be asked for again.
+            self._collections, self._codes[:] = self._item_codes.collections, NO_ITEM
+        found = self._codes[indexes]
+        new = np.unique(indexes[(found == NO_ITEM) & (indexes != NO_ITEM)])
+        if not len(new):
+            return found
+        self._codes[new] = self._item_codes.codes(self._catalogue.ids(new).tolist())
+        return self._codes[indexes]

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.batch import Clicks, Places, UserOrder
-from worker.core.items import ItemIndexes
+from worker.core.items import CatalogueCodes, ItemIndexes
+from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
 from worker.core.states import Rows, States, UserStates
@@ -43,6 +44,8 @@ class Absorbed(NamedTuple):
     """`[A]`: whether a known item is in it."""
     excluded: Indexes
     """`[A, X]`: the items that must not be recommended back."""
+    rows: Rows
+    """`[A]`: the rows of the users, negative where the user clicked again in the same batch."""
 
 
 class Recommendations(NamedTuple):
@@ -65,6 +68,7 @@ class Recommender:
     whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: how
     many of a user's last items are not recommended back. `top`: how many items a list has. A user who
     clicks after more than `user_ttl_ms` (0: no limit), by the clicks' own times, starts afresh.
+    `quality` is told what is shown and what is clicked then.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Recommender:
         user_ttl_ms: int = 0,
         exclude_recent: int = 1,
         top: int = 20,
+        quality: Quality | None = None,
     ) -> None:
         self.release = release
         self._states = states
@@ -86,6 +91,10 @@ class Recommender:
         self._ttl_ms = user_ttl_ms
         self._lags = np.arange(min(exclude_recent, states.recent_items))
         self._top = top
+        self._codes = CatalogueCodes(release.catalogue, states.item_codes)
+        self._quality = quality
+        if quality:
+            quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
         self.rewarmed = 0
         """How many rows of other releases were made anew because their users clicked."""
 
@@ -99,6 +108,10 @@ class Recommender:
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
         # Void clicks happened at no time: they open no gap to those that count, and close none.
         times = np.where(offsets < void_before, 0, clicks.timestamps_ms[order.arrival])
+        if self._quality:
+            first = order.first[order.last]
+            partitions = clicks.partitions[order.arrival[first]]
+            self._quality.judge(order.rows, users, partitions, codes[first])
         idle_ms = _idle(order, users, times)
         afresh = _afresh(order, users, idle_ms, ttl_ms=self._ttl_ms, offsets=offsets, void_before=void_before)
         gap_ms = self.release.session_gap_ms
@@ -121,7 +134,9 @@ class Recommender:
         _remember(order, users, codes, numbers)
         self._states.write(order.rows, users)
         self._states.free(order.rows[users.offset < void_before[last]])
-        return Absorbed(order.arrival[answered], hidden[answered], warm[answered], excluded)
+        newest = order.last[order.user[answered]] == answered
+        rows = np.where(newest, order.rows[order.user[answered]], -1)
+        return Absorbed(order.arrival[answered], hidden[answered], warm[answered], excluded, rows)
 
     def replay(self, clicks: Clicks) -> int:
         """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
@@ -134,20 +149,28 @@ class Recommender:
 
     def rank(self, absorbed: Absorbed) -> list[Recommendations]:
         """The lists for `absorbed`, in its order."""
-        warm = absorbed.warm
+        warm, number = absorbed.warm, self.release.number
+        indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
             absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm]
         )
-        ranked = zip(_id_lists(self.release, found.indexes), found.scores, strict=True)
-        lists, number = [], self.release.number
-        for place, click in enumerate(absorbed.clicks.tolist()):
-            if warm[place]:
-                items, scores = next(ranked)
-                lists.append(Recommendations(click, items, scores[: len(items)], MODEL, number))
-            else:
-                items = self._popular(absorbed.excluded[place])
-                lists.append(Recommendations(click, items, _NO_SCORES, COLD, number))
-        return lists
+        indexes[warm] = found.indexes
+        for place in np.flatnonzero(~warm).tolist():
+            popular = self._popular(absorbed.excluded[place])
+            indexes[place, : len(popular)] = popular
+        if self._quality:
+            shown = absorbed.rows >= 0
+            cold = int(np.count_nonzero(shown & ~warm))
+            self._quality.show(number, absorbed.rows[shown], self._codes(indexes[shown]), cold=cold)
+        scores = iter(found.scores)
+        return [
+            Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
+            if is_warm
+            else Recommendations(click, items, _NO_SCORES, COLD, number)
+            for click, items, is_warm in zip(
+                absorbed.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
+            )
+        ]
 
     def recommend(self, row: int) -> Recommendations:
         """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
@@ -156,7 +179,8 @@ class Recommender:
         numbers = users.clicks[:, None] - 1 - self._lags
         recent = users.recent[0, numbers % users.recent.shape[1]]
         excluded = self._indexes(np.where(numbers < 0, NO_ITEM, recent))
-        (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded))
+        nobody = np.full(1, -1)
+        (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded, nobody))
         return one
 
     def rewarm(self, rows: Rows) -> int:
@@ -248,11 +272,9 @@ class Recommender:
             users.warm[here] = True
         return len(stale)
 
-    def _popular(self, excluded: Indexes) -> list[str]:
+    def _popular(self, excluded: Indexes) -> Indexes:
         popular = self.release.popular
-        kept = popular[~np.isin(popular, excluded)][: self._top]
-        ids: list[str] = self.release.catalogue.ids(kept).tolist()
-        return ids
+        return popular[~np.isin(popular, excluded)][: self._top]
 
 
 def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -118,8 +118,8 @@ class States:
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
-        self._looked_at = 0
-        """How many rows the collection of items has looked at."""
+        self._unseen: list[NDArray[np.int32]] = []
+        """What names items and the collection of these has still to look at."""
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
@@ -182,9 +182,9 @@ class States:
             return
         self.state_size = state_size
         hidden, release = _Column(np.float16, (state_size,), self._block.slab_rows), self._columns["release"]
-        hidden.reserve(release.slabs * self._block.slab_rows)
-        for number in range(release.slabs):
-            release.slab(number)[:] = NO_RELEASE
+        hidden.reserve(len(release.slabs) * release.slab_rows)
+        for slab in release.slabs:
+            slab[:] = NO_RELEASE
         self._columns["hidden"] = hidden
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
 
@@ -320,23 +320,23 @@ class States:
         """
         codes = self.item_codes
         if codes.begin_collection():
-            self._looked_at = 0
-        if not codes.collecting:
-            return
-        slab_rows = self._block.slab_rows
-        slab, begin = divmod(self._looked_at, slab_rows)
-        end = min(begin + _LOOKED_AT, slab_rows, len(self._ids) - slab * slab_rows)
-        if end > begin:
-            codes.keep(self._columns["recent"].slab(slab)[begin:end].ravel())
-            self._looked_at += end - begin
-        else:
+            slabs, used = self._columns["recent"].slabs, len(self._ids)
+            rows = [slabs[base // len(slabs[0])][: used - base] for base in range(0, used, len(slabs[0]))]
+            self._unseen = [
+                named[at : at + _LOOKED_AT]
+                for named in (*rows, *codes.roots)
+                for at in range(0, len(named), _LOOKED_AT)
+            ]
+        if codes.collecting and self._unseen:
+            codes.keep(self._unseen.pop().ravel())
+        elif codes.collecting:
             codes.sweep()
 
     def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: _Column) -> Rows:
         """The rows for which `holds` is true of the values in `columns`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
         found = [
-            np.flatnonzero(holds(*(column.slab(base // slab_rows)[: used - base] for column in columns)))
+            np.flatnonzero(holds(*(column.slabs[base // slab_rows][: used - base] for column in columns)))
             + base
             for base in range(0, used, slab_rows)
         ]
@@ -410,13 +410,9 @@ class _Column:
         self._slabs: list[NDArray[np.generic]] = []
 
     @property
-    def slabs(self) -> int:
-        """How many slabs there are."""
-        return len(self._slabs)
-
-    def slab(self, number: int) -> NDArray[Any]:
-        """All rows of one slab, those too that nobody has yet: a view."""
-        return self._slabs[number]
+    def slabs(self) -> list[NDArray[Any]]:
+        """All rows slab by slab, those too that nobody has yet: views."""
+        return self._slabs
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` rows in all."""

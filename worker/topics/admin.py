@@ -42,7 +42,9 @@ class Need:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def needs(*, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str) -> list[Need]:
+def needs(
+    *, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str, quality: str
+) -> list[Need]:
     """The topics of a worker, the clicks first."""
     return [
         Need(clicks, ("READ", "DESCRIBE"), partitions=1),
@@ -50,6 +52,7 @@ def needs(*, clicks: str, recommendations: str, dead_letters: str, releases: str
         Need(dead_letters, ("WRITE", "DESCRIBE"), partitions=1),
         Need(releases, ("READ", "DESCRIBE"), partitions=1, settings=COMPACTED),
         Need(state, ("READ", "WRITE", "DESCRIBE"), settings=COMPACTED),
+        Need(quality, ("WRITE", "DESCRIBE"), partitions=1, settings={"cleanup.policy": "delete"}),
     ]
 
 

@@ -1,0 +1,221 @@
+"""Live quality: whether the next click was among what we last recommended to this user, and at which rank.
+
+The last list of each user stays in memory until the user clicks again: then it is judged, once. It is known
+by the click that it answered, so that it is never held against a click that does not follow it: a user whose
+newest click got no list is not judged, nor is a click that came in the same batch as the one before, as
+nobody had seen a list between them. Beside it a list of the release's popular items is judged.
+
+Lists are kept in a ring of 262,144 users, 22 MB with 20 items: whoever would be one more takes the place of
+the one who has been there for longest.
+
+>>> states = States(state_size=4)
+>>> quality = Quality(states, top=2, exclude_recent=0)
+>>> quality.introduce(7, popular=["rug"])
+>>> ada, items = states.rows(0, ["ada"]), states.item_codes.codes(["lamp", "rug"])
+>>> states.write(ada, replace(states.read(ada), clicks=np.array([1], np.int32)))
+>>> quality.show(7, ada, items[None], cold=0)
+>>> quality.judge(ada, states.read(ada), np.array([0], np.int32), items[1:])
+>>> quality.open[7].hits, quality.open[7].reciprocal_ranks, quality.open[7].popular_reciprocal_ranks
+(1, 0.5, 1.0)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace  # noqa: F401  # replace: for the doctest
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.states import Rows, States, UserStates
+
+LISTS: Final = 1 << 18
+"""How many users' last lists are kept."""
+
+BUCKETS: Final = 64
+"""Users are divided into so many by their ids, alike in every worker: whoever tests whether a difference is
+chance takes these as the independent observations, which the clicks of one user are not."""
+
+_RELEASES: Final = 4
+"""Of how many releases, the latest adopted, the popular items are known; lists of others are not judged."""
+
+
+def _by_bucket() -> NDArray[np.int64]:
+    return np.zeros(BUCKETS, np.int64)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted for one release; sums, so that those of all workers and times can be added."""
+
+    lists: int = 0
+    """Lists shown, each user's newest in a batch."""
+    cold: int = 0
+    """Those of them without a known item to go by."""
+    clicks: int = 0
+    """Clicks that followed a list: these are judged."""
+    hits: int = 0
+    """Clicks on an item of the list."""
+    reciprocal_ranks: float = 0.0
+    """The sum of 1 / rank over the hits."""
+    popular_hits: int = 0
+    """The same for a list of the release's popular items on the same clicks."""
+    popular_reciprocal_ranks: float = 0.0
+    clicks_by_bucket: NDArray[np.int64] = field(default_factory=_by_bucket)
+    hits_by_bucket: NDArray[np.int64] = field(default_factory=_by_bucket)
+
+    def add(self, other: Tally) -> None:
+        """Count what another one counted."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in values.items()}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Tally:
+        """The inverse of `document`. Raises ValueError where it is none."""
+        tally = cls()
+        for one in fields(cls):
+            kind, value = type(getattr(tally, one.name)), document.get(one.name)
+            if kind is np.ndarray and type(value) is list and len(value) == BUCKETS:
+                value = np.array(value)
+                if value.dtype != np.int64:
+                    raise ValueError(f"{one.name} holds what is no whole number")
+            elif type(value) is not kind and not (kind is float and type(value) is int):
+                raise ValueError(f"{one.name} is {value!r}")
+            setattr(tally, one.name, value)
+        return tally
+
+
+class _Followed(NamedTuple):
+    """Lists that a click followed: whose, what was in them, and what was clicked then and before."""
+
+    rows: Rows
+    lists: Indexes
+    clicked: Indexes
+    recent: Indexes
+
+
+class Quality:
+    """The lists last shown, and what came of them, by the number of the release.
+
+    `top` and `exclude_recent` are those of the lists.
+    """
+
+    def __init__(self, states: States, *, top: int, exclude_recent: int, lists: int = LISTS) -> None:
+        self._states = states
+        self._top = top
+        self._lags = np.arange(min(exclude_recent, states.recent_items))
+        # Not written before they are needed, so that an empty worker is small.
+        self._items = np.zeros((lists, top), np.int32)
+        self._offset = np.zeros(lists, np.int64)
+        self._release = np.zeros(lists, np.int32)
+        self._partition = np.full(lists, -1, np.int32)
+        """Negative where there is nothing to judge."""
+        self._row = np.full(lists, -1, np.int64)
+        self._next = 0
+        self._slot = np.empty(0, np.int32)
+        """By row: where its list is; negative for nowhere."""
+        self._popular: dict[int, list[str]] = {}
+        self.open: dict[int, Tally] = {}
+        """By the number of a release: what is not committed yet."""
+        states.item_codes.roots.append(self._items)
+
+    def introduce(self, number: int, popular: Sequence[str]) -> None:
+        """Take note of a release, and of its popular items, best first."""
+        self._popular.pop(number, None)
+        self._popular[number] = list(popular[: self._top + len(self._lags)])
+        while len(self._popular) > _RELEASES:
+            del self._popular[next(iter(self._popular))]
+
+    @property
+    def known(self) -> Collection[int]:
+        """The releases whose lists are judged."""
+        return self._popular
+
+    def show(self, release: int, rows: Rows, lists: Indexes, *, cold: int) -> None:
+        """Keep what is shown to the users of `rows`, none of which may come twice: item codes `[B, K]`."""
+        slots = self._claimed(rows)
+        kept = slots >= 0
+        slots, rows = slots[kept], rows[kept]
+        self._items[slots] = lists[kept]
+        self._offset[slots] = self._states.read_column("offset", rows)
+        self._partition[slots] = self._states.partitions(rows)
+        self._release[slots] = release
+        tally = self.open.setdefault(release, Tally())
+        tally.lists += len(lists)
+        tally.cold += cold
+
+    def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
+        """Hold the lists of `rows` against the items `clicked` next; `users` are the states before that."""
+        slots = self._slots(rows)
+        at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
+        slot = slots[at]
+        same = (self._offset[slot] == users.offset[at]) & (self._partition[slot] == partitions[at])
+        at, slot = at[same], slot[same]
+        self._partition[slot] = -1
+        # As in the list of one who is cold, the last items are left out of the popular ones.
+        number = users.clicks[at, None] - 1 - self._lags
+        recent = np.where(number < 0, NO_ITEM, users.recent[at[:, None], number % users.recent.shape[1]])
+        for release in np.unique(self._release[slot]).tolist():
+            here = self._release[slot] == release
+            if release in self._popular:
+                of = at[here]
+                self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], recent[here]))
+
+    def drop(self, partition: int) -> None:
+        """Forget the lists of a partition: what is replayed is not judged."""
+        self._partition[self._partition == partition] = -1
+
+    def _count(self, release: int, followed: _Followed) -> None:
+        same = followed.lists == followed.clicked[:, None]
+        hit = same.any(axis=1)
+        popular = self._popular_ranks(release, followed)
+        buckets = np.array([_bucket(user_id) for user_id in self._states.user_ids(followed.rows)])
+        tally = self.open.setdefault(release, Tally())
+        tally.clicks += len(hit)
+        tally.hits += int(hit.sum())
+        tally.reciprocal_ranks += float((1 / (same[hit].argmax(axis=1) + 1)).sum())
+        tally.popular_hits += len(popular)
+        tally.popular_reciprocal_ranks += float((1 / popular).sum())
+        tally.clicks_by_bucket += np.bincount(buckets, minlength=BUCKETS)
+        tally.hits_by_bucket += np.bincount(buckets[hit], minlength=BUCKETS)
+
+    def _popular_ranks(self, release: int, followed: _Followed) -> NDArray[np.intp]:
+        """The ranks, from 1, of those clicked items that a list of popular ones would have had."""
+        popular = self._states.item_codes.codes(self._popular[release])
+        order = np.argsort(popular)
+        nearest = np.searchsorted(popular, followed.clicked, sorter=order)
+        places = np.append(order, len(popular))[nearest]
+        among = np.append(popular, NO_ITEM)[places] == followed.clicked
+        places = places[among]
+        left_out = (followed.recent[among][:, :, None] == popular).any(axis=1)
+        here = np.arange(len(places))
+        ranks = places + 1 - np.cumsum(left_out, axis=1)[here, places]
+        return ranks[~left_out[here, places] & (ranks <= self._top)]
+
+    def _slots(self, rows: Rows) -> NDArray[np.int32]:
+        if self._states.end > len(self._slot):
+            more = np.full(max(1024, 2 * self._states.end) - len(self._slot), -1, np.int32)
+            self._slot = np.append(self._slot, more)
+        return self._slot[rows]
+
+    def _claimed(self, rows: Rows) -> NDArray[np.int32]:
+        """A place in the ring for each row; negative for one whose place just went to another."""
+        new = rows[self._slots(rows) < 0][: len(self._row)]
+        taken = (self._next + np.arange(len(new))) % len(self._row)
+        self._next = (self._next + len(new)) % len(self._row)
+        former = self._row[taken]
+        self._slot[former[former >= 0]] = -1
+        self._row[taken], self._slot[new] = new, taken
+        return self._slot[rows]
+
+
+def _bucket(user_id: str) -> int:
+    return zlib.crc32(user_id.encode()) % BUCKETS

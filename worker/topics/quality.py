@@ -1,0 +1,114 @@
+"""The topic of live quality. Every worker adds what it counted since it last did, the trainer sums it.
+
+One record per worker and ten seconds in which something was counted, inside the transaction of the clicks
+that it counts: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
+"releases"}`; the last has a `worker.core.quality.Tally` for each number. Key: group and worker. Nothing is
+compacted: what counts is the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, Final, NamedTuple
+
+import orjson
+from kafka import KafkaConsumer, TopicPartition
+
+from worker.core.quality import Tally
+from worker.errors import NextclickError
+from worker.topics.client import Connection
+from worker.topics.transactions import Transactions
+
+FORMAT: Final = 1
+"""The version of the records."""
+
+_POLL_MS: Final = 500
+
+
+class Report(NamedTuple):
+    """What one worker counted since its last report, by the number of the release."""
+
+    group: str
+    worker: str
+    at_ms: int
+    champion: int
+    candidate: int | None
+    tallies: dict[int, Tally]
+
+    def value(self) -> bytes:
+        """As a record's value."""
+        document = {
+            "format": FORMAT,
+            "group": self.group,
+            "worker": self.worker,
+            "at": self.at_ms,
+            "champion": self.champion,
+            "candidate": self.candidate,
+            "releases": {str(number): tally.document() for number, tally in self.tallies.items()},
+        }
+        return orjson.dumps(document)
+
+
+def parse_report(value: bytes) -> Report:
+    """What `Report.value` wrote. Raises NextclickError."""
+    try:
+        document = orjson.loads(value)
+        if document["format"] != FORMAT:
+            raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
+        return Report(
+            document["group"],
+            document["worker"],
+            document["at"],
+            document["champion"],
+            document["candidate"],
+            {int(number): Tally.of(tally) for number, tally in document["releases"].items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise NextclickError(f"{value[:80]!r} is no report of live quality: {error!r}") from None
+
+
+class QualityWriter:
+    """Adds reports to the transaction. Raises what `Transactions.send` raises."""
+
+    def __init__(self, transactions: Transactions, *, topic: str, group: str, worker_id: str) -> None:
+        self._transactions = transactions
+        self._topic = topic
+        self._group = group
+        self._worker_id = worker_id
+
+    def publish(
+        self, tallies: dict[int, Tally], *, champion: int, candidate: int | None, now_ms: int
+    ) -> None:
+        """What was counted since the last report."""
+        report = Report(self._group, self._worker_id, now_ms, champion, candidate, tallies)
+        key = f"{self._group}.{self._worker_id}".encode()
+        self._transactions.send(self._topic, 0, key=key, value=report.value())
+
+
+def read_reports(connection: Connection, topic: str) -> Iterator[Report]:
+    """All committed reports that retention has left, in the order of the topic; what is none is left out.
+
+    Raises KafkaAway, NotAllowed, TopicError.
+    """
+    at = TopicPartition(topic, 0)
+    with connection.errors(f"read the topic of live quality {topic}"):
+        client: Any = KafkaConsumer(
+            **connection.settings(),
+            client_id="nextclick-quality",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        with closing(client):
+            client.assign([at])
+            end = client.end_offsets([at])[at]
+            while client.position(at) < end:
+                for record in client.poll(timeout_ms=_POLL_MS).get(at, ()):
+                    try:
+                        yield parse_report(record.value or b"")
+                    except NextclickError:
+                        continue
