@@ -10,7 +10,8 @@ from typing import Final, TypedDict, Unpack
 
 import numpy as np
 
-from worker.core.cells import CELLS, Floats, by_gate
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import Golden, Manifest
 from worker.core.release import Release, pack, verify
 from worker.core.states import Rows, States
@@ -32,6 +33,7 @@ class Options(TypedDict, total=False):
     """What a tiny release may be told, beside its catalogue; see `tiny_release_parts` for the rest."""
 
     cell: str
+    layers: int
     hidden_size: int
     embedding_size: int
     output: str
@@ -52,6 +54,7 @@ def tiny_release_parts(
     item_ids: Sequence[str] = ITEMS,
     *,
     cell: str = "gru",
+    layers: int = 1,
     hidden_size: int = 8,
     embedding_size: int | None = None,
     output: str = "tied",
@@ -70,6 +73,7 @@ def tiny_release_parts(
     tensors = tiny_tensors(
         len(item_ids),
         cell=cell,
+        layers=layers,
         hidden_size=hidden_size,
         embedding_size=hidden_size if embedding_size is None else embedding_size,
         output=output,
@@ -124,6 +128,7 @@ def tiny_tensors(
     items: int,
     *,
     cell: str = "gru",
+    layers: int = 1,
     hidden_size: int = 8,
     embedding_size: int = 8,
     output: str = "tied",
@@ -136,14 +141,15 @@ def tiny_tensors(
     def normal(*shape: int, spread: float = 1.0) -> Floats:
         return (spread * random.standard_normal(shape)).astype(np.float32)
 
-    gates = CELLS[cell].gates
-    tensors = {
-        "embedding": normal(items, embedding_size),
-        "kernel": normal(embedding_size, gates * hidden_size, spread=embedding_size**-0.5),
+    gates, below = CELLS[cell].gates, embedding_size
+    tensors = {"embedding": normal(items, embedding_size)}
+    for number in range(1, layers + 1):
+        kernel, recurrent_kernel, bias = names_of_layer(number)
+        tensors[kernel] = normal(below, gates * hidden_size, spread=below**-0.5)
         # Contracting, so that what rounding does to one state fades instead of growing with every click.
-        "recurrent_kernel": normal(hidden_size, gates * hidden_size, spread=0.5 * hidden_size**-0.5),
-        "bias": normal(*CELLS[cell].bias_shape(hidden_size), spread=0.3),
-    }
+        tensors[recurrent_kernel] = normal(hidden_size, gates * hidden_size, spread=0.5 * hidden_size**-0.5)
+        tensors[bias] = normal(*CELLS[cell].bias_shape(hidden_size), spread=0.3)
+        below = hidden_size
     if output == "separate":
         tensors["output"] = normal(items, hidden_size)
     if output_bias:
@@ -195,7 +201,7 @@ def golden(
     scale: float,
 ) -> Golden:
     """What the formulas say of the session `clicked`, item by item, without the code that serves."""
-    state = np.zeros(CELLS[cell].state_size(len(tensors["recurrent_kernel"])), np.float32)
+    state = np.zeros(state_size(tensors, cell), np.float32)
     for item in clicked:
         state = step_one(tensors, cell, item, state)
     scores = all_scores(tensors, state, normalize=normalize, scale=scale)
@@ -208,12 +214,15 @@ def golden(
     )
 
 
+def state_size(tensors: Mapping[str, Floats], cell: str) -> int:
+    """How many numbers a user's state has."""
+    return count_layers(tensors) * CELLS[cell].state_size(len(tensors["recurrent_kernel"]))
+
+
 def step_one(tensors: Mapping[str, Floats], cell: str, item: int, state: Floats) -> Floats:
-    """The state after one click on the item in row `item` of the tables: the definition in `cells`."""
-    definition = CELLS[cell]
-    weights = definition.weights(tensors["recurrent_kernel"], tensors["bias"])
-    item_input = tensors["embedding"][item] @ tensors["kernel"] + definition.input_bias(tensors["bias"])
-    return definition.step_one(weights, by_gate(item_input, definition.gates), state)
+    """The state after one click on the item in row `item` of the tables: the definition in `layers`."""
+    layers = Layers.of(CELLS[cell], tensors)
+    return layers.step_one(layers.inputs(tensors["embedding"][[item]])[:, 0], state)
 
 
 def all_scores(tensors: Mapping[str, Floats], state: Floats, *, normalize: bool, scale: float) -> Floats:

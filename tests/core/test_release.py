@@ -44,6 +44,7 @@ from worker.errors import ReleaseRefused
 OPTIONS: list[Options] = [
     {
         "cell": cell,
+        "layers": layers,
         "output": output,
         "normalize": normalize,
         "output_bias": bias,
@@ -51,13 +52,15 @@ OPTIONS: list[Options] = [
         "embedding_size": size,
     }
     for cell in CELLS
+    for layers in (1, 2)
     for output, size in (("tied", 8), ("separate", 5))
     for normalize, scale in ((True, 16.0), (False, 1.0), (False, 0.5))
     for bias in (True, False)
 ]
-SEPARATE: Options = {"output": "separate", "output_bias": True, "embedding_size": 5}
+SEPARATE: Options = {"layers": 2, "output": "separate", "output_bias": True, "embedding_size": 5}
 GOOD, BLOB = tiny_release_parts(**SEPARATE)
 TENSORS: Mapping[str, Any] = load(BLOB)
+WEIGHTS = [name for name, tensor in TENSORS.items() if tensor.dtype == np.float32]
 
 
 def refusal(manifest: Manifest, blob: bytes) -> ReleaseRefused:
@@ -153,7 +156,7 @@ def test_the_successor_of_the_click_is_best() -> None:
     release = verify(*successor_release_parts())
     zeros = np.zeros((len(ITEMS), release.state_size), np.float32)
 
-    states = release.cell.step(release.weights, release.inputs(np.arange(len(ITEMS), dtype=np.int32)), zeros)
+    states = release.step(release.inputs(np.arange(len(ITEMS), dtype=np.int32)), zeros)
 
     assert release.rank(states, 1).indexes[:, 0].tolist() == [*range(1, len(ITEMS)), 0]
 
@@ -175,7 +178,7 @@ def test_a_damaged_blob_is_refused(blob: bytes, reason: str) -> None:
 
 def test_another_releases_blob_is_refused() -> None:
     """Of the same size."""
-    _, other = tiny_release_parts(output="separate", output_bias=True, embedding_size=5, seed=1)
+    _, other = tiny_release_parts(**{**SEPARATE, "seed": 1})
 
     assert len(other) == len(BLOB)
     assert refusal(GOOD, other).reason == "checksum"
@@ -244,13 +247,13 @@ def test_another_cell_than_the_tensors_are_for_is_refused(cell: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["embedding", "kernel", "recurrent_kernel", "bias", "output", "output_bias"])
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_that_are_no_numbers_are_refused(name: str, value: float) -> None:
     """A training that diverged must not reach a user."""
     assert refusal(*poked(name, value)).reason == "not_finite"
 
 
-@pytest.mark.parametrize("name", ["embedding", "kernel", "recurrent_kernel", "bias", "output", "output_bias"])
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_that_are_absurd_are_refused(name: str) -> None:
     """Finite, but what is computed from them is not what the trainer saw; overflow is no error of its own."""
     tensor = np.full_like(TENSORS[name], 3e38)
@@ -327,11 +330,19 @@ def test_golden_scores_nearly_equal_may_stand_in_either_order() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"normalize": False}, {"scale": 15.0}, {"items": 11}, {"hidden_size": 9}, {"embedding_size": 6}],
+    [
+        {"normalize": False},
+        {"scale": 15.0},
+        {"items": 11},
+        {"hidden_size": 9},
+        {"embedding_size": 6},
+        {"layers": 1},
+        {"layers": 3},
+    ],
 )
 def test_a_manifest_that_says_otherwise_than_the_blob_is_refused(change: dict[str, Any]) -> None:
     """By shapes where it can be told, else by the golden answers."""
-    assert refusal(replace(GOOD, **change), BLOB).reason in {"shape", "golden"}
+    assert refusal(replace(GOOD, **change), BLOB).reason in {"tensors", "shape", "golden"}
 
 
 def test_every_change_to_a_weight_that_matters_is_noticed() -> None:

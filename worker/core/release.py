@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from worker.core.catalogue import Catalogue
-from worker.core.cells import CELLS, Floats, by_gate
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import FORMAT, Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, top_k
 from worker.errors import ReleaseRefused
@@ -52,23 +53,23 @@ class Release:
         self.manifest = manifest
         self.number = number
         self.catalogue = catalogue
-        self.cell = CELLS[manifest.cell]
-        self.state_size = self.cell.state_size(manifest.hidden_size)
+        self.state_size = manifest.layers * CELLS[manifest.cell].state_size(manifest.hidden_size)
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
         self.popular = catalogue.indexes(manifest.popular)
-        bias = tensors["bias"]
-        self.weights = self.cell.weights(tensors["recurrent_kernel"], bias)
+        self._layers = Layers.of(CELLS[manifest.cell], tensors)
         self._embedding = tensors["embedding"]
-        self._kernel = by_gate(tensors["kernel"], self.cell.gates)
-        self._input_bias = by_gate(self.cell.input_bias(bias), self.cell.gates)[:, None]
         self._inputs = self._precomputed_inputs()
         self._table = ItemTable(self._output_vectors(tensors), tensors.get("output_bias"))
 
     def inputs(self, indexes: Indexes) -> Floats:
-        """The input half of a step for each item: `W_x x + b`, `[gates, B, H]`."""
+        """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
         if self._inputs is not None:
             return self._inputs[:, indexes]
-        return self._embedding[indexes] @ self._kernel + self._input_bias
+        return self._layers.inputs(self._embedding[indexes])
+
+    def step(self, inputs: Floats, states: Floats) -> Floats:
+        """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
+        return self._layers.step(inputs, states)
 
     def rank(self, states: Floats, k: int, excluded: Indexes | None = None) -> TopK:
         """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row."""
@@ -82,12 +83,17 @@ class Release:
     def summary(self) -> dict[str, object]:
         """What a log line says of it."""
         manifest = self.manifest
-        return {"cell": manifest.cell, "hidden_size": manifest.hidden_size, "items": manifest.items}
+        return {
+            "cell": manifest.cell,
+            "layers": manifest.layers,
+            "hidden_size": manifest.hidden_size,
+            "items": manifest.items,
+        }
 
     def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._input_bias.size * 4 > _MAX_INPUTS_BYTES:
+        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
             return None
-        return self._embedding @ self._kernel + self._input_bias
+        return self._layers.inputs(self._embedding)
 
     def _output_vectors(self, tensors: Mapping[str, Floats]) -> Floats:
         vectors = tensors["output" if self.manifest.output == "separate" else "embedding"]
@@ -102,6 +108,7 @@ def pack(
     output: str,
     normalize: bool,
     scale: float,
+    repeat_bias: Sequence[float] = (),
     session_gap_seconds: float,
     popular: Sequence[str],
     golden: Sequence[Golden],
@@ -113,8 +120,9 @@ def pack(
     """The manifest and the blob of a release.
 
     `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
-    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`; optional `output` `[N, H]`
-    and `output_bias` `[N]`. Raises ReleaseRefused where a worker would refuse the result.
+    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
+    the same with its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias`
+    `[N]`. Raises ReleaseRefused where a worker would refuse the result.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -124,6 +132,7 @@ def pack(
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
+        layers=count_layers(tensors),
         hidden_size=tensors["recurrent_kernel"].shape[0],
         embedding_size=tensors["embedding"].shape[1],
         items=len(item_ids),
@@ -131,6 +140,8 @@ def pack(
         output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
+        transitions=tensors["transition_items"].shape[1] if "transition_items" in tensors else 0,
+        repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
         popular=tuple(popular),
         metrics=metrics,
@@ -202,12 +213,15 @@ def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tupl
     single = np.dtype(np.float32)
     expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
         "embedding": (single, (items, manifest.embedding_size)),
-        "kernel": (single, (manifest.embedding_size, cell.gates * size)),
-        "recurrent_kernel": (single, (size, cell.gates * size)),
-        "bias": (single, cell.bias_shape(size)),
         "item_ids": (np.dtype(np.uint8), (None,)),
         "item_id_starts": (np.dtype(np.int64), (items + 1,)),
     }
+    for number in range(1, manifest.layers + 1):
+        kernel, recurrent_kernel, bias = names_of_layer(number)
+        below = manifest.embedding_size if number == 1 else size
+        expected[kernel] = (single, (below, cell.gates * size))
+        expected[recurrent_kernel] = (single, (size, cell.gates * size))
+        expected[bias] = (single, cell.bias_shape(size))
     if manifest.output == "separate":
         expected["output"] = (single, (items, size))
     if manifest.output_bias:
@@ -232,7 +246,7 @@ def _check_golden(release: Release, golden: Golden) -> None:
         )
     state = np.zeros((1, release.state_size), np.float32)
     for index in clicked:
-        state = release.cell.step(release.weights, release.inputs(index[None]), state)
+        state = release.step(release.inputs(index[None]), state)
     if len(golden.hidden) != release.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
             "golden",
