@@ -150,6 +150,7 @@ class Stage:
             f"{_PREFIX}TOPICS_CLICKS": self.clicks,
             f"{_PREFIX}TOPICS_RECOMMENDATIONS": self.recommendations,
             f"{_PREFIX}TOPICS_RELEASES": self.releases,
+            f"{_PREFIX}TOPICS_QUALITY": f"{self.name}.quality",
         }
 
     def _get(self, path: str) -> tuple[int, str]:
