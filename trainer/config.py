@@ -54,6 +54,26 @@ class FitSettings:
     """The last part of what is before that, held out to choose the best epoch; 0: the last is taken."""
     split_at_ms: int | None = None
     """Where the test part begins (ms since the epoch), instead of `test_fraction`."""
+    repeat_seconds: float = 0.0
+    """A training click on the item that the same user clicked so shortly before is dropped; 0: none."""
+    max_clicks_per_hour: int = 0
+    """Users with more clicks than that in an hour are bots, and not trained on; 0: nobody is."""
+    max_clicks_per_day: int = 0
+    """As `max_clicks_per_hour`, in a day (UTC)."""
+    settle: bool = False
+    """Rare items and short sessions are dropped over and over until neither is left, not once each."""
+    item_features: str | None = None
+    """The file with what is known of items; None: the named columns are taken from the clicks."""
+    categorical: tuple[str, ...] = ()
+    """Columns of item features with values to tell apart: NAME or NAME:POLICY (`trainer.features`)."""
+    numeric: tuple[str, ...] = ()
+    """Columns of item features with numbers: NAME, NAME:POLICY or NAME:POLICY:log (`trainer.features`)."""
+    min_value_count: int = 2
+    """Values of a categorical column that fewer items have are one value, `other`."""
+    value_separator: str = "|"
+    """What stands between the values where an item has several in one text."""
+    cache: str | None = None
+    """The folder that keeps prepared sessions, so that the same clicks are not prepared twice; None: none."""
     top: int = 20
     """The K of Recall@K and MRR@K."""
     exclude_recent: int = 1
@@ -74,6 +94,10 @@ class FitSettings:
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.max_session_clicks >= 2, "max_session_clicks", "2 or more")
+        for name in ("repeat_seconds", "max_clicks_per_hour", "max_clicks_per_day"):
+            self._require(getattr(self, name) >= 0, name, "0 or more")
+        self._require(self.min_value_count >= 1, "min_value_count", "1 or more")
+        self._require(self.value_separator != "", "value_separator", "at least one character")
         self._check_relations()
 
     def epochs_for(self, predictions: int) -> int:

@@ -43,7 +43,7 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    clicks: pl.DataFrame,
+    clicks: pl.DataFrame | pl.LazyFrame,
     settings: FitSettings = FitSettings(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
     *,
