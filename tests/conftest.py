@@ -1,4 +1,4 @@
-"""What every test may use: a real Kafka and fresh topics on it."""
+"""What every test may use: a real Kafka and fresh topics on it; and how Hypothesis runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from hypothesis import HealthCheck, settings
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
+
+# No deadline: the machine is shared, and what is slow is a benchmark's to find. No database: a run must
+# not depend on the one before; what it found once is kept as an example in the code.
+settings.register_profile(
+    "nextclick", max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("nextclick")
 
 
 class TopicFactory(Protocol):

@@ -37,31 +37,39 @@ def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
     for part in (data.train, data.validation):
         for array in (part.items, part.starts, part.scored):
             sha.update(np.ascontiguousarray(array).tobytes())
-    for array in data.catalogue.to_tensors().values():
-        sha.update(array.tobytes())
+    for tensor in data.catalogue.to_tensors().values():
+        sha.update(tensor.tobytes())
+    for column in data.features.categorical if data.features else ():
+        sha.update(repr((column.name, column.values)).encode())
+        sha.update(column.indexes.tobytes() + column.starts.tobytes())
+    if data.features:
+        sha.update(repr(data.features.numeric_names).encode() + data.features.numeric.tobytes())
     decisive = {**settings.to_json(), "checkpoint_seconds": None}
     sha.update(orjson.dumps([decisive, parent], option=orjson.OPT_SORT_KEYS))
     return sha.hexdigest()
 
 
 class Checkpoints:
-    """The checkpoint in `folder` of the training with this `fingerprint`, at most one every `seconds`."""
+    """The checkpoint in `folder` of the training with this `fingerprint`; without a folder there is none.
+
+    At most one is written every `seconds`.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         fingerprint: str,
         *,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = folder / _FILE
+        self._path = folder / _FILE if folder else None
         self._fingerprint, self._seconds, self._clock = fingerprint, seconds, clock
         self._saved_at = clock()
 
     def save(self, training: Training) -> None:
         """Write where `training` is, if it is time to."""
-        if self._clock() - self._saved_at < self._seconds:
+        if self._path is None or self._clock() - self._saved_at < self._seconds:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         facts = {"fingerprint": self._fingerprint, **training.facts()}
@@ -74,7 +82,7 @@ class Checkpoints:
 
     def restore(self, training: Training, progress: Progress) -> None:
         """Put `training` where the checkpoint says, and tell so; a word, too, on one that is of no use."""
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return
         try:
             tensors, facts = _read(self._path)

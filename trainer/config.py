@@ -21,7 +21,7 @@ POPULAR_ITEMS: Final = 100
 
 CHOICES: Final = {
     "cell": tuple(CELLS),
-    "output": ("tied", "separate"),
+    "output_table": ("tied", "separate"),
     "loss": ("cross_entropy", "bpr_max", "top1_max", "squared_error"),
     "schedule": ("cosine", "constant", "linear", "exponential", "step"),
 }
@@ -29,8 +29,9 @@ CHOICES: Final = {
 
 _AT_LEAST: Final = {
     ("hidden_size", "embedding_size", "layers", "epochs", "patience", "batch_clicks"): 1,
-    ("min_item_count", "top"): 1,
+    ("min_item_count", "top", "min_value_count"): 1,
     ("max_session_clicks",): 2,
+    ("repeat_seconds", "max_clicks_per_hour", "max_clicks_per_day"): 0,
     ("session_gap_seconds", "exclude_recent", "seed", "negatives", "negatives_power", "warmup_steps"): 0,
     ("memory_clicks", "score_penalty", "class_weight_power", "clip_norm", "clip_value", "weight_decay"): 0,
 }
@@ -52,8 +53,8 @@ class FitSettings:
     hidden_size: int = 100
     """Numbers in a hidden vector, and, unless `embedding_size` says otherwise, in an item's."""
     embedding_size: int | None = None
-    """Numbers in the item vector that the cell sees, where `output` is separate; None: `hidden_size`."""
-    output: str = "tied"
+    """Numbers in the item vector that the cell sees, with a separate `output_table`; None: `hidden_size`."""
+    output_table: str = "tied"
     """What hidden vectors are scored with: the item vectors that the cell sees (tied), or a table of
     their own (separate)."""
     output_bias: bool = False
@@ -133,6 +134,26 @@ class FitSettings:
     """The last part of what is before that, held out to choose the best epoch; 0: the last is taken."""
     split_at_ms: int | None = None
     """Where the test part begins (ms since the epoch), instead of `test_fraction`."""
+    repeat_seconds: float = 0.0
+    """A training click on the item that the same user clicked so shortly before is dropped; 0: none."""
+    max_clicks_per_hour: int = 0
+    """Users with more clicks than that in an hour are bots, and not trained on; 0: nobody is."""
+    max_clicks_per_day: int = 0
+    """As `max_clicks_per_hour`, in a day (UTC)."""
+    settle: bool = False
+    """Rare items and short sessions are dropped over and over until neither is left, not once each."""
+    item_features: str | None = None
+    """The file with what is known of items; None: the named columns are taken from the clicks."""
+    categorical: tuple[str, ...] = ()
+    """Columns of item features with values to tell apart: NAME or NAME:POLICY (`trainer.features`)."""
+    numeric: tuple[str, ...] = ()
+    """Columns of item features with numbers: NAME, NAME:POLICY or NAME:POLICY:log (`trainer.features`)."""
+    min_value_count: int = 2
+    """Values of a categorical column that fewer items have are one value, `other`."""
+    value_separator: str = "|"
+    """What stands between the values where an item has several in one text."""
+    cache: str | None = None
+    """The folder that keeps prepared sessions, so that the same clicks are not prepared twice; None: none."""
     top: int = 20
     """The K of Recall@K and MRR@K."""
     exclude_recent: int = 1
@@ -152,6 +173,7 @@ class FitSettings:
         for name in _SHARES:
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
+        self._require(self.value_separator != "", "value_separator", "at least one character")
         self._check_relations()
 
     @property
@@ -169,9 +191,9 @@ class FitSettings:
 
     def _check_relations(self) -> None:
         self._together(
-            self.output == "separate" or self.input_size == self.hidden_size,
+            self.output_table == "separate" or self.input_size == self.hidden_size,
             ("embedding_size", "hidden_size"),
-            "must be equal where output is tied",
+            "must be equal where output_table is tied",
         )
         self._together(
             not self.label_smoothing or self.loss == "cross_entropy",

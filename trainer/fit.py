@@ -11,14 +11,16 @@ import dataclasses
 import itertools
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer import evaluate
+from trainer import evaluate, warm
 from trainer.backend import keras
+from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
 from trainer.network import Network
@@ -44,32 +46,52 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    clicks: pl.DataFrame,
+    clicks: pl.DataFrame | pl.LazyFrame,
     settings: FitSettings = FitSettings(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
     *,
     now: datetime | None = None,
+    work: Path | None = None,
+    parent: Fitted | None = None,
 ) -> Fitted:
     """Train on `clicks` (columns of `trainer.events.SCHEMA`, each user's in order of arrival).
 
     Raises UnusableClicks when they do not suffice. The same clicks, settings and seed give the same
-    weights on the same machine.
+    weights on the same machine, also where it was killed on the way and goes on from the folder `work`.
+    With a `parent` the network begins with its weights, and items that it knows keep their indexes.
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
+    ancestor = parent.manifest.sha256 if parent else None
+    if parent:
+        warm.shaped_as(parent.manifest, settings, asked=warm.SHAPE)
+        data = warm.grown(data, verify(*parent).catalogue.ids(np.arange(parent.manifest.items)).tolist())
     keras.utils.set_random_seed(settings.seed)
-    network = Network(_targets(data), settings)
+    network = Network(_targets(data), settings, data.features)
+    if parent:
+        warm.begin_with(network, parent.blob)
     training = Training(network, data.train, settings)
-    training.run(partial(_validate, network, data, settings), progress)
+    checkpoints = Checkpoints(
+        work, fingerprint(data, settings, ancestor), seconds=settings.checkpoint_seconds
+    )
+    checkpoints.restore(training, progress)
+    training.run(partial(_validate, network, data, settings), progress, checkpoints.save)
     data.summary["epochs"] = training.history
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"))
+    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
 
 def _targets(data: Data) -> NDArray[np.int64]:
     """How often each item is to be predicted in training."""
-    return np.bincount(data.train.items[data.train.scored], minlength=len(data.catalogue))
+    return np.bincount(data.train.items[data.train.scored], minlength=data.clicked_items)
+
+
+def _popular(data: Data) -> list[str]:
+    """The items most clicked in training; among equals in the catalogue's order."""
+    known = data.train.items[data.train.items != NO_ITEM]
+    counts = np.bincount(known, minlength=data.clicked_items)[: data.clicked_items]
+    return data.catalogue.ids(np.argsort(-counts, kind="stable")[:POPULAR_ITEMS]).tolist()
 
 
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
@@ -85,21 +107,23 @@ def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> di
     return evaluate.measure(release, sessions, top=settings.top, exclude_recent=settings.exclude_recent)
 
 
-def _packed(network: Network, data: Data, settings: FitSettings, created_at: str = "") -> Fitted:
+def _packed(
+    network: Network, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
+) -> Fitted:
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     manifest, blob = pack(
         network.tensors(),
         ids,
         cell=settings.cell,
-        output=settings.output,
+        output=settings.output_table,
         normalize=settings.normalize,
         scale=settings.scale if settings.normalize else 1.0,
         session_gap_seconds=settings.session_gap_seconds,
-        popular=ids[:POPULAR_ITEMS],
+        popular=_popular(data),
         golden=_golden(network, data),
         metrics={},
         training={**data.summary, "settings": settings.to_json()},
-        lineage={"parent": None},
+        lineage={"parent": parent},
         created_at=created_at,
     )
     return Fitted(manifest, blob)

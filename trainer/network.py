@@ -44,7 +44,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self.settings, items, size = settings, len(counts), settings.hidden_size
         vectors = partial(ItemVectors, items, unit=settings.normalize, features=features)
         self.inputs_of = vectors(settings.input_size)
-        self.outputs_of = vectors(size) if settings.output == "separate" else self.inputs_of
+        self.outputs_of = vectors(size) if settings.output_table == "separate" else self.inputs_of
         self.bias = self._bias(items) if settings.output_bias else None
         sizes = (settings.input_size, *[size] * (settings.layers - 1))
         self.cells = [_recurrent(settings, below) for below in sizes]
@@ -104,7 +104,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         for layer, cell in enumerate(self.cells, start=1):
             for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):
                 tensors[name if layer == 1 else f"{name}_{layer}"] = weight
-        if self.settings.output == "separate":
+        if self.settings.output_table == "separate":
             tensors["output"] = self.outputs_of.table()
         if self.bias is not None:
             # An item that was never clicked is taken for as rare as the rarest.

@@ -6,8 +6,9 @@ from collections import Counter
 
 import polars as pl
 
+from trainer.cleaning import Removal
 from trainer.errors import UnusableClicks
-from trainer.events import SCHEMA, Columns, Removal, Table
+from trainer.events import SCHEMA, Columns, Table
 from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.topics import history

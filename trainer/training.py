@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from trainer.backend import tf
@@ -121,7 +122,7 @@ class Training:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The numbers that the next step depends on, by name."""
-        variables = {name: variable.numpy() for name, variable in self._variables().items()}
+        variables = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
         best = {f"best/{at}": weight for at, weight in enumerate(self._best.weights)}
         return {**variables, **best, "states": self._states.numpy()}
 
@@ -129,6 +130,11 @@ class Training:
         """The rest of it, as JSON can hold it."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
         return {"history": self.history, "sums": asdict(self._sums), "best": best}
+
+    @property
+    def told(self) -> str:
+        """Where it is, for a person."""
+        return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Go on where a training of the same clicks and settings was when it gave `tensors` and `facts`."""

@@ -6,21 +6,27 @@ have their features folded in, so they are taken as rows of the items' own.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from safetensors.numpy import load
 
 from trainer.config import FitSettings
+from trainer.data import Data
+from trainer.features import Features
 from trainer.items import ItemVectors
 from trainer.network import CELL_TENSORS, Network
+from trainer.sessions import Sessions
+from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Manifest
+from worker.core.ranking import NO_ITEM, Indexes
 from worker.errors import SettingError
 
 SHAPE: Final = (
-    *("cell", "layers", "hidden_size", "embedding_size", "output", "output_bias", "normalize", "scale"),
+    *("cell", "layers", "hidden_size", "embedding_size", "output_table", "output_bias", "normalize", "scale"),
 )
 """The settings that a release decides for all that are trained from it."""
 
@@ -30,13 +36,14 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
 
     Raises SettingError where one of the settings that were `asked` for by name is another.
     """
-    shape = {name: getattr(manifest, name) for name in SHAPE}
-    if manifest.output == "tied":
+    # A release of format 1 has one layer and does not say so.
+    shape = {name: getattr(manifest, name, 1) for name in SHAPE} | {"output_table": manifest.output}
+    if manifest.embedding_size == manifest.hidden_size:
         shape["embedding_size"] = None
     if not manifest.normalize:
         shape["scale"] = settings.scale
     for name in SHAPE:
-        if name in asked and getattr(settings, name) not in (shape[name], getattr(manifest, name)):
+        if name in asked and getattr(settings, name) not in (shape[name], getattr(manifest, name, None)):
             raise SettingError(
                 f"{name} is {getattr(settings, name)!r}, the release to begin with has {shape[name]!r}: "
                 "leave it out, or train from the start"
@@ -60,3 +67,37 @@ def begin_with(network: Network, blob: bytes) -> None:
 
 def _take(vectors: ItemVectors, rows: Floats) -> None:
     vectors.own.assign(np.concatenate([rows, vectors.own.numpy()[len(rows) :]]))
+
+
+def grown(data: Data, known: Sequence[str]) -> Data:
+    """`data` over a catalogue that begins with the `known` items, each at its place; new ones follow."""
+    ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    old = set(known)
+    new = [item_id not in old for item_id in ids]
+    catalogue = Catalogue([*known, *(item_id for item_id, is_new in zip(ids, new, strict=True) if is_new)])
+    places, sources = catalogue.indexes(ids), data.catalogue.indexes(catalogue.ids(np.arange(len(catalogue))))
+    parts: dict[str, Any] = {
+        name: _moved(getattr(data, name), places) for name in ("train", "validation", "test")
+    }
+    features = _rows(data.features, sources) if data.features else None
+    never_clicked = sum(new[data.clicked_items :])
+    return replace(data, catalogue=catalogue, features=features, never_clicked=never_clicked, **parts)
+
+
+def _moved(sessions: Sessions, places: Indexes) -> Sessions:
+    known = sessions.items != NO_ITEM
+    return replace(sessions, items=np.where(known, places[sessions.items], NO_ITEM).astype(np.int32))
+
+
+def _rows(features: Features, sources: Indexes) -> Features:
+    """The features of the items at `sources`; of `NO_ITEM` nothing is known."""
+    known = sources != NO_ITEM
+    numeric = np.where(known[:, None], features.numeric[sources], np.float32(0))
+    columns = []
+    for column in features.categorical:
+        lengths = np.where(known, np.diff(column.starts)[sources], 0)
+        starts = np.append(0, np.cumsum(lengths))
+        within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+        indexes = column.indexes[np.repeat(column.starts[:-1][sources], lengths) + within]
+        columns.append(column._replace(indexes=indexes, starts=starts))
+    return features._replace(categorical=tuple(columns), numeric=numeric)

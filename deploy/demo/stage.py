@@ -63,16 +63,19 @@ class Stage:
     @property
     def client_settings(self) -> dict[str, Any]:
         """What every client of ours takes. Raises DemoError where the caller's settings cannot be used."""
-        settings = {name: value for name, value in self.environment.items() if name.startswith(_PREFIX)}
-        try:
-            return config.load(None, settings).kafka.connection().settings()
-        except SettingError as error:
-            raise DemoError(str(error)) from None
+        return self._worker_settings().kafka.connection().settings()
 
     @property
     def reader_settings(self) -> dict[str, Any]:
         """The same for a consumer, with what this broker needs."""
         return self.client_settings | self.broker.settings
+
+    def _worker_settings(self) -> config.Settings:
+        settings = {name: value for name, value in self.environment.items() if name.startswith(_PREFIX)}
+        try:
+            return config.load(None, settings)
+        except SettingError as error:
+            raise DemoError(str(error)) from None
 
     def _create_topics(self) -> None:
         """`nextclick-worker topics`. Raises DemoError."""
@@ -90,9 +93,9 @@ class Stage:
 
     def _delete_topics(self) -> None:
         # A Kafka that went away, or does not allow it, keeps them.
-        topics = [self.clicks, self.recommendations, self.releases, f"{self.clicks}.dead-letter"]
+        topics = self._worker_settings().topics.model_dump()
         with contextlib.suppress(KafkaError), closing(KafkaAdminClient(**self.client_settings)) as admin:
-            admin.delete_topics(topics)
+            admin.delete_topics([*topics.values()])
             admin.delete_groups([self.name])
 
     def start_worker(self) -> Process:

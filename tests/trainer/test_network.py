@@ -101,7 +101,7 @@ def test_the_textbooks_network_can_be_said() -> None:
         SETTINGS,
         cell="elman",
         embedding_size=4,
-        output="separate",
+        output_table="separate",
         normalize=False,
         output_bias=True,
         loss="squared_error",
@@ -138,7 +138,7 @@ def gradient_over(steps: int, settings: FitSettings) -> tuple[float, list[tf.Ten
 
 def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
     """After 200 steps the first item does not move an Elman cell's loss; gates that remember keep it."""
-    plain = replace(SETTINGS, hidden_size=16, output="separate")
+    plain = replace(SETTINGS, hidden_size=16, output_table="separate")
     lost, _ = gradient_over(200, replace(plain, cell="elman"))
     kept = [gradient_over(200, replace(plain, cell=cell, memory_clicks=400))[0] for cell in ("gru", "lstm")]
 

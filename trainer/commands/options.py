@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+import polars as pl
 
 from trainer import config
 from trainer.config import FitSettings
-from trainer.events import Columns, Table, read_files
+from trainer.events import Columns, Scan, Table
+from trainer.files import scan_files
 from trainer.progress import Progress
+from trainer.times import UNITS
 from trainer.topic import read_topic
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,6 +27,14 @@ DEFAULTS: Final = FitSettings()
 
 KAFKA_HELP: Final = (
     f"HOST:PORT of Kafka; TLS and SASL are taken from {config.KAFKA_PREFIX}*, as the worker does."
+)
+
+CATEGORICAL_HELP: Final = (
+    "Column of item features with values; missing ones are the value 'unknown', or, by policy drop, none."
+)
+NUMERIC_HELP: Final = (
+    "Column of item features with numbers; missing ones are by policy mean (default), median or zero; "
+    "log: of log(1 + x)."
 )
 
 
@@ -39,6 +52,19 @@ class Moment(click.ParamType[int]):
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+class Zone(click.ParamType[str]):
+    """The name of a time zone."""
+
+    name = "zone"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, if there is such a zone."""
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.fail(f"{value!r} is no time zone like UTC or Europe/Lisbon", param, ctx)
+
+
 def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
     """An option for the field `name` of FitSettings, with the default that stands there."""
     default, flag = getattr(DEFAULTS, name), name.replace("_", "-")
@@ -46,6 +72,13 @@ def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
     if name in config.CHOICES:
         more["type"] = click.Choice(config.CHOICES[name])
     return click.option(declared, name, default=default, help=text, **more)
+
+
+def asked() -> set[str]:
+    """The settings that the command line names, in whose place no default may step."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) is given}
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -67,12 +100,36 @@ columns = all_of(
     ),
 )
 
+reading = all_of(
+    click.option(
+        "--time-zone", default="UTC", type=Zone(), help="Time zone of times without an offset, Europe/Lisbon."
+    ),
+    click.option(
+        "--time-unit", type=click.Choice(list(UNITS)), help="Unit of numbers. [default: told by size]"
+    ),
+)
+
 measuring = all_of(
     click.option(
         "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
     ),
     setting("top", "K of Recall@K and MRR@K."),
     setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+)
+
+preparing = all_of(
+    setting(
+        "repeat_seconds", "A user's click on the same item so shortly after the last is dropped; 0: none."
+    ),
+    setting("max_clicks_per_hour", "Users with more are bots and left out; 0: nobody."),
+    setting("max_clicks_per_day", "Ditto, in a day."),
+    setting("settle", "Drop rare items and short sessions until neither is left.", is_flag=True),
+    setting("item_features", "File of item features: an id column and those named below.", metavar="FILE"),
+    setting("categorical", CATEGORICAL_HELP, metavar="NAME[:POLICY]", multiple=True),
+    setting("numeric", NUMERIC_HELP, metavar="NAME[:POLICY[:log]]", multiple=True),
+    setting("min_value_count", "Values of a categorical column that fewer items have become 'other'."),
+    setting("value_separator", "What stands between several values of one item."),
+    setting("cache", "Folder that keeps prepared sessions for the next time.", metavar="FOLDER"),
 )
 
 training = all_of(
@@ -87,8 +144,8 @@ training = all_of(
     setting("cell", "Recurrent cell."),
     setting("layers", "Recurrent layers, one above the other."),
     setting("hidden_size", "Numbers in a hidden vector and in an item's."),
-    setting("embedding_size", "Numbers in an item's vector, with --output separate.", type=int),
-    setting("output", "Score with the item vectors that the cell sees, or with a table of their own."),
+    setting("embedding_size", "Numbers in an item's vector, with --output-table separate.", type=int),
+    setting("output_table", "Score with the item vectors that the cell sees, or with a table of their own."),
     setting("output_bias", "Add a number per item to its logit."),
     setting("normalize", "Score by cosine times --scale, or by the plain product."),
     setting("scale", "Factor of the cosine in the softmax."),
@@ -127,9 +184,23 @@ training = all_of(
 )
 
 
+def columns_of(chosen: dict[str, Any]) -> Columns:
+    """The answers to `columns` and `reading`, taken out of `chosen`."""
+    names = [field.name for field in fields(Columns) if field.name in chosen]
+    return Columns(**{name: chosen.pop(name) for name in names})
+
+
 def read_clicks(
     files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
 ) -> Table:
+    """As `scan_clicks`, and reads them."""
+    scan = scan_clicks(files, kafka, topic, columns, teller)
+    return Table(scan.clicks.collect(), scan.columns, scan.times)
+
+
+def scan_clicks(
+    files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
+) -> Scan:
     """The clicks in `files` or in `topic`, told of. Raises click.UsageError where both or none are named."""
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
@@ -137,11 +208,12 @@ def read_clicks(
         table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
         for removal in removals:
             teller.say(str(removal))
+        scan = Scan(table.clicks.lazy(), table.columns, table.times)
     else:
-        table = read_files(files, columns)
-    found = table.columns
+        scan = scan_files(files, columns)
+    found, count = scan.columns, scan.clicks.select(pl.len()).collect(engine="streaming").item()
     teller.say(
-        f"read {len(table.clicks):,} clicks; user: {found.user}, item: {found.item}, "
-        f"time: {found.timestamp} ({table.times})"
+        f"read {count:,} clicks; user: {found.user}, item: {found.item}, "
+        f"time: {found.timestamp} ({scan.times})"
     )
-    return table
+    return scan
