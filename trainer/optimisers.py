@@ -29,7 +29,7 @@ class Optimiser:
         averaged = self._weights if settings.average_decay else []
         self._averages = [tf.Variable(weight) for weight in averaged]
         # Hot path: compiled to one pass over each weight and its averages, Adam takes a third of the time.
-        self.move = tf.function(self._move, jit_compile=True)
+        self.move = tf.function(self._move, jit_compile=True, autograph=False)
 
     @property
     def variables(self) -> list[Any]:

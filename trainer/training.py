@@ -189,8 +189,10 @@ class Training:
         )
         states = tf.TensorSpec([None, network.state_size])
 
+        signature = [batch, states, tf.TensorSpec([], tf.int32)]
+
         # One trace for batches of every shape.
-        @tf.function(input_signature=[batch, states, tf.TensorSpec([], tf.int32)])  # type: ignore[untyped-decorator]  # TensorFlow has no types
+        @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
             with tf.GradientTape() as tape:
                 loss, after = network.loss_of(batch, states, number)
