@@ -31,7 +31,7 @@ from trainer.publish import write_folder
 @options.preparing
 @options.training
 def fit(files: tuple[Path, ...], output: Path, kafka: str | None, topic: str, **chosen: Any) -> None:
-    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz) or of a topic; write a release."""
+    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
     columns = options.columns_of(chosen)
     settings = FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
     if settings.item_features is None:
