@@ -1,7 +1,7 @@
 """Prepared sessions on disk, in Parquet: the same clicks and settings are prepared once.
 
-An entry is a folder named after what went into it: every click, in order, and every setting that has
-to do with clicks. It is written beside its place and renamed, so it is whole or not there.
+An entry is a folder named after what went into it: every click, in whatever order they stand, and every
+setting that has to do with clicks. It is written beside its place and renamed, so it is whole or not there.
 """
 
 from __future__ import annotations
@@ -42,11 +42,9 @@ def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
 
 
 def _print_of(clicks: pl.LazyFrame) -> list[int]:
-    """The same for the same rows in the same order, wherever they are read from."""
-    row = pl.struct(pl.all()).hash(0) % (1 << 32)
-    numbered = (pl.struct(pl.all(), pl.int_range(pl.len()).alias("row_number")).hash(1)) % (1 << 32)
-    sums = clicks.select(pl.len().cast(pl.UInt64), row.sum().alias("rows"), numbered.sum().alias("order"))
-    return list(sums.collect(engine="streaming").row(0))
+    """The same for the same rows, wherever they are read from and in whatever order."""
+    sums = [(pl.struct(pl.all()).hash(seed) % (1 << 32)).sum().alias(f"sum_{seed}") for seed in (0, 1)]
+    return list(clicks.select(pl.len(), *sums).collect(engine="streaming").row(0))
 
 
 def save(kept: Path, data: Data) -> None:

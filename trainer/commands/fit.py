@@ -39,7 +39,7 @@ from trainer.publish import read_folder, write_folder
 def fit(
     files: tuple[Path, ...], output: Path, begin: Path | None, kafka: str | None, topic: str, **chosen: Any
 ) -> None:
-    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz) or of a topic; write a release."""
+    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
     columns = options.columns_of(chosen)
     settings = FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
     if settings.item_features is None:

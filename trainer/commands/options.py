@@ -17,6 +17,7 @@ from trainer import config
 from trainer.config import FitSettings
 from trainer.events import Columns, Scan, Table
 from trainer.files import scan_files
+from trainer.log import is_log, scan_log
 from trainer.progress import Progress
 from trainer.times import UNITS
 from trainer.topic import read_topic
@@ -201,7 +202,7 @@ def read_clicks(
 def scan_clicks(
     files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
 ) -> Scan:
-    """The clicks in `files` or in `topic`, told of. Raises click.UsageError where both or none are named."""
+    """The clicks in `files`, a log or `topic`, told of. Raises click.UsageError where not one is named."""
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
     if kafka:
@@ -209,6 +210,10 @@ def scan_clicks(
         for removal in removals:
             teller.say(str(removal))
         scan = Scan(table.clicks.lazy(), table.columns, table.times)
+    elif len(files) == 1 and is_log(files[0]):
+        scan, removals = scan_log(files[0])
+        for removal in removals:
+            teller.say(str(removal))
     else:
         scan = scan_files(files, columns)
     found, count = scan.columns, scan.clicks.select(pl.len()).collect(engine="streaming").item()
