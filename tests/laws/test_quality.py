@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import ITEMS
-from tests.laws.test_recommender import MAX_AGE_MS, NOW_MS, dated, parts, sequences
+from tests.builders import ITEMS, tiny_release
+from tests.laws.test_recommender import MAX_AGE_MS, NOW_MS, dated, sequences
 from tests.reference import OneClick, columns
 from worker.core.quality import Quality, Tally
 from worker.core.recommender import COLD, Recommendations, Recommender
-from worker.core.release import Release, verify
+from worker.core.release import Release
 from worker.core.serving import Serving
 from worker.core.states import States
 
@@ -82,7 +82,10 @@ class ByHand:
 
 def releases() -> list[Release]:
     """A champion and a candidate whose popular items are known."""
-    return [verify(*parts(cell, 1, 0.0, False), number=number) for number, cell in ((1, "gru"), (2, "elman"))]
+    return [
+        tiny_release(cell=cell, number=number, session_gap_seconds=0.0, popular=POPULAR)
+        for number, cell in ((1, "gru"), (2, "elman"))
+    ]
 
 
 @given(sequences, rules, st.sets(st.integers(0, 5)))

@@ -54,7 +54,9 @@ class Fleet:
         if key in users and self.made_by.get(key) != number:
             session = users[key].session
             users[key] = self.references[number - 1].rewarm(users[key], RECENT_ITEMS)
-            users[key].session = session if away else users[key].session
+            users[key].session = session
+        if key in users and not away and not release.session_gap_ms:
+            users[key].session = len(users[key].items)
         self.made_by[key] = number
 
 

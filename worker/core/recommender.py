@@ -7,7 +7,7 @@ after the other would leave.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class Absorbed(NamedTuple):
     """`[A]`: whether a known item is in it."""
     excluded: Indexes
     """`[A, X]`: the items that must not be recommended back."""
+    recent: Indexes
+    """`[A, recent_needed]`: the last items of the session, the click's own first, as `Release.rank` asks."""
     rows: Rows
     """`[A]`: the rows of the users, negative where the user clicked again in the same batch."""
 
@@ -89,7 +91,8 @@ class Recommender:
         self._publish = publish
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
-        self._lags = np.arange(min(exclude_recent, states.recent_items))
+        self._exclude = exclude_recent
+        self._lags = np.arange(min(max(exclude_recent, release.recent_needed), states.recent_items))
         self._top = top
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
@@ -119,7 +122,7 @@ class Recommender:
         numbers, since = _numbers(order, users, afresh)
         self.rewarmed += self._rewarm(users)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
-        excluded = self._indexes(
+        recent = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
         )
         hidden = self._step(order, users.hidden, indexes, starts)
@@ -135,8 +138,14 @@ class Recommender:
         self._states.write(order.rows, users)
         self._states.free(order.rows[users.offset < void_before[last]])
         newest = order.last[order.user[answered]] == answered
-        rows = np.where(newest, order.rows[order.user[answered]], -1)
-        return Absorbed(order.arrival[answered], hidden[answered], warm[answered], excluded, rows)
+        return Absorbed(
+            order.arrival[answered],
+            hidden[answered],
+            warm[answered],
+            recent[:, : self._exclude],
+            self._needed(recent, session[answered]),
+            np.where(newest, order.rows[order.user[answered]], -1),
+        )
 
     def replay(self, clicks: Clicks) -> int:
         """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
@@ -152,7 +161,10 @@ class Recommender:
         warm, number = absorbed.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
-            absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm]
+            absorbed.hidden[warm].astype(np.float32),
+            self._top,
+            absorbed.excluded[warm],
+            absorbed.recent[warm],
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
@@ -177,10 +189,11 @@ class Recommender:
         users = self._read(np.array([row]))
         self._rewarm(users)
         numbers = users.clicks[:, None] - 1 - self._lags
-        recent = users.recent[0, numbers % users.recent.shape[1]]
-        excluded = self._indexes(np.where(numbers < 0, NO_ITEM, recent))
-        nobody = np.full(1, -1)
-        (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded, nobody))
+        codes = users.recent[0, numbers % users.recent.shape[1]]
+        recent = self._indexes(np.where(numbers < 0, NO_ITEM, codes))
+        excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
+        at, nobody = np.zeros(1, np.intp), np.full(1, -1)
+        (one,) = self.rank(Absorbed(at, users.hidden, users.warm, excluded, needed, nobody))
         return one
 
     def rewarm(self, rows: Rows) -> int:
@@ -196,10 +209,19 @@ class Recommender:
             self._states.write_rewarmed(rows, users)
         return len(rows)
 
+    def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
+        """What `Release.rank` asks of the last items, by lag, where the sessions have so many clicks."""
+        needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
+        lags = self._lags[: needed.shape[1]]
+        needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
+        return needed
+
     def _read(self, rows: Rows) -> UserStates:
         users = self._states.read(rows)
-        # Another release that serves beside this one may need more room.
+        # Another release that serves beside this one may need more room, or know of sessions.
         users.hidden = users.hidden[:, : self.release.state_size]
+        if not self.release.session_gap_ms:
+            users.session = np.minimum(users.clicks, users.recent.shape[1]).astype(np.int8)
         return users
 
     def _rows(self, clicks: Clicks) -> Rows:
@@ -258,8 +280,6 @@ class Recommender:
             return 0
         users.hidden[stale], users.warm[stale] = 0, False
         ring = users.recent.shape[1]
-        if not self.release.session_gap_ms:
-            users.session[stale] = np.minimum(users.clicks[stale], ring)
         session = users.session[stale].astype(np.intp)
         for nth in range(session.max()):
             here = stale[session > nth]

@@ -22,7 +22,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import FORMAT, Golden, Manifest
-from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, top_k
+from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, Transitions, top_k
 from worker.errors import ReleaseRefused
 
 CHUNK_BYTES: Final = 512 * 1024
@@ -48,7 +48,7 @@ class Release:
     """
 
     def __init__(
-        self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, Floats], number: int
+        self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, NDArray[Any]], number: int
     ) -> None:
         self.manifest = manifest
         self.number = number
@@ -59,7 +59,14 @@ class Release:
         self._layers = Layers.of(CELLS[manifest.cell], tensors)
         self._embedding = tensors["embedding"]
         self._inputs = self._precomputed_inputs()
-        self._table = ItemTable(self._output_vectors(tensors), tensors.get("output_bias"))
+        self._table = ItemTable(
+            self._output_vectors(tensors),
+            tensors.get("output_bias"),
+            transitions=_transitions(manifest, tensors),
+            repeat_bias=manifest.repeat_bias,
+        )
+        self.recent_needed = self._table.recent_needed
+        """How many of a session's last clicks ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
         """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
@@ -71,14 +78,20 @@ class Release:
         """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
         return self._layers.step(inputs, states)
 
-    def rank(self, states: Floats, k: int, excluded: Indexes | None = None) -> TopK:
-        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row."""
+    def rank(
+        self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+    ) -> TopK:
+        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
+
+        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
+        or none. Raises ValueError where it is needed and not given.
+        """
         hidden = states[:, : self.manifest.hidden_size]
         if self.manifest.normalize:
             hidden = _unit(hidden)
         if self.manifest.scale != 1:
             hidden = hidden * np.float32(self.manifest.scale)
-        return top_k(hidden, self._table, k, excluded)
+        return top_k(hidden, self._table, k, excluded, recent)
 
     def summary(self) -> dict[str, object]:
         """What a log line says of it."""
@@ -101,7 +114,7 @@ class Release:
 
 
 def pack(
-    tensors: Mapping[str, Floats],
+    tensors: Mapping[str, NDArray[Any]],
     item_ids: Sequence[str],
     *,
     cell: str,
@@ -122,7 +135,9 @@ def pack(
     `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
     the same with its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias`
-    `[N]`. Raises ReleaseRefused where a worker would refuse the result.
+    `[N]`; optional `transition_items` `[N, E]` (int32, an item once in a row, `NO_ITEM` in unused places)
+    with `transition_scores` `[N, E]`. `Manifest` says what these and `repeat_bias` mean. Raises
+    ReleaseRefused where a worker would refuse the result.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -177,6 +192,8 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     except (SafetensorError, KeyError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
     _check_tensors(manifest, tensors)
+    if manifest.transitions:
+        _check_transitions(manifest, tensors["transition_items"])
     catalogue = _catalogue(tensors)
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
@@ -226,7 +243,31 @@ def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tupl
         expected["output"] = (single, (items, size))
     if manifest.output_bias:
         expected["output_bias"] = (single, (items,))
+    if manifest.transitions:
+        expected["transition_items"] = (np.dtype(np.int32), (items, manifest.transitions))
+        expected["transition_scores"] = (single, (items, manifest.transitions))
     return expected
+
+
+def _check_transitions(manifest: Manifest, items: Indexes) -> None:
+    ordered = np.sort(items, axis=1)
+    lowest, highest = int(ordered.min()), int(ordered.max())
+    if lowest < NO_ITEM or highest >= manifest.items:
+        raise ReleaseRefused(
+            "transitions",
+            f"the tensor transition_items has numbers from {lowest} to {highest}, "
+            f"the items are 0 to {manifest.items - 1}, an unused place is {NO_ITEM}",
+        )
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+    if twice.any():
+        row = int(twice.any(axis=1).argmax())
+        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items names an item twice")
+
+
+def _transitions(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
+    if not manifest.transitions:
+        return None
+    return Transitions(tensors["transition_items"], tensors["transition_scores"])
 
 
 def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
@@ -252,8 +293,9 @@ def _check_golden(release: Release, golden: Golden) -> None:
             "golden",
             f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
         )
-    if not _same_answer(release, state, top, golden.scores):
-        best = release.catalogue.ids(release.rank(state, 3).indexes[0]).tolist()
+    found = release.rank(state, len(release.catalogue), recent=_newest_first(clicked, release.recent_needed))
+    if not _same_answer(release, found, top, golden.scores):
+        best = release.catalogue.ids(found.indexes[0, :3]).tolist()
         raise ReleaseRefused(
             "golden",
             f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
@@ -261,10 +303,16 @@ def _check_golden(release: Release, golden: Golden) -> None:
         )
 
 
-def _same_answer(release: Release, state: Floats, top: Indexes, scores: Sequence[float]) -> bool:
+def _newest_first(clicked: Indexes, count: int) -> Indexes:
+    recent = np.full((1, count), NO_ITEM, np.int32)
+    last = clicked[::-1][:count]
+    recent[0, : len(last)] = last
+    return recent
+
+
+def _same_answer(release: Release, found: TopK, top: Indexes, scores: Sequence[float]) -> bool:
     # Nearly equal scores may stand in either order, so the order itself is not compared: the best
     # scores must be the expected ones, and the expected items must have them.
-    found = release.rank(state, len(release.catalogue))
     by_item = np.empty(len(release.catalogue), np.float32)
     by_item[found.indexes[0]] = found.scores[0]
     limit = _TOLERANCE * max(1.0, release.manifest.scale)
