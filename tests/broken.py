@@ -1,4 +1,4 @@
-"""Releases that no worker may serve: each broken in its own way, as anyone could write them into the topic."""
+"""Releases that no worker may serve: each broken in its own way, as anyone could write it into the topic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOD: Final = tiny_release_parts(
 
 
 def tensors(**changed: Any) -> Parts:
-    """The good release with other tensors, sizes and sums of which are as the manifest says; None: without."""
+    """The good release with other tensors, whose size and sum the manifest has; None: without."""
     held: dict[str, Any] = {**load(GOOD[1]), **changed}
     blob = save({name: np.ascontiguousarray(one) for name, one in held.items() if one is not None})
     return replace(GOOD[0], size_bytes=len(blob), sha256=hashlib.sha256(blob).hexdigest()), blob

@@ -19,6 +19,7 @@ from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
 from worker.core.serving import Serving
 from worker.core.states import States
 from worker.errors import NextclickError, ReleaseRefused, Retriable
+from worker.garbage import give_back
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
@@ -80,7 +81,7 @@ class ReleaseFollower:
     def __init__(self, reader: ReleaseReader) -> None:
         self._reader = reader
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._closed = threading.Event()
+        self._adopted, self._closed = threading.Event(), threading.Event()
         self._serving: Verified | None = None
         self._refused: dict[str, tuple[int, str]] = {}
         """By pointer: what it names that is refused, as a hash, so that it is said once; and why."""
@@ -95,6 +96,10 @@ class ReleaseFollower:
             return self._events.get(timeout=timeout_seconds) if timeout_seconds else self._events.get_nowait()
         except queue.Empty:
             return None
+
+    def adopted(self) -> None:
+        """Note that what was handed over serves, and what served before is gone."""
+        self._adopted.set()
 
     def close(self) -> None:
         """End the thread; it may take a moment, and is not waited for."""
@@ -118,6 +123,9 @@ class ReleaseFollower:
                 if reader.read(timeout_ms=0 if changed else _POLL_MS) or changed:
                     self._look()
                 changed = False
+                if self._adopted.is_set():
+                    self._adopted.clear()
+                    give_back()
 
     def _look(self) -> None:
         """Verify what the pointers name, and hand it over."""
@@ -286,6 +294,7 @@ class Refresh:
         self.serving, self._serves = Serving(self._states, recommender(champion), tried, share), True
         self._looked_at = 0
         self._tell(verified, known)
+        self._follower.adopted()
 
     def _tell(self, verified: Verified, known: Collection[int]) -> None:
         champion, candidate, share = verified

@@ -39,15 +39,15 @@ def resident(stand: Stand, items: int, users: int) -> Resident:
     settings = stand.settings(items)
     with stand.worker(settings) as worker:
         worker.wait_until_ready()
-        empty = _settled_bytes(worker)
+        empty = settled_bytes(worker)
         stand.sender.all_at_once(
             settings["topics"]["clicks"], (click(user, user % items) for user in range(users))
         )
         eventually(lambda: worker.metric("nextclick_users") == users, 120, f"{users} users in the worker")
-        return Resident(empty, _settled_bytes(worker))
+        return Resident(empty, settled_bytes(worker))
 
 
-def _settled_bytes(worker: WorkerProcess) -> int:
+def settled_bytes(worker: WorkerProcess) -> int:
     """The largest that is seen while it has nothing to do."""
     process = psutil.Process(worker.pid)
     deadline = time.monotonic() + _SETTLED_SECONDS

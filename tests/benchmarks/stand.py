@@ -38,18 +38,25 @@ class Stand:
         self._published: set[str] = set()
 
     def settings(
-        self, items: int, *, clicks: str = "", partitions: int = PARTITIONS, **recommend: object
+        self,
+        items: int,
+        *,
+        clicks: str = "",
+        releases: str = "",
+        partitions: int = PARTITIONS,
+        **recommend: object,
     ) -> dict[str, Any]:
         """Settings of a worker in a group of its own under a release with `items` items; its topics exist.
 
-        It reads the topic `clicks`, or an empty one of its own with so many `partitions`.
+        It reads the topic `clicks`, or an empty one of its own with so many `partitions`. Its releases are in
+        the topic of that name, or in one that all with so many items share.
         """
         name = f"bench-{next(self._number)}"
         topics = {
             "clicks": clicks or f"{name}.clicks",
             "recommendations": f"{name}.recommendations",
             "dead_letters": f"{name}.dead-letter",
-            "releases": f"bench.releases-{items}",
+            "releases": releases or f"bench.releases-{items}",
             "state": f"{name}.state",
             "quality": f"{name}.quality",
         }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
 
+from tests.broken import RELEASES
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
-from tests.broker.deployment import Deployment
+from tests.broker.deployment import HURRIED, Deployment
 from tests.broker.process import WorkerProcess
 from tests.broker.remembered import USERS, assert_remembered, clicks, publish
 from tests.builders import tiny_release_parts
@@ -169,3 +171,43 @@ def test_old_releases_go(deployment: Deployment) -> None:
         reader.read()
         assert numbers(reader.held()) == [1, 2, 3, 5, 6]
         assert reader.fetch(3)[1] == parts[1]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.8])
+def test_a_worker_that_is_killed_while_it_adopts(
+    deployment: Deployment, worker: WorkerFactory, seconds: float
+) -> None:
+    """Whatever it had got to: who comes after it serves the champion, and each click is answered once."""
+    publish(deployment)
+    settings = deployment.settings(kafka=HURRIED)
+    process = worker(settings)
+    sent = deployment.send(clicks(200))
+    deployment.answers(at_least=200)
+    reference = publish(deployment, seed=5, hidden_size=12)
+    more = deployment.send(clicks(100, first=200))
+    time.sleep(seconds)
+    process.kill9()
+
+    restarted = worker(settings)
+    asked = deployment.send(clicks(USERS, first=300))
+
+    assert_remembered(deployment, reference, [*sent, *more], asked)
+    deployment.assert_answered_once([*sent, *more, *asked])
+    assert serves(restarted, 2)()
+
+
+@pytest.mark.parametrize("kind", ["a chunk is missing", "a weight is NaN", "the format is older"])
+def test_the_broken_do_not_serve(deployment: Deployment, worker: WorkerFactory, kind: str) -> None:
+    """A handful of the kinds that `tests/broken` knows, in front of a worker that goes on."""
+    publish(deployment)
+    process = worker(deployment.settings())
+    reason, records = RELEASES[kind]
+    broken = [*records(2), ("@champion", Pointer(2).value())]
+    deployment.client.send(deployment.releases, [Record(value, key=key.encode()) for key, value in broken])
+    eventually(
+        lambda: process.metric("nextclick_releases_refused_total", reason=reason) == 1, what="a refusal"
+    )
+
+    deployment.assert_answered_once(deployment.send_clicks(40))
+    assert serves(process, 1)()
+    assert process.http("/readyz")[0] == 200

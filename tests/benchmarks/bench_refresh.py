@@ -1,0 +1,103 @@
+"""One table of what a refresh costs and what it leaves, on a real Kafka. `make bench-refresh`.
+
+The figures also go to `build/bench-refresh.json`, beside those that are there already. Everything takes five
+minutes; `ARGS=--quick` is a smoke run, `ARGS="--only swap"` a part.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+import orjson
+
+from deploy.kafka.local import KafkaUnavailable, LocalKafka
+from tests.benchmarks import machine, throughput
+from tests.benchmarks.refused import refused
+from tests.benchmarks.report import Target, judged, line
+from tests.benchmarks.rewarming import quality_cost, rewarm_equal
+from tests.benchmarks.stand import Stand
+from tests.benchmarks.swap import ITEMS, swap
+from tests.benchmarks.throughput import Load
+from tests.broker.process import ROOT
+
+WARM_UP: Final = Load(clicks=30_000, skipped=5_000, seconds=10)
+
+MEASURES: Final[dict[str, Callable[[Stand, bool], dict[str, float]]]] = {
+    "swap": lambda stand, quick: swap(stand, seconds=10 if quick else 60),
+    "refused": lambda stand, _: refused(stand),
+    "rewarm": lambda _, __: rewarm_equal(),
+    "quality": lambda _, quick: quality_cost(rounds=2 if quick else 10),
+}
+
+TARGETS: Final = {
+    "swap_p99_over_steady": Target(2.0),
+    "swap_lost": Target(0),
+    "publish_to_serving_seconds": Target(5.0),
+    "memory_after_over_before": Target(1.05),
+    "rewarm_equal": Target(1.0, least=True),
+    "broken_releases_refused": Target(20, least=True),
+    "live_quality_cost_share": Target(0.03),
+}
+
+ROWS: Final = {
+    "swap_p99_over_steady": ("p99 of a click during the swap / steady", "{:.2f}"),
+    "steady_p99_seconds": ("  steady, s", "{:.3f}"),
+    "swap_p99_seconds": ("  during the swap, s", "{:.3f}"),
+    "swap_lost": ("clicks without an answer", "{:.0f}"),
+    "publish_to_serving_seconds": ("from publish to serving in both workers, s", "{:.2f}"),
+    "rewarm_seconds": ("until all are rewarmed, s", "{:.1f}"),
+    "memory_after_over_before": ("memory after / before", "{:.3f}"),
+    "rewarm_equal": ("rewarmed = computed anew", "{:.0f}"),
+    "rewarm_difference": ("  the largest difference", "{:.1e}"),
+    "broken_releases_refused": ("kinds of broken release refused", "{:.0f}"),
+    "live_quality_cost_share": ("live quality: share of absorbing and ranking", "{:.3f}"),
+    "live_quality_microseconds": ("  microseconds per click", "{:.2f}"),
+}
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little.")
+@click.option(
+    "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
+)
+def main(*, quick: bool, only: str) -> None:
+    """Measure, print the table, write build/bench-refresh.json."""
+    names = only.split(",")
+    if unknown := set(names) - set(MEASURES):
+        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    # End as on Ctrl-C, so that every process started here is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    about, figures = list(machine.lines()), dict[str, float]()
+    try:
+        with tempfile.TemporaryDirectory() as folder, LocalKafka() as kafka:
+            stand = Stand(kafka.bootstrap, Path(folder))
+            throughput.warm_up(stand, ITEMS, WARM_UP)
+            for name in names:
+                began = time.monotonic()
+                figures |= MEASURES[name](stand, quick)
+                click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
+    except KafkaUnavailable as error:
+        sys.exit(str(error))
+    path = ROOT / "build" / "bench-refresh.json"
+    path.parent.mkdir(exist_ok=True)
+    before = orjson.loads(path.read_bytes()) if path.exists() else {}
+    path.write_bytes(orjson.dumps(before | figures, option=orjson.OPT_INDENT_2))
+    click.echo("\n".join([*about, "", *table(figures)]))
+
+
+def table(figures: Mapping[str, float]) -> Iterator[str]:
+    """The lines of the table; what was not measured is left out."""
+    for name, (label, shown) in ROWS.items():
+        if name in figures:
+            yield line(label, judged(figures, name, shown.format, TARGETS), width=46)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A release taken up under load: what a click waits for meanwhile, and what it leaves in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import numpy as np
+
+from tests.benchmarks.clicks import USERS, Flow, click
+from tests.benchmarks.footprint import settled_bytes
+from tests.benchmarks.latency import Reader
+from tests.benchmarks.publisher import publisher
+from tests.benchmarks.stand import Stand
+from tests.broker.process import WorkerProcess
+from tests.waiting import eventually
+
+ITEMS: Final = 20_000
+RATE: Final = 2_000
+
+AFTER_SECONDS: Final = 5.0
+"""So long after the adoption a click still counts as one of the swap: rows are rewarmed then."""
+
+_LOOK_SECONDS: Final = 0.02
+
+
+def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
+    """Two workers, one of them under load with all its users known; `seconds` of steady load before.
+
+    A click's time is from its handing over to the moment a foreign reader holds its list, uncommitted.
+    """
+    busy = stand.settings(ITEMS, releases="bench.releases-swap", publish="every", publish_max_age_seconds=0)
+    idle = stand.settings(ITEMS, releases="bench.releases-swap")
+    topics = busy["topics"]
+    with (
+        publisher(stand.bootstrap, "bench.releases-swap", ITEMS, seed=1) as release,
+        stand.worker(busy) as worker,
+        stand.worker(idle) as other,
+    ):
+        for one in (worker, other):
+            one.wait_until_ready()
+        stand.sender.all_at_once(topics["clicks"], (click(user, user % ITEMS) for user in range(USERS)))
+        eventually(lambda: worker.metric("nextclick_users") == USERS, 300, "all users")
+        reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted")
+        try:
+            with Flow(
+                stand.bootstrap, topics["clicks"], users=USERS, items=ITEMS, rate=RATE, watch=True
+            ) as flow:
+                time.sleep(seconds)
+                before = settled_bytes(worker)
+                began = time.perf_counter()
+                release.publish()
+                published = time.perf_counter()
+                _wait(one_or_other=(worker, other))
+                serving = time.perf_counter()
+                time.sleep(AFTER_SECONDS)
+                eventually(lambda: worker.metric("nextclick_rewarm_left_users") == 0, 300, "all rewarmed")
+                rewarmed = time.perf_counter()
+                after = settled_bytes(worker)
+            eventually(lambda: reader.seen.keys() >= flow.watched.keys() or _idle(worker), 300, "all answers")
+            reader.wait_for_the_last()
+        finally:
+            reader.stop()
+        by_click = worker.metric("nextclick_rewarmed_users_total", by="click")
+    steady = _p99(flow.watched, reader.seen, began - seconds / 2, began)
+    meanwhile = _p99(flow.watched, reader.seen, began, serving + AFTER_SECONDS)
+    return {
+        "swap_p99_over_steady": meanwhile / steady,
+        "swap_p99_seconds": meanwhile,
+        "steady_p99_seconds": steady,
+        "swap_lost": len(flow.watched.keys() - reader.seen.keys()),
+        "publish_to_serving_seconds": serving - began,
+        "publish_seconds": published - began,
+        "rewarm_seconds": rewarmed - serving,
+        "rewarmed_by_click": by_click,
+        "memory_after_over_before": after / before,
+    }
+
+
+def _idle(worker: WorkerProcess) -> bool:
+    return worker.metric("nextclick_lag_records") == 0
+
+
+def _wait(one_or_other: Collection[WorkerProcess]) -> None:
+    """Return when all of these serve under the second release."""
+    deadline = time.monotonic() + 60
+    while not all(worker.metric("nextclick_release") == 2 for worker in one_or_other):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the second release does not serve after a minute")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _p99(sent: Mapping[str, float], seen: Mapping[str, float], begin: float, end: float) -> float:
+    taken = [seen[at] - when for at, when in sent.items() if begin <= when < end and at in seen]
+    return float(np.quantile(taken, 0.99))
