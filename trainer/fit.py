@@ -83,6 +83,7 @@ def train(network: Network, data: Data, settings: FitSettings, progress: Progres
             best.note(network, results.get(f"mrr_at_{settings.top}"))
             history.append({"loss": loss, **results})
             progress.say(f"epoch {len(history)} of {epochs}: {_told(history[-1])}")
+            progress.epoch(len(history), history[-1])
     finally:
         progress.stop()
     network.set_weights(best.weights)

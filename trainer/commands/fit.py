@@ -10,7 +10,6 @@ import click
 from trainer import progress
 from trainer.commands import options
 from trainer.commands.measures import report
-from trainer.config import FitSettings
 from trainer.events import Columns
 from trainer.publish import write_folder
 
@@ -25,12 +24,13 @@ from trainer.publish import write_folder
     "--kafka", help="Read a topic from its begin to its end instead of files. " + options.KAFKA_HELP
 )
 @click.option("--topic", default="clicks", help="The topic of clicks.")
+@options.settings_file
 @options.measuring
 @options.training
 def fit(files: tuple[Path, ...], output: Path, kafka: str | None, topic: str, **chosen: Any) -> None:
     """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz) or of a topic; write a release."""
     columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
-    settings = FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
+    settings = options.settings_of(chosen)
     teller = progress.for_this_place()
     table = options.read_clicks(files, kafka, topic, columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
