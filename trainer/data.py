@@ -72,7 +72,7 @@ def prepare(clicks: pl.DataFrame, settings: FitSettings, progress: Progress, now
         train=to_arrays(train, catalogue),
         validation=to_arrays(drop_short(validation)[0], catalogue),
         test=to_arrays(drop_short(test)[0], catalogue),
-        summary=_summary(train, report.removals),
+        summary=_summary(train, test, report.removals),
     )
     _tell(data, progress)
     return data
@@ -128,12 +128,13 @@ def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Repo
     return kept
 
 
-def _summary(train: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
+def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
     return {
         "clicks": len(train),
         "sessions": train["session"].n_unique(),
         "first_click": _moment(train["timestamp_ms"].min()),
         "last_click": _moment(train["timestamp_ms"].max()),
+        "test_from": _moment(test.filter("scored")["timestamp_ms"].min()) if len(test) else None,
         "cleaning": [removal._asdict() for removal in removals],
     }
 

@@ -18,10 +18,15 @@ from trainer.config import FitSettings
 from worker.errors import SettingError
 
 
+def defaults() -> dict[str, Any]:
+    """The settings that nobody chose."""
+    return FitSettings().to_json()
+
+
 def changed(settings: FitSettings) -> dict[str, Any]:
     """The fields of `settings` that are not as nobody chose them."""
-    defaults = FitSettings().to_json()
-    return {name: value for name, value in settings.to_json().items() if value != defaults[name]}
+    usual = defaults()
+    return {name: value for name, value in settings.to_json().items() if value != usual[name]}
 
 
 def to_toml(settings: FitSettings) -> str:

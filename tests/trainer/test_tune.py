@@ -127,18 +127,20 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
 
     def search(folder: str) -> list[str]:
         options = ["--trials", "3", "--epochs", "2", "--hidden-size", "8", "--top", "3"]
-        return [sys.executable, "-m", "trainer", "tune", str(clicks), "-o", str(tmp_path / folder), *options]
+        return ["tune", str(clicks), "-o", str(tmp_path / folder), *options]
 
-    process = subprocess.Popen(search("killed"), stderr=subprocess.DEVNULL)
-    eventually(lambda: len(trials_in(tmp_path / "killed")) >= 1, 60, "a trial")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", *search("killed")], stderr=subprocess.DEVNULL
+    )
+    eventually(lambda: trials_in(tmp_path / "killed"), 60, "a trial")
     process.kill()
     assert process.wait() == -signal.SIGKILL
     before = trials_in(tmp_path / "killed")
 
-    done = subprocess.run(search("killed"), capture_output=True, text=True, check=True)
-    subprocess.run(search("alone"), capture_output=True, check=True)
+    resumed = CliRunner().invoke(cli, search("killed"), catch_exceptions=False)
+    command(*search("alone"))
 
-    assert f"{len(before)} trials are in {tmp_path / 'killed'} already" in done.stderr
+    assert f"{len(before)} trials are in {tmp_path / 'killed'} already" in resumed.stderr
     assert trials_in(tmp_path / "killed") == trials_in(tmp_path / "alone")
     assert trials_in(tmp_path / "killed")[: len(before)] == before
 
