@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import evaluate, fit, publish, report, tune
+from trainer.commands import compare, evaluate, fit, publish, report, tune
 from worker.errors import NextclickError
 
 
@@ -16,7 +16,7 @@ def cli() -> None:
     """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
 
 
-for command in (fit.fit, tune.tune, evaluate.evaluate, report.report, publish.publish):
+for command in (fit.fit, tune.tune, evaluate.evaluate, compare.compare, report.report, publish.publish):
     cli.add_command(command)
 
 

@@ -23,7 +23,6 @@ from trainer.sessions import (
     to_arrays,
 )
 from worker.core.catalogue import Catalogue
-from worker.core.release import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +75,6 @@ def prepare(clicks: pl.DataFrame, settings: FitSettings, progress: Progress, now
     )
     _tell(data, progress)
     return data
-
-
-def to_measure(
-    clicks: pl.DataFrame, release: Release, from_ms: int | None, progress: Progress, now: datetime
-) -> Sessions:
-    """The sessions in `clicks` as `release` meets them: those from `from_ms` on. Raises TooFewClicks."""
-    report, gap_seconds = _Report(progress), release.manifest.session_gap_seconds
-    clicks, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
-    report.add(*removals)
-    sessions = cut(clicks, gap_seconds=gap_seconds)
-    if from_ms is not None:
-        sessions = divide(sessions, from_ms, endless=gap_seconds == 0).after
-    sessions, short = drop_short(sessions)
-    report.add(short)
-    _require(len(sessions) > 0, "no session of two clicks or more is left to measure with")
-    return to_arrays(sessions, release.catalogue)
 
 
 def by_time(sessions: pl.DataFrame, settings: FitSettings) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

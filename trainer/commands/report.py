@@ -41,7 +41,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
     settings, teller = FitSettings(**chosen), progress.for_this_place()
     release = verify(*read_folder(folder))
-    from_ms = settings.split_at_ms or test_begin(release.manifest)
+    from_ms = settings.split_at_ms or begin_of_test(release.manifest)
     # Jinja is needed here alone.
     from trainer.report import examples, page  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     click.echo(f"report written to {output}")
 
 
-def test_begin(manifest: Manifest) -> int | None:
+def begin_of_test(manifest: Manifest) -> int | None:
     """When the test end of a training begins (ms); None where there was none, or it is not told."""
     told = manifest.training.get("test_from")
     return round(datetime.fromisoformat(told).timestamp() * 1000) if told else None

@@ -75,12 +75,13 @@ def _weak(quality: Quality, metric: str) -> list[str]:
     weakest = (
         f"It is weakest on {name}: {percent(one.models[network][metric].value)} of {one.predictions:,} cases."
     )
-    beaten = [f"{name} (by {_beaten_by(one, network, metric)})" for name, one in slices.items()
-              if _beaten_by(one, network, metric)]  # fmt: skip
+    rivals = {name: _beaten_by(one, network, metric) for name, one in slices.items()}
+    beaten = [f"{name} ({rival})" for name, rival in rivals.items() if rival]
     return [weakest, f"A simple method does better on {', '.join(beaten)}."] if beaten else [weakest]
 
 
 def _beaten_by(part: Slice, network: str, metric: str) -> str:
-    """The model that is better on `part` than the release; empty where none is."""
+    """The model that is best on `part`, where the interval of the release excludes that; else empty."""
     name = max(part.models, key=lambda model: part.models[model][metric].value)
-    return name if part.models[name][metric].value > part.models[network][metric].value else ""
+    own = part.models[network][metric]
+    return name if part.models[name][metric].value > max(own.value, own.high or 0.0) else ""
