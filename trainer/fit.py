@@ -10,21 +10,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer import evaluate
-from trainer.backend import keras, tf
-from trainer.batches import Batches
+from trainer.backend import keras
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
 from trainer.network import Network
 from trainer.progress import Progress
 from trainer.sessions import Sessions
+from trainer.training import Epoch, Training
 from worker.core.catalogue import Catalogue
-from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release, pack, verify
@@ -56,100 +57,24 @@ def fit(
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
-    keras.utils.set_random_seed(settings.seed)
-    network = Network(len(data.catalogue), settings)
-    epochs = train(network, data, settings, progress)
-    data.summary["epochs"] = epochs
+    network, data.summary["epochs"] = train(data, settings, progress)
     manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"))
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
 
-def train(network: Network, data: Data, settings: FitSettings, progress: Progress) -> list[dict[str, float]]:
-    """Train `network`; it ends with the weights of its best epoch. What each epoch came to."""
-    batches = Batches(
-        data.train,
-        predictions=settings.batch_clicks,
-        max_length=settings.max_session_clicks,
-        seed=settings.seed,
-    )
-    epochs = settings.epochs_for(data.train.predictions)
-    step = training_step(network, settings, steps=epochs * len(batches))
-    best, history = _Best(settings.patience or max(2, epochs // 3)), list[dict[str, float]]()
-    progress.start(epochs * data.train.predictions)
-    try:
-        while len(history) < epochs and not best.is_past:
-            loss, results = _epoch(batches, step, progress), _validate(network, data, settings)
-            best.note(network, results.get(f"mrr_at_{settings.top}"))
-            history.append({"loss": loss, **results})
-            progress.say(f"epoch {len(history)} of {epochs}: {_told(history[-1])}")
-            progress.epoch(len(history), history[-1])
-    finally:
-        progress.stop()
-    network.set_weights(best.weights)
-    return history
+def train(data: Data, settings: FitSettings, progress: Progress) -> tuple[Network, list[Epoch]]:
+    """A network with the weights of its best epoch on the validation end, and what each epoch came to."""
+    keras.utils.set_random_seed(settings.seed)
+    network = Network(_targets(data), settings)
+    training = Training(network, data.train, settings)
+    training.run(partial(_validate, network, data, settings), progress)
+    return network, training.history
 
 
-def training_step(network: Network, settings: FitSettings, *, steps: int) -> Any:
-    """The compiled function that takes a `Batch`, moves the weights and returns the loss.
-
-    The learning rate falls along a cosine over `steps`.
-    """
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
-    optimizer.build(network.trainable_variables)
-
-    # Hot path: compiled to one pass over each weight and its two averages, Adam takes a third of the time.
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def move(gradients: list[tf.Tensor]) -> None:
-        optimizer.apply(gradients, network.trainable_variables)
-
-    indexes = tf.TensorSpec([None], tf.int32)
-
-    # One trace for batches of every shape.
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), indexes, indexes])  # type: ignore[untyped-decorator]  # ditto
-    def step(items: tf.Tensor, places: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss = network.loss_of(items, places, targets)
-        move([tf.convert_to_tensor(one) for one in tape.gradient(loss, network.trainable_variables)])
-        return loss
-
-    return step
-
-
-class _Best:
-    """Remembers the weights of the best epoch: by its value on the validation end; without one, the last."""
-
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
-        self._value = -1.0
-        self._epochs_since = 0
-        self.weights: list[Floats] = []
-
-    def note(self, network: Network, value: float | None) -> None:
-        """An epoch came to `value`."""
-        self._epochs_since += 1
-        if value is None or value > self._value:
-            self._value, self._epochs_since = value or 0.0, 0
-            self.weights = network.get_weights()
-
-    @property
-    def is_past(self) -> bool:
-        """Whether so many epochs were worse that no better one is to be expected."""
-        return self._epochs_since >= self._patience
-
-
-def _epoch(batches: Batches, step: Any, progress: Progress) -> float:
-    total, predictions = 0.0, 0
-    for batch in batches.epoch():
-        count, loss = len(batch.targets), float(step(*batch))
-        total, predictions = total + loss * count, predictions + count
-        progress.advance(count, loss)
-    return total / predictions
-
-
-def _told(results: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+def _targets(data: Data) -> NDArray[np.int64]:
+    """How often each item is to be predicted in training."""
+    return np.bincount(data.train.items[data.train.scored], minlength=len(data.catalogue))
 
 
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
@@ -171,9 +96,9 @@ def _packed(network: Network, data: Data, settings: FitSettings, created_at: str
         network.tensors(),
         ids,
         cell=settings.cell,
-        output="tied",
-        normalize=True,
-        scale=settings.scale,
+        output=settings.output,
+        normalize=settings.normalize,
+        scale=settings.scale if settings.normalize else 1.0,
         session_gap_seconds=settings.session_gap_seconds,
         popular=ids[:POPULAR_ITEMS],
         golden=_golden(network, data),

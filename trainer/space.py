@@ -18,6 +18,8 @@ SPACE: Final[dict[str, BaseDistribution]] = {
     "learning_rate": FloatDistribution(3e-4, 2e-2, log=True),
     "batch_clicks": CategoricalDistribution([128, 256, 512, 1024, 2048]),
     "hidden_size": CategoricalDistribution([64, 100, 128, 192]),
+    "layers": CategoricalDistribution([1, 2]),
+    "loss": CategoricalDistribution(["cross_entropy", "bpr_max", "top1_max"]),
     "dropout": FloatDistribution(0.0, 0.6),
     "scale": FloatDistribution(8.0, 24.0),
 }

@@ -24,13 +24,12 @@ from trainer.backend import keras
 from trainer.config import FitSettings
 from trainer.data import Data, prepare
 from trainer.errors import BudgetTooSmall, TooFewClicks
-from trainer.network import Network
 from trainer.progress import Progress
 from trainer.search import Search, Trial, next_trial, replace_file, settings_of, speak_through
 from trainer.sessions import Sessions
 from trainer.settings_file import to_toml
 from trainer.space import space
-from worker.errors import ReleaseRefused
+from worker.errors import ReleaseRefused, SettingError
 
 TRIALS: Final = "trials.json"
 BEST: Final = "best.toml"
@@ -159,13 +158,12 @@ class _Watched(Progress):
 
 def _run(data: Data, settings: FitSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
     """A training with `settings` and those `searched`, as `fit` does it. Raises _TimeIsUp."""
-    settings, given_up = dataclasses.replace(settings, **searched), ""
+    given_up = ""
     try:
-        keras.utils.set_random_seed(settings.seed)
-        fit.train(Network(len(data.catalogue), settings), data, settings, watched)
+        fit.train(data, dataclasses.replace(settings, **searched), watched)
     except optuna.TrialPruned as why:
         given_up = str(why)
-    except ReleaseRefused as error:  # weights that are no numbers any more
+    except (ReleaseRefused, SettingError) as error:  # weights that are no numbers; what does not go together
         given_up = str(error)
     finally:
         keras.backend.clear_session()  # else the graphs of all trials stay in memory

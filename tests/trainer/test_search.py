@@ -10,7 +10,7 @@ from trainer.search import Search, Trial, next_trial, settings_of, speak_through
 from trainer.space import default_values, space
 from worker.errors import SettingError
 
-SEARCHED = space(["batch_clicks", "hidden_size"])
+SEARCHED = space(["batch_clicks", "hidden_size", "layers", "loss"])
 OTHERS = [
     Trial({"learning_rate": rate, "dropout": 0.1, "scale": 12.0}, [rate, 50 * rate], 1.0)
     for rate in (0.001, 0.002, 0.004, 0.008)

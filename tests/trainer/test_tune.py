@@ -29,7 +29,7 @@ from trainer.space import space
 from trainer.tune import Budget, Tuned, _Watched, tune
 
 SMALL = FitSettings(hidden_size=8, epochs=2, batch_clicks=64, top=3)
-GIVEN = ["hidden_size", "batch_clicks"]
+GIVEN = ["hidden_size", "batch_clicks", "layers", "loss"]
 
 
 def tuned(folder: Path, budget: Budget, clicks: pl.DataFrame | None = None, **more: Any) -> Tuned:

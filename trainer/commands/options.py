@@ -17,7 +17,6 @@ from trainer.events import Columns, Table, read_files
 from trainer.progress import Progress
 from trainer.settings_file import read_settings
 from trainer.topic import read_topic
-from worker.core.cells import CELLS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,9 +45,11 @@ class Moment(click.ParamType[int]):
 
 def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
     """An option for the field `name` of FitSettings, with the default that stands there."""
-    return click.option(
-        "--" + name.replace("_", "-"), name, default=getattr(DEFAULTS, name), help=text, **more
-    )
+    default, flag = getattr(DEFAULTS, name), name.replace("_", "-")
+    declared = f"--{flag}/--no-{flag}" if isinstance(default, bool) else f"--{flag}"
+    if name in config.CHOICES:
+        more["type"] = click.Choice(config.CHOICES[name])
+    return click.option(declared, name, default=default, help=text, **more)
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -114,18 +115,45 @@ training = all_of(
     setting("min_item_count", "Items with fewer training clicks are left out."),
     setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
     setting("validation_fraction", "Share of those before them to choose the best epoch with."),
-    setting("cell", "Recurrent cell.", type=click.Choice(list(CELLS))),
+    setting("cell", "Recurrent cell."),
+    setting("layers", "Recurrent layers, one above the other."),
     setting("hidden_size", "Numbers in a hidden vector and in an item's."),
+    setting("embedding_size", "Numbers in an item's vector, with --output separate.", type=int),
+    setting("output", "Score with the item vectors that the cell sees, or with a table of their own."),
+    setting("output_bias", "Add a number per item to its logit."),
+    setting("normalize", "Score by cosine times --scale, or by the plain product."),
+    setting("scale", "Factor of the cosine in the softmax."),
+    setting("memory_clicks", "How many clicks the gates of a fresh network remember; 0: Keras' biases."),
+    setting("dropout", "Share of an item's vector hidden from the cell."),
+    setting("hidden_dropout", "Share of a hidden vector hidden from the layer above and the scores."),
+    setting("loss", "What is made small."),
+    setting("label_smoothing", "Share of a target spread over all items, for cross_entropy."),
+    setting("score_penalty", "Weight of large negative scores in bpr_max."),
+    setting("class_weight_power", "Targets count by their item's clicks to minus this power."),
+    setting("negatives", "Items drawn per step to compare targets with; 0: the whole catalogue."),
+    setting("negatives_power", "They are drawn by clicks to this power."),
+    setting("negatives_uniform", "Share of them drawn from all items alike."),
+    setting("batch_negatives", "Targets of a step are negatives for each other."),
+    setting("optimizer", "Any optimiser of Keras by name."),
+    setting("learning_rate", "The optimiser's, at its highest."),
+    setting("momentum", "For sgd and rmsprop."),
+    setting("schedule", "How the learning rate goes."),
+    setting("warmup_steps", "Steps over which the learning rate rises."),
+    setting("decay_factor", "What the schedules exponential and step multiply it with ..."),
+    setting("decay_epochs", "... after so many epochs."),
+    setting("clip_norm", "Largest norm of the gradients; 0: any."),
+    setting("clip_value", "Largest number in a gradient; 0: any."),
+    setting("weight_decay", "Share of a weight, times the learning rate, taken away by a step."),
+    setting("average_decay", "Release the moving average of the weights that keeps this share; 0: the last."),
+    setting("full_batch", "One step an epoch, along the gradient over all clicks."),
     setting(
         "epochs", "How often all sessions are seen, at most. [default: 5, more for few clicks]", type=int
     ),
     setting("patience", "Epochs without a better result that end it. [default: a third]", type=int),
     setting("batch_clicks", "Predictions in one training step."),
-    setting("learning_rate", "Adam's at the start."),
-    setting("dropout", "Share of an item's vector hidden from the cell."),
-    setting("scale", "Factor of the cosine in the softmax."),
-    setting("clip_norm", "Largest norm of the gradients."),
     setting("max_session_clicks", "Longer sessions are trained in pieces."),
+    setting("carry_state", "Pieces hand on their hidden state instead of overlapping."),
+    setting("checkpoint_seconds", "How often it is saved how far the training is."),
     setting("seed", "Same clicks, settings and seed: same release."),
 )
 
