@@ -17,7 +17,12 @@ from trainer.publish import write_folder
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", default="release", type=click.Path(path_type=Path), help="Folder for the release."
+    "-o",
+    "--output",
+    "folder",
+    default="release",
+    type=click.Path(path_type=Path),
+    help="Folder for the release.",
 )
 @options.columns
 @click.option(
@@ -27,7 +32,7 @@ from trainer.publish import write_folder
 @options.settings_file
 @options.measuring
 @options.training
-def fit(files: tuple[Path, ...], output: Path, kafka: str | None, topic: str, **chosen: Any) -> None:
+def fit(files: tuple[Path, ...], folder: Path, kafka: str | None, topic: str, **chosen: Any) -> None:
     """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz) or of a topic; write a release."""
     columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
     settings = options.settings_of(chosen)
@@ -37,6 +42,6 @@ def fit(files: tuple[Path, ...], output: Path, kafka: str | None, topic: str, **
     from trainer import fit as fitting  # noqa: PLC0415
 
     manifest, blob = fitting.fit(table.clicks, settings, teller)
-    write_folder(output, manifest, blob)
+    write_folder(folder, manifest, blob)
     click.echo(report(manifest.metrics, settings.top))
-    click.echo(f"release written to {output}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")
+    click.echo(f"release written to {folder}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")

@@ -22,7 +22,12 @@ from trainer.settings_file import changed
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", default="tuned", type=click.Path(path_type=Path), help="Folder for the search."
+    "-o",
+    "--output",
+    "folder",
+    default="tuned",
+    type=click.Path(path_type=Path),
+    help="Folder for the search.",
 )
 @click.option("--trials", default=30, type=click.IntRange(min=1), help="Trainings in all.")
 @click.option(
@@ -39,15 +44,15 @@ def tune(
     context: click.Context,
     /,
     files: tuple[Path, ...],
-    output: Path,
+    folder: Path,
     trials: int,
     minutes: float | None,
     **chosen: Any,
 ) -> None:
     """Search the settings that suit the clicks in FILES, by trainings judged on their validation end.
 
-    Searched are learning rate, batch, layers, size, loss, dropout and scale; what is given here or in --settings is
-    not. The same command goes on where it ended or was killed; more --trials or --minutes go further.
+    Searched are learning rate, batch, layers, size, loss, dropout and scale; what is given here or in
+    --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes go further.
     """
     given = [name for name in chosen if _is_given(context, name)]
     columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
@@ -57,8 +62,8 @@ def tune(
     from trainer import tune as tuning  # noqa: PLC0415
 
     budget = tuning.Budget(trials, minutes * 60 if minutes else math.inf)
-    best = tuning.tune(table.clicks, settings, given=given, folder=output, budget=budget, progress=teller)
-    click.echo(f"best MRR@{settings.top} on the validation end: {best.value:.4f}, in {output / tuning.BEST}:")
+    best = tuning.tune(table.clicks, settings, given=given, folder=folder, budget=budget, progress=teller)
+    click.echo(f"best MRR@{settings.top} on the validation end: {best.value:.4f}, in {folder / tuning.BEST}:")
     click.echo(command_line(files, columns, best.settings))
 
 
@@ -77,6 +82,8 @@ def _option(name: str, value: Any) -> tuple[str, str]:
         return "--split-at", datetime.fromtimestamp(value / 1000, UTC).isoformat()
     if name == "session_gap_seconds":
         return "--session-gap-minutes", f"{value / 60:g}"
+    if name == "output":
+        return "--output-table", value
     return "--" + name.replace("_", "-"), str(value)
 
 
