@@ -26,7 +26,7 @@ def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("hidden = 3\nrate = 1\n", "has hidden, rate, which are no settings; there are: batch_clicks, "),
+        ("hidden = 3\nrate = 1\n", "has hidden, rate, which are no settings; there are: average_decay, "),
         ("hidden_size 3", "is no TOML: "),
         (None, "No such file"),
     ],

@@ -52,7 +52,8 @@ def tune(
     """Search the settings that suit the clicks in FILES, by trainings judged on their validation end.
 
     Searched are learning rate, batch, layers, size, loss, dropout and scale; what is given here or in
-    --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes go further.
+    --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes
+    go further.
     """
     given = [name for name in chosen if _is_given(context, name)]
     columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
