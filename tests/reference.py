@@ -13,11 +13,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from safetensors.numpy import load
 
-from tests.builders import all_scores, step_one
+from tests.builders import all_scores, state_size, step_one
 from worker.core.batch import Clicks
-from worker.core.cells import CELLS, Floats
+from worker.core.cells import Floats
 from worker.core.manifest import Manifest
-from worker.core.states import States
+from worker.core.ranking import NO_ITEM
+from worker.core.states import RECENT_ITEMS, States
 
 STATE_TOLERANCE: Final = 1e-3
 """Half precision has steps of half of that below 1: sums that round differently may differ by one step."""
@@ -68,7 +69,6 @@ class Reference:
         self._void_before: dict[tuple[int, str], int] = {}
         self._tensors: Mapping[str, Any] = load(blob)
         self._item_ids = item_ids
-        self._cell = CELLS[manifest.cell]
 
     def absorb(self, click: OneClick) -> User:
         """Move the state of the click's user; a copy of it as it is now."""
@@ -107,17 +107,20 @@ class Reference:
                 user.warm = True
         return user
 
-    def answer(self, user: User, *, top: int, exclude_recent: int) -> Answer:
-        """The list for a user's state."""
+    def answer(self, user: User, *, top: int, exclude_recent: int, keeps: int = RECENT_ITEMS) -> Answer:
+        """The list for a user of whose items the last `keeps` are at hand."""
         excluded = user.items[-exclude_recent:] if exclude_recent else []
         if not user.warm:
             kept = [item_id for item_id in self.manifest.popular if item_id not in excluded]
             return Answer(kept[:top], "cold", {})
-        scores = {item_id: s for item_id, s in self._scores(user.hidden).items() if item_id not in excluded}
+        clicked = user.items[-min(user.session, keeps) :]
+        scores = {
+            item_id: s for item_id, s in self._scores(user.hidden, clicked).items() if item_id not in excluded
+        }
         return Answer(sorted(scores, key=lambda item_id: -scores[item_id])[:top], "model", scores)
 
     def _zeros(self) -> np.ndarray[tuple[int], np.dtype[np.float16]]:
-        return np.zeros(self._cell.state_size(self.manifest.hidden_size), np.float16)
+        return np.zeros(state_size(self._tensors, self.manifest.cell), np.float16)
 
     def _expired(self, key: tuple[int, str], timestamp_ms: int) -> bool:
         user = self.users.get(key)
@@ -136,9 +139,19 @@ class Reference:
         after: Floats = step_one(self._tensors, self.manifest.cell, item, hidden.astype(np.float32))
         return after.astype(np.float16)
 
-    def _scores(self, hidden: np.ndarray[tuple[int], np.dtype[np.float16]]) -> dict[str, float]:
-        state, manifest = hidden.astype(np.float32), self.manifest
-        scores = all_scores(self._tensors, state, normalize=manifest.normalize, scale=manifest.scale)
+    def _scores(
+        self, hidden: np.ndarray[tuple[int], np.dtype[np.float16]], clicked: Sequence[str]
+    ) -> dict[str, float]:
+        manifest = self.manifest
+        known = {item_id: index for index, item_id in enumerate(self._item_ids)}
+        scores = all_scores(
+            self._tensors,
+            hidden.astype(np.float32),
+            [known.get(item_id, NO_ITEM) for item_id in reversed(clicked)],
+            normalize=manifest.normalize,
+            scale=manifest.scale,
+            repeat_bias=manifest.repeat_bias,
+        )
         return dict(zip(self._item_ids, scores.tolist(), strict=True))
 
 

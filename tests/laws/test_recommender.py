@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release_parts
-from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, check_user, columns
+from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, User, check_user, columns
 from worker.core.blocks import decode, encode
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
 from worker.core.recommender import Recommendations, Recommender
-from worker.core.release import verify
+from worker.core.release import Release, verify
 from worker.core.states import States
 
 NOW_MS: Final = 1_700_000_000_000
@@ -43,6 +43,9 @@ class Rules(NamedTuple):
     recent_items: int
     slab_rows: int
     user_ttl_ms: int = 0
+    layers: int = 1
+    transitions: int = 0
+    repeat_bias: tuple[float, ...] = ()
 
 
 rules = st.builds(
@@ -57,6 +60,9 @@ rules = st.builds(
     recent_items=st.sampled_from([1, 3, 20]),
     slab_rows=st.sampled_from([1, 2, 1 << 20]),
     user_ttl_ms=st.sampled_from([0, TTL_MS, 500]),
+    layers=st.sampled_from([1, 1, 2, 3]),
+    transitions=st.sampled_from([0, 5, 20]),
+    repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -72,10 +78,37 @@ sequences = st.lists(st.lists(raw_clicks, min_size=1, max_size=15), max_size=6)
 
 
 @cache
-def parts(cell: str, gap_seconds: float, normalize: bool) -> tuple[Manifest, bytes]:
+def parts(
+    *,
+    cell: str,
+    layers: int,
+    gap_seconds: float,
+    normalize: bool,
+    transitions: int,
+    repeat_bias: tuple[float, ...],
+) -> tuple[Manifest, bytes]:
     """The release of these rules; its popular items are known and unpopular ones alike."""
     return tiny_release_parts(
-        cell=cell, session_gap_seconds=gap_seconds, normalize=normalize, scale=1.0, popular=ITEMS[4:1:-1]
+        cell=cell,
+        layers=layers,
+        session_gap_seconds=gap_seconds,
+        normalize=normalize,
+        scale=1.0,
+        transitions=transitions,
+        repeat_bias=repeat_bias,
+        popular=ITEMS[4:1:-1],
+    )
+
+
+def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
+    """The same, by the rules."""
+    return parts(
+        cell=rules.cell,
+        layers=rules.layers,
+        gap_seconds=rules.gap_seconds,
+        normalize=rules.normalize,
+        transitions=rules.transitions,
+        repeat_bias=rules.repeat_bias,
     )
 
 
@@ -94,9 +127,14 @@ def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
 
 def recommender(rules: Rules) -> tuple[Recommender, States]:
     """A recommender under `rules`, and its empty states."""
-    release = verify(*parts(rules.cell, rules.gap_seconds, rules.normalize), number=RELEASE)
+    release = verify(*parts_of(rules), number=RELEASE)
     states = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
-    made = Recommender(
+    return recommender_of(release, states, rules), states
+
+
+def recommender_of(release: Release, states: States, rules: Rules) -> Recommender:
+    """The same of a given release, over given states."""
+    return Recommender(
         release,
         states,
         publish=rules.publish,
@@ -105,13 +143,11 @@ def recommender(rules: Rules) -> tuple[Recommender, States]:
         exclude_recent=rules.exclude_recent,
         top=rules.top,
     )
-    return made, states
 
 
 def reference(rules: Rules) -> Reference:
     """The definition under the same rules."""
-    made = parts(rules.cell, rules.gap_seconds, rules.normalize)
-    return Reference(*made, ITEMS, user_ttl_ms=rules.user_ttl_ms)
+    return Reference(*parts_of(rules), ITEMS, user_ttl_ms=rules.user_ttl_ms)
 
 
 def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:
@@ -133,6 +169,12 @@ def check_list(found: Recommendations, expected: Answer) -> None:
     np.testing.assert_allclose(found.scores, ours, rtol=0, atol=SCORE_TOLERANCE)
 
 
+def answer(by: Reference, user: User, rules: Rules) -> Answer:
+    """The list that the definition has for a user under these rules."""
+    excluded, keeps = min(rules.exclude_recent, rules.recent_items), rules.recent_items
+    return by.answer(user, top=rules.top, exclude_recent=excluded, keeps=keeps)
+
+
 def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
     """Which clicks of a batch have a list: every one, or the newest of each user; none that is too old."""
     newest = {(click.partition, click.user_id): place for place, click in enumerate(clicks)}
@@ -152,6 +194,10 @@ def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
     [[(0, "a", "item-4", 1, NOW_MS)], [(0, "a", "unknown", GAP_MS + 1, NOW_MS)]],
     Rules("lstm", 1800.0, True, "every", 0, 3, 20, 20, 2),
 )
+@example(
+    [[(0, "a", "item-1", 1, NOW_MS)], [(0, "a", "item-2", GAP_MS + 1, NOW_MS)] * 2],
+    Rules("gru", 1800.0, True, "every", 0, 0, 20, 20, 2, repeat_bias=(0.0, 3.0, 1.0)),
+)
 @example([[], [(0, "a", "item-1", 1, NOW_MS)] * 15], Rules("gru", 1800.0, True, "latest", 0, 100, 20, 3, 1))
 def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     batches: list[Any], rules: Rules
@@ -163,14 +209,13 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     """
     made, states = recommender(rules)
     one_by_one = reference(rules)
-    excluded = min(rules.exclude_recent, rules.recent_items)
     for clicks in dated(batches):
         lists = serve(made, clicks)
         users = [one_by_one.absorb(click) for click in clicks]
 
         assert [found.click for found in lists] == answered(clicks, rules)
         for found in lists:
-            check_list(found, one_by_one.answer(users[found.click], top=rules.top, exclude_recent=excluded))
+            check_list(found, answer(one_by_one, users[found.click], rules))
     assert len(states) == len(one_by_one.users)
     for (partition, user_id), user in one_by_one.users.items():
         check_user(states, partition, user_id, user)
@@ -251,6 +296,8 @@ class Successor(NamedTuple):
     gap_seconds: float
     hidden_size: int
     item_ids: tuple[str, ...]
+    layers: int
+    repeat_bias: tuple[float, ...]
 
 
 successors = st.builds(
@@ -258,6 +305,8 @@ successors = st.builds(
     st.sampled_from([0.0, GAP_MS / 1000]),
     st.sampled_from([8, 5]),
     st.sampled_from([ITEMS[::-1], ITEMS[2:4], ("unknown", *ITEMS[1:5]), ("nobody", "clicked")]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([(), (3.0, -2.0, 1.0)]),
 )
 
 
@@ -268,7 +317,12 @@ def successor_parts(cell: str, successor: Successor) -> tuple[Manifest, bytes]:
         successor.item_ids,
         cell=cell,
         session_gap_seconds=successor.gap_seconds,
+        layers=successor.layers,
         hidden_size=successor.hidden_size,
+        scale=1.0,
+        transitions=len(successor.repeat_bias),
+        repeat_bias=successor.repeat_bias,
+        popular=successor.item_ids[::-1],
         seed=7,
     )
 
@@ -280,7 +334,8 @@ def test_a_row_of_another_release_is_made_anew(
 ) -> None:
     """From the recent items of its session, as if these had been clicked under the new release alone.
 
-    Where sessions do not end under that one: from all recent items. Whatever either knows, whatever the size.
+    Its lists are made of the same items. Where sessions do not end under that one: all recent items.
+    Whatever either knows, whatever the size.
     """
     made, states = recommender(rules)
     expected = reference(rules)
@@ -296,11 +351,16 @@ def test_a_row_of_another_release_is_made_anew(
         loaded.load(partition, 1, decode(encode(states, states.owned(partition))))
     second = Reference(*parts, successor.item_ids, user_ttl_ms=rules.user_ttl_ms)
     second.users = {key: second.rewarm(user, rules.recent_items) for key, user in expected.users.items()}
-    made = Recommender(release, loaded, user_ttl_ms=rules.user_ttl_ms)
+    every = rules._replace(publish="every", max_age_ms=0)
+    made = recommender_of(release, loaded, every)
+    for (partition, user_id), user in second.users.items():
+        row = int(loaded.rows(partition, [user_id])[0])
+        check_list(made.recommend(row), answer(second, user, every))
     for clicks in history[len(before) :]:
-        serve(made, clicks)
-        for click in clicks:
-            second.absorb(click)
+        lists = serve(made, clicks)
+        users = [second.absorb(click) for click in clicks]
+        for found in lists:
+            check_list(found, answer(second, users[found.click], every))
 
     for partition, user_id in {
         (click.partition, click.user_id) for one in history[len(before) :] for click in one

@@ -7,7 +7,7 @@ after the other would leave.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ class Absorbed(NamedTuple):
     """`[A]`: whether a known item is in it."""
     excluded: Indexes
     """`[A, X]`: the items that must not be recommended back."""
+    recent: Indexes
+    """`[A, recent_needed]`: the last items of the session, the click's own first, as `Release.rank` asks."""
 
 
 class Recommendations(NamedTuple):
@@ -83,7 +85,8 @@ class Recommender:
         self._publish = publish
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
-        self._lags = np.arange(min(exclude_recent, states.recent_items))
+        self._exclude = exclude_recent
+        self._lags = np.arange(min(max(exclude_recent, release.recent_needed), states.recent_items))
         self._top = top
 
     def absorb(self, clicks: Clicks, *, now_ms: int) -> Absorbed:
@@ -103,7 +106,7 @@ class Recommender:
         numbers, since = _numbers(order, users, afresh)
         self._rewarm(users)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
-        excluded = self._indexes(
+        recent = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
         )
         hidden = self._step(order, users.hidden, indexes, starts)
@@ -118,7 +121,9 @@ class Recommender:
         _remember(order, users, codes, numbers)
         self._states.write(order.rows, users)
         self._states.free(order.rows[users.offset < void_before[last]])
-        return Absorbed(order.arrival[answered], hidden[answered], warm[answered], excluded)
+        return self._absorbed(
+            order.arrival[answered], hidden[answered], warm[answered], recent, session[answered]
+        )
 
     def replay(self, clicks: Clicks) -> int:
         """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
@@ -133,7 +138,10 @@ class Recommender:
         """The lists for `absorbed`, in its order."""
         warm = absorbed.warm
         found = self.release.rank(
-            absorbed.hidden[warm].astype(np.float32), self._top, absorbed.excluded[warm]
+            absorbed.hidden[warm].astype(np.float32),
+            self._top,
+            absorbed.excluded[warm],
+            absorbed.recent[warm],
         )
         ranked = zip(_id_lists(self.release, found.indexes), found.scores, strict=True)
         lists = []
@@ -152,10 +160,21 @@ class Recommender:
         users = self._states.read(np.array([row]))
         self._rewarm(users)
         numbers = users.clicks[:, None] - 1 - self._lags
-        recent = users.recent[0, numbers % users.recent.shape[1]]
-        excluded = self._indexes(np.where(numbers < 0, NO_ITEM, recent))
-        (one,) = self.rank(Absorbed(np.zeros(1, np.intp), users.hidden, users.warm, excluded))
+        codes = users.recent[0, numbers % users.recent.shape[1]]
+        recent = self._indexes(np.where(numbers < 0, NO_ITEM, codes))
+        (one,) = self.rank(
+            self._absorbed(np.zeros(1, np.intp), users.hidden, users.warm, recent, users.session)
+        )
         return one
+
+    def _absorbed(
+        self, clicks: Places, hidden: Halves, warm: Flags, recent: Indexes, session: NDArray[np.integer[Any]]
+    ) -> Absorbed:
+        """`recent`: the last items of each user, by lag; `session`: how many clicks their sessions have."""
+        needed = np.full((len(clicks), self.release.recent_needed), NO_ITEM, np.int32)
+        lags = self._lags[: needed.shape[1]]
+        needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
+        return Absorbed(clicks, hidden, warm, recent[:, : self._exclude], needed)
 
     def _rows(self, clicks: Clicks) -> Rows:
         partitions = np.unique(clicks.partitions).tolist()
@@ -194,7 +213,7 @@ class Recommender:
             state = before[:size].astype(np.float32)
             if some_start:
                 state[starts[wave]] = 0
-            stepped = release.cell.step(release.weights, inputs[:, wave], state)
+            stepped = release.step(inputs[:, wave], state)
             if some_unknown:
                 stepped[unknown[wave]] = state[unknown[wave]]
             before = after[wave]
@@ -220,7 +239,7 @@ class Recommender:
             here, indexes = here[indexes != NO_ITEM], indexes[indexes != NO_ITEM]
             before = users.hidden[here].astype(np.float32)
             inputs = self.release.inputs(indexes)
-            users.hidden[here] = self.release.cell.step(self.release.weights, inputs, before)
+            users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
 
     def _popular(self, excluded: Indexes) -> list[str]:
