@@ -86,7 +86,7 @@ def _option(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return [word for one in value for word in _option(name, one)]
     if name == "split_at_ms":
         return ["--split-at", datetime.fromtimestamp(value / 1000, UTC).isoformat()]
