@@ -88,6 +88,7 @@ class Saving:
         max_users: int,
         metrics: Metrics,
         steady: Callable[[], float],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._states = states
         self._writer = writer
@@ -97,6 +98,7 @@ class Saving:
         self._max_users = max_users
         self._metrics = metrics
         self._steady = steady
+        self._wall_ms = wall_ms
         self._partitions: dict[int, _Partition] = {}
 
     @property
@@ -232,7 +234,9 @@ class Saving:
         if not self._ttl_ms or not len(rows):
             return
         times = self._states.read_column("timestamp_ms", rows)
-        idle = rows[times < np.max(times) - self._ttl_ms - TTL_SLACK_MS]
+        # Who is freed here is lost with the next flush: one click that a wrong clock dated must not do that.
+        newest_ms = min(int(np.max(times)), self._wall_ms())
+        idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
         self._metrics.users_forgotten.labels("ttl").inc(len(idle))
 
