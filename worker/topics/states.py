@@ -20,7 +20,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
 from worker.core import blocks
-from worker.errors import NextclickError, Retriable, StateRefused
+from worker.errors import Retriable, StateRefused
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -164,7 +164,7 @@ class Waits:
 class Failed:
     """Reading has ended with an error, for all partitions."""
 
-    error: NextclickError
+    error: Exception
 
 
 Event = StateRecord | AllRead | Copies | Waits | Failed
@@ -262,7 +262,7 @@ class StateFollower:
             except Retriable as error:
                 self._put(Waits(str(error)))
                 self._changed.wait(_AGAIN_SECONDS)
-            except NextclickError as error:
+            except Exception as error:  # noqa: BLE001  # the loop decides about it; here it would end unheard
                 self._put(Failed(error))
                 break
 
@@ -355,13 +355,20 @@ class StateFollower:
             self._put(Copies(reading.partition, reading.token, reading.sought, copies))
             reading.sought, reading.found, reading.whole = {}, {}, True
             return
-        clicks = TopicPartition(self._clicks, reading.partition)
+        at, clicks = self._at(reading.partition), TopicPartition(self._clicks, reading.partition)
         try:
             # With a transaction of the predecessor open the offset is not stable, and is asked for again.
             committed = reader.committed(clicks, timeout_ms=_ASK_MS)
         except KafkaTimeoutError:
             self._put(Waits(f"the last transaction of partition {reading.partition} is still open"))
             return
+        end = asker.end_offsets([at], timeout_ms=_ANSWER_MS)[at]
+        if end > reading.end:
+            # Somebody has written meanwhile, as where this process was frozen and is no owner any more: what
+            # was read and what is committed need not belong together.
+            reading.end = end
+            return
+        # Not in one call: kafka-python 3.0.12 answers for one topic of several.
         begin = asker.beginning_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
         end = asker.end_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
         reading.whole = True
