@@ -192,7 +192,9 @@ class Loop:
         if not records:
             return
         began = self._clock.steady()
-        live = self._replay(records) if self._recovery else records
+        # A poll may bring records of a partition that it then gave up: another answers them.
+        foreign = self._touched - self._positions.keys()
+        live = self._replay(records) if self._recovery or foreign else records
         if live:
             self._walking = True
             self._walk(live)

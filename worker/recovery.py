@@ -238,11 +238,14 @@ class Recovery:
         serve_from = max(read.begin, begin if committed is None else committed)
         missing = min(begin, serve_from) - saved_until
         if missing > 0:
+            unanswered = max(0, read.begin - (read.begin if committed is None else committed))
             self._metrics.replay_missing.inc(missing)
+            self._metrics.unanswered.inc(unanswered)
             log.warning(
                 "retention deleted clicks that were not saved yet: the states of their users lack them",
                 partition=partition,
                 offsets=missing,
+                unanswered=unanswered,
                 first=saved_until,
                 log_start=read.begin,
             )

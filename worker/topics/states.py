@@ -28,6 +28,9 @@ FORMAT: Final = 1
 """The version of the values of `replay` and `forget/<user>`."""
 
 BLOCK: Final = "block/"
+MAX_BLOCKS: Final = 1_000_000
+"""No partition has blocks of a higher number than this: that would be a thousand million users."""
+
 REPLAY: Final = "replay"
 FORGET: Final = "forget/"
 
@@ -181,6 +184,8 @@ class _Reading:
     position: int
     sought: Mapping[str, int]
     """Who is looked for, in a reading that is a search."""
+    heard: int
+    """Up to which offset wishes were passed on by earlier readings: each is, once."""
     whole: bool = False
     """Whether the end was reached once."""
     found: dict[int, bool] = field(default_factory=dict)
@@ -325,14 +330,14 @@ class StateFollower:
         begins = asker.beginning_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
         ends = asker.end_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
         for at in ats:
+            partition, token = at.partition, wanted[at.partition]
+            before = readings.get(partition)
+            followed = before is not None and before.token == token
+            heard = max(before.heard, before.position) if followed else begins[at]
+            sought = searches.get(partition, {})
             reader.seek(at, begins[at])
-            readings[at.partition] = _Reading(
-                at.partition,
-                wanted[at.partition],
-                begins[at],
-                ends[at],
-                begins[at],
-                searches.get(at.partition, {}),
+            readings[partition] = _Reading(
+                partition, token, begins[at], ends[at], begins[at], sought, heard
             )
         with self._lock:
             for partition in again:
@@ -344,7 +349,8 @@ class StateFollower:
         if reading.sought and key.startswith(BLOCK) and key.removeprefix(BLOCK).isdecimal():
             held = record.value is not None and _holds(record.value, reading.sought)
             reading.found[block_number(key)] = held
-        if key.startswith(FORGET) or not (reading.whole or reading.sought):
+        wish = key.startswith(FORGET) and record.offset >= reading.heard
+        if wish or not (reading.whole or reading.sought):
             done = (record.offset + 1 - reading.begin) / max(1, reading.end - reading.begin)
             self._put(StateRecord(reading.partition, reading.token, key, record.value, min(1.0, done)))
         reading.position = record.offset + 1
@@ -387,8 +393,9 @@ class StateFollower:
 def block_number(key: str) -> int:
     """The number in the key of a block. Raises StateRefused."""
     number = key.removeprefix(BLOCK)
-    if not number.isdecimal():
-        raise StateRefused(f"the key {key!r} is none of a block")
+    # Numbers are used again, so that they stay low; memory is reserved up to the highest.
+    if not number.isdecimal() or len(number) > len(str(MAX_BLOCKS)) or int(number) > MAX_BLOCKS:
+        raise StateRefused(f"the key {key!r} is none of a block from 1 to {MAX_BLOCKS}")
     return int(number)
 
 
