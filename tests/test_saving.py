@@ -11,14 +11,22 @@ from worker.core.flush import Ledger
 from worker.core.states import States
 from worker.metrics import Metrics
 from worker.saving import Saving
-from worker.topics.states import StateFollower, StateWriter
+from worker.topics.states import Forget, StateFollower, StateWriter
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000
 
 
 class Writer:
-    """Keeps no record, only that there was one."""
+    """Keeps no record but wishes, only that there was one."""
+
+    def __init__(self) -> None:
+        self.wishes: dict[str, Forget] = {}
+
+    def heard(self, partition: int, user_id: str, wish: Forget) -> int:
+        """A wish as it is obeyed."""
+        self.wishes[user_id] = wish
+        return 1
 
     def replay(self, partition: int, replay: Any) -> int:
         """Where replay begins."""
@@ -40,11 +48,11 @@ class Follower:
         self.sought = sought
 
 
-def saving(states: States, follower: Follower | None = None) -> Saving:
+def saving(states: States, follower: Follower | None = None, writer: Writer | None = None) -> Saving:
     """Of partition 0, served from offset 0; who was away for ten hours starts afresh."""
     one = Saving(
         states,
-        cast("StateWriter", Writer()),
+        cast("StateWriter", writer or Writer()),
         cast("StateFollower", follower or Follower()),
         flush_interval_seconds=1e-9,
         user_ttl_ms=10 * HOUR_MS,
@@ -84,3 +92,19 @@ def test_a_click_from_the_future_frees_nobody() -> None:
     saving(states).parts({0: 3}, {0}, release=1)
 
     assert len(states) == 3
+
+
+def test_a_click_after_the_wish_does_not_save_what_came_before() -> None:
+    """The wish is raised to where its owner hears it, and stands so in the transaction before the search."""
+    states, follower, writer = States(state_size=4), Follower(), Writer()
+    clicked(states, ada=NOW_MS, bob=NOW_MS, eve=NOW_MS)
+    one = saving(states, follower, writer)
+
+    one.wish(0, "eve", Forget(1, NOW_MS), position=3)
+    added = one.parts({0: 3}, set(), release=1)
+    one.committed()
+
+    assert states.find(0, "eve") is None
+    assert added == {0}
+    assert writer.wishes == {"eve": Forget(3, NOW_MS, heard=True)}
+    assert follower.sought == {"eve": 3}
