@@ -167,8 +167,8 @@ class ClickConsumer:
         at = TopicPartition(self.topic, partition)
         if at in self._assignment():
             self._client.seek(at, offset)
-            # kafka-python 3.0.12 puts aside what it had read of a paused partition, and reads no more of it as
-            # long as that is there. It takes it back only if nothing else was ever in line, so perhaps never.
+            # kafka-python 3.0.12 puts aside what it had read of a paused partition, and reads no more of it
+            # while that is there. It takes it back only if nothing else was ever in line, so perhaps never.
             for aside in self._aside():
                 aside.pop(at, None)
             self._client.resume(at)
