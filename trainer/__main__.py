@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import collect, evaluate, fit, publish
+from trainer.commands import collect, compare, evaluate, fit, publish, report, tune
 from worker.errors import NextclickError
 
 
@@ -16,7 +16,17 @@ def cli() -> None:
     """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
 
 
-for command in (fit.fit, evaluate.evaluate, publish.publish, collect.collect):
+_COMMANDS = (
+    collect.collect,
+    fit.fit,
+    tune.tune,
+    evaluate.evaluate,
+    compare.compare,
+    report.report,
+    publish.publish,
+)
+
+for command in _COMMANDS:
     cli.add_command(command)
 
 

@@ -187,7 +187,7 @@ class FitSettings:
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they stand in a manifest."""
-        return asdict(self)
+        return {name: [*value] if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def _check_relations(self) -> None:
         self._together(

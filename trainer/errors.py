@@ -8,6 +8,7 @@
         UnreadableFile          a file is missing, empty, or not of the format its name says
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            what is left after cleaning is not enough
+      BudgetTooSmall            a search ended before its first trial did
 
 None of them is retriable: the input has to change.
 """
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 from worker.errors import NextclickError
 
-__all__ = ["MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
+__all__ = ["BudgetTooSmall", "MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
 
 
 class UnusableClicks(NextclickError):
@@ -44,3 +45,7 @@ class MissingColumn(UnusableClicks):
 
 class TooFewClicks(UnusableClicks):
     """Raised when the clicks that are left after cleaning are not enough."""
+
+
+class BudgetTooSmall(NextclickError):
+    """Raised when the time of a search is over before one trial is."""

@@ -26,7 +26,7 @@ from trainer.data import Data, prepare
 from trainer.network import Network
 from trainer.progress import Progress
 from trainer.sessions import Sessions
-from trainer.training import Training
+from trainer.training import Epoch, Training
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
@@ -62,24 +62,37 @@ def fit(
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
-    ancestor = parent.manifest.sha256 if parent else None
     if parent:
         warm.shaped_as(parent.manifest, settings, asked=warm.SHAPE)
         data = warm.grown(data, verify(*parent).catalogue.ids(np.arange(parent.manifest.items)).tolist())
+    network, data.summary["epochs"] = train(data, settings, progress, work=work, parent=parent)
+    ancestor = parent.manifest.sha256 if parent else None
+    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
+    metrics = _measured(verify(manifest, blob), data.test, settings)
+    return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
+
+
+def train(
+    data: Data,
+    settings: FitSettings,
+    progress: Progress,
+    *,
+    work: Path | None = None,
+    parent: Fitted | None = None,
+) -> tuple[Network, list[Epoch]]:
+    """A network with the weights of its best epoch on the validation end, and what each epoch came to."""
     keras.utils.set_random_seed(settings.seed)
     network = Network(_targets(data), settings, data.features)
     if parent:
         warm.begin_with(network, parent.blob)
     training = Training(network, data.train, settings)
+    ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
         work, fingerprint(data, settings, ancestor), seconds=settings.checkpoint_seconds
     )
     checkpoints.restore(training, progress)
     training.run(partial(_validate, network, data, settings), progress, checkpoints.save)
-    data.summary["epochs"] = training.history
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
-    metrics = _measured(verify(manifest, blob), data.test, settings)
-    return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
+    return network, training.history
 
 
 def _targets(data: Data) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -30,6 +30,9 @@ class Progress:
 
     def advance(self, predictions: int, loss: float) -> None:
         """A training step over so many clicks came to an average `loss`."""
+
+    def epoch(self, number: int, results: Mapping[str, float]) -> None:
+        """Epoch `number`, from 1, is over and came to `results`."""
 
     def stop(self) -> None:
         """The training is over, perhaps early or by an error."""

@@ -180,6 +180,7 @@ class Training:
         self._sums = Sums()
         told = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1].items())
         progress.say(f"epoch {len(self.history)} of {self.epochs}: {told}")
+        progress.epoch(len(self.history), self.history[-1])
 
     def _compiled(self) -> Any:
         """What takes a batch, the states and the number of the step; loss, gradient norm and new states."""

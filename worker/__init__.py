@@ -4,8 +4,11 @@
 `loop`      the program as a story: poll, absorb, rank, publish, checkpoint
 `core`      what is computed: pure, NumPy only
 `topics`    one file per Kafka topic; only these import the client
-`http`      /metrics, /livez, /readyz
-`config`, `metrics`, `errors`, `stop`, `garbage`
+`recovery`  how the states of a partition come back
+`saving`    how they are saved: step 1 of the checkpoint
+`commands`  `look` inside, `forget` a person, `reset`
+`http`      /metrics, /livez, /readyz, /v1/users/{user_id}
+`config`, `metrics`, `errors`, `stop`, `watchdog`, `garbage`
 
 Imports point one way: `__main__ -> loop -> topics | http | metrics -> core -> errors`.
 """

@@ -156,6 +156,7 @@ def _wired(
             max_users=settings.state.max_users,
             metrics=metrics,
             steady=clock.steady,
+            wall_ms=clock.now_ms,
         ),
         reporting=Reporting(
             quality,

@@ -150,7 +150,7 @@ class State(_Section):
 
 
 class Http(_Section):
-    """Where /metrics, /livez and /readyz answer; port 0 takes any free one."""
+    """Where /metrics, /livez, /readyz and /v1/users answer; port 0 takes any free one."""
 
     host: str = "127.0.0.1"
     port: int = Field(9464, ge=0, le=65_535)

@@ -27,6 +27,7 @@ __all__ = [
     "Retriable",
     "SettingError",
     "SharedIdentity",
+    "StateRefused",
     "TopicError",
 ]
 

@@ -202,7 +202,9 @@ class Loop:
         if not records:
             return
         began = self._clock.steady()
-        live = self._replay(records) if self._recovery else records
+        # The listener runs on the client's thread: a poll may bring records of what was given up meanwhile.
+        foreign = self._touched - self._positions.keys()
+        live = self._replay(records) if self._recovery or foreign else records
         if live:
             self._walking = True
             self._walk(live)
@@ -256,7 +258,9 @@ class Loop:
         if isinstance(wish, Copies):
             self._saving.found(wish)
         elif wish.key.startswith(FORGET) and wish.value is not None:
-            self._saving.wish(wish.partition, wish.key.removeprefix(FORGET), parse_forget(wish.value))
+            user_id = wish.key.removeprefix(FORGET)
+            position = self._positions[wish.partition]
+            self._saving.wish(wish.partition, user_id, parse_forget(user_id, wish.value), position)
 
     def _walk(self, records: list[Record]) -> None:
         """The walk of a batch. Nothing flows back; what it sends is not durable before the checkpoint."""

@@ -161,6 +161,11 @@ class Metrics:
             "Offsets that replay needed and retention had deleted.",
             registry=registry,
         )
+        self.unanswered = Counter(
+            "nextclick_unanswered_records",
+            "Offsets that retention deleted before the clicks there were answered.",
+            registry=registry,
+        )
         self.users_forgotten = Counter(
             "nextclick_users_forgotten",
             "Users whose state was dropped, by reason: ttl, max_users or asked.",

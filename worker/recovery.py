@@ -223,6 +223,8 @@ class Recovery:
         try:
             self._take_record(progress, record)
         except StateRefused as error:
+            if progress.recovered is not None:
+                raise
             if record.value is not None:
                 progress.refused[record.key] = str(error)
 
@@ -246,12 +248,17 @@ class Recovery:
         self._metrics.recovery_bytes.inc(len(value or b""))
 
     def _wish(self, progress: _Progress, partition: int, user_id: str, value: bytes | None) -> None:
-        if value is None:
+        known = progress.wishes.get(user_id)
+        wish = None if value is None else parse_forget(user_id, value)
+        if known is not None and not known.heard and _is_of_earlier(wish, known):
+            return
+        if wish is None:
             progress.wishes.pop(user_id, None)
             self._states.forgotten(partition, user_id)
         else:
-            progress.wishes[user_id] = wish = parse_forget(value)
-            self._states.forget(partition, user_id, wish.before)
+            progress.wishes[user_id] = wish
+            position = progress.recovered.serve_from if progress.recovered else 0
+            self._states.forget(partition, user_id, wish.hear(position).before)
 
     def _loaded(self, progress: _Progress, read: AllRead) -> None:
         replay, committed, partition = progress.replay, read.committed, read.partition
@@ -261,14 +268,20 @@ class Recovery:
         serve_from = max(read.begin, begin if committed is None else committed)
         missing = min(begin, serve_from) - saved_until
         if missing > 0:
+            unanswered = max(0, read.begin - (read.begin if committed is None else committed))
             self._metrics.replay_missing.inc(missing)
+            self._metrics.unanswered.inc(unanswered)
             log.warning(
                 "retention deleted clicks that were not saved yet: the states of their users lack them",
                 partition=partition,
                 offsets=missing,
+                unanswered=unanswered,
                 first=saved_until,
                 log_start=read.begin,
             )
+        # Nobody obeyed these before the last commit: what came of any click until then goes.
+        for user_id, wish in progress.wishes.items():
+            self._states.forget(partition, user_id, wish.hear(serve_from).before)
         progress.done, progress.position, progress.loaded = 1.0, begin, self._steady()
         progress.waiting = Recovered(
             partition, progress.ledger, replay, progress.wishes, begin=begin, serve_from=serve_from
@@ -280,6 +293,8 @@ class Recovery:
         where = f"partition {partition} of topic {self._follower.topic}"
         reset = f"`nextclick-worker reset --partition {partition}"
         for key, why in progress.refused.items():
+            if key.startswith(FORGET):
+                raise StateRefused(f"{where}: {why}. Nothing was changed")
             raise StateRefused(
                 f"{key} in {where} cannot be read: {why}. Nothing was changed. If a newer worker wrote it, "
                 f"run that one; if it is damaged, {reset} --at committed` goes on with empty states there"
@@ -310,6 +325,11 @@ class Recovery:
                 f"{where} has states up to offset {replay.offset}, but the group has committed {committed}: "
                 f"were its offsets set back? {reset} --at committed` goes on from there with empty states"
             )
+
+
+def _is_of_earlier(wish: Forget | None, known: Forget) -> bool:
+    """Whether an owner wrote this about an earlier wish, not having heard of the one that is `known`."""
+    return wish is None or (wish.heard and wish.before < known.before)
 
 
 def _left(progress: _Progress, now: float) -> float:

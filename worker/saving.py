@@ -49,7 +49,9 @@ class _Stage(enum.IntEnum):
 
 @dataclass(slots=True)
 class _Wish:
-    before: int
+    wish: Forget
+    written: bool
+    """Whether it stands in the state topic, or in the transaction, as this owner obeys it."""
     stage: _Stage = _Stage.ASKED
 
 
@@ -88,6 +90,7 @@ class Saving:
         max_users: int,
         metrics: Metrics,
         steady: Callable[[], float],
+        wall_ms: Callable[[], int],
     ) -> None:
         self._states = states
         self._writer = writer
@@ -97,6 +100,7 @@ class Saving:
         self._max_users = max_users
         self._metrics = metrics
         self._steady = steady
+        self._wall_ms = wall_ms
         self._partitions: dict[int, _Partition] = {}
 
     @property
@@ -126,7 +130,7 @@ class Saving:
             None if replay is None else replay.offset,
             position,
             self._steady() + later,
-            {user_id: _Wish(wish.before) for user_id, wish in wishes.items()},
+            {user_id: _Wish(wish.hear(position), wish.heard) for user_id, wish in wishes.items()},
         )
 
     def drop(self, partition: int) -> None:
@@ -140,7 +144,9 @@ class Saving:
         """
         now, added = self._steady(), set()
         for partition, one in self._partitions.items():
-            if one.saved_until is None and partition in moved:
+            if self._write_heard(partition, one):
+                added.add(partition)
+            if one.saved_until is None and partition in {*moved, *added}:
                 # From the first transaction on whoever recovers the partition knows where to begin.
                 one.saved_until = one.begin
                 self._count(self._writer.replay(partition, Replay(one.begin, release)))
@@ -175,21 +181,22 @@ class Saving:
         """Note that all that was added is durable."""
         for partition, one in self._partitions.items():
             asked = {
-                user_id: wish.before for user_id, wish in one.wishes.items() if wish.stage == _Stage.ASKED
+                user_id: wish.wish.before
+                for user_id, wish in one.wishes.items()
+                if wish.stage == _Stage.ASKED
             }
             # Not before: with a transaction open a block may be on its way that the search would not see.
             if asked and not any(wish.stage == _Stage.SEARCHED for wish in one.wishes.values()):
                 self._follower.search(partition, asked)
                 self._move(one, asked, _Stage.SEARCHED)
 
-    def wish(self, partition: int, user_id: str, wish: Forget | None) -> None:
-        """Obey a wish that someone wrote just now, to a partition that is served."""
-        one = self._partitions[partition]
-        known = one.wishes.get(user_id)
-        if wish is None or (known is not None and known.before >= wish.before):
-            return
-        one.wishes[user_id] = _Wish(wish.before)
-        if self._states.forget(partition, user_id, wish.before):
+    def wish(self, partition: int, user_id: str, wish: Forget, position: int) -> None:
+        """Obey a wish that someone wrote just now, to a partition that is served and has come so far."""
+        if wish.heard:
+            return  # It is this owner who wrote it.
+        heard = wish.hear(position)
+        self._partitions[partition].wishes[user_id] = _Wish(heard, written=False)
+        if self._states.forget(partition, user_id, heard.before):
             self._metrics.users_forgotten.labels("asked").inc()
 
     def found(self, copies: Copies) -> None:
@@ -197,7 +204,10 @@ class Saving:
         one = self._partitions[copies.partition]
         one.condemned |= copies.blocks & one.ledger.sizes.keys()
         sought = {
-            u for u, before in copies.sought.items() if u in one.wishes and one.wishes[u].before == before
+            user_id
+            for user_id, before in copies.sought.items()
+            if (wish := one.wishes.get(user_id)) is not None
+            and (wish.stage, wish.wish.before) == (_Stage.SEARCHED, before)
         }
         self._move(one, sought, _Stage.FOUND)
         one.due = self._steady()
@@ -232,7 +242,9 @@ class Saving:
         if not self._ttl_ms or not len(rows):
             return
         times = self._states.read_column("timestamp_ms", rows)
-        idle = rows[times < np.max(times) - self._ttl_ms - TTL_SLACK_MS]
+        # Who is freed here is lost with the next flush: one click that a wrong clock dated must not do that.
+        newest_ms = min(int(np.max(times)), self._wall_ms())
+        idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
         self._metrics.users_forgotten.labels("ttl").inc(len(idle))
 
@@ -251,10 +263,18 @@ class Saving:
         one.saved_until, one.flush, one.due = one.position, None, one.began + self._interval
         self._move(one, _at(one, _Stage.WRITTEN), _Stage.CLEAN)
         for user_id in _at(one, _Stage.CLEAN):
-            if one.wishes[user_id].before <= one.position:
+            if one.wishes[user_id].wish.before <= one.position:
                 self._count(self._writer.forgotten(partition, user_id))
                 self._states.forgotten(partition, user_id)
                 del one.wishes[user_id]
+
+    def _write_heard(self, partition: int, one: _Partition) -> bool:
+        """Make durable what was obeyed, with the offset where that was; whether there was something."""
+        new = [user_id for user_id, wish in one.wishes.items() if not wish.written]
+        for user_id in new:
+            self._count(self._writer.heard(partition, user_id, one.wishes[user_id].wish))
+            one.wishes[user_id].written = True
+        return bool(new)
 
     def _count(self, size: int) -> None:
         self._metrics.state_bytes.inc(size)

@@ -1,19 +1,27 @@
-"""Exact ranking against the matrix product that it cannot do without, in this process."""
+"""Exact ranking against the matrix product that it cannot do without; transitions against none."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tests.builders import item_names, tiny_release
+from tests.builders import item_names, packed, tiny_release, tiny_tensors
+from worker.core.batch import Clicks
+from worker.core.manifest import MAX_TRANSITIONS
+from worker.core.recommender import Recommender
+from worker.core.release import Release, verify
+from worker.core.states import States
 
 BATCH: Final = 500
 TOP: Final = 20
+BATCHES: Final = (250, 2_000)
+"""Clicks at a time: what a worker takes that keeps up, and one that catches up."""
 
 
 def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
@@ -39,6 +47,53 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
         product()
         rank()
         return statistics.median(_seconds(rank) / _seconds(product) for _ in range(rounds))
+
+
+def transitions_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
+    """How many times as long a batch of so many clicks takes with the most transitions of every item.
+
+    To absorb and rank it, one list for each user; medians of `rounds`, in which both take turns.
+    """
+    batches = _batches(items, clicks, rounds + 1)
+    recommenders = [_recommender(items, hidden_size, most) for most in (0, MAX_TRANSITIONS)]
+    seconds: list[list[float]] = [[], []]
+    with threadpool_limits(1, user_api="blas"):
+        for batch in batches:
+            for recommender, taken in zip(recommenders, seconds, strict=True):
+                taken.append(_seconds(partial(_served, recommender, batch)))
+    # The first round is for memory that is touched for the first time.
+    without, with_transitions = (statistics.median(taken[1:]) for taken in seconds)
+    return with_transitions / without
+
+
+def _served(recommender: Recommender, batch: Clicks) -> None:
+    recommender.rank(recommender.absorb(batch, now_ms=0))
+
+
+def _recommender(items: int, hidden_size: int, most: int) -> Recommender:
+    tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size)
+    if most:
+        random = np.random.default_rng(0)
+        followers = [random.choice(items, most, replace=False) for _ in range(items)]
+        tensors["transition_items"] = np.array(followers, np.int32)
+        tensors["transition_scores"] = random.standard_normal((items, most)).astype(np.float32)
+    release: Release = verify(*packed(tensors, item_names(items), cell="gru", output="tied"))
+    return Recommender(release, States(state_size=release.state_size), publish_max_age_ms=0, top=TOP)
+
+
+def _batches(items: int, clicks: int, count: int) -> list[Clicks]:
+    random, names = np.random.default_rng(1), item_names(items)
+    return [
+        Clicks(
+            partitions=np.zeros(clicks, np.int32),
+            offsets=np.arange(clicks) + number * clicks,
+            user_ids=[f"user-{user}" for user in random.integers(50 * clicks, size=clicks).tolist()],
+            item_ids=[names[item] for item in random.integers(items, size=clicks).tolist()],
+            timestamps_ms=np.full(clicks, number),
+            record_timestamps_ms=np.full(clicks, number),
+        )
+        for number in range(count)
+    ]
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -139,6 +139,11 @@ class Fleet:
         """The HTTP status of each worker at `path`; 0 where none answers."""
         return [process.http(path)[0] for process in self._running.values()]
 
+    @property
+    def served(self) -> float:
+        """How many partitions the running workers serve together."""
+        return sum(process.metric("nextclick_assigned_partitions") for process in self._running.values())
+
     def settle(self) -> None:
         """End all faults: nobody stays frozen, and somebody runs."""
         for name in [*self._frozen]:

@@ -146,10 +146,10 @@ def finish(deployment: Deployment, fleet: Fleet, release: Release) -> Verdict:
     """Let the workers catch up, stop them all, and judge what they left."""
     verdict = Verdict()
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while behind := lag(deployment):
+    while left := unfinished(deployment, fleet):
         fleet.tend()
         if time.monotonic() > deadline:
-            verdict.problems.append(f"{behind} records were not read within {CATCH_UP_SECONDS:g} s")
+            verdict.problems.append(f"{left} after {CATCH_UP_SECONDS:g} s")
             break
         time.sleep(_TURN_SECONDS)
     fleet.stop(seconds=STOP_SECONDS)
@@ -178,6 +178,15 @@ def stage(node: LocalKafka, name: str) -> Iterator[Deployment]:
         yield Deployment(node.bootstrap, name, create, partitions=PARTITIONS)
     finally:
         admin.delete_topics(made)
+
+
+def unfinished(deployment: Deployment, fleet: Fleet) -> str:
+    """What is still to be done: clicks to be read, or a dead worker's partitions to be taken over."""
+    if behind := lag(deployment):
+        return f"{behind} records are not read"
+    if (served := fleet.served) != PARTITIONS:
+        return f"{served:g} of {PARTITIONS} partitions are served"
+    return ""
 
 
 def lag(deployment: Deployment) -> int:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from kafka.admin import KafkaAdminClient, MemberToRemove
 
+from tests.broker.client import Client, Record
 from tests.conftest import TopicFactory
 from worker.topics.clicks import ClickConsumer
 from worker.topics.client import Connection
@@ -64,6 +65,47 @@ def test_a_member_that_learns_while_it_joins_that_it_was_thrown_out_has_lost_its
         assert not clicks.lost
     finally:
         clicks.close(seconds=1)
+
+
+def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile(
+    kafka: str, topics: TopicFactory, unique: str
+) -> None:
+    """What the client had fetched of it before is neither given nor waited for."""
+    topic = topics("clicks", partitions=2)
+    client = Client(kafka)
+    client.send(topic, [Record(b"{}", partition=number % 2) for number in range(20)])
+    clicks = ClickConsumer(
+        Connection(kafka),
+        topic=topic,
+        group=f"group-{unique}",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=1_000,
+        static_member=None,
+    )
+    clicks.join(lambda _: None)
+    try:
+        _poll_until(clicks, lambda clicks: clicks.assigned() == {0, 1})
+        clicks.begin(0, 0)
+        clicks.begin(1, 0)
+        held = _poll_until_read(clicks, {0, 1})
+        clicks.hold({held})
+        _poll_until_read(clicks, {1 - held})
+        clicks.begin(held, 0)
+
+        assert _poll_until_read(clicks, {held}) == held
+    finally:
+        clicks.close(seconds=1)
+
+
+def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
+    """The first of `partitions` of which a record came; no more than one is taken at a time."""
+    deadline = time.monotonic() + 10
+    while True:
+        for record in clicks.poll(20, at_most=1):
+            if record.partition in partitions:
+                return int(record.partition)
+
+        assert time.monotonic() < deadline
 
 
 def _poll_until(clicks: ClickConsumer, holds: Callable[[ClickConsumer], bool]) -> None:

@@ -131,7 +131,6 @@ MISHAPS: Final = {
         "--at committed",
     ),
     "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
-    "a bad wish": Mishap(write(b"forget/eve", b"\x00"), "forget/eve in", "--at committed"),
     "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
     "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is none", "--at committed"),
 }
@@ -160,6 +159,23 @@ def test_what_a_refusal_says_helps(
     assert done == f"reset --partition {HOME} {mishap.does}"
     assert known(process, "ada")[1]["recent_items"] == [*mishap.remembers, "item-5"]
     assert len(deployment.answers()) == mishap.answers
+
+
+def test_a_wish_that_cannot_be_read_costs_no_states(
+    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, admin: AdminClient
+) -> None:
+    """The worker stops rather than skip it, and says how to write it again; then all is as it was."""
+    deployment.publish_successor()
+    saved(deployment, worker, ada("item-2"), ada("item-3"))
+    write(b"forget/eve", b"\x00")(deployment, admin)
+
+    text = refusal(deployment, worker)
+    code, _ = command(deployment.settings(), "forget", "eve")
+    process = worker(deployment.settings())
+
+    assert "`nextclick-worker forget eve` writes it again" in text
+    assert code == 0
+    assert known(process, "ada")[1]["recent_items"] == ["item-2", "item-3"]
 
 
 def test_a_damaged_block_is_named_by_the_commands(
@@ -253,5 +269,6 @@ def test_clicks_that_retention_deleted_are_missed_and_counted(
 
     assert known(again, "ada")[1]["recent_items"] == ["item-3", "item-4"]
     assert again.metric("nextclick_replay_missing_records_total") == 2
+    assert again.metric("nextclick_unanswered_records_total") == 0
     assert "retention deleted clicks that were not saved yet" in again.log
     assert len(deployment.answers()) == 4

@@ -194,6 +194,10 @@ def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
     [[(0, "a", "item-4", 1, NOW_MS)], [(0, "a", "unknown", GAP_MS + 1, NOW_MS)]],
     Rules("lstm", 1800.0, True, "every", 0, 3, 20, 20, 2),
 )
+@example(
+    [[(0, "a", "item-1", 1, NOW_MS)], [(0, "a", "item-2", GAP_MS + 1, NOW_MS)] * 2],
+    Rules("gru", 1800.0, True, "every", 0, 0, 20, 20, 2, repeat_bias=(0.0, 3.0, 1.0)),
+)
 @example([[], [(0, "a", "item-1", 1, NOW_MS)] * 15], Rules("gru", 1800.0, True, "latest", 0, 100, 20, 3, 1))
 def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     batches: list[Any], rules: Rules

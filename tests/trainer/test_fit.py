@@ -97,7 +97,7 @@ def test_an_item_never_clicked_ranks_like_its_kind() -> None:
 
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
-    state = release.cell.step(release.weights, release.inputs(catalogue.indexes(["a-1"])), state)
+    state = release.step(release.inputs(catalogue.indexes(["a-1"])), state)
     ranked = catalogue.ids(release.rank(state, len(catalogue)).indexes[0]).tolist()
     assert "b-new" in ranked[:5]
     assert "a-new" in ranked[-6:]

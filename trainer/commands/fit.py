@@ -11,15 +11,18 @@ import click
 from trainer import progress
 from trainer.commands import options
 from trainer.commands.measures import report
-from trainer.config import FitSettings
-from trainer.features import names_of
 from trainer.publish import read_folder, write_folder
 
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", default="release", type=click.Path(path_type=Path), help="Folder for the release."
+    "-o",
+    "--output",
+    "folder",
+    default="release",
+    type=click.Path(path_type=Path),
+    help="Folder for the release.",
 )
 @click.option(
     "--from",
@@ -33,17 +36,15 @@ from trainer.publish import read_folder, write_folder
     "--kafka", help="Read a topic from its begin to its end instead of files. " + options.KAFKA_HELP
 )
 @click.option("--topic", default="clicks", help="The topic of clicks.")
+@options.settings_file
 @options.measuring
 @options.preparing
 @options.training
 def fit(
-    files: tuple[Path, ...], output: Path, begin: Path | None, kafka: str | None, topic: str, **chosen: Any
+    files: tuple[Path, ...], folder: Path, begin: Path | None, kafka: str | None, topic: str, **chosen: Any
 ) -> None:
     """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
-    columns = options.columns_of(chosen)
-    settings = FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
-    if settings.item_features is None:
-        columns = replace(columns, extra=names_of(settings.categorical, settings.numeric))
+    columns, settings = options.columns_and_settings_of(chosen)
     teller = progress.for_this_place()
     scan = options.scan_clicks(files, kafka, topic, columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
@@ -53,9 +54,9 @@ def fit(
     parent = fitting.Fitted(*read_folder(begin)) if begin else None
     if parent:
         settings = replace(settings, **warm.shaped_as(parent.manifest, settings, options.asked()))
-    work = checkpoints.work_folder(output)
+    work = checkpoints.work_folder(folder)
     manifest, blob = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
-    write_folder(output, manifest, blob)
+    write_folder(folder, manifest, blob)
     checkpoints.remove(work)
     click.echo(report(manifest.metrics, settings.top))
-    click.echo(f"release written to {output}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")
+    click.echo(f"release written to {folder}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")

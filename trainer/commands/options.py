@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,9 +17,11 @@ import polars as pl
 from trainer import config
 from trainer.config import FitSettings
 from trainer.events import Columns, Scan, Table
+from trainer.features import names_of
 from trainer.files import scan_files
 from trainer.log import is_log, scan_log
 from trainer.progress import Progress
+from trainer.settings_file import read_settings
 from trainer.times import UNITS
 from trainer.topic import read_topic
 
@@ -44,8 +47,10 @@ class Moment(click.ParamType[int]):
 
     name = "time"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The time that `value` names."""
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The time that `value` names; a number is one already."""
+        if isinstance(value, int):
+            return value
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
@@ -92,6 +97,33 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
     return decorate
 
+
+def settings_of(chosen: dict[str, Any]) -> FitSettings:
+    """The settings that the options of `measuring` and `training` name."""
+    return FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
+
+
+def _take_settings(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Let the file `path` say what the options are that are not given."""
+    if path is None:
+        return
+    gap = "session_gap_seconds"
+    fields = {field.name for field in dataclasses.fields(FitSettings)}
+    known = {option.name for option in context.command.params if option.name in fields} | {gap}
+    values = read_settings(path, known)
+    if gap in values:
+        values["session_gap_minutes"] = values.pop(gap) / 60
+    context.default_map = values
+
+
+settings_file = click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_take_settings,
+    help="A TOML file of settings, such as `tune` writes; an option that is given here wins.",
+)
 
 columns = all_of(
     click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
@@ -189,6 +221,15 @@ def columns_of(chosen: dict[str, Any]) -> Columns:
     """The answers to `columns` and `reading`, taken out of `chosen`."""
     names = [field.name for field in fields(Columns) if field.name in chosen]
     return Columns(**{name: chosen.pop(name) for name in names})
+
+
+def columns_and_settings_of(chosen: dict[str, Any]) -> tuple[Columns, FitSettings]:
+    """All that a command that trains asks; features of items are columns of the clicks, without a file."""
+    columns = columns_of(chosen)
+    settings = settings_of(chosen)
+    if settings.item_features is None:
+        columns = dataclasses.replace(columns, extra=names_of(settings.categorical, settings.numeric))
+    return columns, settings
 
 
 def read_clicks(

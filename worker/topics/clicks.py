@@ -167,7 +167,15 @@ class ClickConsumer:
         at = TopicPartition(self.topic, partition)
         if at in self._assignment():
             self._client.seek(at, offset)
+            # kafka-python 3.0.12 puts aside what it had read of a paused partition, and reads no more of it
+            # while that is there. It takes it back only if nothing else was ever in line, so perhaps never.
+            for aside in self._aside():
+                aside.pop(at, None)
             self._client.resume(at)
+
+    def _aside(self) -> tuple[dict[TopicPartition, Any], ...]:
+        fetcher = self._client._fetcher  # noqa: SLF001  # there is no public way
+        return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
         """The offset up to which an assigned partition was read; 0 where that is not known."""

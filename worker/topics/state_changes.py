@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
-from worker.topics.states import FORGET, REPLAY, Forget, Replay
+from worker.topics.states import FORGET, REPLAY, Forget, Replay, parse_forget
 from worker.topics.transactions import Transactions
 
 COMMIT_SECONDS: Final = 60.0
@@ -66,9 +66,9 @@ def pending(
 ) -> Iterator[set[int]]:
     """The partitions where the wishes at the offsets `asked` are not fulfilled yet, again and again.
 
-    Raises KafkaAway, NotAllowed.
+    Raises KafkaAway, NotAllowed, StateRefused.
     """
-    left, key = set(asked), f"{FORGET}{user_id}".encode()
+    left, heard, key = set(asked), set[int](), f"{FORGET}{user_id}".encode()
     with (
         connection.errors(f"read the state topic {topic}"),
         closing(
@@ -88,8 +88,14 @@ def pending(
             client.seek(TopicPartition(topic, partition), offset + 1)
         while True:
             for at, records in client.poll(timeout_ms=_POLL_MS).items():
-                if any(record.key == key and record.value is None for record in records):
-                    left.discard(at.partition)
+                for record in records:
+                    if record.key != key:
+                        continue
+                    if record.value is not None:
+                        heard |= {at.partition} if parse_forget(user_id, record.value).heard else set()
+                    elif at.partition in heard:
+                        # Before our wish was heard it would have been of an earlier one.
+                        left.discard(at.partition)
             yield set(left)
 
 

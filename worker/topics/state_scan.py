@@ -133,7 +133,8 @@ class Contents:
         elif name == REPLAY:
             self.replay = parse_replay(value)
         elif name.startswith(FORGET):
-            self.wishes[name.removeprefix(FORGET)] = parse_forget(value)
+            user_id = name.removeprefix(FORGET)
+            self.wishes[user_id] = parse_forget(user_id, value)
         else:
             raise StateRefused("no such key is known")
 
@@ -212,7 +213,7 @@ def _entries(connection: Connection, topic: str) -> Iterator[Entry]:
 def _note_wish(found: Trace, entry: Entry) -> None:
     found.wishes.pop(entry.partition, None)
     if entry.value is not None:
-        found.wishes[entry.partition] = parse_forget(entry.value)
+        found.wishes[entry.partition] = parse_forget(entry.name.removeprefix(FORGET), entry.value)
 
 
 def _copies(entry: Entry, value: bytes, user_id: str) -> Iterator[Copy]:

@@ -28,6 +28,9 @@ FORMAT: Final = 1
 """The version of the values of `replay` and `forget/<user>`."""
 
 BLOCK: Final = "block/"
+MAX_BLOCKS: Final = 1_000_000
+"""No partition has blocks of a higher number than this: that would be a thousand million users."""
+
 REPLAY: Final = "replay"
 FORGET: Final = "forget/"
 
@@ -60,14 +63,23 @@ class Replay(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """A person's wish: what came of clicks below offset `before` must go. `asked_at` in ms."""
+    """A person's wish: what came of clicks below offset `before` must go. `asked_at` in ms.
+
+    The person may click again before the owner hears of it: the owner raises `before` to where it is then,
+    and writes the wish anew as `heard`.
+    """
 
     before: int
     asked_at: int
+    heard: bool = False
 
     def value(self) -> bytes:
         """As a record's value."""
-        return msgpack.packb({"format": FORMAT, "before": self.before, "asked_at": self.asked_at})
+        return msgpack.packb({"format": FORMAT, **self._asdict()})
+
+    def hear(self, position: int) -> Forget:
+        """As obeyed by an owner whose next click is at `position`."""
+        return self if self.heard else Forget(max(self.before, position), self.asked_at, heard=True)
 
 
 def parse_replay(value: bytes) -> Replay:
@@ -75,18 +87,24 @@ def parse_replay(value: bytes) -> Replay:
     return Replay(*_numbers(value, ("offset", "release")))
 
 
-def parse_forget(value: bytes) -> Forget:
-    """What `Forget.value` wrote. Raises StateRefused."""
-    return Forget(*_numbers(value, ("before", "asked_at")))
+def parse_forget(user_id: str, value: bytes) -> Forget:
+    """What `Forget.value` wrote for a user. Raises StateRefused."""
+    try:
+        before, asked_at, heard = _numbers(value, ("before", "asked_at", "heard"), {"heard": False})
+    except StateRefused as error:
+        again = f"`nextclick-worker forget {user_id}` writes it again"
+        raise StateRefused(f"the wish {FORGET}{user_id} cannot be read: {error}; {again}") from None
+    return Forget(before, asked_at, bool(heard))
 
 
-def _numbers(value: bytes, names: tuple[str, ...]) -> list[int]:
+def _numbers(value: bytes, names: tuple[str, ...], absent: Mapping[str, int] | None = None) -> list[int]:
     try:
         document = msgpack.unpackb(value)
     except (ValueError, msgpack.UnpackException):
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise StateRefused(f"it is no map of format {FORMAT} but {value[:60]!r}")
+    document = {**(absent or {}), **document}
     for name in names:
         number = document.get(name)
         if not isinstance(number, int) or number < 0:
@@ -108,6 +126,10 @@ class StateWriter:
     def replay(self, partition: int, replay: Replay) -> int:
         """Where replay begins from now on."""
         return self._send(partition, REPLAY, replay.value())
+
+    def heard(self, partition: int, user_id: str, wish: Forget) -> int:
+        """A wish as the owner obeys it."""
+        return self._send(partition, f"{FORGET}{user_id}", wish.value())
 
     def forgotten(self, partition: int, user_id: str) -> int:
         """A wish has been fulfilled."""
@@ -181,6 +203,8 @@ class _Reading:
     position: int
     sought: Mapping[str, int]
     """Who is looked for, in a reading that is a search."""
+    heard: int
+    """Up to which offset wishes were passed on by earlier readings: each is, once."""
     whole: bool = False
     """Whether the end was reached once."""
     found: dict[int, bool] = field(default_factory=dict)
@@ -325,15 +349,14 @@ class StateFollower:
         begins = asker.beginning_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
         ends = asker.end_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
         for at in ats:
+            partition, token = at.partition, wanted[at.partition]
+            before = readings.get(partition)
+            heard = begins[at]
+            if before is not None and before.token == token:
+                heard = max(before.heard, before.position)
+            sought = searches.get(partition, {})
             reader.seek(at, begins[at])
-            readings[at.partition] = _Reading(
-                at.partition,
-                wanted[at.partition],
-                begins[at],
-                ends[at],
-                begins[at],
-                searches.get(at.partition, {}),
-            )
+            readings[partition] = _Reading(partition, token, begins[at], ends[at], begins[at], sought, heard)
         with self._lock:
             for partition in again:
                 if self._searches.get(partition) is searches[partition]:
@@ -344,7 +367,8 @@ class StateFollower:
         if reading.sought and key.startswith(BLOCK) and key.removeprefix(BLOCK).isdecimal():
             held = record.value is not None and _holds(record.value, reading.sought)
             reading.found[block_number(key)] = held
-        if key.startswith(FORGET) or not (reading.whole or reading.sought):
+        wish = key.startswith(FORGET) and record.offset >= reading.heard
+        if wish or not (reading.whole or reading.sought):
             done = (record.offset + 1 - reading.begin) / max(1, reading.end - reading.begin)
             self._put(StateRecord(reading.partition, reading.token, key, record.value, min(1.0, done)))
         reading.position = record.offset + 1
@@ -387,8 +411,9 @@ class StateFollower:
 def block_number(key: str) -> int:
     """The number in the key of a block. Raises StateRefused."""
     number = key.removeprefix(BLOCK)
-    if not number.isdecimal():
-        raise StateRefused(f"the key {key!r} is none of a block")
+    # Numbers are used again, so that they stay low; memory is reserved up to the highest.
+    if not number.isdecimal() or len(number) > len(str(MAX_BLOCKS)) or int(number) > MAX_BLOCKS:
+        raise StateRefused(f"the key {key!r} is none of a block from 1 to {MAX_BLOCKS}")
     return int(number)
 
 

@@ -90,7 +90,8 @@ class Transactions:
         """Make all that was sent and `offsets` (partition of `topic` -> next offset) durable together.
 
         `group` is the group metadata that the records were polled under: a stale one is refused.
-        The numbers are those of the checkpoint in README. Raises CheckpointFailed, NotAllowed.
+        The numbers are those of the checkpoint in README; step 1 is in `worker.saving`.
+        Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
         consumed = {

@@ -1,0 +1,39 @@
+"""The state topic: its keys, and the values that are no blocks."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from worker.errors import StateRefused
+from worker.topics.states import Forget, block_number, parse_forget
+
+
+@pytest.mark.parametrize("key", ["block/99999999999", "block/2000000000", "block/", "block/-1", "block/x"])
+def test_no_memory_is_reserved_for_a_block_number_that_nobody_gave(key: str) -> None:
+    """It would be as much as the number says."""
+    with pytest.raises(StateRefused, match="none of a block"):
+        block_number(key)
+
+
+def test_a_wish_is_raised_once_to_where_it_is_heard() -> None:
+    """Whoever recovers later does not raise it again: what came since is a new user's."""
+    heard = Forget(5, 1).hear(9)
+
+    assert heard == Forget(9, 1, heard=True)
+    assert heard.hear(20) == heard
+    assert Forget(12, 1).hear(9) == Forget(12, 1, heard=True)
+    assert parse_forget("ada", heard.value()) == heard
+
+
+def test_a_wish_without_the_mark_was_not_heard() -> None:
+    """As older commands wrote it."""
+    value = msgpack.packb({"format": 1, "before": 5, "asked_at": 1})
+
+    assert parse_forget("ada", value) == Forget(5, 1)
+
+
+def test_a_wish_that_cannot_be_read_says_how_to_write_it_again() -> None:
+    """It is a person's right: it must not be skipped, and the state need not go for it."""
+    with pytest.raises(StateRefused, match="`nextclick-worker forget ada` writes it again"):
+        parse_forget("ada", b"junk")

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from tests.trainer.builders import cyclic_clicks
+from trainer.__main__ import cli
+from trainer.errors import UnreadableFile
+from trainer.metrics import Figure
+from trainer.quality import Quality
+from trainer.report.charts import line_chart, percent
+from trainer.report.examples import read_names
+from trainer.report.verdict import verdict
+
+EVIL = "<script>alert(1)</script>"
+
+
+def run(*arguments: str | Path) -> None:
+    """A command that must succeed."""
+    done = CliRunner().invoke(cli, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A report on a release that has an item which is a script, and another so named."""
+    folder = tmp_path_factory.mktemp("report")
+    items = pl.col("item_id").replace({"item-0": EVIL})
+    cyclic_clicks(100).with_columns(items).write_csv(folder / "clicks.csv")
+    (folder / "names.csv").write_text(f'id,name\nitem-1,"{EVIL}"\nitem-2,A lamp & a rug\n')
+    clicks, release, out = folder / "clicks.csv", folder / "release", folder / "report.html"
+    run("fit", clicks, "-o", release, "--hidden-size", "8", "--epochs", "2")
+    run("report", release, clicks, "-o", out, "--names", folder / "names.csv")
+    return out.read_text("utf-8")
+
+
+def test_ids_and_names_are_text_and_never_markup(page: str) -> None:
+    """They come from whoever sends clicks."""
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "A lamp &amp; a rug" in page
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
+    """No address, no link, no image that is not in it."""
+    assert not re.findall(r"https?:|url\(|<link|<img|@import|\bsrc=", page)
+
+
+def test_who_cannot_see_has_headings_captions_and_words_for_charts(page: str) -> None:
+    """Every table but the bars has a caption, every chart says what it shows."""
+    tables = re.findall(r"<table(?! class=\"bars\").*?</table>", page, re.DOTALL)
+
+    assert page.count("<h1") == 1
+    assert all("<caption>" in table for table in tables)
+    assert page.count("<svg") == page.count('role="img" aria-label="') > 0
+    assert "of 2 epochs" in page
+
+
+def test_the_training_clicks_will_do_to_measure_on_the_test_end(page: str) -> None:
+    """The release knows where its test end begins; baselines are trained on what is before."""
+    assert "Measured on sessions from 2020-09-13" in page
+    assert "Careful" not in page
+    assert "vmis-knn" in page
+
+
+def figures(value: float, low: float, high: float) -> dict[str, Figure]:
+    """The same figure for both metrics of a verdict."""
+    return dict.fromkeys(("recall_at_20", "mrr_at_20"), Figure(value, low, high))
+
+
+@pytest.mark.parametrize(
+    ("own", "outcome"),
+    [
+        ((0.3, 0.28, 0.32), "clearly better than"),
+        ((0.2, 0.18, 0.22), "not clearly different from"),
+        ((0.1, 0.08, 0.12), "clearly worse than"),
+    ],
+)
+def test_a_verdict_says_no_more_than_the_intervals(own: tuple[float, float, float], outcome: str) -> None:
+    """Where they meet, nothing is said to be better."""
+    models = {
+        "network": figures(*own),
+        "markov": figures(0.19, 0.17, 0.21),
+        "popular": figures(0.1, 0.1, 0.1),
+    }
+
+    said = verdict(Quality(top=20, sessions=5, predictions=90, models=models, slices={}))
+
+    assert said[1].startswith(f"It is {outcome} markov, the best of the 2 simple methods beside it")
+
+
+def test_a_chart_stays_in_its_frame() -> None:
+    """One epoch, a flat line, many epochs; the words have first and last."""
+    for values in ([1.0], [2.0, 2.0], [float(value) for value in range(50)]):
+        chart = line_chart("Loss", values)
+        assert all(40 <= x <= 300 and 12 <= y <= 120 for x, y in chart.dots)
+        assert len(chart.across) <= 5
+    assert line_chart("Loss", [3.0, 1.0]).words.startswith("Loss: 3 after the first of 2 epochs, 1 after")
+
+
+def test_small_shares_keep_their_digits() -> None:
+    """A tenth of a per cent is not nothing."""
+    assert [percent(share) for share in (0.2534, 0.0042, 0.0)] == ["25.3 %", "0.42 %", "0.0 %"]
+
+
+def test_names_need_two_columns(tmp_path: Path) -> None:
+    """The error says which."""
+    (tmp_path / "names.csv").write_text("id\n1\n")
+
+    with pytest.raises(UnreadableFile, match="it needs two columns: item ids and names"):
+        read_names(tmp_path / "names.csv")

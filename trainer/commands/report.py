@@ -1,0 +1,81 @@
+"""`nextclick-trainer report`: a release as a page for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainer import progress
+from trainer.commands import options
+from trainer.config import FitSettings
+from trainer.held_out import cleaned, hold_out
+from trainer.publish import read_folder
+from trainer.scoreboard import score
+from worker.core.manifest import Manifest
+from worker.core.release import verify
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", default="report.html", type=click.Path(path_type=Path), help="The page to write."
+)
+@click.option(
+    "--names",
+    type=click.Path(path_type=Path),
+    help="Names for the examples: a CSV or TSV file, item ids in its first column, names in its second.",
+)
+@options.columns
+@options.reading
+@options.measuring
+def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None, **chosen: Any) -> None:
+    """Write a page on the release in FOLDER, measured on the clicks in FILES beside the baselines.
+
+    Without --split-at it is measured from where the test end of its own training begins, so the files
+    that it was trained on will do.
+    """
+    columns = options.columns_of(chosen)
+    settings, teller = FitSettings(**chosen), progress.for_this_place()
+    release = verify(*read_folder(folder))
+    from_ms = settings.split_at_ms or begin_of_test(release.manifest)
+    # Jinja is needed here alone.
+    from trainer.report import examples, page  # noqa: PLC0415
+
+    item_names = examples.read_names(names) if names else {}
+    table = options.read_clicks(files, None, "", columns, teller)
+    clicks = cleaned(table.clicks, teller, datetime.now(UTC))
+    gap = release.manifest.session_gap_seconds
+    held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
+    top, exclude_recent = settings.top, settings.exclude_recent
+    quality = score(release, held, top=top, exclude_recent=exclude_recent, progress=teller)
+    shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
+    text = page.render(
+        release.manifest, quality, shown, item_names, measured=told(release.manifest, from_ms, settings)
+    )
+    output.write_text(text, "utf-8")
+    click.echo(f"report written to {output}")
+
+
+def begin_of_test(manifest: Manifest) -> int | None:
+    """When the test end of a training begins (ms); None where there was none, or it is not told."""
+    told = manifest.training.get("test_from")
+    return round(datetime.fromisoformat(told).timestamp() * 1000) if told else None
+
+
+def told(manifest: Manifest, from_ms: int | None, settings: FitSettings) -> str:
+    """On which clicks the figures of a report are, and whether the release may have known them."""
+    begin = "all clicks in the files"
+    if from_ms is not None:
+        begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"
+    sentence = (
+        f"Measured on {begin}, by the code that serves; the last {settings.exclude_recent} clicked items "
+        "are not recommended back."
+    )
+    last = manifest.training.get("last_click")
+    if last is None or (from_ms is not None and from_ms > datetime.fromisoformat(last).timestamp() * 1000):
+        return sentence
+    return f"{sentence} Careful: the release was trained on clicks until {last}, so the figures are too good."

@@ -1,0 +1,99 @@
+"""`nextclick-trainer tune`: clicks in, the settings that suit them out."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from trainer import progress
+from trainer.commands import options
+from trainer.config import FitSettings
+from trainer.events import Columns
+from trainer.settings_file import changed
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    default="tuned",
+    type=click.Path(path_type=Path),
+    help="Folder for the search.",
+)
+@click.option("--trials", default=30, type=click.IntRange(min=1), help="Trainings in all.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time for all of them. [default: no limit]",
+)
+@options.columns
+@options.reading
+@options.settings_file
+@options.measuring
+@options.preparing
+@options.training
+@click.pass_context
+def tune(
+    context: click.Context,
+    /,
+    files: tuple[Path, ...],
+    folder: Path,
+    trials: int,
+    minutes: float | None,
+    **chosen: Any,
+) -> None:
+    """Search the settings that suit the clicks in FILES, by trainings judged on their validation end.
+
+    Searched are learning rate, batch, layers, size, loss, dropout and scale; what is given here or in
+    --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes
+    go further.
+    """
+    given = [name for name in chosen if _is_given(context, name)]
+    columns, settings = options.columns_and_settings_of(chosen)
+    teller = progress.for_this_place()
+    table = options.read_clicks(files, None, "", columns, teller)
+    # TensorFlow takes seconds to load: only here, where it is needed.
+    from trainer import tune as tuning  # noqa: PLC0415
+
+    budget = tuning.Budget(trials, minutes * 60 if minutes else math.inf)
+    best = tuning.tune(table.clicks, settings, given=given, folder=folder, budget=budget, progress=teller)
+    click.echo(f"best MRR@{settings.top} on the validation end: {best.value:.4f}, in {folder / tuning.BEST}:")
+    click.echo(command_line(files, columns, best.settings))
+
+
+def command_line(files: Sequence[Path], columns: Columns, settings: FitSettings) -> str:
+    """What to type to train with `settings`."""
+    named = {"user": columns.user, "item": columns.item, "timestamp": columns.timestamp}
+    read = {"time_zone": columns.time_zone, "time_unit": columns.time_unit}
+    words = ["nextclick-trainer", "fit", *map(str, files)]
+    for name, value in {**named, **read, **changed(settings)}.items():
+        words += _option(name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = name.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, list):
+        return [word for one in value for word in _option(name, one)]
+    if name == "split_at_ms":
+        return ["--split-at", datetime.fromtimestamp(value / 1000, UTC).isoformat()]
+    if name == "session_gap_seconds":
+        return ["--session-gap-minutes", f"{value / 60:g}"]
+    return [f"--{flag}", str(value)]
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)

@@ -1,0 +1,93 @@
+"""Figures as shapes: what the template draws as inline SVG, with the same in words.
+
+>>> line_chart("Loss", [4.0, 2.0]).points
+'40.0,12.0 300.0,120.0'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+WIDTH: Final = 312
+HEIGHT: Final = 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 300.0, 12.0, 120.0
+
+
+class Tick(NamedTuple):
+    """A mark on an axis: where it is, and what is written there."""
+
+    at: float
+    label: str
+
+
+class LineChart(NamedTuple):
+    """A value per epoch as a line; `words` tells it to who cannot see it."""
+
+    title: str
+    points: str
+    dots: list[tuple[float, float]]
+    across: list[Tick]
+    up: list[Tick]
+    words: str
+
+
+def line_chart(title: str, values: Sequence[float]) -> LineChart:
+    """`values`, one per epoch from 1."""
+    low, high = _range(values)
+    step = (_RIGHT - _LEFT) / max(1, len(values) - 1)
+    dots = [
+        (round(_LEFT + number * step, 1), round(_height(value, low, high), 1))
+        for number, value in enumerate(values)
+    ]
+    return LineChart(
+        title=title,
+        points=" ".join(f"{x},{y}" for x, y in dots),
+        dots=dots,
+        across=[Tick(dots[at][0], str(at + 1)) for at in _spread(len(values))],
+        up=[
+            Tick(round(_height(value, low, high), 1), number(value))
+            for value in (low, (low + high) / 2, high)
+        ],
+        words=_words(title, values),
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a person reads it, with digits that tell: 25.3 %, 0.42 %."""
+    size = abs(100 * share)
+    return f"{100 * share:.{1 if size >= 1 or size == 0 else 2}f} %"
+
+
+def number(value: float) -> str:
+    """A number in four digits at most, 1,234,567 in full."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _height(value: float, low: float, high: float) -> float:
+    return _BOTTOM - (_BOTTOM - _TOP) * (value - low) / (high - low)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - abs(low) / 10 - 1e-9, high + abs(high) / 10 + 1e-9)
+
+
+def _spread(count: int) -> list[int]:
+    """The places of at most five of `count` epochs, first and last among them."""
+    return sorted({round(part * (count - 1) / 4) for part in range(5)})
+
+
+def _words(title: str, values: Sequence[float]) -> str:
+    first, last = number(values[0]), number(values[-1])
+    if len(values) == 1:
+        return f"{title}: {first} after one epoch."
+    low, high = min(values), max(values)
+    return (
+        f"{title}: {first} after the first of {len(values)} epochs, {last} after the last; "
+        f"lowest {number(low)} (epoch {values.index(low) + 1}), "
+        f"highest {number(high)} (epoch {values.index(high) + 1})."
+    )

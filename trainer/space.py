@@ -1,0 +1,39 @@
+"""What `tune` searches: for each of these settings the values that it may take.
+
+Ranges are where published session networks and ours have had their best results, with room on both
+sides. The defaults lie in them: the first trial has these, so a search never ends with worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from trainer.config import FitSettings
+from worker.errors import SettingError
+
+SPACE: Final[dict[str, BaseDistribution]] = {
+    "learning_rate": FloatDistribution(3e-4, 2e-2, log=True),
+    "batch_clicks": CategoricalDistribution([128, 256, 512, 1024, 2048]),
+    "hidden_size": CategoricalDistribution([64, 100, 128, 192]),
+    "layers": CategoricalDistribution([1, 2]),
+    "loss": CategoricalDistribution(["cross_entropy", "bpr_max", "top1_max"]),
+    "dropout": FloatDistribution(0.0, 0.6),
+    "scale": FloatDistribution(8.0, 24.0),
+}
+
+
+def space(given: Collection[str]) -> dict[str, BaseDistribution]:
+    """What is searched: all of `SPACE` but what is `given`. Raises SettingError where none is left."""
+    searched = {name: values for name, values in SPACE.items() if name not in given}
+    if not searched:
+        raise SettingError(f"nothing is left to search: {', '.join(SPACE)} are all given")
+    return searched
+
+
+def default_values(searched: Collection[str]) -> dict[str, Any]:
+    """What `searched` settings are when nobody chooses."""
+    defaults = FitSettings()
+    return {name: getattr(defaults, name) for name in searched}
