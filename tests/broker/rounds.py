@@ -184,8 +184,8 @@ def unfinished(deployment: Deployment, fleet: Fleet) -> str:
     """What is still to be done: clicks to be read, or a dead worker's partitions to be taken over."""
     if behind := lag(deployment):
         return f"{behind} records are not read"
-    if (served := fleet.served) != PARTITIONS:
-        return f"{served:g} of {PARTITIONS} partitions are served"
+    if (served := fleet.served) != PARTITIONS or set(fleet.statuses("/readyz")) != {200}:
+        return f"{served:g} of {PARTITIONS} partitions are served, or a worker is not ready"
     return ""
 
 
