@@ -18,7 +18,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
 from worker.core.serving import Serving
 from worker.core.states import States
-from worker.errors import NextclickError, ReleaseRefused, Retriable
+from worker.errors import ReleaseRefused, Retriable
 from worker.garbage import give_back
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
@@ -69,7 +69,7 @@ class Waits(NamedTuple):
 class Failed(NamedTuple):
     """Following has ended with an error."""
 
-    error: NextclickError
+    error: Exception
 
 
 Event = Verified | Refused | Looked | Waits | Failed
@@ -112,7 +112,7 @@ class ReleaseFollower:
             except Retriable as error:
                 self._events.put(Waits(str(error)))
                 self._closed.wait(_AGAIN_SECONDS)
-            except NextclickError as error:
+            except Exception as error:  # noqa: BLE001  # the loop decides about it; here it would end unheard
                 self._events.put(Failed(error))
                 break
 
