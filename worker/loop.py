@@ -70,6 +70,9 @@ REWARM_SECONDS: Final = 0.02
 REWARM_BESIDE_SECONDS: Final = 0.001
 """The same where clicks did."""
 
+BUSY_PARTS: Final = 4
+"""With more records than one in so many of those that it could walk in time a worker is hard at work."""
+
 FENCED_TWICE_SECONDS: Final = 60.0
 """Two workers that share a transactional id fence each other at least this often."""
 
@@ -188,7 +191,7 @@ class Loop:
             self._notice_assignment()
             self._refresh.adopt()
             self._serve(records)
-            self._rewarm(REWARM_BESIDE_SECONDS if records else REWARM_SECONDS)
+            self._rewarm(len(records))
             self._recover()
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
@@ -456,10 +459,11 @@ class Loop:
             if self._stop.requested:
                 raise StopNow
 
-    def _rewarm(self, seconds: float) -> None:
-        if self._refresh.rewarming:
+    def _rewarm(self, came: int) -> None:
+        """Rewarm states in the background, unless so many records came that the worker is hard at work."""
+        if self._refresh.rewarming and came * BUSY_PARTS < self._batch:
             with self._stage("rewarm"):
-                self._refresh.rewarm(seconds)
+                self._refresh.rewarm(REWARM_BESIDE_SECONDS if came else REWARM_SECONDS)
 
     def _poll_ms(self) -> int:
         if self._recovery.loading():

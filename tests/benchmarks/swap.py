@@ -55,9 +55,9 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
                 _wait(one_or_other=(worker, other))
                 serving = time.perf_counter()
                 time.sleep(AFTER_SECONDS)
-                eventually(lambda: worker.metric("nextclick_rewarm_left_users") == 0, 300, "all rewarmed")
-                rewarmed = time.perf_counter()
                 after = settled_bytes(worker)
+            eventually(lambda: worker.metric("nextclick_rewarm_left_users") == 0, 300, "all rewarmed")
+            rewarmed = time.perf_counter()
             eventually(lambda: reader.seen.keys() >= flow.watched.keys() or _idle(worker), 300, "all answers")
             reader.wait_for_the_last()
         finally:
