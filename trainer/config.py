@@ -19,6 +19,28 @@ KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 POPULAR_ITEMS: Final = 100
 """How many items the popularity list of a release has."""
 
+CHOICES: Final = {
+    "cell": tuple(CELLS),
+    "output_table": ("tied", "separate"),
+    "loss": ("cross_entropy", "bpr_max", "top1_max", "squared_error"),
+    "schedule": ("cosine", "constant", "linear", "exponential", "step"),
+}
+"""The values that the settings of these names may have."""
+
+_AT_LEAST: Final = {
+    ("hidden_size", "embedding_size", "layers", "epochs", "patience", "batch_clicks"): 1,
+    ("min_item_count", "top", "min_value_count"): 1,
+    ("max_session_clicks",): 2,
+    ("repeat_seconds", "max_clicks_per_hour", "max_clicks_per_day"): 0,
+    ("session_gap_seconds", "exclude_recent", "seed", "negatives", "negatives_power", "warmup_steps"): 0,
+    ("memory_clicks", "score_penalty", "class_weight_power", "clip_norm", "clip_value", "weight_decay"): 0,
+}
+
+_SHARES: Final = (
+    *("dropout", "hidden_dropout", "label_smoothing", "negatives_uniform", "momentum", "average_decay"),
+    *("test_fraction", "validation_fraction"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
@@ -26,26 +48,84 @@ class FitSettings:
 
     cell: str = "gru"
     """The recurrent cell: elman, gru or lstm."""
+    layers: int = 1
+    """Recurrent layers of the same cell and size, one above the other."""
     hidden_size: int = 100
-    """Numbers in a hidden vector, and in an item's embedding, which is also its output vector."""
+    """Numbers in a hidden vector, and, unless `embedding_size` says otherwise, in an item's."""
+    embedding_size: int | None = None
+    """Numbers in the item vector that the cell sees, with a separate `output_table`; None: `hidden_size`."""
+    output_table: str = "tied"
+    """What hidden vectors are scored with: the item vectors that the cell sees (tied), or a table of
+    their own (separate)."""
+    output_bias: bool = False
+    """Whether a number per item is added to its logit."""
+    normalize: bool = True
+    """Whether a logit is a cosine times `scale`; else it is the plain product of hidden and item vector."""
+    scale: float = 16.0
+    """What the cosine is multiplied with before the softmax, where `normalize` is set."""
+    memory_clicks: int = 0
+    """A fresh gated cell keeps what it saw for up to so many clicks (Tallec & Ollivier, "Can recurrent
+    neural networks warp time?", 2018); 0: Keras' own biases. An Elman cell has no gates to set."""
     dropout: float = 0.25
     """The share of an item vector's numbers that is hidden from the cell in training."""
-    scale: float = 16.0
-    """What the cosine of hidden and item vector is multiplied with before the softmax."""
+    hidden_dropout: float = 0.0
+    """The share of a hidden vector's numbers that is hidden, in training, from the layer above and from
+    the scores."""
+    loss: str = "cross_entropy"
+    """What is made small: cross_entropy, bpr_max, top1_max or squared_error (`trainer.losses`)."""
+    label_smoothing: float = 0.0
+    """The share of a target that is spread evenly over the catalogue (cross_entropy)."""
+    score_penalty: float = 1.0
+    """How much large scores of negatives count in bpr_max."""
+    class_weight_power: float = 0.0
+    """A target counts as its item's clicks to the power of minus this; 0: all alike."""
+    negatives: int = 0
+    """Items drawn for each step, that all its targets are compared with; 0: the whole catalogue."""
+    negatives_power: float = 0.5
+    """Negatives are drawn by clicks to this power: 1 by popularity, 0 all alike."""
+    negatives_uniform: float = 0.1
+    """The share of negatives that is drawn from all items alike, so that none is never seen."""
+    batch_negatives: bool = True
+    """Whether the targets of a step are negatives for each other as well (where `negatives` is not 0)."""
+    optimizer: str = "adam"
+    """Any optimiser of Keras by its name: adam, sgd, rmsprop, adagrad, ..."""
     learning_rate: float = 2e-3
-    """Adam's, at the start; it falls to 0 along a cosine."""
+    """The optimiser's, at its highest."""
+    momentum: float = 0.0
+    """For sgd and rmsprop."""
+    schedule: str = "cosine"
+    """How the learning rate goes: cosine and linear fall to 0 at the end, exponential and step by
+    `decay_factor` every `decay_epochs`, smoothly or at once, constant stays."""
+    warmup_steps: int = 0
+    """The learning rate rises from 0 over so many steps."""
+    decay_factor: float = 0.5
+    """What exponential and step multiply the learning rate with."""
+    decay_epochs: float = 1.0
+    """And after how many epochs."""
+    clip_norm: float = 5.0
+    """The largest norm of all gradients together; 0: any."""
+    clip_value: float = 0.0
+    """The largest single number in a gradient; 0: any."""
+    weight_decay: float = 0.0
+    """The share of every weight, times the learning rate, that each step takes away."""
+    average_decay: float = 0.0
+    """The release gets the weights' moving average, which keeps this share at each step; 0: the last."""
+    full_batch: bool = False
+    """One step an epoch, along the gradient over all clicks; `batch_clicks` are then a matter of memory."""
     epochs: int | None = None
     """How often all training sessions are seen, at most; None: as often as `epochs_for` says."""
     patience: int | None = None
     """Training ends after that many epochs without a better validation result; None: a third of all."""
     batch_clicks: int = 512
     """Predictions in one training step."""
-    clip_norm: float = 5.0
-    """The largest norm of all gradients together."""
     session_gap_seconds: float = 1800.0
     """A pause longer than that ends a session, here and in the worker; 0: sessions never end."""
     max_session_clicks: int = 200
-    """Longer sessions are trained in overlapping pieces of this length."""
+    """Longer sessions are trained in pieces of this length, which overlap unless `carry_state` is set."""
+    carry_state: bool = False
+    """Long sessions are trained piece after piece, the hidden state handed on (truncated backpropagation)."""
+    checkpoint_seconds: float = 60.0
+    """How often `fit` saves how far it is, so that it goes on there after a crash."""
     min_item_count: int = 5
     """Items with fewer training clicks are left out of the catalogue."""
     test_fraction: float = 0.1
@@ -54,6 +134,26 @@ class FitSettings:
     """The last part of what is before that, held out to choose the best epoch; 0: the last is taken."""
     split_at_ms: int | None = None
     """Where the test part begins (ms since the epoch), instead of `test_fraction`."""
+    repeat_seconds: float = 0.0
+    """A training click on the item that the same user clicked so shortly before is dropped; 0: none."""
+    max_clicks_per_hour: int = 0
+    """Users with more clicks than that in an hour are bots, and not trained on; 0: nobody is."""
+    max_clicks_per_day: int = 0
+    """As `max_clicks_per_hour`, in a day (UTC)."""
+    settle: bool = False
+    """Rare items and short sessions are dropped over and over until neither is left, not once each."""
+    item_features: str | None = None
+    """The file with what is known of items; None: the named columns are taken from the clicks."""
+    categorical: tuple[str, ...] = ()
+    """Columns of item features with values to tell apart: NAME or NAME:POLICY (`trainer.features`)."""
+    numeric: tuple[str, ...] = ()
+    """Columns of item features with numbers: NAME, NAME:POLICY or NAME:POLICY:log (`trainer.features`)."""
+    min_value_count: int = 2
+    """Values of a categorical column that fewer items have are one value, `other`."""
+    value_separator: str = "|"
+    """What stands between the values where an item has several in one text."""
+    cache: str | None = None
+    """The folder that keeps prepared sessions, so that the same clicks are not prepared twice; None: none."""
     top: int = 20
     """The K of Recall@K and MRR@K."""
     exclude_recent: int = 1
@@ -62,19 +162,24 @@ class FitSettings:
     """The same clicks, settings and seed give the same release on the same machine."""
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise SettingError(f"cell is {self.cell!r}, it must be one of {', '.join(CELLS)}")
-        for name in ("hidden_size", "epochs", "patience", "batch_clicks", "min_item_count", "top"):
-            self._require(getattr(self, name) is None or getattr(self, name) >= 1, name, "1 or more")
-        for name in ("scale", "learning_rate", "clip_norm"):
+        for name, choices in CHOICES.items():
+            self._require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}")
+        for names, least in _AT_LEAST.items():
+            for name in names:
+                value = getattr(self, name)
+                self._require(value is None or value >= least, name, f"{least} or more")
+        for name in ("scale", "learning_rate", "decay_factor", "decay_epochs", "checkpoint_seconds"):
             self._require(getattr(self, name) > 0, name, "greater than 0")
-        for name in ("session_gap_seconds", "exclude_recent", "seed"):
-            self._require(getattr(self, name) >= 0, name, "0 or more")
-        for name in ("dropout", "test_fraction", "validation_fraction"):
+        for name in _SHARES:
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
-        self._require(self.max_session_clicks >= 2, "max_session_clicks", "2 or more")
+        self._require(self.value_separator != "", "value_separator", "at least one character")
         self._check_relations()
+
+    @property
+    def input_size(self) -> int:
+        """Numbers in the item vector that the cell sees."""
+        return self.embedding_size or self.hidden_size
 
     def epochs_for(self, predictions: int) -> int:
         """How many epochs over so many clicks: 5, or more where half a million would not be seen in them."""
@@ -85,11 +190,36 @@ class FitSettings:
         return asdict(self)
 
     def _check_relations(self) -> None:
-        if self.top + self.exclude_recent > POPULAR_ITEMS:
-            raise SettingError(
-                f"top ({self.top}) and exclude_recent ({self.exclude_recent}) together must not exceed "
-                f"{POPULAR_ITEMS}: the popularity list to compare with has no more items"
-            )
+        self._together(
+            self.output_table == "separate" or self.input_size == self.hidden_size,
+            ("embedding_size", "hidden_size"),
+            "must be equal where output_table is tied",
+        )
+        self._together(
+            not self.label_smoothing or self.loss == "cross_entropy",
+            ("label_smoothing", "loss"),
+            "do not go together: smoothing is for cross_entropy",
+        )
+        self._together(
+            not self.momentum or self.optimizer in ("sgd", "rmsprop"),
+            ("momentum", "optimizer"),
+            "do not go together: momentum is for sgd and rmsprop",
+        )
+        self._together(
+            not self.memory_clicks or self.cell != "elman",
+            ("memory_clicks", "cell"),
+            "do not go together: it has no gates",
+        )
+        self._together(
+            self.top + self.exclude_recent <= POPULAR_ITEMS,
+            ("top", "exclude_recent"),
+            f"together must not exceed {POPULAR_ITEMS}: the popularity list to compare with has no more",
+        )
+
+    def _together(self, holds: bool, names: tuple[str, str], problem: str) -> None:
+        if not holds:
+            told = " and ".join(f"{name} ({getattr(self, name)})" for name in names)
+            raise SettingError(f"{told} {problem}")
 
     def _require(self, holds: bool, name: str, must_be: str) -> None:
         if not holds:

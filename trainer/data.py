@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
+from trainer import cache
+from trainer.cleaning import Removal, clean, drop_bots, drop_repeats
 from trainer.config import FitSettings
 from trainer.errors import TooFewClicks
-from trainer.events import Removal, clean
+from trainer.events import SCHEMA
+from trainer.features import Features, build, columns_of, from_clicks, from_file, never_clicked
+from trainer.prepared import Data
 from trainer.progress import Progress
 from trainer.sessions import (
+    Divided,
     Sessions,
     catalogue_of,
     cut,
@@ -23,21 +30,12 @@ from trainer.sessions import (
     to_arrays,
 )
 from worker.core.catalogue import Catalogue
+from worker.core.event import MAX_ID_BYTES
 from worker.core.release import Release
 
+__all__ = ["Data", "by_time", "prepare", "sessionised", "to_measure"]
 
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Training, validation and test sessions in the order of time, over the catalogue of the first.
-
-    `summary` is what a manifest tells of them: counts, windows, and what cleaning removed.
-    """
-
-    catalogue: Catalogue
-    train: Sessions
-    validation: Sessions
-    test: Sessions
-    summary: dict[str, Any]
+_PART_CLICKS: Final = 2_000_000
 
 
 @dataclass(slots=True)
@@ -53,29 +51,100 @@ class _Report:
             self.progress.say(str(removal))
 
 
-def prepare(clicks: pl.DataFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
+def prepare(
+    clicks: pl.DataFrame | pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime
+) -> Data:
     """Clean `clicks`, cut them into sessions and divide these by time. Raises TooFewClicks.
 
-    Rare items and short sessions are dropped from the training part alone: what is held out stays
-    as a worker would meet it, and an item that training did not know is a miss.
+    Rare items, short sessions, repeats and bots are dropped from the training part alone: what is held
+    out stays as a worker would meet it, and an item that training did not know is a miss. With
+    `settings.cache` what was prepared before is taken from there.
     """
+    if settings.cache is None:
+        data = _prepared(clicks.lazy(), settings, progress, now)
+    else:
+        kept = cache.entry(Path(settings.cache), clicks.lazy(), settings)
+        if kept.is_dir():
+            data = cache.load(kept)
+            progress.say(f"prepared sessions are taken from {kept}")
+        else:
+            data = _prepared(clicks.lazy(), settings, progress, now)
+            cache.save(kept, data)
+    _tell(data, progress)
+    return data
+
+
+def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
-    clicks, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
+    sessions, removals = sessionised(clicks, settings.session_gap_seconds, round(now.timestamp() * 1000))
     report.add(*removals)
-    _require(len(clicks) > 0, "no click is left after cleaning")
-    sessions = cut(clicks, gap_seconds=settings.session_gap_seconds)
-    train, validation, test = by_time(sessions, settings)
+    _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
+    past, test = _past_and_test(sessions, settings)
+    train, validation = _train_and_validation(past, settings)
     train = _clean_training(train, settings, report)
-    catalogue = catalogue_of(train)
-    data = Data(
+    clicked = catalogue_of(train)
+    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
+    catalogue, features, told = _with_features(clicked, seen, settings, report)
+    return Data(
         catalogue,
         train=to_arrays(train, catalogue),
         validation=to_arrays(drop_short(validation)[0], catalogue),
         test=to_arrays(drop_short(test)[0], catalogue),
-        summary=_summary(train, report.removals),
+        summary=_summary(train, report.removals) | told,
+        features=features,
+        never_clicked=len(catalogue) - len(clicked),
     )
-    _tell(data, progress)
-    return data
+
+
+def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
+    """Clean `clicks` and cut them into sessions; ids become numbers, which take a quarter of the memory.
+
+    Users are taken some at a time, so that what is in memory as text is at most about `_PART_CLICKS`.
+    """
+    rows = clicks.select(pl.len()).collect(engine="streaming").item()
+    parts = max(1, -(-rows // _PART_CLICKS))
+    frames, total, sessions, users = [], list[Removal](), 0, 0
+    for part in range(parts):
+        mine = pl.col("user_id").hash(0).fill_null(0) % parts == part
+        of_users = clicks.select(SCHEMA.keys()) if parts == 1 else clicks.select(SCHEMA.keys()).filter(mine)
+        cleaned, removals = clean(of_users.collect(engine="streaming"), now_ms=now_ms)
+        total = [one + more for one, more in zip(total, removals, strict=True)] if total else removals
+        frame = _numbered(cut(cleaned, gap_seconds=gap_seconds), sessions, users)
+        frames.append(frame)
+        if len(frame):
+            sessions, users = int(frame["session"][-1]) + 1, int(frame["user_id"][-1]) + 1
+    return pl.concat(frames), total
+
+
+def _numbered(sessions: pl.DataFrame, first_session: int, first_user: int) -> pl.DataFrame:
+    return sessions.with_columns(
+        pl.col("user_id").rle_id().cast(pl.UInt32) + first_user,
+        pl.col("item_id").cast(pl.Categorical),
+        (pl.col("session") + first_session).cast(pl.UInt32),
+    )
+
+
+def _with_features(
+    clicked: Catalogue, clicks: pl.LazyFrame, settings: FitSettings, report: _Report
+) -> tuple[Catalogue, Features | None, dict[str, Any]]:
+    columns = columns_of(
+        settings.categorical,
+        settings.numeric,
+        min_count=settings.min_value_count,
+        separator=settings.value_separator,
+    )
+    if not columns:
+        return clicked, None, {}
+    file = settings.item_features
+    table = from_file(Path(file), columns) if file else from_clicks(clicks, columns)
+    table = table.filter(pl.col("item_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
+    ids = clicked.ids(np.arange(len(clicked))).tolist()
+    ids += never_clicked(ids, table, columns)
+    features, told = build(ids, table, columns)
+    for one in told:
+        report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
+    report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
+    return Catalogue(ids), features, {"features": told, "never_clicked": len(ids) - len(clicked)}
 
 
 def to_measure(
@@ -96,17 +165,44 @@ def to_measure(
 
 def by_time(sessions: pl.DataFrame, settings: FitSettings) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """`sessions` divided into those to train with, to choose the best epoch with, and to measure with."""
-    endless = settings.session_gap_seconds == 0
+    past, test = _past_and_test(sessions, settings)
+    return *_train_and_validation(past, settings), test
+
+
+def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
     test_from = settings.split_at_ms
     if test_from is None:
         test_from = moment_before(sessions, settings.test_fraction)
-    past, test = divide(sessions, test_from, endless=endless)
-    _require(len(past) > 0, f"no session begins before {_moment(test_from)}, where the held-out end begins")
-    train, validation = divide(past, moment_before(past, settings.validation_fraction), endless=endless)
-    return train, validation, test
+    divided = divide(sessions, test_from, endless=settings.session_gap_seconds == 0)
+    _require(
+        len(divided.before) > 0,
+        f"no session begins before {_moment(test_from)}, where the held-out end begins",
+    )
+    return divided
+
+
+def _train_and_validation(past: pl.DataFrame, settings: FitSettings) -> Divided:
+    at_ms = moment_before(past, settings.validation_fraction)
+    return divide(past, at_ms, endless=settings.session_gap_seconds == 0)
 
 
 def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
+    sessions, repeats = drop_repeats(sessions, settings.repeat_seconds)
+    sessions, bots = drop_bots(
+        sessions, per_hour=settings.max_clicks_per_hour, per_day=settings.max_clicks_per_day
+    )
+    report.add(*(removal for removal in (repeats, bots) if removal.removed))
+    kept = _without_rare_and_short(sessions, settings, report)
+    while settings.settle and len(kept) < len(sessions):
+        sessions, kept = kept, _without_rare_and_short(kept, settings, report)
+    items = kept["item_id"].n_unique()
+    _require(
+        items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); is the item column the right one?"
+    )
+    return kept
+
+
+def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
     common, rare = drop_rare_items(sessions, settings.min_item_count)
     report.add(rare)
     _require(
@@ -120,10 +216,6 @@ def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Repo
         len(kept) > 0,
         f"all {short.removed:,} sessions have one click: there is no next click to learn; "
         "is the user column the right one, is --session-gap-minutes too small?",
-    )
-    items = kept["item_id"].n_unique()
-    _require(
-        items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); is the item column the right one?"
     )
     return kept
 
@@ -148,6 +240,10 @@ def _tell(data: Data, progress: Progress) -> None:
         f"held out: {data.validation.predictions:,} clicks to choose the best epoch with, "
         f"the last {data.test.predictions:,} to measure with"
     )
+
+
+def _worst(removals: list[Removal]) -> Removal:
+    return max(removals, key=lambda removal: removal.removed)
 
 
 def _require(holds: bool, problem: str) -> None:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from trainer import evaluate
-from trainer.backend import keras, tf
-from trainer.batches import Batches
+from trainer import evaluate, warm
+from trainer.backend import keras
+from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
 from trainer.network import Network
 from trainer.progress import Progress
 from trainer.sessions import Sessions
+from trainer.training import Training
 from worker.core.catalogue import Catalogue
-from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release, pack, verify
@@ -43,112 +46,52 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    clicks: pl.DataFrame,
+    clicks: pl.DataFrame | pl.LazyFrame,
     settings: FitSettings = FitSettings(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
     *,
     now: datetime | None = None,
+    work: Path | None = None,
+    parent: Fitted | None = None,
 ) -> Fitted:
     """Train on `clicks` (columns of `trainer.events.SCHEMA`, each user's in order of arrival).
 
     Raises UnusableClicks when they do not suffice. The same clicks, settings and seed give the same
-    weights on the same machine.
+    weights on the same machine, also where it was killed on the way and goes on from the folder `work`.
+    With a `parent` the network begins with its weights, and items that it knows keep their indexes.
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
+    ancestor = parent.manifest.sha256 if parent else None
+    if parent:
+        warm.shaped_as(parent.manifest, settings, asked=warm.SHAPE)
+        data = warm.grown(data, verify(*parent).catalogue.ids(np.arange(parent.manifest.items)).tolist())
     keras.utils.set_random_seed(settings.seed)
-    network = Network(len(data.catalogue), settings)
-    epochs = train(network, data, settings, progress)
-    data.summary["epochs"] = epochs
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"))
+    network = Network(_targets(data), settings, data.features)
+    if parent:
+        warm.begin_with(network, parent.blob)
+    training = Training(network, data.train, settings)
+    checkpoints = Checkpoints(
+        work, fingerprint(data, settings, ancestor), seconds=settings.checkpoint_seconds
+    )
+    checkpoints.restore(training, progress)
+    training.run(partial(_validate, network, data, settings), progress, checkpoints.save)
+    data.summary["epochs"] = training.history
+    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
 
-def train(network: Network, data: Data, settings: FitSettings, progress: Progress) -> list[dict[str, float]]:
-    """Train `network`; it ends with the weights of its best epoch. What each epoch came to."""
-    batches = Batches(
-        data.train,
-        predictions=settings.batch_clicks,
-        max_length=settings.max_session_clicks,
-        seed=settings.seed,
-    )
-    epochs = settings.epochs_for(data.train.predictions)
-    step = training_step(network, settings, steps=epochs * len(batches))
-    best, history = _Best(settings.patience or max(2, epochs // 3)), list[dict[str, float]]()
-    progress.start(epochs * data.train.predictions)
-    try:
-        while len(history) < epochs and not best.is_past:
-            loss, results = _epoch(batches, step, progress), _validate(network, data, settings)
-            best.note(network, results.get(f"mrr_at_{settings.top}"))
-            history.append({"loss": loss, **results})
-            progress.say(f"epoch {len(history)} of {epochs}: {_told(history[-1])}")
-    finally:
-        progress.stop()
-    network.set_weights(best.weights)
-    return history
+def _targets(data: Data) -> NDArray[np.int64]:
+    """How often each item is to be predicted in training."""
+    return np.bincount(data.train.items[data.train.scored], minlength=data.clicked_items)
 
 
-def training_step(network: Network, settings: FitSettings, *, steps: int) -> Any:
-    """The compiled function that takes a `Batch`, moves the weights and returns the loss.
-
-    The learning rate falls along a cosine over `steps`.
-    """
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-    optimizer = keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm)
-    optimizer.build(network.trainable_variables)
-
-    # Hot path: compiled to one pass over each weight and its two averages, Adam takes a third of the time.
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def move(gradients: list[tf.Tensor]) -> None:
-        optimizer.apply(gradients, network.trainable_variables)
-
-    indexes = tf.TensorSpec([None], tf.int32)
-
-    # One trace for batches of every shape.
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32), indexes, indexes])  # type: ignore[untyped-decorator]  # ditto
-    def step(items: tf.Tensor, places: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            loss = network.loss_of(items, places, targets)
-        move([tf.convert_to_tensor(one) for one in tape.gradient(loss, network.trainable_variables)])
-        return loss
-
-    return step
-
-
-class _Best:
-    """Remembers the weights of the best epoch: by its value on the validation end; without one, the last."""
-
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
-        self._value = -1.0
-        self._epochs_since = 0
-        self.weights: list[Floats] = []
-
-    def note(self, network: Network, value: float | None) -> None:
-        """An epoch came to `value`."""
-        self._epochs_since += 1
-        if value is None or value > self._value:
-            self._value, self._epochs_since = value or 0.0, 0
-            self.weights = network.get_weights()
-
-    @property
-    def is_past(self) -> bool:
-        """Whether so many epochs were worse that no better one is to be expected."""
-        return self._epochs_since >= self._patience
-
-
-def _epoch(batches: Batches, step: Any, progress: Progress) -> float:
-    total, predictions = 0.0, 0
-    for batch in batches.epoch():
-        count, loss = len(batch.targets), float(step(*batch))
-        total, predictions = total + loss * count, predictions + count
-        progress.advance(count, loss)
-    return total / predictions
-
-
-def _told(results: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+def _popular(data: Data) -> list[str]:
+    """The items most clicked in training; among equals in the catalogue's order."""
+    known = data.train.items[data.train.items != NO_ITEM]
+    counts = np.bincount(known, minlength=data.clicked_items)[: data.clicked_items]
+    return data.catalogue.ids(np.argsort(-counts, kind="stable")[:POPULAR_ITEMS]).tolist()
 
 
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
@@ -164,21 +107,23 @@ def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> di
     return evaluate.measure(release, sessions, top=settings.top, exclude_recent=settings.exclude_recent)
 
 
-def _packed(network: Network, data: Data, settings: FitSettings, created_at: str = "") -> Fitted:
+def _packed(
+    network: Network, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
+) -> Fitted:
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     manifest, blob = pack(
         network.tensors(),
         ids,
         cell=settings.cell,
-        output="tied",
-        normalize=True,
-        scale=settings.scale,
+        output=settings.output_table,
+        normalize=settings.normalize,
+        scale=settings.scale if settings.normalize else 1.0,
         session_gap_seconds=settings.session_gap_seconds,
-        popular=ids[:POPULAR_ITEMS],
+        popular=_popular(data),
         golden=_golden(network, data),
         metrics={},
         training={**data.summary, "settings": settings.to_json()},
-        lineage={"parent": None},
+        lineage={"parent": parent},
         created_at=created_at,
     )
     return Fitted(manifest, blob)

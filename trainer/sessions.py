@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.events import Removal
+from trainer.cleaning import Removal
 from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -116,7 +116,12 @@ def drop_short(sessions: pl.DataFrame) -> tuple[pl.DataFrame, Removal]:
 
 def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
     """The items of `sessions`, the most clicked first; among equals by id."""
-    counts = sessions.group_by("item_id").len().sort(["len", "item_id"], descending=[True, False])
+    counts = (
+        sessions.group_by("item_id")
+        .len()
+        .cast({"item_id": pl.String})
+        .sort(["len", "item_id"], descending=[True, False])
+    )
     return Catalogue(counts["item_id"].to_list())
 
 
@@ -125,7 +130,7 @@ def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
     known = pl.DataFrame(
         {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
     )
-    known = known.with_row_index("item_index")
+    known = known.with_row_index("item_index").cast({"item_id": sessions.schema["item_id"]})
     joined = sessions.join(known, on="item_id", how="left", maintain_order="left")
     items = joined["item_index"].cast(pl.Int32).fill_null(NO_ITEM).to_numpy()
     begins = np.flatnonzero(np.diff(sessions["session"].to_numpy(), prepend=-1))

@@ -6,8 +6,10 @@ from collections import Counter
 
 import polars as pl
 
+from trainer.cleaning import Removal
 from trainer.errors import UnusableClicks
-from trainer.events import SCHEMA, Columns, Removal, Table
+from trainer.events import SCHEMA, Columns, Table
+from trainer.log import no_clicks
 from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.topics import history
@@ -21,7 +23,7 @@ def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Ta
     `columns` are paths into a record's value, as in the worker's settings. Raises UnusableClicks where
     no record is a click, and what `worker.topics.history.read` raises.
     """
-    fields = _fields(columns)
+    fields = fields_of(columns)
     decoder = Decoder(fields)
     frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
     for records in history.read(connection, topic=topic):
@@ -32,10 +34,11 @@ def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Ta
     if table.is_empty():
         raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
-    return Table(table, found, "as the worker reads it"), _removals(reasons, len(table))
+    return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))
 
 
-def _fields(columns: Columns) -> Fields:
+def fields_of(columns: Columns) -> Fields:
+    """Where a record's value keeps its click: the paths in `columns`, else the worker's own."""
     usual = Fields()
     return Fields(
         columns.user or usual.user_id, columns.item or usual.item_id, columns.timestamp or usual.timestamp
@@ -45,12 +48,3 @@ def _fields(columns: Columns) -> Fields:
 def _frame(clicks: Clicks) -> pl.DataFrame:
     columns = (clicks.user_ids, clicks.item_ids, clicks.timestamps_ms)
     return pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA)
-
-
-def _removals(reasons: Counter[str], clicks: int) -> list[Removal]:
-    left = clicks + reasons.total()
-    removals = []
-    for reason, count in reasons.most_common():
-        left -= count
-        removals.append(Removal(count, left, "records", f"no click ({reason})"))
-    return removals

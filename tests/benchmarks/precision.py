@@ -13,7 +13,7 @@ from tests.benchmarks.stand import Stand
 from tests.broker.process import ROOT
 from trainer.config import FitSettings
 from trainer.data import to_measure
-from trainer.events import read_files
+from trainer.files import read_files
 from trainer.progress import Progress
 from trainer.sessions import Sessions
 from worker.core.ranking import NO_ITEM

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.builders import sessions_of, table
-from trainer.batches import Batches, pieces
+from trainer.batches import Shuffled, pieces
 from trainer.sessions import cut
 
 click_rows = st.lists(
@@ -72,9 +72,9 @@ def test_an_epoch_predicts_every_click_from_its_own_past(
     sequences: list[list[int]], predictions: int, seed: int
 ) -> None:
     """The pairs of a click and its next are those of the sessions, in as few batches as promised."""
-    batches = Batches(sessions_of(*sequences), predictions=predictions, max_length=1000, seed=seed)
+    batches = Shuffled(sessions_of(*sequences), predictions=predictions, max_length=1000, seed=seed)
 
-    epoch = list(batches.epoch())
+    epoch = list(batches.epoch(0))
     pairs = Counter(
         pair
         for batch in epoch

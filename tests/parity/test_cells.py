@@ -21,9 +21,9 @@ TOLERANCE = 1e-5
 def network(cell: str) -> Network:
     """A network with weights large enough to matter: with fresh ones 50 steps leave little to compare."""
     keras.utils.set_random_seed(11)
-    net = Network(ITEMS, FitSettings(cell=cell, hidden_size=SIZE))
+    net = Network(np.ones(ITEMS, np.int64), FitSettings(cell=cell, hidden_size=SIZE, dropout=0.0))
     random = np.random.default_rng(7)
-    for weight in net.recurrent.weights:
+    for weight in net.cells[0].weights:
         weight.assign(random.normal(0, SIZE**-0.5, weight.shape))
     return net
 
@@ -70,7 +70,8 @@ def test_padding_is_never_seen(cell: str) -> None:
     sessions = Sessions(items, starts, scored)
     batch = assemble(sessions, np.arange(len(sessions)))
 
-    hidden = net.hidden(batch.items, batch.places).numpy()
+    hidden, _ = net.walk(batch, np.zeros((1, net.state_size), np.float32), 0)
+    hidden = hidden.numpy().reshape(-1, SIZE)[batch.places]
     walks = [walked(cell, net, sequence[:-1]) for sequence in sessions]
 
     np.testing.assert_allclose(hidden, np.concatenate(walks)[:, :SIZE], rtol=0, atol=TOLERANCE)
@@ -84,6 +85,6 @@ def test_scores_agree(cell: str) -> None:
 
     _, keras_scores = net.answer(items)
     hidden = walked(cell, net, items)[-1, :SIZE]
-    numpy_scores = net.scale * net.tensors()["embedding"] @ (hidden / np.linalg.norm(hidden))
+    numpy_scores = net.settings.scale * net.tensors()["embedding"] @ (hidden / np.linalg.norm(hidden))
 
     np.testing.assert_allclose(numpy_scores, keras_scores, rtol=0, atol=1e-4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.trainer.builders import sessions_of
-from trainer.batches import Batches, assemble, pieces
+from trainer.batches import Carried, Shuffled, assemble, pieces
 
 
 def test_a_batch_predicts_each_next_click_and_nothing_else() -> None:
@@ -44,12 +44,27 @@ def test_epochs_differ_and_a_seed_repeats_them() -> None:
     """Two epochs have the same clicks in other batches; the same seed gives the same epochs."""
     sessions = sessions_of(*[[number, number + 1, number + 2] for number in range(50)])
 
-    def targets(seed: int) -> list[list[int]]:
-        batches = Batches(sessions, predictions=8, max_length=10, seed=seed)
-        return [[int(one) for batch in batches.epoch() for one in batch.targets] for _ in range(2)]
+    def targets(seed: int, *epochs: int) -> list[list[int]]:
+        batches = Shuffled(sessions, predictions=8, max_length=10, seed=seed)
+        return [[int(one) for batch in batches.epoch(number) for one in batch.targets] for number in epochs]
 
-    first, second = targets(seed=1)
+    first, second = targets(1, 0, 1)
 
     assert first != second
     assert sorted(first) == sorted(second)
-    assert targets(seed=1) == [first, second]
+    assert targets(1, 1, 0) == [second, first]
+    assert targets(2, 0) != [first]
+
+
+def test_a_carried_session_goes_on_in_its_row() -> None:
+    """Pieces of at most the length, in order, in one row; what begins anew says so; idle rows are empty."""
+    batches = Carried(sessions_of(range(8), [10, 11, 12]), predictions=6, length=3, seed=0)
+    epoch = list(batches.epoch(0))
+    long = int(np.flatnonzero(np.isin(epoch[1].items, range(3, 6)).any(axis=1))[0])
+
+    rows = [batch.items[long].tolist() for batch in epoch]
+    assert rows == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [bool(batch.fresh[long]) for batch in epoch] == [True, False, False]
+    assert [sorted(batch.targets.tolist()) for batch in epoch] == [[1, 2, 3, 11, 12], [4, 5, 6], [7]]
+    assert all(batch.fresh[1 - long] for batch in epoch)
+    assert len(epoch) <= len(batches)

@@ -18,6 +18,15 @@ from worker.errors import SettingError
         ({"scale": 100.0}, "scale is 100.0, it must be at most 40"),
         ({"session_gap_seconds": -1.0}, "session_gap_seconds is -1.0, it must be 0 or more"),
         ({"max_session_clicks": 1}, "max_session_clicks is 1, it must be 2 or more"),
+        ({"loss": "hinge"}, "loss is 'hinge', it must be one of cross_entropy, bpr_max"),
+        ({"layers": 0}, "layers is 0, it must be 1 or more"),
+        (
+            {"embedding_size": 50},
+            r"embedding_size \(50\) and hidden_size \(100\) must be equal where output_table is tied",
+        ),
+        ({"label_smoothing": 0.1, "loss": "bpr_max"}, r"label_smoothing \(0.1\) and loss \(bpr_max\) do not"),
+        ({"momentum": 0.9}, r"momentum \(0.9\) and optimizer \(adam\) do not go together"),
+        ({"memory_clicks": 9, "cell": "elman"}, r"memory_clicks \(9\) and cell \(elman\) do not"),
         (
             {"top": 100, "exclude_recent": 1},
             r"top \(100\) and exclude_recent \(1\) together must not exceed 100",

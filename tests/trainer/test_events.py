@@ -7,9 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.trainer.builders import START_MS, table
+from tests.trainer.builders import START_MS
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
-from trainer.events import Columns, clean, from_frame, read_files
+from trainer.events import Columns, from_frame
+from trainer.files import read_files
 
 ROWS = [("a", "7", START_MS), ("a", "8", START_MS + 1500), ("b", "7", START_MS + 2000)]
 CSV = "user_id,item_id,timestamp\n" + "\n".join(f"{user},{item},{time}" for user, item, time in ROWS)
@@ -176,19 +177,63 @@ def test_ids_must_be_text_or_integers() -> None:
         from_frame(frame)
 
 
-def test_cleaning_counts_what_it_removes() -> None:
-    """Each step removes its own kind, first things first, and tells how many are left."""
-    long_id, year = "x" * 257, 365 * 86_400_000
-    good = [("a", "x", START_MS), ("a", "y", START_MS), ("b", "x", START_MS)]
-    bad = [
-        *[(None, "x", START_MS), ("a", None, START_MS), ("", "x", START_MS)],
-        *[("a", long_id, START_MS), ("é" * 129, "x", START_MS)],
-        *[("a", "x", None), ("a", "x", 0), ("a", "x", START_MS + year)],
-        good[0],
-    ]
+def test_a_unit_and_a_zone_can_be_forced() -> None:
+    """Numbers too small to tell are in the unit named; times without an offset in the zone named."""
+    seconds = pl.DataFrame({"user": ["a"], "item": ["x"], "time": [5_000_000]})
+    local = pl.DataFrame({"user": ["a"], "item": ["x"], "time": ["2020-09-13 14:26:40"]})
 
-    clicks, removals = clean(table([*good, *bad]), now_ms=START_MS + 1)
+    forced = from_frame(seconds, Columns(time_unit="ms"))
+    zoned = from_frame(local, Columns(time_zone="Europe/Berlin"))
+    moments = from_frame(
+        local.with_columns(pl.col("time").str.to_datetime()), Columns(time_zone="Europe/Berlin")
+    )
 
-    assert clicks.rows() == good
-    assert [(removal.removed, removal.left) for removal in removals] == [(3, 9), (2, 7), (3, 4), (1, 3)]
-    assert str(removals[3]) == "removed 1 of 4 clicks: exact duplicates (same user, item and time)"
+    assert forced.clicks["timestamp_ms"].to_list() == [5_000_000]
+    assert zoned.clicks["timestamp_ms"].to_list() == [START_MS]
+    assert moments.clicks["timestamp_ms"].to_list() == [START_MS]
+
+
+def test_an_hour_that_summer_time_skips_is_no_time() -> None:
+    """And of one that comes twice the first is meant."""
+    times = ["2020-03-29 02:30:00", "2020-10-25 02:30:00"]
+    frame = pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "time": times})
+
+    read = from_frame(frame, Columns(time_zone="Europe/Berlin"))
+
+    assert read.clicks["timestamp_ms"].to_list() == [None, 1_603_585_800_000]
+
+
+def test_dots_reach_into_nested_columns() -> None:
+    """As in the worker's settings; what is not there is said."""
+    frame = pl.DataFrame({"user": ["a"], "product": [{"id": 7}], "time": [START_MS]})
+
+    read = from_frame(frame, Columns(item="product.id"))
+
+    assert read.clicks.rows() == [("a", "7", START_MS)]
+    with pytest.raises(MissingColumn, match=r"no column 'product\.sku'"):
+        from_frame(frame, Columns(item="product.sku"))
+
+
+def test_ids_with_fractions_are_refused() -> None:
+    """They are measures, not ids; the error shows one."""
+    frame = pl.DataFrame({"user": ["a"], "item": [3.7], "time": [START_MS]})
+
+    with pytest.raises(UnusableClicks, match=r"'item' holds numbers such as 3\.7, ids must be"):
+        from_frame(frame)
+
+
+def test_integers_that_were_written_as_floats_are_integers() -> None:
+    """A CSV out of a table in which some ids were missing."""
+    frame = pl.DataFrame({"user": ["1.0", None], "item": ["7", "8.0"], "time": [START_MS] * 2})
+
+    read = from_frame(frame)
+
+    assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "8.0")]
+
+
+def test_a_wrong_separator_is_suspected(tmp_path: Path) -> None:
+    """A file of one column says which separators there may be."""
+    path = file(tmp_path, "clicks.csv", CSV.replace(",", "~"))
+
+    with pytest.raises(MissingColumn, match=r"must be separated by comma, semicolon, tab or \|"):
+        read_files([path])

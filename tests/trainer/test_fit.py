@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -57,6 +59,65 @@ def test_the_other_cells_learn_too(cell: str) -> None:
     release = fit(cyclic_clicks(), replace(SMALL, cell=cell), now=NOW)
 
     assert release.manifest.metrics["recall_at_1"] > 0.9
+
+
+REFERENCE = {"output_table": "separate", "output_bias": True, "normalize": False, "dropout": 0.0}
+"""What the textbooks' networks have in common."""
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {**REFERENCE, "cell": "lstm", "hidden_dropout": 0.2},
+        {**REFERENCE, "cell": "elman", "loss": "squared_error", "optimizer": "sgd", "learning_rate": 0.5},
+        {"negatives": 4, "label_smoothing": 0.1},
+        {"loss": "bpr_max"},
+        {"loss": "top1_max", "negatives": 8},
+        {"full_batch": True, "epochs": 80, "learning_rate": 0.05},
+        {"carry_state": True, "max_session_clicks": 3, "schedule": "linear", "warmup_steps": 10},
+        {"average_decay": 0.9, "weight_decay": 1e-4, "clip_value": 1.0, "class_weight_power": 0.5},
+    ],
+    ids=["reference", "squared", "sampled", "bpr_max", "top1_max", "full batch", "carried", "average"],
+)
+def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
+    """Better than chance by far, and the release verifies in NumPy."""
+    settings = replace(SMALL, **{"epochs": 12, "patience": 80, **chosen})
+
+    manifest, _ = fit(cyclic_clicks(), settings, now=NOW)
+
+    assert manifest.metrics["recall_at_1"] > 0.6
+
+
+def test_an_item_never_clicked_ranks_like_its_kind() -> None:
+    """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
+    clicks = two_kinds()
+    settings = replace(SMALL, epochs=15, categorical=("kind",), min_value_count=1, min_item_count=1)
+
+    release = verify(*fit(clicks, replace(settings, item_features=None), now=NOW))
+
+    catalogue = release.catalogue
+    state = np.zeros((1, release.state_size), np.float32)
+    state = release.cell.step(release.weights, release.inputs(catalogue.indexes(["a-1"])), state)
+    ranked = catalogue.ids(release.rank(state, len(catalogue)).indexes[0]).tolist()
+    assert "b-new" in ranked[:5]
+    assert "a-new" in ranked[-6:]
+
+
+def two_kinds() -> pl.DataFrame:
+    """Sessions that go from an item of kind a to one of kind b and back; two more items stand alone."""
+    random = np.random.default_rng(0)
+    rows = [
+        (
+            f"user-{number}",
+            f"{'ab'[(number + step) % 2]}-{random.integers(4)}",
+            START_MS + (number * 4 + step),
+        )
+        for number in range(300)
+        for step in range(4)
+    ]
+    alone = [("user-x", "a-new", START_MS), ("user-y", "b-new", START_MS)]
+    clicks = table([*alone, *rows])
+    return clicks.with_columns(kind=pl.col("item_id").str.head(1))
 
 
 def test_the_release_verifies_and_says_where_it_comes_from(fitted: tuple[Fitted, Remembered]) -> None:

@@ -14,7 +14,6 @@ from trainer.commands.measures import report
 from trainer.config import FitSettings
 from trainer.data import to_measure
 from trainer.evaluate import measure
-from trainer.events import Columns
 from trainer.publish import read_folder
 from worker.core.release import verify
 
@@ -23,10 +22,11 @@ from worker.core.release import verify
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options.columns
+@options.reading
 @options.measuring
 def evaluate(folder: Path, files: tuple[Path, ...], **chosen: Any) -> None:
     """Measure the release in FOLDER on the clicks in FILES, beside its popularity list."""
-    columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
+    columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
     release = verify(*read_folder(folder))
     table = options.read_clicks(files, None, "", columns, teller)

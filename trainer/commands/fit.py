@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from trainer import progress
 from trainer.commands import options
 from trainer.commands.measures import report
 from trainer.config import FitSettings
-from trainer.events import Columns
-from trainer.publish import write_folder
+from trainer.features import names_of
+from trainer.publish import read_folder, write_folder
 
 
 @click.command()
@@ -20,23 +21,41 @@ from trainer.publish import write_folder
 @click.option(
     "-o", "--output", default="release", type=click.Path(path_type=Path), help="Folder for the release."
 )
+@click.option(
+    "--from",
+    "begin",
+    type=click.Path(path_type=Path),
+    help="Begin with the weights of the release in this folder.",
+)
 @options.columns
+@options.reading
 @click.option(
     "--kafka", help="Read a topic from its begin to its end instead of files. " + options.KAFKA_HELP
 )
 @click.option("--topic", default="clicks", help="The topic of clicks.")
 @options.measuring
+@options.preparing
 @options.training
-def fit(files: tuple[Path, ...], output: Path, kafka: str | None, topic: str, **chosen: Any) -> None:
-    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz) or of a topic; write a release."""
-    columns = Columns(**{role: chosen.pop(role) for role in ("user", "item", "timestamp")})
+def fit(
+    files: tuple[Path, ...], output: Path, begin: Path | None, kafka: str | None, topic: str, **chosen: Any
+) -> None:
+    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
+    columns = options.columns_of(chosen)
     settings = FitSettings(session_gap_seconds=chosen.pop("session_gap_minutes") * 60, **chosen)
+    if settings.item_features is None:
+        columns = replace(columns, extra=names_of(settings.categorical, settings.numeric))
     teller = progress.for_this_place()
-    table = options.read_clicks(files, kafka, topic, columns, teller)
+    scan = options.scan_clicks(files, kafka, topic, columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
+    from trainer import checkpoints, warm  # noqa: PLC0415
     from trainer import fit as fitting  # noqa: PLC0415
 
-    manifest, blob = fitting.fit(table.clicks, settings, teller)
+    parent = fitting.Fitted(*read_folder(begin)) if begin else None
+    if parent:
+        settings = replace(settings, **warm.shaped_as(parent.manifest, settings, options.asked()))
+    work = checkpoints.work_folder(output)
+    manifest, blob = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
     write_folder(output, manifest, blob)
+    checkpoints.remove(work)
     click.echo(report(manifest.metrics, settings.top))
     click.echo(f"release written to {output}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+import polars as pl
 
 from trainer import config
 from trainer.config import FitSettings
-from trainer.events import Columns, Table, read_files
+from trainer.events import Columns, Scan, Table
+from trainer.files import scan_files
+from trainer.log import is_log, scan_log
 from trainer.progress import Progress
+from trainer.times import UNITS
 from trainer.topic import read_topic
-from worker.core.cells import CELLS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +28,14 @@ DEFAULTS: Final = FitSettings()
 
 KAFKA_HELP: Final = (
     f"HOST:PORT of Kafka; TLS and SASL are taken from {config.KAFKA_PREFIX}*, as the worker does."
+)
+
+CATEGORICAL_HELP: Final = (
+    "Column of item features with values; missing ones are the value 'unknown', or, by policy drop, none."
+)
+NUMERIC_HELP: Final = (
+    "Column of item features with numbers; missing ones are by policy mean (default), median or zero; "
+    "log: of log(1 + x)."
 )
 
 
@@ -40,11 +53,33 @@ class Moment(click.ParamType[int]):
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+class Zone(click.ParamType[str]):
+    """The name of a time zone."""
+
+    name = "zone"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, if there is such a zone."""
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.fail(f"{value!r} is no time zone like UTC or Europe/Lisbon", param, ctx)
+
+
 def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
     """An option for the field `name` of FitSettings, with the default that stands there."""
-    return click.option(
-        "--" + name.replace("_", "-"), name, default=getattr(DEFAULTS, name), help=text, **more
-    )
+    default, flag = getattr(DEFAULTS, name), name.replace("_", "-")
+    declared = f"--{flag}/--no-{flag}" if isinstance(default, bool) else f"--{flag}"
+    if name in config.CHOICES:
+        more["type"] = click.Choice(config.CHOICES[name])
+    return click.option(declared, name, default=default, help=text, **more)
+
+
+def asked() -> set[str]:
+    """The settings that the command line names, in whose place no default may step."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) is given}
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -66,12 +101,36 @@ columns = all_of(
     ),
 )
 
+reading = all_of(
+    click.option(
+        "--time-zone", default="UTC", type=Zone(), help="Time zone of times without an offset, Europe/Lisbon."
+    ),
+    click.option(
+        "--time-unit", type=click.Choice(list(UNITS)), help="Unit of numbers. [default: told by size]"
+    ),
+)
+
 measuring = all_of(
     click.option(
         "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
     ),
     setting("top", "K of Recall@K and MRR@K."),
     setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+)
+
+preparing = all_of(
+    setting(
+        "repeat_seconds", "A user's click on the same item so shortly after the last is dropped; 0: none."
+    ),
+    setting("max_clicks_per_hour", "Users with more are bots and left out; 0: nobody."),
+    setting("max_clicks_per_day", "Ditto, in a day."),
+    setting("settle", "Drop rare items and short sessions until neither is left.", is_flag=True),
+    setting("item_features", "File of item features: an id column and those named below.", metavar="FILE"),
+    setting("categorical", CATEGORICAL_HELP, metavar="NAME[:POLICY]", multiple=True),
+    setting("numeric", NUMERIC_HELP, metavar="NAME[:POLICY[:log]]", multiple=True),
+    setting("min_value_count", "Values of a categorical column that fewer items have become 'other'."),
+    setting("value_separator", "What stands between several values of one item."),
+    setting("cache", "Folder that keeps prepared sessions for the next time.", metavar="FOLDER"),
 )
 
 training = all_of(
@@ -83,37 +142,83 @@ training = all_of(
     setting("min_item_count", "Items with fewer training clicks are left out."),
     setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
     setting("validation_fraction", "Share of those before them to choose the best epoch with."),
-    setting("cell", "Recurrent cell.", type=click.Choice(list(CELLS))),
+    setting("cell", "Recurrent cell."),
+    setting("layers", "Recurrent layers, one above the other."),
     setting("hidden_size", "Numbers in a hidden vector and in an item's."),
+    setting("embedding_size", "Numbers in an item's vector, with --output-table separate.", type=int),
+    setting("output_table", "Score with the item vectors that the cell sees, or with a table of their own."),
+    setting("output_bias", "Add a number per item to its logit."),
+    setting("normalize", "Score by cosine times --scale, or by the plain product."),
+    setting("scale", "Factor of the cosine in the softmax."),
+    setting("memory_clicks", "How many clicks the gates of a fresh network remember; 0: Keras' biases."),
+    setting("dropout", "Share of an item's vector hidden from the cell."),
+    setting("hidden_dropout", "Share of a hidden vector hidden from the layer above and the scores."),
+    setting("loss", "What is made small."),
+    setting("label_smoothing", "Share of a target spread over all items, for cross_entropy."),
+    setting("score_penalty", "Weight of large negative scores in bpr_max."),
+    setting("class_weight_power", "Targets count by their item's clicks to minus this power."),
+    setting("negatives", "Items drawn per step to compare targets with; 0: the whole catalogue."),
+    setting("negatives_power", "They are drawn by clicks to this power."),
+    setting("negatives_uniform", "Share of them drawn from all items alike."),
+    setting("batch_negatives", "Targets of a step are negatives for each other."),
+    setting("optimizer", "Any optimiser of Keras by name."),
+    setting("learning_rate", "The optimiser's, at its highest."),
+    setting("momentum", "For sgd and rmsprop."),
+    setting("schedule", "How the learning rate goes."),
+    setting("warmup_steps", "Steps over which the learning rate rises."),
+    setting("decay_factor", "What the schedules exponential and step multiply it with ..."),
+    setting("decay_epochs", "... after so many epochs."),
+    setting("clip_norm", "Largest norm of the gradients; 0: any."),
+    setting("clip_value", "Largest number in a gradient; 0: any."),
+    setting("weight_decay", "Share of a weight, times the learning rate, taken away by a step."),
+    setting("average_decay", "Release the moving average of the weights that keeps this share; 0: the last."),
+    setting("full_batch", "One step an epoch, along the gradient over all clicks."),
     setting(
         "epochs", "How often all sessions are seen, at most. [default: 5, more for few clicks]", type=int
     ),
     setting("patience", "Epochs without a better result that end it. [default: a third]", type=int),
     setting("batch_clicks", "Predictions in one training step."),
-    setting("learning_rate", "Adam's at the start."),
-    setting("dropout", "Share of an item's vector hidden from the cell."),
-    setting("scale", "Factor of the cosine in the softmax."),
-    setting("clip_norm", "Largest norm of the gradients."),
     setting("max_session_clicks", "Longer sessions are trained in pieces."),
+    setting("carry_state", "Pieces hand on their hidden state instead of overlapping."),
+    setting("checkpoint_seconds", "How often it is saved how far the training is."),
     setting("seed", "Same clicks, settings and seed: same release."),
 )
+
+
+def columns_of(chosen: dict[str, Any]) -> Columns:
+    """The answers to `columns` and `reading`, taken out of `chosen`."""
+    names = [field.name for field in fields(Columns) if field.name in chosen]
+    return Columns(**{name: chosen.pop(name) for name in names})
 
 
 def read_clicks(
     files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
 ) -> Table:
-    """The clicks in `files` or in `topic`, told of. Raises click.UsageError where both or none are named."""
+    """As `scan_clicks`, and reads them."""
+    scan = scan_clicks(files, kafka, topic, columns, teller)
+    return Table(scan.clicks.collect(), scan.columns, scan.times)
+
+
+def scan_clicks(
+    files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
+) -> Scan:
+    """The clicks in `files`, a log or `topic`, told of. Raises click.UsageError where not one is named."""
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
     if kafka:
         table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
         for removal in removals:
             teller.say(str(removal))
+        scan = Scan(table.clicks.lazy(), table.columns, table.times)
+    elif len(files) == 1 and is_log(files[0]):
+        scan, removals = scan_log(files[0])
+        for removal in removals:
+            teller.say(str(removal))
     else:
-        table = read_files(files, columns)
-    found = table.columns
+        scan = scan_files(files, columns)
+    found, count = scan.columns, scan.clicks.select(pl.len()).collect(engine="streaming").item()
     teller.say(
-        f"read {len(table.clicks):,} clicks; user: {found.user}, item: {found.item}, "
-        f"time: {found.timestamp} ({table.times})"
+        f"read {count:,} clicks; user: {found.user}, item: {found.item}, "
+        f"time: {found.timestamp} ({scan.times})"
     )
-    return table
+    return scan

@@ -5,9 +5,9 @@ So the trainer reads the clicks that it learns from, and commands the states tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -24,13 +24,31 @@ FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_po
 """How small records are best read."""
 
 
-def read(connection: Connection, *, topic: str, fetch: Mapping[str, int] = FETCH) -> Iterator[list[Record]]:
+class Span(NamedTuple):
+    """What a partition holds at the moment: offsets from `first` to before `end`."""
+
+    first: int
+    end: int
+
+
+def _all_of(spans: Mapping[int, Span]) -> dict[int, int]:
+    return {partition: span.first for partition, span in spans.items()}
+
+
+def read(
+    connection: Connection,
+    *,
+    topic: str,
+    fetch: Mapping[str, int] = FETCH,
+    begins: Callable[[Mapping[int, Span]], Mapping[int, int]] = _all_of,
+) -> Iterator[list[Record]]:
     """The records of `topic` up to the high-water mark of now (for open transactions, up to these).
 
-    Some at a time; those of one partition in order. Raises KafkaAway, NotAllowed, TopicError.
+    Some at a time; those of one partition together and in order. `begins` is asked for the offset at
+    which each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
     """
     with connection.errors(f"read the topic {topic}"), closing(_consumer(connection, fetch)) as client:
-        ends = _ends(client, topic)
+        ends = _ends(client, topic, begins)
         silence = 0
         while left := {at for at, end in ends.items() if client.position(at, timeout_ms=ANSWER_MS) < end}:
             client.pause(*(ends.keys() - left))
@@ -58,13 +76,18 @@ def _consumer(connection: Connection, fetch: Mapping[str, int]) -> Any:
     )
 
 
-def _ends(client: Any, topic: str) -> dict[TopicPartition, int]:
-    """Assign all partitions of `topic` to `client`; where each of them ends."""
+def _ends(
+    client: Any, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
+) -> dict[TopicPartition, int]:
+    """Assign all partitions of `topic` to `client`, each at its begin; where each of them ends."""
     partitions = client.partitions_for_topic(topic)
     if not partitions:
         raise TopicError(f"there is no topic {topic}", topic=topic)
     assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
     client.assign(assigned)
-    client.seek_to_beginning(*assigned)
     ends: dict[TopicPartition, int] = client.end_offsets(assigned, timeout_ms=ANSWER_MS)
+    firsts = client.beginning_offsets(assigned, timeout_ms=ANSWER_MS)
+    chosen = begins({at.partition: Span(firsts[at], ends[at]) for at in assigned})
+    for at in assigned:
+        client.seek(at, chosen[at.partition])
     return ends

@@ -1,0 +1,104 @@
+"""The log of clicks on a real Kafka: what is collected is what the topic held, whatever happens."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.broker.client import Client, Record
+from tests.broker.process import WorkerProcess
+from tests.broker.test_trainer import records_of_cycle
+from tests.conftest import TopicFactory
+from trainer.collect import Collector
+from trainer.log import ClickLog, scan_log
+from trainer.progress import Lines
+from worker.core.event import Decoder, Fields
+from worker.errors import TopicError
+from worker.topics.client import Connection
+
+FIELDS = Fields("user", "product.id", "timestamp")
+
+
+def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_records: int = 100) -> Collector:
+    """One that goes to the end of the topic in small files."""
+    return Collector(
+        Connection(kafka),
+        ClickLog(folder),
+        topic=topic,
+        decoder=Decoder(FIELDS),
+        progress=Lines(said.append),
+        keep_days=None,
+        file_records=file_records,
+        every_seconds=60,
+    )
+
+
+def collected(folder: Path) -> list[tuple[int, int, str, str, int]]:
+    """Partition, offset, user, item and time of all clicks in the log, as they stand there."""
+    rows = []
+    for stretch in ClickLog(folder).stretches():
+        clicks = pl.read_parquet(stretch.path, hive_partitioning=False).drop("recorded_ms")
+        rows += [(stretch.partition, *row) for row in clicks.rows()]
+    return rows
+
+
+def held(client: Client, topic: str) -> list[tuple[int, int, str, str, int]]:
+    """The same of the topic, read by another client."""
+    records = [record for record in client.read(topic) if record.value != b"no click"]
+    clicks = [(one.partition or 0, one.offset or 0, one.json) for one in records]
+    return sorted((at, offset, c["user"], c["product"]["id"], c["timestamp"]) for at, offset, c in clicks)
+
+
+def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
+    kafka: str, client: Client, topics: TopicFactory, tmp_path: Path
+) -> None:
+    """kill -9 over and over while clicks come: in the end the log equals the topic."""
+    topic, folder, rng = topics("clicks", partitions=4), tmp_path / "log", random.Random(5)
+    names = ["--user", "user", "--item", "product.id", "--file-records", "50", "--every-seconds", "0.05"]
+    arguments = ["collect", "--kafka", kafka, "--topic", topic, *names, "--follow", "-o", str(folder)]
+    sent = records_of_cycle(4_000)
+    for part in range(6):
+        client.send(topic, [*sent[part::6], Record(b"no click", partition=part % 4)])
+        process = WorkerProcess(arguments, log_path=tmp_path / f"{part}.log", http_port=0, module="trainer")
+        deadline, before = time.monotonic() + 30, len(ClickLog(folder).stretches())
+        while len(ClickLog(folder).stretches()) < before + 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.random() / 10)
+        process.kill9()
+
+    collector(kafka, topic, folder, []).collect()
+
+    assert collected(folder) == held(client, topic)
+    scan, removals = scan_log(folder)
+    assert scan.clicks.select(pl.len()).collect().item() == len(sent)
+    assert [(one.removed, one.why) for one in removals] == [(6, "no click (unknown_format)")]
+
+
+def test_what_retention_deleted_is_said_and_a_new_topic_is_refused(
+    kafka: str, client: Client, topics: TopicFactory, tmp_path: Path
+) -> None:
+    """The gap is told in offsets; a log that is ahead of its topic is of another one."""
+    topic, said = topics("clicks"), list[str]()
+    records = [Record(one.value, partition=0) for one in records_of_cycle(20)]
+    client.send(topic, records[:40])
+    collector(kafka, topic, tmp_path, said).collect()
+    client.send(topic, records[40:])
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    for deleted in admin.delete_records([TopicPartition(topic, 0, 70)]).values():
+        deleted.result()
+
+    collector(kafka, topic, tmp_path, said).collect()
+
+    assert "gap: Kafka deleted 30 offsets of partition 0 before they were collected (40 to 70)" in said
+    assert [row[1] for row in collected(tmp_path)] == [*range(40), *range(70, 100)]
+    ClickLog(tmp_path).append(0, 100, 999, pl.DataFrame(), {})
+    with pytest.raises(
+        TopicError, match=r"ends at offset 100, the log in .* at 999: the topic was made anew"
+    ):
+        collector(kafka, topic, tmp_path, said).collect()

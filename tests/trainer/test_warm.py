@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import CYCLE, NOW, cyclic_clicks
+from trainer.config import FitSettings
+from trainer.fit import Fitted, fit
+from trainer.warm import shaped_as
+from worker.core.release import verify
+from worker.errors import SettingError
+
+SMALL = FitSettings(
+    hidden_size=16,
+    epochs=8,
+    batch_clicks=64,
+    learning_rate=0.01,
+    top=1,
+    output_table="separate",
+    output_bias=True,
+)
+
+
+@pytest.fixture(scope="module")
+def parent() -> Fitted:
+    """A release that knows the cycle."""
+    return fit(cyclic_clicks(), SMALL, now=NOW)
+
+
+def renamed(clicks: pl.DataFrame) -> pl.DataFrame:
+    """A third of the items are new ones, the first of the old ones is not clicked any more."""
+    return clicks.with_columns(pl.col("item_id").str.replace("item-([0357])$", "another-$1"))
+
+
+def test_old_items_keep_their_places_and_new_ones_follow(parent: Fitted) -> None:
+    """The child knows the parent's items under the same indexes, clicked or not, and names its parent."""
+    child = fit(renamed(cyclic_clicks()), replace(SMALL, epochs=1), now=NOW, parent=parent)
+
+    old, new = (verify(*one).catalogue for one in (parent, child))
+    assert new.ids(old.indexes([f"item-{n}" for n in range(CYCLE)])).tolist() == [
+        f"item-{n}" for n in range(CYCLE)
+    ]
+    assert len(new) == CYCLE + 4
+    assert child.manifest.lineage == {"parent": parent.manifest.sha256}
+    assert child.manifest.popular[0] not in {"item-0", "item-3", "item-5", "item-7"}
+
+
+def test_it_begins_with_what_the_parent_knows(parent: Fitted) -> None:
+    """With a learning rate that moves nothing the child answers as its parent does."""
+    still = replace(SMALL, epochs=1, learning_rate=1e-12)
+
+    child = fit(cyclic_clicks(), still, now=NOW, parent=parent)
+
+    assert child.manifest.metrics["recall_at_1"] == parent.manifest.metrics["recall_at_1"] > 0.9
+
+
+def test_the_release_decides_the_shape(parent: Fitted) -> None:
+    """What was not asked for comes from it; what was, and differs, is refused with both values."""
+    other = replace(SMALL, hidden_size=20)
+
+    assert shaped_as(parent.manifest, other, asked=())["hidden_size"] == 16
+    with pytest.raises(SettingError, match="hidden_size is 20, the release to begin with has 16"):
+        shaped_as(parent.manifest, other, asked=["hidden_size"])
+    with pytest.raises(SettingError, match="hidden_size is 20"):
+        fit(cyclic_clicks(), other, now=NOW, parent=parent)

@@ -1,0 +1,59 @@
+"""`nextclick-trainer collect`: the topic of clicks kept on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainer import config, progress
+from trainer.collect import Collector
+from trainer.commands import options
+from trainer.log import ClickLog
+from trainer.topic import fields_of
+from worker.core.event import Decoder
+
+
+@click.command()
+@click.option("-o", "--output", default="clicks", type=click.Path(path_type=Path), help="Folder of the log.")
+@click.option("--kafka", default="localhost:9092", help=options.KAFKA_HELP)
+@click.option("--topic", default="clicks", help="The topic of clicks.")
+@options.columns
+@click.option("--follow", is_flag=True, help="Go on at the end of the topic, until stopped.")
+@click.option("--keep-days", type=click.FloatRange(min=0, min_open=True), help="Delete older files.")
+@click.option(
+    "--file-records", default=1_000_000, type=click.IntRange(min=1), help="Offsets in a file at most, about."
+)
+@click.option(
+    "--every-seconds",
+    default=300.0,
+    type=click.FloatRange(min=0),
+    help="How often what came is written, be it little.",
+)
+def collect(
+    output: Path,
+    kafka: str,
+    topic: str,
+    *,
+    follow: bool,
+    keep_days: float | None,
+    file_records: int,
+    every_seconds: float,
+    **chosen: Any,
+) -> None:
+    """Keep the clicks of a topic as Parquet files, each once; a later call goes on where this one ended."""
+    decoder, log = Decoder(fields_of(options.columns_of(chosen))), ClickLog(output)
+    with log.writing(topic):
+        collector = Collector(
+            config.connection(kafka, os.environ),
+            log,
+            topic=topic,
+            decoder=decoder,
+            progress=progress.for_this_place(),
+            keep_days=keep_days,
+            file_records=file_records,
+            every_seconds=every_seconds,
+        )
+        collector.follow() if follow else collector.collect()

@@ -1,0 +1,36 @@
+"""The items that targets are compared with where comparing with all of them takes too long."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.cells import Floats
+from worker.core.ranking import Indexes
+
+
+class Negatives:
+    """Draws `size` items for a step, by `counts` `[N]` to `power`, and a share of them from all alike.
+
+    >>> Negatives(np.array([9, 1, 0]), size=30, power=0.5, uniform=0.0).expected.round().tolist()
+    [22.0, 8.0, 0.0]
+    """
+
+    def __init__(self, counts: NDArray[np.int64], *, size: int, power: float, uniform: float) -> None:
+        self._size = size
+        # 0 to the power of 0 is 1: what was never a target is drawn evenly alone.
+        weights = np.where(counts > 0, counts.astype(np.float64) ** power, 0.0)
+        self._chances = (1 - uniform) * weights / weights.sum() + uniform / len(counts)
+        self._ends = np.cumsum(self._chances)
+
+    @property
+    def expected(self) -> Floats:
+        """How often each item is drawn for a step, on average."""
+        return (self._size * self._chances).astype(np.float32)
+
+    def draw(self, *seed: int) -> Indexes:
+        """The items for one step, `[size]`; the same `seed` gives the same."""
+        if not self._size:
+            return np.zeros(0, np.int32)
+        points = np.random.default_rng(seed).random(self._size) * self._ends[-1]
+        return np.searchsorted(self._ends, points, side="right").astype(np.int32)
