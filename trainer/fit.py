@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from trainer import evaluate, warm
 from trainer.backend import keras
+from trainer.blend import Asked, Blend, Terms, priors_at, scores_of
 from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
 from trainer.network import Network
+from trainer.priors import Past
 from trainer.progress import Progress
 from trainer.sessions import Sessions
 from trainer.training import Training
@@ -36,6 +38,10 @@ GOLDEN_SESSIONS: Final = 5
 GOLDEN_CLICKS: Final = 20
 GOLDEN_TOP: Final = 10
 """A release brings the answers to so many sessions of at most so many clicks: so many best items each."""
+
+
+BLEND_STEPS: Final = 100
+"""How often the weights of the blend are moved: they are few."""
 
 
 class Fitted(NamedTuple):
@@ -77,7 +83,8 @@ def fit(
     checkpoints.restore(training, progress)
     training.run(partial(_validate, network, data, settings), progress, checkpoints.save)
     data.summary["epochs"] = training.history
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
+    terms = _blended(network, data, settings, progress)
+    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor, terms)
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
@@ -107,20 +114,53 @@ def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> di
     return evaluate.measure(release, sessions, top=settings.top, exclude_recent=settings.exclude_recent)
 
 
+def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
+    """What is added to the network's scores, by weights learned on the validation end; None: nothing."""
+    held, items = data.validation, len(data.catalogue)
+    if not settings.blended or not held.predictions:
+        return None
+    past, blend = Past.of(data.train), Blend(settings)
+    tensors = network.tensors()
+    hidden, _ = evaluate.hidden_before(verify(*_packed(network, data, settings)), held)
+    asked = Asked(
+        network.scaled(hidden[:, : settings.hidden_size]).numpy(),
+        evaluate.recent_items(held, max(1, settings.repeat_lags)),
+        evaluate.recent_items(held, settings.exclude_recent),
+        held.items[held.scored],
+    )
+    priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
+    blend.learn(asked, tensors, priors, steps=BLEND_STEPS)
+    data.summary["blend"] = blend.weights
+    progress.say(f"weights of the blend: {blend.weights}")
+    both = Past(*map(np.concatenate, zip(past, Past.of(held), strict=True)))
+    return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))
+
+
 def _packed(
-    network: Network, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
+    network: Network,
+    data: Data,
+    settings: FitSettings,
+    created_at: str = "",
+    parent: str | None = None,
+    terms: Terms | None = None,
 ) -> Fitted:
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    scale = settings.scale if settings.normalize else 1.0
+    tensors, repeat_bias = network.tensors(), list[float]()
+    if terms:
+        tensors, scale = terms.added_to(tensors), scale * terms.network
+        repeat_bias = terms.repeat_bias.tolist()
     manifest, blob = pack(
-        network.tensors(),
+        tensors,
         ids,
         cell=settings.cell,
         output=settings.output_table,
         normalize=settings.normalize,
-        scale=settings.scale if settings.normalize else 1.0,
+        scale=scale,
+        repeat_bias=repeat_bias,
         session_gap_seconds=settings.session_gap_seconds,
         popular=_popular(data),
-        golden=_golden(network, data),
+        golden=_golden(network, data, terms),
         metrics={},
         training={**data.summary, "settings": settings.to_json()},
         lineage={"parent": parent},
@@ -129,15 +169,17 @@ def _packed(
     return Fitted(manifest, blob)
 
 
-def _golden(network: Network, data: Data) -> list[Golden]:
+def _golden(network: Network, data: Data, terms: Terms | None) -> list[Golden]:
     """What Keras answers to a few real sessions, held-out ones where there are any."""
     known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in (data.test, data.train) for items in part)
     chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
-    return [_golden_of(network, data.catalogue, items) for items in chosen]
+    return [_golden_of(network, data.catalogue, items, terms) for items in chosen]
 
 
-def _golden_of(network: Network, catalogue: Catalogue, sequence: Indexes) -> Golden:
+def _golden_of(network: Network, catalogue: Catalogue, sequence: Indexes, terms: Terms | None) -> Golden:
     hidden, scores = network.answer(sequence)
+    if terms:
+        scores = scores_of(terms, scores, sequence)
     top = np.argsort(-scores, kind="stable")[:GOLDEN_TOP]
     ids = [tuple(catalogue.ids(indexes).tolist()) for indexes in (sequence, top)]
     return Golden(ids[0], tuple(hidden.tolist()), ids[1], tuple(scores[top].tolist()))

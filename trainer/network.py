@@ -66,7 +66,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         for, never for padding: they are nearly all of the cost.
         """
         hidden, states = self.walk(batch, states, number)
-        scored = self._scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
+        scored = self.scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
         loss = self._whole if self._is_whole else self._compared
         weights = tf.gather(self._weights, batch.targets)
         return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
@@ -94,7 +94,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         for cell in self.cells:
             sequence, *states = cell(sequence)
             found = [*states, *found]
-        hidden = self._scaled(found[0]).numpy()[0]
+        hidden = self.scaled(found[0]).numpy()[0]
         scores = tensors.get("output", tensors["embedding"]) @ hidden + tensors.get("output_bias", 0)
         return np.concatenate([state.numpy()[0] for state in found]), scores
 
@@ -126,7 +126,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         seed = tf.stack([self.settings.seed * 1000 + place, number])
         return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
 
-    def _scaled(self, hidden: tf.Tensor) -> tf.Tensor:
+    def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
+        """What is multiplied with item vectors: `hidden`, or what is left of it at length `scale`."""
         if not self.settings.normalize:
             return hidden
         return self.settings.scale * tf.math.l2_normalize(hidden, axis=-1)

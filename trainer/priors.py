@@ -44,11 +44,13 @@ class Past(NamedTuple):
     times_ms: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sessions: Sessions, times_ms: NDArray[np.int64]) -> Past:
-        """The clicks of `sessions`, which happened at `times_ms` `[C]`."""
+    def of(cls, sessions: Sessions) -> Past:
+        """The clicks of `sessions`. Raises ValueError where their times are not known."""
+        if sessions.times_ms is None:
+            raise ValueError("clicks without times cannot fade")
         previous = np.append(np.int32(NO_ITEM), sessions.items[:-1])[: len(sessions.items)]
         previous[sessions.starts[:-1]] = NO_ITEM
-        return cls(sessions.items, previous, times_ms)
+        return cls(sessions.items, previous, sessions.times_ms)
 
     def between(self, begin_ms: float, end_ms: float) -> Past:
         """The clicks from `begin_ms` to before `end_ms`."""
@@ -70,8 +72,10 @@ def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, it
     past = past.between(-math.inf, now_ms)
     known = past.items != NO_ITEM
     weights = _weights(now_ms - past.times_ms[known], half_lives_hours)
-    counts = [np.bincount(past.items[known], weight, items) for weight in weights]
-    return np.stack(counts, axis=1).astype(np.float32) if counts else np.zeros((items, 0), np.float32)
+    counts = np.zeros((items, len(weights)), np.float32)
+    for place, weight in enumerate(weights):
+        counts[:, place] = np.bincount(past.items[known], weight, items)
+    return counts
 
 
 def transitions(
@@ -87,7 +91,9 @@ def transitions(
         past.previous[known].astype(np.int64) * items + past.items[known], return_inverse=True
     )
     weights = _weights(now_ms - past.times_ms[known], half_lives_hours)
-    counts = np.stack([np.bincount(pair, weight, len(pairs)) for weight in weights], axis=1)
+    counts = np.zeros((len(pairs), len(weights)))
+    for place, weight in enumerate(weights):
+        counts[:, place] = np.bincount(pair, weight, len(pairs))
     first, second = np.divmod(pairs, items)
     order = np.lexsort((second, -counts.sum(axis=1), first))
     first, second, counts = first[order], second[order], counts[order]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,6 @@ def test_the_most_frequent_transitions_are_kept_the_lower_index_first_among_equa
 
 def test_a_session_has_nothing_before_its_first_click() -> None:
     """The last click of another session is not what was clicked before."""
-    past = Past.of(sessions_of([0, 1, NO_ITEM], [2, 3]), np.arange(5))
+    past = Past.of(replace(sessions_of([0, 1, NO_ITEM], [2, 3]), times_ms=np.arange(5)))
 
     assert past.previous.tolist() == [NO_ITEM, 0, 1, NO_ITEM, 2]
