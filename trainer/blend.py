@@ -11,6 +11,7 @@ the counts contain: on its own training clicks a network knows too much to need 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -25,10 +26,16 @@ from worker.core.ranking import NO_ITEM, Indexes
 _FLOOR: Final = 0.1
 """What an item without clicks counts, so that there is a logarithm."""
 
+UNPOPULAR: Final = math.log(_FLOOR)
+"""The logarithm of such an item's count."""
+
 _UNIT: Final = 0.3
 """Counts of transitions far below this are as good as none."""
 
-_RATE: Final = 0.1
+RATE: Final = 0.1
+"""The learning rate of weights that are learned once."""
+
+_BATCH: Final = 256
 _NEVER: Final = -1e9
 """Added to the logit of an item that cannot be recommended."""
 
@@ -133,38 +140,38 @@ class Blend:
         )
 
     def learn(
-        self, asked: Asked, tensors: Mapping[str, Floats], priors: Priors, *, steps: int, batch: int = 256
+        self, asked: Asked, tensors: Mapping[str, Floats], priors: Priors, *, steps: int, rate: float = RATE
     ) -> None:
         """Move the weights so that the network of these `tensors` answers `asked` better.
 
-        Each of the `steps` sees `batch` predictions; the learning rate falls to 0 along a cosine.
+        The learning rate falls from `rate` to 0 along a cosine over the `steps`.
         """
         asked = asked.usable()
         if not len(asked.targets):
             return
         variables = [self._network, *self._weights.values()]
-        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(_RATE, steps))
+        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
         optimizer.build(variables)
         table = tensors.get("output", tensors["embedding"])
         own = tensors.get("output_bias", np.zeros(len(table), np.float32))
-        known = [tf.constant(one) for one in (table, own, *priors)]
-        for chosen in self._drawn(len(asked.targets), steps, batch):
+        network, known = (tf.constant(table), tf.constant(own)), Priors(*map(tf.constant, priors))
+        for chosen in self._drawn(len(asked.targets), steps):
             with tf.GradientTape() as tape:
-                loss = self._loss(asked.only(chosen), *known)
+                loss = self._loss(asked.only(chosen), *network, known)
             gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
             optimizer.apply(gradients, variables)
 
-    def _drawn(self, count: int, steps: int, batch: int) -> Iterator[Indexes]:
+    def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
         random = np.random.default_rng(self._seed)
         for _ in range(steps):
-            yield random.choice(count, min(batch, count), replace=False).astype(np.int32)
+            yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _loss(self, asked: Asked, table: Any, own: Any, popular: Any, following: Any, logs: Any) -> Any:
+    def _loss(self, asked: Asked, table: Any, own: Any, priors: Priors) -> Any:
         weights, last = self._weights, asked.recent[:, 0]
         logits = self._network * (tf.matmul(asked.hidden, table, transpose_b=True) + own)
-        logits += tf.linalg.matvec(popular, weights["popularity"])
-        followers = tf.linalg.matvec(tf.gather(logs, last), weights["transitions"])
-        logits = _added(logits, tf.gather(following, last), followers)
+        logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
+        followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
+        logits = _added(logits, tf.gather(priors.following, last), followers)
         lags = weights["repeats"].shape[0]
         repeated = tf.broadcast_to(weights["repeats"], (len(last), lags))
         logits = _added(logits, asked.recent[:, :lags], repeated)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from trainer.progress import Progress
 from trainer.sessions import Sessions
 from trainer.training import Training
 from worker.core.catalogue import Catalogue
+from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release, pack, verify
@@ -49,6 +51,19 @@ class Fitted(NamedTuple):
 
     manifest: Manifest
     blob: bytes
+
+
+class Model(NamedTuple):
+    """What a release is made of: the layers of a network, all `tensors`, and what is added to scores."""
+
+    network: Network
+    tensors: Mapping[str, Floats]
+    terms: Terms | None = None
+
+    def answer(self, items: Indexes) -> tuple[Floats, Floats]:
+        """The state after one session of known `items`, and the scores of all items."""
+        state, scores = self.network.answer(items, self.tensors)
+        return state, scores_of(self.terms, scores, items) if self.terms else scores
 
 
 def fit(
@@ -84,7 +99,8 @@ def fit(
     training.run(partial(_validate, network, data, settings), progress, checkpoints.save)
     data.summary["epochs"] = training.history
     terms = _blended(network, data, settings, progress)
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor, terms)
+    model = Model(network, network.tensors(), terms)
+    manifest, blob = packed(model, data, settings, now.isoformat(timespec="seconds"), ancestor)
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
@@ -104,7 +120,9 @@ def _popular(data: Data) -> list[str]:
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
     if not data.validation.predictions:
         return {}
-    metrics = _measured(verify(*_packed(network, data, settings)), data.validation, settings)
+    metrics = _measured(
+        verify(*packed(Model(network, network.tensors()), data, settings)), data.validation, settings
+    )
     return {name: value for name, value in metrics.items() if name.startswith(("recall", "mrr"))}
 
 
@@ -121,7 +139,9 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
         return None
     past, blend = Past.of(data.train), Blend(settings)
     tensors = network.tensors()
-    hidden, _ = evaluate.hidden_before(verify(*_packed(network, data, settings)), held)
+    hidden, _ = evaluate.hidden_before(
+        verify(*packed(Model(network, network.tensors()), data, settings)), held
+    )
     asked = Asked(
         network.scaled(hidden[:, : settings.hidden_size]).numpy(),
         evaluate.recent_items(held, max(1, settings.repeat_lags)),
@@ -132,24 +152,20 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     blend.learn(asked, tensors, priors, steps=BLEND_STEPS)
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.weights}")
-    both = Past(*map(np.concatenate, zip(past, Past.of(held), strict=True)))
+    both = past.and_then(Past.of(held))
     return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))
 
 
-def _packed(
-    network: Network,
-    data: Data,
-    settings: FitSettings,
-    created_at: str = "",
-    parent: str | None = None,
-    terms: Terms | None = None,
+def packed(
+    model: Model, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
 ) -> Fitted:
+    """The release of `model` over the catalogue of `data`."""
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     scale = settings.scale if settings.normalize else 1.0
-    tensors, repeat_bias = network.tensors(), list[float]()
-    if terms:
-        tensors, scale = terms.added_to(tensors), scale * terms.network
-        repeat_bias = terms.repeat_bias.tolist()
+    tensors, repeat_bias = model.tensors, list[float]()
+    if model.terms:
+        tensors, scale = model.terms.added_to(tensors), scale * model.terms.network
+        repeat_bias = model.terms.repeat_bias.tolist()
     manifest, blob = pack(
         tensors,
         ids,
@@ -160,7 +176,7 @@ def _packed(
         repeat_bias=repeat_bias,
         session_gap_seconds=settings.session_gap_seconds,
         popular=_popular(data),
-        golden=_golden(network, data, terms),
+        golden=_golden(model, data),
         metrics={},
         training={**data.summary, "settings": settings.to_json()},
         lineage={"parent": parent},
@@ -169,17 +185,15 @@ def _packed(
     return Fitted(manifest, blob)
 
 
-def _golden(network: Network, data: Data, terms: Terms | None) -> list[Golden]:
+def _golden(model: Model, data: Data) -> list[Golden]:
     """What Keras answers to a few real sessions, held-out ones where there are any."""
     known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in (data.test, data.train) for items in part)
     chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
-    return [_golden_of(network, data.catalogue, items, terms) for items in chosen]
+    return [_golden_of(model, data.catalogue, items) for items in chosen]
 
 
-def _golden_of(network: Network, catalogue: Catalogue, sequence: Indexes, terms: Terms | None) -> Golden:
-    hidden, scores = network.answer(sequence)
-    if terms:
-        scores = scores_of(terms, scores, sequence)
+def _golden_of(model: Model, catalogue: Catalogue, sequence: Indexes) -> Golden:
+    hidden, scores = model.answer(sequence)
     top = np.argsort(-scores, kind="stable")[:GOLDEN_TOP]
     ids = [tuple(catalogue.ids(indexes).tolist()) for indexes in (sequence, top)]
     return Golden(ids[0], tuple(hidden.tolist()), ids[1], tuple(scores[top].tolist()))

@@ -7,6 +7,7 @@ table of its own and a bias for the output, it is the textbook's `y = Why h + b`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -84,12 +85,12 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             after = [*found, *after]
         return sequence, tf.concat(after, axis=-1)
 
-    def answer(self, items: Indexes) -> tuple[Floats, Floats]:
-        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`.
+    def answer(self, items: Indexes, tensors: Mapping[str, Floats] | None = None) -> tuple[Floats, Floats]:
+        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`, those in `tensors`.
 
         A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
         """
-        tensors = self.tensors()
+        tensors = tensors or self.tensors()
         sequence, found = tf.constant(tensors["embedding"][items][None]), list[tf.Tensor]()
         for cell in self.cells:
             sequence, *states = cell(sequence)

@@ -55,7 +55,12 @@ class Past(NamedTuple):
     def between(self, begin_ms: float, end_ms: float) -> Past:
         """The clicks from `begin_ms` to before `end_ms`."""
         inside = (self.times_ms >= begin_ms) & (self.times_ms < end_ms)
-        return Past(*(column[inside] for column in self))
+        return Past(self.items[inside], self.previous[inside], self.times_ms[inside])
+
+    def and_then(self, later: Past) -> Past:
+        """These clicks and `later` ones."""
+        items, previous = (np.append(one, more) for one, more in zip(self[:2], later[:2], strict=True))
+        return Past(items, previous, np.append(self.times_ms, later.times_ms))
 
 
 class Transitions(NamedTuple):
