@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import collect, evaluate, fit, publish
+from trainer.commands import collect, compare, evaluate, fit, publish
 from worker.errors import NextclickError
 
 
@@ -16,7 +16,7 @@ def cli() -> None:
     """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
 
 
-for command in (fit.fit, evaluate.evaluate, publish.publish, collect.collect):
+for command in (fit.fit, evaluate.evaluate, compare.compare, publish.publish, collect.collect):
     cli.add_command(command)
 
 

@@ -20,7 +20,6 @@ from trainer.prepared import Data
 from trainer.progress import Progress
 from trainer.sessions import (
     Divided,
-    Sessions,
     catalogue_of,
     cut,
     divide,
@@ -31,9 +30,8 @@ from trainer.sessions import (
 )
 from worker.core.catalogue import Catalogue
 from worker.core.event import MAX_ID_BYTES
-from worker.core.release import Release
 
-__all__ = ["Data", "by_time", "prepare", "sessionised", "to_measure"]
+__all__ = ["Data", "by_time", "prepare", "sessionised"]
 
 _PART_CLICKS: Final = 2_000_000
 
@@ -145,22 +143,6 @@ def _with_features(
         report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
     report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
     return Catalogue(ids), features, {"features": told, "never_clicked": len(ids) - len(clicked)}
-
-
-def to_measure(
-    clicks: pl.DataFrame, release: Release, from_ms: int | None, progress: Progress, now: datetime
-) -> Sessions:
-    """The sessions in `clicks` as `release` meets them: those from `from_ms` on. Raises TooFewClicks."""
-    report, gap_seconds = _Report(progress), release.manifest.session_gap_seconds
-    clicks, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
-    report.add(*removals)
-    sessions = cut(clicks, gap_seconds=gap_seconds)
-    if from_ms is not None:
-        sessions = divide(sessions, from_ms, endless=gap_seconds == 0).after
-    sessions, short = drop_short(sessions)
-    report.add(short)
-    _require(len(sessions) > 0, "no session of two clicks or more is left to measure with")
-    return to_arrays(sessions, release.catalogue)
 
 
 def by_time(sessions: pl.DataFrame, settings: FitSettings) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

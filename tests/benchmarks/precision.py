@@ -12,8 +12,8 @@ from tests.benchmarks.saving import Figures, Sizes
 from tests.benchmarks.stand import Stand
 from tests.broker.process import ROOT
 from trainer.config import FitSettings
-from trainer.data import to_measure
 from trainer.files import read_files
+from trainer.held_out import cleaned, hold_out
 from trainer.progress import Progress
 from trainer.sessions import Sessions
 from worker.core.ranking import NO_ITEM
@@ -39,7 +39,11 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
         epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )
     release = verify(*fit(clicks, settings))
-    sessions = to_measure(clicks, release, TEST_FROM_MS, Progress(), datetime.now(UTC))
+    now, gap_seconds = datetime.now(UTC), release.manifest.session_gap_seconds
+    held = hold_out(
+        cleaned(clicks, Progress(), now), gap_seconds=gap_seconds, from_ms=TEST_FROM_MS, progress=Progress()
+    )
+    sessions = held.sessions(release.catalogue)
     half, single = (recall(release, sessions, kind) for kind in (np.float16, np.float32))
     return {"half_precision_recall_points": 100 * (single - half), "single_precision_recall": single}
 

@@ -1,33 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.builders import item_names, successor_release_parts, tiny_release
-from tests.trainer.builders import sessions_of
-from trainer.evaluate import measure, metrics, places_of, recent_items
-from trainer.sessions import Sessions
-from worker.core.batch import Clicks
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, sessions_of, table
+from trainer.evaluate import answers, measure, recent_items, walk
+from trainer.held_out import HeldOut, cleaned, hold_out
+from trainer.metrics import metrics
+from trainer.progress import Progress
 from worker.core.ranking import NO_ITEM
-from worker.core.recommender import Recommender
-from worker.core.release import Release, verify
-from worker.core.states import States
-
-
-def test_metrics_by_hand() -> None:
-    """Hits at places 1 and 4 of four predictions: recall 2/4, MRR (1 + 1/4) / 4."""
-    found = metrics(np.array([1, 0, 4, 0]), 20, prefix="popular_")
-
-    assert found == {"popular_recall_at_20": 0.5, "popular_mrr_at_20": 0.3125}
-
-
-def test_a_place_counts_from_one_and_an_unknown_target_has_none() -> None:
-    """0 stands for a target that is not in its list; an empty place is no hit for an unknown target."""
-    lists = np.array([[7, 8, 9], [7, 8, 9], [7, 8, NO_ITEM], [7, 8, NO_ITEM]], np.int32)
-
-    places = places_of(np.array([7, 9, 6, NO_ITEM], np.int32), lists)
-
-    assert places.tolist() == [1, 3, 0, 0]
+from worker.core.release import verify
 
 
 def test_recent_items_stay_within_the_session() -> None:
@@ -63,40 +47,56 @@ def test_the_clicked_item_can_be_excluded() -> None:
     assert (excluded["recall_at_4"], excluded["popular_recall_at_4"]) == (0.0, 0.0)
 
 
-def lists_of_the_worker(release: Release, sessions: Sessions, top: int) -> list[list[str]]:
-    """What a worker shows after each click that has a successor, one record after the other."""
-    names = {**dict(enumerate(item_names(len(release.catalogue)))), NO_ITEM: "unknown"}
-    users = np.repeat(np.arange(len(sessions)), sessions.lengths)
-    count = len(sessions.items)
-    clicks = Clicks(
-        partitions=np.zeros(count, np.int32),
-        offsets=np.arange(count),
-        user_ids=[f"user-{user}" for user in users],
-        item_ids=[names[item] for item in sessions.items.tolist()],
-        timestamps_ms=np.zeros(count, np.int64),
-        record_timestamps_ms=np.zeros(count, np.int64),
+def held_out(clicks: pl.DataFrame, gap_seconds: float, from_ms: int | None) -> HeldOut:
+    """`clicks` held out without a word."""
+    silent = Progress()
+    return hold_out(cleaned(clicks, silent, NOW), gap_seconds=gap_seconds, from_ms=from_ms, progress=silent)
+
+
+def held_out_clicks(seed: int, users: int = 15, items: int = 30) -> pl.DataFrame:
+    """Clicks of users who come back after short and long pauses, on known and unknown items."""
+    random = np.random.default_rng(seed)
+    return table(
+        [
+            (f"user-{user}", f"item-{item}", START_MS + at * MINUTE_MS)
+            for user in range(users)
+            for item, at in zip(
+                random.integers(items + 5, size=12).tolist(),
+                np.cumsum(random.choice([1, 29, 30, 31, 600], size=12)).tolist(),
+                strict=True,
+            )
+        ]
     )
-    states = States(state_size=release.state_size, slab_rows=64)
-    recommender = Recommender(release, states, publish="every", publish_max_age_ms=0, top=top)
-    lists = {shown.click: shown.items for shown in recommender.rank(recommender.absorb(clicks, now_ms=0))}
-    return [lists[click - 1] for click in np.flatnonzero(sessions.scored).tolist()]
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_the_numbers_are_about_the_code_that_serves(cell: str) -> None:
-    """Recall and MRR are those of the lists that the worker publishes; unknown items and cold starts too."""
-    release = tiny_release(item_names(30), cell=cell)
-    random = np.random.default_rng(2)
-    sessions = sessions_of(*[random.integers(-1, 30, size=random.integers(2, 9)).tolist() for _ in range(40)])
-    targets = sessions.items[sessions.scored].tolist()
-    shown = lists_of_the_worker(release, sessions, top=5)
-    places = [
-        (names.index(f"item-{target}") + 1 if f"item-{target}" in names else 0)
-        for names, target in zip(shown, targets, strict=True)
-    ]
+@pytest.mark.parametrize("gap_seconds", [0.0, 1800.0])
+@pytest.mark.parametrize("exclude_recent", [0, 1, 4, 25])
+def test_the_numbers_are_about_the_code_that_serves(
+    cell: str, gap_seconds: float, exclude_recent: int
+) -> None:
+    """Place by place those of a worker's lists: gaps, unknown items, cold starts, exclusion."""
+    release = tiny_release(item_names(30), cell=cell, session_gap_seconds=gap_seconds)
+    held = held_out(held_out_clicks(2), gap_seconds, START_MS + 100 * MINUTE_MS)
+    sessions = held.sessions(release.catalogue)
 
-    found = measure(release, sessions, top=5, exclude_recent=1, at_once=3)
+    fast = answers(
+        release, sessions, top=5, exclude_recent=exclude_recent, user_begins=held.user_begins, at_once=3
+    )
+    exact = walk(release, held, top=5, exclude_recent=exclude_recent)
 
-    assert NO_ITEM in targets
-    assert found["recall_at_5"] == pytest.approx(np.mean(np.array(places) > 0))
-    assert found["mrr_at_5"] == pytest.approx(np.mean([1 / place if place else 0 for place in places]))
+    assert NO_ITEM in sessions.items[sessions.scored]
+    assert np.count_nonzero(exact.places) > 5
+    assert fast.places.tolist() == exact.places.tolist()
+    assert fast.shown.tolist() == exact.shown.tolist()
+
+
+def test_measure_counts_the_places() -> None:
+    """The metrics of a release are those of its answers."""
+    release = tiny_release(item_names(30))
+    sessions = held_out(held_out_clicks(3), 1800, None).sessions(release.catalogue)
+
+    found = measure(release, sessions, top=5, exclude_recent=1)
+    places = answers(release, sessions, top=5, exclude_recent=1).places
+
+    assert {name: found[name] for name in metrics(places, 5)} == metrics(places, 5)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
 from trainer import progress
 from trainer.commands import options
-from trainer.commands.measures import report
+from trainer.commands.tables import show_quality
 from trainer.config import FitSettings
-from trainer.data import to_measure
-from trainer.evaluate import measure
+from trainer.held_out import cleaned, hold_out
 from trainer.publish import read_folder
+from trainer.scoreboard import BASELINES, BaselineSettings, score
 from worker.core.release import verify
 
 
@@ -24,12 +25,60 @@ from worker.core.release import verify
 @options.columns
 @options.reading
 @options.measuring
-def evaluate(folder: Path, files: tuple[Path, ...], **chosen: Any) -> None:
-    """Measure the release in FOLDER on the clicks in FILES, beside its popularity list."""
+@click.option(
+    "--exact", is_flag=True, help="Walk click after click through the worker's user states: the same, slower."
+)
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    help="With --split-at: train every baseline on the clicks before it, and measure it, too.",
+)
+@click.option(
+    "--recent-hours",
+    default=BaselineSettings().recent_hours,
+    help="How far back recently popular items are counted.",
+)
+@click.option("--knn-sample", type=int, help="Past sessions that kNN looks at. [default: 500, 1000, 5000]")
+@click.option("--knn-neighbours", type=int, help="Past sessions that vote in kNN. [default: 100, 100, 500]")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
+def evaluate(
+    folder: Path,
+    files: tuple[Path, ...],
+    *,
+    exact: bool,
+    baselines: bool,
+    recent_hours: float,
+    knn_sample: int | None,
+    knn_neighbours: int | None,
+    json_file: Path | None,
+    **chosen: Any,
+) -> None:
+    """Measure the release in FOLDER on the clicks in FILES, beside baselines.
+
+    All metrics have 95 % intervals by bootstrap over sessions. Baselines are trained on the clicks in
+    FILES before --split-at; without it there is only the release's own list of popular items.
+    """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
+    knn = BaselineSettings(recent_hours=recent_hours, knn_sample=knn_sample, knn_neighbours=knn_neighbours)
     release = verify(*read_folder(folder))
     table = options.read_clicks(files, None, "", columns, teller)
-    sessions = to_measure(table.clicks, release, settings.split_at_ms, teller, datetime.now(UTC))
-    metrics = measure(release, sessions, top=settings.top, exclude_recent=settings.exclude_recent)
-    click.echo(report(metrics, settings.top))
+    held = hold_out(
+        cleaned(table.clicks, teller, datetime.now(UTC)),
+        gap_seconds=release.manifest.session_gap_seconds,
+        from_ms=settings.split_at_ms,
+        progress=teller,
+    )
+    found = score(
+        release,
+        held,
+        top=settings.top,
+        exclude_recent=settings.exclude_recent,
+        exact=exact,
+        names=tuple(BASELINES) if baselines else (),
+        settings=knn,
+        progress=teller,
+    )
+    show_quality(found)
+    if json_file:
+        json_file.write_bytes(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2))

@@ -1,0 +1,85 @@
+"""`nextclick-trainer compare`: whether one release is better than another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from trainer import progress
+from trainer.commands import options
+from trainer.commands.tables import show_differences
+from trainer.compare import Aligned, Difference, align, paired
+from trainer.config import FitSettings
+from trainer.held_out import cleaned
+from trainer.publish import read_folder
+from worker.core.release import verify
+
+BETTER: Final = 0
+NO_DIFFERENCE: Final = 1
+WORSE: Final = 3
+"""Exit codes; 2 is that of an error, as everywhere."""
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.columns
+@options.measuring
+@click.option(
+    "--by", type=click.Choice(["recall", "mrr", "ndcg"]), default="recall", help="The metric that decides."
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
+@click.pass_context
+def compare(
+    context: click.Context,
+    /,
+    a: Path,
+    b: Path,
+    files: tuple[Path, ...],
+    *,
+    by: str,
+    json_file: Path | None,
+    **chosen: Any,
+) -> None:
+    """Say whether the release in folder B is better than that in A on the clicks in FILES.
+
+    Both answer the same predictions; a paired bootstrap over sessions gives the 95 % interval of
+    their difference. Exit code: 0 B is better, 1 no difference shown, 3 B is worse, 2 an error.
+    """
+    columns = options.columns_of(chosen)
+    settings, teller = FitSettings(**chosen), progress.for_this_place()
+    table = options.read_clicks(files, None, "", columns, teller)
+    aligned = align(
+        verify(*read_folder(a)),
+        verify(*read_folder(b)),
+        cleaned(table.clicks, teller, datetime.now(UTC)),
+        from_ms=settings.split_at_ms,
+        top=settings.top,
+        exclude_recent=settings.exclude_recent,
+        progress=teller,
+    )
+    found = paired(aligned.a, aligned.b, aligned.session, top=settings.top)
+    decisive = found[f"{by}_at_{settings.top}"]
+    show_differences([*found.values()])
+    _tell_what_is_left_out(aligned)
+    click.echo(decisive.sentence())
+    if json_file:
+        json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    context.exit(_exit_code(decisive))
+
+
+def _tell_what_is_left_out(aligned: Aligned) -> None:
+    for name, count in (("A", aligned.only_a), ("B", aligned.only_b)):
+        if count:
+            click.echo(f"left out: {count:,} clicks that only {name} predicts, by its session gap")
+
+
+def _exit_code(found: Difference) -> int:
+    if found.better:
+        return BETTER
+    return WORSE if found.worse else NO_DIFFERENCE

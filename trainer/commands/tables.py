@@ -1,0 +1,82 @@
+"""Tables of figures: ruled and coloured on a terminal, plain columns in a file or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from trainer.compare import Difference, title
+from trainer.metrics import Figure
+from trainer.quality import Metrics, Quality
+
+Rows = Sequence[Sequence[str]]
+
+
+def show_quality(found: Quality) -> None:
+    """All metrics of all models with their intervals, then Recall@K and MRR@K by slice."""
+    heading = f"{found.predictions:,} held-out clicks in {found.sessions:,} sessions, 95 % intervals"
+    metrics = list(dict.fromkeys(name for metrics in found.models.values() for name in metrics))
+    _show(heading, ["", *map(title, metrics)], _rows(found.models, metrics))
+    for metric in (f"recall_at_{found.top}", f"mrr_at_{found.top}"):
+        rows = [
+            [name, f"{one.predictions:,}", *(f"{models[metric].value:.4f}" for models in one.models.values())]
+            for name, one in found.slices.items()
+        ]
+        _show(f"{title(metric)} by slice", ["", "n", *found.models], rows)
+
+
+def show_differences(found: Sequence[Difference]) -> None:
+    """A row for each metric: A, B, their difference with its interval, how probably B is better."""
+    rows = [
+        [
+            title(one.metric),
+            f"{one.a:.4f}",
+            f"{one.b:.4f}",
+            f"{one.difference:+.4f}",
+            f"{one.low:+.4f} to {one.high:+.4f}",
+            f"{one.probability:.1%}",
+        ]
+        for one in found
+    ]
+    heading = f"{found[0].predictions:,} predictions in {found[0].sessions:,} sessions"
+    _show(heading, ["", "A", "B", "B - A", "95 % interval", "B is better"], rows)
+
+
+def _rows(models: dict[str, Metrics], metrics: Sequence[str]) -> Rows:
+    return [[name, *(_cell(figures.get(metric)) for metric in metrics)] for name, figures in models.items()]
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    value = f"{figure.value:.4f}"
+    if figure.low is None or figure.high is None:
+        return value
+    return f"{value} ({figure.low:.4f}-{figure.high:.4f})"
+
+
+def _show(heading: str, header: Sequence[str], rows: Rows) -> None:
+    console = Console()
+    if not console.is_terminal:
+        click.echo("\n".join([heading, *_plain([header, *rows]), ""]))
+        return
+    table = Table(title=heading, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _plain(rows: Rows) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

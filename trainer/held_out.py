@@ -1,0 +1,76 @@
+"""Clicks held out to measure with, as the sessions of one session gap, beside the clicks before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trainer.cleaning import clean
+from trainer.errors import TooFewClicks
+from trainer.progress import Progress
+from trainer.sessions import Sessions, cut, divide, drop_short, to_arrays
+from worker.core.catalogue import Catalogue
+
+_ROW = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Sessions as tables of clicks, user by user, with the columns of `trainer.events.SCHEMA` and more.
+
+    `before`: the sessions before the cut, for what has to be counted beforehand; none without a cut.
+    `clicks`: those to measure with; `row` names a click whatever the session gap, `session` numbers
+    its session, and `scored` says whether it counts as a prediction, unless it is its session's first.
+    """
+
+    before: pl.DataFrame
+    clicks: pl.DataFrame
+
+    def sessions(self, catalogue: Catalogue) -> Sessions:
+        """The sessions to measure with as item indexes of `catalogue`."""
+        return to_arrays(self.clicks, catalogue)
+
+    @property
+    def user_begins(self) -> NDArray[np.int64]:
+        """`[C]`: where the clicks of the same user begin."""
+        user = self.clicks["user_id"].rle_id().to_numpy()
+        return np.flatnonzero(np.diff(user.astype(np.int64), prepend=-1))[user]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """`[C]`: the `row` of each click."""
+        return self.clicks[_ROW].to_numpy().astype(np.int64)
+
+    @property
+    def times_ms(self) -> NDArray[np.int64]:
+        """`[C]`: the time of each click."""
+        return self.clicks["timestamp_ms"].to_numpy()
+
+
+def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
+    """`clicks` without what cannot be a click, each with a `row` of its own."""
+    kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
+    for removal in removals:
+        progress.say(str(removal))
+    return kept.with_row_index(_ROW)
+
+
+def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
+    """The sessions in `clicks` (of `cleaned`) as a worker cuts them, held out from `from_ms` on.
+
+    Raises TooFewClicks where no session of two clicks is left.
+    """
+    sessions = cut(clicks, gap_seconds=gap_seconds)
+    if from_ms is None:
+        before, after = sessions.clear(), sessions.with_columns(scored=pl.lit(True))  # a column
+    else:
+        before, after = divide(sessions, from_ms, endless=gap_seconds == 0)
+    after, short = drop_short(after)
+    progress.say(str(short))
+    if after.is_empty():
+        raise TooFewClicks("no session of two clicks or more is left to measure with")
+    return HeldOut(before, after)
