@@ -12,7 +12,7 @@ MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-state chaos lint format requirements clean
+.PHONY: help demo test bench bench-state quality chaos lint format requirements clean
 
 
 help: ## this list
@@ -31,6 +31,9 @@ bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; AR
 
 bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_state $(ARGS)
+
+quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them
+	@$(BIN)/python -m tests.quality.quality $(ARGS)
 
 chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
 	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

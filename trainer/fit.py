@@ -88,7 +88,7 @@ def fit(
         warm.shaped_as(parent.manifest, settings, asked=warm.SHAPE)
         data = warm.grown(data, verify(*parent).catalogue.ids(np.arange(parent.manifest.items)).tolist())
     keras.utils.set_random_seed(settings.seed)
-    network = Network(_targets(data), settings, data.features)
+    network = Network(targets_of(data), settings, data.features)
     if parent:
         warm.begin_with(network, parent.blob)
     training = Training(network, data.train, settings)
@@ -105,7 +105,7 @@ def fit(
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
 
-def _targets(data: Data) -> NDArray[np.int64]:
+def targets_of(data: Data) -> NDArray[np.int64]:
     """How often each item is to be predicted in training."""
     return np.bincount(data.train.items[data.train.scored], minlength=data.clicked_items)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ ITEMS, SIZE, LAGS = 12, 4, 3
 SETTINGS = FitSettings(
     popularity_half_lives_hours=(1.0, 24.0), transition_half_lives_hours=(24.0,), repeat_lags=LAGS
 )
-TRUE = {"network": 0.5, "popularity": [0.7, -0.4], "transitions": [0.8], "repeats": [1.5, -1.0, 0.5]}
+TRUE: dict[str, Any] = {"network": 0.5, "popularity": [0.7, -0.4], "transitions": [0.8], "repeats": [1.5, -1.0, 0.5]}
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def priors_of(random: np.random.Generator) -> Priors:
     return Priors(popular.astype(np.float32), following, (counts * (following >= 0)[..., None]).astype("f4"))
 
 
-def blend_of(weights: dict[str, object]) -> Blend:
+def blend_of(weights: dict[str, Any]) -> Blend:
     """One with these weights."""
     blend = Blend(SETTINGS)
     blend.begin_with(weights)
