@@ -6,12 +6,15 @@ And user states that no release made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
-from worker.core.cells import CELLS, Floats, by_gate
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import Golden, Manifest
+from worker.core.ranking import NO_ITEM
 from worker.core.release import Release, pack, verify
 from worker.core.states import Rows, States
 
@@ -24,6 +27,8 @@ def item_names(count: int) -> tuple[str, ...]:
     return tuple(f"item-{number}" for number in range(count))
 
 
+Tensors = Mapping[str, NDArray[Any]]
+
 ITEMS: Final = item_names(12)
 """The catalogue of a tiny release where a test asks for no other."""
 
@@ -32,12 +37,15 @@ class Options(TypedDict, total=False):
     """What a tiny release may be told, beside its catalogue; see `tiny_release_parts` for the rest."""
 
     cell: str
+    layers: int
     hidden_size: int
     embedding_size: int
     output: str
     output_bias: bool
     normalize: bool
     scale: float
+    transitions: int
+    repeat_bias: Sequence[float]
     session_gap_seconds: float
     popular: Sequence[str]
     seed: int
@@ -52,12 +60,15 @@ def tiny_release_parts(
     item_ids: Sequence[str] = ITEMS,
     *,
     cell: str = "gru",
+    layers: int = 1,
     hidden_size: int = 8,
     embedding_size: int | None = None,
     output: str = "tied",
     output_bias: bool = False,
     normalize: bool = True,
     scale: float = 16.0,
+    transitions: int = 0,
+    repeat_bias: Sequence[float] = (),
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
     seed: int = 0,
@@ -70,10 +81,12 @@ def tiny_release_parts(
     tensors = tiny_tensors(
         len(item_ids),
         cell=cell,
+        layers=layers,
         hidden_size=hidden_size,
         embedding_size=hidden_size if embedding_size is None else embedding_size,
         output=output,
         output_bias=output_bias,
+        transitions=transitions,
         seed=seed,
     )
     return packed(
@@ -83,6 +96,7 @@ def tiny_release_parts(
         output=output,
         normalize=normalize,
         scale=scale,
+        repeat_bias=repeat_bias,
         session_gap_seconds=session_gap_seconds,
         popular=popular,
         seed=seed,
@@ -124,41 +138,51 @@ def tiny_tensors(
     items: int,
     *,
     cell: str = "gru",
+    layers: int = 1,
     hidden_size: int = 8,
     embedding_size: int = 8,
     output: str = "tied",
     output_bias: bool = False,
+    transitions: int = 0,
     seed: int = 0,
-) -> dict[str, Floats]:
+) -> dict[str, NDArray[Any]]:
     """Random tensors of the shapes that a manifest with these values asks for."""
     random = np.random.default_rng(seed)
 
     def normal(*shape: int, spread: float = 1.0) -> Floats:
         return (spread * random.standard_normal(shape)).astype(np.float32)
 
-    gates = CELLS[cell].gates
-    tensors = {
-        "embedding": normal(items, embedding_size),
-        "kernel": normal(embedding_size, gates * hidden_size, spread=embedding_size**-0.5),
+    gates, below = CELLS[cell].gates, embedding_size
+    tensors: dict[str, NDArray[Any]] = {"embedding": normal(items, embedding_size)}
+    for number in range(1, layers + 1):
+        kernel, recurrent_kernel, bias = names_of_layer(number)
+        tensors[kernel] = normal(below, gates * hidden_size, spread=below**-0.5)
         # Contracting, so that what rounding does to one state fades instead of growing with every click.
-        "recurrent_kernel": normal(hidden_size, gates * hidden_size, spread=0.5 * hidden_size**-0.5),
-        "bias": normal(*CELLS[cell].bias_shape(hidden_size), spread=0.3),
-    }
+        tensors[recurrent_kernel] = normal(hidden_size, gates * hidden_size, spread=0.5 * hidden_size**-0.5)
+        tensors[bias] = normal(*CELLS[cell].bias_shape(hidden_size), spread=0.3)
+        below = hidden_size
     if output == "separate":
         tensors["output"] = normal(items, hidden_size)
     if output_bias:
         tensors["output_bias"] = normal(items)
+    if transitions:
+        followers = np.full((items, transitions), NO_ITEM, np.int32)
+        used = min(items, transitions)
+        followers[:, :used] = random.permuted(np.tile(np.arange(items), (items, 1)), axis=1)[:, :used]
+        followers[random.random(followers.shape) < 0.3] = NO_ITEM
+        tensors |= {"transition_items": followers, "transition_scores": normal(items, transitions)}
     return tensors
 
 
 def packed(
-    tensors: Mapping[str, Floats],
+    tensors: Tensors,
     item_ids: Sequence[str],
     *,
     cell: str,
     output: str,
     normalize: bool = False,
     scale: float = 1.0,
+    repeat_bias: Sequence[float] = (),
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
     seed: int = 0,
@@ -173,10 +197,20 @@ def packed(
         output=output,
         normalize=normalize,
         scale=scale,
+        repeat_bias=repeat_bias,
         session_gap_seconds=session_gap_seconds,
         popular=item_ids[::-1][:100] if popular is None else popular,
         golden=[
-            golden(tensors, item_ids, one, cell=cell, normalize=normalize, scale=scale) for one in sessions
+            golden(
+                tensors,
+                item_ids,
+                one,
+                cell=cell,
+                normalize=normalize,
+                scale=scale,
+                repeat_bias=repeat_bias,
+            )
+            for one in sessions
         ],
         metrics={"recall_at_20": 0.5},
         training={"clicks": 1000},
@@ -186,19 +220,22 @@ def packed(
 
 
 def golden(
-    tensors: Mapping[str, Floats],
+    tensors: Tensors,
     item_ids: Sequence[str],
     clicked: Sequence[int],
     *,
     cell: str,
     normalize: bool,
     scale: float,
+    repeat_bias: Sequence[float] = (),
 ) -> Golden:
     """What the formulas say of the session `clicked`, item by item, without the code that serves."""
-    state = np.zeros(CELLS[cell].state_size(len(tensors["recurrent_kernel"])), np.float32)
+    state = np.zeros(state_size(tensors, cell), np.float32)
     for item in clicked:
         state = step_one(tensors, cell, item, state)
-    scores = all_scores(tensors, state, normalize=normalize, scale=scale)
+    scores = all_scores(
+        tensors, state, clicked[::-1], normalize=normalize, scale=scale, repeat_bias=repeat_bias
+    )
     best = sorted(range(len(item_ids)), key=lambda item: (-scores[item], item))[:10]
     return Golden(
         items=tuple(item_ids[item] for item in clicked),
@@ -208,23 +245,46 @@ def golden(
     )
 
 
-def step_one(tensors: Mapping[str, Floats], cell: str, item: int, state: Floats) -> Floats:
-    """The state after one click on the item in row `item` of the tables: the definition in `cells`."""
-    definition = CELLS[cell]
-    weights = definition.weights(tensors["recurrent_kernel"], tensors["bias"])
-    item_input = tensors["embedding"][item] @ tensors["kernel"] + definition.input_bias(tensors["bias"])
-    return definition.step_one(weights, by_gate(item_input, definition.gates), state)
+def state_size(tensors: Tensors, cell: str) -> int:
+    """How many numbers a user's state has."""
+    return count_layers(tensors) * CELLS[cell].state_size(len(tensors["recurrent_kernel"]))
 
 
-def all_scores(tensors: Mapping[str, Floats], state: Floats, *, normalize: bool, scale: float) -> Floats:
-    """The score of every item for one state: `scale * h . o + bias`, as the manifest defines it."""
+def step_one(tensors: Tensors, cell: str, item: int, state: Floats) -> Floats:
+    """The state after one click on the item in row `item` of the tables: the definition in `layers`."""
+    layers = Layers.of(CELLS[cell], tensors)
+    return layers.step_one(layers.inputs(tensors["embedding"][[item]])[:, 0], state)
+
+
+def all_scores(
+    tensors: Tensors,
+    state: Floats,
+    recent: Sequence[int] = (),
+    *,
+    normalize: bool,
+    scale: float,
+    repeat_bias: Sequence[float] = (),
+) -> Floats:
+    """The score of every item for one state, as the manifest defines it.
+
+    `recent`: the rows of the items that were clicked in the session, newest first, `NO_ITEM` where unknown.
+    """
     hidden = state[: len(tensors["recurrent_kernel"])]
     vectors = tensors.get("output", tensors["embedding"])
     if normalize:
         hidden = hidden / max(float(np.linalg.norm(hidden)), 1e-6)
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    scores = np.float32(scale) * (vectors @ hidden)
-    return scores + tensors["output_bias"] if "output_bias" in tensors else scores
+    scores: Floats = np.float32(scale) * (vectors @ hidden)
+    if "output_bias" in tensors:
+        scores += tensors["output_bias"]
+    gains = [*zip(recent, repeat_bias, strict=False)]
+    if "transition_items" in tensors and recent and recent[0] != NO_ITEM:
+        followers, gained = (tensors[f"transition_{name}"][recent[0]] for name in ("items", "scores"))
+        gains += zip(followers.tolist(), gained.tolist(), strict=True)
+    for item, gain in gains:
+        if item != NO_ITEM:
+            scores[item] += gain
+    return scores
 
 
 def clicked(

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from safetensors.numpy import load
 
-from tests.builders import all_scores, step_one
+from tests.builders import all_scores, state_size, step_one
 from worker.core.batch import Clicks
-from worker.core.cells import CELLS, Floats
+from worker.core.cells import Floats
 from worker.core.manifest import Manifest
 from worker.core.states import States
 
@@ -68,7 +68,6 @@ class Reference:
         self._void_before: dict[tuple[int, str], int] = {}
         self._tensors: Mapping[str, Any] = load(blob)
         self._item_ids = item_ids
-        self._cell = CELLS[manifest.cell]
 
     def absorb(self, click: OneClick) -> User:
         """Move the state of the click's user; a copy of it as it is now."""
@@ -117,7 +116,7 @@ class Reference:
         return Answer(sorted(scores, key=lambda item_id: -scores[item_id])[:top], "model", scores)
 
     def _zeros(self) -> np.ndarray[tuple[int], np.dtype[np.float16]]:
-        return np.zeros(self._cell.state_size(self.manifest.hidden_size), np.float16)
+        return np.zeros(state_size(self._tensors, self.manifest.cell), np.float16)
 
     def _expired(self, key: tuple[int, str], timestamp_ms: int) -> bool:
         user = self.users.get(key)

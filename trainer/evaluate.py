@@ -134,7 +134,7 @@ def hidden_before(release: Release, sessions: Sessions) -> tuple[Floats, NDArray
     for number, clicks in enumerate(_waves(np.flatnonzero(known), steps), start=1):
         users = session[clicks]
         before = states[users].astype(np.float32)
-        states[users] = release.cell.step(release.weights, release.inputs(sessions.items[clicks]), before)
+        states[users] = release.step(release.inputs(sessions.items[clicks]), before)
         due = wanted == number
         hidden[due] = states[rows[due]]
     return hidden, wanted > 0

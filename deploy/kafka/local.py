@@ -324,14 +324,19 @@ def java_version(java: str) -> int:
     return int(match[1]) if match else 0
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port nobody listens on, outside the range that the kernel gives to outgoing connections.
 
     Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it
-    would connect to itself, and the node could not come back.
+    would connect to itself, and the node could not come back. None is given twice by one process: who was
+    given it may not listen yet.
     """
     for port in random.sample(range(20_000, 30_000), 100):
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise KafkaUnavailable("no free port found between 20000 and 29999 in 100 tries")
 

@@ -64,6 +64,6 @@ def recall(release: Release, sessions: Sessions, kind: type[np.floating[Any]]) -
         hits += int(np.count_nonzero(lists == clicked[due, None]))
         here, clicked = here[known], clicked[known]
         before = states[here].astype(np.float32)
-        states[here] = release.cell.step(release.weights, release.inputs(clicked), before)
+        states[here] = release.step(release.inputs(clicked), before)
         warm[here] = True
     return hits / sessions.predictions

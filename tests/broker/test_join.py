@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import closing
+
+from kafka.admin import KafkaAdminClient, MemberToRemove
 
 from tests.conftest import TopicFactory
 from worker.topics.clicks import ClickConsumer
@@ -28,10 +32,43 @@ def test_a_consumer_that_polls_briefly_is_assigned_its_partitions(
         clicks.join(lambda _: None)
 
         try:
-            deadline = time.monotonic() + 10
-            while clicks.assigned() != {0, 1, 2, 3}:
-                clicks.poll(20)
-
-                assert time.monotonic() < deadline
+            _poll_until(clicks, lambda clicks: clicks.assigned() == {0, 1, 2, 3})
         finally:
             clicks.close(seconds=1)
+
+
+def test_a_member_that_learns_while_it_joins_that_it_was_thrown_out_has_lost_its_partitions(
+    kafka: str, topics: TopicFactory, unique: str
+) -> None:
+    """Others may have had them meanwhile, even where the group gives the same ones back."""
+    clicks = ClickConsumer(
+        Connection(kafka),
+        topic=topics("clicks", partitions=2),
+        group=f"group-{unique}",
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=9_000,
+        static_member=None,
+    )
+    clicks.join(lambda _: None)
+    try:
+        _poll_until(clicks, lambda clicks: clicks.assigned() == {0, 1})
+        with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
+            admin.remove_group_members(f"group-{unique}", [MemberToRemove(clicks.metadata.member_id)])
+        clicks._client._coordinator.request_rejoin()
+        _poll_until(clicks, lambda clicks: clicks.lost)
+
+        assert clicks.take_lost() == {0, 1}
+
+        _poll_until(clicks, lambda clicks: clicks.assigned() == {0, 1})
+
+        assert not clicks.lost
+    finally:
+        clicks.close(seconds=1)
+
+
+def _poll_until(clicks: ClickConsumer, holds: Callable[[ClickConsumer], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds(clicks):
+        clicks.poll(20)
+
+        assert time.monotonic() < deadline

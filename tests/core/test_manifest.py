@@ -9,7 +9,16 @@ import orjson
 import pytest
 
 from tests.builders import tiny_release_parts
-from worker.core.manifest import FORMAT, MAX_BLOB_BYTES, MAX_GAP_SECONDS, MAX_SCALE, Manifest
+from worker.core.manifest import (
+    FORMAT,
+    MAX_BLOB_BYTES,
+    MAX_GAP_SECONDS,
+    MAX_LAYERS,
+    MAX_REPEAT_LAGS,
+    MAX_SCALE,
+    MAX_TRANSITIONS,
+    Manifest,
+)
 from worker.errors import ReleaseRefused
 
 GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
@@ -75,7 +84,7 @@ def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     assert name in str(refused)
 
 
-@pytest.mark.parametrize("wrong", [None, [7], {"a": None}, True, "text", -1.5], ids=str)
+@pytest.mark.parametrize("wrong", [None, [[7]], {"a": None}, True, "text", -1.5], ids=str)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "format"])
 def test_a_field_is_of_its_type_or_the_manifest_is_refused(name: str, wrong: object) -> None:
     """Only where it belongs is a value read; a bool is no number. The field is named."""
@@ -89,7 +98,7 @@ def test_a_field_is_of_its_type_or_the_manifest_is_refused(name: str, wrong: obj
     assert name in str(refused)
 
 
-@pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None, [], 1.5])
+@pytest.mark.parametrize("number", [0, FORMAT - 1, FORMAT + 1, "1", None, [], 1.5], ids=repr)
 def test_another_format_is_refused_as_such(number: object) -> None:
     """Whatever else the document holds: it is of another version of this program."""
     assert refusal(document(format=number)).reason == "format"
@@ -130,6 +139,13 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"hidden_size": 0},
         {"embedding_size": -1},
         {"items": 0},
+        {"layers": 0},
+        {"layers": MAX_LAYERS + 1},
+        {"transitions": -1},
+        {"transitions": MAX_TRANSITIONS + 1},
+        {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
+        {"repeat_bias": [0.5, -MAX_SCALE * 1.01]},
+        {"repeat_bias": [1e308]},
         {"size_bytes": 0},
         {"size_bytes": MAX_BLOB_BYTES + 1},
         {"output": "tied"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.core.ranking import NO_ITEM, ItemTable, top_k
+from worker.core.ranking import NO_ITEM, ItemTable, Transitions, top_k
 
 
 def scored(*scores: float) -> ItemTable:
@@ -99,6 +99,24 @@ def test_rows_beyond_one_chunk_are_ranked_like_the_first(rows: int) -> None:
 
     best = np.arange(19_999, 19_995, -1)
     assert found.indexes.tolist() == [[i for i in best if i != 19_999 - row][:3] for row in range(rows)]
+
+
+@pytest.mark.parametrize("rows", [127, 128, 129, 300])
+def test_the_clicks_of_rows_beyond_one_chunk_are_their_own(rows: int) -> None:
+    """What transitions and repeats add goes to the row that clicked, in every chunk, and to nothing else."""
+    followers = np.column_stack([np.roll(np.arange(20_000), -1), np.full((20_000, 2), NO_ITEM)])
+    gains = np.full(followers.shape, 2.0, np.float32)
+    table = ItemTable(
+        np.zeros((20_000, 1), np.float32),
+        transitions=Transitions(followers.astype(np.int32), gains),
+        repeat_bias=[0.5, 1.0],
+    )
+    last = np.arange(rows, dtype=np.int32)
+
+    found = top_k(np.ones((rows, 1), np.float32), table, 3, recent=np.stack([last, last + 9], axis=1))
+
+    assert found.indexes.tolist() == [[row + 1, row + 9, row] for row in range(rows)]
+    assert found.scores.tolist() == [[2.0, 1.0, 0.5]] * rows
 
 
 def test_a_table_serves_larger_and_smaller_batches_in_turn() -> None:

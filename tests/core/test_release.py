@@ -44,20 +44,33 @@ from worker.errors import ReleaseRefused
 OPTIONS: list[Options] = [
     {
         "cell": cell,
+        "layers": layers,
         "output": output,
         "normalize": normalize,
         "output_bias": bias,
         "scale": scale,
         "embedding_size": size,
+        "transitions": transitions,
+        "repeat_bias": repeat_bias,
     }
     for cell in CELLS
+    for layers in (1, 2)
     for output, size in (("tied", 8), ("separate", 5))
     for normalize, scale in ((True, 16.0), (False, 1.0), (False, 0.5))
     for bias in (True, False)
+    for transitions, repeat_bias in ((0, ()), (5, ()), (20, (-2.0, 0.5, 1.0)))
 ]
-SEPARATE: Options = {"output": "separate", "output_bias": True, "embedding_size": 5}
+SEPARATE: Options = {
+    "layers": 2,
+    "transitions": 4,
+    "repeat_bias": (-0.5, 2.0),
+    "output": "separate",
+    "output_bias": True,
+    "embedding_size": 5,
+}
 GOOD, BLOB = tiny_release_parts(**SEPARATE)
 TENSORS: Mapping[str, Any] = load(BLOB)
+WEIGHTS = [name for name, tensor in TENSORS.items() if tensor.dtype == np.float32]
 
 
 def refusal(manifest: Manifest, blob: bytes) -> ReleaseRefused:
@@ -101,10 +114,18 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
     state = np.zeros(release.state_size, np.float32)
     for item in (3, 0, 3, 11):
         state = step_one(tensors, options["cell"], item, state)
+    recent = [11, 3, 0, 3][: release.recent_needed]
 
-    found = release.rank(state[None], len(ITEMS))
+    found = release.rank(state[None], len(ITEMS), recent=np.array([recent], np.int32))
 
-    expected = all_scores(tensors, state, normalize=options["normalize"], scale=options["scale"])
+    expected = all_scores(
+        tensors,
+        state,
+        recent,
+        normalize=options["normalize"],
+        scale=options["scale"],
+        repeat_bias=options["repeat_bias"],
+    )
     assert release.number == 7
     assert sorted(found.indexes[0]) == [*range(len(ITEMS))]
     np.testing.assert_allclose(found.scores[0], expected[found.indexes[0]], rtol=1e-5, atol=1e-5)
@@ -153,7 +174,7 @@ def test_the_successor_of_the_click_is_best() -> None:
     release = verify(*successor_release_parts())
     zeros = np.zeros((len(ITEMS), release.state_size), np.float32)
 
-    states = release.cell.step(release.weights, release.inputs(np.arange(len(ITEMS), dtype=np.int32)), zeros)
+    states = release.step(release.inputs(np.arange(len(ITEMS), dtype=np.int32)), zeros)
 
     assert release.rank(states, 1).indexes[:, 0].tolist() == [*range(1, len(ITEMS)), 0]
 
@@ -175,7 +196,8 @@ def test_a_damaged_blob_is_refused(blob: bytes, reason: str) -> None:
 
 def test_another_releases_blob_is_refused() -> None:
     """Of the same size."""
-    _, other = tiny_release_parts(output="separate", output_bias=True, embedding_size=5, seed=1)
+    others: Options = {**SEPARATE, "seed": 1}
+    _, other = tiny_release_parts(**others)
 
     assert len(other) == len(BLOB)
     assert refusal(GOOD, other).reason == "checksum"
@@ -226,7 +248,7 @@ def test_a_tensor_too_many_is_refused() -> None:
         lambda tensor: tensor.reshape(-1)[:0],
         lambda tensor: tensor.astype(np.float64),
         lambda tensor: tensor.astype(np.float16),
-        lambda tensor: tensor.astype(np.int32),
+        lambda tensor: tensor.astype(np.int16),
     ],
     ids=["shorter", "nested", "scalar", "empty", "double", "half", "integer"],
 )
@@ -244,13 +266,13 @@ def test_another_cell_than_the_tensors_are_for_is_refused(cell: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["embedding", "kernel", "recurrent_kernel", "bias", "output", "output_bias"])
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_that_are_no_numbers_are_refused(name: str, value: float) -> None:
     """A training that diverged must not reach a user."""
     assert refusal(*poked(name, value)).reason == "not_finite"
 
 
-@pytest.mark.parametrize("name", ["embedding", "kernel", "recurrent_kernel", "bias", "output", "output_bias"])
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_that_are_absurd_are_refused(name: str) -> None:
     """Finite, but what is computed from them is not what the trainer saw; overflow is no error of its own."""
     tensor = np.full_like(TENSORS[name], 3e38)
@@ -327,18 +349,82 @@ def test_golden_scores_nearly_equal_may_stand_in_either_order() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"normalize": False}, {"scale": 15.0}, {"items": 11}, {"hidden_size": 9}, {"embedding_size": 6}],
+    [
+        {"normalize": False},
+        {"scale": 15.0},
+        {"items": 11},
+        {"hidden_size": 9},
+        {"embedding_size": 6},
+        {"transitions": 0},
+        {"transitions": 5},
+        {"repeat_bias": ()},
+        {"repeat_bias": (2.0, -0.5)},
+        {"layers": 1},
+        {"layers": 3},
+    ],
 )
 def test_a_manifest_that_says_otherwise_than_the_blob_is_refused(change: dict[str, Any]) -> None:
     """By shapes where it can be told, else by the golden answers."""
-    assert refusal(replace(GOOD, **change), BLOB).reason in {"shape", "golden"}
+    assert refusal(replace(GOOD, **change), BLOB).reason in {"tensors", "shape", "golden"}
+
+
+@pytest.mark.parametrize(
+    ("followers", "said"),
+    [
+        ([0, 1, 2, len(ITEMS)], f"to {len(ITEMS)}"),
+        ([0, 1, 2, NO_ITEM - 1], f"from {NO_ITEM - 1}"),
+        ([0, 1, 2, 0], "row 11"),
+    ],
+    ids=["too high", "too low", "twice"],
+)
+def test_transitions_to_no_item_or_twice_to_one_are_refused(followers: list[int], said: str) -> None:
+    """Of an item named twice one gain would be lost; the text says where. Unused places may be many."""
+    items = TENSORS["transition_items"].copy()
+    items[-1] = followers
+    refused = refusal(*with_tensors(transition_items=items))
+
+    assert refused.reason == "transitions"
+    assert said in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("transitions", "repeat_bias", "needed"),
+    [(0, (), 0), (3, (), 1), (0, (0.5,), 1), (0, (0.5, 0.5), 2), (3, (0.5, 0.5, 0.5), 3)],
+)
+def test_a_release_says_how_many_clicks_ranking_needs(
+    transitions: int, repeat_bias: tuple[float, ...], needed: int
+) -> None:
+    """And does not rank without them: the lists would look good and be others."""
+    release = tiny_release(transitions=transitions, repeat_bias=repeat_bias)
+    zeros = np.zeros((2, release.state_size), np.float32)
+
+    assert release.recent_needed == needed
+    if needed:
+        with pytest.raises(ValueError, match=f"the last {needed} clicks"):
+            release.rank(zeros, 3)
+    else:
+        assert np.array_equal(
+            release.rank(zeros, 3).indexes, release.rank(zeros, 3, recent=np.empty((2, 0), np.int32)).indexes
+        )
+
+
+def test_a_session_without_known_last_clicks_is_ranked_by_its_state_alone() -> None:
+    """As one under a release that has neither transitions nor repeat bias."""
+    state = np.ones((1, 8), np.float32)
+    plain, blended = tiny_release(), tiny_release(transitions=3, repeat_bias=(0.5, 0.5))
+
+    found = blended.rank(state, 12, recent=np.full((1, 2), NO_ITEM, np.int32))
+
+    assert found.indexes.tolist() == plain.rank(state, 12).indexes.tolist()
 
 
 def test_every_change_to_a_weight_that_matters_is_noticed() -> None:
     """Gates in another order, a table upside down: golden sessions are what finds them."""
+    moved = np.roll(TENSORS["transition_scores"], 1, axis=1)
     swapped = np.roll(TENSORS["recurrent_kernel"], 8, axis=1)
 
     assert refusal(*with_tensors(recurrent_kernel=swapped)).reason == "golden"
+    assert refusal(*with_tensors(transition_scores=moved)).reason == "golden"
     assert refusal(*with_tensors(output=TENSORS["output"][::-1].copy())).reason == "golden"
     assert refusal(*with_items(*ITEMS[::-1])).reason == "golden"
 
@@ -356,6 +442,8 @@ def test_every_change_to_a_weight_that_matters_is_noticed() -> None:
         ({"scale": float("nan")}, "manifest"),
         ({"metrics": {"recall": float("nan")}}, "manifest"),
         ({"golden": ()}, "manifest"),
+        ({"repeat_bias": (0.5,) * 21}, "manifest"),
+        ({"repeat_bias": (float("nan"),)}, "manifest"),
     ],
 )
 def test_what_a_worker_would_refuse_is_not_packed(changes: dict[str, Any], reason: str) -> None:
@@ -366,6 +454,7 @@ def test_what_a_worker_would_refuse_is_not_packed(changes: dict[str, Any], reaso
         "output": GOOD.output,
         "normalize": GOOD.normalize,
         "scale": GOOD.scale,
+        "repeat_bias": GOOD.repeat_bias,
         "session_gap_seconds": GOOD.session_gap_seconds,
         "popular": GOOD.popular,
         "golden": GOOD.golden,

@@ -43,6 +43,7 @@ class Rules(NamedTuple):
     recent_items: int
     slab_rows: int
     user_ttl_ms: int = 0
+    layers: int = 1
 
 
 rules = st.builds(
@@ -57,6 +58,7 @@ rules = st.builds(
     recent_items=st.sampled_from([1, 3, 20]),
     slab_rows=st.sampled_from([1, 2, 1 << 20]),
     user_ttl_ms=st.sampled_from([0, TTL_MS, 500]),
+    layers=st.sampled_from([1, 1, 2, 3]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -72,11 +74,21 @@ sequences = st.lists(st.lists(raw_clicks, min_size=1, max_size=15), max_size=6)
 
 
 @cache
-def parts(cell: str, gap_seconds: float, normalize: bool) -> tuple[Manifest, bytes]:
+def parts(cell: str, layers: int, gap_seconds: float, normalize: bool) -> tuple[Manifest, bytes]:
     """The release of these rules; its popular items are known and unpopular ones alike."""
     return tiny_release_parts(
-        cell=cell, session_gap_seconds=gap_seconds, normalize=normalize, scale=1.0, popular=ITEMS[4:1:-1]
+        cell=cell,
+        layers=layers,
+        session_gap_seconds=gap_seconds,
+        normalize=normalize,
+        scale=1.0,
+        popular=ITEMS[4:1:-1],
     )
+
+
+def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
+    """The same, by the rules."""
+    return parts(rules.cell, rules.layers, rules.gap_seconds, rules.normalize)
 
 
 def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
@@ -94,7 +106,7 @@ def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
 
 def recommender(rules: Rules) -> tuple[Recommender, States]:
     """A recommender under `rules`, and its empty states."""
-    release = verify(*parts(rules.cell, rules.gap_seconds, rules.normalize), number=RELEASE)
+    release = verify(*parts_of(rules), number=RELEASE)
     states = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
     made = Recommender(
         release,
@@ -110,8 +122,7 @@ def recommender(rules: Rules) -> tuple[Recommender, States]:
 
 def reference(rules: Rules) -> Reference:
     """The definition under the same rules."""
-    made = parts(rules.cell, rules.gap_seconds, rules.normalize)
-    return Reference(*made, ITEMS, user_ttl_ms=rules.user_ttl_ms)
+    return Reference(*parts_of(rules), ITEMS, user_ttl_ms=rules.user_ttl_ms)
 
 
 def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:

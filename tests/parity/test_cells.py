@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from tests.builders import tiny_tensors
 from trainer.backend import keras
 from trainer.batches import assemble
 from trainer.config import FitSettings
 from trainer.network import Network
 from trainer.sessions import Sessions
 from worker.core.cells import CELLS, Floats, by_gate
+from worker.core.layers import Layers, names_of_layer
 
 STEPS = 50
 ITEMS = 40
 SIZE = 24
 TOLERANCE = 1e-5
+KERAS = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 
 
 def network(cell: str) -> Network:
@@ -88,3 +93,26 @@ def test_scores_agree(cell: str) -> None:
     numpy_scores = net.settings.scale * net.tensors()["embedding"] @ (hidden / np.linalg.norm(hidden))
 
     np.testing.assert_allclose(numpy_scores, keras_scores, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_layers_on_top_of_each_other_agree(cell: str) -> None:
+    """Three layers, each fed with all that the one below came to: the state, top layer first, to 1e-5."""
+    random = np.random.default_rng(5)
+    tensors = tiny_tensors(ITEMS, cell=cell, layers=3, hidden_size=SIZE, embedding_size=SIZE, seed=9)
+    items = random.integers(ITEMS, size=STEPS)
+    sequence: Any = tensors["embedding"][items][None]
+    keras_state: list[Floats] = []
+    for number in (1, 2, 3):
+        recurrent = KERAS[cell](SIZE, return_sequences=True, return_state=True)
+        recurrent.build(sequence.shape)
+        recurrent.set_weights([tensors[name] for name in names_of_layer(number)])
+        sequence, *states = recurrent(sequence)
+        keras_state = [state.numpy()[0] for state in states] + keras_state
+
+    layers = Layers.of(CELLS[cell], tensors)
+    state = np.zeros((1, 3 * CELLS[cell].state_size(SIZE)), np.float32)
+    for item in items:
+        state = layers.step(layers.inputs(tensors["embedding"][[item]]), state)
+
+    np.testing.assert_allclose(state[0], np.concatenate(keras_state), rtol=0, atol=TOLERANCE)

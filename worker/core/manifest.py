@@ -14,13 +14,14 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import orjson
 
 from worker.core.cells import CELLS
+from worker.core.states import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of manifest and blob that this program writes, and the only one that it reads."""
 
 MAX_SCALE: Final = 1e6
-"""No scale may be larger: scores keep well inside single precision."""
+"""No scale, and no repeat bias, may be larger: scores keep well inside single precision."""
 
 MAX_GAP_SECONDS: Final = 1e10
 """No session gap may be longer: three centuries."""
@@ -28,13 +29,22 @@ MAX_GAP_SECONDS: Final = 1e10
 MAX_BLOB_BYTES: Final = 8 << 30
 """No blob may be larger: it would be a million items with 2,000 numbers each."""
 
+MAX_LAYERS: Final = 8
+"""No network may have more recurrent layers."""
+
+MAX_TRANSITIONS: Final = 50
+"""No item may have more followers of its own: with so many ranking costs little more than without."""
+
+MAX_REPEAT_LAGS: Final = RECENT_ITEMS
+"""No repeat bias may look further back: a user's row keeps no more items."""
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
     """One session and what the network answers to it, computed by the trainer's own framework.
 
-    `items`: its clicks in order. `hidden`: the state after the last (single precision; LSTM: h, then c).
-    `top` and `scores`: the best items, best first, nothing excluded.
+    `items`: its clicks in order. `hidden`: the state after the last (single precision; top layer first;
+    LSTM: h, then c). `top` and `scores`: the best items, best first, nothing excluded.
     """
 
     items: tuple[str, ...]
@@ -47,13 +57,17 @@ class Golden:
 class Manifest:
     """The description of a release: what the tensors are, where they come from, how to check them.
 
-    An item's score is `scale * h . o + bias`: `o` is its row of the output table, or with
-    `output = "tied"` of the embedding; with `normalize`, `h` and `o` are brought to unit length first.
+    An item's score is `scale * h . o + bias`: `h` is the hidden vector of the top one of the `layers`, `o`
+    the item's row of the output table, or with `output = "tied"` of the embedding; with `normalize`, both
+    are brought to unit length first. To that comes what stands for the item among the `transitions` of
+    the item clicked last (so many at most; 0: no tables), and, for every click on the item in the current
+    session, the number in `repeat_bias` for how many clicks ago that was, the last click being 0 ago.
     A session ends after `session_gap_seconds` without a click; 0: never.
     """
 
     format: int
     cell: str
+    layers: int
     hidden_size: int
     embedding_size: int
     items: int
@@ -61,6 +75,8 @@ class Manifest:
     output_bias: bool
     normalize: bool
     scale: float
+    transitions: int
+    repeat_bias: tuple[float, ...]
     session_gap_seconds: float
     popular: tuple[str, ...]
     metrics: Mapping[str, float]
@@ -103,6 +119,13 @@ class Manifest:
         tied_apart = self.output == "tied" and self.embedding_size != self.hidden_size
         _require(not tied_apart, "embedding_size", self.embedding_size, "hidden_size where output is tied")
         _require(0 < self.scale <= MAX_SCALE, "scale", self.scale, f"above 0 and at most {MAX_SCALE:g}")
+        _require(1 <= self.layers <= MAX_LAYERS, "layers", self.layers, f"from 1 to {MAX_LAYERS}")
+        few = 0 <= self.transitions <= MAX_TRANSITIONS
+        _require(few, "transitions", self.transitions, f"from 0 to {MAX_TRANSITIONS}")
+        biases = list(self.repeat_bias)
+        within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_SCALE for bias in biases)
+        must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_SCALE:g} to {MAX_SCALE:g}"
+        _require(within, "repeat_bias", biases, must_be)
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)

@@ -14,6 +14,7 @@ Against `argpartition` over the catalogue it takes a fifth to an eighth of the t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -41,26 +42,49 @@ class TopK(NamedTuple):
     scores: Floats
 
 
+class Transitions(NamedTuple):
+    """By the item clicked last, `[N, E]`: which items gain, each named once, and how much; else `NO_ITEM`."""
+
+    items: Indexes
+    scores: Floats
+
+
 class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`; for one thread at a time.
 
-    `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`.
+    `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus what the
+    `transitions` of the last click have for the item, plus `repeat_bias[l]` if it was clicked `l` clicks
+    before the last one.
     """
 
-    def __init__(self, vectors: Floats, bias: Floats | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Floats,
+        bias: Floats | None = None,
+        *,
+        transitions: Transitions | None = None,
+        repeat_bias: Sequence[float] = (),
+    ) -> None:
         self.items, size = vectors.shape
+        self.recent_needed = max(len(repeat_bias), 0 if transitions is None else 1)
+        """How many of the last clicks a score depends on, beside the hidden vector."""
         self.groups = _group_count(self.items)
-        depth = -(-self.items // self.groups)
+        depth = self.items // self.groups + 1
         self.width = depth * self.groups
-        """The number of columns: every group has `width / groups`, the last of them padding."""
+        """The number of columns: every group has `width / groups`; at least the last column is padding."""
         self.group_starts = np.arange(depth) * self.groups
         self._columns = np.zeros((size, self.width), np.float32)
         self._columns[:, : self.items] = vectors.T
         self._bias = bias
+        self._transitions = transitions
+        self._repeat_bias = repeat_bias
         self._scratch = np.empty((0, self.width), np.float32)
 
-    def scores(self, hidden: Floats) -> Floats:
-        """The scores of `hidden` `[B, H]`, `[B, width]`, valid until the next call; padding has -inf."""
+    def scores(self, hidden: Floats, recent: Indexes) -> Floats:
+        """The scores of `hidden` `[B, H]` after the clicks `recent` `[B, recent_needed]`, newest first.
+
+        `[B, width]`, valid until the next call; padding has -inf.
+        """
         # Hot path: fresh memory of this size would be given by the kernel page by page, each time.
         if len(self._scratch) < len(hidden):
             self._scratch = np.empty((len(hidden), self.width), np.float32)
@@ -68,19 +92,36 @@ class ItemTable:
         if self._bias is not None:
             out[:, : self.items] += self._bias
         out[:, self.items :] = -np.inf
+        if self._transitions is not None:
+            rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
+            last = recent[rows, 0]
+            # Unused places name the last column, which stays -inf: of a column named twice one sum is kept.
+            out[rows[:, None], self._transitions.items[last]] += self._transitions.scores[last]
+        # Lag by lag: one row may name an item twice.
+        for bias, clicked in zip(self._repeat_bias, recent.T, strict=False):
+            rows = np.flatnonzero(clicked != NO_ITEM)
+            out[rows, clicked[rows]] += np.float32(bias)
         return out
 
 
-def top_k(hidden: Floats, table: ItemTable, k: int, excluded: Indexes | None = None) -> TopK:
+def top_k(
+    hidden: Floats, table: ItemTable, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+) -> TopK:
     """The `k` items with the highest scores for each row of `hidden` `[B, H]`; ties: lower index first.
 
-    `excluded` `[B, X]` names items (or `NO_ITEM`) that a row must not get. Scores must not be NaN.
+    `excluded` `[B, X]` names items (or `NO_ITEM`) that a row must not get. `recent` `[B, recent_needed]`
+    names the last clicks of each, newest first (`NO_ITEM`: unknown or none); a table that needs none goes
+    without. Scores must not be NaN.
     """
+    if recent is None:
+        recent = np.empty((len(hidden), 0), np.int32)
+    if recent.shape != (len(hidden), table.recent_needed):
+        raise ValueError(f"ranking needs the last {table.recent_needed} clicks, not {recent.shape[1]}")
     found = _unused(len(hidden), k)
     step = max(_CHUNK_ROWS, _CHUNK_SCORES // table.width)
     for start in range(0, len(hidden), step):
         part = slice(start, start + step)
-        scores = table.scores(hidden[part])
+        scores = table.scores(hidden[part], recent[part])
         if excluded is not None:
             _exclude(scores, excluded[part])
         found.indexes[part], found.scores[part] = _search(scores, table, k)

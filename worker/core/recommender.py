@@ -194,7 +194,7 @@ class Recommender:
             state = before[:size].astype(np.float32)
             if some_start:
                 state[starts[wave]] = 0
-            stepped = release.cell.step(release.weights, inputs[:, wave], state)
+            stepped = release.step(inputs[:, wave], state)
             if some_unknown:
                 stepped[unknown[wave]] = state[unknown[wave]]
             before = after[wave]
@@ -220,7 +220,7 @@ class Recommender:
             here, indexes = here[indexes != NO_ITEM], indexes[indexes != NO_ITEM]
             before = users.hidden[here].astype(np.float32)
             inputs = self.release.inputs(indexes)
-            users.hidden[here] = self.release.cell.step(self.release.weights, inputs, before)
+            users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
 
     def _popular(self, excluded: Indexes) -> list[str]:

@@ -19,9 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from worker.core.catalogue import Catalogue
-from worker.core.cells import CELLS, Floats, by_gate
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import FORMAT, Golden, Manifest
-from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, top_k
+from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, Transitions, top_k
 from worker.errors import ReleaseRefused
 
 CHUNK_BYTES: Final = 512 * 1024
@@ -44,47 +45,65 @@ class Release:
     """
 
     def __init__(
-        self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, Floats], number: int
+        self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, NDArray[Any]], number: int
     ) -> None:
         self.manifest = manifest
         self.number = number
         self.catalogue = catalogue
-        self.cell = CELLS[manifest.cell]
-        self.state_size = self.cell.state_size(manifest.hidden_size)
+        self.state_size = manifest.layers * CELLS[manifest.cell].state_size(manifest.hidden_size)
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
         self.popular = catalogue.indexes(manifest.popular)
-        bias = tensors["bias"]
-        self.weights = self.cell.weights(tensors["recurrent_kernel"], bias)
+        self._layers = Layers.of(CELLS[manifest.cell], tensors)
         self._embedding = tensors["embedding"]
-        self._kernel = by_gate(tensors["kernel"], self.cell.gates)
-        self._input_bias = by_gate(self.cell.input_bias(bias), self.cell.gates)[:, None]
         self._inputs = self._precomputed_inputs()
-        self._table = ItemTable(self._output_vectors(tensors), tensors.get("output_bias"))
+        self._table = ItemTable(
+            self._output_vectors(tensors),
+            tensors.get("output_bias"),
+            transitions=_transitions(manifest, tensors),
+            repeat_bias=manifest.repeat_bias,
+        )
+        self.recent_needed = self._table.recent_needed
+        """How many of a session's last clicks ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
-        """The input half of a step for each item: `W_x x + b`, `[gates, B, H]`."""
+        """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
         if self._inputs is not None:
             return self._inputs[:, indexes]
-        return self._embedding[indexes] @ self._kernel + self._input_bias
+        return self._layers.inputs(self._embedding[indexes])
 
-    def rank(self, states: Floats, k: int, excluded: Indexes | None = None) -> TopK:
-        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row."""
+    def step(self, inputs: Floats, states: Floats) -> Floats:
+        """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
+        return self._layers.step(inputs, states)
+
+    def rank(
+        self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+    ) -> TopK:
+        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
+
+        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
+        or none. Raises ValueError where it is needed and not given.
+        """
         hidden = states[:, : self.manifest.hidden_size]
         if self.manifest.normalize:
             hidden = _unit(hidden)
         if self.manifest.scale != 1:
             hidden = hidden * np.float32(self.manifest.scale)
-        return top_k(hidden, self._table, k, excluded)
+        return top_k(hidden, self._table, k, excluded, recent)
 
     def summary(self) -> dict[str, object]:
         """What a log line says of it."""
         manifest = self.manifest
-        return {"cell": manifest.cell, "hidden_size": manifest.hidden_size, "items": manifest.items}
+        return {
+            "cell": manifest.cell,
+            "layers": manifest.layers,
+            "hidden_size": manifest.hidden_size,
+            "items": manifest.items,
+        }
 
     def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._input_bias.size * 4 > _MAX_INPUTS_BYTES:
+        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
             return None
-        return self._embedding @ self._kernel + self._input_bias
+        return self._layers.inputs(self._embedding)
 
     def _output_vectors(self, tensors: Mapping[str, Floats]) -> Floats:
         vectors = tensors["output" if self.manifest.output == "separate" else "embedding"]
@@ -92,13 +111,14 @@ class Release:
 
 
 def pack(
-    tensors: Mapping[str, Floats],
+    tensors: Mapping[str, NDArray[Any]],
     item_ids: Sequence[str],
     *,
     cell: str,
     output: str,
     normalize: bool,
     scale: float,
+    repeat_bias: Sequence[float] = (),
     session_gap_seconds: float,
     popular: Sequence[str],
     golden: Sequence[Golden],
@@ -110,8 +130,11 @@ def pack(
     """The manifest and the blob of a release.
 
     `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
-    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`; optional `output` `[N, H]`
-    and `output_bias` `[N]`. Raises ReleaseRefused where a worker would refuse the result.
+    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
+    the same with its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias`
+    `[N]`; optional `transition_items` `[N, E]` (int32, an item once in a row, `NO_ITEM` in unused places)
+    with `transition_scores` `[N, E]`. `Manifest` says what these and `repeat_bias` mean. Raises
+    ReleaseRefused where a worker would refuse the result.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -121,6 +144,7 @@ def pack(
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
+        layers=count_layers(tensors),
         hidden_size=tensors["recurrent_kernel"].shape[0],
         embedding_size=tensors["embedding"].shape[1],
         items=len(item_ids),
@@ -128,6 +152,8 @@ def pack(
         output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
+        transitions=tensors["transition_items"].shape[1] if "transition_items" in tensors else 0,
+        repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
         popular=tuple(popular),
         metrics=metrics,
@@ -163,6 +189,8 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     except (SafetensorError, KeyError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
     _check_tensors(manifest, tensors)
+    if manifest.transitions:
+        _check_transitions(manifest, tensors["transition_items"])
     catalogue = _catalogue(tensors)
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
@@ -199,17 +227,44 @@ def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tupl
     single = np.dtype(np.float32)
     expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
         "embedding": (single, (items, manifest.embedding_size)),
-        "kernel": (single, (manifest.embedding_size, cell.gates * size)),
-        "recurrent_kernel": (single, (size, cell.gates * size)),
-        "bias": (single, cell.bias_shape(size)),
         "item_ids": (np.dtype(np.uint8), (None,)),
         "item_id_starts": (np.dtype(np.int64), (items + 1,)),
     }
+    for number in range(1, manifest.layers + 1):
+        kernel, recurrent_kernel, bias = names_of_layer(number)
+        below = manifest.embedding_size if number == 1 else size
+        expected[kernel] = (single, (below, cell.gates * size))
+        expected[recurrent_kernel] = (single, (size, cell.gates * size))
+        expected[bias] = (single, cell.bias_shape(size))
     if manifest.output == "separate":
         expected["output"] = (single, (items, size))
     if manifest.output_bias:
         expected["output_bias"] = (single, (items,))
+    if manifest.transitions:
+        expected["transition_items"] = (np.dtype(np.int32), (items, manifest.transitions))
+        expected["transition_scores"] = (single, (items, manifest.transitions))
     return expected
+
+
+def _check_transitions(manifest: Manifest, items: Indexes) -> None:
+    ordered = np.sort(items, axis=1)
+    lowest, highest = int(ordered.min()), int(ordered.max())
+    if lowest < NO_ITEM or highest >= manifest.items:
+        raise ReleaseRefused(
+            "transitions",
+            f"the tensor transition_items has numbers from {lowest} to {highest}, "
+            f"the items are 0 to {manifest.items - 1}, an unused place is {NO_ITEM}",
+        )
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+    if twice.any():
+        row = int(twice.any(axis=1).argmax())
+        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items names an item twice")
+
+
+def _transitions(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
+    if not manifest.transitions:
+        return None
+    return Transitions(tensors["transition_items"], tensors["transition_scores"])
 
 
 def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
@@ -229,14 +284,15 @@ def _check_golden(release: Release, golden: Golden) -> None:
         )
     state = np.zeros((1, release.state_size), np.float32)
     for index in clicked:
-        state = release.cell.step(release.weights, release.inputs(index[None]), state)
+        state = release.step(release.inputs(index[None]), state)
     if len(golden.hidden) != release.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
             "golden",
             f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
         )
-    if not _same_answer(release, state, top, golden.scores):
-        best = release.catalogue.ids(release.rank(state, 3).indexes[0]).tolist()
+    found = release.rank(state, len(release.catalogue), recent=_newest_first(clicked, release.recent_needed))
+    if not _same_answer(release, found, top, golden.scores):
+        best = release.catalogue.ids(found.indexes[0, :3]).tolist()
         raise ReleaseRefused(
             "golden",
             f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
@@ -244,10 +300,16 @@ def _check_golden(release: Release, golden: Golden) -> None:
         )
 
 
-def _same_answer(release: Release, state: Floats, top: Indexes, scores: Sequence[float]) -> bool:
+def _newest_first(clicked: Indexes, count: int) -> Indexes:
+    recent = np.full((1, count), NO_ITEM, np.int32)
+    last = clicked[::-1][:count]
+    recent[0, : len(last)] = last
+    return recent
+
+
+def _same_answer(release: Release, found: TopK, top: Indexes, scores: Sequence[float]) -> bool:
     # Nearly equal scores may stand in either order, so the order itself is not compared: the best
     # scores must be the expected ones, and the expected items must have them.
-    found = release.rank(state, len(release.catalogue))
     by_item = np.empty(len(release.catalogue), np.float32)
     by_item[found.indexes[0]] = found.scores[0]
     limit = _TOLERANCE * max(1.0, release.manifest.scale)

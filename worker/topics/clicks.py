@@ -75,7 +75,7 @@ class ClickConsumer:
             self._client = KafkaConsumer(
                 **self._connection.settings(),
                 **self._settings,
-                partition_assignment_strategy=[_Assignor(self._assignment)],
+                partition_assignment_strategy=[_Assignor(self._claimed)],
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
@@ -134,6 +134,19 @@ class ClickConsumer:
 
     def _assignment(self) -> set[TopicPartition]:
         return self._client.assignment() if self._client else set()
+
+    def _claimed(self) -> set[TopicPartition]:
+        """What this worker has when it asks to join, on the client's thread: nothing once it was thrown out.
+
+        kafka-python 3.0.12 knows that partitions are lost where it learns so before it asks, not where the
+        answer tells it: it would ask again as a new member, claim them, and read on where others have been.
+        """
+        claimed, coordinator = self._assignment(), self._client and self._client._coordinator  # noqa: SLF001  # there is no public way
+        if claimed and coordinator._generation.is_lost():  # noqa: SLF001  # ditto
+            self._listener.on_partitions_lost(claimed)
+            coordinator._subscription.assign_from_subscribed([])  # noqa: SLF001  # ditto
+            return set()
+        return claimed
 
     @property
     def lost(self) -> bool:
@@ -195,13 +208,13 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
     such partitions back until the claimant gives them up, which it never does, and nobody gets them.
     """
 
-    def __init__(self, assignment: Callable[[], Collection[TopicPartition]]) -> None:
+    def __init__(self, claimed: Callable[[], Collection[TopicPartition]]) -> None:
         super().__init__()
-        self._assignment = assignment
+        self._claimed = claimed
 
     def metadata(self, topics: Collection[str]) -> Any:
         """What this worker says of itself when it joins (KIP-429)."""
-        self.member_assignment = self._assignment()
+        self.member_assignment = self._claimed()
         return super().metadata(topics)
 
 

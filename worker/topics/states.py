@@ -355,17 +355,22 @@ class StateFollower:
             self._put(Copies(reading.partition, reading.token, reading.sought, copies))
             reading.sought, reading.found, reading.whole = {}, {}, True
             return
-        clicks = TopicPartition(self._clicks, reading.partition)
+        at, clicks = self._at(reading.partition), TopicPartition(self._clicks, reading.partition)
         try:
             # With a transaction of the predecessor open the offset is not stable, and is asked for again.
             committed = reader.committed(clicks, timeout_ms=_ASK_MS)
         except KafkaTimeoutError:
             self._put(Waits(f"the last transaction of partition {reading.partition} is still open"))
             return
+        ends = asker.end_offsets([at, clicks], timeout_ms=_ANSWER_MS)
+        if ends[at] > reading.end:
+            # Somebody has written meanwhile, as where this process was frozen and is no owner any more: what
+            # was read and what is committed need not belong together.
+            reading.end = ends[at]
+            return
         begin = asker.beginning_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
-        end = asker.end_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
         reading.whole = True
-        self._put(AllRead(reading.partition, reading.token, committed, begin, end))
+        self._put(AllRead(reading.partition, reading.token, committed, begin, ends[clicks]))
 
     def _put(self, event: Event) -> None:
         while not self._closed:
