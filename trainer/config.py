@@ -7,15 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from worker.core.cells import CELLS
+from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
 from worker.topics.client import Connection
 
 MAX_SCALE: Final = 40.0
 """exp(-2 * scale) must be a single-precision number (`trainer.losses`)."""
-
-MAX_TRANSITIONS: Final = 50
-MAX_REPEAT_LAGS: Final = 20
-"""What a release may have of each (`worker.core.release`)."""
 
 KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 """The trainer takes its rights and credentials from the variables that the worker takes them from."""

@@ -151,7 +151,8 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
 def _lists(release: Release, part: _Part, top: int) -> Indexes:
     lists = popular_lists(release.popular, part.excluded, top)
     hidden, warm = hidden_before(release, part.sessions)
-    lists[warm] = release.rank(hidden[warm], top, part.excluded[warm]).indexes
+    recent = recent_items(part.sessions, release.recent_needed)
+    lists[warm] = release.rank(hidden[warm], top, part.excluded[warm], recent[warm]).indexes
     return lists
 
 

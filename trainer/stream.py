@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trainer import evaluate
 from trainer.backend import keras, tf
 from trainer.batches import Shuffled
-from trainer.blend import UNPOPULAR, Asked, Blend, Priors, priors_at
+from trainer.blend import RATE, UNPOPULAR, Asked, Blend, Priors, priors_at
 from trainer.config import FitSettings
 from trainer.data import Data
 from trainer.fit import Fitted, Model, packed
@@ -39,7 +39,7 @@ from worker.core.release import Release, verify
 
 _BLEND_STEPS: Final = 12
 _BLEND_RATE: Final = 0.02
-"""The weights of the blend follow a window by so many small steps."""
+"""The weights of the blend follow a window by so many small steps; larger ones in the first windows."""
 
 
 class _Served(NamedTuple):
@@ -73,7 +73,7 @@ class Stream:
         self._network = Network(np.ones(page, np.int64), settings)
         self._optimiser = Optimiser(self._network.trainable_variables, settings, epochs=1, steps=1)
         self._step = compiled_step(self._network, lambda gradients, _: self._optimiser.move(gradients))
-        self._blend, self._steps = Blend(settings), 0
+        self._blend, self._steps, self._learned = Blend(settings), 0, 0
         self._rows = _Rows(self._network, self._optimiser, page, self._random)
         self.catalogue = Catalogue([])
         self._page = np.zeros(0, np.int64)
@@ -127,7 +127,9 @@ class Stream:
             places[met.items[met.scored]],
         )
         tensors = {"embedding": self._rows.vectors()[served.page]}
-        self._blend.learn(asked, tensors, served.priors, steps=_BLEND_STEPS, rate=_BLEND_RATE)
+        self._learned += 1
+        rate = max(_BLEND_RATE, RATE / self._learned)
+        self._blend.learn(asked, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
     def _turn_page(self, now_ms: int) -> None:
         """Put the items into the network that are clicked at present."""

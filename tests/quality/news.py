@@ -33,6 +33,7 @@ LONGEST: Final = 20
 SETTINGS: Final = FitSettings(
     hidden_size=128,
     epochs=2,
+    learning_rate=4e-3,
     schedule="constant",
     popularity_half_lives_hours=(0.15, 1.0, 6.0),
     transition_half_lives_hours=(6.0, 48.0),
@@ -72,7 +73,7 @@ def _windows() -> Iterator[tuple[int, pl.DataFrame]]:
     """The number of each hour that has clicks, and these, session by session."""
     clicks = clicks_of(NAME).rename({"session_id": "session"})
     clicks = clicks.sort("session", maintain_order=True)
-    clicks = clicks.filter(pl.int_range(pl.len()).over("session") >= pl.len().over("session") - LONGEST)
+    clicks = clicks.filter(pl.int_range(pl.len(), 0, -1).over("session") <= LONGEST)
     hours = pl.read_csv(FOLDER / f"{NAME}.hours.csv").filter(pl.col("sessions") > 0)
     begins = clicks["session"].search_sorted(hours["first_session_id"]).to_list()
     for hour, begin, end in zip(hours["hour"], begins, [*begins[1:], len(clicks)], strict=True):

@@ -14,7 +14,12 @@ ITEMS, SIZE, LAGS = 12, 4, 3
 SETTINGS = FitSettings(
     popularity_half_lives_hours=(1.0, 24.0), transition_half_lives_hours=(24.0,), repeat_lags=LAGS
 )
-TRUE: dict[str, Any] = {"network": 0.5, "popularity": [0.7, -0.4], "transitions": [0.8], "repeats": [1.5, -1.0, 0.5]}
+TRUE: dict[str, Any] = {
+    "network": 0.5,
+    "popularity": [0.7, -0.4],
+    "transitions": [0.8],
+    "repeats": [1.5, -1.0, 0.5],
+}
 
 
 @pytest.fixture

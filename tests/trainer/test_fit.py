@@ -13,6 +13,7 @@ from trainer.errors import TooFewClicks
 from trainer.fit import Fitted, fit
 from trainer.progress import Progress
 from worker.core.cells import CELLS
+from worker.core.ranking import NO_ITEM
 from worker.core.release import verify
 
 SMALL = FitSettings(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
@@ -97,8 +98,10 @@ def test_an_item_never_clicked_ranks_like_its_kind() -> None:
 
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
-    state = release.cell.step(release.weights, release.inputs(catalogue.indexes(["a-1"])), state)
-    ranked = catalogue.ids(release.rank(state, len(catalogue)).indexes[0]).tolist()
+    clicked = catalogue.indexes(["a-1"])
+    recent = np.append(clicked, np.full(release.recent_needed - 1, NO_ITEM, np.int32))
+    state = release.step(release.inputs(clicked), state)
+    ranked = catalogue.ids(release.rank(state, len(catalogue), recent=recent[None]).indexes[0]).tolist()
     assert "b-new" in ranked[:5]
     assert "a-new" in ranked[-6:]
 
