@@ -57,6 +57,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             uniform=settings.negatives_uniform,
         )
         self._chances = (counts / counts.sum()).astype(np.float32)
+        vectors_of_one = tf.TensorSpec([1, None, settings.input_size])
+        self._through = tf.function(self._states_after, input_signature=[vectors_of_one], autograph=False)
         self._weights = _weights(counts, settings.class_weight_power)
 
     def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -91,13 +93,18 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
         """
         tensors = tensors or self.tensors()
-        sequence, found = tf.constant(tensors["embedding"][items][None]), list[tf.Tensor]()
-        for cell in self.cells:
-            sequence, *states = cell(sequence)
-            found = [*states, *found]
+        found = self._through(tf.constant(tensors["embedding"][items][None]))
         hidden = self.scaled(found[0]).numpy()[0]
         scores = tensors.get("output", tensors["embedding"]) @ hidden + tensors.get("output_bias", 0)
         return np.concatenate([state.numpy()[0] for state in found]), scores
+
+    def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
+        """The states of all layers after item vectors `[1, L, D]`, the top layer's first."""
+        found = list[tf.Tensor]()
+        for cell in self.cells:
+            sequence, *states = cell(sequence)
+            found = [*states, *found]
+        return found
 
     def tensors(self) -> dict[str, Floats]:
         """What a release holds (`worker.core.release.pack`)."""

@@ -12,6 +12,7 @@ has become. All others keep their rows, those of their vectors and those the opt
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -81,17 +82,19 @@ class Stream:
         self._window = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
         self._served: _Served | None = None
 
-    def absorb(self, clicks: pl.DataFrame) -> None:
-        """Learn from a window: `clicks` with the columns of `trainer.sessions.cut`, whole sessions."""
+    def absorb(self, clicks: pl.DataFrame, now_ms: int) -> None:
+        """Learn from a window that ended at `now_ms`: whole sessions, as `trainer.sessions.cut` gives them.
+
+        Clicks after that moment are learned in their sessions, and count in no prior before their time.
+        """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
         sessions = to_arrays(clicks, self.catalogue)
         if self._served and sessions.predictions:
             self._learn(self._served, sessions)
         past = self._past.and_then(Past.of(sessions))
-        end_ms = int(past.times_ms.max()) + 1
-        self._past = past.between(end_ms - self._memory_ms, end_ms)
-        self._turn_page(end_ms)
+        self._past = past.between(now_ms - self._memory_ms, math.inf)
+        self._turn_page(now_ms)
         self._window = sessions
         self._train(_only(sessions, self._places()))
 

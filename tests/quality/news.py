@@ -57,8 +57,9 @@ def run(progress: Progress, *, hours: int | None = None) -> dict[str, Any]:
         if hours is not None and number == hours:
             break
         began = time.monotonic()
-        stream.absorb(clicks)
-        release = verify(*stream.release(BEGIN_MS + (hour + 1) * HOUR_MS))
+        end_ms = BEGIN_MS + (hour + 1) * HOUR_MS
+        stream.absorb(clicks, end_ms)
+        release = verify(*stream.release(end_ms))
         seconds.append(time.monotonic() - began)
     return {
         "metrics": means,
