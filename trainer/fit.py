@@ -143,7 +143,7 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
         verify(*packed(Model(network, network.tensors()), data, settings)), held
     )
     asked = Asked(
-        network.scaled(hidden[:, : settings.hidden_size]).numpy(),
+        np.asarray(network.scaled(hidden[:, : settings.hidden_size])),
         evaluate.recent_items(held, max(1, settings.repeat_lags)),
         evaluate.recent_items(held, settings.exclude_recent),
         held.items[held.scored],

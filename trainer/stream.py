@@ -124,7 +124,7 @@ class Stream:
         hidden, _ = evaluate.hidden_before(release, met)
         places, lags = _places(served.page, len(release.catalogue)), max(1, self._settings.repeat_lags)
         asked = Asked(
-            self._network.scaled(hidden[:, : self._settings.hidden_size]).numpy(),
+            np.asarray(self._network.scaled(hidden[:, : self._settings.hidden_size])),
             places[evaluate.recent_items(met, lags)],
             places[evaluate.recent_items(met, self._settings.exclude_recent)],
             places[met.items[met.scored]],
