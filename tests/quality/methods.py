@@ -63,7 +63,7 @@ METHODS: Final[dict[str, dict[str, Any]]] = {
 
 def run(progress: Progress) -> dict[str, Any]:
     """Fit with each of the `METHODS` and measure on the same end of the data."""
-    clicks, methods = clicks_of(NAME).select(SCHEMA), dict[str, Any]()
+    clicks, methods = clicks_of(NAME).select(*SCHEMA), dict[str, Any]()
     for method, settings in METHODS.items():
         chosen = FitSettings(**{"exclude_recent": 20, "min_item_count": 2, **settings})
         began = time.monotonic()

@@ -46,7 +46,7 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
     split_at_ms = begin_of(clicks, protocol.first_test_session)
     settings = FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms)
     began = time.monotonic()
-    manifest, _ = fit(clicks.select(SCHEMA), settings, progress, work=BUILD / name)
+    manifest, _ = fit(clicks.select(*SCHEMA), settings, progress, work=BUILD / name)
     return {
         "metrics": dict(manifest.metrics),
         "configuration": settings.to_json(),

@@ -38,7 +38,7 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
         split_at_ms = begin_of(clicks, FIRST_TEST_SESSION[name])
     else:
         split_at_ms = moment_before(clicks, 0.1)
-    chosen, clicks = FitSettings(**settings, split_at_ms=split_at_ms), clicks.select(SCHEMA)
+    chosen, clicks = FitSettings(**settings, split_at_ms=split_at_ms), clicks.select(*SCHEMA)
     began = time.monotonic()
     fitted = fit(clicks, chosen, progress)
     seconds = time.monotonic() - began

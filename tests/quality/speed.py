@@ -83,7 +83,7 @@ def _data(name: str, chosen: dict[str, Any], progress: Progress) -> tuple[Data, 
     clicks = before(clicks_of(name), PROTOCOLS[name].first_test_session)
     at_ms = begin_of(clicks, HELD_OUT_FROM[name])
     settings = FitSettings(**{**ALL, **chosen, "validation_fraction": 0.0}, split_at_ms=at_ms)
-    return prepare(clicks.select(SCHEMA), settings, progress, datetime.now(UTC)), settings
+    return prepare(clicks.select(*SCHEMA), settings, progress, datetime.now(UTC)), settings
 
 
 def _ours(data: Data, settings: FitSettings, progress: Progress) -> Curve:
