@@ -4,8 +4,8 @@ As in Transformers4Rec (RecSys 2021): sessions belong to the hour in which they 
 clicks, all items that are known compete, and the figures are means over the hours. There half of an hour's
 sessions are for choosing and half for measuring; settings here were chosen on the sessions of even number
 of the first 48 hours, and the halves are told beside the whole. A session is known with its hour, also
-what of it was clicked in the next one; `strict` counts nothing as popular before it was clicked. Items of the session itself are not
-recommended; the published models may recommend them, and lose the places they take.
+what of it was clicked in the next one; `strict` counts nothing as popular before it was clicked. Items of
+the session itself are not recommended; the published models may, and lose the places they take.
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
             break
         began = time.monotonic()
         end_ms = BEGIN_MS + (hour + 1) * HOUR_MS
-        if not strict:
-            clicks = clicks.with_columns(pl.col("timestamp_ms").clip(upper_bound=end_ms - 1))
-        stream.absorb(clicks, end_ms)
+        latest = pl.col("timestamp_ms") if strict else pl.col("timestamp_ms").clip(upper_bound=end_ms - 1)
+        stream.absorb(clicks.with_columns(latest), end_ms)
         release = verify(*stream.release(end_ms))
         seconds.append(time.monotonic() - began)
     return {
