@@ -116,7 +116,8 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
         begins = np.repeat(sessions.starts[:-1], sessions.lengths)
     scored = np.flatnonzero(sessions.scored)
     clicks = scored[:, None] - 1 - np.arange(min(count, RECENT_ITEMS))
-    return np.where(clicks >= begins[scored, None], sessions.items[clicks], NO_ITEM).astype(np.int32)
+    items = sessions.items[np.maximum(clicks, 0)]
+    return np.where(clicks >= begins[scored, None], items, NO_ITEM).astype(np.int32)
 
 
 def hidden_before(release: Release, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:

@@ -1,6 +1,7 @@
 """Clicks in, release out: the story of a training.
 
-    clean -> cut into sessions -> divide by time -> train, keep the best epoch -> pack -> measure
+    clean -> cut into sessions -> divide by time -> train, keep the best epoch -> learn the blend -> pack
+    -> measure
 
 The held-out end is last in time and is looked at once, after everything is decided.
 """

@@ -89,6 +89,21 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     assert manifest.metrics["recall_at_1"] > 0.6
 
 
+def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
+    """And is in the release, which verifies; nothing is added where nothing is asked for."""
+    clicks = cyclic_clicks()
+    chosen = replace(SMALL, epochs=2, transition_half_lives_hours=(1.0,), transitions=3)
+    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+
+    blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
+
+    assert len(blended.repeat_bias) == chosen.repeat_lags
+    assert (blended.output_bias, blended.transitions) == (True, 3)
+    assert blended.training["blend"]["transitions"][0] > 0
+    assert (plain.repeat_bias, plain.output_bias, plain.transitions) == ((), False, 0)
+    assert "blend" not in plain.training
+
+
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
     clicks = two_kinds()

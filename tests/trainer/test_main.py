@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks
 from trainer.__main__ import cli
+from trainer.commands.options import Numbers
 from trainer.publish import read_folder, write_folder
 from worker.core.release import verify
 
@@ -88,6 +89,16 @@ def test_help_loads_no_tensorflow() -> None:
     code = "import sys, trainer.__main__; sys.exit('tensorflow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_half_lives_are_a_list_or_none() -> None:
+    """Anything else is refused with an example."""
+    numbers = Numbers()
+
+    assert numbers.convert("24,168", None, None) == (24.0, 168.0)
+    assert numbers.convert("none", None, None) == ()
+    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--popularity-half-lives-hours", "a day"])
+    assert (done.exit_code, "'a day' is no list like 24,168" in done.output) == (2, True)
 
 
 def test_a_split_must_be_a_time() -> None:
