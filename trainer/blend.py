@@ -113,7 +113,8 @@ class Blend:
             "repeats": settings.repeat_lags,
         }
         self._seed = settings.seed
-        self._network = tf.Variable(1.0)
+        # The logarithm of the factor, which must stay above 0.
+        self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
         self._variables = [self._network, *self._weights.values()]
         # Hot path: a stream learns in windows of all sizes, and one trace takes as long as a hundred steps.
@@ -123,11 +124,11 @@ class Blend:
     def weights(self) -> dict[str, Any]:
         """As they stand in a manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
-        return {"network": round(float(self._network.numpy()), 4), **found}
+        return {"network": round(self._factor, 4), **found}
 
     def begin_with(self, weights: Mapping[str, Any]) -> None:
         """Go on from `weights`, as `self.weights` gave them."""
-        self._network.assign(weights["network"])
+        self._network.assign(math.log(weights["network"]))
         for name, variable in self._weights.items():
             variable.assign(weights[name])
 
@@ -135,7 +136,7 @@ class Blend:
         """What the weights make of `priors`."""
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         return Terms(
-            float(self._network.numpy()),
+            self._factor,
             priors.popularity @ popular,
             priors.following,
             priors.transitions @ following,
@@ -163,6 +164,10 @@ class Blend:
             for variable, move in zip(self._variables, moves, strict=True):
                 variable.assign_sub(move)
 
+    @property
+    def _factor(self) -> float:
+        return math.exp(float(self._network.numpy()))
+
     def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
         random = np.random.default_rng(self._seed)
         for _ in range(steps):
@@ -175,7 +180,7 @@ class Blend:
 
     def _loss(self, asked: Asked, table: Any, own: Any, priors: Priors) -> Any:
         weights, last = self._weights, asked.recent[:, 0]
-        logits = self._network * (tf.matmul(asked.hidden, table, transpose_b=True) + own)
+        logits = tf.exp(self._network) * (tf.matmul(asked.hidden, table, transpose_b=True) + own)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
         followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
         logits = _added(logits, tf.gather(priors.following, last), followers)
