@@ -128,7 +128,7 @@ class FitSettings:
     popularity_half_lives_hours: tuple[float, ...] = (24.0, 168.0, 720.0)
     """Clicks on an item, each fading with this half-life, are added to its score by learned weights
     (`trainer.blend`); empty: none are."""
-    transition_half_lives_hours: tuple[float, ...] = ()
+    transition_half_lives_hours: tuple[float, ...] = (720.0,)
     """The same of clicks on one item right after another; empty: none are."""
     transitions: int = 50
     """Of so many items, the most frequent, it is known how often they follow an item."""

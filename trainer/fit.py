@@ -152,7 +152,8 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
     blend.learn(asked, tensors, priors, steps=BLEND_STEPS)
     data.summary["blend"] = blend.weights
-    progress.say(f"weights of the blend: {blend.weights}")
+    told = "; ".join(f"{name} {weights}" for name, weights in blend.weights.items())
+    progress.say(f"weights of the blend: {told}")
     both = past.and_then(Past.of(held))
     return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))
 

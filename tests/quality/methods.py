@@ -23,7 +23,7 @@ PLAIN: Final[dict[str, Any]] = {
 
 METHODS: Final[dict[str, dict[str, Any]]] = {
     "default": {},
-    "without blend": {"popularity_half_lives_hours": (), "repeat_lags": 0},
+    "without blend": {"popularity_half_lives_hours": (), "transitions": 0, "repeat_lags": 0},
     "reference LSTM(128), dropout, softmax, Adam": {
         **PLAIN,
         "cell": "lstm",

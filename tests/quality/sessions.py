@@ -32,6 +32,7 @@ PROTOCOLS: Final = {
             "hidden_dropout": 0.2,
             "epochs": 6,
             "validation_fraction": 0.03,
+            "transition_half_lives_hours": (),
         },
     ),
 }

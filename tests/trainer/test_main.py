@@ -50,7 +50,8 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
     )
-    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-1]
+    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-2]
+    assert done.stderr.splitlines()[-1].startswith("weights of the blend: network ")
 
 
 def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> None:
