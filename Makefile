@@ -12,7 +12,7 @@ MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-state bench-refresh chaos lint format requirements clean
+.PHONY: help demo test bench bench-state bench-refresh quality chaos lint format requirements clean
 
 
 help: ## this list
@@ -34,6 +34,9 @@ bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--
 
 bench-refresh: .venv/.dev ## a release taken up under load: latency, memory, rewarming, refusals; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
+
+quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them
+	@$(BIN)/python -m tests.quality.quality $(ARGS)
 
 chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
 	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

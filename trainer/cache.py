@@ -22,7 +22,7 @@ from trainer.prepared import Data
 from trainer.sessions import Sessions
 from worker.core.catalogue import Catalogue
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Another one when what is done to clicks changes."""
 
 _SETTINGS: Final = (
@@ -81,12 +81,14 @@ def load(kept: Path) -> Data:
 def _frame_of(sessions: Sessions) -> pl.DataFrame:
     begins = np.zeros(len(sessions.items), np.bool_)
     begins[sessions.starts[:-1]] = True
-    return pl.DataFrame({"item_index": sessions.items, "begins": begins, "scored": sessions.scored})
+    columns = {"item_index": sessions.items, "begins": begins, "scored": sessions.scored}
+    return pl.DataFrame({**columns, "timestamp_ms": sessions.times_ms})
 
 
 def _sessions_of(frame: pl.DataFrame) -> Sessions:
     starts = np.append(np.flatnonzero(frame["begins"].to_numpy()), len(frame))
-    return Sessions(frame["item_index"].to_numpy(), starts, frame["scored"].to_numpy())
+    columns = [frame[name].to_numpy() for name in ("item_index", "scored", "timestamp_ms")]
+    return Sessions(columns[0], starts, *columns[1:])
 
 
 def _columns_of(features: Features) -> pl.DataFrame:

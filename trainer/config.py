@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from worker.core.cells import CELLS
+from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
 from worker.topics.client import Connection
 
@@ -124,6 +125,15 @@ class FitSettings:
     """Longer sessions are trained in pieces of this length, which overlap unless `carry_state` is set."""
     carry_state: bool = False
     """Long sessions are trained piece after piece, the hidden state handed on (truncated backpropagation)."""
+    popularity_half_lives_hours: tuple[float, ...] = (24.0, 168.0, 720.0)
+    """Clicks on an item, each fading with this half-life, are added to its score by learned weights
+    (`trainer.blend`); empty: none are."""
+    transition_half_lives_hours: tuple[float, ...] = (720.0,)
+    """The same of clicks on one item right after another; empty: none are."""
+    transitions: int = 50
+    """Of so many items, the most frequent, it is known how often they follow an item."""
+    repeat_lags: int = 20
+    """An item clicked up to so many clicks ago in the session has a number for it added to its score."""
     checkpoint_seconds: float = 60.0
     """How often `fit` saves how far it is, so that it goes on there after a crash."""
     min_item_count: int = 5
@@ -172,9 +182,19 @@ class FitSettings:
             self._require(getattr(self, name) > 0, name, "greater than 0")
         for name in _SHARES:
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and less than 1")
+        for name in ("popularity_half_lives_hours", "transition_half_lives_hours"):
+            self._require(all(one > 0 for one in getattr(self, name)), name, "greater than 0")
+        for name, most in (("transitions", MAX_TRANSITIONS), ("repeat_lags", MAX_REPEAT_LAGS)):
+            self._require(0 <= getattr(self, name) <= most, name, f"between 0 and {most}")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")
         self._check_relations()
+
+    @property
+    def blended(self) -> bool:
+        """Whether anything is to be added to the network's scores."""
+        followed = self.transitions and self.transition_half_lives_hours
+        return bool(self.popularity_half_lives_hours or followed or self.repeat_lags)
 
     @property
     def input_size(self) -> int:

@@ -116,7 +116,8 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
         begins = np.repeat(sessions.starts[:-1], sessions.lengths)
     scored = np.flatnonzero(sessions.scored)
     clicks = scored[:, None] - 1 - np.arange(min(count, RECENT_ITEMS))
-    return np.where(clicks >= begins[scored, None], sessions.items[clicks], NO_ITEM).astype(np.int32)
+    items = sessions.items[np.maximum(clicks, 0)]
+    return np.where(clicks >= begins[scored, None], items, NO_ITEM).astype(np.int32)
 
 
 def hidden_before(release: Release, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
@@ -151,7 +152,8 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
 def _lists(release: Release, part: _Part, top: int) -> Indexes:
     lists = popular_lists(release.popular, part.excluded, top)
     hidden, warm = hidden_before(release, part.sessions)
-    lists[warm] = release.rank(hidden[warm], top, part.excluded[warm]).indexes
+    recent = recent_items(part.sessions, release.recent_needed)
+    lists[warm] = release.rank(hidden[warm], top, part.excluded[warm], recent[warm]).indexes
     return lists
 
 

@@ -1,6 +1,7 @@
 """Clicks in, release out: the story of a training.
 
-    clean -> cut into sessions -> divide by time -> train, keep the best epoch -> pack -> measure
+    clean -> cut into sessions -> divide by time -> train, keep the best epoch -> learn the blend -> pack
+    -> measure
 
 The held-out end is last in time and is looked at once, after everything is decided.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,14 +22,17 @@ from numpy.typing import NDArray
 
 from trainer import evaluate, warm
 from trainer.backend import keras
+from trainer.blend import Asked, Blend, Terms, priors_at, scores_of
 from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
 from trainer.network import Network
+from trainer.priors import Past
 from trainer.progress import Progress
 from trainer.sessions import Sessions
 from trainer.training import Epoch, Training
 from worker.core.catalogue import Catalogue
+from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release, pack, verify
@@ -38,11 +43,28 @@ GOLDEN_TOP: Final = 10
 """A release brings the answers to so many sessions of at most so many clicks: so many best items each."""
 
 
+BLEND_STEPS: Final = 100
+"""How often the weights of the blend are moved: they are few."""
+
+
 class Fitted(NamedTuple):
     """A release as a folder holds it. `manifest.metrics` has its quality on the held-out end."""
 
     manifest: Manifest
     blob: bytes
+
+
+class Model(NamedTuple):
+    """What a release is made of: the layers of a network, all `tensors`, and what is added to scores."""
+
+    network: Network
+    tensors: Mapping[str, Floats]
+    terms: Terms | None = None
+
+    def answer(self, items: Indexes) -> tuple[Floats, Floats]:
+        """The state after one session of known `items`, and the scores of all items."""
+        state, scores = self.network.answer(items, self.tensors)
+        return state, scores_of(self.terms, scores, items) if self.terms else scores
 
 
 def fit(
@@ -67,7 +89,8 @@ def fit(
         data = warm.grown(data, verify(*parent).catalogue.ids(np.arange(parent.manifest.items)).tolist())
     network, data.summary["epochs"] = train(data, settings, progress, work=work, parent=parent)
     ancestor = parent.manifest.sha256 if parent else None
-    manifest, blob = _packed(network, data, settings, now.isoformat(timespec="seconds"), ancestor)
+    model = Model(network, network.tensors(), _blended(network, data, settings, progress))
+    manifest, blob = packed(model, data, settings, now.isoformat(timespec="seconds"), ancestor)
     metrics = _measured(verify(manifest, blob), data.test, settings)
     return Fitted(dataclasses.replace(manifest, metrics=metrics), blob)
 
@@ -82,7 +105,7 @@ def train(
 ) -> tuple[Network, list[Epoch]]:
     """A network with the weights of its best epoch on the validation end, and what each epoch came to."""
     keras.utils.set_random_seed(settings.seed)
-    network = Network(_targets(data), settings, data.features)
+    network = Network(targets_of(data), settings, data.features)
     if parent:
         warm.begin_with(network, parent.blob)
     training = Training(network, data.train, settings)
@@ -95,7 +118,7 @@ def train(
     return network, training.history
 
 
-def _targets(data: Data) -> NDArray[np.int64]:
+def targets_of(data: Data) -> NDArray[np.int64]:
     """How often each item is to be predicted in training."""
     return np.bincount(data.train.items[data.train.scored], minlength=data.clicked_items)
 
@@ -110,7 +133,9 @@ def _popular(data: Data) -> list[str]:
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:
     if not data.validation.predictions:
         return {}
-    metrics = _measured(verify(*_packed(network, data, settings)), data.validation, settings)
+    metrics = _measured(
+        verify(*packed(Model(network, network.tensors()), data, settings)), data.validation, settings
+    )
     return {name: value for name, value in metrics.items() if name.startswith(("recall", "mrr"))}
 
 
@@ -120,20 +145,52 @@ def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> di
     return evaluate.measure(release, sessions, top=settings.top, exclude_recent=settings.exclude_recent)
 
 
-def _packed(
-    network: Network, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
+def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
+    """What is added to the network's scores, by weights learned on the validation end; None: nothing."""
+    held, items = data.validation, len(data.catalogue)
+    if not settings.blended or not held.predictions:
+        return None
+    past, blend = Past.of(data.train), Blend(settings)
+    tensors = network.tensors()
+    hidden, _ = evaluate.hidden_before(
+        verify(*packed(Model(network, network.tensors()), data, settings)), held
+    )
+    asked = Asked(
+        np.asarray(network.scaled(hidden[:, : settings.hidden_size])),
+        evaluate.recent_items(held, max(1, settings.repeat_lags)),
+        evaluate.recent_items(held, settings.exclude_recent),
+        held.items[held.scored],
+    )
+    priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
+    blend.learn(asked, tensors, priors, steps=BLEND_STEPS)
+    data.summary["blend"] = blend.weights
+    told = "; ".join(f"{name} {weights}" for name, weights in blend.weights.items())
+    progress.say(f"weights of the blend: {told}")
+    both = past.and_then(Past.of(held))
+    return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))
+
+
+def packed(
+    model: Model, data: Data, settings: FitSettings, created_at: str = "", parent: str | None = None
 ) -> Fitted:
+    """The release of `model` over the catalogue of `data`."""
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    scale = settings.scale if settings.normalize else 1.0
+    tensors, repeat_bias = model.tensors, list[float]()
+    if model.terms:
+        tensors, scale = model.terms.added_to(tensors), scale * model.terms.network
+        repeat_bias = model.terms.repeat_bias.tolist()
     manifest, blob = pack(
-        network.tensors(),
+        tensors,
         ids,
         cell=settings.cell,
         output=settings.output_table,
         normalize=settings.normalize,
-        scale=settings.scale if settings.normalize else 1.0,
+        scale=scale,
+        repeat_bias=repeat_bias,
         session_gap_seconds=settings.session_gap_seconds,
         popular=_popular(data),
-        golden=_golden(network, data),
+        golden=_golden(model, data),
         metrics={},
         training={**data.summary, "settings": settings.to_json()},
         lineage={"parent": parent},
@@ -142,15 +199,15 @@ def _packed(
     return Fitted(manifest, blob)
 
 
-def _golden(network: Network, data: Data) -> list[Golden]:
+def _golden(model: Model, data: Data) -> list[Golden]:
     """What Keras answers to a few real sessions, held-out ones where there are any."""
     known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in (data.test, data.train) for items in part)
     chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
-    return [_golden_of(network, data.catalogue, items) for items in chosen]
+    return [_golden_of(model, data.catalogue, items) for items in chosen]
 
 
-def _golden_of(network: Network, catalogue: Catalogue, sequence: Indexes) -> Golden:
-    hidden, scores = network.answer(sequence)
+def _golden_of(model: Model, catalogue: Catalogue, sequence: Indexes) -> Golden:
+    hidden, scores = model.answer(sequence)
     top = np.argsort(-scores, kind="stable")[:GOLDEN_TOP]
     ids = [tuple(catalogue.ids(indexes).tolist()) for indexes in (sequence, top)]
     return Golden(ids[0], tuple(hidden.tolist()), ids[1], tuple(scores[top].tolist()))

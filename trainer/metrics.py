@@ -99,8 +99,8 @@ def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
     total = shown.sum()
     if clicks is not None and total > 0:
         share = np.maximum(clicks, 1) / max(1, clicks.sum())
-        found["popularity"] = float(shown @ (clicks / max(1, clicks.sum()))) / total
-        found["novelty"] = float(shown @ -np.log2(share)) / total
+        found["popularity"] = float(shown @ (clicks / max(1, clicks.sum())) / total)
+        found["novelty"] = float(shown @ -np.log2(share) / total)
     return found
 
 

@@ -7,6 +7,7 @@ table of its own and a bias for the output, it is the textbook's `y = Why h + b`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -56,6 +57,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             uniform=settings.negatives_uniform,
         )
         self._chances = (counts / counts.sum()).astype(np.float32)
+        vectors_of_one = tf.TensorSpec([1, None, settings.input_size])
+        self._through = tf.function(self._states_after, input_signature=[vectors_of_one], autograph=False)
         self._weights = _weights(counts, settings.class_weight_power)
 
     def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -66,7 +69,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         for, never for padding: they are nearly all of the cost.
         """
         hidden, states = self.walk(batch, states, number)
-        scored = self._scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
+        scored = self.scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
         loss = self._whole if self._is_whole else self._compared
         weights = tf.gather(self._weights, batch.targets)
         return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
@@ -84,19 +87,24 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             after = [*found, *after]
         return sequence, tf.concat(after, axis=-1)
 
-    def answer(self, items: Indexes) -> tuple[Floats, Floats]:
-        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`.
+    def answer(self, items: Indexes, tensors: Mapping[str, Floats] | None = None) -> tuple[Floats, Floats]:
+        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`, those in `tensors`.
 
         A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
         """
-        tensors = self.tensors()
-        sequence, found = tf.constant(tensors["embedding"][items][None]), list[tf.Tensor]()
+        tensors = tensors or self.tensors()
+        found = self._through(tf.constant(tensors["embedding"][items][None]))
+        hidden = self.scaled(found[0]).numpy()[0]
+        scores = tensors.get("output", tensors["embedding"]) @ hidden + tensors.get("output_bias", 0)
+        return np.concatenate([state.numpy()[0] for state in found]), scores
+
+    def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
+        """The states of all layers after item vectors `[1, L, D]`, the top layer's first."""
+        found = list[tf.Tensor]()
         for cell in self.cells:
             sequence, *states = cell(sequence)
             found = [*states, *found]
-        hidden = self._scaled(found[0]).numpy()[0]
-        scores = tensors.get("output", tensors["embedding"]) @ hidden + tensors.get("output_bias", 0)
-        return np.concatenate([state.numpy()[0] for state in found]), scores
+        return found
 
     def tensors(self) -> dict[str, Floats]:
         """What a release holds (`worker.core.release.pack`)."""
@@ -126,7 +134,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         seed = tf.stack([self.settings.seed * 1000 + place, number])
         return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
 
-    def _scaled(self, hidden: tf.Tensor) -> tf.Tensor:
+    def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
+        """What is multiplied with item vectors: `hidden`, or what is left of it at length `scale`."""
         if not self.settings.normalize:
             return hidden
         return self.settings.scale * tf.math.l2_normalize(hidden, axis=-1)

@@ -11,7 +11,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -100,7 +100,17 @@ class Quality:
 
     def to_json(self) -> dict[str, Any]:
         """As maps, lists and numbers: a figure is [value, low, high]."""
-        return asdict(self)
+        slices = {
+            name: {"predictions": one.predictions, "models": _models_to(one.models)}
+            for name, one in self.slices.items()
+        }
+        return {
+            "top": self.top,
+            "sessions": self.sessions,
+            "predictions": self.predictions,
+            "models": _models_to(self.models),
+            "slices": slices,
+        }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Quality:
@@ -176,6 +186,13 @@ def _means(totals: Values, parts: int) -> Values:
     by_part = totals.reshape(len(totals), parts, -1)
     with np.errstate(invalid="ignore"):
         return by_part[:, :, :-1] / by_part[:, :, -1:]
+
+
+def _models_to(models: Mapping[str, Metrics]) -> dict[str, dict[str, list[float | None]]]:
+    return {
+        model: {metric: list(figure) for metric, figure in metrics.items()}
+        for model, metrics in models.items()
+    }
 
 
 def _models_from(stored: Mapping[str, Any]) -> dict[str, Metrics]:

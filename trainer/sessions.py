@@ -30,12 +30,13 @@ class Sessions:
 
     `items` `[C]`: the `item_index` of each click, `NO_ITEM` where the catalogue lacks it.
     `starts` `[S + 1]`. `scored` `[C]`: whether the click is to be predicted from those before it;
-    never a session's first.
+    never a session's first. `times_ms` `[C]`: when it was, where that is known.
     """
 
     items: Indexes
     starts: NDArray[np.int64]
     scored: NDArray[np.bool_]
+    times_ms: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -138,4 +139,5 @@ def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
     if "scored" in sessions.columns:
         scored = sessions["scored"].to_numpy().copy()
     scored[begins] = False
-    return Sessions(items, np.append(begins, len(items)), scored)
+    times_ms = sessions["timestamp_ms"].to_numpy()
+    return Sessions(items, np.append(begins, len(items)), scored, times_ms)

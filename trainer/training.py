@@ -97,7 +97,7 @@ class Training:
         self._optimiser = Optimiser(weights, settings, epochs=self.epochs, steps=steps)
         self._collected = [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.full_batch else []
         self._states = tf.zeros((1, network.state_size))
-        self._step = self._compiled()
+        self._step = compiled_step(network, self._use)
         self._best = Best(settings.patience or max(2, self.epochs // 3))
         self._sums, self.history = Sums(), list[Epoch]()
 
@@ -182,26 +182,6 @@ class Training:
         progress.say(f"epoch {len(self.history)} of {self.epochs}: {told}")
         progress.epoch(len(self.history), self.history[-1])
 
-    def _compiled(self) -> Any:
-        """What takes a batch, the states and the number of the step; loss, gradient norm and new states."""
-        indexes, network = tf.TensorSpec([None], tf.int32), self._network
-        batch = Batch(
-            tf.TensorSpec([None, None], tf.int32), indexes, indexes, indexes, tf.TensorSpec([None], tf.bool)
-        )
-        states = tf.TensorSpec([None, network.state_size])
-
-        signature = [batch, states, tf.TensorSpec([], tf.int32)]
-
-        # One trace for batches of every shape.
-        @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            with tf.GradientTape() as tape:
-                loss, after = network.loss_of(batch, states, number)
-            found = tape.gradient(loss, network.trainable_variables)
-            return loss, self._use([tf.convert_to_tensor(one) for one in found], batch), after
-
-        return step
-
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
         """Move along `gradients`, or collect them for the end of the epoch; their norm."""
         if not self._collected:
@@ -210,6 +190,28 @@ class Training:
         for total, gradient in zip(self._collected, gradients, strict=True):
             total.assign_add(share * gradient)
         return tf.linalg.global_norm(gradients)
+
+
+def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
+    """What takes a batch, the states and the number of the step; loss, gradient norm and new states.
+
+    `use` gets the gradients by `network.trainable_variables`, and gives their norm.
+    """
+    indexes = tf.TensorSpec([None], tf.int32)
+    batch = Batch(
+        tf.TensorSpec([None, None], tf.int32), indexes, indexes, indexes, tf.TensorSpec([None], tf.bool)
+    )
+    signature = [batch, tf.TensorSpec([None, network.state_size]), tf.TensorSpec([], tf.int32)]
+
+    # One trace for batches of every shape.
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            loss, after = network.loss_of(batch, states, number)
+        found = tape.gradient(loss, network.trainable_variables)
+        return loss, use([tf.convert_to_tensor(one) for one in found], batch), after
+
+    return step
 
 
 def _batches(sessions: Sessions, settings: FitSettings) -> Batches:

@@ -38,6 +38,9 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
     """
     # A release of format 1 has one layer and does not say so.
     shape = {name: getattr(manifest, name, 1) for name in SHAPE} | {"output_table": manifest.output}
+    # What the blend added to the release's scores is not the network's own.
+    own = manifest.training.get("settings", {})
+    shape |= {name: own[name] for name in ("output_bias", "scale") if name in own}
     if manifest.embedding_size == manifest.hidden_size:
         shape["embedding_size"] = None
     if not manifest.normalize:

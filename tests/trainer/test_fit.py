@@ -13,6 +13,7 @@ from trainer.errors import TooFewClicks
 from trainer.fit import Fitted, fit
 from trainer.progress import Progress
 from worker.core.cells import CELLS
+from worker.core.ranking import NO_ITEM
 from worker.core.release import verify
 
 SMALL = FitSettings(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
@@ -88,6 +89,21 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     assert manifest.metrics["recall_at_1"] > 0.6
 
 
+def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
+    """And is in the release, which verifies; nothing is added where nothing is asked for."""
+    clicks = cyclic_clicks()
+    chosen = replace(SMALL, epochs=2, transition_half_lives_hours=(1.0,), transitions=3)
+    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+
+    blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
+
+    assert len(blended.repeat_bias) == chosen.repeat_lags
+    assert (blended.output_bias, blended.transitions) == (True, 3)
+    assert blended.training["blend"]["transitions"][0] > 0
+    assert (plain.repeat_bias, plain.output_bias, plain.transitions) == ((), False, 0)
+    assert "blend" not in plain.training
+
+
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
     clicks = two_kinds()
@@ -97,8 +113,10 @@ def test_an_item_never_clicked_ranks_like_its_kind() -> None:
 
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
-    state = release.step(release.inputs(catalogue.indexes(["a-1"])), state)
-    ranked = catalogue.ids(release.rank(state, len(catalogue)).indexes[0]).tolist()
+    clicked = catalogue.indexes(["a-1"])
+    recent = np.append(clicked, np.full(release.recent_needed - 1, NO_ITEM, np.int32))
+    state = release.step(release.inputs(clicked), state)
+    ranked = catalogue.ids(release.rank(state, len(catalogue), recent=recent[None]).indexes[0]).tolist()
     assert "b-new" in ranked[:5]
     assert "a-new" in ranked[-6:]
 

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import cyclic_clicks
+from tests.builders import item_names, successor_release_parts
+from tests.trainer.builders import CYCLE, cyclic_clicks
 from trainer.__main__ import cli
-from trainer.publish import read_folder
+from trainer.commands.options import Numbers
+from trainer.publish import read_folder, write_folder
 from worker.core.release import verify
 
 QUICK = ["--hidden-size", "8", "--epochs", "1", "--batch-clicks", "64"]
@@ -29,6 +32,14 @@ def clicks(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """The folder of a release that is always right on these clicks."""
+    items, folder = item_names(CYCLE), tmp_path / "release"
+    write_folder(folder, *successor_release_parts(items, popular=items))
+    return folder
+
+
 def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None:
     """`fit` writes a release that verifies; results on standard output, progress on the other."""
     done = trainer("fit", clicks, "--timestamp", "timestamp_ms", "-o", tmp_path / "release", *QUICK)
@@ -39,7 +50,8 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
     )
-    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-1]
+    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-2]
+    assert done.stderr.splitlines()[-1].startswith("weights of the blend: network ")
 
 
 def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> None:
@@ -50,7 +62,7 @@ def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> 
     done = runner.invoke(cli, ["evaluate", str(tmp_path / "release"), str(clicks), "--top", "3"])
 
     assert done.exit_code == 0, done.output
-    assert "on 400 held-out clicks" in done.stdout
+    assert "400 held-out clicks in 100 sessions" in done.stdout
     assert "Recall@3" in done.stdout
 
 
@@ -80,8 +92,50 @@ def test_help_loads_no_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_half_lives_are_a_list_or_none() -> None:
+    """Anything else is refused with an example."""
+    numbers = Numbers()
+
+    assert numbers.convert("24,168", None, None) == (24.0, 168.0)
+    assert numbers.convert("none", None, None) == ()
+    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--popularity-half-lives-hours", "a day"])
+    assert (done.exit_code, "'a day' is no list like 24,168" in done.output) == (2, True)
+
+
 def test_a_split_must_be_a_time() -> None:
     """The message shows what one looks like."""
     done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--split-at", "soon"])
 
     assert "'soon' is no time like 2014-09-29T00:00:00Z" in done.output
+
+
+def test_a_release_is_measured_beside_baselines(tmp_path: Path, clicks: Path, release: Path) -> None:
+    """With a cut the clicks before it train the baselines; the figures are written for machines, too."""
+    figures = tmp_path / "figures.json"
+    cut = ["--split-at", "2020-09-13T16:00:00Z", "--json", str(figures), "--exact"]
+
+    done = CliRunner().invoke(cli, ["evaluate", str(release), str(clicks), "--top", "3", *cut])
+
+    assert done.exit_code == 0, done.output
+    assert "vmis-knn" in done.stdout
+    assert "Recall@3 by slice" in done.stdout
+    assert orjson.loads(figures.read_bytes())["models"]["markov"]["recall_at_3"][0] == 1.0
+
+
+def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -> None:
+    """0: B is better, 3: worse, 1: no difference shown; the last line says it."""
+    items = item_names(CYCLE)
+    for name, order in (("right", items), ("wrong", (*items[6:], *items[:6])), ("reversed", items[::-1])):
+        write_folder(tmp_path / name, *successor_release_parts(order, popular=items))
+
+    def compared(a: str, b: str) -> tuple[int, str]:
+        folders = [str(tmp_path / name) for name in (a, b)]
+        done = CliRunner().invoke(cli, ["compare", *folders, str(clicks), "--top", "1"])
+        return done.exit_code, done.stdout.splitlines()[-1]
+
+    assert compared("reversed", "right") == (
+        0,
+        "B is better than A by 100.00 points of Recall@1 (95 % interval 100.00 to 100.00)",
+    )
+    assert compared("right", "reversed")[0] == 3
+    assert compared("right", "wrong")[0] == 1

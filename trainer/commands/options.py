@@ -71,6 +71,23 @@ class Zone(click.ParamType[str]):
             self.fail(f"{value!r} is no time zone like UTC or Europe/Lisbon", param, ctx)
 
 
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers such as 24,168; the word none is no number at all."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: str | tuple[float, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """The numbers in `value`."""
+        if isinstance(value, tuple) or value == "none":
+            return value if isinstance(value, tuple) else ()
+        try:
+            return tuple(float(one) for one in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list like 24,168, and not none", param, ctx)
+
+
 def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
     """An option for the field `name` of FitSettings, with the default that stands there."""
     default, flag = getattr(DEFAULTS, name), name.replace("_", "-")
@@ -212,6 +229,18 @@ training = all_of(
     setting("batch_clicks", "Predictions in one training step."),
     setting("max_session_clicks", "Longer sessions are trained in pieces."),
     setting("carry_state", "Pieces hand on their hidden state instead of overlapping."),
+    setting(
+        "popularity_half_lives_hours",
+        "Clicks on an item that fade so fast are added to its score, by learned weights; or none.",
+        type=Numbers(),
+    ),
+    setting(
+        "transition_half_lives_hours",
+        "The same of clicks on it right after the last item; or none.",
+        type=Numbers(),
+    ),
+    setting("transitions", "How many items are known to follow each, at most 50."),
+    setting("repeat_lags", "Clicks back in the session for which repeats have a learned weight, at most 20."),
     setting("checkpoint_seconds", "How often it is saved how far the training is."),
     setting("seed", "Same clicks, settings and seed: same release."),
 )

@@ -1,0 +1,1 @@
+"""Quality on public data by the published protocols. `make quality`."""

@@ -1,0 +1,105 @@
+"""Globo.com's G1 news: learn from all hours so far, rank the last click of the next hour's sessions.
+
+As in Transformers4Rec (RecSys 2021): sessions belong to the hour in which they begin and are cut to 20
+clicks, all items that are known compete, and the figures are means over the hours. There half of an hour's
+sessions are for choosing and half for measuring; settings here were chosen on the sessions of even number
+of the first 48 hours, and the halves are told beside the whole. A session is known with its hour, also
+what of it was clicked in the next one; `strict` counts nothing as popular before it was clicked. Items of
+the session itself are not recommended; the published models may, and lose the places they take.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from tests.quality.data import FOLDER, clicks_of
+from trainer import evaluate
+from trainer.config import FitSettings
+from trainer.metrics import metrics
+from trainer.progress import Progress
+from trainer.sessions import Sessions, to_arrays
+from trainer.stream import Stream
+from worker.core.catalogue import Catalogue
+from worker.core.release import Release, verify
+
+NAME: Final = "globo_g1_news"
+BEGIN_MS: Final = 1_506_825_380_000
+HOUR_MS: Final = 3_600_000
+LONGEST: Final = 20
+SETTINGS: Final = FitSettings(
+    hidden_size=128,
+    epochs=2,
+    learning_rate=4e-3,
+    schedule="constant",
+    popularity_half_lives_hours=(0.15, 1.0, 6.0),
+    transition_half_lives_hours=(6.0, 48.0),
+    repeat_lags=0,
+    exclude_recent=LONGEST - 1,
+    session_gap_seconds=0,
+)
+
+
+def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -> dict[str, Any]:
+    """Go through the first `hours`, or all."""
+    stream, found, seconds = Stream(SETTINGS), list[dict[str, float]](), list[float]()
+    means: dict[str, float] = {}
+    release: Release | None = None
+    for number, (hour, clicks) in enumerate(_windows()):
+        if release is not None:
+            found.append(_measured(release, clicks))
+            means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+            told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+            progress.say(f"{number} hours, {np.mean(seconds):.1f} s each: {told}")
+        if hours is not None and number == hours:
+            break
+        began = time.monotonic()
+        end_ms = BEGIN_MS + (hour + 1) * HOUR_MS
+        latest = pl.col("timestamp_ms") if strict else pl.col("timestamp_ms").clip(upper_bound=end_ms - 1)
+        stream.absorb(clicks.with_columns(latest), end_ms)
+        release = verify(*stream.release(end_ms))
+        seconds.append(time.monotonic() - began)
+    return {
+        "metrics": means,
+        "configuration": SETTINGS.to_json(),
+        "hours": len(found),
+        "seconds": float(np.sum(seconds)),
+        "seconds_an_hour": float(np.mean(seconds)),
+    }
+
+
+def _windows() -> Iterator[tuple[int, pl.DataFrame]]:
+    """The number of each hour that has clicks, and these, session by session."""
+    clicks = clicks_of(NAME).rename({"session_id": "session"})
+    clicks = clicks.sort("session", maintain_order=True)
+    clicks = clicks.filter(pl.int_range(pl.len(), 0, -1).over("session") <= LONGEST)
+    hours = pl.read_csv(FOLDER / f"{NAME}.hours.csv").filter(pl.col("sessions") > 0)
+    begins = clicks["session"].search_sorted(hours["first_session_id"]).to_list()
+    for hour, begin, end in zip(hours["hour"], begins, [*begins[1:], len(clicks)], strict=True):
+        yield hour, clicks[begin:end]
+
+
+def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:
+    sessions = _last_clicks(clicks, release.catalogue)
+    answers = evaluate.answers(release, sessions, top=20, exclude_recent=SETTINGS.exclude_recent)
+    even = clicks.group_by("session", maintain_order=True).len()["session"].to_numpy() % 2 == 0
+    parts = {"": slice(None), "choosing_": even, "measuring_": ~even}
+    figures = {
+        prefix + name: value
+        for prefix, chosen in parts.items()
+        for name, value in metrics(answers.places[chosen], 20).items()
+        if name in {"recall_at_20", "ndcg_at_20"}
+    }
+    return figures
+
+
+def _last_clicks(clicks: pl.DataFrame, catalogue: Catalogue) -> Sessions:
+    """The sessions, of which the last click alone is to be predicted."""
+    sessions = to_arrays(clicks, catalogue)
+    scored = np.zeros_like(sessions.scored)
+    scored[sessions.starts[1:] - 1] = True
+    return Sessions(sessions.items, sessions.starts, scored)

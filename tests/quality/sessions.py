@@ -1,0 +1,56 @@
+"""YooChoose 1/64 and Diginetica, as SR-GNN split them: every next click of the last days, full ranking.
+
+Settings were chosen on the last sessions of the training part; the test part was then measured once.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, NamedTuple
+
+from tests.quality.data import BUILD, begin_of, clicks_of
+from trainer.config import FitSettings
+from trainer.events import SCHEMA
+from trainer.fit import fit
+from trainer.progress import Progress
+
+
+class Protocol(NamedTuple):
+    """A split by number of session, and what is trained for it."""
+
+    first_test_session: int
+    settings: dict[str, Any]
+
+
+PROTOCOLS: Final = {
+    "yoochoose1_64_srgnn": Protocol(116_167, {"epochs": 5, "validation_fraction": 0.0}),
+    "diginetica_srgnn": Protocol(
+        186_670,
+        {
+            "hidden_size": 128,
+            "dropout": 0.3,
+            "hidden_dropout": 0.2,
+            "epochs": 6,
+            "validation_fraction": 0.03,
+            "transition_half_lives_hours": (),
+        },
+    ),
+}
+
+ALL: Final[dict[str, Any]] = {"min_item_count": 1, "exclude_recent": 0}
+"""What the protocols ask for: every item is known, and what was clicked may be recommended again."""
+
+
+def run(name: str, progress: Progress) -> dict[str, Any]:
+    """Fit on the training part of `name` and measure on its test part."""
+    protocol, clicks = PROTOCOLS[name], clicks_of(name)
+    split_at_ms = begin_of(clicks, protocol.first_test_session)
+    settings = FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms)
+    began = time.monotonic()
+    manifest, _ = fit(clicks.select(*SCHEMA), settings, progress, work=BUILD / name)
+    return {
+        "metrics": dict(manifest.metrics),
+        "configuration": settings.to_json(),
+        "blend": manifest.training.get("blend"),
+        "seconds": time.monotonic() - began,
+    }
