@@ -69,7 +69,7 @@ class ByHand:
         self._shown = {key: one for key, one in self._shown.items() if key[0] != partition}
 
     def _count(self, shown: Recommendations, item_id: str, before: list[str]) -> None:
-        tally, excluded = self.tallies[shown.release], before[len(before) - self._rules.exclude_recent :]
+        tally, excluded = self.tallies[shown.release], before[::-1][: self._rules.exclude_recent]
         popular = [item for item in POPULAR if item not in excluded][: self._rules.top]
         tally.clicks += 1
         if item_id in shown.items:
