@@ -289,7 +289,7 @@ class Loop:
     def _checkpoint(self, seconds: float) -> None:
         """Make states, outputs and offsets durable together, within `seconds`.
 
-        Step 1 adds the states that are due, and what was counted. Steps 2 (every send succeeded), 3 (offsets,
+        Step 1 adds what was counted and the states that are due. Steps 2 (every send succeeded), 3 (offsets,
         of every partition that anything in the transaction belongs to) and 4 (commit) are in
         `Transactions.commit`.
         """
@@ -299,8 +299,9 @@ class Loop:
         self._checkpoint_due = started + self._commit_interval_seconds
         with self._stage("save"):
             release = self._refresh.serving.champion.release.number
-            self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
+            # First the counts: saving adds what the first transaction of their partition has to bring.
             self._note_saved(self._reporting.part(self._positions, self._refresh.serving))
+            self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()
             return

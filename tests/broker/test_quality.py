@@ -56,6 +56,24 @@ def test_hits_are_counted_and_reported(deployment: Deployment, worker: WorkerFac
     assert total.hits_by_bucket.sum() == 2 * USERS
 
 
+def test_a_report_may_be_the_first_that_a_partition_hears_of(
+    deployment: Deployment, worker: WorkerFactory
+) -> None:
+    """It brings an offset for a partition without clicks, and so where its replay begins, too."""
+    deployment.publish_successor()
+    settings = deployment.settings()
+    process = worker(settings)
+    clicks = [Record(orjson.dumps({"user_id": "ada", "item_id": item}), partition=3) for item in ITEMS[:2]]
+    deployment.send(clicks)
+    deployment.answers(at_least=2)
+    process.terminate()
+    process.wait(10)
+
+    worker(settings).wait_until_ready()
+
+    assert reported(deployment).lists > 0
+
+
 def test_no_click_counts_twice(deployment: Deployment, worker: WorkerFactory) -> None:
     """What is replayed after kill -9 is not judged, and neither is the first click after it."""
     deployment.publish_successor()
