@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import collect, compare, evaluate, fit, publish, report, tune
+from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, tune
 from worker.errors import NextclickError
 
 
@@ -24,6 +24,9 @@ _COMMANDS = (
     compare.compare,
     report.report,
     publish.publish,
+    pointers.releases,
+    pointers.promote,
+    pointers.rollback,
 )
 
 for command in _COMMANDS:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.core.manifest import Manifest
-from worker.core.release import verify
+from worker.core.release import CANDIDATE_SHARE, verify
 from worker.errors import ReleaseRefused
 from worker.topics import releases
 from worker.topics.client import Connection
@@ -39,11 +39,17 @@ def read_folder(folder: Path) -> tuple[Manifest, bytes]:
     return manifest, blob
 
 
-def publish_folder(folder: Path, connection: Connection, *, topic: str, candidate: bool = False) -> int:
-    """Send the release in `folder` and point `@champion` (or `@candidate`) at it; its number.
+def publish_folder(
+    folder: Path,
+    connection: Connection,
+    *,
+    topic: str,
+    pointer: str = releases.CHAMPION,
+    share: float = CANDIDATE_SHARE,
+) -> int:
+    """Send the release in `folder` and point `pointer` at it; its number. A candidate serves that `share`.
 
     Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
     """
     manifest, blob = read_folder(folder)
-    pointer = releases.CANDIDATE if candidate else releases.CHAMPION
-    return releases.publish(connection, topic, manifest, blob, pointer=pointer)
+    return releases.publish(connection, topic, manifest, blob, pointer=pointer, share=share)

@@ -10,6 +10,8 @@ import click
 from trainer import config
 from trainer.commands import options
 from trainer.publish import publish_folder
+from worker.core.release import CANDIDATE_SHARE
+from worker.topics.releases import CANDIDATE, CHAMPION
 
 
 @click.command()
@@ -17,7 +19,19 @@ from trainer.publish import publish_folder
 @click.option("--kafka", default="localhost:9092", help=options.KAFKA_HELP)
 @click.option("--topic", default="nextclick.releases", help="The topic of releases.")
 @click.option("--candidate", is_flag=True, help="Point @candidate at it, not @champion.")
-def publish(folder: Path, kafka: str, topic: str, *, candidate: bool) -> None:
-    """Send the release in FOLDER to Kafka and point @champion at it; a worker takes it up when it starts."""
-    number = publish_folder(folder, config.connection(kafka, os.environ), topic=topic, candidate=candidate)
-    click.echo(f"release {number} is {'@candidate' if candidate else '@champion'} in {topic}")
+@click.option(
+    "--share",
+    default=CANDIDATE_SHARE,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Which part of the users a candidate serves.",
+)
+def publish(folder: Path, kafka: str, topic: str, *, candidate: bool, share: float) -> None:
+    """Send the release in FOLDER to Kafka and point @champion at it: workers take it up in seconds."""
+    number = publish_folder(
+        folder,
+        config.connection(kafka, os.environ),
+        topic=topic,
+        pointer=CANDIDATE if candidate else CHAMPION,
+        share=share,
+    )
+    click.echo(f"release {number} is {CANDIDATE if candidate else CHAMPION} in {topic}")

@@ -1,0 +1,89 @@
+"""Which release serves, as a person decides it on the command line; on a real Kafka."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from tests.broker.deployment import Deployment
+from tests.builders import ITEMS, successor_release_parts
+from trainer.__main__ import cli
+from worker.core.quality import Tally
+from worker.errors import ReleaseRefused
+from worker.topics.client import Connection
+from worker.topics.quality import QualityWriter
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
+from worker.topics.transactions import Transactions
+
+
+def test_a_candidate_becomes_champion_and_back(deployment: Deployment) -> None:
+    """`promote` moves the pointers together; `rollback` returns to the one before, and back."""
+    parts = successor_release_parts(ITEMS)
+    connection = Connection(deployment.bootstrap)
+    publish(connection, deployment.releases, *parts)
+    publish(connection, deployment.releases, *parts, pointer=CANDIDATE, share=0.2)
+
+    assert "release 2 is @champion" in _said(deployment, "promote")
+    assert _named(deployment) == (2, None)
+    assert "release 1 is @champion" in _said(deployment, "rollback")
+    assert _named(deployment) == (1, None)
+    assert "release 2 is @champion" in _said(deployment, "rollback")
+
+
+def test_the_trial_of_a_candidate_can_be_ended(deployment: Deployment) -> None:
+    """The champion serves on; without a candidate there is nothing to promote or to end."""
+    parts = successor_release_parts(ITEMS)
+    connection = Connection(deployment.bootstrap)
+    publish(connection, deployment.releases, *parts)
+    publish(connection, deployment.releases, *parts, pointer=CANDIDATE)
+
+    assert "release 2 is no longer @candidate" in _said(deployment, "rollback", "--candidate")
+    assert _named(deployment) == (1, None)
+    for words in (["promote"], ["rollback", "--candidate"], ["rollback"]):
+        with pytest.raises(ReleaseRefused):
+            _said(deployment, *words)
+
+
+def test_releases_are_listed_with_what_users_made_of_their_lists(deployment: Deployment) -> None:
+    """Sums over all workers, or over those of one group."""
+    parts = successor_release_parts(ITEMS)
+    connection, quality = Connection(deployment.bootstrap), deployment.quality
+    publish(connection, deployment.releases, *parts)
+    publish(connection, deployment.releases, *parts, pointer=CANDIDATE)
+    transactions = Transactions(connection, transactional_id=f"{quality}.test", timeout_ms=10_000)
+    transactions.renew()
+    for group, hits in (("ours", 1), ("theirs", 3)):
+        tally = Tally(lists=4, cold=1, clicks=4, hits=hits, reciprocal_ranks=hits / 2)
+        writer = QualityWriter(transactions, topic=quality, group=group, worker_id="a")
+        writer.publish({1: tally}, champion=1, candidate=2, now_ms=0)
+    transactions.commit(deployment.clicks, {}, None, seconds=10)
+    transactions.drop()
+
+    everyone = _said(deployment, "releases", "--quality", quality).splitlines()
+    ours = _said(deployment, "releases", "--quality", quality, "--group", "ours").splitlines()
+
+    assert everyone[1].split() == [
+        "1",
+        "@champion",
+        "8",
+        "8",
+        "50.00%",
+        "0.2500",
+        "25.00%",
+        "0.00%",
+        "0.0000",
+    ]
+    assert everyone[2].split() == ["2", "@candidate", "0", "0", *["-"] * 5]
+    assert ours[1].split()[4] == "25.00%"
+
+
+def _said(deployment: Deployment, *words: str) -> str:
+    where = ["--kafka", deployment.bootstrap, "--topic", deployment.releases]
+    return CliRunner().invoke(cli, [*words, *where], catch_exceptions=False).stdout
+
+
+def _named(deployment: Deployment) -> tuple[int | None, int | None]:
+    with ReleaseReader(Connection(deployment.bootstrap), topic=deployment.releases).opened() as reader:
+        reader.read()
+        champion, candidate = reader.pointer(CHAMPION), reader.pointer(CANDIDATE)
+    return champion and champion.release, candidate and candidate.release

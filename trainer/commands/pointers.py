@@ -1,0 +1,115 @@
+"""`promote`, `rollback` and `releases`: which release serves whom, and how well each does live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from trainer import config
+from trainer.commands import options
+from worker.core.quality import Tally
+from worker.core.release import Pointer, numbers
+from worker.errors import ReleaseRefused
+from worker.topics.client import Connection
+from worker.topics.quality import read_reports
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
+
+_where = options.all_of(
+    click.option("--kafka", default="localhost:9092", help=options.KAFKA_HELP),
+    click.option("--topic", default="nextclick.releases", help="The topic of releases."),
+)
+
+
+@click.command()
+@_where
+def promote(kafka: str, topic: str) -> None:
+    """Make the candidate the champion: it serves everyone, within seconds."""
+    connection = config.connection(kafka, os.environ)
+    _, candidate = _pointers(connection, topic)
+    if candidate is None:
+        raise ReleaseRefused(
+            "pointer", f"topic {topic} has no {CANDIDATE}: `nextclick-trainer publish --candidate` makes one"
+        )
+    number = candidate.release
+    point(connection, topic, {CHAMPION: Pointer(number), CANDIDATE: None}, expected={CANDIDATE: number})
+    click.echo(f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}")
+
+
+@click.command()
+@_where
+@click.option("--candidate", "only_candidate", is_flag=True, help="End the trial of the candidate instead.")
+def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
+    """Make the release that was champion before the champion again."""
+    connection = config.connection(kafka, os.environ)
+    champion, candidate = _pointers(connection, topic)
+    if only_candidate:
+        if candidate is None:
+            raise ReleaseRefused("pointer", f"topic {topic} has no {CANDIDATE}")
+        point(connection, topic, {CANDIDATE: None}, expected={CANDIDATE: candidate.release})
+        click.echo(f"release {candidate.release} is no longer {CANDIDATE} in {topic}")
+        return
+    if champion is None or champion.previous is None:
+        raise ReleaseRefused("pointer", f"topic {topic} knows no release that was {CHAMPION} before")
+    previous = champion.previous
+    point(connection, topic, {CHAMPION: Pointer(previous)}, expected={CHAMPION: champion.release})
+    click.echo(f"release {previous} is {CHAMPION} in {topic} again, release {champion.release} no longer")
+
+
+@click.command()
+@_where
+@click.option("--quality", default="nextclick.quality", help="The topic of live quality.")
+@click.option("--group", help="Count the workers of this group alone.")
+def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
+    """List the releases that are there, whom they serve, and what users made of their lists.
+
+    Live figures are sums over all that retention has left in the topic of live quality.
+    """
+    connection = config.connection(kafka, os.environ)
+    with ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        roles = {one.release: name for name in (CANDIDATE, CHAMPION) if (one := _read(reader, name))}
+        there = numbers(reader.held())
+    tallies: dict[int, Tally] = {}
+    for report in read_reports(connection, quality):
+        if group in (None, report.group):
+            for number, tally in report.tallies.items():
+                tallies.setdefault(number, Tally()).add(tally)
+    click.echo(_line(["release", "role", "lists", "clicks", "hit rate", "MRR", "cold", "popular", "MRR"]))
+    for number in there:
+        click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))
+
+
+def _pointers(connection: Connection, topic: str) -> tuple[Pointer | None, Pointer | None]:
+    with ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        return _read(reader, CHAMPION), _read(reader, CANDIDATE)
+
+
+def _read(reader: ReleaseReader, name: str) -> Pointer | None:
+    with suppress(ReleaseRefused):
+        return reader.pointer(name)
+    return None
+
+
+def _live(tally: Tally) -> list[str]:
+    def share(count: float, of: int, form: Callable[[float], str]) -> str:
+        return form(count / of) if of else "-"
+
+    rate, rank = "{:.2%}".format, "{:.4f}".format
+    return [
+        f"{tally.lists:,}",
+        f"{tally.clicks:,}",
+        share(tally.hits, tally.clicks, rate),
+        share(tally.reciprocal_ranks, tally.clicks, rank),
+        share(tally.cold, tally.lists, rate),
+        share(tally.popular_hits, tally.clicks, rate),
+        share(tally.popular_reciprocal_ranks, tally.clicks, rank),
+    ]
+
+
+def _line(cells: Iterable[Any]) -> str:
+    return "".join(str(cell).rjust(12) for cell in cells)
