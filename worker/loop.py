@@ -300,7 +300,7 @@ class Loop:
         with self._stage("save"):
             release = self._refresh.serving.champion.release.number
             # First the counts: saving adds what the first transaction of their partition has to bring.
-            self._note_saved(self._reporting.part(self._positions, self._refresh.serving))
+            self._note_saved(self._reporting.part(self._positions, self._pending, self._refresh.serving))
             self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()

@@ -7,7 +7,7 @@ sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from worker.core.quality import Quality, Tally
@@ -45,17 +45,22 @@ class Reporting:
         """Let the next transaction take what there is: there may be none after it."""
         self._due = 0.0
 
-    def part(self, positions: Mapping[int, int], serving: Serving) -> set[int]:
-        """Add what is due to the transaction; a partition to fence it by, if it was."""
+    def part(
+        self, positions: Mapping[int, int], pending: Collection[int], serving: Serving
+    ) -> Collection[int]:
+        """Add what is due to the transaction, and say by which partitions it is fenced.
+
+        Those that are `pending` in it; where there are none, one of those in `positions`, if anything is due.
+        """
         tallies = _sum(self._committed, self._quality.open)
         if self._steady() < self._due or not tallies or not positions:
-            return set()
+            return pending
         candidate = serving.candidate.release.number if serving.candidate else None
         champion = serving.champion.release.number
         self._writer.publish(tallies, champion=champion, candidate=candidate, now_ms=self._now_ms())
         self._due = self._steady() + INTERVAL_SECONDS
         self._sent = True
-        return {min(positions)}
+        return pending or {min(positions)}
 
     def committed(self) -> None:
         """Note that the transaction is durable: what it counted does count."""
