@@ -152,16 +152,19 @@ class Fleet:
             self._wanted.add("a")
         self.tend()
 
-    def stop(self, *, seconds: float) -> None:
-        """Ask all to stop at once, and wait; `fallen` names those who did not end well within `seconds`."""
-        self._wanted.clear()
-        for process in self._running.values():
+    def stop(self, *, seconds: float, but: int = 0) -> None:
+        """Ask all `but` so many to stop at once, and wait; `fallen` names who did not end well in time."""
+        leaving = dict([*self._running.items()][but:])
+        self._wanted.difference_update(leaving)
+        for process in leaving.values():
             process.terminate()
-        for name, process in self._running.items():
+        for name, process in leaving.items():
             try:
                 code: int | None = process.wait(seconds)
             except AssertionError:
                 code = None
+            else:
+                self._drop(name)
             # One that was started just now knows no signal yet.
             if code not in {0, -signal.SIGTERM}:
                 self.fallen.append(

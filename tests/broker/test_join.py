@@ -99,7 +99,7 @@ def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile
 
 def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
     """The first of `partitions` of which a record came; no more than one is taken at a time."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         for record in clicks.poll(20, at_most=1):
             if record.partition in partitions:
@@ -109,7 +109,7 @@ def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
 
 
 def _poll_until(clicks: ClickConsumer, holds: Callable[[ClickConsumer], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds(clicks):
         clicks.poll(20)
 

@@ -101,7 +101,9 @@ def test_the_catalogue_begins_with_the_most_clicked() -> None:
 
 def test_arrays_hold_indexes_and_mark_unknown_items() -> None:
     """A session's first click is never scored; an item outside the catalogue is -1."""
-    sessions = pl.DataFrame({"item_id": ["x", "new", "y", "x"], "session": [4, 4, 9, 9]})
+    sessions = pl.DataFrame(
+        {"item_id": ["x", "new", "y", "x"], "session": [4, 4, 9, 9], "timestamp_ms": [1, 2, 3, 4]}
+    )
 
     arrays = to_arrays(sessions, Catalogue(["y", "x"]))
 
