@@ -82,22 +82,6 @@ def test_latency_is_from_the_click_to_its_first_answer() -> None:
     assert board.unanswered == 0
 
 
-def test_clicks_sent_while_no_worker_runs_are_told_apart() -> None:
-    """From the stop of the worker until a list of the new release comes."""
-    clock = Clock()
-    board = scoreboard(clock)
-    board.learned(2, POPULAR)
-    board.worker_stops(2)
-    board.clicked("u", "a")
-    clock.now = 3.0
-    board.recommended(Answer("u", "a", ("b",), 2))
-    board.clicked("u", "b")
-    clock.now = 3.5
-    board.recommended(Answer("u", "b", ("c",), 2))
-
-    assert (board.waited.longest, board.served.longest) == (3.0, 0.5)
-
-
 def test_speed_and_latency_look_back_ten_seconds() -> None:
     """And never further than the begin."""
     clock = Clock()

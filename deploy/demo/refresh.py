@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.demo.errors import DemoError
-from deploy.demo.life import Life, Process
+from deploy.demo.life import Process
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import Stage
 from deploy.kafka.local import tail
@@ -23,11 +23,9 @@ class Step(NamedTuple):
 class Refresh:
     """The second release. `steps` is to be called on while the clicks are replayed; it never waits itself."""
 
-    def __init__(self, life: Life, stage: Stage, scoreboard: Scoreboard, worker: Process) -> None:
-        self._life = life
+    def __init__(self, stage: Stage, scoreboard: Scoreboard) -> None:
         self._stage = stage
         self._scoreboard = scoreboard
-        self._worker = worker
 
     def steps(self, folder: Path, options: Sequence[str], *, release: int) -> Iterator[Step]:
         """What is being done, again and again until lists by `release` come. Raises DemoError."""
@@ -40,16 +38,8 @@ class Refresh:
         while _runs(publishing):
             yield Step("publishing the new release", learning=True)
         self._scoreboard.learned(release, popular)
-        yield from self._restart(release)
-
-    def _restart(self, release: int) -> Iterator[Step]:
-        self._scoreboard.worker_stops(release)
-        self._life.retire(self._worker)
-        while self._worker.exit_code is None:
-            yield Step("the worker stops (SIGTERM) to take up the new release")
-        self._stage.start_worker()
         while self._scoreboard.newest_release < release:
-            yield Step("the worker starts with the new release, and with empty user states")
+            yield Step("the worker takes the new release up while it serves")
 
 
 def _runs(process: Process) -> bool:

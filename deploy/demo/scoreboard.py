@@ -112,17 +112,15 @@ class Scoreboard:
             self._remember(user_id, item_id)
         self._popular: dict[int, list[str]] = {}
         self._shown: dict[str, Answer] = {}
-        self._pending: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._pending: dict[tuple[str, str], float] = {}
         self._places: dict[str, int] = {}
         self._moments: deque[Moment] = deque(maxlen=100)
         self._scores: dict[int, Score] = {}
         self._sent, self._latencies = _Recent(), _Recent()
         self._served: list[float] = []
-        self._waited: list[float] = []
         self._clicks = 0
         self._began = self._latest = clock()
         self._first: float | None = None
-        self._waiting_for = 0
 
     @property
     def newest_release(self) -> int:
@@ -138,15 +136,9 @@ class Scoreboard:
 
     @property
     def served(self) -> Latency:
-        """The latency of all clicks that were sent while a worker ran."""
+        """The latency of all clicks."""
         with self._lock:
             return Latency.of(self._served)
-
-    @property
-    def waited(self) -> Latency:
-        """The latency of those that were sent while none did."""
-        with self._lock:
-            return Latency.of(self._waited)
 
     @property
     def silence(self) -> float:
@@ -173,18 +165,13 @@ class Scoreboard:
         with self._lock:
             self._popular[release] = popular
 
-    def worker_stops(self, release: int) -> None:
-        """From now on clicks wait, until a list by `release` comes: their latency is told apart."""
-        with self._lock:
-            self._waiting_for = release
-
     def clicked(self, user_id: str, item_id: str) -> None:
         """A click is about to be sent."""
         with self._lock:
             now = self._clock()
             self._judge(user_id, item_id)
             self._remember(user_id, item_id)
-            self._pending[user_id, item_id] = now, bool(self._waiting_for)
+            self._pending[user_id, item_id] = now
             self._sent.add(now, 1.0)
             self._clicks += 1
 
@@ -196,11 +183,9 @@ class Scoreboard:
             self._first = now if self._first is None else self._first
             self._scores.setdefault(answer.release, Score())
             self._shown[answer.user_id] = answer
-            if answer.release >= self._waiting_for:
-                self._waiting_for = 0
-            sent, waited = self._pending.pop((answer.user_id, answer.item_id), (None, False))
+            sent = self._pending.pop((answer.user_id, answer.item_id), None)
             if sent is not None:
-                (self._waited if waited else self._served).append(now - sent)
+                self._served.append(now - sent)
                 self._latencies.add(now, now - sent)
                 place = self._places.pop(answer.user_id, 0)
                 self._moments.append(Moment(answer.user_id, answer.item_id, place, answer.items[:3]))

@@ -1,7 +1,7 @@
 """The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train on the topic anew, publish, restart the worker
+-> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deploy.demo import broker as brokers
 from deploy.demo import data, view
 from deploy.demo.broker import Broker
 from deploy.demo.data import Click, MovieLens
-from deploy.demo.life import ROOT, Life, Process
+from deploy.demo.life import ROOT, Life
 from deploy.demo.live import LiveClicks
 from deploy.demo.refresh import Refresh
 from deploy.demo.replay import AnswerReader, ClickSender, side_by_side
@@ -82,11 +82,9 @@ class _Story:
             scoreboard = Scoreboard([click[:2] for click in history], time.monotonic)
             scoreboard.learned(1, scoreboard.popular)
             self._train(stage)
-            worker = self._serve(stage, len(history))
+            self._serve(stage, len(history))
             reader.start(range(PARTITIONS), scoreboard.recommended)
-            refresh = Refresh(self._life, stage, scoreboard, worker).steps(
-                self._folder(2), TRAINING, release=2
-            )
+            refresh = Refresh(stage, scoreboard).steps(self._folder(2), TRAINING, release=2)
             with self._view(movies) as shown:
                 LiveClicks(self._life, sender, scoreboard, live, refresh).run(shown)
         self._say(summary(scoreboard, [self._folder(1), self._folder(2)], began=self._began))
@@ -129,8 +127,8 @@ class _Story:
         said = self._life.run(stage.start_publishing(folder), seconds=PUBLISHING_SECONDS)
         self._say(f"Published: {said.strip()}")
 
-    def _serve(self, stage: Stage, clicks: int) -> Process:
-        worker = stage.start_worker()
+    def _serve(self, stage: Stage, clicks: int) -> None:
+        stage.start_worker()
         self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
         absorbed = f"absorbing {clicks:,} clicks"
         self._life.wait_for(lambda: stage.absorbed() >= clicks, seconds=READY_SECONDS, what=absorbed)
@@ -138,7 +136,6 @@ class _Story:
             f"The worker runs and has absorbed the topic; its metrics: {stage.metrics_address}\n"
             f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
         )
-        return worker
 
     def _view(self, movies: MovieLens) -> view.View:
         if self._console.is_terminal:

@@ -22,16 +22,15 @@ NEXT: Final = (
 
 def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) -> str:
     """All figures of a run that `began` then; `folders` hold its releases, the first first."""
-    figures, served, waited = scoreboard.figures(), scoreboard.served, scoreboard.waited
-    answered, first = served.answered + waited.answered, scoreboard.first_answer_at or began
+    figures, served, first = scoreboard.figures(), scoreboard.served, scoreboard.first_answer_at or began
     lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
     lines += [f"  release {number}: {trained(folder)}" for number, folder in enumerate(folders, start=1)]
     lines += ["", "Live (was a click in the list that its user had been shown last?):"]
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
-        f"  {figures.clicks:,} clicks, {answered:,} answered; click to recommendation {latency(served)}",
-        "  (on different clicks; release 2 began with empty user states, as the worker was restarted,",
-        f"  and clicks waited up to {waited.longest:.1f} s)",
+        f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list {latency(served)}",
+        "  (on different clicks; the worker took release 2 up while it served,",
+        f"  and no click that has a list waited longer than {served.longest:.1f} s)",
         f"  first live recommendation {first - began:.0f} s after the command",
         *NEXT,
     ]
