@@ -16,6 +16,7 @@ from confluent_kafka.cimpl import NewTopic
 from hypothesis import HealthCheck, settings
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
+from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 
@@ -88,9 +89,15 @@ def topics(kafka: str, unique: str) -> Iterator[TopicFactory]:
 
 
 def create_topic(admin: AdminClient, topic: str, partitions: int, config: dict[str, str]) -> None:
-    """Create one topic and wait until the broker has it."""
+    """Create one topic and wait until the broker has it, and tells whoever asks."""
     wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
     admin.create_topics([wanted])[topic].result(timeout=30)
+    eventually(lambda: _leads_all(admin, topic), what=f"the topic {topic}")
+
+
+def _leads_all(admin: AdminClient, topic: str) -> bool:
+    known = admin.list_topics(topic, timeout=30).topics[topic]
+    return known.error is None and all(one.leader >= 0 for one in known.partitions.values())
 
 
 def started(life: contextlib.ExitStack, properties: dict[str, str] | None = None) -> LocalKafka:

@@ -35,7 +35,7 @@ def test_a_consumer_that_polls_briefly_is_assigned_its_partitions(
         try:
             _poll_until(clicks, lambda clicks: clicks.assigned() == {0, 1, 2, 3})
         finally:
-            clicks.close(seconds=1)
+            clicks.close(seconds=10)
 
 
 def test_a_member_that_learns_while_it_joins_that_it_was_thrown_out_has_lost_its_partitions(
@@ -64,7 +64,7 @@ def test_a_member_that_learns_while_it_joins_that_it_was_thrown_out_has_lost_its
 
         assert not clicks.lost
     finally:
-        clicks.close(seconds=1)
+        clicks.close(seconds=10)
 
 
 def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile(
@@ -94,7 +94,7 @@ def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile
 
         assert _poll_until_read(clicks, {held}) == held
     finally:
-        clicks.close(seconds=1)
+        clicks.close(seconds=10)
 
 
 def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
