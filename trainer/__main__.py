@@ -34,12 +34,18 @@ for command in _COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; an error of ours ends it with its text and exit code 2."""
+    """Run the command line; whatever goes wrong ends it with exit code 2, an error of ours with its text."""
     try:
-        cli(standalone_mode=True)
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+    except click.Abort:
+        click.echo("Aborted", err=True)
     except NextclickError as error:
         click.echo(f"nextclick-trainer: {error}", err=True)
-        sys.exit(2)
+    except OSError as error:
+        click.echo(f"nextclick-trainer: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from worker.core.cells import CELLS
-from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
+from worker.core.manifest import MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
 from worker.topics.client import Connection
 
@@ -188,6 +188,7 @@ class FitSettings:
             self._require(0 <= getattr(self, name) <= most, name, f"between 0 and {most}")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")
+        self._require(self.layers <= MAX_LAYERS, "layers", f"at most {MAX_LAYERS}")
         self._check_relations()
 
     @property

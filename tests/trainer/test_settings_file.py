@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from trainer.__main__ import cli
+from trainer.commands.fit import fit
+from trainer.commands.options import settings_of
+from trainer.commands.tune import command_line
 from trainer.config import FitSettings
+from trainer.events import Columns
 from trainer.settings_file import changed, read_settings, to_toml
 from worker.errors import SettingError
 
@@ -51,3 +57,27 @@ def test_a_value_of_the_wrong_kind_is_refused_as_on_the_command_line(tmp_path: P
 
     assert done.exit_code == 2
     assert "'--hidden-size': 'large' is not a valid integer" in done.output
+
+
+def test_what_tune_writes_and_prints_is_what_fit_reads(tmp_path: Path) -> None:
+    """Lists of numbers, an empty one, several columns and flags too."""
+    settings = FitSettings(
+        popularity_half_lives_hours=(24.0, 168.5),
+        transition_half_lives_hours=(),
+        categorical=("brand", "genre"),
+        normalize=False,
+        output_table="separate",
+        split_at_ms=1_411_948_800_000,
+        session_gap_seconds=0,
+    )
+    path = tmp_path / "best.toml"
+    path.write_text(to_toml(settings))
+
+    assert _read(["clicks.csv", "--settings", str(path)]) == settings
+    assert _read(shlex.split(command_line([Path("clicks.csv")], Columns(), settings))[2:]) == settings
+
+
+def _read(words: list[str]) -> FitSettings:
+    given = fit.make_context("fit", words).params
+    names = {field.name for field in fields(FitSettings)} | {"session_gap_minutes"}
+    return settings_of({name: value for name, value in given.items() if name in names})

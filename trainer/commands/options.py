@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,14 +77,14 @@ class Numbers(click.ParamType[tuple[float, ...]]):
     name = "numbers"
 
     def convert(
-        self, value: str | tuple[float, ...], param: click.Parameter | None, ctx: click.Context | None
+        self, value: str | Iterable[float], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
-        """The numbers in `value`."""
-        if isinstance(value, tuple) or value == "none":
-            return value if isinstance(value, tuple) else ()
+        """The numbers in `value`; a file of settings has them as a list."""
+        if value == "none":
+            return ()
         try:
-            return tuple(float(one) for one in value.split(","))
-        except ValueError:
+            return tuple(float(one) for one in (value.split(",") if isinstance(value, str) else value))
+        except (TypeError, ValueError):
             self.fail(f"{value!r} is no list like 24,168, and not none", param, ctx)
 
 
@@ -98,10 +98,10 @@ def setting(name: str, text: str, **more: Any) -> Callable[[Command], Command]:
 
 
 def asked() -> set[str]:
-    """The settings that the command line names, in whose place no default may step."""
+    """The settings that the command line or a file of settings names: no default may step in their place."""
     context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    return {name for name in context.params if context.get_parameter_source(name) is given}
+    nobody = (None, click.core.ParameterSource.DEFAULT)
+    return {name for name in context.params if context.get_parameter_source(name) not in nobody}
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

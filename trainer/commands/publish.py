@@ -21,17 +21,20 @@ from worker.topics.releases import CANDIDATE, CHAMPION
 @click.option("--candidate", is_flag=True, help="Point @candidate at it, not @champion.")
 @click.option(
     "--share",
-    default=CANDIDATE_SHARE,
     type=click.FloatRange(0, 1, min_open=True),
-    help="Which part of the users a candidate serves.",
+    help=f"Which part of the users a candidate serves. [default: {CANDIDATE_SHARE}]",
 )
-def publish(folder: Path, kafka: str, topic: str, *, candidate: bool, share: float) -> None:
+def publish(folder: Path, kafka: str, topic: str, *, candidate: bool, share: float | None) -> None:
     """Send the release in FOLDER to Kafka and point @champion at it: workers take it up in seconds."""
+    if share is not None and not candidate:
+        raise click.UsageError(
+            "--share is for a candidate: the champion serves everyone else. Add --candidate"
+        )
     number = publish_folder(
         folder,
         config.connection(kafka, os.environ),
         topic=topic,
         pointer=CANDIDATE if candidate else CHAMPION,
-        share=share,
+        share=share or CANDIDATE_SHARE,
     )
     click.echo(f"release {number} is {CANDIDATE if candidate else CHAMPION} in {topic}")

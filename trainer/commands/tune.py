@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from trainer import progress
 from trainer.commands import options
@@ -41,10 +40,7 @@ from trainer.settings_file import changed
 @options.measuring
 @options.preparing
 @options.training
-@click.pass_context
 def tune(
-    context: click.Context,
-    /,
     files: tuple[Path, ...],
     folder: Path,
     trials: int,
@@ -57,7 +53,7 @@ def tune(
     --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes
     go further.
     """
-    given = [name for name in chosen if _is_given(context, name)]
+    given = sorted(options.asked() & chosen.keys())
     columns, settings = options.columns_and_settings_of(chosen)
     teller = progress.for_this_place()
     table = options.read_clicks(files, None, "", columns, teller)
@@ -86,14 +82,12 @@ def _option(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, list):
-        return [word for one in value for word in _option(name, one)]
+    if name in ("categorical", "numeric"):
+        return [word for one in value for word in (f"--{flag}", one)]
     if name == "split_at_ms":
-        return ["--split-at", datetime.fromtimestamp(value / 1000, UTC).isoformat()]
-    if name == "session_gap_seconds":
-        return ["--session-gap-minutes", f"{value / 60:g}"]
+        flag, value = "split-at", datetime.fromtimestamp(value / 1000, UTC).isoformat()
+    elif name == "session_gap_seconds":
+        flag, value = "session-gap-minutes", f"{value / 60:g}"
+    elif isinstance(value, list):
+        value = ",".join(map(str, value)) or "none"
     return [f"--{flag}", str(value)]
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
