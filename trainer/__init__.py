@@ -1,12 +1,10 @@
 """The trainer: from clicks to a release that the worker serves. The only home of TensorFlow.
 
-events     clicks from files as one table, and its cleaning; topic: from Kafka
-sessions   cut into sessions, divided by time, as arrays of item indexes; data: all of that told
-batches    sessions of like length in batches, without padding to speak of
-network    the Keras network and what of it goes into a release
-losses     softmax cross-entropy over the whole catalogue
-fit        clicks in, release out: the story of a training
-evaluate   a release on held-out clicks, through the worker's own core
-baselines  what the network has to beat
-publish    a release folder, written, read, and sent to Kafka
+Clicks      events, files, topic, log (what `collect` keeps), times, cleaning
+Sessions    sessions, data (all of that told), prepared, cache, features, held_out
+Training    fit (the story), training, network, items, batches, losses, negatives, optimisers,
+            checkpoints, warm (from a release), blend and priors, stream (window by window)
+Measuring   evaluate, metrics, quality, baselines, neighbours, scoreboard, compare, report
+Searching   tune, search, space, settings_file
+Out         publish: a release folder, written, read, and sent to Kafka; commands: a module each
 """

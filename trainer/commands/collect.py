@@ -18,7 +18,7 @@ from worker.core.event import Decoder
 
 @click.command()
 @click.option("-o", "--output", default="clicks", type=click.Path(path_type=Path), help="Folder of the log.")
-@click.option("--kafka", default="localhost:9092", help=options.KAFKA_HELP)
+@options.kafka
 @click.option("--topic", default="clicks", help="The topic of clicks.")
 @options.columns
 @click.option("--follow", is_flag=True, help="Go on at the end of the topic, until stopped.")

@@ -142,6 +142,14 @@ settings_file = click.option(
     help="A TOML file of settings, such as `tune` writes; an option that is given here wins.",
 )
 
+kafka = click.option(
+    "--kafka",
+    default="localhost:9092",
+    envvar=f"{config.KAFKA_PREFIX}BOOTSTRAP_SERVERS",
+    show_envvar=True,
+    help=KAFKA_HELP,
+)
+
 columns = all_of(
     click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
     click.option("--item", help="Column (in Kafka: field) of item ids. [default: recognised]"),

@@ -19,7 +19,7 @@ from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 
 _where = options.all_of(
-    click.option("--kafka", default="localhost:9092", help=options.KAFKA_HELP),
+    options.kafka,
     click.option("--topic", default="nextclick.releases", help="The topic of releases."),
 )
 
@@ -78,7 +78,9 @@ def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
         if group in (None, report.group):
             for number, tally in report.tallies.items():
                 tallies.setdefault(number, Tally()).add(tally)
-    click.echo(_line(["release", "role", "lists", "clicks", "hit rate", "MRR", "cold", "popular", "MRR"]))
+    click.echo(
+        _line(["release", "role", "lists", "clicks", "hit rate", "MRR", "cold", "popular hit", "popular MRR"])
+    )
     for number in there:
         click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))
 
@@ -112,4 +114,4 @@ def _live(tally: Tally) -> list[str]:
 
 
 def _line(cells: Iterable[Any]) -> str:
-    return "".join(str(cell).rjust(12) for cell in cells)
+    return "".join(str(cell).rjust(13) for cell in cells)
