@@ -31,7 +31,7 @@ from trainer.sessions import (
 from worker.core.catalogue import Catalogue
 from worker.core.event import MAX_ID_BYTES
 
-__all__ = ["Data", "by_time", "prepare", "sessionised"]
+__all__ = ["Data", "prepare", "sessionised"]
 
 _PART_CLICKS: Final = 2_000_000
 
@@ -143,12 +143,6 @@ def _with_features(
         report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
     report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
     return Catalogue(ids), features, {"features": told, "never_clicked": len(ids) - len(clicked)}
-
-
-def by_time(sessions: pl.DataFrame, settings: FitSettings) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """`sessions` divided into those to train with, to choose the best epoch with, and to measure with."""
-    past, test = _past_and_test(sessions, settings)
-    return *_train_and_validation(past, settings), test
 
 
 def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
