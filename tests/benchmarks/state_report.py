@@ -65,4 +65,4 @@ def table(figures: Mapping[str, float]) -> Iterator[str]:
         )
     for name, (label, text) in ROWS.items():
         if name in shown:
-            yield line(label, judged(shown, name, text, TARGETS), width=52)
+            yield line(label, judged(shown, name, text, TARGETS), width=58)
