@@ -107,7 +107,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
-        warm.begin_with(network, parent.blob)
+        warm.begin_with(network, *parent)
     training = Training(network, data.train, settings)
     ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
