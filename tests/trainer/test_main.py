@@ -139,3 +139,24 @@ def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -
     )
     assert compared("right", "reversed")[0] == 3
     assert compared("right", "wrong")[0] == 1
+
+
+def test_compare_writes_what_it_shows(tmp_path: Path, clicks: Path, release: Path) -> None:
+    """For machines: each metric of both, their difference with its interval, and the verdict by which one."""
+    write_folder(tmp_path / "reversed", *successor_release_parts(item_names(CYCLE)[::-1], popular=()))
+    figures = tmp_path / "figures.json"
+    words = ["compare", str(tmp_path / "reversed"), str(release), str(clicks), "--top", "1", "--by", "mrr"]
+
+    done = CliRunner().invoke(cli, [*words, "--json", str(figures)], catch_exceptions=False)
+
+    found = orjson.loads(figures.read_bytes())
+    assert found["verdict"] == done.stdout.splitlines()[-1]
+    assert (found["by"], found["predictions"], found["sessions"]) == ("mrr_at_1", 400, 100)
+    assert found["metrics"]["mrr_at_1"] == {
+        "a": 0.0,
+        "b": 1.0,
+        "difference": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "probability": 1.0,
+    }
