@@ -104,14 +104,15 @@ def score(
     """The quality of `release` beside the baselines of these `names`.
 
     Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
-    Where there are no clicks before, the popularity list of the release is the only one.
+    Where there are no clicks before, that is `popular` alone, as the release's own list has it.
     """
     sessions = held.sessions(release.catalogue)
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact)}
     if held.before.is_empty():
-        excluded = recent_items(sessions, exclude_recent, held.user_begins)
-        lists = popular_lists(release.popular, excluded, top)
-        found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
+        if "popular" in names:
+            excluded = recent_items(sessions, exclude_recent, held.user_begins)
+            lists = popular_lists(release.popular, excluded, top)
+            found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
         return quality(found, Predictions.of(sessions), top=top)
     catalogue = catalogue_of(held.before)
     past, same = Past.of(held.before, catalogue), held.sessions(catalogue)
