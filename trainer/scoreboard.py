@@ -12,7 +12,7 @@ from trainer.baselines import (
     Baseline,
     LivePopular,
     Markov,
-    Past,
+    PastSessions,
     Popular,
     RecentlyPopular,
     counted,
@@ -58,7 +58,7 @@ class BaselineSettings:
         )
 
 
-BASELINES: Final[dict[str, Callable[[Past, BaselineSettings], Baseline]]] = {
+BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings], Baseline]]] = {
     "popular": lambda past, _: Popular(past),
     "recently popular": lambda past, settings: RecentlyPopular(past, settings.recent_hours),
     "live popular": lambda past, settings: LivePopular(past, settings.recent_hours),
@@ -71,7 +71,7 @@ BASELINES: Final[dict[str, Callable[[Past, BaselineSettings], Baseline]]] = {
 
 
 def baseline_answers(
-    past: Past,
+    past: PastSessions,
     asked: Asked,
     *,
     top: int,
@@ -115,7 +115,7 @@ def score(
             found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
         return quality(found, Predictions.of(sessions), top=top)
     catalogue = catalogue_of(held.before)
-    past, same = Past.of(held.before, catalogue), held.sessions(catalogue)
+    past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
     asked = Asked(same, held.times_ms, recent_items(same, exclude_recent, held.user_begins))
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
