@@ -88,7 +88,7 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
 
 
 def test_what_a_blend_added_is_not_of_the_shape() -> None:
-    """A bias and a scale that are the blend's do not count: what was trained with is asked for, or refused."""
+    """A bias and a scale that are the blend's do not count, those that were trained with do."""
     manifest, _ = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW)
     same = replace(SMALL, output_bias=False, embedding_size=16)
 
