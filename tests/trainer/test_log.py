@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.trainer.builders import START_MS, cyclic_clicks
 from trainer.__main__ import cli
-from trainer.errors import UnusableClicks
+from trainer.errors import UnreadableFile, UnusableClicks
 from trainer.log import LOG_SCHEMA, ClickLog, is_log, scan_log
 from worker.errors import SettingError
 
@@ -117,3 +117,12 @@ def test_fit_learns_from_a_log(log: ClickLog, tmp_path: Path) -> None:
     assert done.stderr.startswith(
         "removed 2 of 502 records: no click (empty_id)\nread 500 clicks; user: user_id"
     )
+
+
+def test_a_damaged_file_of_a_log_is_named(log: ClickLog) -> None:
+    """Instead of what the reader of Parquet has to say alone."""
+    log.append(0, 0, 1, clicks(0, "x"), {})
+    log.stretches()[0].path.write_bytes(b"PAR1 and no more")
+
+    with pytest.raises(UnreadableFile, match=r"00000001\.parquet: it cannot be read as \.parquet"):
+        scan_log(log.folder)

@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
-import polars as pl
 
 from trainer import config
 from trainer.config import FitSettings
@@ -287,16 +286,16 @@ def scan_clicks(
         table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
         for removal in removals:
             teller.say(str(removal))
-        scan = Scan(table.clicks.lazy(), table.columns, table.times)
+        scan = Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks))
     elif len(files) == 1 and is_log(files[0]):
         scan, removals = scan_log(files[0])
         for removal in removals:
             teller.say(str(removal))
     else:
         scan = scan_files(files, columns)
-    found, count = scan.columns, scan.clicks.select(pl.len()).collect(engine="streaming").item()
+    found = scan.columns
     teller.say(
-        f"read {count:,} clicks; user: {found.user}, item: {found.item}, "
+        f"read {scan.rows:,} clicks; user: {found.user}, item: {found.item}, "
         f"time: {found.timestamp} ({scan.times})"
     )
     return scan
