@@ -119,6 +119,37 @@ def test_fit_learns_from_a_log(log: ClickLog, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["log", "more.csv"], [], "log is a log of clicks, which is read alone: leave the other files out"),
+        (["log"], ["--item", "sku", "--time-unit", "s"], "leave out --item, --time-unit"),
+        ([], ["--kafka", "localhost:1", "--time-zone", "Europe/Lisbon"], "leave out --time-zone"),
+    ],
+    ids=["other files", "columns", "zone of a topic"],
+)
+def test_what_does_not_go_with_a_log_or_a_topic_is_refused(
+    log: ClickLog, names: list[str], options: list[str], message: str
+) -> None:
+    """Nothing that was asked for is passed over in silence."""
+    files = [str(log.folder.parent / name) for name in names]
+
+    done = CliRunner().invoke(cli, ["fit", *files, *options])
+
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("source", ["log", "--kafka"])
+def test_features_of_items_are_not_in_a_log_or_a_topic(log: ClickLog, source: str) -> None:
+    """The error says where they come from."""
+    words = [str(log.folder)] if source == "log" else ["--kafka", "localhost:1"]
+    features = ["--categorical", "genre", "--numeric", "price"]
+
+    with pytest.raises(SettingError, match=r"has no column genre, price: .* that --item-features names"):
+        CliRunner().invoke(cli, ["fit", *words, *features], catch_exceptions=False)
+
+
 def test_a_damaged_file_of_a_log_is_named(log: ClickLog) -> None:
     """Instead of what the reader of Parquet has to say alone."""
     log.append(0, 0, 1, clicks(0, "x"), {})
