@@ -22,6 +22,7 @@ import polars as pl
 from trainer.cleaning import Removal
 from trainer.errors import UnusableClicks
 from trainer.events import SCHEMA, Columns, Scan
+from trainer.files import reading
 from worker.errors import SettingError
 
 LOG_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
@@ -124,14 +125,15 @@ def scan_log(folder: Path) -> tuple[Scan, list[Removal]]:
     paths = [stretch.path for stretch in ClickLog(folder).stretches()]
     malformed = Counter[str]()
     for path in paths:
-        malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
+        with reading(path):
+            malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
     scan = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=LOG_SCHEMA)
     clicks = scan.select(SCHEMA.keys())
     count = clicks.select(pl.len()).collect().item()
     if count == 0:
         raise UnusableClicks(f"{folder}: the log has no clicks yet; malformed by reason: {dict(malformed)}")
     found = Columns(user="user_id", item="item_id", timestamp="timestamp_ms")
-    return Scan(clicks, found, "as the worker reads it"), no_clicks(malformed, count)
+    return Scan(clicks, found, "as the worker reads it", count), no_clicks(malformed, count)
 
 
 def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from trainer import evaluate
 from trainer.backend import keras, tf
 from trainer.batches import Shuffled
-from trainer.blend import RATE, UNPOPULAR, Asked, Blend, Priors, priors_at
+from trainer.blend import RATE, UNPOPULAR, Blend, Lessons, Priors, priors_at
 from trainer.config import FitSettings
 from trainer.data import Data
 from trainer.fit import Fitted, Model, packed
@@ -123,7 +123,7 @@ class Stream:
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
         hidden, _ = evaluate.hidden_before(release, met)
         places, lags = _places(served.page, len(release.catalogue)), max(1, self._settings.repeat_lags)
-        asked = Asked(
+        lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.hidden_size])),
             places[evaluate.recent_items(met, lags)],
             places[evaluate.recent_items(met, self._settings.exclude_recent)],
@@ -132,7 +132,7 @@ class Stream:
         tensors = {"embedding": self._rows.vectors()[served.page]}
         self._learned += 1
         rate = max(_BLEND_RATE, RATE / self._learned)
-        self._blend.learn(asked, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
+        self._blend.learn(lessons, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
     def _turn_page(self, now_ms: int) -> None:
         """Put the items into the network that are clicked at present."""

@@ -8,7 +8,7 @@ release is there as a whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -24,6 +24,7 @@ from worker.core.release import (
     to_records,
 )
 from worker.errors import ReleaseRefused
+from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -78,7 +79,8 @@ class ReleaseReader:
                 for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
                     self._keep(record)
                     changed = True
-                if self._client.position(self._at) >= self._client.end_offsets([self._at])[self._at]:
+                position = self._client.position(self._at, timeout_ms=ANSWER_MS) or 0
+                if position >= self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]:
                     return changed
 
     def held(self) -> list[str]:
@@ -94,6 +96,12 @@ class ReleaseReader:
             return parse_pointer(value)
         except ReleaseRefused as error:
             raise ReleaseRefused(error.reason, f"{name}: {error}") from None
+
+    def readable_pointer(self, name: str) -> Pointer | None:
+        """As `pointer`; None, too, where it cannot be read."""
+        with suppress(ReleaseRefused):
+            return self.pointer(name)
+        return None
 
     def identity(self, number: int) -> tuple[object, ...]:
         """What changes whenever a record of release `number` does."""
@@ -121,13 +129,13 @@ class ReleaseReader:
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
         """The values at `offsets`, as far as compaction has left them."""
         values: dict[int, bytes] = {}
-        position = self._client.position(self._at)
+        position = self._client.position(self._at, timeout_ms=ANSWER_MS)
         self._client.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
             for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
                 if record.offset in offsets:
                     values[record.offset] = record.value
-            if self._client.position(self._at) > max(offsets):
+            if self._client.position(self._at, timeout_ms=ANSWER_MS) > max(offsets):
                 break
         self._client.seek(self._at, position)
         return values
@@ -163,7 +171,7 @@ def publish(
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
         number = max(numbers(reader.held()), default=0) + 1
-        pointers = {name: _pointer(reader, name) for name in (CHAMPION, CANDIDATE)}
+        pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
         pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
@@ -190,7 +198,7 @@ def point(
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
         for name, number in (expected or {}).items():
-            pointer = _pointer(reader, name)
+            pointer = reader.readable_pointer(name)
             found = pointer and pointer.release
             if found != number:
                 raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
@@ -203,17 +211,9 @@ def point(
 
 
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
-    before = _pointer(reader, name)
+    before = reader.readable_pointer(name)
     previous = before and (before.release if before.release != number else before.previous)
     return Pointer(number, share if name == CANDIDATE else None, previous)
-
-
-def _pointer(reader: ReleaseReader, name: str) -> Pointer | None:
-    """A pointer; None, too, where it cannot be read."""
-    try:
-        return reader.pointer(name)
-    except ReleaseRefused:
-        return None
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:
