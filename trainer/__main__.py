@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, tune
+from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, tune, watch
 from worker.errors import NextclickError
 
 
@@ -27,6 +27,7 @@ _COMMANDS = (
     pointers.releases,
     pointers.promote,
     pointers.rollback,
+    watch.watch,
 )
 
 for command in _COMMANDS:

@@ -48,13 +48,15 @@ class ReleaseReader:
         self._connection = connection
         self.topic = topic
         self._small: dict[str, bytes] = {}
+        self._times_ms: dict[str, int] = {}
+        """By key: when that was written."""
         self._chunks: dict[str, int] = {}
         """By key: the offset."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed."""
-        self._small, self._chunks = {}, {}
+        self._small, self._times_ms, self._chunks = {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             client = self._client = KafkaConsumer(
                 **self._connection.settings(),
@@ -103,6 +105,10 @@ class ReleaseReader:
             return self.pointer(name)
         return None
 
+    def pointed_at_ms(self, name: str) -> int | None:
+        """When the pointer `name` was set; None where there is no such pointer."""
+        return self._times_ms.get(name) if name in self._small else None
+
     def identity(self, number: int) -> tuple[object, ...]:
         """What changes whenever a record of release `number` does."""
         key = f"release/{number:04}"
@@ -147,7 +153,7 @@ class ReleaseReader:
         if value is not None and name.count("/") > 1:
             self._chunks[name] = record.offset
         elif value is not None:
-            self._small[name] = value
+            self._small[name], self._times_ms[name] = value, record.timestamp
 
 
 def publish(
