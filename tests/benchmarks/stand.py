@@ -49,7 +49,7 @@ class Stand:
         """Settings of a worker in a group of its own under a release with `items` items; its topics exist.
 
         It reads the topic `clicks`, or an empty one of its own with so many `partitions`. Its releases are in
-        the topic of that name, or in one that all with so many items share.
+        the topic of that name, or in one that all with so many items share; with 0 items none is published.
         """
         name = f"bench-{next(self._number)}"
         topics = {
@@ -62,7 +62,8 @@ class Stand:
         }
         with closing(admin.Admin(self._connection)) as kafka:
             kafka.create(admin.needs(**topics), partitions=partitions, replication=1)
-        self._publish_once(topics["releases"], items)
+        if items:
+            self._publish_once(topics["releases"], items)
         return {
             "group": name,
             "worker_id": "bench",

@@ -177,7 +177,7 @@ class Quality:
         same = followed.lists == followed.clicked[:, None]
         hit = same.any(axis=1)
         popular = self._popular_ranks(release, followed)
-        buckets = np.array([_bucket(user_id) for user_id in self._states.user_ids(followed.rows)])
+        buckets = _buckets(self._states.user_ids(followed.rows))
         tally = self.open.setdefault(release, Tally())
         tally.clicks += len(hit)
         tally.hits += int(hit.sum())
@@ -217,5 +217,7 @@ class Quality:
         return self._slot[rows]
 
 
-def _bucket(user_id: str) -> int:
-    return zlib.crc32(user_id.encode()) % BUCKETS
+def _buckets(user_ids: Sequence[str]) -> NDArray[np.int64]:
+    # Hot path: for every click that is judged.
+    hashes = map(zlib.crc32, map(str.encode, user_ids))
+    return np.fromiter(hashes, np.int64, len(user_ids)) % BUCKETS
