@@ -44,7 +44,7 @@ def test_one_leads_and_the_next_takes_over(kafka: str, topics: TopicFactory) -> 
 def test_who_was_thrown_out_publishes_nothing_whatever_it_believes(
     kafka: str, client: Client, topics: TopicFactory
 ) -> None:
-    """The broker refuses the whole transaction of a term that is over, though this trainer did not hear of it."""
+    """The broker refuses the transaction of a term that is over, though this trainer did not hear of it."""
     releases, parts = topics("releases"), successor_release_parts(ITEMS)
     members = ClickConsumer(
         Connection(kafka),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -122,7 +123,7 @@ def run(
     release, 1 where there was nothing to do, 3 where the gate refused it, 2 for an error.
     """
     asked = options.asked() & chosen.keys()
-    names = Plan.__dataclass_fields__.keys() & chosen.keys()
+    names = {field.name for field in fields(Plan)} & chosen.keys()
     plan = Plan(**{name: chosen.pop(name) for name in names}, share=share or CANDIDATE_SHARE)
     if share is not None and plan.policy != "candidate":
         raise click.UsageError("--share is for a candidate. Add --policy candidate")
@@ -152,7 +153,7 @@ def run(
 
 @contextmanager
 def _ending_on_request() -> Iterator[None]:
-    """On SIGTERM leave whatever is open in order, the group of trainers too; nothing half done is to be kept."""
+    """On SIGTERM end in order: leave the group, so that another trainer takes over at once."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield
