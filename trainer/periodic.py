@@ -18,13 +18,14 @@ from typing import Final, NamedTuple, NoReturn
 
 import polars as pl
 
-from trainer import gate, warm
+from trainer import gate
 from trainer.collect import Collector
 from trainer.config import FitSettings
 from trainer.errors import LogInUse, TooFewClicks, UnusableClicks
-from trainer.fit import Fitted, fit
+from trainer.fit import Fitted
 from trainer.gauges import Gauges
 from trainer.log import ClickLog, scan_log
+from trainer.makers import Maker
 from trainer.progress import Progress
 from trainer.rounds import COLLECTED, Champion, Outcome, Plan, Standing, Window, known_to, next_begin, window
 from worker.core.event import Decoder
@@ -65,7 +66,7 @@ class Places(NamedTuple):
 
 
 class Periodic:
-    """One trainer of perhaps several. `asked`: the settings that were given by name (`trainer.warm`)."""
+    """One trainer of perhaps several."""
 
     def __init__(
         self,
@@ -73,13 +74,13 @@ class Periodic:
         plan: Plan,
         settings: FitSettings,
         *,
-        asked: set[str],
+        maker: Maker,
         leader: Leader,
         gauges: Gauges,
         progress: Progress,
         clock: Clock = Clock(),  # frozen
     ) -> None:
-        self._places, self._plan, self._settings, self._asked = places, plan, settings, asked
+        self._places, self._plan, self._settings, self._maker = places, plan, settings, maker
         self._leader, self._gauges, self._progress, self._clock = leader, gauges, progress, clock
         self._tried: Mapping[int, int] | None = None
         """Up to which offsets clicks were learned from, be it in vain."""
@@ -103,7 +104,7 @@ class Periodic:
                 self._progress.say("another trainer leads: nothing done")
                 return Outcome.DEPOSED
             if self._clock.steady() > until:
-                raise KafkaAway(self._leader.state)
+                raise KafkaAway(f"it is not known which trainer leads: {self._leader.state}")
         return self.round(term)
 
     def round(self, term: Term) -> Outcome:
@@ -193,12 +194,7 @@ class Periodic:
     def _fit(
         self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, ends: Mapping[int, int]
     ) -> Fitted:
-        parent = Fitted(champion.manifest, champion.blob) if champion and self._plan.warm else None
-        settings = replace(self._settings, split_at_ms=span.split_at_ms)
-        if parent:
-            shape = warm.shaped_as(parent.manifest, settings, self._asked)
-            settings = replace(settings, **shape, epochs=self._plan.warm_epochs)
-        manifest, blob = fit(clicks, settings, self._progress, now=self._clock.now(), parent=parent)
+        manifest, blob = self._maker.make(clicks, span, champion, self._clock.now())
         self._gauges.trained(manifest)
         known = {COLLECTED: {str(partition): end for partition, end in ends.items()}}
         return Fitted(replace(manifest, training={**manifest.training, **known}), blob)

@@ -160,6 +160,6 @@ def known_to(champion: Champion | None) -> dict[int, int] | None:
 def next_begin(*, began: float, now: float, every: float, outcome: Outcome) -> float:
     """When the round after one that `began` then and is over `now` begins, by the same steady clock."""
     due = began + every
-    if outcome is Outcome.FAILED:
+    if outcome in (Outcome.FAILED, Outcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)
     return max(due, now)

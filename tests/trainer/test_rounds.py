@@ -37,6 +37,7 @@ def standing(champion: int | None = 7, candidate: int | None = None) -> Standing
         (600.0, Outcome.TOO_FEW, HOUR),
         (HOUR + 1, Outcome.PUBLISHED, HOUR + 1),
         (600.0, Outcome.FAILED, 600 + AGAIN_SECONDS),
+        (600.0, Outcome.DEPOSED, 600 + AGAIN_SECONDS),
         (HOUR - 1, Outcome.FAILED, HOUR),
         (HOUR + 1, Outcome.FAILED, HOUR + 1),
     ],

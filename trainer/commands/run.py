@@ -87,6 +87,11 @@ _rounds = options.all_of(
 @click.option("--once", is_flag=True, help="Make one round and end.")
 @_rounds
 @click.option(
+    "--streaming",
+    is_flag=True,
+    help="Keep one training alive over the rounds, that learns what is new; needs --schedule constant.",
+)
+@click.option(
     "--session-timeout",
     "session_seconds",
     default="30s",
@@ -111,6 +116,7 @@ def run(
     *,
     keep_days: float | None,
     once: bool,
+    streaming: bool,
     session_seconds: float,
     metrics_port: int | None,
     metrics_host: str,
@@ -132,18 +138,20 @@ def run(
     connection = config.connection(kafka, os.environ)
     leader = Leader(connection, releases=releases, session_timeout_ms=round(session_seconds * 1000))
     # TensorFlow takes seconds to load: only here, where it is needed.
+    from trainer.makers import Refit, Streamed  # noqa: PLC0415
     from trainer.periodic import Periodic, Places  # noqa: PLC0415
 
+    teller = Lines(_tell)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     gauges = Gauges(lambda: leader.leads, time.monotonic)
     periodic = Periodic(
         Places(connection, topic, decoder, ClickLog(folder), _kept(keep_days, plan), releases),
         plan,
         settings,
-        asked=asked,
+        maker=Streamed(plan, settings, teller) if streaming else Refit(plan, settings, teller, asked=asked),
         leader=leader,
         gauges=gauges,
-        progress=Lines(_tell),
+        progress=teller,
     )
     with _ending_on_request(), serving(gauges.registry, metrics_host, metrics_port), leader.standing():
         if not once:

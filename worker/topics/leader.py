@@ -54,7 +54,9 @@ class Term:
         found = self._members.metadata
         if self.over or found.member_id != self._member:
             self.end()
-            raise CheckpointFailed("another trainer leads now: what this one made is not published")
+            raise CheckpointFailed(
+                "another trainer leads now, or did meanwhile: what this one made is not published"
+            )
         return found
 
 
