@@ -20,7 +20,7 @@ import orjson
 import polars as pl
 
 from trainer.cleaning import Removal
-from trainer.errors import UnusableClicks
+from trainer.errors import LogInUse, UnusableClicks
 from trainer.events import SCHEMA, Columns, Scan
 from trainer.files import reading
 from worker.errors import SettingError
@@ -50,14 +50,14 @@ class ClickLog:
 
     @contextmanager
     def writing(self, topic: str) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises SettingError where one does, or it is of another topic."""
+        """Nobody else writes meanwhile. Raises LogInUse where one does, SettingError for another topic."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim(topic)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SettingError(f"{self.folder}: another process collects into this folder") from None
-            self._claim(topic)
+                raise LogInUse(f"{self.folder}: another process collects into this folder") from None
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
             yield

@@ -39,7 +39,7 @@ SHOPS: Final = (
 
 
 class Outcomes(NamedTuple):
-    """What came of trials, after how many of the candidate's clicks; `sign`: 1 better, -1 worse, 0 undecided."""
+    """What came of trials, and after how many of the candidate's clicks; 1 better, -1 worse, 0 undecided."""
 
     sign: NDArray[np.int64]
     clicks: NDArray[np.int64]

@@ -81,6 +81,7 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
 
     learned = np.append(released["output_bias"], released["output_bias"].min())
     expected = 0 * learned if half_lives else learned / manifest.training["blend"]["network"]
+    assert network.bias is not None
     assert released["output_bias"].any()
     np.testing.assert_allclose(network.bias.numpy(), expected, rtol=1e-5)
     for name in ("embedding", "output"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -46,6 +47,9 @@ _TIMES: Final = ("time_zone", "time_unit")
 """What is asked of times as files have them."""
 
 
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
 class Moment(click.ParamType[int]):
     """A time such as 2014-09-29 or 2014-09-29T00:00:00Z, as ms since the epoch; without an offset UTC."""
 
@@ -60,6 +64,22 @@ class Moment(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is no time like 2014-09-29T00:00:00Z", param, ctx)
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class Duration(click.ParamType[float]):
+    """A time span such as 90s, 30m, 1h or 7d, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that `value` names; a number is some already."""
+        if isinstance(value, int | float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value)
+        seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+        if not seconds:
+            self.fail(f"{value!r} is no time span like 30m, 1h or 7d", param, ctx)
+        return seconds
 
 
 class Zone(click.ParamType[str]):
@@ -171,12 +191,16 @@ reading = all_of(
     ),
 )
 
+lists = all_of(
+    setting("top", "K of Recall@K and MRR@K."),
+    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+)
+
 measuring = all_of(
     click.option(
         "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
     ),
-    setting("top", "K of Recall@K and MRR@K."),
-    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+    lists,
 )
 
 preparing = all_of(

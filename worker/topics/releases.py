@@ -26,6 +26,7 @@ from worker.core.release import (
 from worker.errors import ReleaseRefused
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
+from worker.topics.leader import PARTITION, Term
 from worker.topics.transactions import Transactions
 
 CHAMPION: Final = "@champion"
@@ -52,6 +53,8 @@ class ReleaseReader:
         """By key: when that was written."""
         self._chunks: dict[str, int] = {}
         """By key: the offset."""
+        self.end = 0
+        """The offset up to which the topic was read."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
@@ -81,8 +84,8 @@ class ReleaseReader:
                 for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
                     self._keep(record)
                     changed = True
-                position = self._client.position(self._at, timeout_ms=ANSWER_MS) or 0
-                if position >= self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]:
+                self.end = self._client.position(self._at, timeout_ms=ANSWER_MS) or 0
+                if self.end >= self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]:
                     return changed
 
     def held(self) -> list[str]:
@@ -165,24 +168,33 @@ def publish(
     pointer: str = CHAMPION,
     share: float = CANDIDATE_SHARE,
     keep: int = KEPT,
+    expected: Mapping[str, int | None] | None = None,
+    term: Term | None = None,
 ) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
     `share`: which part of the users it serves, where it is a candidate. Releases that are neither among the
-    latest `keep` nor named by a pointer are deleted in the same transaction. Raises KafkaAway, NotAllowed,
-    TopicError, CheckpointFailed (another publisher came in between).
+    latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: as for `point`.
+    `term`: where several trainers run, that in which the release was made; nothing is published after it.
+    Raises KafkaAway, NotAllowed, TopicError, ReleaseRefused (not as expected), CheckpointFailed (another
+    publisher came in between; another trainer leads).
     """
+    if term:
+        # Whoever leads no more must not take the transactional id from the one who does.
+        term.metadata()
     with _publisher(connection, topic) as transactions:
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
+        _require(reader, expected or {})
         number = max(numbers(reader.held()), default=0) + 1
         pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
         pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
             transactions.send(topic, 0, key=key.encode(), value=value)
-        transactions.commit(topic, {}, None, seconds=60)
+        offsets, group = ({PARTITION: reader.end}, term.metadata()) if term else ({}, None)
+        transactions.commit(topic, offsets, group, seconds=60)
     return number
 
 
@@ -203,17 +215,21 @@ def point(
     with _publisher(connection, topic) as transactions:
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
-        for name, number in (expected or {}).items():
-            pointer = reader.readable_pointer(name)
-            found = pointer and pointer.release
-            if found != number:
-                raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+        _require(reader, expected or {})
         for name, pointer in pointers.items():
             if pointer is not None and f"release/{pointer.release:04}" not in reader.held():
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
             transactions.send(topic, 0, key=name.encode(), value=pointing and pointing.value())
         transactions.commit(topic, {}, None, seconds=60)
+
+
+def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
+    for name, number in expected.items():
+        pointer = reader.readable_pointer(name)
+        found = pointer and pointer.release
+        if found != number:
+            raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
 
 
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
