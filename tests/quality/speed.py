@@ -1,7 +1,7 @@
 """Seconds of training: against plain Keras on YooChoose, and with drawn negatives on Diginetica.
 
-Both are measured on the last sessions of the training part; measuring is not counted as training. The former
-are seconds on the clock; the latter, an hour of them, are those of all cores: what else runs does not count.
+Both are measured on the last sessions of the training part; measuring is not counted as training. Seconds are
+those of all cores together: what else runs on the machine does not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RECALL: Final = 0.69
 SAMPLED_EPOCHS: Final = 4
 
 Curve = list[tuple[float, float]]
-"""After each epoch: the seconds of training so far, and Recall@20."""
+"""After each epoch: the cores' seconds of training so far, and Recall@20."""
 
 
 def against_keras(progress: Progress) -> dict[str, Any]:
@@ -63,13 +63,13 @@ def sampled(progress: Progress) -> dict[str, Any]:
         wanted = PROTOCOLS[SAMPLED].settings | {"epochs": SAMPLED_EPOCHS} | chosen
         data, settings = _data(SAMPLED, wanted, progress)
         configuration[name] = settings.to_json()
-        curves[name] = _ours(data, settings, progress, time.process_time)
+        curves[name] = _ours(data, settings, progress)
     epoch = {name: curve[-1][0] / len(curve) for name, curve in curves.items()}
     best = {name: max(recall for _, recall in curve) for name, curve in curves.items()}
     return {
         "metrics": {
-            "epoch_cpu_seconds_whole": epoch["whole"],
-            "epoch_cpu_seconds_sampled": epoch["sampled"],
+            "epoch_seconds_whole": epoch["whole"],
+            "epoch_seconds_sampled": epoch["sampled"],
             "ratio": epoch["sampled"] / epoch["whole"],
             "recall_at_20_whole": best["whole"],
             "recall_at_20_sampled": best["sampled"],
@@ -88,29 +88,27 @@ def _data(name: str, chosen: dict[str, Any], progress: Progress) -> tuple[Data, 
     return prepare(clicks.select(*SCHEMA), settings, progress, datetime.now(UTC)), settings
 
 
-def _ours(
-    data: Data, settings: FitSettings, progress: Progress, clock: Callable[[], float] = time.monotonic
-) -> Curve:
+def _ours(data: Data, settings: FitSettings, progress: Progress) -> Curve:
     keras.utils.set_random_seed(settings.seed)
     network = Network(targets_of(data), settings)
-    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress, clock)
+    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress)
     Training(network, data.train, settings).run(curve.note, Progress())
     return curve.points
 
 
 class _Curve:
-    """Notes Recall@20 and the seconds so far, those of measuring left out."""
+    """Notes Recall@20 and the cores' seconds so far, those of measuring left out."""
 
-    def __init__(self, recall: Callable[[], float], progress: Progress, clock: Callable[[], float]) -> None:
-        self._recall, self._progress, self._clock, self.points = recall, progress, clock, Curve()
-        self._began = clock()
+    def __init__(self, recall: Callable[[], float], progress: Progress) -> None:
+        self._recall, self._progress, self.points = recall, progress, Curve()
+        self._began = time.process_time()
 
     def note(self) -> dict[str, float]:
         """An epoch is over."""
-        seconds = self._clock() - self._began
+        seconds = time.process_time() - self._began
         self.points.append((seconds, self._recall()))
         self._progress.say(f"{seconds:.0f} s of training: recall@20 {self.points[-1][1]:.4f}")
-        self._began = self._clock() - seconds
+        self._began = time.process_time() - seconds
         return {}
 
 
@@ -163,7 +161,7 @@ def _plain_keras(data: Data, settings: FitSettings, progress: Progress) -> Curve
         measured.cells[0].set_weights([tensors[name] for name in ("kernel", "recurrent_kernel", "bias")])
         return _recall(tensors, measured, data, settings)
 
-    curve = _Curve(recall, progress, time.monotonic)
+    curve = _Curve(recall, progress)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: curve.note())
     model.fit(batches, epochs=_epochs(settings), verbose=0, callbacks=[note])
     return curve.points
