@@ -24,6 +24,7 @@ from worker.core.release import (
     to_records,
 )
 from worker.errors import ReleaseRefused
+from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -80,7 +81,8 @@ class ReleaseReader:
                 for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
                     self._keep(record)
                     changed = True
-                if self._client.position(self._at) >= self._client.end_offsets([self._at])[self._at]:
+                end = self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]
+                if self._client.position(self._at, timeout_ms=ANSWER_MS) >= end:
                     return changed
 
     def held(self) -> list[str]:
