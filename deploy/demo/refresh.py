@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Process
@@ -19,7 +20,6 @@ from deploy.kafka.local import tail
 from trainer.publish import read_folder, write_folder
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
-from worker.core.release import pack
 
 TRIAL_CLICKS: Final = 200
 """How many clicks must follow lists of the candidate before it is decided on; the usual 1,000 take longer."""
@@ -89,33 +89,19 @@ class Refresh:
 def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
     """A release that is whole, whose golden answers are right, and that takes every item for another."""
     tensors = load(blob)
-    ids = Catalogue.from_tensors(tensors.pop("item_ids"), tensors.pop("item_id_starts"))
-    names = ids.ids(np.arange(manifest.items)).tolist()
-    shuffled = np.random.default_rng(1).permutation(manifest.items)
-    others = dict(zip(names, ids.ids(shuffled).tolist(), strict=True))
-    return pack(
-        tensors,
-        [*others.values()],
-        cell=manifest.cell,
-        output=manifest.output,
-        normalize=manifest.normalize,
-        scale=manifest.scale,
-        repeat_bias=manifest.repeat_bias,
-        session_gap_seconds=manifest.session_gap_seconds,
-        popular=manifest.popular,
-        golden=[
-            replace(
-                one,
-                items=tuple(others[item] for item in one.items),
-                top=tuple(others[item] for item in one.top),
-            )
-            for one in manifest.golden
-        ],
-        metrics=manifest.metrics,
-        training=manifest.training,
-        lineage=manifest.lineage,
-        created_at=manifest.created_at,
+    items = Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"]).ids(
+        np.arange(manifest.items)
     )
+    others = dict(zip(items.tolist(), np.random.default_rng(1).permutation(items).tolist(), strict=True))
+    blob = save(tensors | Catalogue([*others.values()]).to_tensors())
+    golden = [
+        replace(
+            one, items=tuple(map(others.__getitem__, one.items)), top=tuple(map(others.__getitem__, one.top))
+        )
+        for one in manifest.golden
+    ]
+    sha256 = hashlib.sha256(blob).hexdigest()
+    return replace(manifest, size_bytes=len(blob), sha256=sha256, golden=tuple(golden)), blob
 
 
 def _until(done: Callable[[], object], doing: str) -> Iterator[Step]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.trainer.simulated import SHOPS, outcomes
+from tests.trainer.simulated import LARGE, SHOPS, outcomes
 from trainer.sequential import Rules
 
 LOOKS: Final = 2_000
@@ -25,7 +25,7 @@ def watching(*, trials: int) -> dict[str, float]:
         for number, shop in enumerate(SHOPS)
     ]
     shuffled = outcomes(SHOPS[0], rules, trials=fewer, looks=LOOKS, change=SHUFFLED)
-    better = outcomes(SHOPS[-1], rules, trials=fewer, looks=LOOKS, change=BETTER)
+    better = outcomes(LARGE, rules, trials=fewer, looks=LOOKS, change=BETTER)
     wrong = [
         (outcomes(SHOPS[0], rules, trials=fewer, looks=LOOKS, change=1 + sign * SMALL).sign == -sign).mean()
         for sign in (1, -1)

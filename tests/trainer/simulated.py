@@ -27,11 +27,13 @@ class Shop(NamedTuple):
     clicks: float
 
 
+LARGE: Final = Shop(users=100_000, share=0.1, hit_rate=0.1, clicks=2_000)
+
 SHOPS: Final = (
     Shop(users=3_000, share=0.1, hit_rate=0.2, clicks=200),
     Shop(users=3_000, share=0.1, hit_rate=0.02, clicks=200),
     Shop(users=300, share=0.1, hit_rate=0.2, clicks=200),
-    Shop(users=100_000, share=0.1, hit_rate=0.1, clicks=2_000),
+    LARGE,
     Shop(users=60, share=0.5, hit_rate=0.2, clicks=40),
     Shop(users=1_000, share=0.1, hit_rate=0.005, clicks=200),
     Shop(users=300, share=0.1, hit_rate=0.02, clicks=200),
@@ -39,7 +41,7 @@ SHOPS: Final = (
 
 
 class Outcomes(NamedTuple):
-    """What came of trials, and after how many of the candidate's clicks; 1 better, -1 worse, 0 undecided."""
+    """What came of trials: `sign` 1 better, -1 worse, 0 undecided; the clicks of the candidate until then."""
 
     sign: NDArray[np.int64]
     clicks: NDArray[np.int64]

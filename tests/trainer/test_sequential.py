@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.trainer.simulated import SHOPS, Shop, outcomes, sums, tally
+from tests.trainer.simulated import LARGE, SHOPS, Shop, outcomes, sums, tally
 from trainer.sequential import Rules, Trial, Verdict, evidence
 from worker.core.quality import BUCKETS
 
@@ -58,7 +58,7 @@ def test_a_candidate_that_knows_nothing_is_dropped(shop: Shop) -> None:
 
 def test_a_better_candidate_is_promoted() -> None:
     """A fifth more hits, among a hundred thousand users."""
-    found = outcomes(SHOPS[3], RULES, trials=20, looks=LOOKS, change=1.2)
+    found = outcomes(LARGE, RULES, trials=20, looks=LOOKS, change=1.2)
 
     assert found.sign.tolist() == [1] * 20
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import click
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from trainer import config
 from trainer.commands import options
@@ -43,7 +46,8 @@ _RULES = Rules()
     "--every-seconds", default=10.0, type=click.FloatRange(min=0, min_open=True), help="How often to look."
 )
 @click.option("--once", is_flag=True, help="Look once, decide if there is reason to, and end.")
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Show /metrics there.")
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Answer /metrics there.")
+@click.option("--metrics-host", default="127.0.0.1", help="And at this address.")
 def watch(
     kafka: str,
     topic: str,
@@ -56,6 +60,7 @@ def watch(
     every_seconds: float,
     once: bool,
     metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Promote the candidate when it is better live than the champion, drop it when it is worse.
 
@@ -63,17 +68,34 @@ def watch(
     until stopped; with --once it ends with exit code 0 whether or not there was anything to decide.
     """
     metrics = Metrics()
-    if metrics_port is not None:
-        try:
-            start_http_server(metrics_port, registry=metrics.registry)
-        except OSError as error:
-            raise SettingError(f"--metrics-port: cannot listen on port {metrics_port}: {error}") from None
     watching = Watch(
         config.connection(kafka, os.environ),
         Scope(topic, quality, group),
         Rules(alpha=alpha, min_clicks=min_clicks),
         give_up_hours=give_up_hours,
-        say=click.echo,
+        say=click.echo if once else _tell,
         metrics=metrics,
     )
-    watching.once() if once else watching.follow(every_seconds)
+    with _serving(metrics.registry, metrics_host, metrics_port):
+        watching.once() if once else watching.follow(every_seconds)
+
+
+@contextmanager
+def _serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
+    """Answer /metrics while the context is open, if there is a port. Raises SettingError."""
+    if port is None:
+        yield
+        return
+    try:
+        server, _ = start_http_server(port, host, registry)
+    except OSError as error:
+        raise SettingError(
+            f"--metrics-port: cannot listen on {host}:{port}: {error.strerror}. Name a free one"
+        ) from None
+    with server:
+        yield
+        server.shutdown()
+
+
+def _tell(line: str) -> None:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")
