@@ -102,3 +102,18 @@ def test_no_answer_for_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     scoreboard = board()
     with Life() as life, pytest.raises(DemoError, match="no recommendation came"):
         LiveClicks(life, SilentSender(scoreboard), scoreboard, CLICKS * 10, iter([])).run(Watching())
+
+
+def test_steps_go_on_when_all_clicks_are_sent() -> None:
+    """The replay ends with the later of both, and nobody misses answers to clicks that are not sent."""
+    scoreboard, view, steps = board(), Watching(), list[int]()
+
+    def refresh() -> Iterator[Step]:
+        for number in range(200):
+            steps.append(number)
+            yield Step("trying a candidate")
+
+    with Life() as life:
+        LiveClicks(life, AnsweringSender(scoreboard), scoreboard, CLICKS, refresh()).run(view)
+
+    assert len(steps) == 200

@@ -79,7 +79,7 @@ def test_users_who_would_start_afresh_anyway_are_freed() -> None:
     states = States(state_size=4)
     clicked(states, ada=NOW_MS - 12 * HOUR_MS, bob=NOW_MS - 10 * HOUR_MS, eve=NOW_MS)
 
-    saving(states).parts({0: 3}, {0}, release=1)
+    saving(states).parts({0: 3}, release=1)
 
     assert [states.find(0, user_id) is None for user_id in ("ada", "bob", "eve")] == [True, False, False]
 
@@ -89,7 +89,7 @@ def test_a_click_from_the_future_frees_nobody() -> None:
     states = States(state_size=4)
     clicked(states, ada=NOW_MS, bob=NOW_MS, eve=NOW_MS + 1_000_000 * HOUR_MS)
 
-    saving(states).parts({0: 3}, {0}, release=1)
+    saving(states).parts({0: 3}, release=1)
 
     assert len(states) == 3
 
@@ -101,7 +101,7 @@ def test_a_click_after_the_wish_does_not_save_what_came_before() -> None:
     one = saving(states, follower, writer)
 
     one.wish(0, "eve", Forget(1, NOW_MS), position=3)
-    added = one.parts({0: 3}, set(), release=1)
+    added = one.last_part(set(), release=1)
     one.committed()
 
     assert states.find(0, "eve") is None

@@ -4,6 +4,7 @@ Clicks      events, files, topic, log (what `collect` keeps), times, cleaning
 Sessions    sessions, data (all of that told), prepared, cache, features, held_out
 Training    fit (the story), training, network, items, batches, losses, negatives, optimisers,
             checkpoints, warm (from a release), blend and priors, stream (window by window)
+Going on    periodic (the story), rounds (its decisions), gate, gauges (its metrics)
 Measuring   evaluate, metrics, quality, baselines, neighbours, scoreboard, compare, report
 Searching   tune, search, space, settings_file
 Out         publish: a release folder, written, read, and sent to Kafka; commands: a module each

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, tune
+from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, run, tune, watch
 from worker.errors import NextclickError
 
 
@@ -23,10 +23,12 @@ _COMMANDS = (
     evaluate.evaluate,
     compare.compare,
     report.report,
+    run.run,
     publish.publish,
     pointers.releases,
     pointers.promote,
     pointers.rollback,
+    watch.watch,
 )
 
 for command in _COMMANDS:

@@ -23,7 +23,7 @@ _HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastSessions:
     """The clicks that a baseline may count: sessions over a catalogue of `items`, and each click's time."""
 
     sessions: Sessions
@@ -31,7 +31,7 @@ class Past:
     items: int
 
     @classmethod
-    def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> Past:
+    def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
         """The clicks in a table of `trainer.sessions.cut`."""
         times = sessions["timestamp_ms"].to_numpy()
         return cls(to_arrays(sessions, catalogue), times, len(catalogue))
@@ -68,7 +68,7 @@ class Baseline(Protocol):
 class Popular:
     """The most clicked items, the same for everyone."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: PastSessions) -> None:
         self._best = by_count(past.clicks)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
@@ -79,7 +79,7 @@ class Popular:
 class RecentlyPopular:
     """The most clicked items of the last `hours` before the cut."""
 
-    def __init__(self, past: Past, hours: float) -> None:
+    def __init__(self, past: PastSessions, hours: float) -> None:
         recent = past.times_ms > past.times_ms.max(initial=0) - hours * _HOUR_MS
         clicks = counted(past.sessions.items[recent], past.items)
         # Items that were not clicked lately come by their clicks in all.
@@ -93,7 +93,7 @@ class RecentlyPopular:
 class LivePopular:
     """The most clicked items of the last `hours`, counted anew at every full hour, held-out clicks too."""
 
-    def __init__(self, past: Past, hours: float) -> None:
+    def __init__(self, past: PastSessions, hours: float) -> None:
         self._past = past
         self._window_ms = round(hours * _HOUR_MS)
         self._clicks = past.clicks
@@ -118,7 +118,7 @@ class LivePopular:
 class Markov:
     """What followed the last known item of the session most often: a first-order Markov chain."""
 
-    def __init__(self, past: Past) -> None:
+    def __init__(self, past: PastSessions) -> None:
         self._best = by_count(past.clicks)
         self._items = past.items
         self._from, self._to = _transitions(past)
@@ -198,7 +198,7 @@ def _any_in(candidates: Indexes, others: Indexes) -> NDArray[np.bool_]:
     return found
 
 
-def _transitions(past: Past) -> tuple[Indexes, Indexes]:
+def _transitions(past: PastSessions) -> tuple[Indexes, Indexes]:
     """All pairs of items that followed each other, by the first; then the frequent ones first."""
     items, starts = past.sessions.items, past.sessions.starts
     follows = np.ones(len(items), np.bool_)

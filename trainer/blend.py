@@ -69,7 +69,7 @@ class Terms(NamedTuple):
         return added
 
 
-class Asked(NamedTuple):
+class Lessons(NamedTuple):
     """Predictions to learn weights from, `[P]` each."""
 
     hidden: Floats
@@ -80,14 +80,14 @@ class Asked(NamedTuple):
     """`[P, X]`: the items that are not recommended, likewise."""
     targets: Indexes
 
-    def usable(self) -> Asked:
+    def usable(self) -> Lessons:
         """Those whose target can be recommended and whose last click is known."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 
-    def only(self, chosen: Any) -> Asked:
+    def only(self, chosen: Any) -> Lessons:
         """The `chosen` ones."""
-        return Asked(*(column[chosen] for column in self))
+        return Lessons(*(column[chosen] for column in self))
 
 
 def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
@@ -144,21 +144,27 @@ class Blend:
         )
 
     def learn(
-        self, asked: Asked, tensors: Mapping[str, Floats], priors: Priors, *, steps: int, rate: float = RATE
+        self,
+        lessons: Lessons,
+        tensors: Mapping[str, Floats],
+        priors: Priors,
+        *,
+        steps: int,
+        rate: float = RATE,
     ) -> None:
-        """Move the weights so that the network of these `tensors` answers `asked` better.
+        """Move the weights so that the network of these `tensors` does better in the `lessons`.
 
         The learning rate falls from `rate` to 0 along a cosine over the `steps`.
         """
-        asked = asked.usable()
-        if not len(asked.targets):
+        lessons = lessons.usable()
+        if not len(lessons.targets):
             return
         adam = _Adam(len(self._variables))
         table = tensors.get("output", tensors["embedding"])
         own = tensors.get("output_bias", np.zeros(len(table), np.float32))
         network, known = (tf.constant(table), tf.constant(own)), Priors(*map(tf.constant, priors))
-        for step, chosen in enumerate(self._drawn(len(asked.targets), steps)):
-            some = Asked(*map(tf.constant, asked.only(chosen)))
+        for step, chosen in enumerate(self._drawn(len(lessons.targets), steps)):
+            some = Lessons(*map(tf.constant, lessons.only(chosen)))
             gradients = [one.numpy() for one in self._downhill(some, *network, known)]
             moves = adam.moves(gradients, rate * (1 + math.cos(math.pi * step / steps)) / 2)
             for variable, move in zip(self._variables, moves, strict=True):
@@ -173,22 +179,22 @@ class Blend:
         for _ in range(steps):
             yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _gradients(self, asked: Asked, table: Any, own: Any, priors: Priors) -> Any:
+    def _gradients(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
         with tf.GradientTape() as tape:
-            loss = self._loss(asked, table, own, priors)
+            loss = self._loss(lessons, table, own, priors)
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _loss(self, asked: Asked, table: Any, own: Any, priors: Priors) -> Any:
-        weights, last = self._weights, asked.recent[:, 0]
-        logits = tf.exp(self._network) * (tf.matmul(asked.hidden, table, transpose_b=True) + own)
+    def _loss(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
+        weights, last = self._weights, lessons.recent[:, 0]
+        logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + own)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
         followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
         logits = _added(logits, tf.gather(priors.following, last), followers)
         lags = weights["repeats"].shape[0]
         repeated = tf.broadcast_to(weights["repeats"], (tf.shape(last)[0], lags))
-        logits = _added(logits, asked.recent[:, :lags], repeated)
-        logits = _added(logits, asked.excluded, tf.fill(tf.shape(asked.excluded), _NEVER))
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(asked.targets, logits))
+        logits = _added(logits, lessons.recent[:, :lags], repeated)
+        logits = _added(logits, lessons.excluded, tf.fill(tf.shape(lessons.excluded), _NEVER))
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits))
 
 
 class _Adam:

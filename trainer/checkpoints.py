@@ -90,7 +90,10 @@ class Checkpoints:
             progress.say(f"{self._path} cannot be read ({error}): the training begins anew")
             return
         if facts.pop("fingerprint") != self._fingerprint:
-            progress.say(f"{self._path} is of other clicks or settings: the training begins anew")
+            progress.say(
+                f"{self._path} is of other clicks (any that came since make them so) or settings: "
+                "the training begins anew"
+            )
             return
         training.restore(tensors, facts)
         progress.say(f"going on from {self._path}: {training.told}")

@@ -11,8 +11,9 @@ Both answer exactly the same predictions, and a paired bootstrap over sessions (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -117,6 +118,19 @@ def paired(
             sessions=len(sums),
         )
         for at, metric in enumerate(values_a)
+    }
+
+
+def to_json(found: Mapping[str, Difference], by: str) -> dict[str, Any]:
+    """The differences `found`, and the verdict by the metric `by`, for a machine."""
+    names = ("a", "b", "difference", "low", "high", "probability")
+    decisive = found[by]
+    return {
+        "by": by,
+        "verdict": decisive.sentence(),
+        "predictions": decisive.predictions,
+        "sessions": decisive.sessions,
+        "metrics": {metric: {name: getattr(one, name) for name in names} for metric, one in found.items()},
     }
 
 

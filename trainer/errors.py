@@ -4,6 +4,7 @@
 
     NextclickError
       SettingError              (the worker's) a setting cannot be used
+        LogInUse                another process writes a log of clicks
       UnusableClicks            the clicks cannot be trained on or measured with
         UnreadableFile          a file is missing, empty, or not of the format its name says
         MissingColumn           a file has no column for users, items or times
@@ -17,9 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.errors import NextclickError
+from worker.errors import NextclickError, SettingError
 
-__all__ = ["BudgetTooSmall", "MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
+__all__ = ["BudgetTooSmall", "LogInUse", "MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
+
+
+class LogInUse(SettingError):
+    """Raised when another process writes the log of clicks that this one would write."""
 
 
 class UnusableClicks(NextclickError):

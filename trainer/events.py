@@ -7,8 +7,8 @@ read is null; `trainer.cleaning` removes it and says so. A user's rows stand in 
     >>> frame = pl.DataFrame(
     ...     {"SessionId": [1, 1], "ItemId": [7, 8], "Time": ["2014-09-24T12:00:00Z", "soon"]}
     ... )
-    >>> table = from_frame(frame)
-    >>> table.clicks.rows(), table.times
+    >>> scan = convert(frame.lazy(), Columns(), source="the table")
+    >>> scan.clicks.collect().rows(), scan.times
     ([('1', '7', 1411560000000), ('1', '8', None)], 'dates and times')
 """
 
@@ -84,28 +84,28 @@ class Table(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """As `Table`, before it is read."""
+    """As `Table`, before it is read; so many `rows` there are."""
 
     clicks: pl.LazyFrame
     columns: Columns
     times: str
-
-
-def from_frame(frame: pl.DataFrame, columns: Columns = Columns(), *, source: str = "the table") -> Table:
-    """The clicks in any table that has columns for users, items and times; order is kept."""
-    scan = convert(frame.lazy(), columns, source=source)
-    return Table(scan.clicks.collect(), scan.columns, scan.times)
+    rows: int
 
 
 def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
-    """As `from_frame`, without reading more than the first rows."""
+    """The clicks in any table that has columns for users, items and times, in its order.
+
+    `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
+    more than the first are in memory.
+    """
     schema = frame.collect_schema()
     user = _find(schema, "user", columns.user, source)
     item = _find(schema, "item", columns.item, source)
     timestamp = _find(schema, "timestamp", columns.timestamp, source)
     for name in columns.extra:
         _find(schema, "extra", name, source)
-    sample = frame.select(user=at(user), item=at(item), timestamp=at(timestamp)).head(SAMPLE_ROWS).collect()
+    used = frame.select(user=at(user), item=at(item), timestamp=at(timestamp))
+    sample = used.head(SAMPLE_ROWS).collect()
     if sample.is_empty():
         raise UnreadableFile(source, "it has no rows")
     times, unit = times_ms(
@@ -121,7 +121,8 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
         times.alias("timestamp_ms"),
         *(at(name).alias(name) for name in columns.extra),
     )
-    return Scan(clicks, replace(columns, user=user, item=item, timestamp=timestamp), unit)
+    rows = used.select(pl.len(), pl.all().null_count()).collect(engine="streaming").item(0, 0)
+    return Scan(clicks, replace(columns, user=user, item=item, timestamp=timestamp), unit, rows)
 
 
 def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.LazyFrame:
@@ -186,7 +187,8 @@ def _id(sample: pl.Series, source: str) -> pl.Expr:
                 f"{source}: column {sample.name!r} holds numbers such as {broken[0]}, "
                 "ids must be text or integers"
             )
-        return pl.when(column.is_finite()).then(column).cast(pl.Int64, strict=False).cast(pl.String)
+        whole = pl.when(column.is_finite() & (column == column.round())).then(column)
+        return whole.cast(pl.Int64, strict=False).cast(pl.String)
     if kind == pl.String and sample.count() and sample.str.contains(_WHOLE_FLOAT).all():
         return column.str.replace(_WHOLE_FLOAT, "$1")
     return column.cast(pl.String)

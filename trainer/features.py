@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.events import Columns, convert_items
-from trainer.files import scan_file
+from trainer.files import reading, scan_file
 from worker.errors import SettingError
 
 OTHER: Final = "other"
@@ -91,7 +91,8 @@ def _column(text: str, kind: str) -> Column:
 def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
     """A row per item: `item_id` and the `columns`; of several rows the last. Raises UnusableClicks."""
     names = tuple(column.name for column in columns)
-    table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
+    with reading(path):
+        table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
     return table.drop_nulls("item_id").unique("item_id", keep="last", maintain_order=True)
 
 

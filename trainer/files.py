@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
+import orjson
 import polars as pl
 
 from trainer.errors import UnreadableFile
-from trainer.events import Columns, Scan, Table, convert
+from trainer.events import Columns, Scan, convert
 
+_JSON_LINES: Final = ("jsonl", "ndjson")
 
-def read_files(paths: Sequence[Path], columns: Columns = Columns()) -> Table:  # noqa: B008  # frozen
-    """The clicks of all files together, in the order of their times; raises as `scan_files` does."""
-    scan = scan_files(paths, columns)
-    with _errors_of(", ".join(map(str, paths))):
-        return Table(scan.clicks.collect(), scan.columns, scan.times)
+_SHOWN_BYTES: Final = 80
+"""How much of a damaged line is shown."""
 
 
 def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # noqa: B008  # frozen
-    """The clicks of all files together, in the order of their times, of which only the first are read.
+    """The clicks of all files together, in the order of their times, looked through and not kept.
 
     CSV (any usual separator), Parquet and JSON lines, told by the name; CSV and JSON lines may be
     compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks where no time can be read.
     """
     scans = []
     for path in paths:
-        with _errors_of(str(path)):
+        with reading(path):
             scans.append(convert(scan_file(path), columns, source=str(path)))
     clicks = pl.concat([scan.clicks for scan in scans]).sort("timestamp_ms", maintain_order=True)
-    return Scan(clicks, scans[0].columns, scans[0].times)
+    return Scan(clicks, scans[0].columns, scans[0].times, sum(scan.rows for scan in scans))
 
 
 def scan_file(path: Path) -> pl.LazyFrame:
     """The table in a file, whatever its columns. Raises UnreadableFile."""
-    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    kind = _kind(path)
+    if path.is_dir():
+        raise UnreadableFile(str(path), "it is a folder, and not one that `collect` keeps a log of clicks in")
     if not path.is_file():
         raise UnreadableFile(str(path), "there is no such file")
     if path.stat().st_size == 0:
@@ -47,17 +49,45 @@ def scan_file(path: Path) -> pl.LazyFrame:
         raise UnreadableFile(
             str(path), "the name must end in .csv, .tsv, .parquet or .jsonl (or .csv.gz, .jsonl.gz)"
         )
-    with _errors_of(str(path)):
+    with reading(path):
         return _SCANNERS[kind](path)
 
 
 @contextmanager
-def _errors_of(source: str) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while the file is read is an UnreadableFile, with the place where that can be told."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
-        kind = source.lower().removesuffix(".gz").rpartition(".")[2]
-        raise UnreadableFile(source, f"it cannot be read as .{kind}: {str(error).splitlines()[0]}") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise UnreadableFile(str(path), error.strerror) from None
+        why = f"it cannot be read as .{_kind(path)}: {str(error).splitlines()[0]}; {_damage(path)}"
+        raise UnreadableFile(str(path), why) from None
+
+
+def _damage(path: Path) -> str:
+    """Which line of a text file is damaged, and what to do."""
+    kind = _kind(path)
+    if kind != "parquet":
+        with suppress(OSError, EOFError, zlib.error), _opened(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not _is_sound(line, kind):
+                    return f"line {number:,} is damaged, mend it or take it out: {line[:_SHOWN_BYTES]!r}"
+    return "write it anew"
+
+
+def _is_sound(line: bytes, kind: str) -> bool:
+    try:
+        if kind in _JSON_LINES:
+            return not line.strip() or isinstance(orjson.loads(line), dict)
+        # A quote that is not closed swallows the lines that follow.
+        return line.decode().count('"') % 2 == 0
+    except ValueError:
+        return False
+
+
+def _kind(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
@@ -74,7 +104,7 @@ def _scan_json_lines(path: Path) -> pl.LazyFrame:
 
 _SCANNERS: Final[dict[str, Callable[[Path], pl.LazyFrame]]] = {
     **dict.fromkeys(("csv", "tsv", "txt"), _scan_csv),
-    **dict.fromkeys(("jsonl", "ndjson"), _scan_json_lines),
+    **dict.fromkeys(_JSON_LINES, _scan_json_lines),
     "parquet": pl.scan_parquet,
 }
 

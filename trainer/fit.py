@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trainer import evaluate, warm
 from trainer.backend import keras
-from trainer.blend import Asked, Blend, Terms, priors_at, scores_of
+from trainer.blend import Blend, Lessons, Terms, priors_at, scores_of
 from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
 from trainer.data import Data, prepare
@@ -107,7 +107,7 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
-        warm.begin_with(network, parent.blob)
+        warm.begin_with(network, *parent)
     training = Training(network, data.train, settings)
     ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
@@ -155,14 +155,14 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     hidden, _ = evaluate.hidden_before(
         verify(*packed(Model(network, network.tensors()), data, settings)), held
     )
-    asked = Asked(
+    lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.hidden_size])),
         evaluate.recent_items(held, max(1, settings.repeat_lags)),
         evaluate.recent_items(held, settings.exclude_recent),
         held.items[held.scored],
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
-    blend.learn(asked, tensors, priors, steps=BLEND_STEPS)
+    blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
     data.summary["blend"] = blend.weights
     told = "; ".join(f"{name} {weights}" for name, weights in blend.weights.items())
     progress.say(f"weights of the blend: {told}")

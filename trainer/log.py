@@ -20,8 +20,9 @@ import orjson
 import polars as pl
 
 from trainer.cleaning import Removal
-from trainer.errors import UnusableClicks
+from trainer.errors import LogInUse, UnusableClicks
 from trainer.events import SCHEMA, Columns, Scan
+from trainer.files import reading
 from worker.errors import SettingError
 
 LOG_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
@@ -49,14 +50,14 @@ class ClickLog:
 
     @contextmanager
     def writing(self, topic: str) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises SettingError where one does, or it is of another topic."""
+        """Nobody else writes meanwhile. Raises LogInUse where one does, SettingError for another topic."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim(topic)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SettingError(f"{self.folder}: another process collects into this folder") from None
-            self._claim(topic)
+                raise LogInUse(f"{self.folder}: another process collects into this folder") from None
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
             yield
@@ -124,14 +125,15 @@ def scan_log(folder: Path) -> tuple[Scan, list[Removal]]:
     paths = [stretch.path for stretch in ClickLog(folder).stretches()]
     malformed = Counter[str]()
     for path in paths:
-        malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
+        with reading(path):
+            malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
     scan = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=LOG_SCHEMA)
     clicks = scan.select(SCHEMA.keys())
     count = clicks.select(pl.len()).collect().item()
     if count == 0:
         raise UnusableClicks(f"{folder}: the log has no clicks yet; malformed by reason: {dict(malformed)}")
     found = Columns(user="user_id", item="item_id", timestamp="timestamp_ms")
-    return Scan(clicks, found, "as the worker reads it"), no_clicks(malformed, count)
+    return Scan(clicks, found, "as the worker reads it", count), no_clicks(malformed, count)
 
 
 def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:

@@ -20,8 +20,9 @@ Loss = Callable[["Scored"], tf.Tensor]
 class Scored(NamedTuple):
     """The score of each target `[P]`, and those of the items that it is compared with `[P, C]`.
 
-    `apart` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[C]`: the logarithm
-    of how often each was expected among them; 0 for all where they are the whole catalogue.
+    `apart` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[P, C]`, or `[C]`
+    for all targets alike: the logarithm of how often each was expected among them; 0 for all where they are
+    the whole catalogue.
     """
 
     target: tf.Tensor
@@ -31,17 +32,17 @@ class Scored(NamedTuple):
 
 
 def score(
-    hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, expected: tf.Tensor
+    hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, log_expected: tf.Tensor
 ) -> Scored:
     """`hidden` `[P, D]` and the `vectors` of targets and candidates `[P + C, D]`, multiplied.
 
-    `targets` `[P]` and `candidates` `[C]` are item indexes; `expected` `[C]` as in `Scored`, no logarithm.
+    `targets` `[P]` and `candidates` `[C]` are item indexes, `log_expected` is as in `Scored`.
     """
     count = tf.shape(targets)[0]
     target = tf.reduce_sum(hidden * vectors[:count], axis=-1)
     others = hidden @ tf.transpose(vectors[count:])
     apart = tf.cast(targets[:, None] != candidates, tf.float32)
-    return Scored(target, others, apart, tf.math.log(expected))
+    return Scored(target, others, apart, log_expected)
 
 
 def softmax_cross_entropy(
@@ -70,7 +71,7 @@ def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
     wanted = scored.target
     if smoothing:
         share = tf.nn.softmax(-scored.log_expected)
-        wanted += smoothing * (tf.linalg.matvec(scored.others, share) - wanted)
+        wanted += smoothing * (tf.reduce_sum(share * scored.others, axis=-1) - wanted)
     return partition - wanted
 
 

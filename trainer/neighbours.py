@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.baselines import Asked, Past, by_count, filled
+from trainer.baselines import Asked, PastSessions, by_count, filled
 from trainer.sessions import Sessions
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -64,7 +64,7 @@ class _Sessions(NamedTuple):
 class Neighbours:
     """S-kNN, VS-kNN or VMIS-kNN, as `settings` say."""
 
-    def __init__(self, past: Past, settings: NeighbourSettings) -> None:
+    def __init__(self, past: PastSessions, settings: NeighbourSettings) -> None:
         self._settings = settings
         self._past = _index(past)
         self._best = by_count(past.clicks)
@@ -142,7 +142,7 @@ def _sessions_so_far(sessions: Sessions) -> list[Indexes]:
     return [items[begin:end] for begin, end in bounds]
 
 
-def _index(past: Past) -> _Sessions:
+def _index(past: PastSessions) -> _Sessions:
     sessions = past.sessions
     ended = np.maximum.reduceat(past.times_ms, sessions.starts[:-1])
     age = np.empty(len(sessions), np.int64)

@@ -155,12 +155,12 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         )
 
     def _compared(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
-        items, expected = self._candidates(batch)
+        items, log_expected = self._candidates(batch)
         asked = tf.concat([batch.targets, items], axis=0)
         vectors = self.outputs_of.of(asked)
         if self.bias is not None:
             vectors = tf.concat([vectors, tf.gather(self.bias, asked)[:, None]], axis=-1)
-        return self._loss(losses.score(hidden, batch.targets, vectors, items, expected))
+        return self._loss(losses.score(hidden, batch.targets, vectors, items, log_expected))
 
     def _loss(self, scored: losses.Scored) -> tf.Tensor:
         settings = self.settings
@@ -174,14 +174,26 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return losses.squared_error(scored)
 
     def _candidates(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """The items that targets are compared with, and how often each was expected among them."""
+        """The items `[C]` that targets are compared with, and how often each was expected among them.
+
+        The latter as a logarithm, `[C]` or `[P, C]`.
+        """
         if not self.settings.negatives:
-            return tf.range(len(self._chances)), tf.ones(len(self._chances))
+            return tf.range(len(self._chances)), tf.zeros(len(self._chances))
         items, expected = batch.negatives, tf.constant(self.negatives.expected)
-        if self.settings.batch_negatives:
-            items = tf.concat([items, batch.targets], axis=0)
-            expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
-        return items, tf.gather(expected, items)
+        if not self.settings.batch_negatives:
+            return items, tf.math.log(tf.gather(expected, items))
+        items = tf.concat([items, batch.targets], axis=0)
+        expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
+        # What else is clicked in a target's own session is there for certain, not by chance. Taken for rare
+        # it would weigh many times too much: just what is likely to come next would be pushed down.
+        rows, length = tf.shape(batch.items)[0], tf.shape(batch.items)[1]
+        session = batch.places // length
+        same = tf.cast(batch.targets[:, None] == items, tf.float32)
+        log_expected = tf.math.log(
+            tf.gather(expected, items) + tf.math.unsorted_segment_sum(same, session, rows)
+        )
+        return items, tf.gather(log_expected, session)
 
 
 def _recurrent(settings: FitSettings, below: int) -> Any:

@@ -12,7 +12,7 @@ from trainer.baselines import (
     Baseline,
     LivePopular,
     Markov,
-    Past,
+    PastSessions,
     Popular,
     RecentlyPopular,
     counted,
@@ -58,7 +58,7 @@ class BaselineSettings:
         )
 
 
-BASELINES: Final[dict[str, Callable[[Past, BaselineSettings], Baseline]]] = {
+BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings], Baseline]]] = {
     "popular": lambda past, _: Popular(past),
     "recently popular": lambda past, settings: RecentlyPopular(past, settings.recent_hours),
     "live popular": lambda past, settings: LivePopular(past, settings.recent_hours),
@@ -71,7 +71,7 @@ BASELINES: Final[dict[str, Callable[[Past, BaselineSettings], Baseline]]] = {
 
 
 def baseline_answers(
-    past: Past,
+    past: PastSessions,
     asked: Asked,
     *,
     top: int,
@@ -104,17 +104,18 @@ def score(
     """The quality of `release` beside the baselines of these `names`.
 
     Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
-    Where there are no clicks before, the popularity list of the release is the only one.
+    Where there are no clicks before, that is `popular` alone, as the release's own list has it.
     """
     sessions = held.sessions(release.catalogue)
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact)}
     if held.before.is_empty():
-        excluded = recent_items(sessions, exclude_recent, held.user_begins)
-        lists = popular_lists(release.popular, excluded, top)
-        found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
+        if "popular" in names:
+            excluded = recent_items(sessions, exclude_recent, held.user_begins)
+            lists = popular_lists(release.popular, excluded, top)
+            found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
         return quality(found, Predictions.of(sessions), top=top)
     catalogue = catalogue_of(held.before)
-    past, same = Past.of(held.before, catalogue), held.sessions(catalogue)
+    past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
     asked = Asked(same, held.times_ms, recent_items(same, exclude_recent, held.user_begins))
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)

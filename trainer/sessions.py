@@ -132,7 +132,7 @@ def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
         {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
     )
     known = known.with_row_index("item_index").cast({"item_id": sessions.schema["item_id"]})
-    joined = sessions.join(known, on="item_id", how="left", maintain_order="left")
+    joined = sessions.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
     items = joined["item_index"].cast(pl.Int32).fill_null(NO_ITEM).to_numpy()
     begins = np.flatnonzero(np.diff(sessions["session"].to_numpy(), prepend=-1))
     scored = np.ones(len(items), np.bool_)

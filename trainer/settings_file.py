@@ -10,12 +10,23 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
 
 from trainer.config import FitSettings
 from worker.errors import SettingError
+
+_WANTED: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple[float, ...]: "a list of numbers",
+    tuple[str, ...]: "a list of texts",
+}
+"""In words, the types that settings have."""
 
 
 def defaults() -> dict[str, Any]:
@@ -48,4 +59,21 @@ def read_settings(path: Path, known: Collection[str]) -> dict[str, Any]:
         raise SettingError(
             f"{path} has {', '.join(unknown)}, which are no settings; there are: {', '.join(sorted(known))}"
         )
+    types = get_type_hints(FitSettings)
+    for name, value in values.items():
+        _check(f"{path}: {name}", value, types[name])
     return values
+
+
+def _check(name: str, value: Any, wanted: Any) -> None:
+    kind = get_args(wanted)[0] if get_origin(wanted) is UnionType else wanted
+    if not _is(value, kind):
+        written = value.isoformat() if hasattr(value, "isoformat") else repr(value)
+        raise SettingError(f"{name} is {written}, it must be {_WANTED[kind]}")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a `value` out of TOML is of this kind; a whole number is a number, too."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(_is(one, get_args(kind)[0]) for one in value)
+    return type(value) is kind or (kind is float and type(value) is int)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from trainer import evaluate
 from trainer.backend import keras, tf
 from trainer.batches import Shuffled
-from trainer.blend import RATE, UNPOPULAR, Asked, Blend, Priors, priors_at
+from trainer.blend import RATE, UNPOPULAR, Blend, Lessons, Priors, priors_at
 from trainer.config import FitSettings
 from trainer.data import Data
 from trainer.fit import Fitted, Model, packed
@@ -32,7 +32,7 @@ from trainer.network import Network
 from trainer.optimisers import Optimiser
 from trainer.priors import HOUR_MS, Past, popularity
 from trainer.sessions import Sessions, to_arrays
-from trainer.training import compiled_step
+from trainer.training import Sums, compiled_step
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
@@ -81,6 +81,8 @@ class Stream:
         self._past = Past(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
         self._window = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
         self._served: _Served | None = None
+        self._loss = 0.0
+        """The average over the last window, when it was last seen."""
 
     def absorb(self, clicks: pl.DataFrame, now_ms: int) -> None:
         """Learn from a window that ended at `now_ms`: whole sessions, as `trainer.sessions.cut` gives them.
@@ -105,7 +107,12 @@ class Stream:
         priors = priors_at(past, now_ms, self._settings, items=len(self._page))
         tensors = {**self._network.tensors(), "embedding": self._rows.vectors()}
         empty = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
-        data = Data(self.catalogue, self._window, empty, empty, {"blend": self._blend.weights})
+        told = {
+            "blend": self._blend.weights,
+            "clicks": len(self._window.items),
+            "epochs": [{"loss": self._loss}],
+        }
+        data = Data(self.catalogue, self._window, empty, empty, told)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")
         terms = self._blend.terms(_on_catalogue(priors, self._page, len(self.catalogue)))
         fitted = packed(Model(self._network, tensors, terms), data, self._settings, created_at)
@@ -123,7 +130,7 @@ class Stream:
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
         hidden, _ = evaluate.hidden_before(release, met)
         places, lags = _places(served.page, len(release.catalogue)), max(1, self._settings.repeat_lags)
-        asked = Asked(
+        lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.hidden_size])),
             places[evaluate.recent_items(met, lags)],
             places[evaluate.recent_items(met, self._settings.exclude_recent)],
@@ -132,7 +139,7 @@ class Stream:
         tensors = {"embedding": self._rows.vectors()[served.page]}
         self._learned += 1
         rate = max(_BLEND_RATE, RATE / self._learned)
-        self._blend.learn(asked, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
+        self._blend.learn(lessons, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
     def _turn_page(self, now_ms: int) -> None:
         """Put the items into the network that are clicked at present."""
@@ -154,9 +161,12 @@ class Stream:
         )
         states = tf.zeros((1, self._network.state_size))
         for epoch in range(settings.epochs_for(sessions.predictions)):
+            sums = Sums()
             for batch in batches.epoch(epoch):
-                self._step(batch, states, self._steps)
+                loss, _, _ = self._step(batch, states, self._steps)
+                sums.seen(len(batch.targets), float(loss))
                 self._steps += 1
+            self._loss = sums.loss / sums.predictions
         self._rows.keep(self._page)
 
 

@@ -46,24 +46,30 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
     if not manifest.normalize:
         shape["scale"] = settings.scale
     for name in SHAPE:
-        if name in asked and getattr(settings, name) not in (shape[name], getattr(manifest, name, None)):
+        given = getattr(settings, name)
+        spelled_out = name == "embedding_size" and given == manifest.embedding_size
+        if name in asked and given != shape[name] and not spelled_out:
             raise SettingError(
-                f"{name} is {getattr(settings, name)!r}, the release to begin with has {shape[name]!r}: "
+                f"{name} is {given!r}, the release to begin with has {shape[name]!r}: "
                 "leave it out, or train from the start"
             )
     return shape
 
 
-def begin_with(network: Network, blob: bytes) -> None:
-    """Give a `network` of the right shape the weights in the `blob` of a release; its items come first."""
+def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
+    """Give a `network` of the right shape the weights of a release; its items come first.
+
+    A learned bias begins fresh where the release's blend has popularity: only their sum is known.
+    """
     tensors = load(blob)
     for layer, cell in enumerate(network.cells, start=1):
         cell.set_weights([tensors[name if layer == 1 else f"{name}_{layer}"] for name in CELL_TENSORS])
     _take(network.inputs_of, tensors["embedding"])
     if "output" in tensors:
         _take(network.outputs_of, tensors["output"])
-    if network.bias is not None:
-        known = tensors["output_bias"]
+    blend = manifest.training.get("blend", {})
+    if network.bias is not None and not blend.get("popularity"):
+        known = tensors["output_bias"] / np.float32(blend.get("network", 1.0))
         fresh = np.full(network.bias.shape[0] - len(known), known.min(), np.float32)
         network.bias.assign(np.append(known, fresh))
 

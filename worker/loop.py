@@ -150,6 +150,8 @@ class Loop:
         self._revoke_error: BaseException | None = None
         self._batch = _FIRST_BATCH
         """How many records the next poll may bring."""
+        self._save_due = True
+        """Whether the open transaction may still take a part of a flush."""
         self._checkpoint_due = self._look_due = 0.0
         self._fenced_at = -FENCED_TWICE_SECONDS
         self._failures = 0
@@ -193,8 +195,10 @@ class Loop:
             self._serve(records)
             self._rewarm(len(records))
             self._recover()
+            self._save()
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
+                self._save_due = True
             self._look()
             self._questions.answer(self._known_of)
         except Retriable as error:
@@ -289,9 +293,9 @@ class Loop:
     def _checkpoint(self, seconds: float) -> None:
         """Make states, outputs and offsets durable together, within `seconds`.
 
-        Step 1 adds what was counted and the states that are due. Steps 2 (every send succeeded), 3 (offsets,
-        of every partition that anything in the transaction belongs to) and 4 (commit) are in
-        `Transactions.commit`.
+        Step 1 adds what was counted; the states that were due are on their way since `_save`. Steps 2 (every
+        send succeeded), 3 (offsets, of every partition that anything in the transaction belongs to) and 4
+        (commit) are in `Transactions.commit`.
         """
         if self._clicks.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
@@ -301,7 +305,7 @@ class Loop:
             release = self._refresh.serving.champion.release.number
             # First the counts: saving adds what the first transaction of their partition has to bring.
             self._note_saved(self._reporting.part(self._positions, self._pending, self._refresh.serving))
-            self._note_saved(self._saving.parts(self._positions, self._pending, release))  # 1
+            self._note_saved(self._saving.last_part(self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()
             return
@@ -312,6 +316,14 @@ class Loop:
         self._saving.committed()
         self._reporting.committed()
         self._metrics.observe_checkpoint(self._clock.steady() - started)
+
+    def _save(self) -> None:
+        """Add the states that are due to a transaction that has just begun."""
+        if self._save_due:
+            self._save_due = False
+            with self._stage("save"):
+                release = self._refresh.serving.champion.release.number
+                self._note_saved(self._saving.parts(self._positions, release))
 
     def _save_everything(self, partitions: Collection[int], seconds: float) -> None:
         self._reporting.hurry()

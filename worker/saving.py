@@ -2,7 +2,8 @@
 
 A flush of every partition begins each `flush_interval_seconds` and is spread over the checkpoints of half of
 that time, so that none takes long. Its last part brings the `replay` record: whoever recovers the partition
-later needs no click from before the flush began.
+later needs no click from before the flush began. Blocks are large: they go early, so that they are on their
+way while clicks are served, and no commit waits for them.
 """
 
 from __future__ import annotations
@@ -137,12 +138,28 @@ class Saving:
         """Let go of a partition."""
         self._partitions.pop(partition, None)
 
-    def parts(self, positions: Mapping[int, int], moved: Collection[int], release: int) -> set[int]:
-        """Add what is due to the transaction; the partitions of which something was added.
+    def parts(self, positions: Mapping[int, int], release: int) -> set[int]:
+        """Add the blocks that are due to the transaction; the partitions of which something was added.
 
-        `positions`: the next offset of every partition; `moved`: those with clicks in the transaction.
+        `positions`: the next offset of every partition.
         """
         now, added = self._steady(), set()
+        for partition, one in self._partitions.items():
+            if one.flush is None and now >= one.due and self._unsaved(one, positions[partition]):
+                self._start(partition, one, positions[partition], now)
+            if one.flush is not None:
+                pace = (now - one.began) / (self._interval * SPREAD)
+                due = max(1, math.ceil(one.blocks * min(1.0, pace + 0.1)) - one.written)
+                self._write(partition, one, due, release)
+                added.add(partition)
+        return added
+
+    def last_part(self, moved: Collection[int], release: int) -> set[int]:
+        """Add what the transaction lacks; the partitions of which something was added.
+
+        `moved`: those of which something is in it.
+        """
+        added = set()
         for partition, one in self._partitions.items():
             if self._write_heard(partition, one):
                 added.add(partition)
@@ -150,13 +167,6 @@ class Saving:
                 # From the first transaction on whoever recovers the partition knows where to begin.
                 one.saved_until = one.begin
                 self._count(self._writer.replay(partition, Replay(one.begin, release)))
-                added.add(partition)
-            if one.flush is None and now >= one.due and self._unsaved(one, positions[partition]):
-                self._start(partition, one, positions[partition], now)
-            if one.flush is not None:
-                pace = (now - one.began) / (self._interval * SPREAD)
-                due = max(1, math.ceil(one.blocks * min(1.0, pace + 0.1)) - one.written)
-                self._write(partition, one, due, release)
                 added.add(partition)
         return added
 

@@ -1,4 +1,4 @@
-"""The live part: clicks at one speed, the second release beside them, and somebody who watches."""
+"""The live part: clicks at one speed, what is done with releases beside them, and somebody who watches."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LiveClicks:
         """All clicks, and the last answers. Raises DemoError, Interrupted."""
         pace = Pace(CLICKS_PER_SECOND)
         self._scoreboard.begin()
-        while self._sent < len(self._clicks):
+        while not (self._all_sent and self._refreshed):
             self._send(pace.due(held=self._held))
             if not self._refreshed and self._sent >= REFRESH_AFTER * len(self._clicks):
                 self._take_step()
@@ -76,6 +76,10 @@ class LiveClicks:
     @property
     def _held(self) -> bool:
         return self._step.learning and self._sent >= HOLD_AFTER * len(self._clicks)
+
+    @property
+    def _all_sent(self) -> bool:
+        return self._sent == len(self._clicks)
 
     def _send(self, due: int) -> None:
         for click in self._clicks[self._sent : due]:
@@ -90,7 +94,7 @@ class LiveClicks:
 
     def _check_answers(self) -> None:
         now = time.monotonic()
-        if self._held or self._scoreboard.silence < SILENCE_SECONDS:
+        if self._held or self._all_sent or self._scoreboard.silence < SILENCE_SECONDS:
             self._answers_due = now + SILENCE_SECONDS
         if now > self._answers_due:
             raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")

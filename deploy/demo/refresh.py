@@ -1,16 +1,30 @@
-"""While clicks go on: learn from the topic, publish a new release, have the worker take it up."""
+"""While clicks go on: a new release that is better, one that is broken, and a candidate that is bad."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
+from safetensors.numpy import load
 
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Process
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import Stage
 from deploy.kafka.local import tail
+from trainer.publish import read_folder, write_folder
+from worker.core.catalogue import Catalogue
+from worker.core.manifest import Manifest
+from worker.core.release import pack
+
+TRIAL_CLICKS: Final = 200
+"""How many clicks must follow lists of the candidate before it is decided on; the usual 1,000 take longer."""
+
+PATIENCE_SECONDS: Final = 90.0
 
 
 class Step(NamedTuple):
@@ -21,14 +35,18 @@ class Step(NamedTuple):
 
 
 class Refresh:
-    """The second release. `steps` is to be called on while the clicks are replayed; it never waits itself."""
+    """The second release, a broken one, and a bad candidate; `say` is told what came of them.
 
-    def __init__(self, stage: Stage, scoreboard: Scoreboard) -> None:
+    All steps are to be called on while the clicks are replayed; none waits itself. They raise DemoError.
+    """
+
+    def __init__(self, stage: Stage, scoreboard: Scoreboard, say: Callable[[str], object]) -> None:
         self._stage = stage
         self._scoreboard = scoreboard
+        self._say = say
 
-    def steps(self, folder: Path, options: Sequence[str], *, release: int) -> Iterator[Step]:
-        """What is being done, again and again until lists by `release` come. Raises DemoError."""
+    def better(self, folder: Path, options: Sequence[str], *, release: int) -> Iterator[Step]:
+        """Learn, publish, until lists by `release` come."""
         popular = self._scoreboard.popular
         training = self._stage.start_training(folder, options, shown=False)
         training.lower_priority()
@@ -40,6 +58,72 @@ class Refresh:
         self._scoreboard.learned(release, popular)
         while self._scoreboard.newest_release < release:
             yield Step("the worker takes the new release up while it serves")
+
+    def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
+        """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
+        manifest, blob = read_folder(folder)
+        self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
+        yield from _until(lambda: "refused" in self._stage.remark(), "a release with a flipped byte comes")
+        self._say(f"Release {release} has a flipped byte. The worker serves on: {self._stage.remark()}")
+        rollback = self._stage.start_rollback()
+        while _runs(rollback):
+            yield Step("going back to the release before")
+        self._say(f"Rolled back: {rollback.last_line}")
+
+    def bad(self, folder: Path, *, made_of: Path, release: int) -> Iterator[Step]:
+        """Try a candidate that knows nothing on half of the users, until the watch has dropped it."""
+        write_folder(folder, *mixed_up(*read_folder(made_of)))
+        self._scoreboard.learned(release, self._scoreboard.popular)
+        publishing = self._stage.start_publishing(folder, "--candidate", "--share", "0.5")
+        while _runs(publishing):
+            yield Step("publishing a candidate that mixes up the films")
+        self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
+        watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--every-seconds", "1")
+        tried = f"half of the users try release {release}; nextclick-trainer watch looks at both"
+        yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, tried)
+        dropped = next(line for line in watch.log.splitlines() if "is dropped" in line)
+        self._say(f"nextclick-trainer watch: {dropped}")
+        watch.ask_to_stop()
+
+
+def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
+    """A release that is whole, whose golden answers are right, and that takes every item for another."""
+    tensors = load(blob)
+    ids = Catalogue.from_tensors(tensors.pop("item_ids"), tensors.pop("item_id_starts"))
+    names = ids.ids(np.arange(manifest.items)).tolist()
+    shuffled = np.random.default_rng(1).permutation(manifest.items)
+    others = dict(zip(names, ids.ids(shuffled).tolist(), strict=True))
+    return pack(
+        tensors,
+        [*others.values()],
+        cell=manifest.cell,
+        output=manifest.output,
+        normalize=manifest.normalize,
+        scale=manifest.scale,
+        repeat_bias=manifest.repeat_bias,
+        session_gap_seconds=manifest.session_gap_seconds,
+        popular=manifest.popular,
+        golden=[
+            replace(
+                one,
+                items=tuple(others[item] for item in one.items),
+                top=tuple(others[item] for item in one.top),
+            )
+            for one in manifest.golden
+        ],
+        metrics=manifest.metrics,
+        training=manifest.training,
+        lineage=manifest.lineage,
+        created_at=manifest.created_at,
+    )
+
+
+def _until(done: Callable[[], object], doing: str) -> Iterator[Step]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        if time.monotonic() > deadline:
+            raise DemoError(f"{doing}: nothing came of it within {PATIENCE_SECONDS:g} s")
+        yield Step(doing)
 
 
 def _runs(process: Process) -> bool:

@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
@@ -20,7 +21,10 @@ from deploy.demo.errors import DemoError
 from deploy.demo.life import Life, Process
 from deploy.kafka.local import free_port
 from worker import config
+from worker.core.manifest import Manifest
+from worker.core.release import Pointer, to_records
 from worker.errors import SettingError
+from worker.topics.releases import CHAMPION
 
 PARTITIONS: Final = 4
 
@@ -40,6 +44,7 @@ class Stage:
         self.clicks = f"{self.name}.clicks"
         self.recommendations = f"{self.name}.recommendations"
         self.releases = f"{self.name}.releases"
+        self.quality = f"{self.name}.quality"
         self.environment = _inherited(ours=broker.embedded) | broker.environment | self._settings()
         self._port = 0
 
@@ -117,6 +122,10 @@ class Stage:
         """Whether the worker says so."""
         return self._get("/readyz")[0] == 200
 
+    def remark(self) -> str:
+        """What the worker says of itself."""
+        return self._get("/readyz")[1].strip()
+
     def absorbed(self) -> int:
         """How many clicks the worker has absorbed, in this life of its."""
         lines = self._get("/metrics")[1].splitlines()
@@ -125,21 +134,39 @@ class Stage:
 
     def start_training(self, folder: Path, options: Sequence[str], *, shown: bool) -> Process:
         """`nextclick-trainer fit` on the topic of clicks, from its begin to its end."""
-        trainer = [sys.executable, "-m", "trainer", "fit", "--kafka", self.broker.bootstrap]
+        where = ["--topic", self.clicks, "--output", str(folder)]
+        return self._start_trainer("fit", *where, *options, shown=shown)
+
+    def start_publishing(self, folder: Path, *options: str) -> Process:
+        """`nextclick-trainer publish`."""
+        return self._start_trainer("publish", str(folder), "--topic", self.releases, *options)
+
+    def start_rollback(self) -> Process:
+        """`nextclick-trainer rollback`."""
+        return self._start_trainer("rollback", "--topic", self.releases)
+
+    def start_watch(self, *options: str) -> Process:
+        """`nextclick-trainer watch`."""
+        where = ["--topic", self.releases, "--quality", self.quality]
+        return self._start_trainer("watch", *where, *options)
+
+    def start_listing(self) -> Process:
+        """`nextclick-trainer releases`."""
+        return self._start_trainer("releases", "--topic", self.releases, "--quality", self.quality)
+
+    def send_champion(self, number: int, manifest: Manifest, blob: bytes, *, previous: int) -> None:
+        """Put a release into the topic and point `@champion` at it, whatever it is; no command does that."""
+        pointing = Pointer(number, previous=previous).value()
+        with closing(KafkaProducer(**self.client_settings)) as producer:
+            for key, value in [*to_records(number, manifest, blob), (CHAMPION, pointing)]:
+                producer.send(self.releases, key=key.encode(), value=value, partition=0)
+
+    def _start_trainer(self, command: str, *arguments: str, shown: bool = False) -> Process:
         return self._life.start(
-            "nextclick-trainer fit",
-            [*trainer, "--topic", self.clicks, "--output", str(folder), *options],
+            f"nextclick-trainer {command}",
+            [sys.executable, "-m", "trainer", command, "--kafka", self.broker.bootstrap, *arguments],
             environment=self.environment,
             shown=shown,
-        )
-
-    def start_publishing(self, folder: Path) -> Process:
-        """`nextclick-trainer publish`."""
-        trainer = [sys.executable, "-m", "trainer", "publish", str(folder)]
-        return self._life.start(
-            "nextclick-trainer publish",
-            [*trainer, "--kafka", self.broker.bootstrap, "--topic", self.releases],
-            environment=self.environment,
         )
 
     def _settings(self) -> dict[str, str]:
@@ -150,7 +177,7 @@ class Stage:
             f"{_PREFIX}TOPICS_CLICKS": self.clicks,
             f"{_PREFIX}TOPICS_RECOMMENDATIONS": self.recommendations,
             f"{_PREFIX}TOPICS_RELEASES": self.releases,
-            f"{_PREFIX}TOPICS_QUALITY": f"{self.name}.quality",
+            f"{_PREFIX}TOPICS_QUALITY": self.quality,
         }
 
     def _get(self, path: str) -> tuple[int, str]:

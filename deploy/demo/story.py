@@ -1,14 +1,15 @@
 """The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up
+-> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up,
+   then refuse a broken release, and try a bad candidate, which is dropped
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from deploy.demo.broker import Broker
 from deploy.demo.data import Click, MovieLens
 from deploy.demo.life import ROOT, Life
 from deploy.demo.live import LiveClicks
-from deploy.demo.refresh import Refresh
+from deploy.demo.refresh import Refresh, Step
 from deploy.demo.replay import AnswerReader, ClickSender, side_by_side
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import PARTITIONS, Stage
@@ -31,7 +32,7 @@ CACHE: Final = ROOT / "build" / "demo"
 """What is fetched or unpacked once; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
-LIVE_CLICKS: Final = 15_000
+LIVE_CLICKS: Final = 18_000
 PEOPLE: Final = 40
 """How many users click side by side."""
 
@@ -50,7 +51,7 @@ HISTORY_AGE_MS: Final = 3_600_000
 """How old the records of the history are: the worker answers none that is older than a minute."""
 
 TRAINING_SECONDS: Final = 900.0
-PUBLISHING_SECONDS: Final = 60.0
+COMMAND_SECONDS: Final = 60.0
 READY_SECONDS: Final = 60.0
 
 
@@ -84,10 +85,16 @@ class _Story:
             self._train(stage)
             self._serve(stage, len(history))
             reader.start(range(PARTITIONS), scoreboard.recommended)
-            refresh = Refresh(stage, scoreboard).steps(self._folder(2), TRAINING, release=2)
+            refresh = self._refresh(Refresh(stage, scoreboard, self._say))
             with self._view(movies) as shown:
                 LiveClicks(self._life, sender, scoreboard, live, refresh).run(shown)
-        self._say(summary(scoreboard, [self._folder(1), self._folder(2)], began=self._began))
+            listed = self._life.run(stage.start_listing(), seconds=COMMAND_SECONDS)
+        self._say(summary(scoreboard, [self._folder(1), self._folder(2)], listed, began=self._began))
+
+    def _refresh(self, refresh: Refresh) -> Iterator[Step]:
+        yield from refresh.better(self._folder(2), TRAINING, release=2)
+        yield from refresh.broken(self._folder(2), release=3)
+        yield from refresh.bad(self._folder(4), made_of=self._folder(2), release=4)
 
     def _data(self) -> MovieLens:
         movies = data.load(self._life, CACHE)
@@ -124,7 +131,7 @@ class _Story:
     def _train(self, stage: Stage) -> None:
         folder = self._folder(1)
         self._life.run(stage.start_training(folder, TRAINING, shown=True), seconds=TRAINING_SECONDS)
-        said = self._life.run(stage.start_publishing(folder), seconds=PUBLISHING_SECONDS)
+        said = self._life.run(stage.start_publishing(folder), seconds=COMMAND_SECONDS)
         self._say(f"Published: {said.strip()}")
 
     def _serve(self, stage: Stage, clicks: int) -> None:

@@ -20,8 +20,11 @@ NEXT: Final = (
 )
 
 
-def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) -> str:
-    """All figures of a run that `began` then; `folders` hold its releases, the first first."""
+def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, began: float) -> str:
+    """All figures of a run that `began` then; `folders` hold its releases, the first first.
+
+    `listed` is what `nextclick-trainer releases` said.
+    """
     figures, served, first = scoreboard.figures(), scoreboard.served, scoreboard.first_answer_at or began
     lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
     lines += [f"  release {number}: {trained(folder)}" for number, folder in enumerate(folders, start=1)]
@@ -32,6 +35,8 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], *, began: float) ->
         "  (on different clicks; the worker took release 2 up while it served,",
         f"  and no click that has a list waited longer than {served.longest:.1f} s)",
         f"  first live recommendation {first - began:.0f} s after the command",
+        "The same as the worker counted it (nextclick-trainer releases):",
+        listed.rstrip(),
         *NEXT,
     ]
     return "\n".join(lines)

@@ -25,7 +25,9 @@ from tests.benchmarks.rewarming import quality_cost, rewarm_equal
 from tests.benchmarks.stand import Stand
 from tests.benchmarks.swap import ITEMS, swap
 from tests.benchmarks.throughput import Load
+from tests.benchmarks.watching import watching
 from tests.broker.process import ROOT
+from trainer.sequential import Rules
 
 WARM_UP: Final = Load(clicks=30_000, skipped=5_000, seconds=10)
 
@@ -43,6 +45,7 @@ MEASURES: Final[dict[str, Callable[[Stand, bool], dict[str, float]]]] = {
     "refused": lambda stand, _: refused(stand),
     "rewarm": lambda _, __: rewarm_equal(),
     "quality": lambda _, quick: quality_cost(rounds=2 if quick else 10),
+    "watch": lambda _, quick: watching(trials=100 if quick else 2_000),
     "globo": lambda stand, quick: globo(stand, quick=quick),
 }
 
@@ -54,6 +57,8 @@ TARGETS: Final = {
     "rewarm_equal": Target(1.0, least=True),
     "broken_releases_refused": Target(20, least=True),
     "live_quality_cost_share": Target(0.03),
+    "aa_false_decision_share": Target(Rules().alpha),
+    "shuffled_dropped_share": Target(1.0, least=True),
 }
 
 ROWS: Final = {
@@ -69,6 +74,13 @@ ROWS: Final = {
     "broken_releases_refused": ("kinds of broken release refused", "{:.0f}"),
     "live_quality_cost_share": ("live quality: share of absorbing and ranking", "{:.3f}"),
     "live_quality_microseconds": ("  microseconds per click", "{:.2f}"),
+    "aa_false_decision_share": ("candidates no different that are decided on", "{:.4f}"),
+    "aa_false_decision_share_worst_shop": ("  in the worst kind of shop", "{:.4f}"),
+    "small_taken_for_opposite_share": ("  3 % different, taken for the opposite", "{:.4f}"),
+    "shuffled_dropped_share": ("candidates that know nothing: dropped", "{:.3f}"),
+    "shuffled_dropped_clicks": ("  after judged clicks of theirs, median", "{:,.0f}"),
+    "better_promoted_share": ("candidates 10 % better: promoted", "{:.3f}"),
+    "better_promoted_clicks": ("  after judged clicks of theirs, median", "{:,.0f}"),
     "globo_hit_rate_refresh": ("globo: hit rate@20, refreshed every hour", "{:.4f}"),
     "globo_hit_rate_frozen": ("  the first release all the time", "{:.4f}"),
     "globo_hit_rate_popular": ("  popular in the hour before", "{:.4f}"),

@@ -22,7 +22,7 @@ from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.population import Numbers, fill, histories
+from tests.benchmarks.population import Numbers, fill
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
 from worker.core.states import RECENT_ITEMS, States, UserStates
@@ -41,15 +41,21 @@ def bytes_per_click(numbers: Numbers, before: Numbers, *, items: int, clicks_eac
 
     `before`: how many clicks each user had made. Who clicks several times between two flushes counts once.
     """
-    made, sizes = before.copy(), record_sizes(items)
-    total = 0.0
-    for begin in range(0, len(numbers), clicks_each_flush):
-        changed, clicks = np.unique(numbers[begin : begin + clicks_each_flush], return_counts=True)
-        made[changed] += clicks
+    sizes, total = record_sizes(items), 0.0
+    for changed, made in flushes(numbers, before, clicks_each_flush):
         keys = len("user-") + 1 + np.floor(np.log10(np.maximum(1, changed))).astype(np.int64)
         values = sizes[np.minimum(made[changed], RECENT_ITEMS)]
         total += float(np.sum(values + keys + OVERHEAD_BYTES))
     return total / len(numbers)
+
+
+def flushes(numbers: Numbers, before: Numbers, clicks_each_flush: int) -> Iterator[tuple[Numbers, Numbers]]:
+    """Flush by flush: the users who changed, and how many clicks each user has made by then."""
+    made = before.copy()
+    for begin in range(0, len(numbers), clicks_each_flush):
+        changed, clicks = np.unique(numbers[begin : begin + clicks_each_flush], return_counts=True)
+        made[changed] += clicks
+        yield changed, made
 
 
 def record_sizes(items: int) -> NDArray[np.float64]:
@@ -83,13 +89,14 @@ def records(states: States, rows: Numbers) -> Iterator[tuple[str, bytes]]:
         yield user_id, msgpack.packb([hidden[place * size : (place + 1) * size], named, *others])
 
 
-def write(bootstrap: str, topic: str, population: Mapping[int, Numbers], *, items: int) -> None:
-    """One record for each user of a population, each once."""
-    clicks = histories(sum(len(numbers) for numbers in population.values()))
+def write(
+    bootstrap: str, topic: str, population: Mapping[int, Numbers], made: Numbers, *, items: int
+) -> None:
+    """One record for each user of a population, each once; `made` says how many clicks lie behind whom."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 1 << 19})
     for partition, numbers in population.items():
-        states = States(state_size=HIDDEN_SIZE, slab_rows=len(numbers))
-        fill(states, partition, [f"user-{n}" for n in numbers.tolist()], clicks[numbers], items=items)
+        states = States(state_size=HIDDEN_SIZE, slab_rows=len(numbers) + 1)
+        fill(states, partition, [f"user-{n}" for n in numbers.tolist()], made[numbers], items=items)
         for begin in range(0, len(numbers), _AT_ONCE):
             rows = np.arange(begin, min(begin + _AT_ONCE, len(numbers)))
             for key, value in records(states, rows):

@@ -12,7 +12,7 @@ from tests.benchmarks.saving import Figures, Sizes
 from tests.benchmarks.stand import Stand
 from tests.broker.process import ROOT
 from trainer.config import FitSettings
-from trainer.files import read_files
+from trainer.files import scan_files
 from trainer.held_out import cleaned, hold_out
 from trainer.progress import Progress
 from trainer.sessions import Sessions
@@ -34,7 +34,7 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
     # TensorFlow takes seconds to load: only here, where it is needed.
     from trainer.fit import fit  # noqa: PLC0415
 
-    clicks = read_files([DATA]).clicks.sort("timestamp_ms", maintain_order=True).tail(sizes.training_clicks)
+    clicks = scan_files([DATA]).clicks.tail(sizes.training_clicks).collect()
     settings = FitSettings(
         epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )

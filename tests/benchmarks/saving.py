@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from tests.benchmarks import logs, per_user
 from tests.benchmarks.clicks import Flow, clicks
 from tests.benchmarks.latency import Reader
-from tests.benchmarks.population import histories, prime, spread
+from tests.benchmarks.population import Numbers, histories, prime, spread
 from tests.benchmarks.stand import PARTITIONS, Stand
 from tests.broker.process import WorkerProcess
 from worker.config import State
@@ -32,6 +32,8 @@ NEVER_SECONDS: Final = 1e9
 INTERVAL_SECONDS: Final = State().flush_interval_seconds
 _RESTORE_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 5.0
+_COMPACTION_SECONDS: Final = 60.0
+"""Long enough for Kafka to compact what it will of a gigabyte that was written at once."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Sizes:
     training_clicks: int
 
 
+class Saved(NamedTuple):
+    """The users who clicked while states were saved, one after the other, and the clicks of all before."""
+
+    users: Numbers
+    before: Numbers
+    clicks_each_flush: int
+
+
 def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommend: Any) -> dict[str, Any]:
     """The settings of a worker that has the states of `users` users in its state topic; none is started."""
     settings = stand.settings(ITEMS, partitions=partitions, **recommend) | {"log": logs.JSON}
@@ -60,7 +70,7 @@ def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommen
 def steady(stand: Stand, sizes: Sizes) -> Figures:
     """Bytes of steady saving; then the worker is killed, and all is restored, by blocks and by users."""
     settings = primed(stand, sizes.users)
-    figures = _saved(stand, settings, sizes)
+    figures, saved = _saved(stand, settings, sizes)
     crashed = _restored(stand, settings, sizes.users)
     clean = [_restored(stand, settings, sizes.users) for _ in range(sizes.restores)]
     figures |= {
@@ -71,13 +81,13 @@ def steady(stand: Stand, sizes: Sizes) -> Figures:
         "restore_1m_after_kill_replay_seconds": crashed["replay_seconds"],
         "restore_1m_after_kill_replayed_clicks": crashed["replayed"],
     }
-    read = _per_user_seconds(stand, sizes)
-    figures["restore_per_user_1m_seconds"] = read
-    figures["restore_over_per_user"] = read / figures["restore_1m_seconds"]
+    read = _per_user_seconds(stand, saved, sizes)
+    figures |= {f"restore_per_user_{name}_1m_seconds": seconds for name, seconds in read.items()}
+    figures["restore_over_per_user"] = read["saved"] / figures["restore_1m_seconds"]
     return figures
 
 
-def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
+def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[Figures, Saved]:
     with (
         stand.worker(settings) as worker,
         Flow(
@@ -95,8 +105,8 @@ def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
         np.take(flow.users, np.arange(begin), mode="wrap"), minlength=sizes.users
     )
     clicks_absorbed = after["clicks"] - before["clicks"]
-    each_flush = round(clicks_absorbed / seconds * INTERVAL_SECONDS)
-    theirs = per_user.bytes_per_click(numbers, made, items=ITEMS, clicks_each_flush=each_flush)
+    saved = Saved(numbers, made, round(clicks_absorbed / seconds * INTERVAL_SECONDS))
+    theirs = per_user.bytes_per_click(numbers, made, items=ITEMS, clicks_each_flush=saved.clicks_each_flush)
     return {
         "state_bytes_per_click": (after["bytes"] - before["bytes"]) / clicks_absorbed,
         "per_user_bytes_per_click": theirs,
@@ -104,7 +114,7 @@ def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
         "steady_clicks_per_second": clicks_absorbed / seconds,
         "steady_save_seconds_per_second": (after["save"] - before["save"]) / seconds,
         "steady_lag_records": after["lag"],
-    }
+    }, saved
 
 
 def _counts(worker: WorkerProcess) -> Figures:
@@ -138,12 +148,25 @@ def _restored(stand: Stand, settings: Mapping[str, Any], users: int) -> Figures:
     }
 
 
-def _per_user_seconds(stand: Stand, sizes: Sizes) -> float:
+def _per_user_seconds(stand: Stand, saved: Saved, sizes: Sizes) -> Figures:
+    """How long a record per user takes to read: freshly written, and after the same clicks were saved so."""
     topic = f"per-user-{time.time_ns()}"
     need = admin.Need(topic, (), partitions=PARTITIONS, settings=admin.COMPACTED)
     with closing(admin.Admin(Connection(stand.bootstrap))) as kafka:
         kafka.create([need], partitions=PARTITIONS, replication=1)
-    per_user.write(stand.bootstrap, topic, spread(sizes.users, PARTITIONS), items=ITEMS)
+    everyone = spread(sizes.users, PARTITIONS)
+    per_user.write(stand.bootstrap, topic, everyone, saved.before, items=ITEMS)
+    found = {"fresh": _read_seconds(stand, topic, sizes)}
+    for changed, made in per_user.flushes(saved.users, saved.before, saved.clicks_each_flush):
+        flushed = {
+            partition: np.intersect1d(of, changed, assume_unique=True) for partition, of in everyone.items()
+        }
+        per_user.write(stand.bootstrap, topic, flushed, made, items=ITEMS)
+    time.sleep(_COMPACTION_SECONDS)
+    return found | {"saved": _read_seconds(stand, topic, sizes)}
+
+
+def _read_seconds(stand: Stand, topic: str, sizes: Sizes) -> float:
     taken = []
     for _ in range(sizes.restores):
         seconds, users = per_user.read_seconds(stand.bootstrap, topic)

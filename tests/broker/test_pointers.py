@@ -24,9 +24,9 @@ def test_a_candidate_becomes_champion_and_back(deployment: Deployment) -> None:
     publish(connection, deployment.releases, *parts, pointer=CANDIDATE, share=0.2)
 
     assert "release 2 is @champion" in _said(deployment, "promote")
-    assert _named(deployment) == (2, None)
+    assert named(deployment) == (2, None)
     assert "release 1 is @champion" in _said(deployment, "rollback")
-    assert _named(deployment) == (1, None)
+    assert named(deployment) == (1, None)
     assert "release 2 is @champion" in _said(deployment, "rollback")
 
 
@@ -38,7 +38,7 @@ def test_the_trial_of_a_candidate_can_be_ended(deployment: Deployment) -> None:
     publish(connection, deployment.releases, *parts, pointer=CANDIDATE)
 
     assert "release 2 is no longer @candidate" in _said(deployment, "rollback", "--candidate")
-    assert _named(deployment) == (1, None)
+    assert named(deployment) == (1, None)
     for words in (["promote"], ["rollback", "--candidate"], ["rollback"]):
         with pytest.raises(ReleaseRefused):
             _said(deployment, *words)
@@ -82,7 +82,8 @@ def _said(deployment: Deployment, *words: str) -> str:
     return CliRunner().invoke(cli, [*words, *where], catch_exceptions=False).stdout
 
 
-def _named(deployment: Deployment) -> tuple[int | None, int | None]:
+def named(deployment: Deployment) -> tuple[int | None, int | None]:
+    """The releases that are champion and candidate."""
     with ReleaseReader(Connection(deployment.bootstrap), topic=deployment.releases).opened() as reader:
         reader.read()
         champion, candidate = reader.pointer(CHAMPION), reader.pointer(CANDIDATE)

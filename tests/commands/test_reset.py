@@ -46,6 +46,7 @@ def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> Non
     assert beginning == Beginning(3, offset, dropped or (), replay=at != "saved")
     assert f"partition 3: {'keeps' if at == 'saved' else 'drops'}" in text
     assert f"goes on at offset {offset}" in text
+    assert ("wish to forget bob cannot be read and goes too: write it again" in text) == (at != "saved")
 
 
 @pytest.mark.parametrize(

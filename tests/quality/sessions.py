@@ -33,6 +33,7 @@ PROTOCOLS: Final = {
             "epochs": 6,
             "validation_fraction": 0.03,
             "transition_half_lives_hours": (),
+            "negatives": 4096,
         },
     ),
 }

@@ -1,6 +1,7 @@
 """Seconds of training: against plain Keras on YooChoose, and with drawn negatives on Diginetica.
 
-Both are measured on the last sessions of the training part; measuring is not counted as training.
+Both are measured on the last sessions of the training part; measuring is not counted as training. The former
+are seconds on the clock; the latter, an hour of them, are those of all cores: what else runs does not count.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ HELD_OUT_FROM: Final = {SPEED: 105_000, SAMPLED: 171_000}
 RECALL: Final = 0.69
 """What both must come to, on the held-out sessions."""
 
-NEGATIVES: Final[dict[str, Any]] = {"negatives": 4096}
+SAMPLED_EPOCHS: Final = 4
 
 Curve = list[tuple[float, float]]
 """After each epoch: the seconds of training so far, and Recall@20."""
@@ -56,18 +57,19 @@ def against_keras(progress: Progress) -> dict[str, Any]:
 
 
 def sampled(progress: Progress) -> dict[str, Any]:
-    """The time of an epoch, and Recall@20 after all, with the whole catalogue and with drawn negatives."""
+    """The time of an epoch, and the best Recall@20, with the whole catalogue and with drawn negatives."""
     curves, configuration = {}, {}
-    for name, chosen in (("whole", {}), ("sampled", NEGATIVES)):
-        data, settings = _data(SAMPLED, PROTOCOLS[SAMPLED].settings | chosen, progress)
+    for name, chosen in (("sampled", {}), ("whole", {"negatives": 0})):
+        wanted = PROTOCOLS[SAMPLED].settings | {"epochs": SAMPLED_EPOCHS} | chosen
+        data, settings = _data(SAMPLED, wanted, progress)
         configuration[name] = settings.to_json()
-        curves[name] = _ours(data, settings, progress)
+        curves[name] = _ours(data, settings, progress, time.process_time)
     epoch = {name: curve[-1][0] / len(curve) for name, curve in curves.items()}
     best = {name: max(recall for _, recall in curve) for name, curve in curves.items()}
     return {
         "metrics": {
-            "epoch_seconds_whole": epoch["whole"],
-            "epoch_seconds_sampled": epoch["sampled"],
+            "epoch_cpu_seconds_whole": epoch["whole"],
+            "epoch_cpu_seconds_sampled": epoch["sampled"],
             "ratio": epoch["sampled"] / epoch["whole"],
             "recall_at_20_whole": best["whole"],
             "recall_at_20_sampled": best["sampled"],
@@ -86,10 +88,12 @@ def _data(name: str, chosen: dict[str, Any], progress: Progress) -> tuple[Data, 
     return prepare(clicks.select(*SCHEMA), settings, progress, datetime.now(UTC)), settings
 
 
-def _ours(data: Data, settings: FitSettings, progress: Progress) -> Curve:
+def _ours(
+    data: Data, settings: FitSettings, progress: Progress, clock: Callable[[], float] = time.monotonic
+) -> Curve:
     keras.utils.set_random_seed(settings.seed)
     network = Network(targets_of(data), settings)
-    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress)
+    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress, clock)
     Training(network, data.train, settings).run(curve.note, Progress())
     return curve.points
 
@@ -97,16 +101,16 @@ def _ours(data: Data, settings: FitSettings, progress: Progress) -> Curve:
 class _Curve:
     """Notes Recall@20 and the seconds so far, those of measuring left out."""
 
-    def __init__(self, recall: Callable[[], float], progress: Progress) -> None:
-        self._recall, self._progress, self.points = recall, progress, Curve()
-        self._began = time.monotonic()
+    def __init__(self, recall: Callable[[], float], progress: Progress, clock: Callable[[], float]) -> None:
+        self._recall, self._progress, self._clock, self.points = recall, progress, clock, Curve()
+        self._began = clock()
 
     def note(self) -> dict[str, float]:
         """An epoch is over."""
-        seconds = time.monotonic() - self._began
+        seconds = self._clock() - self._began
         self.points.append((seconds, self._recall()))
         self._progress.say(f"{seconds:.0f} s of training: recall@20 {self.points[-1][1]:.4f}")
-        self._began = time.monotonic() - seconds
+        self._began = self._clock() - seconds
         return {}
 
 
@@ -159,7 +163,7 @@ def _plain_keras(data: Data, settings: FitSettings, progress: Progress) -> Curve
         measured.cells[0].set_weights([tensors[name] for name in ("kernel", "recurrent_kernel", "bias")])
         return _recall(tensors, measured, data, settings)
 
-    curve = _Curve(recall, progress)
+    curve = _Curve(recall, progress, time.monotonic)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: curve.note())
     model.fit(batches, epochs=_epochs(settings), verbose=0, callbacks=[note])
     return curve.points

@@ -7,7 +7,7 @@ from trainer.baselines import (
     Asked,
     LivePopular,
     Markov,
-    Past,
+    PastSessions,
     Popular,
     RecentlyPopular,
     filled,
@@ -51,11 +51,11 @@ def asked_for(*sessions: list[int], hour: float = 0, exclude: int = 0) -> Asked:
     return Asked(arrays, times, recent_items(arrays, exclude))
 
 
-def past_of(*sessions: list[int], hours: list[float] | None = None) -> Past:
+def past_of(*sessions: list[int], hours: list[float] | None = None) -> PastSessions:
     """A session an hour, or one at each of `hours`."""
     arrays = sessions_of(*sessions)
     begins = np.arange(len(sessions)) if hours is None else np.array(hours)
-    return Past(arrays, np.repeat((begins * HOUR_MS).astype(np.int64), arrays.lengths), 8)
+    return PastSessions(arrays, np.repeat((begins * HOUR_MS).astype(np.int64), arrays.lengths), 8)
 
 
 def test_popular_items_are_those_with_most_clicks() -> None:

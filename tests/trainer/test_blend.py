@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.blend import Asked, Blend, Priors, scores_of
+from trainer.blend import Blend, Lessons, Priors, scores_of
 from trainer.config import FitSettings
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
@@ -43,17 +43,17 @@ def blend_of(weights: dict[str, Any]) -> Blend:
     return blend
 
 
-def asked_of(random: np.random.Generator, count: int) -> Asked:
+def lessons_of(random: np.random.Generator, count: int) -> Lessons:
     """Sessions of one to three clicks, some with an item twice, without an answer yet."""
     recent = random.integers(ITEMS, size=(count, LAGS)).astype(np.int32)
     recent[random.random(count) < 0.3, 1:] = NO_ITEM
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
-    return Asked(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
+    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
 
 
-def scores(blend: Blend, priors: Priors, asked: Asked, table: Floats) -> Floats:
+def scores(blend: Blend, priors: Priors, lessons: Lessons, table: Floats) -> Floats:
     """What a worker would score, one by one."""
-    terms, rows = blend.terms(priors), zip(asked.hidden, asked.recent, strict=True)
+    terms, rows = blend.terms(priors), zip(lessons.hidden, lessons.recent, strict=True)
     return np.stack([scores_of(terms, table @ hidden, _clicked(recent)) for hidden, recent in rows])
 
 
@@ -64,12 +64,12 @@ def _clicked(recent: Indexes) -> Indexes:
 def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random.Generator) -> None:
     """From the network alone; the scores are those that are served, else others would fit better."""
     priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
-    asked = asked_of(random, 8000)
+    lessons = lessons_of(random, 8000)
     noise = random.gumbel(size=(8000, ITEMS))
-    targets = (scores(blend_of(TRUE), priors, asked, table) + noise).argmax(axis=1).astype(np.int32)
+    targets = (scores(blend_of(TRUE), priors, lessons, table) + noise).argmax(axis=1).astype(np.int32)
 
     blend = Blend(SETTINGS)
-    blend.learn(asked._replace(targets=targets), {"embedding": table}, priors, steps=300)
+    blend.learn(lessons._replace(targets=targets), {"embedding": table}, priors, steps=300)
 
     for name, weights in blend.weights.items():
         np.testing.assert_allclose(weights, TRUE[name], atol=0.15)
@@ -77,13 +77,13 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
 
 def test_what_cannot_be_recommended_or_is_unknown_teaches_nothing(random: np.random.Generator) -> None:
     """A target that is excluded, one that the catalogue lacks, and a session without a known item."""
-    asked = asked_of(random, 4)
-    asked.targets[:] = [NO_ITEM, 3, 5, 7]
-    asked.excluded[1], asked.recent[2] = 3, NO_ITEM
+    lessons = lessons_of(random, 4)
+    lessons.targets[:] = [NO_ITEM, 3, 5, 7]
+    lessons.excluded[1], lessons.recent[2] = 3, NO_ITEM
     blend = Blend(SETTINGS)
 
-    assert asked.usable().targets.tolist() == [7]
-    blend.learn(asked.only([0, 1, 2]), {}, priors_of(random), steps=3)
+    assert lessons.usable().targets.tolist() == [7]
+    blend.learn(lessons.only([0, 1, 2]), {}, priors_of(random), steps=3)
     assert blend.weights == Blend(SETTINGS).weights
 
 

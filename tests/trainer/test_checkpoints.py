@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tests.trainer.builders import NOW, cyclic_clicks
@@ -9,6 +10,7 @@ from tests.waiting import eventually
 from trainer.checkpoints import work_folder
 from trainer.config import FitSettings
 from trainer.fit import fit
+from trainer.progress import Lines
 from trainer.publish import read_folder
 
 SMALL = FitSettings(
@@ -48,3 +50,15 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     assert f"going on from {checkpoint}: epoch " in again.stderr
     assert read_folder(release)[1] == fit(cyclic_clicks(200), SMALL, now=NOW).blob
     assert not checkpoint.parent.exists()
+
+
+def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
+    """Where clicks were added since, it is said, and the training is as if there had been none."""
+    short, lines = replace(SMALL, epochs=2, checkpoint_seconds=1e-6), list[str]()
+    fit(cyclic_clicks(150), short, now=NOW, work=tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+    grown = fit(cyclic_clicks(200), short, Lines(lines.append), now=NOW, work=tmp_path)
+
+    assert any("is of other clicks" in line and "begins anew" in line for line in lines)
+    assert grown.blob == fit(cyclic_clicks(200), short, now=NOW).blob

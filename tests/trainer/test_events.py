@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,12 +10,23 @@ import pytest
 
 from tests.trainer.builders import START_MS
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
-from trainer.events import Columns, from_frame
-from trainer.files import read_files
+from trainer.events import SAMPLE_ROWS, Columns, Table, convert
+from trainer.files import scan_files
 
 ROWS = [("a", "7", START_MS), ("a", "8", START_MS + 1500), ("b", "7", START_MS + 2000)]
 CSV = "user_id,item_id,timestamp\n" + "\n".join(f"{user},{item},{time}" for user, item, time in ROWS)
 JSON_LINES = "\n".join(f'{{"user_id": "{u}", "item_id": {i}, "timestamp": {t}}}' for u, i, t in ROWS)
+
+
+def converted(frame: pl.DataFrame, columns: Columns = Columns()) -> Table:  # noqa: B008  # frozen
+    """The clicks in `frame`, read."""
+    scan = convert(frame.lazy(), columns, source="the table")
+    return Table(scan.clicks.collect(), scan.columns, scan.times)
+
+
+def clicks_in(*paths: Path) -> pl.DataFrame:
+    """The clicks in files, read."""
+    return scan_files(paths).clicks.collect()
 
 
 def file(folder: Path, name: str, content: str) -> Path:
@@ -38,9 +50,9 @@ def file(folder: Path, name: str, content: str) -> Path:
 )
 def test_every_format_gives_the_same_table(tmp_path: Path, name: str, content: str) -> None:
     """CSV with any separator and JSON lines, compressed or not, hold the same clicks."""
-    read = read_files([file(tmp_path, name, content)])
+    clicks = clicks_in(file(tmp_path, name, content))
 
-    assert read.clicks.rows() == ROWS
+    assert clicks.rows() == ROWS
 
 
 def test_parquet_is_read_with_its_own_types(tmp_path: Path) -> None:
@@ -49,25 +61,25 @@ def test_parquet_is_read_with_its_own_types(tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": [1.0, None], "item_id": [7, 8], "timestamp": [moment, None]})
     frame.write_parquet(tmp_path / "clicks.parquet")
 
-    read = read_files([tmp_path / "clicks.parquet"])
+    clicks = clicks_in(tmp_path / "clicks.parquet")
 
-    assert read.clicks.rows() == [(None, "8", None), ("1", "7", START_MS)]
+    assert clicks.rows() == [(None, "8", None), ("1", "7", START_MS)]
 
 
 def test_files_together_are_in_the_order_of_time(tmp_path: Path) -> None:
     """Several files are one table; clicks of the same moment keep the order of the files."""
     late = file(tmp_path, "late.csv", "user_id,item_id,timestamp\na,x,1600000005000\na,y,1600000005000\n")
 
-    read = read_files([late, file(tmp_path, "early.csv", CSV)])
+    clicks = clicks_in(late, file(tmp_path, "early.csv", CSV))
 
-    assert read.clicks["item_id"].to_list() == ["7", "8", "7", "x", "y"]
+    assert clicks["item_id"].to_list() == ["7", "8", "7", "x", "y"]
 
 
 def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     """007 is not 7."""
-    read = read_files([file(tmp_path, "clicks.csv", "user_id,item_id,timestamp\n007,1e3,1600000000\n")])
+    clicks = clicks_in(file(tmp_path, "clicks.csv", "user_id,item_id,timestamp\n007,1e3,1600000000\n"))
 
-    assert read.clicks.row(0)[:2] == ("007", "1e3")
+    assert clicks.row(0)[:2] == ("007", "1e3")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +98,7 @@ def test_an_id_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
 )
 def test_the_unit_of_times_is_told_by_their_size(values: list[object], unit: str) -> None:
     """Seconds to nanoseconds, RFC 3339 and times without an offset (UTC) are one thing."""
-    read = from_frame(pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "time": values}))
+    read = converted(pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "time": values}))
 
     assert read.times == unit
     assert read.clicks["timestamp_ms"].to_list() == [START_MS, START_MS + 1000]
@@ -96,7 +108,7 @@ def test_common_column_names_are_recognised() -> None:
     """The likeliest name wins, whatever its case and separators."""
     frame = pl.DataFrame({"Session_ID": ["s"], "userId": ["u"], "ItemID": ["i"], "Event Time": [START_MS]})
 
-    read = from_frame(frame)
+    read = converted(frame)
 
     assert read.columns == Columns(user="userId", item="ItemID", timestamp="Event Time")
     assert read.clicks.rows() == [("u", "i", START_MS)]
@@ -106,7 +118,7 @@ def test_a_named_column_is_taken() -> None:
     """A name given wins over all recognised ones."""
     frame = pl.DataFrame({"user_id": ["u"], "visit": ["v"], "item_id": ["i"], "timestamp": [START_MS]})
 
-    read = from_frame(frame, Columns(user="visit"))
+    read = converted(frame, Columns(user="visit"))
 
     assert read.clicks["user_id"].to_list() == ["v"]
 
@@ -116,9 +128,9 @@ def test_a_missing_column_names_those_that_exist() -> None:
     frame = pl.DataFrame({"who": ["u"], "item_id": ["i"], "timestamp": [START_MS]})
 
     with pytest.raises(MissingColumn, match=r"--user, it has: who, item_id, timestamp") as unnamed:
-        from_frame(frame)
+        converted(frame)
     with pytest.raises(MissingColumn, match=r"no column 'usr'; it has: who, item_id, timestamp"):
-        from_frame(frame, Columns(user="usr"))
+        converted(frame, Columns(user="usr"))
 
     assert unnamed.value.role == "user"
 
@@ -138,7 +150,7 @@ def test_an_unreadable_file_says_why(tmp_path: Path, name: str, content: str, wh
     path = file(tmp_path, name, content)
 
     with pytest.raises(UnreadableFile, match=why) as error:
-        read_files([path])
+        clicks_in(path)
 
     assert error.value.path == str(path)
 
@@ -146,7 +158,51 @@ def test_an_unreadable_file_says_why(tmp_path: Path, name: str, content: str, wh
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     """No traceback of a system call."""
     with pytest.raises(UnreadableFile, match="there is no such file"):
-        read_files([tmp_path / "nowhere.csv"])
+        clicks_in(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("clicks.csv", b"a,\xff7,1600000009000"),
+        ("clicks.csv", b'a,"7,1600000009000'),
+        ("clicks.csv.gz", b'a,7",1600000009000'),
+        ("clicks.jsonl", b'{"user_id": "a", "item_id": 7,'),
+        ("clicks.jsonl", b"[7]"),
+    ],
+)
+def test_a_damaged_line_far_behind_the_first_ones_is_named(tmp_path: Path, name: str, line: bytes) -> None:
+    """By its number and how it begins, with what to do: nothing is left to whoever reads the clicks."""
+    head, sound = (JSON_LINES if "jsonl" in name else CSV).encode().split(b"\n")[:2]
+    lines = [head, *[sound] * (SAMPLE_ROWS + 50_000)]
+    lines[140_000] = line
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"\n".join(lines)) if name.endswith(".gz") else b"\n".join(lines))
+
+    message = f"line 140,001 is damaged, mend it or take it out: {line!r}"[:-1]
+    with pytest.raises(UnreadableFile, match=re.escape(message)):
+        scan_files([path])
+
+
+def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
+    """Parquet tells how many rows there are without reading them; all are looked at nevertheless."""
+    path, rows = tmp_path / "clicks.parquet", SAMPLE_ROWS + 50_000
+    users = [str(row * 7919 % rows) for row in range(rows)]
+    frame = pl.DataFrame({"user_id": users, "item_id": users, "timestamp": [START_MS] * rows})
+    frame.write_parquet(path, row_group_size=10_000)
+    content = bytearray(path.read_bytes())
+    late = len(content) * 9 // 10
+    content[late : late + 5000] = bytes(5000)
+    path.write_bytes(content)
+
+    with pytest.raises(UnreadableFile, match=r"it cannot be read as \.parquet: .*; write it anew"):
+        scan_files([path])
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """It is said which folders there may be."""
+    with pytest.raises(UnreadableFile, match="it is a folder, and not one that `collect` keeps a log"):
+        clicks_in(tmp_path)
 
 
 def test_plain_text_named_gz_is_refused(tmp_path: Path) -> None:
@@ -155,7 +211,7 @@ def test_plain_text_named_gz_is_refused(tmp_path: Path) -> None:
     path.write_text(CSV)
 
     with pytest.raises(UnreadableFile, match=r"cannot be read as \.csv"):
-        read_files([path])
+        clicks_in(path)
 
 
 @pytest.mark.parametrize("values", [["soon", "later"], [None, None], [float("nan"), float("inf")]], ids=str)
@@ -166,7 +222,7 @@ def test_times_that_are_none_are_refused_with_an_example(values: list[object]) -
     with pytest.raises(
         UnusableClicks, match=r"column 'timestamp' can be read as a time .*2014-09-24T12:00:00Z"
     ):
-        from_frame(frame)
+        converted(frame)
 
 
 def test_ids_must_be_text_or_integers() -> None:
@@ -174,7 +230,7 @@ def test_ids_must_be_text_or_integers() -> None:
     frame = pl.DataFrame({"user_id": [[1]], "item_id": ["i"], "timestamp": [START_MS]})
 
     with pytest.raises(UnusableClicks, match="ids must be text or integers"):
-        from_frame(frame)
+        converted(frame)
 
 
 def test_a_unit_and_a_zone_can_be_forced() -> None:
@@ -182,9 +238,9 @@ def test_a_unit_and_a_zone_can_be_forced() -> None:
     seconds = pl.DataFrame({"user": ["a"], "item": ["x"], "time": [5_000_000]})
     local = pl.DataFrame({"user": ["a"], "item": ["x"], "time": ["2020-09-13 14:26:40"]})
 
-    forced = from_frame(seconds, Columns(time_unit="ms"))
-    zoned = from_frame(local, Columns(time_zone="Europe/Berlin"))
-    moments = from_frame(
+    forced = converted(seconds, Columns(time_unit="ms"))
+    zoned = converted(local, Columns(time_zone="Europe/Berlin"))
+    moments = converted(
         local.with_columns(pl.col("time").str.to_datetime()), Columns(time_zone="Europe/Berlin")
     )
 
@@ -198,7 +254,7 @@ def test_an_hour_that_summer_time_skips_is_no_time() -> None:
     times = ["2020-03-29 02:30:00", "2020-10-25 02:30:00"]
     frame = pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "time": times})
 
-    read = from_frame(frame, Columns(time_zone="Europe/Berlin"))
+    read = converted(frame, Columns(time_zone="Europe/Berlin"))
 
     assert read.clicks["timestamp_ms"].to_list() == [None, 1_603_585_800_000]
 
@@ -207,11 +263,11 @@ def test_dots_reach_into_nested_columns() -> None:
     """As in the worker's settings; what is not there is said."""
     frame = pl.DataFrame({"user": ["a"], "product": [{"id": 7}], "time": [START_MS]})
 
-    read = from_frame(frame, Columns(item="product.id"))
+    read = converted(frame, Columns(item="product.id"))
 
     assert read.clicks.rows() == [("a", "7", START_MS)]
     with pytest.raises(MissingColumn, match=r"no column 'product\.sku'"):
-        from_frame(frame, Columns(item="product.sku"))
+        converted(frame, Columns(item="product.sku"))
 
 
 def test_ids_with_fractions_are_refused() -> None:
@@ -219,14 +275,22 @@ def test_ids_with_fractions_are_refused() -> None:
     frame = pl.DataFrame({"user": ["a"], "item": [3.7], "time": [START_MS]})
 
     with pytest.raises(UnusableClicks, match=r"'item' holds numbers such as 3\.7, ids must be"):
-        from_frame(frame)
+        converted(frame)
+
+
+def test_a_fraction_far_behind_the_first_ids_is_no_id() -> None:
+    """What is no id is null, as everywhere; cutting it down would make it another item's."""
+    items = [7.0] * SAMPLE_ROWS + [3.7]
+    frame = pl.DataFrame({"user": ["a"] * len(items), "item": items, "time": [START_MS] * len(items)})
+
+    assert converted(frame).clicks["item_id"].tail(2).to_list() == ["7", None]
 
 
 def test_integers_that_were_written_as_floats_are_integers() -> None:
     """A CSV out of a table in which some ids were missing."""
     frame = pl.DataFrame({"user": ["1.0", None], "item": ["7", "8.0"], "time": [START_MS] * 2})
 
-    read = from_frame(frame)
+    read = converted(frame)
 
     assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "8.0")]
 
@@ -236,4 +300,4 @@ def test_a_wrong_separator_is_suspected(tmp_path: Path) -> None:
     path = file(tmp_path, "clicks.csv", CSV.replace(",", "~"))
 
     with pytest.raises(MissingColumn, match=r"must be separated by comma, semicolon, tab or \|"):
-        read_files([path])
+        clicks_in(path)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.trainer.builders import START_MS, cyclic_clicks
 from trainer.__main__ import cli
-from trainer.errors import UnusableClicks
+from trainer.errors import UnreadableFile, UnusableClicks
 from trainer.log import LOG_SCHEMA, ClickLog, is_log, scan_log
 from worker.errors import SettingError
 
@@ -117,3 +117,43 @@ def test_fit_learns_from_a_log(log: ClickLog, tmp_path: Path) -> None:
     assert done.stderr.startswith(
         "removed 2 of 502 records: no click (empty_id)\nread 500 clicks; user: user_id"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["log", "more.csv"], [], "log is a log of clicks, which is read alone: leave the other files out"),
+        (["log"], ["--item", "sku", "--time-unit", "s"], "leave out --item, --time-unit"),
+        ([], ["--kafka", "localhost:1", "--time-zone", "Europe/Lisbon"], "leave out --time-zone"),
+    ],
+    ids=["other files", "columns", "zone of a topic"],
+)
+def test_what_does_not_go_with_a_log_or_a_topic_is_refused(
+    log: ClickLog, names: list[str], options: list[str], message: str
+) -> None:
+    """Nothing that was asked for is passed over in silence."""
+    files = [str(log.folder.parent / name) for name in names]
+
+    done = CliRunner().invoke(cli, ["fit", *files, *options])
+
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("source", ["log", "--kafka"])
+def test_features_of_items_are_not_in_a_log_or_a_topic(log: ClickLog, source: str) -> None:
+    """The error says where they come from."""
+    words = [str(log.folder)] if source == "log" else ["--kafka", "localhost:1"]
+    features = ["--categorical", "genre", "--numeric", "price"]
+
+    with pytest.raises(SettingError, match=r"has no column genre, price: .* that --item-features names"):
+        CliRunner().invoke(cli, ["fit", *words, *features], catch_exceptions=False)
+
+
+def test_a_damaged_file_of_a_log_is_named(log: ClickLog) -> None:
+    """Instead of what the reader of Parquet has to say alone."""
+    log.append(0, 0, 1, clicks(0, "x"), {})
+    log.stretches()[0].path.write_bytes(b"PAR1 and no more")
+
+    with pytest.raises(UnreadableFile, match=r"00000001\.parquet: it cannot be read as \.parquet"):
+        scan_log(log.folder)

@@ -122,6 +122,20 @@ def test_a_release_is_measured_beside_baselines(tmp_path: Path, clicks: Path, re
     assert orjson.loads(figures.read_bytes())["models"]["markov"]["recall_at_3"][0] == 1.0
 
 
+def test_without_baselines_there_is_the_network_alone(clicks: Path, release: Path) -> None:
+    """With a cut and without; otherwise the release's own popular items stand beside it where none is."""
+
+    def models(*options: str) -> list[str]:
+        figures = clicks.with_suffix(".json")
+        words = ["evaluate", str(release), str(clicks), "--top", "3", "--json", str(figures), *options]
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+        return [*orjson.loads(figures.read_bytes())["models"]]
+
+    assert models() == ["network", "popular"]
+    assert models("--no-baselines") == ["network"]
+    assert models("--no-baselines", "--split-at", "2020-09-13T16:00:00Z") == ["network"]
+
+
 def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -> None:
     """0: B is better, 3: worse, 1: no difference shown; the last line says it."""
     items = item_names(CYCLE)
@@ -139,3 +153,24 @@ def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -
     )
     assert compared("right", "reversed")[0] == 3
     assert compared("right", "wrong")[0] == 1
+
+
+def test_compare_writes_what_it_shows(tmp_path: Path, clicks: Path, release: Path) -> None:
+    """For machines: each metric of both, their difference with its interval, and the verdict by which one."""
+    write_folder(tmp_path / "reversed", *successor_release_parts(item_names(CYCLE)[::-1], popular=()))
+    figures = tmp_path / "figures.json"
+    words = ["compare", str(tmp_path / "reversed"), str(release), str(clicks), "--top", "1", "--by", "mrr"]
+
+    done = CliRunner().invoke(cli, [*words, "--json", str(figures)], catch_exceptions=False)
+
+    found = orjson.loads(figures.read_bytes())
+    assert found["verdict"] == done.stdout.splitlines()[-1]
+    assert (found["by"], found["predictions"], found["sessions"]) == ("mrr_at_1", 400, 100)
+    assert found["metrics"]["mrr_at_1"] == {
+        "a": 0.0,
+        "b": 1.0,
+        "difference": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "probability": 1.0,
+    }

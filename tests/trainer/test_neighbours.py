@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.builders import sessions_of
-from trainer.baselines import Asked, Past
+from trainer.baselines import Asked, PastSessions
 from trainer.evaluate import recent_items
 from trainer.neighbours import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
 from worker.core.ranking import NO_ITEM
@@ -15,10 +15,10 @@ ITEMS = 30
 TOP = 6
 
 
-def past_of(*sessions: Sequence[int]) -> Past:
+def past_of(*sessions: Sequence[int]) -> PastSessions:
     """Sessions that come one after the other."""
     arrays = sessions_of(*sessions)
-    return Past(arrays, np.arange(len(arrays.items)), ITEMS)
+    return PastSessions(arrays, np.arange(len(arrays.items)), ITEMS)
 
 
 def asked_for(*sessions: Sequence[int], exclude: int = 0) -> Asked:

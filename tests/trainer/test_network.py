@@ -53,6 +53,34 @@ def test_many_negatives_come_to_the_loss_over_the_whole_catalogue(
     assert loss_of(sampled, sessions, 0, 1, 2) == pytest.approx(loss_of(whole, sessions, 0, 1, 2), abs=0.02)
 
 
+def test_the_rest_of_a_session_counts_once_among_the_targets_of_a_batch() -> None:
+    """On average over the company it is in, a session has about the loss over the whole catalogue.
+
+    Of 300 items, each clicked in one session of six alone, a batch of 20 sessions has a third by chance, but
+    those of the session itself for certain. Here these have high scores: they are all alike, and the hidden
+    vector is the last item's.
+    """
+    random, sessions = np.random.default_rng(3), sessions_of(*np.arange(300).reshape(-1, 6).tolist())
+    settings = replace(SETTINGS, scale=4.0)
+    whole, sampled = (
+        Network(np.ones(300, np.int64), replace(settings, negatives=count)) for count in (0, 300)
+    )
+    kernel, forgetful = np.hstack([np.zeros((6, 12)), np.eye(6)]), np.zeros((2, 18))
+    forgetful[:, :6] = -20
+    vectors = np.repeat(random.standard_normal((50, 6)), 6, axis=0)
+    for network in (whole, sampled):
+        network.cells[0].set_weights([kernel, np.zeros((6, 18)), forgetful])
+        network.inputs_of.own.assign(vectors)
+    everyone = np.arange(len(sessions))
+
+    found = [
+        loss_of(sampled, sessions, *random.choice(everyone, 20, replace=False), number=number)
+        for number in range(50)
+    ]
+
+    assert np.mean(found) == pytest.approx(loss_of(whole, sessions, *everyone), abs=0.05)
+
+
 def test_rare_targets_can_count_more() -> None:
     """With a power of 1 a target whose item has 1 click counts 9 times one whose item has 9."""
     even, tilted = (Network(COUNTS, replace(SETTINGS, class_weight_power=power)) for power in (0.0, 1.0))

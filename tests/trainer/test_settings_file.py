@@ -1,13 +1,12 @@
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from trainer.__main__ import cli
 from trainer.commands.fit import fit
 from trainer.commands.options import settings_of
 from trainer.commands.tune import command_line
@@ -48,15 +47,32 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str | No
         read_settings(path, FitSettings().to_json())
 
 
-def test_a_value_of_the_wrong_kind_is_refused_as_on_the_command_line(tmp_path: Path) -> None:
-    """The option is named."""
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('hidden_size = "large"', "hidden_size is 'large', it must be a whole number"),
+        ("hidden_size = 2014-09-29", "hidden_size is 2014-09-29, it must be a whole number"),
+        ("epochs = 2.5", "epochs is 2.5, it must be a whole number"),
+        ("layers = true", "layers is True, it must be a whole number"),
+        ("scale = [1.0]", "scale is [1.0], it must be a number"),
+        ("normalize = 1", "normalize is 1, it must be true or false"),
+        ("cell = 12:00:00", "cell is 12:00:00, it must be text"),
+        (
+            "split_at_ms = 2014-09-29T00:00:00Z",
+            "split_at_ms is 2014-09-29T00:00:00+00:00, it must be a whole",
+        ),
+        ("popularity_half_lives_hours = 24", "hours is 24, it must be a list of numbers"),
+        ('categorical = ["brand", 3]', "categorical is ['brand', 3], it must be a list of texts"),
+        ("[session_gap_seconds]", "session_gap_seconds is {}, it must be a number"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    """File, setting, value and the kind wanted are named; also where a conversion would have hidden it."""
     path = tmp_path / "settings.toml"
-    path.write_text('hidden_size = "large"\n')
+    path.write_text(line + "\n")
 
-    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--settings", str(path)])
-
-    assert done.exit_code == 2
-    assert "'--hidden-size': 'large' is not a valid integer" in done.output
+    with pytest.raises(SettingError, match=re.escape(f"{path}: ") + ".*" + re.escape(message)):
+        fit.make_context("fit", ["clicks.csv", "--settings", str(path)])
 
 
 def test_what_tune_writes_and_prints_is_what_fit_reads(tmp_path: Path) -> None:

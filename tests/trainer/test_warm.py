@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load
 
 from tests.trainer.builders import CYCLE, NOW, cyclic_clicks
 from trainer.config import FitSettings
 from trainer.fit import Fitted, fit
-from trainer.warm import shaped_as
+from trainer.network import Network
+from trainer.warm import SHAPE, begin_with, shaped_as
 from worker.core.release import verify
 from worker.errors import SettingError
 
@@ -65,3 +68,33 @@ def test_the_release_decides_the_shape(parent: Fitted) -> None:
         shaped_as(parent.manifest, other, asked=["hidden_size"])
     with pytest.raises(SettingError, match="hidden_size is 20"):
         fit(cyclic_clicks(), other, now=NOW, parent=parent)
+
+
+@pytest.mark.parametrize("half_lives", [(24.0,), ()], ids=["popularity", "without"])
+def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float, ...]) -> None:
+    """Beside popularity the learned numbers are not known and begin fresh; item vectors are as they were."""
+    settings = replace(SMALL, epochs=1, popularity_half_lives_hours=half_lives)
+    manifest, blob = fit(cyclic_clicks(), settings, now=NOW)
+    network, released = Network(np.ones(CYCLE + 1, np.int64), settings), load(blob)
+
+    begin_with(network, manifest, blob)
+
+    learned = np.append(released["output_bias"], released["output_bias"].min())
+    expected = 0 * learned if half_lives else learned / manifest.training["blend"]["network"]
+    assert network.bias is not None
+    assert released["output_bias"].any()
+    np.testing.assert_allclose(network.bias.numpy(), expected, rtol=1e-5)
+    for name in ("embedding", "output"):
+        np.testing.assert_allclose(network.tensors()[name][:CYCLE], released[name], rtol=1e-5)
+
+
+def test_what_a_blend_added_is_not_of_the_shape() -> None:
+    """A bias and a scale that are the blend's do not count, those that were trained with do."""
+    manifest, _ = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW)
+    same = replace(SMALL, output_bias=False, embedding_size=16)
+
+    assert manifest.output_bias
+    assert manifest.scale != SMALL.scale
+    assert shaped_as(manifest, same, asked=SHAPE)["scale"] == SMALL.scale
+    with pytest.raises(SettingError, match="output_bias is True, the release to begin with has False"):
+        shaped_as(manifest, SMALL, asked=["output_bias"])

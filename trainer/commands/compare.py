@@ -12,7 +12,7 @@ import orjson
 from trainer import progress
 from trainer.commands import options
 from trainer.commands.tables import show_differences
-from trainer.compare import Aligned, Difference, align, paired
+from trainer.compare import Aligned, Difference, align, paired, to_json
 from trainer.config import FitSettings
 from trainer.held_out import cleaned
 from trainer.publish import read_folder
@@ -65,13 +65,13 @@ def compare(
         progress=teller,
     )
     found = paired(aligned.a, aligned.b, aligned.session, top=settings.top)
-    decisive = found[f"{by}_at_{settings.top}"]
+    metric = f"{by}_at_{settings.top}"
     show_differences([*found.values()])
     _tell_what_is_left_out(aligned)
-    click.echo(decisive.sentence())
+    click.echo(found[metric].sentence())
     if json_file:
-        json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    context.exit(_exit_code(decisive))
+        json_file.write_bytes(orjson.dumps(to_json(found, metric), option=orjson.OPT_INDENT_2))
+    context.exit(_exit_code(found[metric]))
 
 
 def _tell_what_is_left_out(aligned: Aligned) -> None:

@@ -31,7 +31,7 @@ from worker.core.release import verify
 @click.option(
     "--baselines/--no-baselines",
     default=True,
-    help="With --split-at: train every baseline on the clicks before it, and measure it, too.",
+    help="Measure baselines beside it: all with --split-at, the release's own popular items without.",
 )
 @click.option(
     "--recent-hours",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
-import polars as pl
 
 from trainer import config
+from trainer.cleaning import Removal
 from trainer.config import FitSettings
 from trainer.events import Columns, Scan, Table
 from trainer.features import names_of
@@ -24,6 +25,7 @@ from trainer.progress import Progress
 from trainer.settings_file import read_settings
 from trainer.times import UNITS
 from trainer.topic import read_topic
+from worker.errors import SettingError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +43,12 @@ NUMERIC_HELP: Final = (
     "log: of log(1 + x)."
 )
 
+_TIMES: Final = ("time_zone", "time_unit")
+"""What is asked of times as files have them."""
+
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
 
 class Moment(click.ParamType[int]):
     """A time such as 2014-09-29 or 2014-09-29T00:00:00Z, as ms since the epoch; without an offset UTC."""
@@ -56,6 +64,22 @@ class Moment(click.ParamType[int]):
         except ValueError:
             self.fail(f"{value!r} is no time like 2014-09-29T00:00:00Z", param, ctx)
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class Duration(click.ParamType[float]):
+    """A time span such as 90s, 30m, 1h or 7d, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that `value` names; a number is some already."""
+        if isinstance(value, int | float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value)
+        seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+        if not seconds:
+            self.fail(f"{value!r} is no time span like 30m, 1h or 7d", param, ctx)
+        return seconds
 
 
 class Zone(click.ParamType[str]):
@@ -167,12 +191,16 @@ reading = all_of(
     ),
 )
 
+lists = all_of(
+    setting("top", "K of Recall@K and MRR@K."),
+    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+)
+
 measuring = all_of(
     click.option(
         "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
     ),
-    setting("top", "K of Recall@K and MRR@K."),
-    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+    lists,
 )
 
 preparing = all_of(
@@ -269,6 +297,19 @@ def columns_and_settings_of(chosen: dict[str, Any]) -> tuple[Columns, FitSetting
     return columns, settings
 
 
+def _check_columns(columns: Columns, source: str, *, fixed: Collection[str]) -> None:
+    """Refuse what `columns` ask of a `source` whose columns of these names are as the worker reads them."""
+    given = [name for name in fixed if getattr(columns, name) != getattr(Columns(), name)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"{source} has its clicks as the worker reads them: leave out {flags}")
+    if columns.extra:
+        raise SettingError(
+            f"{source} has no column {', '.join(columns.extra)}: features of items are then taken from the "
+            "file that --item-features names"
+        )
+
+
 def read_clicks(
     files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
 ) -> Table:
@@ -283,20 +324,26 @@ def scan_clicks(
     """The clicks in `files`, a log or `topic`, told of. Raises click.UsageError where not one is named."""
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
+    log = next(filter(is_log, files), None)
+    removals: list[Removal] = []
     if kafka:
+        _check_columns(columns, "a topic", fixed=_TIMES)
         table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
-        for removal in removals:
-            teller.say(str(removal))
-        scan = Scan(table.clicks.lazy(), table.columns, table.times)
-    elif len(files) == 1 and is_log(files[0]):
-        scan, removals = scan_log(files[0])
-        for removal in removals:
-            teller.say(str(removal))
+        scan = Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks))
+    elif log:
+        if len(files) > 1:
+            raise click.UsageError(
+                f"{log} is a log of clicks, which is read alone: leave the other files out"
+            )
+        _check_columns(columns, "a log", fixed=("user", "item", "timestamp", *_TIMES))
+        scan, removals = scan_log(log)
     else:
         scan = scan_files(files, columns)
-    found, count = scan.columns, scan.clicks.select(pl.len()).collect(engine="streaming").item()
+    for removal in removals:
+        teller.say(str(removal))
+    found = scan.columns
     teller.say(
-        f"read {count:,} clicks; user: {found.user}, item: {found.item}, "
+        f"read {scan.rows:,} clicks; user: {found.user}, item: {found.item}, "
         f"time: {found.timestamp} ({scan.times})"
     )
     return scan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -71,7 +70,8 @@ def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
     connection = config.connection(kafka, os.environ)
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()
-        roles = {one.release: name for name in (CANDIDATE, CHAMPION) if (one := _read(reader, name))}
+        pointers = {name: reader.readable_pointer(name) for name in (CANDIDATE, CHAMPION)}
+        roles = {pointer.release: name for name, pointer in pointers.items() if pointer}
         there = numbers(reader.held())
     tallies: dict[int, Tally] = {}
     for report in read_reports(connection, quality):
@@ -88,13 +88,7 @@ def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
 def _pointers(connection: Connection, topic: str) -> tuple[Pointer | None, Pointer | None]:
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()
-        return _read(reader, CHAMPION), _read(reader, CANDIDATE)
-
-
-def _read(reader: ReleaseReader, name: str) -> Pointer | None:
-    with suppress(ReleaseRefused):
-        return reader.pointer(name)
-    return None
+        return reader.readable_pointer(CHAMPION), reader.readable_pointer(CANDIDATE)
 
 
 def _live(tally: Tally) -> list[str]:

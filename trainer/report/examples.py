@@ -10,6 +10,7 @@ import polars as pl
 
 from trainer.errors import UnreadableFile
 from trainer.evaluate import published
+from trainer.files import reading, scan_file
 from trainer.held_out import HeldOut
 from worker.core.release import Release
 
@@ -55,11 +56,8 @@ def _steps(items: list[str], lists: list[list[str]]) -> list[Step]:
 
 def read_names(path: Path) -> dict[str, str]:
     """Item ids, the first column of a CSV or TSV file, to names, the second. Raises UnreadableFile."""
-    separator = "\t" if path.suffix == ".tsv" else ","
-    try:
-        table = pl.read_csv(path, separator=separator, infer_schema=False, truncate_ragged_lines=True)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UnreadableFile(str(path), f"it cannot be read: {str(error).splitlines()[0]}") from None
+    with reading(path):
+        table = scan_file(path).collect()
     if table.width < 2:
         raise UnreadableFile(str(path), "it needs two columns: item ids and names")
     ids, names = table.to_series(0), table.to_series(1)

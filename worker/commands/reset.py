@@ -97,12 +97,26 @@ def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning |
             number, offset, replay=False
         ), f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
     dropped = [key for key in held.sizes if not _stays(key, held)]
-    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}"
+    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}{_lost_wishes(held)}"
     return Beginning(number, offset, dropped), text
 
 
 def _stays(key: bytes, held: Contents) -> bool:
     return key == REPLAY.encode() or (key.startswith(FORGET.encode()) and key not in held.unreadable)
+
+
+def _lost_wishes(held: Contents) -> str:
+    users = [
+        key.decode(errors="replace").removeprefix(FORGET)
+        for key in held.unreadable
+        if key.startswith(FORGET.encode())
+    ]
+    if not users:
+        return ""
+    return (
+        f". The wish to forget {', '.join(users)} cannot be read and goes too: "
+        "write it again with `nextclick-worker forget`"
+    )
 
 
 def _what(held: Contents) -> str:

@@ -9,14 +9,15 @@ compacted: what counts is the sum.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from typing import Any, Final, NamedTuple
+from contextlib import closing, contextmanager, suppress
+from typing import Final, NamedTuple, Self
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.quality import Tally
-from worker.errors import NextclickError
+from worker.errors import NextclickError, TopicError
+from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -86,29 +87,61 @@ class QualityWriter:
         self._transactions.send(self._topic, 0, key=key, value=report.value())
 
 
+class QualityReader:
+    """Follows the topic from its begin."""
+
+    def __init__(self, connection: Connection, *, topic: str) -> None:
+        self._connection = connection
+        self._topic = topic
+
+    @contextmanager
+    def opened(self) -> Iterator[Self]:
+        """A connection for as long as the context is open. Raises KafkaAway, NotAllowed, TopicError."""
+        with self._connection.errors(f"read the topic of live quality {self._topic}"):
+            client = self._client = KafkaConsumer(
+                **self._connection.settings(),
+                client_id="nextclick-quality",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                allow_auto_create_topics=False,
+                max_poll_records=5_000,
+                metrics_enabled=False,
+            )
+            if not client.partitions_for_topic(self._topic):
+                client.close()
+                raise TopicError(
+                    f"there is no topic {self._topic}: `nextclick-worker topics` creates it",
+                    topic=self._topic,
+                )
+        with closing(client):
+            client.assign([self._at])
+            yield self
+
+    def read(self) -> Iterator[Report]:
+        """The reports that are committed and were not read yet, in order; what is none is left out.
+
+        Raises KafkaAway, NotAllowed.
+        """
+        with self._connection.errors(f"read the topic of live quality {self._topic}"):
+            while True:
+                for record in self._client.poll(timeout_ms=_POLL_MS).get(self._at, ()):
+                    with suppress(NextclickError):
+                        yield parse_report(record.value or b"")
+                end = self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]
+                if self._client.position(self._at, timeout_ms=ANSWER_MS) >= end:
+                    return
+
+    @property
+    def _at(self) -> TopicPartition:
+        return TopicPartition(self._topic, 0)
+
+
 def read_reports(connection: Connection, topic: str) -> Iterator[Report]:
-    """All committed reports that retention has left, in the order of the topic; what is none is left out.
+    """All committed reports that retention has left, in the order of the topic.
 
     Raises KafkaAway, NotAllowed, TopicError.
     """
-    at = TopicPartition(topic, 0)
-    with connection.errors(f"read the topic of live quality {topic}"):
-        client: Any = KafkaConsumer(
-            **connection.settings(),
-            client_id="nextclick-quality",
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
-        with closing(client):
-            client.assign([at])
-            end = client.end_offsets([at])[at]
-            while client.position(at) < end:
-                for record in client.poll(timeout_ms=_POLL_MS).get(at, ()):
-                    try:
-                        yield parse_report(record.value or b"")
-                    except NextclickError:
-                        continue
+    with QualityReader(connection, topic=topic).opened() as reader:
+        yield from reader.read()

@@ -8,7 +8,7 @@ release is there as a whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -24,7 +24,9 @@ from worker.core.release import (
     to_records,
 )
 from worker.errors import ReleaseRefused
+from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
+from worker.topics.leader import PARTITION, Term
 from worker.topics.transactions import Transactions
 
 CHAMPION: Final = "@champion"
@@ -47,13 +49,17 @@ class ReleaseReader:
         self._connection = connection
         self.topic = topic
         self._small: dict[str, bytes] = {}
+        self._times_ms: dict[str, int] = {}
+        """By key: when that was written."""
         self._chunks: dict[str, int] = {}
         """By key: the offset."""
+        self.end = 0
+        """The offset up to which the topic was read."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed."""
-        self._small, self._chunks = {}, {}
+        self._small, self._times_ms, self._chunks = {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             client = self._client = KafkaConsumer(
                 **self._connection.settings(),
@@ -78,7 +84,8 @@ class ReleaseReader:
                 for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
                     self._keep(record)
                     changed = True
-                if self._client.position(self._at) >= self._client.end_offsets([self._at])[self._at]:
+                self.end = self._client.position(self._at, timeout_ms=ANSWER_MS) or 0
+                if self.end >= self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]:
                     return changed
 
     def held(self) -> list[str]:
@@ -94,6 +101,16 @@ class ReleaseReader:
             return parse_pointer(value)
         except ReleaseRefused as error:
             raise ReleaseRefused(error.reason, f"{name}: {error}") from None
+
+    def readable_pointer(self, name: str) -> Pointer | None:
+        """As `pointer`; None, too, where it cannot be read."""
+        with suppress(ReleaseRefused):
+            return self.pointer(name)
+        return None
+
+    def pointed_at_ms(self, name: str) -> int | None:
+        """When the pointer `name` was set; None where there is no such pointer."""
+        return self._times_ms.get(name) if name in self._small else None
 
     def identity(self, number: int) -> tuple[object, ...]:
         """What changes whenever a record of release `number` does."""
@@ -121,13 +138,13 @@ class ReleaseReader:
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
         """The values at `offsets`, as far as compaction has left them."""
         values: dict[int, bytes] = {}
-        position = self._client.position(self._at)
+        position = self._client.position(self._at, timeout_ms=ANSWER_MS)
         self._client.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
             for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
                 if record.offset in offsets:
                     values[record.offset] = record.value
-            if self._client.position(self._at) > max(offsets):
+            if self._client.position(self._at, timeout_ms=ANSWER_MS) > max(offsets):
                 break
         self._client.seek(self._at, position)
         return values
@@ -139,7 +156,7 @@ class ReleaseReader:
         if value is not None and name.count("/") > 1:
             self._chunks[name] = record.offset
         elif value is not None:
-            self._small[name] = value
+            self._small[name], self._times_ms[name] = value, record.timestamp
 
 
 def publish(
@@ -151,24 +168,33 @@ def publish(
     pointer: str = CHAMPION,
     share: float = CANDIDATE_SHARE,
     keep: int = KEPT,
+    expected: Mapping[str, int | None] | None = None,
+    term: Term | None = None,
 ) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
     `share`: which part of the users it serves, where it is a candidate. Releases that are neither among the
-    latest `keep` nor named by a pointer are deleted in the same transaction. Raises KafkaAway, NotAllowed,
-    TopicError, CheckpointFailed (another publisher came in between).
+    latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: as for `point`.
+    `term`: where several trainers run, that in which the release was made; nothing is published after it.
+    Raises KafkaAway, NotAllowed, TopicError, ReleaseRefused (not as expected), CheckpointFailed (another
+    publisher came in between; another trainer leads).
     """
+    if term:
+        # Whoever leads no more must not take the transactional id from the one who does.
+        term.metadata()
     with _publisher(connection, topic) as transactions:
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
+        _require(reader, expected or {})
         number = max(numbers(reader.held()), default=0) + 1
-        pointers = {name: _pointer(reader, name) for name in (CHAMPION, CANDIDATE)}
+        pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
         pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
             transactions.send(topic, 0, key=key.encode(), value=value)
-        transactions.commit(topic, {}, None, seconds=60)
+        offsets, group = ({PARTITION: reader.end}, term.metadata()) if term else ({}, None)
+        transactions.commit(topic, offsets, group, seconds=60)
     return number
 
 
@@ -189,11 +215,7 @@ def point(
     with _publisher(connection, topic) as transactions:
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
-        for name, number in (expected or {}).items():
-            pointer = _pointer(reader, name)
-            found = pointer and pointer.release
-            if found != number:
-                raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+        _require(reader, expected or {})
         for name, pointer in pointers.items():
             if pointer is not None and f"release/{pointer.release:04}" not in reader.held():
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
@@ -202,18 +224,18 @@ def point(
         transactions.commit(topic, {}, None, seconds=60)
 
 
+def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
+    for name, number in expected.items():
+        pointer = reader.readable_pointer(name)
+        found = pointer and pointer.release
+        if found != number:
+            raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+
+
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
-    before = _pointer(reader, name)
+    before = reader.readable_pointer(name)
     previous = before and (before.release if before.release != number else before.previous)
     return Pointer(number, share if name == CANDIDATE else None, previous)
-
-
-def _pointer(reader: ReleaseReader, name: str) -> Pointer | None:
-    """A pointer; None, too, where it cannot be read."""
-    try:
-        return reader.pointer(name)
-    except ReleaseRefused:
-        return None
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:

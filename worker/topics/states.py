@@ -21,6 +21,7 @@ from kafka.errors import KafkaTimeoutError
 
 from worker.core import blocks
 from worker.errors import Retriable, StateRefused
+from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
 
@@ -48,7 +49,6 @@ _QUEUED: Final = 32
 _POLL_MS: Final = 100
 _AGAIN_SECONDS: Final = 1.0
 _ASK_MS: Final = 500
-_ANSWER_MS: Final = 5_000
 
 
 class Replay(NamedTuple):
@@ -346,8 +346,8 @@ class StateFollower:
             del readings[partition]
         reader.assign([self._at(partition) for partition in sorted(wanted)])
         ats = [self._at(partition) for partition in sorted(new)]
-        begins = asker.beginning_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
-        ends = asker.end_offsets(ats, timeout_ms=_ANSWER_MS) if ats else {}
+        begins = asker.beginning_offsets(ats, timeout_ms=ANSWER_MS) if ats else {}
+        ends = asker.end_offsets(ats, timeout_ms=ANSWER_MS) if ats else {}
         for at in ats:
             partition, token = at.partition, wanted[at.partition]
             before = readings.get(partition)
@@ -386,15 +386,15 @@ class StateFollower:
         except KafkaTimeoutError:
             self._put(Waits(f"the last transaction of partition {reading.partition} is still open"))
             return
-        end = asker.end_offsets([at], timeout_ms=_ANSWER_MS)[at]
+        end = asker.end_offsets([at], timeout_ms=ANSWER_MS)[at]
         if end > reading.end:
             # Somebody has written meanwhile, as where this process was frozen and is no owner any more: what
             # was read and what is committed need not belong together.
             reading.end = end
             return
         # Not in one call: kafka-python 3.0.12 answers for one topic of several.
-        begin = asker.beginning_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
-        end = asker.end_offsets([clicks], timeout_ms=_ANSWER_MS)[clicks]
+        begin = asker.beginning_offsets([clicks], timeout_ms=ANSWER_MS)[clicks]
+        end = asker.end_offsets([clicks], timeout_ms=ANSWER_MS)[clicks]
         reading.whole = True
         self._put(AllRead(reading.partition, reading.token, committed, begin, end))
 

@@ -1,0 +1,41 @@
+"""How often the watch of a candidate errs, and how soon it decides: simulated trials, without a broker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tests.trainer.simulated import SHOPS, outcomes
+from trainer.sequential import Rules
+
+LOOKS: Final = 2_000
+
+SHUFFLED: Final = 0.05
+BETTER: Final = 1.1
+SMALL: Final = 0.03
+"""What the candidate makes of everyone's propensity to hit; small differences are of both signs."""
+
+
+def watching(*, trials: int) -> dict[str, float]:
+    """So many trials of candidates that are no different, in shops of several kinds, and fewer of others."""
+    rules, fewer = Rules(), trials // 10
+    same = [
+        outcomes(shop, rules, trials=trials // len(SHOPS), looks=LOOKS, seed=number).decided
+        for number, shop in enumerate(SHOPS)
+    ]
+    shuffled = outcomes(SHOPS[0], rules, trials=fewer, looks=LOOKS, change=SHUFFLED)
+    better = outcomes(SHOPS[-1], rules, trials=fewer, looks=LOOKS, change=BETTER)
+    wrong = [
+        (outcomes(SHOPS[0], rules, trials=fewer, looks=LOOKS, change=1 + sign * SMALL).sign == -sign).mean()
+        for sign in (1, -1)
+    ]
+    return {
+        "aa_false_decision_share": float(np.mean(same)),
+        "aa_false_decision_share_worst_shop": max(same),
+        "shuffled_dropped_share": float((shuffled.sign == -1).mean()),
+        "shuffled_dropped_clicks": float(np.median(shuffled.clicks)),
+        "better_promoted_share": float((better.sign == 1).mean()),
+        "better_promoted_clicks": float(np.median(better.clicks)),
+        "small_taken_for_opposite_share": float(np.max(wrong)),
+    }

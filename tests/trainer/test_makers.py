@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
+from trainer.config import FitSettings
+from trainer.errors import TooFewClicks
+from trainer.fit import Fitted
+from trainer.makers import Refit, Streamed
+from trainer.progress import Progress
+from trainer.rounds import Champion, Plan, Window
+from worker.core.release import verify
+from worker.errors import SettingError
+
+PLAN = Plan(every_seconds=3_600, window_days=1, warm_epochs=1)
+SMALL = FitSettings(
+    hidden_size=8,
+    epochs=3,
+    batch_clicks=64,
+    learning_rate=0.02,
+    schedule="constant",
+    session_gap_seconds=600,
+    popularity_half_lives_hours=(1.0,),
+    transition_half_lives_hours=(24.0,),
+    repeat_lags=0,
+)
+
+
+def span(minutes: int) -> Window:
+    """A window of a day whose held-out end begins so many minutes after the first click."""
+    split_ms = START_MS + minutes * MINUTE_MS
+    return Window(START_MS, split_ms, split_ms + 60 * MINUTE_MS)
+
+
+def clicks_until(window: Window) -> pl.LazyFrame:
+    """Sessions of five minutes one after the other, up to the end of the window."""
+    return cyclic_clicks(400).lazy().filter(pl.col("timestamp_ms") <= window.end_ms)
+
+
+def made(maker: Refit | Streamed, minutes: int, champion: Champion | None = None) -> Fitted:
+    """The release of a round."""
+    return maker.make(clicks_until(span(minutes)), span(minutes), champion, NOW)
+
+
+def training(fitted: Fitted) -> Mapping[str, Any]:
+    """What its manifest says of how it was trained."""
+    return fitted.manifest.training
+
+
+def test_a_round_begins_with_the_champion() -> None:
+    """For its few epochs, in its shape and on what is before the held-out end; or from the start."""
+    first = made(Refit(PLAN, SMALL, Progress(), asked=()), 500)
+    champion = Champion(1, *first)
+    wider = replace(SMALL, hidden_size=12)
+
+    warm = made(Refit(PLAN, wider, Progress(), asked=()), 600, champion)
+    anew = made(Refit(replace(PLAN, warm=False), wider, Progress(), asked=("hidden_size",)), 600, champion)
+
+    assert [len(training(one)["epochs"]) for one in (first, warm, anew)] == [3, 1, 3]
+    assert [one.manifest.hidden_size for one in (warm, anew)] == [8, 12]
+    assert [one.manifest.lineage["parent"] for one in (warm, anew)] == [first.manifest.sha256, None]
+    assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
+    with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
+        made(Refit(PLAN, wider, Progress(), asked=("hidden_size",)), 600, champion)
+
+
+def test_a_stream_learns_what_ended_since_the_last_round() -> None:
+    """Each session once, when its gap is over; a stream made anew learns all of the window."""
+    stream = Streamed(PLAN, SMALL, Progress())
+
+    first, second = made(stream, 420), made(stream, 480)
+    anew = made(Streamed(PLAN, SMALL, Progress()), 480)
+
+    # A session that begins at minute m has its last click at m + 4 and is over at m + 14.
+    assert training(first)["clicks"] == 5 * len([m for m in range(0, 420, 5) if 360 < m + 14 <= 420])
+    assert training(second)["clicks"] == training(anew)["clicks"] == 60
+    assert first.blob != second.blob
+    for release in (first, second, anew):
+        assert verify(*release).manifest.items == 12
+
+
+def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
+    """Too early."""
+    with pytest.raises(TooFewClicks, match="no session ended before the held-out end"):
+        made(Streamed(PLAN, SMALL, Progress()), 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("schedule", "cosine", "schedule is 'cosine', it must be 'constant'"),
+        ("output_table", "separate", "output_table is 'separate', it must be 'tied'"),
+        ("session_gap_seconds", 0.0, "session_gap_minutes is 0"),
+        ("numeric", ("price",), "a stream knows no features"),
+    ],
+)
+def test_what_a_stream_cannot_be_is_refused(name: str, value: Any, problem: str) -> None:
+    """With the setting and what it must be."""
+    with pytest.raises(SettingError, match=problem):
+        Streamed(PLAN, replace(SMALL, **{name: value}), Progress())

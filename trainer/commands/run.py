@@ -1,0 +1,191 @@
+"""`nextclick-trainer run`: fresh releases, round after round."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import prometheus_client
+
+from trainer import config, gate
+from trainer.commands import options
+from trainer.config import FitSettings
+from trainer.gauges import Gauges, serving
+from trainer.log import ClickLog
+from trainer.progress import Lines
+from trainer.rounds import EXIT_CODES, Plan
+from trainer.topic import fields_of
+from worker.core.event import Decoder
+from worker.core.release import CANDIDATE_SHARE
+from worker.errors import SettingError
+from worker.topics.leader import Leader
+from worker.topics.releases import KEPT
+
+_PLAN: Final = Plan()
+
+_PATIENCE: Final = 3
+"""A single round waits so many session timeouts to learn whether another trainer leads."""
+
+_positive: Final = click.FloatRange(min=0, min_open=True)
+
+_rounds = options.all_of(
+    click.option("--every", "every_seconds", default="1h", type=options.Duration(), help="One round each."),
+    click.option(
+        "--window-days", default=_PLAN.window_days, type=_positive, help="Learn from the clicks of so long."
+    ),
+    click.option(
+        "--held-out",
+        "held_out_seconds",
+        type=options.Duration(),
+        help="Measure on the newest clicks, of so long. [default: as --every]",
+    ),
+    click.option("--warm/--no-warm", default=True, help="Begin with the champion's weights."),
+    click.option(
+        "--warm-epochs",
+        default=_PLAN.warm_epochs,
+        type=click.IntRange(min=1),
+        help="How often all sessions are then seen, instead of --epochs.",
+    ),
+    click.option(
+        "--by", type=click.Choice(gate.METRICS), default=_PLAN.by, help="The metric that the gate decides by."
+    ),
+    click.option(
+        "--policy",
+        type=click.Choice(["champion", "candidate"]),
+        default=_PLAN.policy,
+        help="What a new release is published as; without a champion it becomes that.",
+    ),
+    click.option(
+        "--share",
+        type=click.FloatRange(0, 1, min_open=True),
+        help=f"Which part of the users a candidate serves. [default: {CANDIDATE_SHARE}]",
+    ),
+    click.option("--replace-candidate", is_flag=True, help="Do not wait for the end of a candidate's trial."),
+    click.option("--keep", default=KEPT, type=click.IntRange(min=1), help="How many releases to keep."),
+)
+
+
+@click.command()
+@options.kafka
+@click.option("--topic", default="clicks", help="The topic of clicks.")
+@click.option("--releases", default="nextclick.releases", help="The topic of releases.")
+@click.option(
+    "--log", "folder", default="clicks", type=click.Path(path_type=Path), help="Folder of the log of clicks."
+)
+@click.option(
+    "--keep-days", type=_positive, help="How long the log keeps clicks. [default: a day more than the window]"
+)
+@click.option("--once", is_flag=True, help="Make one round and end.")
+@_rounds
+@click.option(
+    "--streaming",
+    is_flag=True,
+    help="Keep one training alive over the rounds, that learns what is new; needs --schedule constant.",
+)
+@click.option(
+    "--session-timeout",
+    "session_seconds",
+    default="30s",
+    type=options.Duration(),
+    help="A trainer that is not heard of for so long is replaced by one that stands by.",
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="Answer /metrics there.")
+@click.option("--metrics-host", default="127.0.0.1", help="And at this address.")
+@options.columns
+@options.settings_file
+@options.lists
+@options.preparing
+@options.training
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    kafka: str,
+    topic: str,
+    releases: str,
+    folder: Path,
+    *,
+    keep_days: float | None,
+    once: bool,
+    streaming: bool,
+    session_seconds: float,
+    metrics_port: int | None,
+    metrics_host: str,
+    share: float | None,
+    **chosen: Any,
+) -> None:
+    """Collect, train, compare with the champion and publish, round after round.
+
+    Several may run: Kafka chooses one, the others stand by. With --once the exit code is 0 for a published
+    release, 1 where there was nothing to do, 3 where the gate refused it, 2 for an error.
+    """
+    asked = options.asked() & chosen.keys()
+    names = {field.name for field in fields(Plan)} & chosen.keys()
+    plan = Plan(**{name: chosen.pop(name) for name in names}, share=share or CANDIDATE_SHARE)
+    if share is not None and plan.policy != "candidate":
+        raise click.UsageError("--share is for a candidate. Add --policy candidate")
+    decoder = Decoder(fields_of(options.columns_of(chosen)))
+    settings = _usable(options.settings_of(chosen))
+    connection = config.connection(kafka, os.environ)
+    leader = Leader(connection, releases=releases, session_timeout_ms=round(session_seconds * 1000))
+    # TensorFlow takes seconds to load: only here, where it is needed.
+    from trainer.makers import Refit, Streamed  # noqa: PLC0415
+    from trainer.periodic import Periodic, Places  # noqa: PLC0415
+
+    teller = Lines(_tell)
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    gauges = Gauges(lambda: leader.leads, time.monotonic)
+    periodic = Periodic(
+        Places(connection, topic, decoder, ClickLog(folder), _kept(keep_days, plan), releases),
+        plan,
+        settings,
+        maker=Streamed(plan, settings, teller) if streaming else Refit(plan, settings, teller, asked=asked),
+        leader=leader,
+        gauges=gauges,
+        progress=teller,
+    )
+    with _ending_on_request(), serving(gauges.registry, metrics_host, metrics_port), leader.standing():
+        if not once:
+            periodic.run()
+        context.exit(EXIT_CODES[periodic.once(_PATIENCE * session_seconds)])
+
+
+@contextmanager
+def _ending_on_request() -> Iterator[None]:
+    """On SIGTERM end in order: leave the group, so that another trainer takes over at once."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _usable(settings: FitSettings) -> FitSettings:
+    if settings.cache:
+        raise SettingError(
+            "cache: every round has other clicks, nothing prepared is used twice: leave it out"
+        )
+    if (settings.categorical or settings.numeric) and not settings.item_features:
+        raise SettingError("categorical, numeric: a log of clicks has no such columns: name item_features")
+    return settings
+
+
+def _kept(days: float | None, plan: Plan) -> float:
+    if days is not None and days < plan.window_days:
+        raise SettingError(
+            f"keep_days ({days:g}) is less than window_days ({plan.window_days:g}): keep what is learned from"
+        )
+    return days or plan.window_days + 1
+
+
+def _tell(line: str) -> None:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", err=True)

@@ -1,0 +1,79 @@
+"""`nextclick-trainer watch`: the live trial of a candidate, decided."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from prometheus_client import start_http_server
+
+from trainer import config
+from trainer.commands import options
+from trainer.sequential import Rules
+from trainer.watch import Metrics, Scope, Watch
+from worker.errors import SettingError
+
+_RULES = Rules()
+
+
+@click.command()
+@options.kafka
+@click.option("--topic", default="nextclick.releases", help="The topic of releases.")
+@click.option("--quality", default="nextclick.quality", help="The topic of live quality.")
+@click.option("--group", help="Count the workers of this group alone.")
+@click.option(
+    "--alpha",
+    default=_RULES.alpha,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="How probably a candidate that is no different may be decided on.",
+)
+@click.option(
+    "--min-clicks",
+    default=_RULES.min_clicks,
+    type=click.IntRange(min=1),
+    help="Judged clicks that candidate and champion must have, each.",
+)
+@click.option(
+    "--give-up-hours",
+    default=24.0,
+    type=click.FloatRange(min=0),
+    help="Drop a candidate that is undecided for so long; 0: never.",
+)
+@click.option(
+    "--every-seconds", default=10.0, type=click.FloatRange(min=0, min_open=True), help="How often to look."
+)
+@click.option("--once", is_flag=True, help="Look once, decide if there is reason to, and end.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Show /metrics there.")
+def watch(
+    kafka: str,
+    topic: str,
+    quality: str,
+    group: str | None,
+    *,
+    alpha: float,
+    min_clicks: int,
+    give_up_hours: float,
+    every_seconds: float,
+    once: bool,
+    metrics_port: int | None,
+) -> None:
+    """Promote the candidate when it is better live than the champion, drop it when it is worse.
+
+    The test of the live hit rates stays valid however often it is looked at. Goes on with the next candidate
+    until stopped; with --once it ends with exit code 0 whether or not there was anything to decide.
+    """
+    metrics = Metrics()
+    if metrics_port is not None:
+        try:
+            start_http_server(metrics_port, registry=metrics.registry)
+        except OSError as error:
+            raise SettingError(f"--metrics-port: cannot listen on port {metrics_port}: {error}") from None
+    watching = Watch(
+        config.connection(kafka, os.environ),
+        Scope(topic, quality, group),
+        Rules(alpha=alpha, min_clicks=min_clicks),
+        give_up_hours=give_up_hours,
+        say=click.echo,
+        metrics=metrics,
+    )
+    watching.once() if once else watching.follow(every_seconds)

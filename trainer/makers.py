@@ -1,0 +1,122 @@
+"""How a round makes its release: by a training warm from the champion, or by a stream that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
+
+import polars as pl
+
+from trainer import warm
+from trainer.cleaning import clean
+from trainer.config import FitSettings
+from trainer.errors import TooFewClicks
+from trainer.fit import Fitted, fit
+from trainer.priors import HOUR_MS
+from trainer.progress import Progress
+from trainer.rounds import Champion, Plan, Window
+from trainer.sessions import cut
+from trainer.stream import Stream
+from worker.errors import SettingError
+
+_LONGEST_MS: Final = 24 * HOUR_MS
+"""Sessions that last longer are cut."""
+
+_TIME: Final = pl.col("timestamp_ms")
+
+
+class Maker(Protocol):
+    """What makes the release of a round."""
+
+    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+        """The release of the `clicks` before the held-out end. Raises UnusableClicks, SettingError."""
+
+
+class Refit:
+    """A training on the whole window, warm from the champion's weights where the plan says so.
+
+    `asked`: the settings that were given by name; they must be as the champion's (`trainer.warm`).
+    """
+
+    def __init__(
+        self, plan: Plan, settings: FitSettings, progress: Progress, *, asked: Collection[str]
+    ) -> None:
+        self._plan, self._settings, self._progress, self._asked = plan, settings, progress, asked
+
+    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+        """As `Maker` says."""
+        parent = Fitted(champion.manifest, champion.blob) if champion and self._plan.warm else None
+        settings = replace(self._settings, split_at_ms=span.split_at_ms)
+        if parent:
+            shape = warm.shaped_as(parent.manifest, settings, self._asked)
+            settings = replace(settings, **shape, epochs=self._plan.warm_epochs)
+        return fit(clicks, settings, self._progress, now=now, parent=parent)
+
+
+class Streamed:
+    """A stream that lives over the rounds: each learns the sessions that ended since the one before.
+
+    Its memory is the window of the plan. In the first round, and after a restart, it is made anew from
+    the clicks in that, an hour (or a round, if that is longer) at a time.
+    """
+
+    def __init__(self, plan: Plan, settings: FitSettings, progress: Progress) -> None:
+        _check(settings)
+        self._plan, self._progress = plan, progress
+        self._settings = replace(settings, epochs=plan.warm_epochs)
+        self._stream = Stream(self._settings, memory_hours=plan.window_days * 24)
+        self._until_ms: int | None = None
+        """What ended before that was learned."""
+
+    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+        """As `Maker` says."""
+        begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
+        sessions = self._sessions(clicks.filter(begin_ms - _LONGEST_MS <= _TIME), now)
+        learned = 0
+        for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every_seconds * 1000)):
+            ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
+            if len(ended):
+                self._stream.absorb(ended, until_ms)
+                self._stream.release(until_ms)
+            learned += len(ended)
+            self._until_ms = until_ms
+        self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
+        if not len(self._stream.catalogue):
+            raise TooFewClicks("no session ended before the held-out end")
+        return self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
+
+    def _sessions(self, clicks: pl.LazyFrame, now: datetime) -> pl.DataFrame:
+        """The sessions in `clicks`, with a column `ended_ms`: when it was known that they were over."""
+        gap_seconds = self._settings.session_gap_seconds
+        cleaned, _ = clean(clicks.collect(engine="streaming"), now_ms=round(now.timestamp() * 1000))
+        sessions = cut(cleaned, gap_seconds=gap_seconds)
+        return sessions.with_columns(ended_ms=_TIME.max().over("session") + round(gap_seconds * 1000))
+
+
+def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int]]:
+    """From `begin_ms` to `end_ms` in steps of `every_ms`, but no shorter than an hour where there is one.
+
+    >>> list(_steps(0, 9_000_000, every_ms=60_000))
+    [(0, 3600000), (3600000, 7200000), (7200000, 9000000)]
+    """
+    step_ms = max(every_ms, HOUR_MS)
+    for after_ms in range(begin_ms, end_ms, step_ms):
+        yield after_ms, min(after_ms + step_ms, end_ms)
+
+
+def _check(settings: FitSettings) -> None:
+    """Raises SettingError where a stream cannot be of that kind."""
+    wanted = {"output_table": "tied", "output_bias": False, "normalize": True, "schedule": "constant"}
+    wrong = [
+        f"{name} is {getattr(settings, name)!r}, it must be {value!r}"
+        for name, value in wanted.items()
+        if getattr(settings, name) != value
+    ]
+    if not settings.session_gap_seconds:
+        wrong.append("session_gap_minutes is 0, it must be more: sessions are learned when they have ended")
+    if settings.categorical or settings.numeric:
+        wrong.append("categorical and numeric: a stream knows no features")
+    if wrong:
+        raise SettingError("with --streaming " + "; ".join(wrong))
