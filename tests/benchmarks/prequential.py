@@ -133,7 +133,8 @@ class Users:
         self._known: set[bytes] = set()
         self._waiting = {topic: set[bytes]() for topic in answers}
         """Who has not seen the answer in this topic yet."""
-        at_once = {"bootstrap.servers": bootstrap, "socket.nagle.disable": True}
+        # Silent: the threads of the client outlive the broker.
+        at_once = {"bootstrap.servers": bootstrap, "socket.nagle.disable": True, "log_level": 0}
         self._producer = Producer({**at_once, "linger.ms": 0})
         self._consumer = Consumer(
             {
