@@ -40,8 +40,8 @@ from worker.topics.client import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import publish
 
-HISTORY: Final = 24
-"""So many hours are learned before the first release, for nobody to see."""
+HISTORY: Final = 48
+"""So many hours are learned before the first release: those that the settings were chosen on."""
 
 _TTL_SECONDS: Final = 10_800
 """Nearly all sessions are over by then; without it all there ever were would be rewarmed every hour."""
@@ -133,7 +133,8 @@ class Users:
         self._known: set[bytes] = set()
         self._waiting = {topic: set[bytes]() for topic in answers}
         """Who has not seen the answer in this topic yet."""
-        at_once = {"bootstrap.servers": bootstrap, "socket.nagle.disable": True}
+        # Silent: the threads of the client outlive the broker.
+        at_once = {"bootstrap.servers": bootstrap, "socket.nagle.disable": True, "log_level": 0}
         self._producer = Producer({**at_once, "linger.ms": 0})
         self._consumer = Consumer(
             {
@@ -189,7 +190,8 @@ def _settings(stand: Stand, name: str, *, clicks: str = "") -> dict[str, Any]:
         publish_max_age_seconds=0,
         exclude_recent=SETTINGS.exclude_recent,
     )
-    return {**settings, "state": {"user_ttl_seconds": _TTL_SECONDS}}
+    # Answers are seen before they are committed: commits would only be waited for.
+    return {**settings, "commit_interval_seconds": 1.0, "state": {"user_ttl_seconds": _TTL_SECONDS}}
 
 
 def _learned(stream: Stream, hour: Hour) -> Fitted:

@@ -169,8 +169,8 @@ class CatalogueCodes:
             # What nobody names is taken back: from here on it must be asked for again.
             self._collections, self._codes[:] = self._item_codes.collections, NO_ITEM
         found = self._codes[indexes]
-        new = np.unique(indexes[(found == NO_ITEM) & (indexes != NO_ITEM)])
-        if not len(new):
-            return found
-        self._codes[new] = self._item_codes.codes(self._catalogue.ids(new).tolist())
-        return self._codes[indexes]
+        new = (found == NO_ITEM) & (indexes != NO_ITEM)
+        if new.any():
+            asked = indexes[new]
+            found[new] = self._codes[asked] = self._item_codes.codes(self._catalogue.ids(asked).tolist())
+        return found

@@ -174,27 +174,23 @@ class Quality:
         self._partition[self._partition == partition] = -1
 
     def _count(self, release: int, followed: _Followed) -> None:
-        same = followed.lists == followed.clicked[:, None]
-        hit = same.any(axis=1)
+        # Nothing comes twice in a list: a click is at one place of it at the most.
+        hits, places = np.nonzero(followed.lists == followed.clicked[:, None])
         popular = self._popular_ranks(release, followed)
         buckets = _buckets(self._states.user_ids(followed.rows))
         tally = self.open.setdefault(release, Tally())
-        tally.clicks += len(hit)
-        tally.hits += int(hit.sum())
-        tally.reciprocal_ranks += float((1 / (same[hit].argmax(axis=1) + 1)).sum())
+        tally.clicks += len(buckets)
+        tally.hits += len(hits)
+        tally.reciprocal_ranks += float((1 / (places + 1)).sum())
         tally.popular_hits += len(popular)
         tally.popular_reciprocal_ranks += float((1 / popular).sum())
         tally.clicks_by_bucket += np.bincount(buckets, minlength=BUCKETS)
-        tally.hits_by_bucket += np.bincount(buckets[hit], minlength=BUCKETS)
+        tally.hits_by_bucket += np.bincount(buckets[hits], minlength=BUCKETS)
 
     def _popular_ranks(self, release: int, followed: _Followed) -> NDArray[np.intp]:
         """The ranks, from 1, of those clicked items that a list of popular ones would have had."""
         popular = self._states.item_codes.codes(self._popular[release])
-        order = np.argsort(popular)
-        nearest = np.searchsorted(popular, followed.clicked, sorter=order)
-        places = np.append(order, len(popular))[nearest]
-        among = np.append(popular, NO_ITEM)[places] == followed.clicked
-        places = places[among]
+        among, places = np.nonzero(followed.clicked[:, None] == popular)
         left_out = (followed.recent[among][:, :, None] == popular).any(axis=1)
         here = np.arange(len(places))
         ranks = places + 1 - np.cumsum(left_out, axis=1)[here, places]
@@ -208,7 +204,10 @@ class Quality:
 
     def _claimed(self, rows: Rows) -> NDArray[np.int32]:
         """A place in the ring for each row; negative for one whose place just went to another."""
-        new = rows[self._slots(rows) < 0][: len(self._row)]
+        slots = self._slots(rows)
+        new = rows[slots < 0][: len(self._row)]
+        if not len(new):
+            return slots
         taken = (self._next + np.arange(len(new))) % len(self._row)
         self._next = (self._next + len(new)) % len(self._row)
         former = self._row[taken]
