@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from prometheus_client.platform_collector import PlatformCollector
@@ -24,6 +25,7 @@ class Gauges:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self._steady = steady
+        self._known = 0
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"nextclick_trainer_{name}", text, labels, registry=registry)
@@ -60,10 +62,15 @@ class Gauges:
         yield
         self._stage_seconds.labels(name).set(self._steady() - began)
 
-    def know(self, number: int, made_at: float) -> None:
-        """Note a release that is there, and when it was made (seconds since the epoch)."""
+    def know(self, number: int, manifest: Manifest) -> None:
+        """Note a release that is there, unless a newer one is known."""
+        if number < self._known:
+            return
+        self._known = number
         self._release.set(number)
-        self._released.set(made_at)
+        # Whoever makes releases in another way may not say when.
+        with suppress(ValueError):
+            self._released.set(datetime.fromisoformat(manifest.created_at).timestamp())
 
     def trained(self, manifest: Manifest) -> None:
         """Note what a training came to."""

@@ -177,8 +177,7 @@ class Periodic:
             pointer, candidate = (reader.pointer(name) for name in (CHAMPION, CANDIDATE))
             champion = Champion(pointer.release, *reader.fetch(pointer.release)) if pointer else None
         if champion:
-            made_at = datetime.fromisoformat(champion.manifest.created_at).timestamp()
-            self._gauges.know(champion.number, made_at)
+            self._gauges.know(champion.number, champion.manifest)
         return Standing(champion, candidate and candidate.release)
 
     def _clicks(self) -> tuple[pl.LazyFrame, Window]:
@@ -227,7 +226,7 @@ class Periodic:
             expected=plan.expected(standing),
             term=term,
         )
-        self._gauges.know(number, self._clock.now().timestamp())
+        self._gauges.know(number, fitted.manifest)
         return self._ended(Outcome.PUBLISHED, f"release {number} is {pointer} in {places.releases}")
 
     def _ended(self, outcome: Outcome, told: str) -> Outcome:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from urllib.request import urlopen
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
 from deploy.kafka.local import free_port
+from tests.builders import ITEMS, successor_release_parts
 from trainer.__main__ import cli
 from trainer.commands.options import Duration
 from trainer.gauges import Gauges, serving
@@ -50,7 +52,9 @@ def test_settings_that_make_no_sense_are_refused(arguments: list[str], problem: 
 def test_the_metrics_of_a_trainer_are_served() -> None:
     """From a registry of its own; every outcome is there from the start, so that rates can be asked for."""
     gauges, port = Gauges(lambda: True, lambda: 0.0), free_port()
-    gauges.know(4, made_at=1_000.0)
+    manifest, _ = successor_release_parts(ITEMS)
+    gauges.know(4, replace(manifest, created_at="1970-01-01T00:16:40+00:00"))
+    gauges.know(3, replace(manifest, created_at="1970-01-01T00:01:40+00:00"))
     gauges.ended(Outcome.PUBLISHED, seconds=12.0, at=1_012.0)
     gauges.ended(Outcome.FAILED, seconds=1.0, at=2_000.0)
     with serving(gauges.registry, "127.0.0.1", port), urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
