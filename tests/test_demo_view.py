@@ -20,7 +20,7 @@ NOW = Now(FIGURES, 15_000, "learning")
 
 
 def test_lines_tell_everything_every_five_seconds() -> None:
-    """Speed, latency, the newest release against popularity, a person, and what goes on."""
+    """Speed, latency, the newest releases against popularity, a person, and what goes on."""
     now, lines = 0.0, list[str]()
     view = Lines(lines.append, TITLES, clock=lambda: now)
     with view:
@@ -29,6 +29,7 @@ def test_lines_tell_everything_every_five_seconds() -> None:
 
     assert lines == [
         "1,234 of 15,000 clicks, 150/s; click to recommendation p50 12 ms, p99 45 ms",
+        "    release 1: hit rate@20 25.0% on 1,000 clicks (popular 8.0%, popular and not yet clicked 12.0%)",
         "    release 2: hit rate@20 30.0% on 100 clicks (popular 9.0%, popular and not yet clicked 12.0%)",
         "    user 7 clicked Psycho (was no. 4) -> next Dr. Strangelove or: How I L… · Alien",
         "    learning",

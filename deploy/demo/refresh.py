@@ -82,7 +82,7 @@ class Refresh:
         tried = f"half of the users try release {release}; nextclick-trainer watch looks at both"
         yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, tried)
         dropped = next(line for line in watch.log.splitlines() if "is dropped" in line)
-        self._say(f"nextclick-trainer watch: {dropped}")
+        self._say(f"nextclick-trainer watch at {dropped}")
         watch.ask_to_stop()
 
 

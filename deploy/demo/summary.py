@@ -32,10 +32,12 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, beg
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
         f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list {latency(served)}",
-        "  (on different clicks; the worker took release 2 up while it served,",
-        f"  and no click that has a list waited longer than {served.longest:.1f} s)",
+        "  (on different clicks; the worker took release 2 up while it served, refused 3, and gave 4",
+        "  to half of the users until nextclick-trainer watch dropped it;",
+        f"  no click that has a list waited longer than {served.longest:.1f} s)",
         f"  first live recommendation {first - began:.0f} s after the command",
-        "The same as the worker counted it (nextclick-trainer releases):",
+        "",
+        "As the worker counted it until its last report (nextclick-trainer releases):",
         listed.rstrip(),
         *NEXT,
     ]

@@ -126,7 +126,7 @@ class Lines:
 
     def _write_figures(self, now: Now) -> None:
         self._write(speed(now))
-        for release, score in list(now.figures.scores.items())[-1:]:
+        for release, score in list(now.figures.scores.items())[-2:]:
             self._write("    " + score_line(release, score))
         for one in now.figures.moments[:1]:
             self._write(
