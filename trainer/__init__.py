@@ -6,5 +6,6 @@ Training    fit (the story), training, network, items, batches, losses, negative
             checkpoints, warm (from a release), blend and priors, stream (window by window)
 Measuring   evaluate, metrics, quality, baselines, neighbours, scoreboard, compare, report
 Searching   tune, search, space, settings_file
+Live        watch: the trial of a candidate, decided; sequential: the test that it is decided by
 Out         publish: a release folder, written, read, and sent to Kafka; commands: a module each
 """
