@@ -1,6 +1,6 @@
 """One table of what a refresh costs and what it leaves, on a real Kafka. `make bench-refresh`.
 
-The figures also go to `build/bench-refresh.json`, beside those that are there already. Everything takes five
+The figures also go to `build/bench-refresh.json`, beside those that are there already. Everything takes six
 minutes; `ARGS=--quick` is a smoke run, `ARGS="--only swap"` a part.
 """
 
