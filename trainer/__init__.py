@@ -7,5 +7,6 @@ Training    fit (the story), training, network, items, batches, losses, negative
 Going on    periodic (the story), rounds (its decisions), gate, gauges (its metrics)
 Measuring   evaluate, metrics, quality, baselines, neighbours, scoreboard, compare, report
 Searching   tune, search, space, settings_file
+Live        watch: the trial of a candidate, decided; sequential: the test that it is decided by
 Out         publish: a release folder, written, read, and sent to Kafka; commands: a module each
 """
