@@ -10,17 +10,27 @@
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            what is left after cleaning is not enough
       BudgetTooSmall            a search ended before its first trial did
+      Retriable                 (the worker's) the same thing may work later
+        TrainingDied            the process of a training ended without a result
 
-None of them is retriable: the input has to change.
+Apart from the last none is retriable: the input has to change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.errors import NextclickError, SettingError
+from worker.errors import NextclickError, Retriable, SettingError
 
-__all__ = ["BudgetTooSmall", "LogInUse", "MissingColumn", "TooFewClicks", "UnreadableFile", "UnusableClicks"]
+__all__ = [
+    "BudgetTooSmall",
+    "LogInUse",
+    "MissingColumn",
+    "TooFewClicks",
+    "TrainingDied",
+    "UnreadableFile",
+    "UnusableClicks",
+]
 
 
 class LogInUse(SettingError):
@@ -50,6 +60,10 @@ class MissingColumn(UnusableClicks):
 
 class TooFewClicks(UnusableClicks):
     """Raised when the clicks that are left after cleaning are not enough."""
+
+
+class TrainingDied(Retriable):
+    """Raised when the process of a training ended without a result, killed for its memory perhaps."""
 
 
 class BudgetTooSmall(NextclickError):

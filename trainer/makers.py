@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, Protocol
+from multiprocessing.connection import Connection
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from trainer import warm
 from trainer.cleaning import clean
 from trainer.config import FitSettings
-from trainer.errors import TooFewClicks
+from trainer.errors import TooFewClicks, TrainingDied
 from trainer.fit import Fitted, fit
 from trainer.priors import HOUR_MS
 from trainer.progress import Progress
 from trainer.rounds import Champion, Plan, Window
 from trainer.sessions import cut
 from trainer.stream import Stream
-from worker.errors import SettingError
+from worker.errors import NextclickError, SettingError
 
 _LONGEST_MS: Final = 24 * HOUR_MS
 """Sessions that last longer are cut."""
@@ -53,6 +56,46 @@ class Refit:
             shape = warm.shaped_as(parent.manifest, settings, self._asked)
             settings = replace(settings, **shape, epochs=self._plan.warm_epochs)
         return fit(clicks, settings, self._progress, now=now, parent=parent)
+
+
+class Apart:
+    """Another maker, each time in a process of its own.
+
+    TensorFlow keeps the graph of every training, some 15 MB, for as long as the process lives: here that is
+    only until the release is made. And a training that is killed for its memory does not take the rest along.
+    """
+
+    def __init__(self, maker: Maker) -> None:
+        self._maker = maker
+
+    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+        """As `Maker` says. Raises TrainingDied."""
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe(duplex=False)
+        arguments = (there, self._maker, clicks, span, champion, now)
+        process = context.Process(target=_send, args=arguments, name="nextclick-training", daemon=True)
+        process.start()
+        there.close()
+        with here:
+            try:
+                made = here.recv()
+            except EOFError:
+                process.join()
+                raise TrainingDied(f"the training ended with exit code {process.exitcode}") from None
+        process.join()
+        if isinstance(made, NextclickError):
+            raise made
+        return Fitted(*made)
+
+
+def _send(to: Connection, maker: Maker, *arguments: Any) -> None:
+    """Send what `maker` makes, or why it makes nothing."""
+    # Whoever trains ends with the trainer, which alone hears what is to be stopped.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        to.send(tuple(maker.make(*arguments)))
+    except NextclickError as error:
+        to.send(error)
 
 
 class Streamed:

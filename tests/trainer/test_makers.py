@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,9 +11,9 @@ import pytest
 
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.config import FitSettings
-from trainer.errors import TooFewClicks
+from trainer.errors import TooFewClicks, TrainingDied
 from trainer.fit import Fitted
-from trainer.makers import Refit, Streamed
+from trainer.makers import Apart, Maker, Refit, Streamed
 from trainer.progress import Progress
 from trainer.rounds import Champion, Plan, Window
 from worker.core.release import verify
@@ -42,7 +44,7 @@ def clicks_until(window: Window) -> pl.LazyFrame:
     return cyclic_clicks(400).lazy().filter(pl.col("timestamp_ms") <= window.end_ms)
 
 
-def made(maker: Refit | Streamed, minutes: int, champion: Champion | None = None) -> Fitted:
+def made(maker: Maker, minutes: int, champion: Champion | None = None) -> Fitted:
     """The release of a round."""
     return maker.make(clicks_until(span(minutes)), span(minutes), champion, NOW)
 
@@ -67,6 +69,26 @@ def test_a_round_begins_with_the_champion() -> None:
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
     with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
         made(Refit(PLAN, wider, Progress(), asked=("hidden_size",)), 600, champion)
+
+
+class Dying:
+    """A maker whose process is killed."""
+
+    def make(self, *arguments: Any) -> Fitted:
+        """Never."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
+    """The release, an error, or that it died."""
+    refit = Refit(PLAN, SMALL, Progress(), asked=())
+
+    assert made(Apart(refit), 500).blob == made(refit, 500).blob
+    with pytest.raises(TooFewClicks, match="no session begins before"):
+        made(Apart(refit), -10)
+    with pytest.raises(TrainingDied, match="ended with exit code -9"):
+        made(Apart(Dying()), 500)
 
 
 def test_a_stream_learns_what_ended_since_the_last_round() -> None:

@@ -138,17 +138,19 @@ def run(
     connection = config.connection(kafka, os.environ)
     leader = Leader(connection, releases=releases, session_timeout_ms=round(session_seconds * 1000))
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from trainer.makers import Refit, Streamed  # noqa: PLC0415
+    from trainer.makers import Apart, Refit, Streamed  # noqa: PLC0415
     from trainer.periodic import Periodic, Places  # noqa: PLC0415
 
     teller = Lines(_tell)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    refit = Refit(plan, settings, teller, asked=asked)
+    maker = Streamed(plan, settings, teller) if streaming else Apart(refit)
     gauges = Gauges(lambda: leader.leads, time.monotonic)
     periodic = Periodic(
         Places(connection, topic, decoder, ClickLog(folder), _kept(keep_days, plan), releases),
         plan,
         settings,
-        maker=Streamed(plan, settings, teller) if streaming else Refit(plan, settings, teller, asked=asked),
+        maker=maker,
         leader=leader,
         gauges=gauges,
         progress=teller,
