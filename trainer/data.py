@@ -78,10 +78,13 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     past, test = _past_and_test(sessions, settings)
+    # Each of these tables is as large as all clicks: none is kept for longer than it is needed.
+    del sessions
+    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
     train, validation = _train_and_validation(past, settings)
+    del past
     train = _clean_training(train, settings, report)
     clicked = catalogue_of(train)
-    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
     catalogue, features, told = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
