@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
-from prometheus_client import CollectorRegistry, start_http_server
 
 from trainer import config
 from trainer.commands import options
+from trainer.gauges import serving
 from trainer.sequential import Rules
 from trainer.watch import Metrics, Scope, Watch
-from worker.errors import SettingError
 
 _RULES = Rules()
 
@@ -76,25 +73,8 @@ def watch(
         say=click.echo if once else _tell,
         metrics=metrics,
     )
-    with _serving(metrics.registry, metrics_host, metrics_port):
+    with serving(metrics.registry, metrics_host, metrics_port):
         watching.once() if once else watching.follow(every_seconds)
-
-
-@contextmanager
-def _serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Answer /metrics while the context is open, if there is a port. Raises SettingError."""
-    if port is None:
-        yield
-        return
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise SettingError(
-            f"--metrics-port: cannot listen on {host}:{port}: {error.strerror}. Name a free one"
-        ) from None
-    with server:
-        yield
-        server.shutdown()
 
 
 def _tell(line: str) -> None:
