@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import fields
 from typing import Any
 
@@ -55,6 +56,13 @@ def test_a_manifest_that_was_written_is_read_and_can_be_written_again() -> None:
 
     assert again == GOOD
     assert again.to_json() == GOOD.to_json()
+
+
+def test_a_manifest_that_was_read_goes_to_another_process() -> None:
+    """Read-only mappings and all."""
+    read = Manifest.from_json(tiny_release_parts()[0].to_json())
+
+    assert pickle.loads(pickle.dumps(read)) == read
 
 
 def test_free_fields_keep_what_is_in_them() -> None:

@@ -7,7 +7,7 @@ read, and again against the blob when the release is verified (`worker.core.rele
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
@@ -90,6 +90,10 @@ class Manifest:
     def to_json(self) -> bytes:
         """The manifest as one JSON object."""
         return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
+        # Between processes: the mappings that `from_json` gives are read-only, and those cannot be pickled.
+        return Manifest.from_json, (self.to_json(),)
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
