@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from worker.core.flush import Ledger
 from worker.core.states import States
+from worker.errors import CheckpointFailed
 from worker.metrics import Metrics
 from worker.saving import Saving
 from worker.topics.states import Forget, StateFollower, StateWriter
@@ -35,6 +37,18 @@ class Writer:
     def block(self, partition: int, number: int, value: bytes | None) -> int:
         """A block."""
         return 1
+
+
+class Unwritable(Writer):
+    """A transaction that has failed."""
+
+    def replay(self, partition: int, replay: Any) -> int:
+        """Nothing is sent."""
+        raise CheckpointFailed("send")
+
+    def block(self, partition: int, number: int, value: bytes | None) -> int:
+        """Ditto."""
+        raise CheckpointFailed("send")
 
 
 class Follower:
@@ -74,12 +88,29 @@ def clicked(states: States, **timestamps_ms: int) -> None:
     states.write(rows, replace(row, offset=np.arange(count, dtype=np.int64)))
 
 
+@pytest.mark.parametrize("how", ["parts", "missing", "everything"])
+def test_whoever_cannot_send_knows_of_which_partition(how: str) -> None:
+    """A flush believes that its blocks are written: without the partition its memory would not be dropped."""
+    states, noted = States(state_size=4), list[int]()
+    clicked(states, ada=NOW_MS)
+    one = saving(states, writer=Unwritable())
+    ways = {
+        "parts": one.parts({0: 3}, release=1),
+        "missing": one.missing({0}, release=1),
+        "everything": one.everything([0], {0: 3}, release=1, seconds=1_000),
+    }
+
+    with pytest.raises(CheckpointFailed):
+        noted.extend(ways[how])
+    assert noted == [0]
+
+
 def test_users_who_would_start_afresh_anyway_are_freed() -> None:
     """By the time of the newest click, an hour later than their time to live ends."""
     states = States(state_size=4)
     clicked(states, ada=NOW_MS - 12 * HOUR_MS, bob=NOW_MS - 10 * HOUR_MS, eve=NOW_MS)
 
-    saving(states).parts({0: 3}, release=1)
+    list(saving(states).parts({0: 3}, release=1))
 
     assert [states.find(0, user_id) is None for user_id in ("ada", "bob", "eve")] == [True, False, False]
 
@@ -89,7 +120,7 @@ def test_a_click_from_the_future_frees_nobody() -> None:
     states = States(state_size=4)
     clicked(states, ada=NOW_MS, bob=NOW_MS, eve=NOW_MS + 1_000_000 * HOUR_MS)
 
-    saving(states).parts({0: 3}, release=1)
+    list(saving(states).parts({0: 3}, release=1))
 
     assert len(states) == 3
 
@@ -101,10 +132,10 @@ def test_a_click_after_the_wish_does_not_save_what_came_before() -> None:
     one = saving(states, follower, writer)
 
     one.wish(0, "eve", Forget(1, NOW_MS), position=3)
-    added = one.last_part(set(), release=1)
+    added = list(one.missing(set(), release=1))
     one.committed()
 
     assert states.find(0, "eve") is None
-    assert added == {0}
+    assert added == [0]
     assert writer.wishes == {"eve": Forget(3, NOW_MS, heard=True)}
     assert follower.sought == {"eve": 3}

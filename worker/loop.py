@@ -8,7 +8,7 @@ the process stops with a clear message.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -198,7 +198,6 @@ class Loop:
             self._save()
             if self._clock.steady() >= self._checkpoint_due:
                 self._checkpoint(COMMIT_SECONDS)
-                self._save_due = True
             self._look()
             self._questions.answer(self._known_of)
         except Retriable as error:
@@ -301,11 +300,12 @@ class Loop:
             raise CheckpointFailed("the group gave this worker's partitions to others")
         started = self._clock.steady()
         self._checkpoint_due = started + self._commit_interval_seconds
+        self._save_due = True
         with self._stage("save"):
             release = self._refresh.serving.champion.release.number
             # First the counts: saving adds what the first transaction of their partition has to bring.
             self._note_saved(self._reporting.part(self._positions, self._pending, self._refresh.serving))
-            self._note_saved(self._saving.last_part(self._pending, release))  # 1
+            self._note_saved(self._saving.missing(self._pending, release))  # 1
         if not self._pending:
             self._saving.committed()
             return
@@ -318,7 +318,7 @@ class Loop:
         self._metrics.observe_checkpoint(self._clock.steady() - started)
 
     def _save(self) -> None:
-        """Add the states that are due to a transaction that has just begun."""
+        """Add the states that are due, once in a transaction, soon after it began."""
         if self._save_due:
             self._save_due = False
             with self._stage("save"):
@@ -331,9 +331,10 @@ class Loop:
         with self._stage("save"):
             self._note_saved(self._saving.everything(partitions, self._positions, release, seconds=seconds))
 
-    def _note_saved(self, partitions: Collection[int]) -> None:
-        self._pending |= set(partitions)
-        self._touched |= set(partitions)
+    def _note_saved(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            self._pending.add(partition)
+            self._touched.add(partition)
 
     def _on_revoked(self, partitions: Collection[int]) -> None:
         """Commit before partitions move on (rule b). Runs on the client's thread while `poll` waits."""

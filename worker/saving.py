@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -138,54 +138,56 @@ class Saving:
         """Let go of a partition."""
         self._partitions.pop(partition, None)
 
-    def parts(self, positions: Mapping[int, int], release: int) -> set[int]:
-        """Add the blocks that are due to the transaction; the partitions of which something was added.
+    # What adds to the transaction gives each partition before it adds anything of it: where a send fails, the
+    # partition's memory knows of blocks that will never be, and must be dropped (rule e).
+
+    def parts(self, positions: Mapping[int, int], release: int) -> Iterator[int]:
+        """Add the blocks that are due to the transaction, and give their partitions.
 
         `positions`: the next offset of every partition.
         """
-        now, added = self._steady(), set()
+        now = self._steady()
         for partition, one in self._partitions.items():
             if one.flush is None and now >= one.due and self._unsaved(one, positions[partition]):
                 self._start(partition, one, positions[partition], now)
             if one.flush is not None:
+                yield partition
                 pace = (now - one.began) / (self._interval * SPREAD)
                 due = max(1, math.ceil(one.blocks * min(1.0, pace + 0.1)) - one.written)
                 self._write(partition, one, due, release)
-                added.add(partition)
-        return added
 
-    def last_part(self, moved: Collection[int], release: int) -> set[int]:
-        """Add what the transaction lacks; the partitions of which something was added.
+    def missing(self, moved: Collection[int], release: int) -> Iterator[int]:
+        """Add what the transaction still lacks, and give the partitions of which it did.
 
         `moved`: those of which something is in it.
         """
-        added = set()
         for partition, one in self._partitions.items():
-            if self._write_heard(partition, one):
-                added.add(partition)
-            if one.saved_until is None and partition in {*moved, *added}:
-                # From the first transaction on whoever recovers the partition knows where to begin.
-                one.saved_until = one.begin
+            heard = [user_id for user_id, wish in one.wishes.items() if not wish.written]
+            # From the first transaction on whoever recovers the partition knows where to begin.
+            first = one.saved_until is None and (partition in moved or bool(heard))
+            if heard or first:
+                yield partition
+            self._write_heard(partition, one, heard)
+            if first:
                 self._count(self._writer.replay(partition, Replay(one.begin, release)))
-                added.add(partition)
-        return added
+                one.saved_until = one.begin
 
     def everything(
         self, partitions: Collection[int], positions: Mapping[int, int], release: int, *, seconds: float
-    ) -> set[int]:
-        """Add all that is not saved of some partitions, as far as can be done in so many seconds.
+    ) -> Iterator[int]:
+        """Add all that is not saved of some partitions, as far as can be done in so many seconds; give them.
 
         Before they go to another worker, which replays what there was no time for.
         """
-        deadline, added = self._steady() + seconds, set()
+        deadline = self._steady() + seconds
         for partition in partitions:
             one = self._partitions[partition]
+            if one.flush or self._unsaved(one, positions[partition]):
+                yield partition
             while self._steady() < deadline and (one.flush or self._unsaved(one, positions[partition])):
                 if one.flush is None:
                     self._start(partition, one, positions[partition], self._steady())
                 self._write(partition, one, 1, release)
-                added.add(partition)
-        return added
 
     def committed(self) -> None:
         """Note that all that was added is durable."""
@@ -278,13 +280,11 @@ class Saving:
                 self._states.forgotten(partition, user_id)
                 del one.wishes[user_id]
 
-    def _write_heard(self, partition: int, one: _Partition) -> bool:
-        """Make durable what was obeyed, with the offset where that was; whether there was something."""
-        new = [user_id for user_id, wish in one.wishes.items() if not wish.written]
-        for user_id in new:
+    def _write_heard(self, partition: int, one: _Partition, user_ids: Collection[str]) -> None:
+        """Make durable what was obeyed, with the offset where that was."""
+        for user_id in user_ids:
             self._count(self._writer.heard(partition, user_id, one.wishes[user_id].wish))
             one.wishes[user_id].written = True
-        return bool(new)
 
     def _count(self, size: int) -> None:
         self._metrics.state_bytes.inc(size)
