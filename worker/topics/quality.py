@@ -26,6 +26,15 @@ FORMAT: Final = 1
 
 _POLL_MS: Final = 500
 
+_KINDS: Final = {
+    "group": (str,),
+    "worker": (str,),
+    "at": (int,),
+    "champion": (int,),
+    "candidate": (int, type(None)),
+}
+"""What each field of a record may hold; a truth value is no number."""
+
 
 class Report(NamedTuple):
     """What one worker counted since its last report, by the number of the release."""
@@ -57,6 +66,9 @@ def parse_report(value: bytes) -> Report:
         document = orjson.loads(value)
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
+        for name, kinds in _KINDS.items():
+            if type(document[name]) not in kinds:
+                raise ValueError(f"its {name} is {document[name]!r}")
         return Report(
             document["group"],
             document["worker"],
