@@ -142,7 +142,7 @@ class QualityReader:
                     with suppress(NextclickError):
                         yield parse_report(record.value or b"")
                 end = self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]
-                if self._client.position(self._at, timeout_ms=ANSWER_MS) >= end:
+                if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) >= end:
                     return
 
     @property

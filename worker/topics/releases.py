@@ -138,15 +138,14 @@ class ReleaseReader:
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
         """The values at `offsets`, as far as compaction has left them."""
         values: dict[int, bytes] = {}
-        position = self._client.position(self._at, timeout_ms=ANSWER_MS)
         self._client.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
             for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
                 if record.offset in offsets:
                     values[record.offset] = record.value
-            if self._client.position(self._at, timeout_ms=ANSWER_MS) > max(offsets):
+            if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) > max(offsets):
                 break
-        self._client.seek(self._at, position)
+        self._client.seek(self._at, self.end)
         return values
 
     def _keep(self, record: Any) -> None:
