@@ -16,7 +16,8 @@ import orjson
 from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.quality import Tally
-from worker.errors import NextclickError, TopicError
+from worker.errors import NextclickError
+from worker.topics.admin import Admin
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
@@ -109,6 +110,8 @@ class QualityReader:
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed, TopicError."""
+        with closing(Admin(self._connection)) as kafka:
+            kafka.counts([self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             client = self._client = KafkaConsumer(
                 **self._connection.settings(),
@@ -121,12 +124,6 @@ class QualityReader:
                 max_poll_records=5_000,
                 metrics_enabled=False,
             )
-            if not client.partitions_for_topic(self._topic):
-                client.close()
-                raise TopicError(
-                    f"there is no topic {self._topic}: `nextclick-worker topics` creates it",
-                    topic=self._topic,
-                )
         with closing(client):
             client.assign([self._at])
             yield self
