@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from trainer.sequential import Rules, Trial, Verdict
 from worker.core.quality import Tally
 from worker.core.release import Pointer
-from worker.errors import ReleaseRefused, Retriable
+from worker.errors import ReleaseRefused, Retriable, TopicError
 from worker.topics.client import Connection
 from worker.topics.quality import QualityReader, Report
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
@@ -123,14 +123,21 @@ class Watch:
             self._look()
 
     def follow(self, every_seconds: float) -> None:
-        """Look for ever; an outage of Kafka is waited out. Raises NotAllowed, TopicError."""
+        """Look for ever; an outage of Kafka is waited out. Raises NotAllowed and, at first, TopicError.
+
+        Once a look has succeeded the topics are there: brokers that do not know one are just handing it over.
+        """
+        looked = False
         while True:
             try:
                 with self._opened():
                     while True:
                         self._look()
+                        looked = True
                         time.sleep(every_seconds)
-            except Retriable as error:
+            except (Retriable, TopicError) as error:
+                if not (error.retriable or looked):
+                    raise
                 self._tell(type(error), f"{error}; trying again")
             time.sleep(every_seconds)
 
