@@ -180,7 +180,10 @@ class Watch:
 
     def _judge(self, pair: Pair, trial: Trial) -> None:
         tried, champion = f"release {pair.candidate}", f"release {pair.champion}"
-        if trial.verdict is Verdict.BETTER:
+        if trial.verdict is Verdict.BETTER and not self._pointers.holds(pair.candidate or 0):
+            said = f"{tried} is better than {champion}, but not in topic {self._scope.releases} any more"
+            self._tell((pair, said), f"{said}: `nextclick-trainer rollback --candidate` ends its trial")
+        elif trial.verdict is Verdict.BETTER:
             said = f"{tried} is {CHAMPION}: it is better than {champion}"
             self._decide(pair, PROMOTE, f"{said}, {trial.sentence()}")
         elif trial.verdict is Verdict.WORSE:
@@ -206,7 +209,7 @@ class Watch:
         try:
             point(self._connection, self._scope.releases, pointers, expected=expected)
         except ReleaseRefused as error:
-            self._say(f"release {pair.candidate} was decided on meanwhile, not by this watch: {error}")
+            self._say(f"release {pair.candidate} is not decided on by this watch: {error}")
         else:
             self._metrics.decisions.labels(decision).inc()
             self._say(said)

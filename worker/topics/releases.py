@@ -92,6 +92,10 @@ class ReleaseReader:
         """Every key that has a value."""
         return [*self._small, *self._chunks]
 
+    def holds(self, number: int) -> bool:
+        """Whether release `number` is there."""
+        return f"release/{number:04}" in self._small
+
     def pointer(self, name: str) -> Pointer | None:
         """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
         value = self._small.get(name)
@@ -216,7 +220,7 @@ def point(
             reader.read()
         _require(reader, expected or {})
         for name, pointer in pointers.items():
-            if pointer is not None and f"release/{pointer.release:04}" not in reader.held():
+            if pointer is not None and not reader.holds(pointer.release):
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
             transactions.send(topic, 0, key=name.encode(), value=pointing and pointing.value())
@@ -228,7 +232,11 @@ def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
         pointer = reader.readable_pointer(name)
         found = pointer and pointer.release
         if found != number:
-            raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+            was = "was not there" if number is None else f"named release {number}"
+            now = "is no longer there" if found is None else f"names release {found}"
+            raise ReleaseRefused(
+                "pointer", f"{name} {was} and {now}: nothing was changed. The command can be given again"
+            )
 
 
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
