@@ -21,7 +21,14 @@ def test_a_report_is_read_as_it_was_written(candidate: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("group", None), ("worker", 1), ("at", "now"), ("champion", None), ("candidate", "2"), ("candidate", True)],
+    [
+        ("group", None),
+        ("worker", 1),
+        ("at", "now"),
+        ("champion", None),
+        ("candidate", "2"),
+        ("candidate", True),
+    ],
 )
 def test_a_field_of_another_kind_is_refused(name: str, value: Any) -> None:
     """Whoever reads the topic leaves such a record out, and never compares a text with a number."""
