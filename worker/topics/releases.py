@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -26,8 +26,13 @@ from worker.core.release import (
 from worker.errors import ReleaseRefused
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
-from worker.topics.leader import PARTITION, Term
 from worker.topics.transactions import Transactions
+
+if TYPE_CHECKING:
+    # A worker has no use for the election of a trainer.
+    from worker.topics.leader import Term
+
+PARTITION: Final = 0
 
 CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
@@ -134,7 +139,7 @@ class ReleaseReader:
 
     @property
     def _at(self) -> TopicPartition:
-        return TopicPartition(self.topic, 0)
+        return TopicPartition(self.topic, PARTITION)
 
     def _chunks_of(self, key: str) -> dict[str, int]:
         return {name: offset for name, offset in self._chunks.items() if name.startswith(f"{key}/")}
@@ -195,7 +200,7 @@ def publish(
         pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
-            transactions.send(topic, 0, key=key.encode(), value=value)
+            transactions.send(topic, PARTITION, key=key.encode(), value=value)
         offsets, group = ({PARTITION: reader.end}, term.metadata()) if term else ({}, None)
         transactions.commit(topic, offsets, group, seconds=60)
     return number
@@ -223,7 +228,7 @@ def point(
             if pointer is not None and not reader.holds(pointer.release):
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
-            transactions.send(topic, 0, key=name.encode(), value=pointing and pointing.value())
+            transactions.send(topic, PARTITION, key=name.encode(), value=pointing and pointing.value())
         transactions.commit(topic, {}, None, seconds=60)
 
 
