@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from trainer.priors import HOUR_MS
 from trainer.sequential import Rules, Trial, Verdict
 from worker.core.quality import Tally
 from worker.core.release import Pointer
@@ -30,7 +31,6 @@ GIVE_UP: Final = "give_up"
 DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 
 _POLL_MS: Final = 500
-_HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Watch:
         self._connection = connection
         self._scope = scope
         self._rules = rules
-        self._give_up_ms = give_up_hours * _HOUR_MS
+        self._give_up_ms = give_up_hours * HOUR_MS
         self._say = say
         self._metrics = metrics
         self._pointers = ReleaseReader(connection, topic=scope.releases)
@@ -190,7 +190,7 @@ class Watch:
             self._decide(pair, DROP, f"{tried} is dropped: it is worse than {champion}, {trial.sentence()}")
         elif self._is_late():
             said = f"{tried} is dropped: no difference from {champion} was shown in"
-            hours = self._give_up_ms / _HOUR_MS
+            hours = self._give_up_ms / HOUR_MS
             self._decide(pair, GIVE_UP, f"{said} {hours:g} hours, {trial.sentence()}")
         else:
             kind = (pair, bool(trial.found.enough))
