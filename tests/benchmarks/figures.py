@@ -15,4 +15,4 @@ def keep(name: str, figures: Mapping[str, Any]) -> None:
     path = ROOT / "build" / name
     path.parent.mkdir(exist_ok=True)
     before = orjson.loads(path.read_bytes()) if path.exists() else {}
-    path.write_bytes(orjson.dumps(before | figures, option=orjson.OPT_INDENT_2))
+    path.write_bytes(orjson.dumps({**before, **figures}, option=orjson.OPT_INDENT_2))
