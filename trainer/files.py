@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -70,20 +70,31 @@ def _damage(path: Path) -> str:
     kind = _kind(path)
     if kind != "parquet":
         with suppress(OSError, EOFError, zlib.error), _opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                if not _is_sound(line, kind):
-                    return f"line {number:,} is damaged, mend it or take it out: {line[:_SHOWN_BYTES]!r}"
+            if found := _damaged_line(file, kind):
+                number, line = found
+                return f"line {number:,} is damaged, mend it or take it out: {line[:_SHOWN_BYTES]!r}"
     return "write it anew"
+
+
+def _damaged_line(lines: Iterable[bytes], kind: str) -> tuple[int, bytes] | None:
+    quoting = None
+    for number, line in enumerate(lines, start=1):
+        if not _is_sound(line, kind):
+            return number, line
+        if kind not in _JSON_LINES and line.count(b'"') % 2:
+            # A quoted field may go over several lines; one that is not closed swallows all that follow.
+            quoting = None if quoting else (number, line)
+    return quoting
 
 
 def _is_sound(line: bytes, kind: str) -> bool:
     try:
         if kind in _JSON_LINES:
             return not line.strip() or isinstance(orjson.loads(line), dict)
-        # A quote that is not closed swallows the lines that follow.
-        return line.decode().count('"') % 2 == 0
+        line.decode()
     except ValueError:
         return False
+    return True
 
 
 def _kind(path: Path) -> str:

@@ -43,7 +43,7 @@ class Rules:
     """When a trial is decided.
 
     `alpha`: how probably a candidate that is no different is decided on, at most. Nothing is decided before
-    either arm has `min_clicks` judged clicks, and users in as many buckets as `min_buckets` of equal weight.
+    both arms have `min_clicks` judged clicks, and users in as many buckets as `min_buckets` of equal weight.
     `scale` is that of the mixture, as a share of the hit rate: differences of that size are found soonest.
     """
 

@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from trainer.priors import HOUR_MS
 from trainer.sequential import Rules, Trial, Verdict
 from worker.core.quality import Tally
 from worker.core.release import Pointer
-from worker.errors import ReleaseRefused, Retriable
+from worker.errors import ReleaseRefused, Retriable, TopicError
 from worker.topics.client import Connection
 from worker.topics.quality import QualityReader, Report
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
@@ -30,7 +31,6 @@ GIVE_UP: Final = "give_up"
 DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 
 _POLL_MS: Final = 500
-_HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Watch:
         self._connection = connection
         self._scope = scope
         self._rules = rules
-        self._give_up_ms = give_up_hours * _HOUR_MS
+        self._give_up_ms = give_up_hours * HOUR_MS
         self._say = say
         self._metrics = metrics
         self._pointers = ReleaseReader(connection, topic=scope.releases)
@@ -123,14 +123,21 @@ class Watch:
             self._look()
 
     def follow(self, every_seconds: float) -> None:
-        """Look for ever; an outage of Kafka is waited out. Raises NotAllowed, TopicError."""
+        """Look for ever; an outage of Kafka is waited out. Raises NotAllowed and, at first, TopicError.
+
+        Once a look has succeeded the topics are there: brokers that do not know one are just handing it over.
+        """
+        looked = False
         while True:
             try:
                 with self._opened():
                     while True:
                         self._look()
+                        looked = True
                         time.sleep(every_seconds)
-            except Retriable as error:
+            except (Retriable, TopicError) as error:
+                if not (error.retriable or looked):
+                    raise
                 self._tell(type(error), f"{error}; trying again")
             time.sleep(every_seconds)
 
@@ -173,14 +180,17 @@ class Watch:
 
     def _judge(self, pair: Pair, trial: Trial) -> None:
         tried, champion = f"release {pair.candidate}", f"release {pair.champion}"
-        if trial.verdict is Verdict.BETTER:
+        if trial.verdict is Verdict.BETTER and not self._pointers.holds(pair.candidate or 0):
+            said = f"{tried} is better than {champion}, but not in topic {self._scope.releases} any more"
+            self._tell((pair, said), f"{said}: `nextclick-trainer rollback --candidate` ends its trial")
+        elif trial.verdict is Verdict.BETTER:
             said = f"{tried} is {CHAMPION}: it is better than {champion}"
             self._decide(pair, PROMOTE, f"{said}, {trial.sentence()}")
         elif trial.verdict is Verdict.WORSE:
             self._decide(pair, DROP, f"{tried} is dropped: it is worse than {champion}, {trial.sentence()}")
         elif self._is_late():
             said = f"{tried} is dropped: no difference from {champion} was shown in"
-            hours = self._give_up_ms / _HOUR_MS
+            hours = self._give_up_ms / HOUR_MS
             self._decide(pair, GIVE_UP, f"{said} {hours:g} hours, {trial.sentence()}")
         else:
             kind = (pair, bool(trial.found.enough))
@@ -199,7 +209,7 @@ class Watch:
         try:
             point(self._connection, self._scope.releases, pointers, expected=expected)
         except ReleaseRefused as error:
-            self._say(f"release {pair.candidate} was decided on meanwhile, not by this watch: {error}")
+            self._say(f"release {pair.candidate} is not decided on by this watch: {error}")
         else:
             self._metrics.decisions.labels(decision).inc()
             self._say(said)

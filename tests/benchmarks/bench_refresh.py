@@ -1,7 +1,8 @@
 """One table of what a refresh costs and what it leaves, on a real Kafka. `make bench-refresh`.
 
 The figures also go to `build/bench-refresh.json`, beside those that are there already. Everything takes
-twenty minutes, most of it `globo`; `ARGS=--quick` is a smoke run, `ARGS="--only swap"` a part.
+twenty minutes, most of it `globo`; `ARGS=--quick` is a smoke run that writes no file, `ARGS="--only swap"` a
+part.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 import click
-import orjson
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 from tests.benchmarks import machine, throughput
+from tests.benchmarks.figures import keep
 from tests.benchmarks.refused import refused
 from tests.benchmarks.report import Target, judged, line
 from tests.benchmarks.rewarming import quality_cost, rewarm_equal
@@ -26,7 +27,6 @@ from tests.benchmarks.stand import Stand
 from tests.benchmarks.swap import ITEMS, swap
 from tests.benchmarks.throughput import Load
 from tests.benchmarks.watching import watching
-from tests.broker.process import ROOT
 from trainer.sequential import Rules
 
 WARM_UP: Final = Load(clicks=30_000, skipped=5_000, seconds=10)
@@ -100,7 +100,7 @@ ROWS: Final = {
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little.")
+@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little and go to no file.")
 @click.option(
     "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
 )
@@ -118,14 +118,13 @@ def main(*, quick: bool, only: str) -> None:
             throughput.warm_up(stand, ITEMS, WARM_UP)
             for name in names:
                 began = time.monotonic()
-                figures |= MEASURES[name](stand, quick)
+                found = MEASURES[name](stand, quick)
+                figures |= found
+                if not quick:
+                    keep("bench-refresh.json", found)
                 click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
     except KafkaUnavailable as error:
         sys.exit(str(error))
-    path = ROOT / "build" / "bench-refresh.json"
-    path.parent.mkdir(exist_ok=True)
-    before = orjson.loads(path.read_bytes()) if path.exists() else {}
-    path.write_bytes(orjson.dumps(before | figures, option=orjson.OPT_INDENT_2))
     click.echo("\n".join([*about, "", *table(figures)]))
 
 

@@ -1,7 +1,7 @@
 """One table of what it costs to keep user states and to get them back, on a real Kafka. `make bench-state`.
 
 The figures also go to `build/bench-state.json`, beside those that are there already. Everything takes 30
-minutes; `ARGS=--quick` is a smoke run, `ARGS="--only memory"` a part.
+minutes; `ARGS=--quick` is a smoke run that writes no file, `ARGS="--only memory"` a part.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Final
 
 import click
-import orjson
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 from tests.benchmarks import machine, memory, precision, rolling, saving, state_report, takeover, throughput
+from tests.benchmarks.figures import keep
 from tests.benchmarks.saving import ITEMS, Figures, Sizes
 from tests.benchmarks.stand import Stand
 from tests.benchmarks.throughput import Load
-from tests.broker.process import ROOT
 
 KAFKA: Final = {
     # Kafka's own, which the local one shortens for tests: a takeover must not be faster than in life.
@@ -69,7 +68,7 @@ MEASURES: Final[dict[str, Callable[[Stand, Sizes], Figures]]] = {
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little.")
+@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little and go to no file.")
 @click.option(
     "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
 )
@@ -90,19 +89,12 @@ def main(*, quick: bool, only: str) -> None:
                 began = time.monotonic()
                 found = MEASURES[name](stand, QUICK if quick else FULL)
                 figures |= found
-                _keep(found)
+                if not quick:
+                    keep("bench-state.json", found)
                 click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
     except KafkaUnavailable as error:
         sys.exit(str(error))
     click.echo("\n".join([*about, "", *state_report.table(figures)]))
-
-
-def _keep(figures: Figures) -> None:
-    """Write `figures` at once: a later measure may fail."""
-    path = ROOT / "build" / "bench-state.json"
-    path.parent.mkdir(exist_ok=True)
-    before = orjson.loads(path.read_bytes()) if path.exists() else {}
-    path.write_bytes(orjson.dumps(before | figures, option=orjson.OPT_INDENT_2))
 
 
 if __name__ == "__main__":

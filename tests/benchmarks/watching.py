@@ -20,9 +20,11 @@ SMALL: Final = 0.03
 def watching(*, trials: int) -> dict[str, float]:
     """So many trials of candidates that are no different, in shops of several kinds, and fewer of others."""
     rules, fewer = Rules(), trials // 10
+    # What is left over goes to the first shops, one each.
+    counts = [(trials + number) // len(SHOPS) for number in reversed(range(len(SHOPS)))]
     same = [
-        outcomes(shop, rules, trials=trials // len(SHOPS), looks=LOOKS, seed=number).decided
-        for number, shop in enumerate(SHOPS)
+        outcomes(shop, rules, trials=count, looks=LOOKS, seed=number).decided
+        for number, (shop, count) in enumerate(zip(SHOPS, counts, strict=True))
     ]
     shuffled = outcomes(SHOPS[0], rules, trials=fewer, looks=LOOKS, change=SHUFFLED)
     better = outcomes(LARGE, rules, trials=fewer, looks=LOOKS, change=BETTER)
@@ -31,7 +33,7 @@ def watching(*, trials: int) -> dict[str, float]:
         for sign in (1, -1)
     ]
     return {
-        "aa_false_decision_share": float(np.mean(same)),
+        "aa_false_decision_share": float(np.average(same, weights=counts)),
         "aa_false_decision_share_worst_shop": max(same),
         "shuffled_dropped_share": float((shuffled.sign == -1).mean()),
         "shuffled_dropped_clicks": float(np.median(shuffled.clicks)),

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient
 
 from deploy.kafka.local import LocalKafka, free_port
-from tests.broker.client import Record
+from tests.broker.client import Client, Record
 from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import Deployment
 from tests.broker.process import WorkerProcess
@@ -192,6 +192,18 @@ def test_killed_and_started_again_it_decides_the_same(deployment: Deployment, wa
     assert f"worse than release 1, {expected(hits[:decided]).sentence()}" in follower.log
     assert "is dropped" not in killed.log
     assert named(deployment) == (1, None)
+
+
+def test_a_better_candidate_that_is_gone_is_not_promoted(deployment: Deployment, client: Client) -> None:
+    """It says what to do, and leaves the transactional id to whoever publishes."""
+    begin(deployment)
+    report(deployment, [GOOD])
+    client.send(deployment.releases, [Record(None, key=b"release/0002", partition=0)])
+
+    said = once(deployment)
+
+    assert f"release 2 is better than release 1, but not in topic {deployment.releases} any more" in said
+    assert named(deployment) == (1, 2)
 
 
 def test_two_that_watch_decide_once(deployment: Deployment, watchers: Watchers) -> None:

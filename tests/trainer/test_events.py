@@ -184,6 +184,17 @@ def test_a_damaged_line_far_behind_the_first_ones_is_named(tmp_path: Path, name:
         scan_files([path])
 
 
+def test_a_field_of_two_lines_is_not_what_is_damaged(tmp_path: Path) -> None:
+    """A quoted field may have line breaks; the line that is named is the one with the quote left open."""
+    head, sound = CSV.encode().split(b"\n")[:2]
+    legal = b'a,"7\n8",1600000009000'
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(b"\n".join([head, legal, *[sound] * 5, b'a,"7,1600000009000', sound]))
+
+    with pytest.raises(UnreadableFile, match="line 9 is damaged"):
+        scan_files([path])
+
+
 def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
     """Parquet tells how many rows there are without reading them; all are looked at nevertheless."""
     path, rows = tmp_path / "clicks.parquet", SAMPLE_ROWS + 50_000

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -28,3 +30,14 @@ def test_one_look_does_not_wait_for_kafka() -> None:
 
     assert done.returncode == 2
     assert "Is a broker running at localhost:9" in done.stderr
+
+
+def test_a_watch_ends_in_order_when_asked_to() -> None:
+    """As `run` does: on SIGTERM with exit code 0, while Kafka is away too."""
+    words = [sys.executable, "-u", "-m", "trainer", "watch", "--kafka", "localhost:9"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout
+        assert "trying again" in watch.stdout.readline()
+        watch.terminate()
+
+        assert watch.wait(10) == 0

@@ -46,8 +46,8 @@ NUMERIC_HELP: Final = (
 _TIMES: Final = ("time_zone", "time_unit")
 """What is asked of times as files have them."""
 
-
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+"""How long one of each unit of a time span is."""
 
 
 class Moment(click.ParamType[int]):

@@ -6,9 +6,11 @@ import os
 from datetime import UTC, datetime
 
 import click
+import prometheus_client
 
 from trainer import config
 from trainer.commands import options
+from trainer.commands.ending import ending_on_request
 from trainer.gauges import serving
 from trainer.sequential import Rules
 from trainer.watch import Metrics, Scope, Watch
@@ -64,6 +66,7 @@ def watch(
     The test of the live hit rates stays valid however often it is looked at. Goes on with the next candidate
     until stopped; with --once it ends with exit code 0 whether or not there was anything to decide.
     """
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     metrics = Metrics()
     watching = Watch(
         config.connection(kafka, os.environ),
@@ -73,7 +76,7 @@ def watch(
         say=click.echo if once else _tell,
         metrics=metrics,
     )
-    with serving(metrics.registry, metrics_host, metrics_port):
+    with ending_on_request(), serving(metrics.registry, metrics_host, metrics_port):
         watching.once() if once else watching.follow(every_seconds)
 
 

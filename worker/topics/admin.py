@@ -24,6 +24,9 @@ COMPACTED: Final = {
 }
 """The settings of a topic of which only the latest value of every key matters."""
 
+REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
+"""The settings of the topic of live quality: a trial counts what is left of it, from its begin."""
+
 _COORDINATOR_TRIES: Final = 25
 
 _PREFIXED: Final = "--resource-pattern-type prefixed"
@@ -52,7 +55,7 @@ def needs(
         Need(dead_letters, ("WRITE", "DESCRIBE"), partitions=1),
         Need(releases, ("READ", "DESCRIBE"), partitions=1, settings=COMPACTED),
         Need(state, ("READ", "WRITE", "DESCRIBE"), settings=COMPACTED),
-        Need(quality, ("WRITE", "DESCRIBE"), partitions=1, settings={"cleanup.policy": "delete"}),
+        Need(quality, ("WRITE", "DESCRIBE"), partitions=1, settings=REPORTED),
     ]
 
 
@@ -235,7 +238,7 @@ def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
         return Finding(text, f"Set it to {wanted}: otherwise what the topic holds is lost with time")
     if name == "max.compaction.lag.ms" and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay, those of people to forget too")
-    if name != "cleanup.policy" and float(found) > float(wanted):
+    if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay and must be read at every start")
     return Finding(text)
 

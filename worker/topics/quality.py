@@ -16,7 +16,8 @@ import orjson
 from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.quality import Tally
-from worker.errors import NextclickError, TopicError
+from worker.errors import NextclickError
+from worker.topics.admin import Admin
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
 from worker.topics.transactions import Transactions
@@ -25,6 +26,15 @@ FORMAT: Final = 1
 """The version of the records."""
 
 _POLL_MS: Final = 500
+
+_KINDS: Final = {
+    "group": (str,),
+    "worker": (str,),
+    "at": (int,),
+    "champion": (int,),
+    "candidate": (int, type(None)),
+}
+"""What each field of a record may hold; a truth value is no number."""
 
 
 class Report(NamedTuple):
@@ -57,6 +67,9 @@ def parse_report(value: bytes) -> Report:
         document = orjson.loads(value)
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
+        for name, kinds in _KINDS.items():
+            if type(document[name]) not in kinds:
+                raise ValueError(f"its {name} is {document[name]!r}")
         return Report(
             document["group"],
             document["worker"],
@@ -97,6 +110,8 @@ class QualityReader:
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed, TopicError."""
+        with closing(Admin(self._connection)) as kafka:
+            kafka.counts([self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             client = self._client = KafkaConsumer(
                 **self._connection.settings(),
@@ -109,12 +124,6 @@ class QualityReader:
                 max_poll_records=5_000,
                 metrics_enabled=False,
             )
-            if not client.partitions_for_topic(self._topic):
-                client.close()
-                raise TopicError(
-                    f"there is no topic {self._topic}: `nextclick-worker topics` creates it",
-                    topic=self._topic,
-                )
         with closing(client):
             client.assign([self._at])
             yield self
@@ -130,7 +139,7 @@ class QualityReader:
                     with suppress(NextclickError):
                         yield parse_report(record.value or b"")
                 end = self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]
-                if self._client.position(self._at, timeout_ms=ANSWER_MS) >= end:
+                if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) >= end:
                     return
 
     @property

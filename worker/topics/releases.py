@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -26,8 +26,13 @@ from worker.core.release import (
 from worker.errors import ReleaseRefused
 from worker.topics.clicks import ANSWER_MS
 from worker.topics.client import Connection
-from worker.topics.leader import PARTITION, Term
 from worker.topics.transactions import Transactions
+
+if TYPE_CHECKING:
+    # A worker has no use for the election of a trainer.
+    from worker.topics.leader import Term
+
+PARTITION: Final = 0
 
 CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
@@ -92,6 +97,10 @@ class ReleaseReader:
         """Every key that has a value."""
         return [*self._small, *self._chunks]
 
+    def holds(self, number: int) -> bool:
+        """Whether release `number` is there."""
+        return f"release/{number:04}" in self._small
+
     def pointer(self, name: str) -> Pointer | None:
         """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
         value = self._small.get(name)
@@ -130,7 +139,7 @@ class ReleaseReader:
 
     @property
     def _at(self) -> TopicPartition:
-        return TopicPartition(self.topic, 0)
+        return TopicPartition(self.topic, PARTITION)
 
     def _chunks_of(self, key: str) -> dict[str, int]:
         return {name: offset for name, offset in self._chunks.items() if name.startswith(f"{key}/")}
@@ -138,15 +147,14 @@ class ReleaseReader:
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
         """The values at `offsets`, as far as compaction has left them."""
         values: dict[int, bytes] = {}
-        position = self._client.position(self._at, timeout_ms=ANSWER_MS)
         self._client.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
             for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
                 if record.offset in offsets:
                     values[record.offset] = record.value
-            if self._client.position(self._at, timeout_ms=ANSWER_MS) > max(offsets):
+            if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) > max(offsets):
                 break
-        self._client.seek(self._at, position)
+        self._client.seek(self._at, self.end)
         return values
 
     def _keep(self, record: Any) -> None:
@@ -192,7 +200,7 @@ def publish(
         pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
-            transactions.send(topic, 0, key=key.encode(), value=value)
+            transactions.send(topic, PARTITION, key=key.encode(), value=value)
         offsets, group = ({PARTITION: reader.end}, term.metadata()) if term else ({}, None)
         transactions.commit(topic, offsets, group, seconds=60)
     return number
@@ -217,10 +225,10 @@ def point(
             reader.read()
         _require(reader, expected or {})
         for name, pointer in pointers.items():
-            if pointer is not None and f"release/{pointer.release:04}" not in reader.held():
+            if pointer is not None and not reader.holds(pointer.release):
                 raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
-            transactions.send(topic, 0, key=name.encode(), value=pointing and pointing.value())
+            transactions.send(topic, PARTITION, key=name.encode(), value=pointing and pointing.value())
         transactions.commit(topic, {}, None, seconds=60)
 
 
@@ -229,7 +237,11 @@ def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
         pointer = reader.readable_pointer(name)
         found = pointer and pointer.release
         if found != number:
-            raise ReleaseRefused("pointer", f"{name} names release {found}, no longer {number}")
+            was = "was not there" if number is None else f"named release {number}"
+            now = "is no longer there" if found is None else f"names release {found}"
+            raise ReleaseRefused(
+                "pointer", f"{name} {was} and {now}: nothing was changed. The command can be given again"
+            )
 
 
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
