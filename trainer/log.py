@@ -52,12 +52,13 @@ class ClickLog:
     def writing(self, topic: str) -> Iterator[None]:
         """Nobody else writes meanwhile. Raises LogInUse where one does, SettingError for another topic."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._claim(topic)
+        self._check(topic)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise LogInUse(f"{self.folder}: another process collects into this folder") from None
+            self._claim(topic)
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
             yield
@@ -66,7 +67,11 @@ class ClickLog:
         named = self.folder / _TOPIC
         if not named.exists():
             _written(named, topic.encode())
-        if named.read_text() != topic:
+        self._check(topic)
+
+    def _check(self, topic: str) -> None:
+        named = self.folder / _TOPIC
+        if named.exists() and named.read_text() != topic:
             raise SettingError(
                 f"{self.folder} is a log of the topic {named.read_text()}, not of {topic}: use another folder"
             )

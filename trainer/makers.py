@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -69,7 +71,7 @@ class Apart:
         self._maker = maker
 
     def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
-        """As `Maker` says. Raises TrainingDied."""
+        """As `Maker` says. Raises TrainingDied, and RuntimeError where the training ended by a fault."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
         arguments = (there, self._maker, clicks, span, champion, now)
@@ -81,21 +83,39 @@ class Apart:
                 made = here.recv()
             except EOFError:
                 process.join()
-                raise TrainingDied(f"the training ended with exit code {process.exitcode}") from None
+                raise _died(process.exitcode or 0) from None
         process.join()
-        if isinstance(made, NextclickError):
+        if isinstance(made, Exception):
             raise made
         return Fitted(*made)
 
 
 def _send(to: Connection, maker: Maker, *arguments: Any) -> None:
     """Send what `maker` makes, or why it makes nothing."""
-    # Whoever trains ends with the trainer, which alone hears what is to be stopped.
+    # Whoever trains ends with the trainer, however that ends, and it alone hears what is to be stopped.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
     try:
         to.send(tuple(maker.make(*arguments)))
-    except NextclickError as error:
+    except (NextclickError, OSError) as error:
         to.send(error)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _died(exit_code: int) -> Exception:
+    """A signal may pass; what else ends a training is a fault, which trying again does not mend."""
+    if exit_code < 0:
+        return TrainingDied(
+            f"the training was killed by signal {-exit_code}: "
+            "it may need more memory, or a shorter --window-days"
+        )
+    return RuntimeError(f"the training ended with exit code {exit_code}; what it said is above")
 
 
 class Streamed:

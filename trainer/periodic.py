@@ -59,8 +59,8 @@ class Places(NamedTuple):
     """The topic of clicks."""
     decoder: Decoder
     log: ClickLog
-    keep_days: float
-    """How long the log keeps what it has."""
+    keep_days: float | None
+    """How long the log keeps what it has; None: for ever."""
     releases: str
     """The topic of releases."""
 
@@ -89,7 +89,7 @@ class Periodic:
         """Round after round. Raises SettingError, NotAllowed, TopicError."""
         due = self._clock.steady()
         while True:
-            self._clock.sleep(max(0.0, due - self._clock.steady()))
+            self._wait_until(due)
             term = self._lead()
             began = self._clock.steady()
             outcome = self.round(term)
@@ -119,6 +119,12 @@ class Periodic:
             outcome = self._ended(Outcome.DEPOSED if term.over else Outcome.FAILED, f"no release: {error}")
         self._gauges.ended(outcome, self._clock.steady() - began, self._clock.now().timestamp())
         return outcome
+
+    def _wait_until(self, due: float) -> None:
+        while (left := due - self._clock.steady()) > 0:
+            # What ends this trainer is heard of at once.
+            self._leader.wait(0)
+            self._clock.sleep(min(left, _LOOK_SECONDS))
 
     def _lead(self) -> Term:
         """Wait until this trainer leads, and say what it waits for."""
@@ -174,11 +180,20 @@ class Periodic:
         """What serves at the moment."""
         with ReleaseReader(self._places.connection, topic=self._places.releases).opened() as reader:
             reader.read()
-            pointer, candidate = (reader.pointer(name) for name in (CHAMPION, CANDIDATE))
-            champion = Champion(pointer.release, *reader.fetch(pointer.release)) if pointer else None
-        if champion:
-            self._gauges.know(champion.number, champion.manifest)
-        return Standing(champion, candidate and candidate.release)
+            pointer, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
+            tried = candidate and candidate.release
+            if pointer is None:
+                return Standing(None, tried)
+            try:
+                champion = Champion(pointer.release, *reader.fetch(pointer.release))
+                verify(champion.manifest, champion.blob)
+            except ReleaseRefused as error:
+                self._progress.say(
+                    f"{CHAMPION} cannot be used: {error}; its successor is trained from the start"
+                )
+                return Standing(None, tried, broken=pointer.release)
+        self._gauges.know(champion.number, champion.manifest)
+        return Standing(champion, tried)
 
     def _clicks(self) -> tuple[pl.LazyFrame, Window]:
         """The clicks of a round, and when they were."""

@@ -24,6 +24,8 @@ COLLECTED: Final = "collected"
 AGAIN_SECONDS: Final = 60.0
 """A round that failed in a way that may pass is done again so soon."""
 
+POLICIES: Final = ("champion", "candidate")
+
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -88,6 +90,8 @@ class Plan:
     """How many releases stay in the topic, beside those that a pointer names."""
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise SettingError(f"policy is {self.policy!r}, it must be one of {', '.join(POLICIES)}")
         if self.held_out >= self.window_days * _DAY_SECONDS:
             raise SettingError(
                 f"held_out ({self.held_out:g} s) must be shorter than window_days ({self.window_days:g}): "
@@ -107,7 +111,7 @@ class Plan:
         """What pointers must name when a release is published: those that the round was about."""
         champion = standing.champion and standing.champion.number
         others = {CANDIDATE: None} if self._spares_candidate(champion) else {}
-        return {CHAMPION: champion, **others}
+        return {CHAMPION: champion or standing.broken, **others}
 
     def skips(self, standing: Standing) -> bool:
         """Whether a round has to leave a candidate on trial in peace."""
@@ -131,6 +135,8 @@ class Standing(NamedTuple):
 
     champion: Champion | None
     candidate: int | None
+    broken: int | None = None
+    """The number of a champion that cannot be used: workers refuse it, too."""
 
 
 class Window(NamedTuple):

@@ -18,6 +18,8 @@ What is not in this tree is a fault of the program. Only `worker.loop` decides w
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "CheckpointFailed",
     "KafkaAway",
@@ -36,6 +38,10 @@ class NextclickError(Exception):
     """The root. `retriable` is a fact of the class: whether the same call may succeed later."""
 
     retriable = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Between processes: some classes take other arguments than the text that they show.
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class Retriable(NextclickError):
@@ -92,3 +98,9 @@ class ReleaseRefused(NextclickError):
 
 class StateRefused(NextclickError):
     """Raised when what the state topic holds cannot be read or does not fit what else Kafka says."""
+
+
+def _again(kind: type[NextclickError], args: tuple[Any, ...], facts: dict[str, Any]) -> NextclickError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error

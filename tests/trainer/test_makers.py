@@ -80,6 +80,14 @@ class Dying:
         raise AssertionError
 
 
+class Faulty:
+    """A maker with a fault: no later round would make anything else."""
+
+    def make(self, *arguments: Any) -> Fitted:
+        """Never."""
+        raise ZeroDivisionError
+
+
 def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
     """The release, an error, or that it died."""
     refit = Refit(PLAN, SMALL, Progress(), asked=())
@@ -87,8 +95,10 @@ def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
     assert made(Apart(refit), 500).blob == made(refit, 500).blob
     with pytest.raises(TooFewClicks, match="no session begins before"):
         made(Apart(refit), -10)
-    with pytest.raises(TrainingDied, match="ended with exit code -9"):
+    with pytest.raises(TrainingDied, match="killed by signal 9"):
         made(Apart(Dying()), 500)
+    with pytest.raises(RuntimeError, match="ended with exit code 1"):
+        made(Apart(Faulty()), 500)
 
 
 def test_a_stream_learns_what_ended_since_the_last_round() -> None:

@@ -96,3 +96,18 @@ def test_what_went_as_it_should_is_a_success() -> None:
         Outcome.IDLE,
         Outcome.ON_TRIAL,
     }
+
+
+def test_a_champion_that_cannot_be_used_is_replaced() -> None:
+    """By a release that serves everyone, unless the pointer was moved meanwhile."""
+    broken = Standing(None, 8, broken=7)
+
+    assert not TRIAL.skips(broken)
+    assert TRIAL.pointer(None) == CHAMPION
+    assert TRIAL.expected(broken) == {CHAMPION: 7}
+
+
+def test_a_policy_that_there_is_not_is_refused() -> None:
+    """Taken for another it would serve everyone."""
+    with pytest.raises(SettingError, match="policy is 'canary', it must be one of champion, candidate"):
+        Plan(policy="canary")

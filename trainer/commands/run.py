@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +14,12 @@ import prometheus_client
 
 from trainer import config, gate
 from trainer.commands import options
+from trainer.commands.ending import ending_on_request
 from trainer.config import FitSettings
 from trainer.gauges import Gauges, serving
 from trainer.log import ClickLog
 from trainer.progress import Lines
-from trainer.rounds import EXIT_CODES, Plan
+from trainer.rounds import EXIT_CODES, POLICIES, Plan
 from trainer.topic import fields_of
 from worker.core.event import Decoder
 from worker.core.release import CANDIDATE_SHARE
@@ -60,7 +57,7 @@ _rounds = options.all_of(
     ),
     click.option(
         "--policy",
-        type=click.Choice(["champion", "candidate"]),
+        type=click.Choice(POLICIES),
         default=_PLAN.policy,
         help="What a new release is published as; without a champion it becomes that.",
     ),
@@ -82,7 +79,7 @@ _rounds = options.all_of(
     "--log", "folder", default="clicks", type=click.Path(path_type=Path), help="Folder of the log of clicks."
 )
 @click.option(
-    "--keep-days", type=_positive, help="How long the log keeps clicks. [default: a day more than the window]"
+    "--keep-days", type=_positive, help="Delete older files of the log. [default: nothing is deleted]"
 )
 @click.option("--once", is_flag=True, help="Make one round and end.")
 @_rounds
@@ -131,6 +128,11 @@ def run(
     asked = options.asked() & chosen.keys()
     names = {field.name for field in fields(Plan)} & chosen.keys()
     plan = Plan(**{name: chosen.pop(name) for name in names}, share=share or CANDIDATE_SHARE)
+    if streaming and (idle := sorted(asked & {"epochs", "warm"})):
+        raise click.UsageError(
+            f"{', '.join(idle)}: a stream goes on, and --warm-epochs says how often it sees a round's "
+            "clicks. Leave it out, or --streaming"
+        )
     if share is not None and plan.policy != "candidate":
         raise click.UsageError("--share is for a candidate. Add --policy candidate")
     decoder = Decoder(fields_of(options.columns_of(chosen)))
@@ -155,20 +157,10 @@ def run(
         gauges=gauges,
         progress=teller,
     )
-    with _ending_on_request(), serving(gauges.registry, metrics_host, metrics_port), leader.standing():
+    with ending_on_request(), serving(gauges.registry, metrics_host, metrics_port), leader.standing():
         if not once:
             periodic.run()
         context.exit(EXIT_CODES[periodic.once(_PATIENCE * session_seconds)])
-
-
-@contextmanager
-def _ending_on_request() -> Iterator[None]:
-    """On SIGTERM end in order: leave the group, so that another trainer takes over at once."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _usable(settings: FitSettings) -> FitSettings:
@@ -181,12 +173,12 @@ def _usable(settings: FitSettings) -> FitSettings:
     return settings
 
 
-def _kept(days: float | None, plan: Plan) -> float:
+def _kept(days: float | None, plan: Plan) -> float | None:
     if days is not None and days < plan.window_days:
         raise SettingError(
             f"keep_days ({days:g}) is less than window_days ({plan.window_days:g}): keep what is learned from"
         )
-    return days or plan.window_days + 1
+    return days
 
 
 def _tell(line: str) -> None:

@@ -13,12 +13,11 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final, Self
 
-from worker.errors import CheckpointFailed, NextclickError, Retriable
+from worker.errors import CheckpointFailed, Retriable
 from worker.topics.admin import Admin
 from worker.topics.clicks import ClickConsumer
 from worker.topics.client import Connection
-
-PARTITION: Final = 0
+from worker.topics.releases import PARTITION
 
 STANDING_BY: Final = "another trainer leads: standing by"
 
@@ -77,7 +76,7 @@ class Leader:
         self._term: Term | None = None
         self._news = threading.Condition()
         self._closed = threading.Event()
-        self._error: NextclickError | None = None
+        self._error: Exception | None = None
         self.state = "joining the group of trainers"
         """Why this trainer does not lead, where it does not."""
 
@@ -127,7 +126,8 @@ class Leader:
             except Retriable as error:
                 self.state = str(error)
                 self._closed.wait(_PAUSE_SECONDS)
-            except NextclickError as error:
+            except Exception as error:  # noqa: BLE001  # handed to whoever waits, whatever it is
+                self._end_term()
                 self._tell(error)
                 return
 
@@ -149,7 +149,7 @@ class Leader:
         if self._term:
             self._term.end()
 
-    def _tell(self, error: NextclickError | None = None) -> None:
+    def _tell(self, error: Exception | None = None) -> None:
         with self._news:
             self._error = error
             self._news.notify_all()
