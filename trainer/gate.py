@@ -17,6 +17,9 @@ from trainer.held_out import cleaned
 from trainer.progress import Progress
 from worker.core.release import Release
 
+DECISIONS: Final = ("better", "no_difference", "worse")
+"""All that `decision` may say."""
+
 METRICS: Final = ("recall", "mrr", "ndcg")
 """What a gate may decide by."""
 

@@ -11,7 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from trainer.compare import Difference
-from trainer.gate import decision
+from trainer.gate import DECISIONS, decision
 from trainer.rounds import Outcome
 from worker.core.manifest import Manifest
 from worker.errors import SettingError
@@ -54,6 +54,8 @@ class Gauges:
         )
         for outcome in Outcome:
             self._rounds.labels(outcome)
+        for known in DECISIONS:
+            self._decisions.labels(known)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

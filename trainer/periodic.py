@@ -38,6 +38,9 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 _LOOK_SECONDS: Final = 1.0
 """How often a trainer that does not lead looks why."""
 
+_PUBLISH_PAUSES: Final = (1.0, 4.0, 16.0)
+"""Between attempts to publish: somebody else may be using the transactional id."""
+
 _FILE_RECORDS: Final = 1_000_000
 """A file of the log has at most about so many offsets."""
 
@@ -155,7 +158,7 @@ class Periodic:
             if champion and not self._passes(champion, fitted, clicks, span):
                 return self._ended(Outcome.REFUSED, f"release {champion.number} stays champion")
         with self._gauges.stage("publish"):
-            return self._publish(fitted, standing, term)
+            return self._publish_patiently(fitted, standing, term)
 
     def _collect(self) -> dict[int, int]:
         """Bring the log to where the topic ends at the moment; up to which offset it has each partition."""
@@ -227,6 +230,18 @@ class Periodic:
         self._gauges.compared(found)
         self._progress.say(found.sentence(f"release {champion.number}", "the new release"))
         return not found.worse
+
+    def _publish_patiently(self, fitted: Fitted, standing: Standing, term: Term) -> Outcome:
+        """As `_publish`, a few times over: what took long to make is not thrown away for a hiccup."""
+        for pause in _PUBLISH_PAUSES:
+            try:
+                return self._publish(fitted, standing, term)
+            except Retriable as error:
+                if term.over:
+                    raise
+                self._progress.say(f"{error}: trying again in {pause:g} s")
+            self._clock.sleep(pause)
+        return self._publish(fitted, standing, term)
 
     def _publish(self, fitted: Fitted, standing: Standing, term: Term) -> Outcome:
         plan, places = self._plan, self._places

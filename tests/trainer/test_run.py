@@ -40,6 +40,7 @@ def test_a_time_span_has_a_unit() -> None:
         (["--share", "0.5"], "--share is for a candidate"),
         (["--window-days", "3", "--keep-days", "2"], "keep_days (2) is less than window_days (3)"),
         (["--every", "2d", "--window-days", "1"], "held_out (172800 s) must be shorter than window_days (1)"),
+        (["--streaming", "--epochs", "3", "--no-warm"], "epochs, warm: a stream goes on"),
         (["--cache", "kept"], "cache: every round has other clicks"),
         (["--categorical", "genre"], "name item_features"),
     ],
@@ -66,6 +67,7 @@ def test_the_metrics_of_a_trainer_are_served() -> None:
     assert "nextclick_trainer_last_success_timestamp_seconds 1012.0" in lines
     assert 'nextclick_trainer_rounds_total{outcome="failed"} 1.0' in lines
     assert 'nextclick_trainer_rounds_total{outcome="too_few"} 0.0' in lines
+    assert 'nextclick_trainer_gate_decisions_total{decision="worse"} 0.0' in lines
 
 
 def test_a_port_that_is_taken_is_said() -> None:
