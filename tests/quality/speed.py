@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ Curve = list[tuple[float, float]]
 def against_keras(progress: Progress) -> dict[str, Any]:
     """Seconds to `RECALL` of our training and of `model.fit`, for the same network, loss and batch size."""
     data, settings = _data(SPEED, {}, progress)
-    ours = _ours(data, settings, progress)
+    ours = _ours(data, settings, progress, enough=RECALL)
     theirs = _plain_keras(data, settings, progress)
     seconds = {"ours": _until(ours), "keras": _until(theirs)}
     return {
@@ -88,26 +89,33 @@ def _data(name: str, chosen: dict[str, Any], progress: Progress) -> tuple[Data, 
     return prepare(clicks.select(*SCHEMA), settings, progress, datetime.now(UTC)), settings
 
 
-def _ours(data: Data, settings: FitSettings, progress: Progress) -> Curve:
+def _ours(data: Data, settings: FitSettings, progress: Progress, enough: float = 1.0) -> Curve:
     keras.utils.set_random_seed(settings.seed)
     network = Network(targets_of(data), settings)
-    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress)
-    Training(network, data.train, settings).run(curve.note, Progress())
+    curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress, enough)
+    with suppress(_Enough):
+        Training(network, data.train, settings).run(curve.note, Progress())
     return curve.points
 
 
-class _Curve:
-    """Notes Recall@20 and the cores' seconds so far, those of measuring left out."""
+class _Enough(Exception):
+    """Raised when a training has come to what it was to come to."""
 
-    def __init__(self, recall: Callable[[], float], progress: Progress) -> None:
+
+class _Curve:
+    """Notes Recall@20 and the cores' seconds so far, those of measuring left out, until it is `enough`."""
+
+    def __init__(self, recall: Callable[[], float], progress: Progress, enough: float) -> None:
         self._recall, self._progress, self.points = recall, progress, Curve()
-        self._began = time.process_time()
+        self._enough, self._began = enough, time.process_time()
 
     def note(self) -> dict[str, float]:
         """An epoch is over."""
         seconds = time.process_time() - self._began
         self.points.append((seconds, self._recall()))
         self._progress.say(f"{seconds:.0f} s of training: recall@20 {self.points[-1][1]:.4f}")
+        if self.points[-1][1] >= self._enough:
+            raise _Enough
         self._began = time.process_time() - seconds
         return {}
 
@@ -127,7 +135,7 @@ class _Plain(keras.Model):  # type: ignore[misc]  # Keras has no types
     """The network as one would write it down in Keras: scores of the whole catalogue at every place."""
 
     def __init__(self, items: int, settings: FitSettings) -> None:
-        super().__init__()
+        super().__init__(name="plain")
         self._scale = settings.scale
         spread = keras.initializers.RandomUniform(-0.1, 0.1)
         self.table = self.add_weight(shape=(items, settings.hidden_size), initializer=spread)
@@ -161,9 +169,10 @@ def _plain_keras(data: Data, settings: FitSettings, progress: Progress) -> Curve
         measured.cells[0].set_weights([tensors[name] for name in ("kernel", "recurrent_kernel", "bias")])
         return _recall(tensors, measured, data, settings)
 
-    curve = _Curve(recall, progress)
+    curve = _Curve(recall, progress, RECALL)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: curve.note())
-    model.fit(batches, epochs=_epochs(settings), verbose=0, callbacks=[note])
+    with suppress(_Enough):
+        model.fit(batches, epochs=_epochs(settings), verbose=0, callbacks=[note])
     return curve.points
 
 
