@@ -142,7 +142,8 @@ class Streamed:
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):
                 self._stream.absorb(ended, until_ms)
-                self._stream.release(until_ms)
+                if until_ms < span.split_at_ms:
+                    self._stream.release(until_ms)
             learned += len(ended)
             self._until_ms = until_ms
         self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")

@@ -29,7 +29,7 @@ from trainer.makers import Maker
 from trainer.progress import Progress
 from trainer.rounds import COLLECTED, Champion, Outcome, Plan, Standing, Window, known_to, next_begin, window
 from worker.core.event import Decoder
-from worker.core.release import verify
+from worker.core.release import Release, verify
 from worker.errors import KafkaAway, ReleaseRefused, Retriable
 from worker.topics.client import Connection
 from worker.topics.leader import STANDING_BY, Leader, Term
@@ -155,7 +155,7 @@ class Periodic:
         with self._gauges.stage("fit"):
             fitted = self._fit(clicks, span, champion, ends)
         with self._gauges.stage("gate"):
-            if champion and not self._passes(champion, fitted, clicks, span):
+            if champion and standing.release and not self._passes(standing.release, fitted, clicks, span):
                 return self._ended(Outcome.REFUSED, f"release {champion.number} stays champion")
         with self._gauges.stage("publish"):
             return self._publish_patiently(fitted, standing, term)
@@ -189,14 +189,14 @@ class Periodic:
                 return Standing(None, tried)
             try:
                 champion = Champion(pointer.release, *reader.fetch(pointer.release))
-                verify(champion.manifest, champion.blob)
+                release = verify(champion.manifest, champion.blob, number=champion.number)
             except ReleaseRefused as error:
                 self._progress.say(
                     f"{CHAMPION} cannot be used: {error}; its successor is trained from the start"
                 )
                 return Standing(None, tried, broken=pointer.release)
         self._gauges.know(champion.number, champion.manifest)
-        return Standing(champion, tried)
+        return Standing(champion, tried, release=release)
 
     def _clicks(self) -> tuple[pl.LazyFrame, Window]:
         """The clicks of a round, and when they were."""
@@ -216,10 +216,10 @@ class Periodic:
         known = {COLLECTED: {str(partition): end for partition, end in ends.items()}}
         return Fitted(replace(manifest, training={**manifest.training, **known}), blob)
 
-    def _passes(self, champion: Champion, fitted: Fitted, clicks: pl.LazyFrame, span: Window) -> bool:
+    def _passes(self, champion: Release, fitted: Fitted, clicks: pl.LazyFrame, span: Window) -> bool:
         """Whether the gate lets the new release through, and why."""
         found = gate.measured(
-            verify(champion.manifest, champion.blob),
+            champion,
             verify(*fitted),
             clicks,
             from_ms=span.split_at_ms,

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE
+from worker.core.release import CANDIDATE_SHARE, Release
 from worker.errors import SettingError
 from worker.topics.releases import CANDIDATE, CHAMPION, KEPT
 
@@ -137,6 +137,8 @@ class Standing(NamedTuple):
     candidate: int | None
     broken: int | None = None
     """The number of a champion that cannot be used: workers refuse it, too."""
+    release: Release | None = None
+    """The champion, verified."""
 
 
 class Window(NamedTuple):
