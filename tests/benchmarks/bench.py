@@ -1,7 +1,8 @@
 """One table of speed, latency and memory, on a real Kafka. `make bench`, or `make bench ARGS=--quick`.
 
 What is compared is measured in turns and compared as a ratio within its round: on a machine that is
-never quite quiet a ratio holds where a time does not. The figures also go to `build/bench.json`.
+never quite quiet a ratio holds where a time does not. The figures also go to `build/bench.json`,
+beside those that are there already, unless `--quick`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from typing import Final
 
 import click
 import numpy as np
-import orjson
 
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 from tests.benchmarks import footprint, latency, machine, ranking, report, throughput
 from tests.benchmarks.clicks import USERS
+from tests.benchmarks.figures import keep
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
 from tests.benchmarks.throughput import Load, Speed
 from tests.broker.client import Isolation
-from tests.broker.process import ROOT
 
 Figures = dict[str, float]
 
@@ -148,7 +148,7 @@ MEASURES: Final[dict[str, Callable[[Stand, Plan], Figures]]] = {
     "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
 )
 def main(*, quick: bool, only: str) -> None:
-    """Measure, print the table, write build/bench.json."""
+    """Measure, print the table, write build/bench.json unless it is a smoke run."""
     names = only.split(",")
     if unknown := set(names) - set(MEASURES):
         raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MEASURES)}")
@@ -162,13 +162,13 @@ def main(*, quick: bool, only: str) -> None:
             throughput.warm_up(stand, CATALOGUES["4k"], plan.loads["4k"])
             for name in names:
                 began = time.monotonic()
-                figures |= MEASURES[name](stand, plan)
+                found = MEASURES[name](stand, plan)
+                figures |= found
+                if not quick:
+                    keep("bench.json", found)
                 click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
     except KafkaUnavailable as error:
         sys.exit(str(error))
-    path = ROOT / "build" / "bench.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
     click.echo("\n".join([*about, "", *report.table(figures)]))
 
 

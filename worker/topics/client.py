@@ -64,6 +64,19 @@ class Connection:
             "ssl_check_hostname": self.ssl_check_hostname,
         }
 
+    def reading(self, client_id: str) -> dict[str, Any]:
+        """Those of a consumer that is in no group and reads what is committed, from the begin on."""
+        return {
+            **self.settings(),
+            "client_id": client_id,
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+        }
+
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
         """Raise the client's errors as ours: KafkaAway where trying again may help. `doing` begins it."""

@@ -63,17 +63,7 @@ def read(
 
 
 def _consumer(connection: Connection, fetch: Mapping[str, int]) -> Any:
-    return KafkaConsumer(
-        **connection.settings(),
-        client_id="nextclick-history",
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        allow_auto_create_topics=False,
-        **fetch,
-        metrics_enabled=False,
-    )
+    return KafkaConsumer(**connection.reading("nextclick-history"), **fetch)
 
 
 def _ends(

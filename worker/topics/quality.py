@@ -114,15 +114,7 @@ class QualityReader:
             kafka.counts([self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             client = self._client = KafkaConsumer(
-                **self._connection.settings(),
-                client_id="nextclick-quality",
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                max_poll_records=5_000,
-                metrics_enabled=False,
+                **self._connection.reading("nextclick-quality"), max_poll_records=5_000
             )
         with closing(client):
             client.assign([self._at])

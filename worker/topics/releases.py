@@ -67,15 +67,7 @@ class ReleaseReader:
         self._small, self._times_ms, self._chunks = {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             client = self._client = KafkaConsumer(
-                **self._connection.settings(),
-                client_id="nextclick-releases",
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                max_partition_fetch_bytes=4 << 20,
-                metrics_enabled=False,
+                **self._connection.reading("nextclick-releases"), max_partition_fetch_bytes=4 << 20
             )
         with closing(client):
             client.assign([self._at])

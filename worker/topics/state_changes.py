@@ -72,15 +72,7 @@ def pending(
     with (
         connection.errors(f"read the state topic {topic}"),
         closing(
-            KafkaConsumer(
-                **connection.settings(),
-                client_id="nextclick-forget",
-                group_id=None,
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                max_partition_fetch_bytes=4 << 20,
-                metrics_enabled=False,
-            )
+            KafkaConsumer(**connection.reading("nextclick-forget"), max_partition_fetch_bytes=4 << 20)
         ) as client,
     ):
         client.assign([TopicPartition(topic, partition) for partition in asked])
