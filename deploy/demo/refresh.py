@@ -28,7 +28,7 @@ PATIENCE_SECONDS: Final = 90.0
 
 
 class Step(NamedTuple):
-    """What is being done. `learning`: until it is over, no list can come from the new release."""
+    """What is being done. `learning`: the last clicks wait until it is over, for the new release's lists."""
 
     doing: str
     learning: bool = False
@@ -52,10 +52,11 @@ class Refresh:
         training.lower_priority()
         while _runs(training):
             yield Step(f"learning from the topic: {training.last_line or 'starting'}", learning=True)
+        # Before it is published: the worker may serve it before the command that publishes has ended.
+        self._scoreboard.learned(release, popular)
         publishing = self._stage.start_publishing(folder)
         while _runs(publishing):
             yield Step("publishing the new release", learning=True)
-        self._scoreboard.learned(release, popular)
         while self._scoreboard.newest_release < release:
             yield Step("the worker takes the new release up while it serves")
 
