@@ -34,6 +34,7 @@ LONGEST: Final = 20
 SETTINGS: Final = FitSettings(
     hidden_size=128,
     epochs=2,
+    batch_clicks=128,
     learning_rate=4e-3,
     schedule="constant",
     popularity_half_lives_hours=(0.15, 1.0, 6.0),
