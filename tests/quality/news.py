@@ -3,9 +3,10 @@
 As in Transformers4Rec (RecSys 2021): sessions belong to the hour in which they begin and are cut to 20
 clicks, all items that are known compete, and the figures are means over the hours. There half of an hour's
 sessions are for choosing and half for measuring; settings here were chosen on the sessions of even number
-of the first 48 hours, and the halves are told beside the whole. A session is known with its hour, also
-what of it was clicked in the next one; `strict` counts nothing as popular before it was clicked. Items of
-the session itself are not recommended; the published models may, and lose the places they take.
+of the first 48 hours, the size of batches on those of hours 310 to 350 as well, and the halves are told
+beside the whole. A session is known with its hour, also what of it was clicked in the next one; `strict`
+counts nothing as popular before it was clicked. Items of the session itself are not recommended; the
+published models may, and lose the places they take.
 """
 
 from __future__ import annotations
