@@ -116,7 +116,8 @@ class FitSettings:
     epochs: int | None = None
     """How often all training sessions are seen, at most; None: as often as `epochs_for` says."""
     patience: int | None = None
-    """Training ends after that many epochs without a better validation result; None: a third of all."""
+    """Training ends after that many epochs without a better validation result; None: a third of all,
+    at least 2."""
     batch_clicks: int = 512
     """Predictions in one training step."""
     session_gap_seconds: float = 1800.0

@@ -170,6 +170,22 @@ def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int
         yield after_ms, min(after_ms + step_ms, end_ms)
 
 
+_WITHOUT_EFFECT: Final = (
+    "negatives",
+    "class_weight_power",
+    "average_decay",
+    "full_batch",
+    "carry_state",
+    "patience",
+    "min_item_count",
+    "repeat_seconds",
+    "max_clicks_per_hour",
+    "max_clicks_per_day",
+    "settle",
+)
+"""Settings that a stream would pass over."""
+
+
 def _check(settings: FitSettings) -> None:
     """Raises SettingError where a stream cannot be of that kind."""
     wanted = {"output_table": "tied", "output_bias": False, "normalize": True, "schedule": "constant"}
@@ -182,5 +198,9 @@ def _check(settings: FitSettings) -> None:
         wrong.append("session_gap_minutes is 0, it must be more: sessions are learned when they have ended")
     if settings.categorical or settings.numeric:
         wrong.append("categorical and numeric: a stream knows no features")
+    usual = FitSettings()
+    idle = [name for name in _WITHOUT_EFFECT if getattr(settings, name) != getattr(usual, name)]
+    if idle:
+        wrong.append(f"{', '.join(idle)}: without effect on a stream, leave them out")
     if wrong:
         raise SettingError("with --streaming " + "; ".join(wrong))

@@ -1,7 +1,7 @@
 """Small public data sets: the network beside every baseline, with intervals, on the last clicks of each.
 
-Sessions are cut at half an hour, the last tenth by time is held out (bol.com: the days that its publisher
-tests with). Nobody rates a film twice: there no film of the last 20 is recommended again.
+Sessions are cut at half an hour, the last tenth by time is held out (bol.com: the day that its publisher
+validates and tests with). Nobody rates a film twice: there no film of the last 20 is recommended again.
 """
 
 from __future__ import annotations

@@ -129,6 +129,8 @@ def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
         ("output_table", "separate", "output_table is 'separate', it must be 'tied'"),
         ("session_gap_seconds", 0.0, "session_gap_minutes is 0"),
         ("numeric", ("price",), "a stream knows no features"),
+        ("negatives", 64, "negatives: without effect on a stream, leave them out"),
+        ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on a stream"),
     ],
 )
 def test_what_a_stream_cannot_be_is_refused(name: str, value: Any, problem: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from trainer.backend import keras, tf
 from trainer.batches import Batch, Carried, assemble
 from trainer.config import CHOICES, FitSettings
 from trainer.network import Network
+from trainer.optimisers import Optimiser
 from trainer.sessions import Sessions
 from worker.core.cells import CELLS
 
@@ -150,28 +152,56 @@ def test_the_textbooks_network_can_be_said() -> None:
     assert loss_of(network, sessions, 0) == pytest.approx(expected, rel=1e-4)
 
 
-def gradient_over(steps: int, settings: FitSettings) -> tuple[float, list[tf.Tensor]]:
-    """How much the loss after so many steps moves with the first item, and all gradients of the cell."""
-    keras.utils.set_random_seed(2)
-    network = Network(COUNTS, settings)
+def gradients_over(steps: int, network: Network, variables: list[Any]) -> list[tf.Tensor]:
+    """How the loss on a target after so many steps moves with each of `variables`."""
     items = np.append(0, np.random.default_rng(0).integers(1, 8, steps))
     sessions = sessions_of([*items.tolist(), 8])
     sessions.scored[:-1] = False
     batch = Batch(*map(tf.constant, assemble(sessions, np.array([0]))))
     with tf.GradientTape() as tape:
         loss, _ = network.loss_of(batch, tf.zeros((1, network.state_size)), 0)
-    first, *cell = tape.gradient(loss, [network.inputs_of.own, *network.cells[0].trainable_variables])
-    return float(tf.linalg.norm(tf.convert_to_tensor(first)[0])), cell
+    return [tf.convert_to_tensor(one) for one in tape.gradient(loss, variables)]
+
+
+def first_items_share(steps: int, settings: FitSettings) -> float:
+    """How much the loss after so many steps moves with the first item."""
+    keras.utils.set_random_seed(2)
+    network = Network(COUNTS, settings)
+    (own,) = gradients_over(steps, network, [network.inputs_of.own])
+    return float(tf.linalg.norm(own[0]))
 
 
 def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
     """After 200 steps the first item does not move an Elman cell's loss; gates that remember keep it."""
     plain = replace(SETTINGS, hidden_size=16, output_table="separate")
-    lost, _ = gradient_over(200, replace(plain, cell="elman"))
-    kept = [gradient_over(200, replace(plain, cell=cell, memory_clicks=400))[0] for cell in ("gru", "lstm")]
+    lost = first_items_share(200, replace(plain, cell="elman"))
+    kept = [first_items_share(200, replace(plain, cell=cell, memory_clicks=400)) for cell in ("gru", "lstm")]
 
     assert lost < 1e-8
     assert min(kept) > 1e-5
+
+
+def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
+    """Over 200 steps of an Elman cell that amplifies, one step with clipping is short, one without is wild."""
+    settings = replace(SETTINGS, cell="elman", hidden_size=16, optimizer="sgd", learning_rate=0.1)
+    moved = {}
+    for limit in (1.0, 0.0):
+        keras.utils.set_random_seed(2)
+        network = Network(COUNTS, replace(settings, clip_norm=limit))
+        cell = network.cells[0]
+        kernel, recurrent, bias = cell.get_weights()
+        # Small inputs and a gain of 1.15 keep tanh in its straight part: gradients grow step by step.
+        cell.set_weights([kernel * 1e-12, recurrent * 1.15, bias])
+        weights = network.trainable_variables
+        before = [one.numpy() for one in weights]
+        optimiser = Optimiser(weights, network.settings, epochs=1, steps=10)
+        norm = float(optimiser.move(gradients_over(200, network, weights)))
+        after = [one.numpy() for one in weights]
+        moved[limit] = float(np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True))))
+
+    assert norm > 100
+    assert moved[1.0] == pytest.approx(0.1, rel=0.01)
+    assert moved[0.0] > 10
 
 
 @pytest.mark.parametrize("cell", CELLS)

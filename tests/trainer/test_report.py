@@ -45,6 +45,16 @@ def test_ids_and_names_are_text_and_never_markup(page: str) -> None:
     assert "A lamp &amp; a rug" in page
 
 
+def test_only_what_was_measured_on_the_validation_end_is_called_so(page: str) -> None:
+    """Loss, gradient norms and the share of clipped steps are of the training clicks."""
+    assert "Training loss" in page
+    assert "Largest gradient norm" in page
+    assert "MRR@20, validation" in page
+    assert len(re.findall(r", validation<", page)) == len(
+        re.findall(r"(Recall|MRR|NDCG)@20, validation<", page)
+    )
+
+
 def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
     """No address, no link, no image that is not in it."""
     assert not re.findall(r"https?:|url\(|<link|<img|@import|\bsrc=", page)

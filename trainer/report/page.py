@@ -93,9 +93,9 @@ def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
 
 
 def _curve_title(name: str) -> str:
-    if name.startswith("gradient"):
-        return name.replace("_", " ").capitalize()
-    return "Training loss" if name == "loss" else f"{title(name)}, validation"
+    if name == "loss":
+        return "Training loss"
+    return f"{title(name)}, validation" if "_at_" in name else name.replace("_", " ").capitalize()
 
 
 def _table(quality: Quality, *, lists: bool) -> dict[str, Any]:
