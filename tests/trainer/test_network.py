@@ -184,7 +184,7 @@ def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
 def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
     """After 200 steps of an Elman cell that amplifies a step is wild, unless gradients are clipped."""
     settings = replace(SETTINGS, cell="elman", hidden_size=16, optimizer="sgd", learning_rate=0.1)
-    moved = {}
+    norms, moved = list[float](), dict[float, float]()
     for limit in (1.0, 0.0):
         keras.utils.set_random_seed(2)
         network = Network(COUNTS, replace(settings, clip_norm=limit))
@@ -195,11 +195,11 @@ def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
         weights = network.trainable_variables
         before = [one.numpy() for one in weights]
         optimiser = Optimiser(weights, network.settings, epochs=1, steps=10)
-        norm = float(optimiser.move(gradients_over(200, network, weights)))
+        norms.append(float(optimiser.move(gradients_over(200, network, weights))))
         after = [one.numpy() for one in weights]
         moved[limit] = float(np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True))))
 
-    assert norm > 100
+    assert min(norms) > 100
     assert moved[1.0] == pytest.approx(0.1, rel=0.01)
     assert moved[0.0] > 10
 
