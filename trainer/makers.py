@@ -183,7 +183,7 @@ _WITHOUT_EFFECT: Final = (
     "max_clicks_per_day",
     "settle",
 )
-"""Settings that a stream would pass over."""
+"""Settings that a stream would pass over. With `negatives` its loss would even be wrong: it draws none."""
 
 
 def _check(settings: FitSettings) -> None:
