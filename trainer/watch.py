@@ -7,6 +7,7 @@ second finds the pointers changed, and does nothing.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ GIVE_UP: Final = "give_up"
 DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 
 _POLL_MS: Final = 500
+
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+"""After many failures in a row there is at least one try in that time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +131,20 @@ class Watch:
 
         Once a look has succeeded the topics are there: brokers that do not know one are just handing it over.
         """
-        looked = False
+        looked, failures = False, 0
         while True:
             try:
                 with self._opened():
                     while True:
                         self._look()
-                        looked = True
+                        looked, failures = True, 0
                         time.sleep(every_seconds)
             except (Retriable, TopicError) as error:
                 if not (error.retriable or looked):
                     raise
                 self._tell(type(error), f"{error}; trying again")
-            time.sleep(every_seconds)
+            failures += 1
+            time.sleep(_pause(every_seconds, failures))
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -232,3 +237,13 @@ class Watch:
         if what != self._told:
             self._told = what
             self._say(line)
+
+
+def _pause(every_seconds: float, failures: int) -> float:
+    """How long to wait after so many failures in a row.
+
+    Two that watch and decide at once fence each other, and with the same pause would do so again and again.
+    Full jitter lets one be first (Brooker, "Exponential Backoff And Jitter", 2015).
+    """
+    longest = min(every_seconds * 2 ** min(failures, 10), max(every_seconds, _LONGEST_PAUSE_SECONDS))
+    return random.uniform(0, longest)  # noqa: S311  # no secret
