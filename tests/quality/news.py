@@ -12,18 +12,22 @@ published models may, and lose the places they take.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tests.quality.data import FOLDER, clicks_of
 from trainer import evaluate
+from trainer.baselines import Asked, PastSessions
 from trainer.config import FitSettings
 from trainer.metrics import metrics
 from trainer.progress import Progress
-from trainer.sessions import Sessions, to_arrays
+from trainer.scoreboard import BaselineSettings, baseline_answers
+from trainer.sessions import Sessions, catalogue_of, to_arrays
 from trainer.stream import Stream
 from worker.core.catalogue import Catalogue
 from worker.core.release import Release, verify
@@ -32,6 +36,7 @@ NAME: Final = "globo_g1_news"
 BEGIN_MS: Final = 1_506_825_380_000
 HOUR_MS: Final = 3_600_000
 LONGEST: Final = 20
+TOP: Final = 20
 SETTINGS: Final = FitSettings(
     hidden_size=128,
     epochs=2,
@@ -45,6 +50,10 @@ SETTINGS: Final = FitSettings(
     session_gap_seconds=0,
 )
 
+BASELINES: Final = ("recently popular", "markov", "vmis-knn")
+BASELINE_HOURS: Final = 24
+"""They learn from so many hours, popularity from the last of them alone: what is older is no news."""
+
 
 def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -> dict[str, Any]:
     """Go through the first `hours`, or all."""
@@ -54,16 +63,13 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
     for number, (hour, clicks) in enumerate(_windows()):
         if release is not None:
             found.append(_measured(release, clicks))
-            means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-            told = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-            progress.say(f"{number} hours, {np.mean(seconds):.1f} s each: {told}")
+            means = _means(found)
+            progress.say(f"{number} hours, {np.mean(seconds):.1f} s each: {_told(means)}")
         if hours is not None and number == hours:
             break
         began = time.monotonic()
-        end_ms = BEGIN_MS + (hour + 1) * HOUR_MS
-        latest = pl.col("timestamp_ms") if strict else pl.col("timestamp_ms").clip(upper_bound=end_ms - 1)
-        stream.absorb(clicks.with_columns(latest), end_ms)
-        release = verify(*stream.release(end_ms))
+        stream.absorb(clicks if strict else clicks.with_columns(_known_by(hour)), _end_ms(hour))
+        release = verify(*stream.release(_end_ms(hour)))
         seconds.append(time.monotonic() - began)
     return {
         "metrics": means,
@@ -71,6 +77,39 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
         "hours": len(found),
         "seconds": float(np.sum(seconds)),
         "seconds_an_hour": float(np.mean(seconds)),
+    }
+
+
+def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]:
+    """The same of `BASELINES`, which learn anew from the last hours before each."""
+    past, found = deque[pl.DataFrame](maxlen=BASELINE_HOURS), list[dict[str, float]]()
+    began, settings = time.monotonic(), BaselineSettings(recent_hours=1)
+    for number, (hour, clicks) in enumerate(_windows()):
+        if past:
+            known = pl.concat(past)
+            catalogue = catalogue_of(known)
+            sessions = _last_clicks(clicks, catalogue)
+            excluded = evaluate.recent_items(sessions, SETTINGS.exclude_recent)
+            asked = Asked(sessions, clicks["timestamp_ms"].to_numpy(), excluded)
+            answers = baseline_answers(
+                PastSessions.of(known, catalogue), asked, top=TOP, names=BASELINES, settings=settings
+            )
+            found.append(
+                {
+                    f"{name} {metric}": value
+                    for name, one in answers.items()
+                    for metric, value in _figures(one.places).items()
+                }
+            )
+            progress.say(f"{number} hours: {_told(_means(found))}")
+        if number == hours:
+            break
+        past.append(clicks.with_columns(_known_by(hour)))
+    return {
+        "metrics": _means(found),
+        "hours": len(found),
+        "baseline_hours": BASELINE_HOURS,
+        "seconds": time.monotonic() - began,
     }
 
 
@@ -85,18 +124,38 @@ def _windows() -> Iterator[tuple[int, pl.DataFrame]]:
         yield hour, clicks[begin:end]
 
 
+def _end_ms(hour: int) -> int:
+    return BEGIN_MS + (hour + 1) * HOUR_MS
+
+
+def _known_by(hour: int) -> pl.Expr:
+    """The times of clicks where a session is known whole with its hour."""
+    return pl.col("timestamp_ms").clip(upper_bound=_end_ms(hour) - 1)
+
+
 def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:
     sessions = _last_clicks(clicks, release.catalogue)
-    answers = evaluate.answers(release, sessions, top=20, exclude_recent=SETTINGS.exclude_recent)
+    answers = evaluate.answers(release, sessions, top=TOP, exclude_recent=SETTINGS.exclude_recent)
     even = clicks.group_by("session", maintain_order=True).len()["session"].to_numpy() % 2 == 0
     parts = {"": slice(None), "choosing_": even, "measuring_": ~even}
-    figures = {
+    return {
         prefix + name: value
         for prefix, chosen in parts.items()
-        for name, value in metrics(answers.places[chosen], 20).items()
-        if name in {"recall_at_20", "ndcg_at_20"}
+        for name, value in _figures(answers.places[chosen]).items()
     }
-    return figures
+
+
+def _figures(places: NDArray[np.int64]) -> dict[str, float]:
+    found = metrics(places, TOP)
+    return {name: found[name] for name in (f"recall_at_{TOP}", f"ndcg_at_{TOP}")}
+
+
+def _means(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+def _told(means: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
 
 
 def _last_clicks(clicks: pl.DataFrame, catalogue: Catalogue) -> Sessions:

@@ -30,6 +30,7 @@ RUNS: Final[dict[str, tuple[str, Run]]] = {
     **{name: (name, partial(sessions.run, name)) for name in sessions.PROTOCOLS},
     news.NAME: (news.NAME, news.run),
     f"{news.NAME}_strict": (news.NAME, partial(news.run, strict=True)),
+    f"{news.NAME}_baselines": (news.NAME, news.baselines),
     "speed": (speed.SPEED, speed.against_keras),
     "sampled": (speed.SAMPLED, speed.sampled),
 }

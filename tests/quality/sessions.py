@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final, NamedTuple
 
+from tests.quality.beside import beside_baselines
 from tests.quality.data import BUILD, begin_of, clicks_of
 from trainer import checkpoints
 from trainer.config import FitSettings
@@ -44,16 +45,15 @@ ALL: Final[dict[str, Any]] = {"min_item_count": 1, "exclude_recent": 0}
 
 
 def run(name: str, progress: Progress) -> dict[str, Any]:
-    """Fit on the training part of `name` and measure on its test part."""
+    """Fit on the training part of `name`; network and baselines on its test part."""
     protocol, clicks = PROTOCOLS[name], clicks_of(name)
     split_at_ms = begin_of(clicks, protocol.first_test_session)
-    settings = FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms)
+    settings, clicks = (
+        FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms),
+        clicks.select(*SCHEMA),
+    )
     began = time.monotonic()
-    manifest, _ = fit(clicks.select(*SCHEMA), settings, progress, work=BUILD / name)
+    fitted = fit(clicks, settings, progress, work=BUILD / name)
+    seconds = time.monotonic() - began
     checkpoints.remove(BUILD / name)
-    return {
-        "metrics": dict(manifest.metrics),
-        "configuration": settings.to_json(),
-        "blend": manifest.training.get("blend"),
-        "seconds": time.monotonic() - began,
-    }
+    return beside_baselines(fitted, clicks, settings, progress) | {"seconds": seconds}
