@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Final
 
 from kafka.admin import KafkaAdminClient, MemberToRemove
 
 from tests.broker.client import Client, Record
+from tests.broker.process import ROOT
 from tests.conftest import TopicFactory
 from worker.topics.clicks import ClickConsumer
 from worker.topics.client import Connection
+
+DIES_GIVING_UP: Final = """
+import os, sys
+from tests.broker.test_join import static_member
+
+clicks = static_member(*sys.argv[1:], "a")
+clicks.join(lambda _: os._exit(9))
+while True:
+    clicks.poll(20)
+    print(sorted(clicks.assigned()), flush=True)
+"""
+"""A member that dies between giving partitions up and asking for the round in which others get them."""
+
+
+def static_member(kafka: str, topic: str, group: str, name: str) -> ClickConsumer:
+    """A static member that has not joined yet."""
+    return ClickConsumer(
+        Connection(kafka),
+        topic=topic,
+        group=group,
+        session_timeout_ms=30_000,
+        heartbeat_interval_ms=1_000,
+        static_member=name,
+    )
+
+
+@contextmanager
+def joined(kafka: str, topic: str, group: str, name: str) -> Iterator[ClickConsumer]:
+    """A static member, until the end of the context."""
+    clicks = static_member(kafka, topic, group, name)
+    clicks.join(lambda _: None)
+    try:
+        yield clicks
+    finally:
+        clicks.close(seconds=10)
 
 
 def test_a_consumer_that_polls_briefly_is_assigned_its_partitions(
@@ -95,6 +134,24 @@ def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile
         assert _poll_until_read(clicks, {held}) == held
     finally:
         clicks.close(seconds=10)
+
+
+def test_what_a_static_member_gave_up_before_it_was_replaced_is_given_out(
+    kafka: str, topics: TopicFactory, unique: str
+) -> None:
+    """Who replaces it joins without a round, and nobody else asks for one: it stayed without an owner."""
+    place = (kafka, topics("clicks", partitions=4), f"group-{unique}")
+    words = [sys.executable, "-c", DIES_GIVING_UP, *place]
+    with (
+        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first,
+        joined(*place, "b") as b,
+    ):
+        assert first.stdout
+        assert any(line == "[0, 1, 2, 3]\n" for line in first.stdout)
+        _poll_until(b, lambda _: first.poll() is not None)
+        assert first.returncode == 9
+        with joined(*place, "a") as a:
+            _poll_until(a, lambda _: b.poll(20) == [] and a.assigned() | b.assigned() == {0, 1, 2, 3})
 
 
 def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:

@@ -7,6 +7,7 @@ the order. The group's committed offsets, written inside the worker's transactio
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,8 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 
 from worker.core.batch import Clicks
 from worker.core.event import Click, Decoder, Reason
+from worker.errors import NextclickError
+from worker.topics.admin import Admin
 from worker.topics.client import Connection
 
 Record = Any
@@ -52,7 +55,11 @@ class ClickConsumer:
     ) -> None:
         self._connection = connection
         self.topic = topic
+        self._group = group
         self._client: Any = None
+        self._assignor = _Assignor(self._claimed)
+        self._replaces = static_member is not None
+        """Whether it may be in the place of one that ended, and has not looked what that left behind."""
         self._settings = {
             "group_id": group,
             "client_id": client_id,
@@ -75,7 +82,7 @@ class ClickConsumer:
             self._client = KafkaConsumer(
                 **self._connection.settings(),
                 **self._settings,
-                partition_assignment_strategy=[_Assignor(self._claimed)],
+                partition_assignment_strategy=[self._assignor],
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
@@ -111,6 +118,11 @@ class ClickConsumer:
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
         """The next records, those of one partition together and in order; none after `timeout_ms`."""
+        if self._replaces and self.joined:
+            self._replaces = False
+            if self._left_behind():
+                self._assignor.ask_for_a_round()
+                self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
         with self._connection.errors("poll"):
             polled = self._client.poll(timeout_ms=timeout_ms, max_records=at_most)
         self._keep_joining()
@@ -118,6 +130,20 @@ class ClickConsumer:
         if metadata.generation_id >= 0:
             self._metadata = metadata
         return [record for records in polled.values() for record in records]
+
+    def _left_behind(self) -> bool:
+        """Whether there are partitions that nobody has; also where that cannot be told.
+
+        Who gives some up asks for the round in which others get them (KIP-429). A static member that ends in
+        between is replaced without a round (KIP-345): nobody would ask before a member comes or goes.
+        """
+        try:
+            with closing(Admin(self._connection)) as kafka:
+                partitions = kafka.counts([self.topic])[self.topic]
+                members = kafka.members(self._group, topic=self.topic)
+        except NextclickError:
+            return True
+        return len({number for member in members for number in member.partitions}) < partitions
 
     def _keep_joining(self) -> None:
         """Let the next poll finish a join that this one began.
@@ -219,11 +245,18 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
     def __init__(self, claimed: Callable[[], Collection[TopicPartition]]) -> None:
         super().__init__()
         self._claimed = claimed
+        self._said = b""
+
+    def ask_for_a_round(self) -> None:
+        """Say something new with the next join: then the group begins a round."""
+        self._said += b"."
 
     def metadata(self, topics: Collection[str]) -> Any:
         """What this worker says of itself when it joins (KIP-429)."""
         self.member_assignment = self._claimed()
-        return super().metadata(topics)
+        said = super().metadata(topics)
+        said.user_data = self._said
+        return said
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
