@@ -142,7 +142,8 @@ class FitSettings:
     test_fraction: float = 0.1
     """The last part of the clicks, held out to measure the release."""
     validation_fraction: float = 0.05
-    """The last part of what is before that, held out to choose the best epoch; 0: the last is taken."""
+    """The last part of what is before that, held out to choose the best epoch and to learn the weights of
+    the blend with; 0: the last epoch is taken, and nothing is added to its scores."""
     split_at_ms: int | None = None
     """Where the test part begins (ms since the epoch), instead of `test_fraction`."""
     repeat_seconds: float = 0.0
