@@ -102,6 +102,14 @@ def test_half_lives_are_a_list_or_none() -> None:
     assert (done.exit_code, "'a day' is no list like 24,168" in done.output) == (2, True)
 
 
+def test_a_half_life_without_end_is_refused(clicks: Path) -> None:
+    """A manifest could not hold it; what could not be read back is not begun."""
+    done = trainer("fit", clicks, "--popularity-half-lives-hours", "24,inf")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("popularity_half_lives_hours is (24.0, inf), it must be finite\n")
+
+
 def test_a_split_must_be_a_time() -> None:
     """The message shows what one looks like."""
     done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--split-at", "soon"])
