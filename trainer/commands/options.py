@@ -228,7 +228,7 @@ training = all_of(
     setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
     setting(
         "validation_fraction",
-        "Share of those before them to choose the best epoch and learn the blend with; 0: the last, none.",
+        "Share of those before them to choose an epoch and learn the blend with; 0: last epoch, no blend.",
     ),
     setting("cell", "Recurrent cell."),
     setting("layers", "Recurrent layers, one above the other."),
