@@ -51,7 +51,7 @@ FLOATS = [name for name, kind in get_type_hints(FitSettings).items() if kind in 
 @pytest.mark.parametrize("name", FLOATS)
 def test_a_number_that_is_not_finite_is_refused(name: str, number: float) -> None:
     """In lists, too: a manifest could not hold it."""
-    value = (24.0, number) if name.endswith("_hours") else number
+    value: Any = (24.0, number) if name.endswith("_hours") else number
 
     with pytest.raises(SettingError, match=re.escape(f"{name} is {value!r}, it must be finite")):
         FitSettings(**{name: value})

@@ -79,8 +79,8 @@ def described(tmp_path: Path) -> FitSettings:
     ids = [*(f"item-{n}" for n in range(CYCLE)), "shelf", "new"]
     table = {"item_id": ids, "kind": [f"{one[-1]}|{one}" for one in ids], "price": [*range(CYCLE), 9, None]}
     pl.DataFrame(table).write_parquet(tmp_path / "items.parquet")
-    chosen = {"categorical": ("kind",), "numeric": ("price",), "min_value_count": 1}
-    return replace(SMALL, item_features=str(tmp_path / "items.parquet"), **chosen)
+    file = str(tmp_path / "items.parquet")
+    return replace(SMALL, item_features=file, categorical=("kind",), numeric=("price",), min_value_count=1)
 
 
 def features_of(data: Data) -> dict[str, tuple[set[str], float]]:
@@ -103,7 +103,7 @@ def test_features_follow_their_items(described: FitSettings) -> None:
     assert moved.catalogue.ids(np.arange(4)).tolist() == known
     assert features_of(moved) == features_of(data) | {"gone": (set(), 0.0)}
     assert features_of(moved)["item-7"][0] == {"7", "item-7"}
-    assert (moved.never_clicked, moved.catalogue.ids(np.array([len(moved.catalogue) - 1]))) == (1, ["new"])
+    assert moved.catalogue.ids(np.arange(len(moved.catalogue))[-moved.never_clicked :]).tolist() == ["new"]
 
 
 def test_a_parent_without_features_has_a_child_with_some(parent: Fitted, described: FitSettings) -> None:
