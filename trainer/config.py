@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from worker.core.cells import CELLS
-from worker.core.manifest import MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
+from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
 from worker.topics.client import Connection
 
@@ -128,7 +129,7 @@ class FitSettings:
     """Long sessions are trained piece after piece, the hidden state handed on (truncated backpropagation)."""
     popularity_half_lives_hours: tuple[float, ...] = (24.0, 168.0, 720.0)
     """Clicks on an item, each fading with this half-life, are added to its score by learned weights
-    (`trainer.blend`); empty: none are."""
+    (`trainer.blend`); with a million hours they do not fade; empty: none are."""
     transition_half_lives_hours: tuple[float, ...] = (720.0,)
     """The same of clicks on one item right after another; empty: none are."""
     transitions: int = 50
@@ -142,7 +143,8 @@ class FitSettings:
     test_fraction: float = 0.1
     """The last part of the clicks, held out to measure the release."""
     validation_fraction: float = 0.05
-    """The last part of what is before that, held out to choose the best epoch; 0: the last is taken."""
+    """The last part of what is before that, held out to choose the best epoch and to learn the weights of
+    the blend with; 0: the last epoch is taken, and nothing is added to its scores."""
     split_at_ms: int | None = None
     """Where the test part begins (ms since the epoch), instead of `test_fraction`."""
     repeat_seconds: float = 0.0
@@ -173,6 +175,11 @@ class FitSettings:
     """The same clicks, settings and seed give the same release on the same machine."""
 
     def __post_init__(self) -> None:
+        # A manifest is JSON, which has no word for what is not finite.
+        for name, value in asdict(self).items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            finite = all(math.isfinite(one) for one in numbers if isinstance(one, float))
+            self._require(finite, name, "finite")
         for name, choices in CHOICES.items():
             self._require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}")
         for names, least in _AT_LEAST.items():
@@ -188,6 +195,8 @@ class FitSettings:
         for name, most in (("transitions", MAX_TRANSITIONS), ("repeat_lags", MAX_REPEAT_LAGS)):
             self._require(0 <= getattr(self, name) <= most, name, f"between 0 and {most}")
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
+        gap = self.session_gap_seconds
+        self._require(gap <= MAX_GAP_SECONDS, "session_gap_seconds", f"at most {MAX_GAP_SECONDS:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")
         self._require(self.layers <= MAX_LAYERS, "layers", f"at most {MAX_LAYERS}")
         self._check_relations()

@@ -148,7 +148,10 @@ def _measured(release: Release, sessions: Sessions, settings: FitSettings) -> di
 def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
     """What is added to the network's scores, by weights learned on the validation end; None: nothing."""
     held, items = data.validation, len(data.catalogue)
-    if not settings.blended or not held.predictions:
+    if not settings.blended:
+        return None
+    if not held.predictions:
+        progress.say("the blend is left out: no click is held out to learn its weights with")
         return None
     past, blend = Past.of(data.train), Blend(settings)
     tensors = network.tensors()

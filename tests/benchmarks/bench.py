@@ -121,10 +121,10 @@ def memory(stand: Stand, plan: Plan) -> Figures:
 
 
 def rank(_: Stand, plan: Plan) -> Figures:
-    """Exact ranking over the bare matrix product, and a whole batch with transitions over one without."""
+    """Exact ranking over the bare matrix product, and a whole batch with a blend over one without."""
     ratio = ranking.rank_over_product(CATALOGUES["100k"], HIDDEN_SIZE, rounds=plan.rank_rounds)
     return {"rank_100k_over_product": ratio} | {
-        f"transitions_{clicks}_over_none": ranking.transitions_over_none(
+        f"blend_{clicks}_over_none": ranking.blend_over_none(
             CATALOGUES["20k"], HIDDEN_SIZE, clicks=clicks, rounds=4 * plan.rank_rounds
         )
         for clicks in ranking.BATCHES

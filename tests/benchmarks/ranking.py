@@ -1,4 +1,4 @@
-"""Exact ranking against the matrix product that it cannot do without; transitions against none."""
+"""Exact ranking against the matrix product that it cannot do without; a blend against none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from tests.builders import item_names, packed, tiny_release, tiny_tensors
 from worker.core.batch import Clicks
-from worker.core.manifest import MAX_TRANSITIONS
+from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.core.recommender import Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States
@@ -49,45 +49,48 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
         return statistics.median(_seconds(rank) / _seconds(product) for _ in range(rounds))
 
 
-def transitions_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
-    """How many times as long a batch of so many clicks takes with the most transitions of every item.
+def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
+    """How many times as long a batch of so many clicks takes with the largest blend that a release may have.
 
-    To absorb and rank it, one list for each user; medians of `rounds`, in which both take turns.
+    To absorb and rank it, one list for each user, whose sessions are as long as repeats look back: there a
+    blend costs most. The median of `rounds`, in which both take turns.
     """
-    batches = _batches(items, clicks, rounds + 1)
-    recommenders = [_recommender(items, hidden_size, most) for most in (0, MAX_TRANSITIONS)]
-    seconds: list[list[float]] = [[], []]
+    without, blended = (_recommender(items, hidden_size, blended=blended) for blended in (False, True))
+    ratios = []
     with threadpool_limits(1, user_api="blas"):
-        for batch in batches:
-            for recommender, taken in zip(recommenders, seconds, strict=True):
-                taken.append(_seconds(partial(_served, recommender, batch)))
-    # The first round is for memory that is touched for the first time.
-    without, with_transitions = (statistics.median(taken[1:]) for taken in seconds)
-    return with_transitions / without
+        for batch in _batches(items, clicks, MAX_REPEAT_LAGS + rounds):
+            plain = _seconds(partial(_served, without, batch))
+            ratios.append(_seconds(partial(_served, blended, batch)) / plain)
+    return statistics.median(ratios[MAX_REPEAT_LAGS:])
 
 
 def _served(recommender: Recommender, batch: Clicks) -> None:
     recommender.rank(recommender.absorb(batch, now_ms=0))
 
 
-def _recommender(items: int, hidden_size: int, most: int) -> Recommender:
-    tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size)
-    if most:
+def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
+    tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size, output_bias=blended)
+    repeat_bias: list[float] = []
+    if blended:
         random = np.random.default_rng(0)
-        followers = [random.choice(items, most, replace=False) for _ in range(items)]
+        followers = [random.choice(items, MAX_TRANSITIONS, replace=False) for _ in range(items)]
         tensors["transition_items"] = np.array(followers, np.int32)
-        tensors["transition_scores"] = random.standard_normal((items, most)).astype(np.float32)
-    release: Release = verify(*packed(tensors, item_names(items), cell="gru", output="tied"))
+        tensors["transition_scores"] = random.standard_normal((items, MAX_TRANSITIONS)).astype(np.float32)
+        repeat_bias = random.standard_normal(MAX_REPEAT_LAGS).tolist()
+    release: Release = verify(
+        *packed(tensors, item_names(items), cell="gru", output="tied", repeat_bias=repeat_bias)
+    )
     return Recommender(release, States(state_size=release.state_size), publish_max_age_ms=0, top=TOP)
 
 
 def _batches(items: int, clicks: int, count: int) -> list[Clicks]:
+    """Batches with one click of each of the same users."""
     random, names = np.random.default_rng(1), item_names(items)
     return [
         Clicks(
             partitions=np.zeros(clicks, np.int32),
             offsets=np.arange(clicks) + number * clicks,
-            user_ids=[f"user-{user}" for user in random.integers(50 * clicks, size=clicks).tolist()],
+            user_ids=[f"user-{user}" for user in random.permutation(clicks).tolist()],
             item_ids=[names[item] for item in random.integers(items, size=clicks).tolist()],
             timestamps_ms=np.full(clicks, number),
             record_timestamps_ms=np.full(clicks, number),

@@ -25,8 +25,8 @@ TARGETS: Final = {
     "every_4k_over_passthrough": Target(0.50, least=True),
     "latest_4k_over_passthrough": Target(0.90, least=True),
     "rank_100k_over_product": Target(1.5),
-    "transitions_250_over_none": Target(1.10),
-    "transitions_2000_over_none": Target(1.10),
+    "blend_250_over_none": Target(1.10),
+    "blend_2000_over_none": Target(1.10),
     "latency_1000_uncommitted_p50_seconds": Target(0.010),
     "latency_1000_uncommitted_p99_seconds": Target(0.040),
     "latency_1000_committed_p50_seconds": Target(0.200),
@@ -85,8 +85,8 @@ def _latency(figures: Mapping[str, float]) -> Iterator[str]:
 def _rest(figures: Mapping[str, float]) -> Iterator[str]:
     rows: dict[str, tuple[str, Callable[[float], str]]] = {
         "rank_100k_over_product": ("ranking 100k / matrix product", "{:.2f}".format),
-        "transitions_250_over_none": ("50 transitions / none, batch 250", "{:.2f}".format),
-        "transitions_2000_over_none": ("50 transitions / none, batch 2000", "{:.2f}".format),
+        "blend_250_over_none": ("blend / none, batch 250", "{:.2f}".format),
+        "blend_2000_over_none": ("blend / none, batch 2000", "{:.2f}".format),
         "ready_seconds": ("start to ready, s", "{:.2f}".format),
         "resident_empty_bytes": ("resident without users, MB", _megabytes),
         "resident_100k_users_bytes": ("resident with 100k users, MB", _megabytes),

@@ -45,6 +45,12 @@ def cyclic_clicks(sessions: int = 400, length: int = 5, *, seed: int = 0) -> pl.
     )
 
 
+def twice(clicks: pl.DataFrame) -> pl.DataFrame:
+    """`clicks` that come in order, each again ten seconds later."""
+    again = clicks.with_columns(pl.col("timestamp_ms") + 10_000)
+    return pl.concat([clicks, again]).sort("timestamp_ms")
+
+
 def sessions_of(*sequences: Sequence[int]) -> Sessions:
     """Sessions with these item indexes, every click but the first of each scored."""
     starts = np.cumsum([0, *(len(sequence) for sequence in sequences)], dtype=np.int64)

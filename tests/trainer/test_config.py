@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
+import math
+import re
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -17,6 +19,7 @@ from worker.errors import SettingError
         ({"dropout": 1.0}, "dropout is 1.0, it must be at least 0 and less than 1"),
         ({"scale": 100.0}, "scale is 100.0, it must be at most 40"),
         ({"session_gap_seconds": -1.0}, "session_gap_seconds is -1.0, it must be 0 or more"),
+        ({"session_gap_seconds": 1e11}, "session_gap_seconds is 100000000000.0, it must be at most 1e"),
         ({"max_session_clicks": 1}, "max_session_clicks is 1, it must be 2 or more"),
         ({"loss": "hinge"}, "loss is 'hinge', it must be one of cross_entropy, bpr_max"),
         ({"layers": 0}, "layers is 0, it must be 1 or more"),
@@ -38,6 +41,20 @@ def test_a_wrong_setting_is_named_with_its_value(setting: dict[str, Any], messag
     """And with what it must be; where two belong together, with both."""
     with pytest.raises(SettingError, match=message):
         FitSettings(**setting)
+
+
+FLOATS = [name for name, kind in get_type_hints(FitSettings).items() if kind in (float, tuple[float, ...])]
+"""The settings that are numbers, or lists of them, but no whole ones."""
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("name", FLOATS)
+def test_a_number_that_is_not_finite_is_refused(name: str, number: float) -> None:
+    """In lists, too: a manifest could not hold it."""
+    value: Any = (24.0, number) if name.endswith("_hours") else number
+
+    with pytest.raises(SettingError, match=re.escape(f"{name} is {value!r}, it must be finite")):
+        FitSettings(**{name: value})
 
 
 def test_few_clicks_are_seen_more_often() -> None:

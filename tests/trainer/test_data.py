@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, table
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, table, twice
 from trainer import data as preparing
 from trainer.config import FitSettings
 from trainer.data import prepare, sessionised
 from trainer.errors import TooFewClicks
 from trainer.prepared import Data
 from trainer.progress import Lines, Progress
+from trainer.sessions import Sessions
 
 NOW_MS = round(NOW.timestamp() * 1000)
 GENRES = pl.DataFrame(
@@ -72,6 +73,30 @@ def test_every_removal_is_told_and_stands_in_the_summary() -> None:
 
     assert any("removed 50 of" in line and "more than 20 clicks in an hour" in line for line in lines)
     assert data.summary["cleaning"][-3]["removed"] == 50
+
+
+def test_repeats_are_dropped_from_the_training_part_alone() -> None:
+    """What is held out stays as a worker would meet it; the count stands in the summary."""
+    clicks = twice(cyclic_clicks(100))
+
+    data, untouched = (prepared(clicks, repeat_seconds=seconds) for seconds in (10.0, 0.0))
+
+    repeats = len(untouched.train.items) // 2
+    assert not has_repeats(data.train)
+    assert has_repeats(data.test)
+    assert has_repeats(untouched.train)
+    assert (len(data.train.items), len(data.test.items)) == (repeats, len(untouched.test.items))
+    assert data.summary["cleaning"][4] == {
+        "removed": repeats,
+        "left": repeats,
+        "what": "clicks",
+        "why": "the same item by the same user again within 10 s",
+    }
+
+
+def has_repeats(sessions: Sessions) -> bool:
+    """Whether an item comes right after itself in any of `sessions`."""
+    return any((items[1:] == items[:-1]).any() for items in sessions)
 
 
 def test_rare_items_and_short_sessions_settle() -> None:

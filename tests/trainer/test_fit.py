@@ -104,6 +104,19 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     assert "blend" not in plain.training
 
 
+def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
+    """Unless none was asked for."""
+    chosen = replace(SMALL, epochs=1, validation_fraction=0.0)
+    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+    told, silent = Remembered(), Remembered()
+
+    fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
+
+    line = "the blend is left out: no click is held out to learn its weights with"
+    assert (line in told.lines, line in silent.lines) == (True, False)
+    assert all("blend" not in manifest.training for manifest, _ in fitted)
+
+
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
     clicks = two_kinds()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.builders import item_names, successor_release_parts
-from tests.trainer.builders import CYCLE, cyclic_clicks
+from tests.trainer.builders import CYCLE, cyclic_clicks, twice
 from trainer.__main__ import cli
 from trainer.commands.options import Numbers
 from trainer.publish import read_folder, write_folder
@@ -52,6 +52,24 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     )
     assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-2]
     assert done.stderr.splitlines()[-1].startswith("weights of the blend: network ")
+
+
+def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
+    """What went is in the manifest, beside the setting."""
+    twice(cyclic_clicks(60)).write_csv(tmp_path / "clicks.csv")
+    files, all_of_it = (
+        [str(tmp_path / "clicks.csv"), "-o", str(tmp_path / "release")],
+        ["--test-fraction", "0"],
+    )
+
+    done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, "--repeat-seconds", "10", *QUICK])
+
+    assert done.exit_code == 0, done.output
+    training = read_folder(tmp_path / "release")[0].training
+    removed = {one["why"]: one["removed"] for one in training["cleaning"]}
+    assert training["settings"]["repeat_seconds"] == 10
+    assert removed["the same item by the same user again within 10 s"] == training["clicks"]
+    assert f"removed {training['clicks']} of {2 * training['clicks']} clicks: the same item" in done.stderr
 
 
 def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> None:
@@ -100,6 +118,14 @@ def test_half_lives_are_a_list_or_none() -> None:
     assert numbers.convert("none", None, None) == ()
     done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--popularity-half-lives-hours", "a day"])
     assert (done.exit_code, "'a day' is no list like 24,168" in done.output) == (2, True)
+
+
+def test_a_half_life_without_end_is_refused(clicks: Path) -> None:
+    """A manifest could not hold it; what could not be read back is not begun."""
+    done = trainer("fit", clicks, "--popularity-half-lives-hours", "24,inf")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("popularity_half_lives_hours is (24.0, inf), it must be finite\n")
 
 
 def test_a_split_must_be_a_time() -> None:

@@ -55,6 +55,36 @@ def test_many_negatives_come_to_the_loss_over_the_whole_catalogue(
     assert loss_of(sampled, sessions, 0, 1, 2) == pytest.approx(loss_of(whole, sessions, 0, 1, 2), abs=0.02)
 
 
+def test_targets_need_not_be_negatives_of_each_other() -> None:
+    """Without, a target is compared with the drawn items alone: loss and gradient are those by hand.
+
+    An item that was drawn twice counts twice, and a target that was drawn not at all.
+    """
+    free = replace(SETTINGS, output_table="separate", normalize=False, negatives=5, batch_negatives=False)
+    network, drawn = Network(COUNTS, free), np.array([3, 0, 3, 6, 2], np.int32)
+    random = np.random.default_rng(3)
+    network.set_weights([random.normal(0, 0.7, weight.shape) for weight in network.get_weights()])
+    batch = assemble(sessions_of([1, 2, 3, 4], [5, 6], [7, 8, 0]), np.arange(3))._replace(negatives=drawn)
+    tensors, states = Batch(*map(tf.constant, batch)), tf.zeros((1, network.state_size))
+
+    with tf.GradientTape() as tape:
+        loss, _ = network.loss_of(tensors, states, 0)
+    gradient = tf.convert_to_tensor(tape.gradient(loss, network.outputs_of.own)).numpy()
+
+    walked, _ = network.walk(tensors, states, 0)
+    hidden = walked.numpy().reshape(-1, free.hidden_size)[batch.places]
+    table, expected = network.tensors()["output"], network.negatives.expected
+    losses, by_hand = [], np.zeros_like(table)
+    for vector, target in zip(hidden, batch.targets, strict=True):
+        items = np.append(target, drawn[drawn != target])
+        weights = np.exp(table[items] @ vector) / np.append(1, expected[items[1:]])
+        losses.append(-np.log(weights[0] / weights.sum()))
+        pull = weights / weights.sum() - (np.arange(len(items)) == 0)
+        np.add.at(by_hand, items, pull[:, None] * vector / len(batch.targets))
+    assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5)
+    np.testing.assert_allclose(gradient, by_hand, atol=1e-5)
+
+
 def test_the_rest_of_a_session_counts_once_among_the_targets_of_a_batch() -> None:
     """On average over the company it is in, a session has about the loss over the whole catalogue.
 

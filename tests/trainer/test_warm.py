@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,9 +10,11 @@ from safetensors.numpy import load
 
 from tests.trainer.builders import CYCLE, NOW, cyclic_clicks
 from trainer.config import FitSettings
+from trainer.data import Data, prepare
 from trainer.fit import Fitted, fit
 from trainer.network import Network
-from trainer.warm import SHAPE, begin_with, shaped_as
+from trainer.progress import Progress
+from trainer.warm import SHAPE, begin_with, grown, shaped_as
 from worker.core.release import verify
 from worker.errors import SettingError
 
@@ -68,6 +71,52 @@ def test_the_release_decides_the_shape(parent: Fitted) -> None:
         shaped_as(parent.manifest, other, asked=["hidden_size"])
     with pytest.raises(SettingError, match="hidden_size is 20"):
         fit(cyclic_clicks(), other, now=NOW, parent=parent)
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> FitSettings:
+    """Settings with features of all items of the cycle, and of two that nobody clicks: shelf and new."""
+    ids = [*(f"item-{n}" for n in range(CYCLE)), "shelf", "new"]
+    table = {"item_id": ids, "kind": [f"{one[-1]}|{one}" for one in ids], "price": [*range(CYCLE), 9, None]}
+    pl.DataFrame(table).write_parquet(tmp_path / "items.parquet")
+    file = str(tmp_path / "items.parquet")
+    return replace(SMALL, item_features=file, categorical=("kind",), numeric=("price",), min_value_count=1)
+
+
+def features_of(data: Data) -> dict[str, tuple[set[str], float]]:
+    """What is known of each item: its kinds and its normalised price."""
+    assert data.features is not None
+    kind = data.features.categorical[0]
+    kinds = [{kind.values[one] for one in places} for places in np.split(kind.indexes, kind.starts[1:-1])]
+    prices = data.features.numeric[:, 0].tolist()
+    ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    return dict(zip(ids, zip(kinds, prices, strict=True), strict=True))
+
+
+def test_features_follow_their_items(described: FitSettings) -> None:
+    """To the places that the parent gave them; of an item that only the parent knows nothing is known."""
+    data = prepare(cyclic_clicks(100), described, Progress(), NOW)
+    known = ["item-7", "gone", "shelf", "item-2"]
+
+    moved = grown(data, known)
+
+    assert moved.catalogue.ids(np.arange(4)).tolist() == known
+    assert features_of(moved) == features_of(data) | {"gone": (set(), 0.0)}
+    assert features_of(moved)["item-7"][0] == {"7", "item-7"}
+    assert moved.catalogue.ids(np.arange(len(moved.catalogue))[-moved.never_clicked :]).tolist() == ["new"]
+
+
+def test_a_parent_without_features_has_a_child_with_some(parent: Fitted, described: FitSettings) -> None:
+    """What the parent knows stays, beside what features that begin fresh add; items nobody clicked join."""
+    still = replace(described, epochs=1, learning_rate=1e-12)
+
+    child = fit(cyclic_clicks(), still, now=NOW, parent=parent)
+
+    catalogue = verify(*child).catalogue
+    old = verify(*parent).catalogue.ids(np.arange(CYCLE)).tolist()
+    assert catalogue.ids(np.arange(CYCLE)).tolist() == old
+    assert sorted(catalogue.ids(np.arange(CYCLE, len(catalogue))).tolist()) == ["new", "shelf"]
+    assert child.manifest.metrics["recall_at_1"] > 0.9
 
 
 @pytest.mark.parametrize("half_lives", [(24.0,), ()], ids=["popularity", "without"])

