@@ -79,7 +79,7 @@ class Stream:
         self.catalogue = Catalogue([])
         self._page = np.zeros(0, np.int64)
         self._past = Past(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
-        self._window = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
+        self._window = Sessions.empty()
         self._served: _Served | None = None
         self._loss = 0.0
         """The average over the last window, when it was last seen."""
@@ -106,13 +106,12 @@ class Stream:
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
         priors = priors_at(past, now_ms, self._settings, items=len(self._page))
         tensors = {**self._network.tensors(), "embedding": self._rows.vectors()}
-        empty = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
         told = {
             "blend": self._blend.weights,
             "clicks": len(self._window.items),
             "epochs": [{"loss": self._loss}],
         }
-        data = Data(self.catalogue, self._window, empty, empty, told)
+        data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), told)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")
         terms = self._blend.terms(_on_catalogue(priors, self._page, len(self.catalogue)))
         fitted = packed(Model(self._network, tensors, terms), data, self._settings, created_at)
