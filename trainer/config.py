@@ -20,6 +20,12 @@ KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 POPULAR_ITEMS: Final = 100
 """How many items the popularity list of a release has."""
 
+PAGE_ITEMS: Final = 2048
+"""How many items the network of a stream holds."""
+
+PAGE_HALF_LIFE_HOURS: Final = 12.0
+"""Those most clicked, where each click fades with this half-life."""
+
 CHOICES: Final = {
     "cell": tuple(CELLS),
     "output_table": ("tied", "separate"),
