@@ -196,6 +196,12 @@ class FitSettings:
         self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")
         self._require(self.layers <= MAX_LAYERS, "layers", f"at most {MAX_LAYERS}")
+        has_columns = bool(self.categorical or self.numeric)
+        self._require(
+            self.item_features is None or has_columns,
+            "item_features",
+            "left out, or come with categorical or numeric, which name columns of it",
+        )
         self._check_relations()
 
     @property

@@ -130,7 +130,12 @@ class Streamed:
         _check(settings)
         self._plan, self._progress = plan, progress
         self._settings = replace(settings, epochs=plan.warm_epochs)
-        self._stream = Stream(self._settings, memory_hours=plan.window_days * 24)
+        self._stream = Stream(
+            self._settings,
+            page=plan.page,
+            page_half_life_hours=plan.page_half_life_hours,
+            memory_hours=plan.window_days * 24,
+        )
         self._until_ms: int | None = None
         """What ended before that was learned."""
         self._removed: list[Removal] = []

@@ -112,7 +112,12 @@ def test_a_stream_learns_what_ended_since_the_last_round() -> None:
     sessions = [len([m for m in range(0, 480, 5) if m + 14 <= end]) for end in (420, 480)]
     assert [training(one)["sessions"] for one in (first, second)] == sessions
     assert [training(one)["clicks"] for one in (first, second)] == [5 * count for count in sessions]
-    assert [training(one)["stream"]["windows"] for one in (first, second)] == [7, 8]
+    assert training(second)["stream"] == {
+        "windows": 8,
+        "page": 2048,
+        "page_half_life_hours": 12.0,
+        "memory_hours": 24,
+    }
     assert first.blob != second.blob
     for release in (first, second, anew):
         assert verify(*release).manifest.items == 12
@@ -155,6 +160,15 @@ def test_a_stream_tells_what_it_was_made_of() -> None:
             "what": "clicks",
             "why": "exact duplicates (same user, item and time)",
         }
+
+
+def test_the_page_of_a_stream_is_the_plan_s() -> None:
+    """Its size, and how fast clicks fade on it."""
+    plan = replace(PLAN, page=4, page_half_life_hours=0.5)
+
+    stream = training(made(Streamed(plan, SMALL, Progress()), 60))["stream"]
+
+    assert (stream["page"], stream["page_half_life_hours"]) == (4, 0.5)
 
 
 def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
