@@ -6,7 +6,19 @@ import sys
 
 import click
 
-from trainer.commands import collect, compare, evaluate, fit, pointers, publish, report, run, tune, watch
+from trainer.commands import (
+    collect,
+    compare,
+    evaluate,
+    fetch,
+    fit,
+    pointers,
+    publish,
+    report,
+    run,
+    tune,
+    watch,
+)
 from worker.errors import NextclickError
 
 
@@ -25,6 +37,7 @@ _COMMANDS = (
     report.report,
     run.run,
     publish.publish,
+    fetch.fetch,
     pointers.releases,
     pointers.promote,
     pointers.rollback,

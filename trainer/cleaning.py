@@ -47,6 +47,11 @@ def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Remo
     return clicks, removals
 
 
+def added(total: list[Removal], more: list[Removal]) -> list[Removal]:
+    """What the same steps took away from two tables together; `total` is empty before the first."""
+    return [one + another for one, another in zip(total, more, strict=True)] if total else more
+
+
 def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]]:
     # The worker refuses the same ids and times, so nothing is learned that it would never see.
     ids = pl.col("user_id", "item_id")

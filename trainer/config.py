@@ -21,6 +21,12 @@ KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 POPULAR_ITEMS: Final = 100
 """How many items the popularity list of a release has."""
 
+PAGE_ITEMS: Final = 2048
+"""How many items the network of a stream holds."""
+
+PAGE_HALF_LIFE_HOURS: Final = 12.0
+"""Those most clicked, where each click fades with this half-life."""
+
 CHOICES: Final = {
     "cell": tuple(CELLS),
     "output_table": ("tied", "separate"),
@@ -199,6 +205,12 @@ class FitSettings:
         self._require(gap <= MAX_GAP_SECONDS, "session_gap_seconds", f"at most {MAX_GAP_SECONDS:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")
         self._require(self.layers <= MAX_LAYERS, "layers", f"at most {MAX_LAYERS}")
+        has_columns = bool(self.categorical or self.numeric)
+        self._require(
+            self.item_features is None or has_columns,
+            "item_features",
+            "left out, or come with categorical or numeric, which name columns of it",
+        )
         self._check_relations()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from trainer import cache
-from trainer.cleaning import Removal, clean, drop_bots, drop_repeats
+from trainer.cleaning import Removal, added, clean, drop_bots, drop_repeats
 from trainer.config import FitSettings
 from trainer.errors import TooFewClicks
 from trainer.events import SCHEMA
 from trainer.features import Features, build, columns_of, from_clicks, from_file, never_clicked
-from trainer.prepared import Data
+from trainer.prepared import Data, Learned, moment
 from trainer.progress import Progress
 from trainer.sessions import (
     Divided,
@@ -109,7 +109,7 @@ def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[
         mine = pl.col("user_id").hash(0).fill_null(0) % parts == part
         of_users = clicks.select(SCHEMA.keys()) if parts == 1 else clicks.select(SCHEMA.keys()).filter(mine)
         cleaned, removals = clean(of_users.collect(engine="streaming"), now_ms=now_ms)
-        total = [one + more for one, more in zip(total, removals, strict=True)] if total else removals
+        total = added(total, removals)
         frame = _numbered(cut(cleaned, gap_seconds=gap_seconds), sessions, users)
         frames.append(frame)
         if len(frame):
@@ -155,7 +155,7 @@ def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
     divided = divide(sessions, test_from, endless=settings.session_gap_seconds == 0)
     _require(
         len(divided.before) > 0,
-        f"no session begins before {_moment(test_from)}, where the held-out end begins",
+        f"no session begins before {moment(test_from)}, where the held-out end begins",
     )
     return divided
 
@@ -201,11 +201,10 @@ def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, repor
 
 def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
     return {
-        "clicks": len(train),
-        "sessions": train["session"].n_unique(),
-        "first_click": _moment(train["timestamp_ms"].min()),
-        "last_click": _moment(train["timestamp_ms"].max()),
-        "test_from": _moment(test.filter("scored")["timestamp_ms"].min()) if len(test) else None,
+        **Learned.of(train).summary(),
+        "test_from": moment(int(test.filter("scored")["timestamp_ms"].to_numpy().min()))
+        if len(test)
+        else None,
         "cleaning": [removal._asdict() for removal in removals],
     }
 
@@ -229,7 +228,3 @@ def _worst(removals: list[Removal]) -> Removal:
 def _require(holds: bool, problem: str) -> None:
     if not holds:
         raise TooFewClicks(problem)
-
-
-def _moment(time_ms: Any) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,11 @@ class Fitted(NamedTuple):
 
     manifest: Manifest
     blob: bytes
+
+    def telling(self, **more: Any) -> Fitted:
+        """The same release; its manifest tells `more` of how it was trained."""
+        training = {**self.manifest.training, **more}
+        return self._replace(manifest=dataclasses.replace(self.manifest, training=training))
 
 
 class Model(NamedTuple):

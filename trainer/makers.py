@@ -15,10 +15,11 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from trainer import warm
-from trainer.cleaning import clean
+from trainer.cleaning import Removal, added, clean
 from trainer.config import FitSettings
 from trainer.errors import TooFewClicks, TrainingDied
 from trainer.fit import Fitted, fit
+from trainer.prepared import moment
 from trainer.priors import HOUR_MS
 from trainer.progress import Progress
 from trainer.rounds import Champion, Plan, Window
@@ -129,14 +130,24 @@ class Streamed:
         _check(settings)
         self._plan, self._progress = plan, progress
         self._settings = replace(settings, epochs=plan.warm_epochs)
-        self._stream = Stream(self._settings, memory_hours=plan.window_days * 24)
+        self._stream = Stream(
+            self._settings,
+            page=plan.page,
+            page_half_life_hours=plan.page_half_life_hours,
+            memory_hours=plan.window_days * 24,
+        )
         self._until_ms: int | None = None
         """What ended before that was learned."""
+        self._removed: list[Removal] = []
+        """What cleaning took away of the clicks until then."""
 
     def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
         """As `Maker` says."""
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
-        sessions = self._sessions(clicks.filter(begin_ms - _LONGEST_MS <= _TIME), now)
+        now_ms = round(now.timestamp() * 1000)
+        recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
+        removed = self._removed_between(recent, begin_ms, span.split_at_ms, now_ms)
+        sessions = self._sessions(recent, now_ms)
         learned = 0
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every_seconds * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
@@ -146,15 +157,30 @@ class Streamed:
                     self._stream.release(until_ms)
             learned += len(ended)
             self._until_ms = until_ms
+        self._removed = added(self._removed, removed)
         self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
         if not len(self._stream.catalogue):
             raise TooFewClicks("no session ended before the held-out end")
-        return self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
+        fitted = self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
+        cleaning = [removal._asdict() for removal in self._removed]
+        return fitted.telling(test_from=moment(span.split_at_ms), cleaning=cleaning)
 
-    def _sessions(self, clicks: pl.LazyFrame, now: datetime) -> pl.DataFrame:
+    def _removed_between(
+        self, clicks: pl.DataFrame, begin_ms: int, end_ms: int, now_ms: int
+    ) -> list[Removal]:
+        """What cleaning takes away of those `clicks`: rounds clean some again that were counted before."""
+        # Duplicates have the same time, so parts divided by time are cleaned as the whole is.
+        part = clicks.filter(_TIME.is_between(begin_ms, end_ms, closed="left"))
+        _, removals = clean(part, now_ms=now_ms)
+        for removal in removals:
+            if removal.removed:
+                self._progress.say(str(removal))
+        return removals
+
+    def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
         """The sessions in `clicks`, with a column `ended_ms`: when it was known that they were over."""
         gap_seconds = self._settings.session_gap_seconds
-        cleaned, _ = clean(clicks.collect(engine="streaming"), now_ms=round(now.timestamp() * 1000))
+        cleaned, _ = clean(clicks, now_ms=now_ms)
         sessions = cut(cleaned, gap_seconds=gap_seconds)
         return sessions.with_columns(ended_ms=_TIME.max().over("session") + round(gap_seconds * 1000))
 
@@ -182,6 +208,11 @@ _WITHOUT_EFFECT: Final = (
     "max_clicks_per_hour",
     "max_clicks_per_day",
     "settle",
+    "min_value_count",
+    "value_separator",
+    "test_fraction",
+    "validation_fraction",
+    "checkpoint_seconds",
 )
 """Settings that a stream would pass over. With `negatives` its loss would even be wrong: it draws none."""
 
@@ -197,7 +228,7 @@ def _check(settings: FitSettings) -> None:
     if not settings.session_gap_seconds:
         wrong.append("session_gap_minutes is 0, it must be more: sessions are learned when they have ended")
     if settings.categorical or settings.numeric:
-        wrong.append("categorical and numeric: a stream knows no features")
+        wrong.append("item_features, categorical and numeric: a stream knows no features, leave them out")
     usual = FitSettings()
     idle = [name for name in _WITHOUT_EFFECT if getattr(settings, name) != getattr(usual, name)]
     if idle:

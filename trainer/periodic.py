@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, NoReturn
 
@@ -211,10 +211,9 @@ class Periodic:
     def _fit(
         self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, ends: Mapping[int, int]
     ) -> Fitted:
-        manifest, blob = self._maker.make(clicks, span, champion, self._clock.now())
-        self._gauges.trained(manifest)
-        known = {COLLECTED: {str(partition): end for partition, end in ends.items()}}
-        return Fitted(replace(manifest, training={**manifest.training, **known}), blob)
+        fitted = self._maker.make(clicks, span, champion, self._clock.now())
+        self._gauges.trained(fitted.manifest)
+        return fitted.telling(**{COLLECTED: {str(partition): end for partition, end in ends.items()}})
 
     def _passes(self, champion: Release, fitted: Fitted, clicks: pl.LazyFrame, span: Window) -> bool:
         """Whether the gate lets the new release through, and why."""

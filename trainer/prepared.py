@@ -1,9 +1,12 @@
-"""What a training works on."""
+"""What a training works on, and what is told of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from trainer.features import Features
 from trainer.sessions import Sessions
@@ -30,3 +33,45 @@ class Data:
     def clicked_items(self) -> int:
         """How many items, the catalogue's first, were clicked in training."""
         return len(self.catalogue) - self.never_clicked
+
+
+class Learned(NamedTuple):
+    """What was learned from: how many clicks and sessions, and when (ms) the first and the last click was."""
+
+    clicks: int
+    sessions: int
+    first_ms: int
+    last_ms: int
+
+    @classmethod
+    def of(cls, sessions: pl.DataFrame) -> Learned:
+        """That of clicks, one at least, with their sessions."""
+        times_ms = sessions["timestamp_ms"].to_numpy()
+        return cls(len(sessions), sessions["session"].n_unique(), int(times_ms.min()), int(times_ms.max()))
+
+    def and_then(self, later: Learned) -> Learned:
+        """These sessions and `later` ones."""
+        return Learned(
+            self.clicks + later.clicks,
+            self.sessions + later.sessions,
+            min(self.first_ms, later.first_ms),
+            max(self.last_ms, later.last_ms),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """As a manifest tells it."""
+        return {
+            "clicks": self.clicks,
+            "sessions": self.sessions,
+            "first_click": moment(self.first_ms),
+            "last_click": moment(self.last_ms),
+        }
+
+
+def moment(time_ms: int) -> str:
+    """A time as a manifest tells it.
+
+    >>> moment(1_600_000_000_000)
+    '2020-09-13T12:26:40+00:00'
+    """
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

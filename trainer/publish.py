@@ -1,4 +1,4 @@
-"""A release as a folder: written, read, and sent to Kafka.
+"""A release as a folder: written, read, sent to Kafka, and brought from there.
 
 The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
 """
@@ -53,3 +53,33 @@ def publish_folder(
     """
     manifest, blob = read_folder(folder)
     return releases.publish(connection, topic, manifest, blob, pointer=pointer, share=share)
+
+
+def fetch_folder(
+    folder: Path, connection: Connection, wanted: int | str, *, topic: str
+) -> tuple[int, Manifest]:
+    """Write the release that is `wanted`, a number or a pointer, into `folder`; its number and manifest.
+
+    Raises ReleaseRefused, before anything is written, where it is not there or does not verify; KafkaAway,
+    NotAllowed.
+    """
+    with releases.ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        number = _pointed_at(reader, wanted) if isinstance(wanted, str) else wanted
+        reader.require(number)
+        manifest, blob = reader.fetch(number)
+    try:
+        verify(manifest, blob, number=number)
+    except ReleaseRefused as error:
+        raise ReleaseRefused(error.reason, f"release {number} in topic {topic} is broken: {error}") from None
+    write_folder(folder, manifest, blob)
+    return number, manifest
+
+
+def _pointed_at(reader: releases.ReleaseReader, name: str) -> int:
+    pointer = reader.pointer(name)
+    if pointer is None:
+        raise ReleaseRefused(
+            "pointer", f"topic {reader.topic} has no {name}; `nextclick-trainer releases` lists what it has"
+        )
+    return pointer.release

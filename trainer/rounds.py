@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from trainer.config import PAGE_HALF_LIFE_HOURS, PAGE_ITEMS
 from worker.core.manifest import Manifest
 from worker.core.release import CANDIDATE_SHARE, Release
 from worker.errors import SettingError
@@ -88,6 +89,10 @@ class Plan:
     """Whether a candidate on trial makes way for a newer one."""
     keep: int = KEPT
     """How many releases stay in the topic, beside those that a pointer names."""
+    page: int = PAGE_ITEMS
+    """How many items the network of a stream holds."""
+    page_half_life_hours: float = PAGE_HALF_LIFE_HOURS
+    """Those most clicked, where each click fades with this half-life."""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -38,6 +38,11 @@ class Sessions:
     scored: NDArray[np.bool_]
     times_ms: NDArray[np.int64] | None = None
 
+    @classmethod
+    def empty(cls) -> Sessions:
+        """No session at all."""
+        return cls(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 

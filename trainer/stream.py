@@ -24,12 +24,12 @@ from trainer import evaluate
 from trainer.backend import keras, tf
 from trainer.batches import Shuffled
 from trainer.blend import RATE, UNPOPULAR, Blend, Lessons, Priors, priors_at
-from trainer.config import FitSettings
-from trainer.data import Data
+from trainer.config import PAGE_HALF_LIFE_HOURS, PAGE_ITEMS, FitSettings
 from trainer.fit import Fitted, Model, packed
 from trainer.items import SPREAD
 from trainer.network import Network
 from trainer.optimisers import Optimiser
+from trainer.prepared import Data, Learned
 from trainer.priors import HOUR_MS, Past, popularity
 from trainer.sessions import Sessions, to_arrays
 from trainer.training import Sums, compiled_step
@@ -63,8 +63,8 @@ class Stream:
         self,
         settings: FitSettings,
         *,
-        page: int = 2048,
-        page_half_life_hours: float = 12.0,
+        page: int = PAGE_ITEMS,
+        page_half_life_hours: float = PAGE_HALF_LIFE_HOURS,
         memory_hours: float = 72.0,
     ) -> None:
         self._settings, self._size = settings, page
@@ -79,8 +79,15 @@ class Stream:
         self.catalogue = Catalogue([])
         self._page = np.zeros(0, np.int64)
         self._past = Past(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
-        self._window = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
+        self._window = Sessions.empty()
         self._served: _Served | None = None
+        self._absorbed: Learned | None = None
+        self._told = {
+            "page": page,
+            "page_half_life_hours": page_half_life_hours,
+            "memory_hours": memory_hours,
+        }
+        self._windows = 0
         self._loss = 0.0
         """The average over the last window, when it was last seen."""
 
@@ -98,26 +105,36 @@ class Stream:
         self._past = past.between(now_ms - self._memory_ms, math.inf)
         self._turn_page(now_ms)
         self._window = sessions
+        self._count(clicks)
         self._train(_only(sessions, self._places()))
 
     def release(self, now_ms: int, *, created_at: str | None = None) -> Fitted:
-        """The release of what was absorbed, with the priors of `now_ms`; the next window is learned by it."""
+        """The release of what was absorbed, with the priors of `now_ms`; the next window is learned by it.
+
+        Its manifest tells what was learned since the stream began; that of an epoch is of the last window.
+        """
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
         priors = priors_at(past, now_ms, self._settings, items=len(self._page))
         tensors = {**self._network.tensors(), "embedding": self._rows.vectors()}
-        empty = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
         told = {
+            **(self._absorbed.summary() if self._absorbed else {}),
             "blend": self._blend.weights,
-            "clicks": len(self._window.items),
             "epochs": [{"loss": self._loss}],
+            "stream": {"windows": self._windows, **self._told},
         }
-        data = Data(self.catalogue, self._window, empty, empty, told)
+        data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), told)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")
         terms = self._blend.terms(_on_catalogue(priors, self._page, len(self.catalogue)))
         fitted = packed(Model(self._network, tensors, terms), data, self._settings, created_at)
         self._served = _Served(verify(*fitted), self._page, priors)
         return fitted
+
+    def _count(self, clicks: pl.DataFrame) -> None:
+        self._windows += 1
+        if len(clicks):
+            learned = Learned.of(clicks)
+            self._absorbed = self._absorbed.and_then(learned) if self._absorbed else learned
 
     def _places(self) -> Indexes:
         """Where on the page each item of the catalogue is; the last place is that of `NO_ITEM`."""

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import optuna
 import polars as pl
 
@@ -33,8 +32,6 @@ from worker.errors import ReleaseRefused, SettingError
 
 TRIALS: Final = "trials.json"
 BEST: Final = "best.toml"
-
-_NO_SESSIONS: Final = Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
 
 
 class Budget(NamedTuple):
@@ -176,7 +173,7 @@ def _without_test_end(data: Data) -> Data:
         raise TooFewClicks(
             "no click is held out to judge settings on: raise --validation-fraction or bring more clicks"
         )
-    return dataclasses.replace(data, test=_NO_SESSIONS)
+    return dataclasses.replace(data, test=Sessions.empty())
 
 
 def _made_of(data: Data, settings: FitSettings, searched: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
-"""Which release serves, as a person decides it on the command line; on a real Kafka."""
+"""Which release serves, as a person sees and decides it on the command line; on a real Kafka."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +11,7 @@ from click.testing import CliRunner
 from tests.broker.deployment import Deployment
 from tests.builders import ITEMS, successor_release_parts
 from trainer.__main__ import cli
+from trainer.publish import read_folder
 from worker.core.quality import Tally
 from worker.errors import ReleaseRefused
 from worker.topics.client import Connection
@@ -75,6 +79,30 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(deployment: Dep
     ]
     assert everyone[2].split() == ["2", "@candidate", "0", "0", *["-"] * 5]
     assert ours[1].split()[4] == "25.00%"
+
+
+def test_a_published_release_comes_back_into_a_folder(deployment: Deployment, tmp_path: Path) -> None:
+    """The champion, the candidate or one by its number, in place of what was there; whole or not at all."""
+    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    parts = [successor_release_parts(ITEMS[:count]) for count in (4, 5, 6)]
+    output = str(tmp_path / "release")
+    with pytest.raises(ReleaseRefused, match=f"topic {topic} has no @champion"):
+        _said(deployment, "fetch", "-o", output)
+    for one in parts[:2]:
+        publish(connection, topic, *one)
+    publish(connection, topic, *parts[2], pointer=CANDIDATE)
+
+    for words, number in (([], 2), (["--candidate"], 3), (["--number", "1"], 1)):
+        said = _said(deployment, "fetch", "-o", output, *words)
+        assert said == f"release {number} written to {output}: {number + 3} items, 0.0 MB\n"
+        assert read_folder(tmp_path / "release") == parts[number - 1]
+
+    publish(connection, topic, replace(parts[1][0], sha256="0" * 64), parts[1][1])
+    with pytest.raises(ReleaseRefused, match=f"there is no release 9 in topic {topic}"):
+        _said(deployment, "fetch", "-o", output, "--number", "9")
+    with pytest.raises(ReleaseRefused, match=f"release 4 in topic {topic} is broken: the blob has SHA-256"):
+        _said(deployment, "fetch", "-o", output)
+    assert read_folder(tmp_path / "release") == parts[0]
 
 
 def _said(deployment: Deployment, *words: str) -> str:

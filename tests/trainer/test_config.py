@@ -29,6 +29,10 @@ from worker.errors import SettingError
         ),
         ({"label_smoothing": 0.1, "loss": "bpr_max"}, r"label_smoothing \(0.1\) and loss \(bpr_max\) do not"),
         ({"momentum": 0.9}, r"momentum \(0.9\) and optimizer \(adam\) do not go together"),
+        (
+            {"item_features": "a.csv"},
+            "item_features is 'a.csv', it must be left out, or come with categorical",
+        ),
         ({"memory_clicks": 9, "cell": "elman"}, r"memory_clicks \(9\) and cell \(elman\) do not"),
         (
             {"top": 100, "exclude_recent": 1},

@@ -109,11 +109,66 @@ def test_a_stream_learns_what_ended_since_the_last_round() -> None:
     anew = made(Streamed(PLAN, SMALL, Progress()), 480)
 
     # A session that begins at minute m has its last click at m + 4 and is over at m + 14.
-    assert training(first)["clicks"] == 5 * len([m for m in range(0, 420, 5) if 360 < m + 14 <= 420])
-    assert training(second)["clicks"] == training(anew)["clicks"] == 60
+    sessions = [len([m for m in range(0, 480, 5) if m + 14 <= end]) for end in (420, 480)]
+    assert [training(one)["sessions"] for one in (first, second)] == sessions
+    assert [training(one)["clicks"] for one in (first, second)] == [5 * count for count in sessions]
+    assert training(second)["stream"] == {
+        "windows": 8,
+        "page": 2048,
+        "page_half_life_hours": 12.0,
+        "memory_hours": 24,
+    }
     assert first.blob != second.blob
     for release in (first, second, anew):
         assert verify(*release).manifest.items == 12
+    assert told(second) == told(anew)
+
+
+def told(fitted: Fitted) -> list[Any]:
+    """What its manifest says that it is made of."""
+    names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "stream")
+    return [training(fitted)[name] for name in names]
+
+
+def test_a_stream_tells_what_it_was_made_of() -> None:
+    """As a training does: each click, and each that cleaning removed, counts once, over all rounds."""
+    twice = pl.concat(
+        [clicks_until(span(400)), clicks_until(span(400)).filter(pl.col("item_id") == "item-0")]
+    )
+    copies = clicks_until(span(400)).filter(pl.col("item_id") == "item-0").collect()["timestamp_ms"]
+    stream = Streamed(PLAN, SMALL, Progress())
+
+    rounds = [stream.make(twice, span(minutes), None, NOW) for minutes in (300, 400)]
+
+    assert [training(one)["first_click"] for one in rounds] == ["2020-09-13T12:26:40+00:00"] * 2
+    assert [training(one)["test_from"] for one in rounds] == [
+        "2020-09-13T17:26:40+00:00",
+        "2020-09-13T19:06:40+00:00",
+    ]
+    # The last sessions that are over begin at minutes 285 and 385.
+    assert [training(one)["last_click"] for one in rounds] == [
+        "2020-09-13T17:15:40+00:00",
+        "2020-09-13T18:55:40+00:00",
+    ]
+    for one, minutes in zip(rounds, (300, 400), strict=True):
+        steps = training(one)["cleaning"]
+        removed = int((copies < span(minutes).split_at_ms).sum())
+        assert [step["removed"] for step in steps] == [0, 0, 0, removed]
+        assert steps[-1] == {
+            "removed": removed,
+            "left": minutes,
+            "what": "clicks",
+            "why": "exact duplicates (same user, item and time)",
+        }
+
+
+def test_the_page_of_a_stream_is_the_plan_s() -> None:
+    """Its size, and how fast clicks fade on it."""
+    plan = replace(PLAN, page=4, page_half_life_hours=0.5)
+
+    stream = training(made(Streamed(plan, SMALL, Progress()), 60))["stream"]
+
+    assert (stream["page"], stream["page_half_life_hours"]) == (4, 0.5)
 
 
 def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
@@ -129,6 +184,7 @@ def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
         ("output_table", "separate", "output_table is 'separate', it must be 'tied'"),
         ("session_gap_seconds", 0.0, "session_gap_minutes is 0"),
         ("numeric", ("price",), "a stream knows no features"),
+        ("min_value_count", 9, "min_value_count: without effect on a stream"),
         ("negatives", 64, "negatives: without effect on a stream, leave them out"),
         ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on a stream"),
     ],

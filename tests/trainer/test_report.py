@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import cyclic_clicks
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.__main__ import cli
+from trainer.config import FitSettings
 from trainer.errors import UnreadableFile
+from trainer.makers import Streamed
 from trainer.metrics import Figure
+from trainer.progress import Progress
+from trainer.publish import read_folder, write_folder
 from trainer.quality import Quality
 from trainer.report.charts import line_chart, percent
 from trainer.report.examples import read_names
 from trainer.report.verdict import verdict
+from trainer.rounds import Plan, Window
 
 EVIL = "<script>alert(1)</script>"
 
@@ -75,6 +81,51 @@ def test_the_training_clicks_will_do_to_measure_on_the_test_end(page: str) -> No
     assert "Measured on sessions from 2020-09-13" in page
     assert "Careful" not in page
     assert "vmis-knn" in page
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the release of a stream and the clicks that it was made from, some of them twice."""
+    folder, clicks = tmp_path_factory.mktemp("streamed"), cyclic_clicks(100)
+    pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
+    table = pl.concat([clicks, clicks.head(7)]).lazy()
+    settings = FitSettings(hidden_size=8, schedule="constant", session_gap_seconds=600)
+    stream = Streamed(Plan(window_days=1, warm_epochs=1), settings, Progress())
+    span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
+    write_folder(folder / "release", *stream.make(table, span, None, NOW))
+    return folder
+
+
+def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
+    """It says what it was made of, and is measured on what it did not learn; a single loss is no curve."""
+    release, clicks, out = streamed / "release", streamed / "clicks.csv", streamed / "report.html"
+    run("report", release, clicks, "-o", out)
+    text = out.read_text("utf-8")
+
+    assert "It learned from 390 clicks in 78 sessions, 2020-09-13 to 2020-09-13." in text
+    assert 'exact duplicates (same user, item and time)</th><td class="right">7</td>' in text
+    assert "window by window, 7 so far, each on the 2,048 items most clicked at the time" in text
+    assert "Measured on sessions from 2020-09-13 19:06 UTC on" in text
+    assert "Careful" not in text
+    assert "<svg" not in text
+
+
+def test_the_release_of_a_stream_is_measured_and_compared_as_any(streamed: Path) -> None:
+    """`evaluate` and `compare` need nothing that its manifest lacks."""
+    release, clicks = streamed / "release", streamed / "clicks.csv"
+    same = CliRunner().invoke(cli, ["compare", *map(str, [release, release, clicks])], catch_exceptions=False)
+
+    run("evaluate", release, clicks, "--no-baselines")
+    assert same.exit_code == 1
+
+
+def test_a_release_that_tells_nothing_of_its_training_has_a_page(streamed: Path, tmp_path: Path) -> None:
+    """Any program may make one: what is not told is left out."""
+    manifest, blob = read_folder(streamed / "release")
+    write_folder(tmp_path, replace(manifest, training={"clicks": 60}), blob)
+    run("report", tmp_path, streamed / "clicks.csv", "-o", tmp_path / "report.html")
+
+    assert "It learned from" not in (tmp_path / "report.html").read_text("utf-8")
 
 
 def figures(value: float, low: float, high: float) -> dict[str, Figure]:

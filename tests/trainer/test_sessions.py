@@ -4,7 +4,16 @@ import numpy as np
 import polars as pl
 
 from tests.trainer.builders import table
-from trainer.sessions import catalogue_of, cut, divide, drop_rare_items, drop_short, moment_before, to_arrays
+from trainer.sessions import (
+    Sessions,
+    catalogue_of,
+    cut,
+    divide,
+    drop_rare_items,
+    drop_short,
+    moment_before,
+    to_arrays,
+)
 from worker.core.catalogue import Catalogue
 
 SECOND_MS = 1000
@@ -111,3 +120,12 @@ def test_arrays_hold_indexes_and_mark_unknown_items() -> None:
     assert arrays.starts.tolist() == [0, 2, 4]
     assert arrays.scored.tolist() == [False, True, False, True]
     assert (len(arrays), arrays.predictions) == (2, 2)
+
+
+def test_no_session_is_as_clicks_without_any() -> None:
+    """`Sessions.empty` is what no clicks give, but for their times."""
+    none = Sessions.empty()
+    of_no_clicks = to_arrays(cut(table([]), gap_seconds=10), Catalogue(["x"]))
+
+    assert (len(none), none.predictions) == (0, 0)
+    np.testing.assert_array_equal(none.starts, of_no_clicks.starts)

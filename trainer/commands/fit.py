@@ -10,7 +10,7 @@ import click
 
 from trainer import progress
 from trainer.commands import options
-from trainer.commands.measures import report
+from trainer.commands.measures import report, size
 from trainer.publish import read_folder, write_folder
 
 
@@ -59,4 +59,4 @@ def fit(
     write_folder(folder, manifest, blob)
     checkpoints.remove(work)
     click.echo(report(manifest.metrics, settings.top))
-    click.echo(f"release written to {folder}: {manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB")
+    click.echo(f"release written to {folder}: {size(manifest)}")

@@ -174,6 +174,11 @@ kafka = click.option(
     help=KAFKA_HELP,
 )
 
+topic_of_releases = all_of(
+    kafka,
+    click.option("--topic", default="nextclick.releases", help="The topic of releases."),
+)
+
 columns = all_of(
     click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
     click.option("--item", help="Column (in Kafka: field) of item ids. [default: recognised]"),

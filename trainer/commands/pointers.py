@@ -17,14 +17,9 @@ from worker.topics.client import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 
-_where = options.all_of(
-    options.kafka,
-    click.option("--topic", default="nextclick.releases", help="The topic of releases."),
-)
-
 
 @click.command()
-@_where
+@options.topic_of_releases
 def promote(kafka: str, topic: str) -> None:
     """Make the candidate the champion: it serves everyone, within seconds."""
     connection = config.connection(kafka, os.environ)
@@ -39,7 +34,7 @@ def promote(kafka: str, topic: str) -> None:
 
 
 @click.command()
-@_where
+@options.topic_of_releases
 @click.option("--candidate", "only_candidate", is_flag=True, help="End the trial of the candidate instead.")
 def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
     """Make the release that was champion before the champion again."""
@@ -59,7 +54,7 @@ def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
 
 
 @click.command()
-@_where
+@options.topic_of_releases
 @click.option("--quality", default="nextclick.quality", help="The topic of live quality.")
 @click.option("--group", help="Count the workers of this group alone.")
 def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:

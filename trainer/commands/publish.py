@@ -16,8 +16,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@options.kafka
-@click.option("--topic", default="nextclick.releases", help="The topic of releases.")
+@options.topic_of_releases
 @click.option("--candidate", is_flag=True, help="Point @candidate at it, not @champion.")
 @click.option(
     "--share",

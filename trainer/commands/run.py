@@ -32,6 +32,9 @@ _PLAN: Final = Plan()
 _PATIENCE: Final = 3
 """A single round waits so many session timeouts to learn whether another trainer leads."""
 
+_OF_STREAM: Final = {"page", "page_half_life_hours"}
+"""Options that are without effect on any other training."""
+
 _positive: Final = click.FloatRange(min=0, min_open=True)
 
 _rounds = options.all_of(
@@ -89,6 +92,18 @@ _rounds = options.all_of(
     help="Keep one training alive over the rounds, that learns what is new; needs --schedule constant.",
 )
 @click.option(
+    "--page",
+    default=_PLAN.page,
+    type=click.IntRange(min=2),
+    help="How many items the network of a stream holds: those most clicked at present.",
+)
+@click.option(
+    "--page-half-life-hours",
+    default=_PLAN.page_half_life_hours,
+    type=_positive,
+    help="The half-life with which clicks fade there.",
+)
+@click.option(
     "--session-timeout",
     "session_seconds",
     default="30s",
@@ -133,6 +148,8 @@ def run(
             f"{', '.join(idle)}: a stream goes on, and --warm-epochs says how often it sees a round's "
             "clicks. Leave it out, or --streaming"
         )
+    if not streaming and (idle := sorted(asked & _OF_STREAM)):
+        raise click.UsageError(f"{', '.join(idle)}: for the network of a stream. Add --streaming")
     if share is not None and plan.policy != "candidate":
         raise click.UsageError("--share is for a candidate. Add --policy candidate")
     decoder = Decoder(fields_of(options.columns_of(chosen)))

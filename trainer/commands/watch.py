@@ -19,8 +19,7 @@ _RULES = Rules()
 
 
 @click.command()
-@options.kafka
-@click.option("--topic", default="nextclick.releases", help="The topic of releases.")
+@options.topic_of_releases
 @click.option("--quality", default="nextclick.quality", help="The topic of live quality.")
 @click.option("--group", help="Count the workers of this group alone.")
 @click.option(

@@ -19,6 +19,9 @@ from worker.core.manifest import Manifest
 _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists themselves, right or wrong."""
 
+_LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
+"""What a manifest tells of what was learned from, unless another program made it."""
+
 _WHOLE: Final = 100.0
 
 
@@ -70,6 +73,7 @@ def render(
     return pages.get_template("page.html").render(
         manifest=manifest,
         training=training,
+        is_told=_LEARNED <= training.keys(),
         quality=quality,
         measured=measured,
         verdict=verdict(quality),
@@ -79,7 +83,8 @@ def render(
         panels=_panels(quality, recall),
         rival=best_baseline(quality, recall),
         recall=title(recall),
-        curves=curves(training.get("epochs", [])),
+        # That of a stream's last window is a number, no curve.
+        curves=[] if "stream" in training else curves(training.get("epochs", [])),
         settings=_settings(training.get("settings", {})),
         examples=examples,
     )

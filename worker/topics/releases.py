@@ -93,6 +93,11 @@ class ReleaseReader:
         """Whether release `number` is there."""
         return f"release/{number:04}" in self._small
 
+    def require(self, number: int) -> None:
+        """Raises ReleaseRefused where release `number` is not there."""
+        if not self.holds(number):
+            raise ReleaseRefused("missing", f"there is no release {number} in topic {self.topic}")
+
     def pointer(self, name: str) -> Pointer | None:
         """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
         value = self._small.get(name)
@@ -217,8 +222,8 @@ def point(
             reader.read()
         _require(reader, expected or {})
         for name, pointer in pointers.items():
-            if pointer is not None and not reader.holds(pointer.release):
-                raise ReleaseRefused("missing", f"there is no release {pointer.release} in topic {topic}")
+            if pointer is not None:
+                reader.require(pointer.release)
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
             transactions.send(topic, PARTITION, key=name.encode(), value=pointing and pointing.value())
         transactions.commit(topic, {}, None, seconds=60)

@@ -1,0 +1,38 @@
+"""`nextclick-trainer fetch`: a published release as a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from trainer import config
+from trainer.commands import options
+from trainer.commands.measures import size
+from trainer.publish import fetch_folder
+from worker.topics.releases import CANDIDATE, CHAMPION
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    default="release",
+    type=click.Path(path_type=Path),
+    help="Folder for the release; what it holds of another is replaced.",
+)
+@options.topic_of_releases
+@click.option("--number", type=click.IntRange(min=1), help="The release of this number, not @champion.")
+@click.option("--candidate", is_flag=True, help="The release that is @candidate, not @champion.")
+def fetch(folder: Path, kafka: str, topic: str, *, number: int | None, candidate: bool) -> None:
+    """Bring a release from Kafka into a folder, for `evaluate`, `compare`, `report` and `fit --from`.
+
+    It is the one that is @champion, unless another is asked for. Nothing is written before it is verified.
+    """
+    if number is not None and candidate:
+        raise click.UsageError("--number and --candidate each name a release: give one of them")
+    wanted = number if number is not None else CANDIDATE if candidate else CHAMPION
+    found, manifest = fetch_folder(folder, config.connection(kafka, os.environ), wanted, topic=topic)
+    click.echo(f"release {found} written to {folder}: {size(manifest)}")
