@@ -12,6 +12,7 @@ from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks
 from trainer.__main__ import cli
 from trainer.commands.options import Numbers
+from trainer.events import SAMPLE_ROWS
 from trainer.publish import read_folder, write_folder
 from worker.core.release import verify
 
@@ -72,6 +73,19 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"nextclick-trainer: {tmp_path / 'nowhere.csv'}: there is no such file\n"
+
+
+def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) -> None:
+    """However far down it is: nothing is trained on what was read before it."""
+    with clicks.open("a") as file:
+        file.write("user-7,item-1,1600000000000\n" * SAMPLE_ROWS + "user-7,item-1,big,1600000000000\n")
+
+    done = trainer("fit", clicks, "-o", tmp_path / "release", *QUICK)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 100,502 has 4 fields where the header has 3, mend it or take it out" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "release").exists()
 
 
 @pytest.mark.parametrize(
