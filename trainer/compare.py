@@ -153,8 +153,10 @@ def align(
     held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
     longer = held[0.0 if 0.0 in gaps else max(gaps)]
     found, rows = [], []
-    for release, gap in zip((a, b), gaps, strict=True):
+    for release, name, gap in zip((a, b), "AB", gaps, strict=True):
         sessions, its = held[gap].sessions(release.catalogue), held[gap]
+        if caution := its.caution(release.manifest, name):
+            progress.say(caution)
         found.append(
             answers(
                 release,

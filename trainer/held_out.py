@@ -14,6 +14,7 @@ from trainer.errors import TooFewClicks
 from trainer.progress import Progress
 from trainer.sessions import Sessions, cut, divide, drop_short, to_arrays
 from worker.core.catalogue import Catalogue
+from worker.core.manifest import Manifest
 
 _ROW = "row"
 
@@ -49,6 +50,16 @@ class HeldOut:
     def times_ms(self) -> NDArray[np.int64]:
         """`[C]`: the time of each click."""
         return self.clicks["timestamp_ms"].to_numpy()
+
+    def caution(self, manifest: Manifest, name: str = "the release") -> str:
+        """A sentence where the release of this `name` was trained on clicks as late as these; else empty.
+
+        What a manifest does not tell cannot be said.
+        """
+        last, first = manifest.training.get("last_click"), self.clicks.filter("scored")["timestamp_ms"]
+        if last is None or first.min() > datetime.fromisoformat(last).timestamp() * 1000:
+            return ""
+        return f"Careful: {name} was trained on clicks until {last}, so its figures are too good."
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:

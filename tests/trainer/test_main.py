@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -148,6 +150,31 @@ def test_without_baselines_there_is_the_network_alone(clicks: Path, release: Pat
     assert models() == ["network", "popular"]
     assert models("--no-baselines") == ["network"]
     assert models("--no-baselines", "--split-at", "2020-09-13T16:00:00Z") == ["network"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [([], ["the release", "A", "B"]), (["--split-at", "2020-09-13T16:00:00Z"], ["the release", "B"])],
+)
+def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(
+    tmp_path: Path, clicks: Path, options: list[str], named: list[str]
+) -> None:
+    """By `evaluate` and `compare`, of each release; not where all that is measured came after."""
+    items = item_names(CYCLE)
+    for name, hour in (("early", 15), ("late", 18)):
+        manifest, blob = successor_release_parts(items, popular=items)
+        trained = {**manifest.training, "last_click": f"2020-09-13T{hour}:00:00+00:00"}
+        write_folder(tmp_path / name, replace(manifest, training=trained), blob)
+
+    def told(command: str, *names: str) -> list[str]:
+        folders = [str(tmp_path / name) for name in names]
+        done = CliRunner().invoke(cli, [command, *folders, str(clicks), "--top", "1", *options])
+        found = re.findall(
+            r"^Careful: (.*) was trained on clicks until .*, so its", done.stderr, re.MULTILINE
+        )
+        return [*found]
+
+    assert told("evaluate", "late") + told("compare", "early", "late") == named
 
 
 def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -> None:

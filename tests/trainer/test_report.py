@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import cyclic_clicks
+from tests.builders import item_names, successor_release_parts
+from tests.trainer.builders import CYCLE, cyclic_clicks
 from trainer.__main__ import cli
 from trainer.errors import UnreadableFile
 from trainer.metrics import Figure
+from trainer.publish import write_folder
 from trainer.quality import Quality
 from trainer.report.charts import line_chart, percent
 from trainer.report.examples import read_names
@@ -75,6 +78,19 @@ def test_the_training_clicks_will_do_to_measure_on_the_test_end(page: str) -> No
     assert "Measured on sessions from 2020-09-13" in page
     assert "Careful" not in page
     assert "vmis-knn" in page
+
+
+def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(tmp_path: Path) -> None:
+    """Where the release does not know its test end, all clicks are measured."""
+    items = item_names(CYCLE)
+    manifest, blob = successor_release_parts(items, popular=items)
+    trained = {"last_click": "2020-09-13T18:00:00+00:00"}
+    write_folder(tmp_path / "release", replace(manifest, training=trained), blob)
+    cyclic_clicks(100).write_csv(tmp_path / "clicks.csv")
+
+    run("report", tmp_path / "release", tmp_path / "clicks.csv", "-o", tmp_path / "report.html")
+
+    assert "Careful: the release was trained on clicks until" in (tmp_path / "report.html").read_text()
 
 
 def figures(value: float, low: float, high: float) -> dict[str, Figure]:

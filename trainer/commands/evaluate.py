@@ -69,6 +69,8 @@ def evaluate(
         from_ms=settings.split_at_ms,
         progress=teller,
     )
+    if caution := held.caution(release.manifest):
+        teller.say(caution)
     found = score(
         release,
         held,
