@@ -56,8 +56,8 @@ class HeldOut:
 
         What a manifest does not tell cannot be said.
         """
-        last, first = manifest.training.get("last_click"), self.clicks.filter("scored")["timestamp_ms"]
-        if last is None or first.min() > datetime.fromisoformat(last).timestamp() * 1000:
+        last, first_ms = manifest.training.get("last_click"), self.times_ms[self.clicks["scored"]].min()
+        if last is None or first_ms > datetime.fromisoformat(last).timestamp() * 1000:
             return ""
         return f"Careful: {name} was trained on clicks until {last}, so its figures are too good."
 

@@ -84,7 +84,7 @@ def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(tmp_path
     """Where the release does not know its test end, all clicks are measured."""
     items = item_names(CYCLE)
     manifest, blob = successor_release_parts(items, popular=items)
-    trained = {"last_click": "2020-09-13T18:00:00+00:00"}
+    trained = {"last_click": "2020-09-13T18:00:00+00:00", "cleaning": []}
     write_folder(tmp_path / "release", replace(manifest, training=trained), blob)
     cyclic_clicks(100).write_csv(tmp_path / "clicks.csv")
 
