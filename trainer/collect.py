@@ -12,6 +12,7 @@ import polars as pl
 
 from trainer.log import LOG_SCHEMA, ClickLog
 from trainer.progress import Progress
+from trainer.times import HOUR_MS
 from worker.core.event import Decoder
 from worker.errors import KafkaAway, TopicError
 from worker.topics import history
@@ -20,8 +21,6 @@ from worker.topics.client import Connection
 
 _PAUSE_SECONDS: Final = 1.0
 """How long a follower waits at the end of the topic before it looks again."""
-
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(slots=True)
@@ -123,7 +122,7 @@ class Collector:
             self._write(partition)
         self._written = time.monotonic()
         if self._keep_days is not None:
-            oldest = round(time.time() * 1000 - self._keep_days * _DAY_MS)
+            oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
             if gone := self._log.forget_before(oldest):
                 self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
 

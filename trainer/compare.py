@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from trainer.errors import TooFewClicks
-from trainer.evaluate import SESSIONS_AT_ONCE, answers
+from trainer.evaluate import answers
 from trainer.held_out import HeldOut, hold_out
 from trainer.metrics import ROUNDS, Answers, Counts, interval, resampled, sums_by, values
 from trainer.progress import Progress
@@ -164,7 +164,6 @@ def align(
                 top=top,
                 exclude_recent=exclude_recent,
                 user_begins=its.user_begins,
-                at_once=SESSIONS_AT_ONCE,
             )
         )
         rows.append(its.rows[sessions.scored])

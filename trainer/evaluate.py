@@ -28,7 +28,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import RECENT_ITEMS, States
 
-SESSIONS_AT_ONCE: Final = 4096
+_SESSIONS_AT_ONCE: Final = 4096
 """So many are stepped together: it bounds the memory for their hidden states."""
 
 _CLICKS_AT_ONCE: Final = 1024
@@ -41,19 +41,12 @@ class _Part(NamedTuple):
     excluded: Indexes
 
 
-def measure(
-    release: Release,
-    sessions: Sessions,
-    *,
-    top: int,
-    exclude_recent: int,
-    at_once: int = SESSIONS_AT_ONCE,
-) -> dict[str, float]:
+def measure(release: Release, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
     """The metrics of `release` and of its popularity list on the same `predictions`; K = `top`.
 
     Neither gets the last `exclude_recent` clicked items recommended back.
     """
-    model = answers(release, sessions, top=top, exclude_recent=exclude_recent, at_once=at_once)
+    model = answers(release, sessions, top=top, exclude_recent=exclude_recent)
     excluded = recent_items(sessions, exclude_recent)
     targets = sessions.items[sessions.scored]
     shown = popular_lists(release.popular, excluded, top)
@@ -72,7 +65,7 @@ def answers(
     top: int,
     exclude_recent: int,
     user_begins: NDArray[np.int64] | None = None,
-    at_once: int = SESSIONS_AT_ONCE,
+    at_once: int = _SESSIONS_AT_ONCE,
 ) -> Answers:
     """What `release` answers to every prediction in `sessions`, many sessions stepped together.
 
