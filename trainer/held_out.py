@@ -62,6 +62,12 @@ class HeldOut:
         return f"Careful: {name} was trained on clicks until {last}, so its figures are too good."
 
 
+def of_late_users(clicks: pl.LazyFrame, from_ms: int) -> pl.LazyFrame:
+    """All clicks of users who click at `from_ms` or later: nobody else's are held out from then on."""
+    late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
+    return clicks.join(late, on="user_id", how="semi", maintain_order="left")
+
+
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
     """`clicks` without what cannot be a click, each with a `row` of its own."""
     kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))

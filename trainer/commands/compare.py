@@ -51,11 +51,11 @@ def compare(
     """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
-    table = options.read_clicks(files, None, "", columns, teller)
+    clicks = options.read_clicks(files, columns, teller, late_from_ms=settings.split_at_ms)
     aligned = align(
         verify(*read_folder(a)),
         verify(*read_folder(b)),
-        cleaned(table.clicks, teller, datetime.now(UTC)),
+        cleaned(clicks, teller, datetime.now(UTC)),
         from_ms=settings.split_at_ms,
         top=settings.top,
         exclude_recent=settings.exclude_recent,

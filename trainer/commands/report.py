@@ -46,8 +46,8 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     from trainer.report import examples, page  # noqa: PLC0415
 
     item_names = examples.read_names(names) if names else {}
-    table = options.read_clicks(files, None, "", columns, teller)
-    clicks = cleaned(table.clicks, teller, datetime.now(UTC))
+    clicks = options.read_clicks(files, columns, teller)
+    clicks = cleaned(clicks, teller, datetime.now(UTC))
     gap = release.manifest.session_gap_seconds
     held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
     top, exclude_recent = settings.top, settings.exclude_recent
