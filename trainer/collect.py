@@ -57,6 +57,7 @@ class Collector:
         self._file_records = file_records
         self._every_seconds = every_seconds
         self._pending = {partition: _Pending(end, end) for partition, end in log.ends().items()}
+        self._ends: dict[int, int] = {}
         self._written = time.monotonic()
 
     def collect(self) -> None:
@@ -81,6 +82,7 @@ class Collector:
             self._write_if_due()
 
     def _begins(self, spans: Mapping[int, history.Span]) -> dict[int, int]:
+        self._ends = {partition: span.end for partition, span in spans.items()}
         for partition, span in spans.items():
             at = self._pending.setdefault(partition, _Pending(span.first, span.first)).end
             if at > span.end:
@@ -132,9 +134,10 @@ class Collector:
             return
         clicks = pl.concat([pl.DataFrame(schema=LOG_SCHEMA), *pending.clicks])
         self._log.append(partition, pending.begin, pending.end, clicks, pending.malformed)
+        left = self._ends.get(partition, pending.end) - pending.end
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
         self._progress.say(
             f"partition {partition}: {len(clicks):,} clicks of the offsets {pending.begin:,} to "
-            f"{pending.end:,}" + (f"; no clicks: {reasons}" if reasons else "")
+            f"{pending.end:,}, {left:,} to go" + (f"; no clicks: {reasons}" if reasons else "")
         )
         self._pending[partition] = _Pending(pending.end, pending.end)

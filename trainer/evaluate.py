@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trainer.baselines import popular_lists
 from trainer.held_out import HeldOut
 from trainer.metrics import Answers, answers_of, metrics
+from trainer.progress import Progress
 from trainer.sessions import Sessions
 from worker.core.batch import Clicks
 from worker.core.cells import Floats
@@ -82,7 +83,14 @@ def answers(
     return Answers(np.concatenate(places), shown)
 
 
-def walk(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> Answers:
+def walk(
+    release: Release,
+    held: HeldOut,
+    *,
+    top: int,
+    exclude_recent: int,
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> Answers:
     """The same as `answers`, by absorbing the clicks of `held` one after the other as a worker does.
 
     Session gaps are found by the clicks' times, and everything else comes from the user states.
@@ -91,7 +99,8 @@ def walk(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> A
     shown = np.zeros(len(release.catalogue), np.int64)
     places = np.zeros(sessions.predictions, np.int64)
     scored = np.flatnonzero(sessions.scored)
-    item_ids, lists = held.clicks["item_id"].to_list(), list(published(release, held, top, exclude_recent))
+    item_ids, found = held.clicks["item_id"].to_list(), published(release, held, top, exclude_recent)
+    lists = list(progress.through(found, len(item_ids), "walking"))
     for number, click in enumerate(scored.tolist()):
         before = lists[click - 1]
         shown[release.catalogue.indexes(before)] += 1
