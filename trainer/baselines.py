@@ -5,21 +5,23 @@ Every list is full: what a model does not fill is filled with the most popular i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trainer.priors import Past, transitions
 from trainer.sessions import Sessions, to_arrays
+from trainer.times import HOUR_MS
 from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
 Times = NDArray[np.int64]
 
 _ROWS_AT_ONCE: Final = 8192
-_HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class RecentlyPopular:
     """The most clicked items of the last `hours` before the cut."""
 
     def __init__(self, past: PastSessions, hours: float) -> None:
-        recent = past.times_ms > past.times_ms.max(initial=0) - hours * _HOUR_MS
+        recent = past.times_ms > past.times_ms.max(initial=0) - hours * HOUR_MS
         clicks = counted(past.sessions.items[recent], past.items)
         # Items that were not clicked lately come by their clicks in all.
         self._best = np.lexsort((-past.clicks, -clicks)).astype(np.int32)
@@ -95,7 +97,7 @@ class LivePopular:
 
     def __init__(self, past: PastSessions, hours: float) -> None:
         self._past = past
-        self._window_ms = round(hours * _HOUR_MS)
+        self._window_ms = round(hours * HOUR_MS)
         self._clicks = past.clicks
 
     def lists(self, asked: Asked, top: int) -> Indexes:
@@ -104,7 +106,7 @@ class LivePopular:
         times = np.append(self._past.times_ms, asked.times_ms)
         order = np.argsort(times, kind="stable")
         items, times = items[order], times[order]
-        hours = asked.times_ms[asked.before] // _HOUR_MS * _HOUR_MS
+        hours = asked.times_ms[asked.before] // HOUR_MS * HOUR_MS
         lists = np.empty((len(hours), top), np.int32)
         for hour in np.unique(hours).tolist():
             begin, end = np.searchsorted(times, [hour - self._window_ms, hour])
@@ -121,21 +123,16 @@ class Markov:
     def __init__(self, past: PastSessions) -> None:
         self._best = by_count(past.clicks)
         self._items = past.items
-        self._from, self._to = _transitions(past)
+        self._past = Past.of(replace(past.sessions, times_ms=past.times_ms))
 
     def lists(self, asked: Asked, top: int) -> Indexes:
         """The most frequent successors that are not excluded."""
         last = last_known(asked.sessions)[asked.before]
-        successors = self._successors(top + asked.excluded.shape[1])
+        width, after_all = top + asked.excluded.shape[1], int(self._past.times_ms.max(initial=0)) + 1
+        found = transitions(self._past, after_all, (math.inf,), items=self._items, entries=width)
+        # The last row is that of NO_ITEM.
+        successors = np.append(found.items, np.full((1, width), NO_ITEM, np.int32), axis=0)
         return filled(successors[last], self._best, asked.excluded, top)
-
-    def _successors(self, width: int) -> Indexes:
-        """`[N + 1, width]`: the first successors of each item; the last row, of no item, is empty."""
-        nth = np.arange(len(self._from)) - np.searchsorted(self._from, self._from)
-        table = np.full((self._items + 1, width), NO_ITEM, np.int32)
-        within = nth < width
-        table[self._from[within], nth[within]] = self._to[within]
-        return table
 
 
 def counted(items: Indexes, size: int) -> NDArray[np.int64]:
@@ -196,16 +193,3 @@ def _any_in(candidates: Indexes, others: Indexes) -> NDArray[np.bool_]:
     for column in others.T:
         found |= candidates == column[:, None]
     return found
-
-
-def _transitions(past: PastSessions) -> tuple[Indexes, Indexes]:
-    """All pairs of items that followed each other, by the first; then the frequent ones first."""
-    items, starts = past.sessions.items, past.sessions.starts
-    follows = np.ones(len(items), np.bool_)
-    follows[starts[:-1]] = False
-    follows[1:] &= (items[1:] != NO_ITEM) & (items[:-1] != NO_ITEM)
-    to = np.flatnonzero(follows)
-    pairs, counts = np.unique(items[to - 1].astype(np.int64) * past.items + items[to], return_counts=True)
-    first, second = np.divmod(pairs, past.items)
-    order = np.lexsort((second, -counts, first))
-    return first[order].astype(np.int32), second[order].astype(np.int32)

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from trainer.config import FitSettings
-from trainer.data import Data
+from trainer.prepared import Data
 from trainer.progress import Progress
 from trainer.training import Training
 
@@ -33,20 +32,9 @@ def work_folder(output: Path) -> Path:
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
     """What a training goes on from must be of the same: clicks, settings, and the release it began with."""
-    sha = hashlib.sha256()
-    for part in (data.train, data.validation):
-        for array in (part.items, part.starts, part.scored):
-            sha.update(np.ascontiguousarray(array).tobytes())
-    for tensor in data.catalogue.to_tensors().values():
-        sha.update(tensor.tobytes())
-    for column in data.features.categorical if data.features else ():
-        sha.update(repr((column.name, column.values)).encode())
-        sha.update(column.indexes.tobytes() + column.starts.tobytes())
-    if data.features:
-        sha.update(repr(data.features.numeric_names).encode() + data.features.numeric.tobytes())
     decisive = {**settings.to_json(), "checkpoint_seconds": None}
-    sha.update(orjson.dumps([decisive, parent], option=orjson.OPT_SORT_KEYS))
-    return sha.hexdigest()
+    of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(of).hexdigest()
 
 
 class Checkpoints:

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from trainer.times import HOUR_MS
 from worker.core.event import MAX_AHEAD_MS, MAX_ID_BYTES
 
 _FIRST_CREDIBLE_MS: Final = 86_400_000
 """Times on the first day of 1970 are zeros or numbers in a unit other than the rest."""
 
-_HOUR_MS: Final = 3_600_000
 _CLICK: Final = ("user_id", "item_id", "timestamp_ms")
 _TIME: Final = pl.col("timestamp_ms")
 
@@ -83,7 +83,7 @@ def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Re
 
 def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.DataFrame, Removal]:
     """`clicks` without those of users who have more in any hour or day of the clock; 0: any number."""
-    limits = ((per_hour, _HOUR_MS, "an hour"), (per_day, 24 * _HOUR_MS, "a day"))
+    limits = ((per_hour, HOUR_MS, "an hour"), (per_day, 24 * HOUR_MS, "a day"))
     asked = [(limit, length, name) for limit, length, name in limits if limit]
     bots = [
         (pl.len().over("user_id", _TIME // length) > limit).any().over("user_id")

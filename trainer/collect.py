@@ -12,6 +12,7 @@ import polars as pl
 
 from trainer.log import LOG_SCHEMA, ClickLog
 from trainer.progress import Progress
+from trainer.times import HOUR_MS
 from worker.core.event import Decoder
 from worker.errors import KafkaAway, TopicError
 from worker.topics import history
@@ -20,8 +21,6 @@ from worker.topics.client import Connection
 
 _PAUSE_SECONDS: Final = 1.0
 """How long a follower waits at the end of the topic before it looks again."""
-
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(slots=True)
@@ -58,6 +57,7 @@ class Collector:
         self._file_records = file_records
         self._every_seconds = every_seconds
         self._pending = {partition: _Pending(end, end) for partition, end in log.ends().items()}
+        self._ends: dict[int, int] = {}
         self._written = time.monotonic()
 
     def collect(self) -> None:
@@ -82,6 +82,7 @@ class Collector:
             self._write_if_due()
 
     def _begins(self, spans: Mapping[int, history.Span]) -> dict[int, int]:
+        self._ends = {partition: span.end for partition, span in spans.items()}
         for partition, span in spans.items():
             at = self._pending.setdefault(partition, _Pending(span.first, span.first)).end
             if at > span.end:
@@ -123,7 +124,7 @@ class Collector:
             self._write(partition)
         self._written = time.monotonic()
         if self._keep_days is not None:
-            oldest = round(time.time() * 1000 - self._keep_days * _DAY_MS)
+            oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
             if gone := self._log.forget_before(oldest):
                 self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
 
@@ -133,9 +134,10 @@ class Collector:
             return
         clicks = pl.concat([pl.DataFrame(schema=LOG_SCHEMA), *pending.clicks])
         self._log.append(partition, pending.begin, pending.end, clicks, pending.malformed)
+        left = self._ends.get(partition, pending.end) - pending.end
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
         self._progress.say(
             f"partition {partition}: {len(clicks):,} clicks of the offsets {pending.begin:,} to "
-            f"{pending.end:,}" + (f"; no clicks: {reasons}" if reasons else "")
+            f"{pending.end:,}, {left:,} to go" + (f"; no clicks: {reasons}" if reasons else "")
         )
         self._pending[partition] = _Pending(pending.end, pending.end)

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from trainer.errors import TooFewClicks
-from trainer.evaluate import SESSIONS_AT_ONCE, answers
+from trainer.evaluate import answers
 from trainer.held_out import HeldOut, hold_out
 from trainer.metrics import ROUNDS, Answers, Counts, interval, resampled, sums_by, values
 from trainer.progress import Progress
@@ -153,8 +153,10 @@ def align(
     held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
     longer = held[0.0 if 0.0 in gaps else max(gaps)]
     found, rows = [], []
-    for release, gap in zip((a, b), gaps, strict=True):
+    for release, name, gap in zip((a, b), "AB", gaps, strict=True):
         sessions, its = held[gap].sessions(release.catalogue), held[gap]
+        if caution := its.caution(release.manifest, name):
+            progress.say(caution)
         found.append(
             answers(
                 release,
@@ -162,7 +164,6 @@ def align(
                 top=top,
                 exclude_recent=exclude_recent,
                 user_begins=its.user_begins,
-                at_once=SESSIONS_AT_ONCE,
             )
         )
         rows.append(its.rows[sessions.scored])

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trainer.baselines import popular_lists
 from trainer.held_out import HeldOut
 from trainer.metrics import Answers, answers_of, metrics
+from trainer.progress import Progress
 from trainer.sessions import Sessions
 from worker.core.batch import Clicks
 from worker.core.cells import Floats
@@ -28,7 +29,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import RECENT_ITEMS, States
 
-SESSIONS_AT_ONCE: Final = 4096
+_SESSIONS_AT_ONCE: Final = 4096
 """So many are stepped together: it bounds the memory for their hidden states."""
 
 _CLICKS_AT_ONCE: Final = 1024
@@ -41,19 +42,12 @@ class _Part(NamedTuple):
     excluded: Indexes
 
 
-def measure(
-    release: Release,
-    sessions: Sessions,
-    *,
-    top: int,
-    exclude_recent: int,
-    at_once: int = SESSIONS_AT_ONCE,
-) -> dict[str, float]:
+def measure(release: Release, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
     """The metrics of `release` and of its popularity list on the same `predictions`; K = `top`.
 
     Neither gets the last `exclude_recent` clicked items recommended back.
     """
-    model = answers(release, sessions, top=top, exclude_recent=exclude_recent, at_once=at_once)
+    model = answers(release, sessions, top=top, exclude_recent=exclude_recent)
     excluded = recent_items(sessions, exclude_recent)
     targets = sessions.items[sessions.scored]
     shown = popular_lists(release.popular, excluded, top)
@@ -72,7 +66,7 @@ def answers(
     top: int,
     exclude_recent: int,
     user_begins: NDArray[np.int64] | None = None,
-    at_once: int = SESSIONS_AT_ONCE,
+    at_once: int = _SESSIONS_AT_ONCE,
 ) -> Answers:
     """What `release` answers to every prediction in `sessions`, many sessions stepped together.
 
@@ -89,7 +83,14 @@ def answers(
     return Answers(np.concatenate(places), shown)
 
 
-def walk(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> Answers:
+def walk(
+    release: Release,
+    held: HeldOut,
+    *,
+    top: int,
+    exclude_recent: int,
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> Answers:
     """The same as `answers`, by absorbing the clicks of `held` one after the other as a worker does.
 
     Session gaps are found by the clicks' times, and everything else comes from the user states.
@@ -98,7 +99,8 @@ def walk(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> A
     shown = np.zeros(len(release.catalogue), np.int64)
     places = np.zeros(sessions.predictions, np.int64)
     scored = np.flatnonzero(sessions.scored)
-    item_ids, lists = held.clicks["item_id"].to_list(), list(published(release, held, top, exclude_recent))
+    item_ids, found = held.clicks["item_id"].to_list(), published(release, held, top, exclude_recent)
+    lists = list(progress.through(found, len(item_ids), "walking"))
     for number, click in enumerate(scored.tolist()):
         before = lists[click - 1]
         shown[release.catalogue.indexes(before)] += 1

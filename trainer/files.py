@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 import polars as pl
@@ -20,6 +21,14 @@ _JSON_LINES: Final = ("jsonl", "ndjson")
 
 _SHOWN_BYTES: Final = 80
 """How much of a damaged line is shown."""
+
+
+class _Damaged(NamedTuple):
+    """What is wrong with the line of this number, from 1."""
+
+    number: int
+    line: bytes
+    why: str = "is damaged"
 
 
 def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # noqa: B008  # frozen
@@ -58,7 +67,7 @@ def reading(path: Path) -> Iterator[None]:
     """What goes wrong while the file is read is an UnreadableFile, with the place where that can be told."""
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise UnreadableFile(str(path), error.strerror) from None
         why = f"it cannot be read as .{_kind(path)}: {str(error).splitlines()[0]}; {_damage(path)}"
@@ -69,32 +78,47 @@ def _damage(path: Path) -> str:
     """Which line of a text file is damaged, and what to do."""
     kind = _kind(path)
     if kind != "parquet":
-        with suppress(OSError, EOFError, zlib.error), _opened(path) as file:
-            if found := _damaged_line(file, kind):
-                number, line = found
-                return f"line {number:,} is damaged, mend it or take it out: {line[:_SHOWN_BYTES]!r}"
+        with suppress(OSError, EOFError, zlib.error), _opened(path) as lines:
+            found = _damaged_object(lines) if kind in _JSON_LINES else _damaged_row(lines, _separator(path))
+            if found:
+                shown = found.line[:_SHOWN_BYTES]
+                return f"line {found.number:,} {found.why}, mend it or take it out: {shown!r}"
     return "write it anew"
 
 
-def _damaged_line(lines: Iterable[bytes], kind: str) -> tuple[int, bytes] | None:
-    quoting = None
+def _damaged_object(lines: Iterable[bytes]) -> _Damaged | None:
     for number, line in enumerate(lines, start=1):
-        if not _is_sound(line, kind):
-            return number, line
-        if kind not in _JSON_LINES and line.count(b'"') % 2:
-            # A quoted field may go over several lines; one that is not closed swallows all that follow.
-            quoting = None if quoting else (number, line)
-    return quoting
+        try:
+            sound = not line.strip() or isinstance(orjson.loads(line), dict)
+        except ValueError:
+            sound = False
+        if not sound:
+            return _Damaged(number, line)
+    return None
 
 
-def _is_sound(line: bytes, kind: str) -> bool:
+def _damaged_row(lines: Iterable[bytes], separator: str) -> _Damaged | None:
+    """The line where the first damaged row begins: a quoted field may go over several lines."""
+    first, row, names = 1, list[bytes](), 0
+
+    def text() -> Iterator[str]:
+        for line in lines:
+            row.append(line)
+            yield line.decode()
+
     try:
-        if kind in _JSON_LINES:
-            return not line.strip() or isinstance(orjson.loads(line), dict)
-        line.decode()
-    except ValueError:
-        return False
-    return True
+        for fields in csv.reader(text(), delimiter=separator, strict=True):
+            names = names or len(fields)
+            if len(fields) > names:
+                return _Damaged(first, row[0], f"has {len(fields)} fields where the header has {names}")
+            # Polars finds the ends of rows by counting quotes, those in the midst of a field too.
+            if sum(line.count(b'"') for line in row) % 2:
+                return _Damaged(first, row[0])
+            first += len(row)
+            row.clear()
+    except (csv.Error, UnicodeDecodeError):
+        return _Damaged(first, row[0])
+    return None
 
 
 def _kind(path: Path) -> str:
@@ -103,10 +127,16 @@ def _kind(path: Path) -> str:
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
     # Everything stays text: an id such as 007 is no number.
-    with _opened(path) as file:
-        header = file.readline().decode("utf-8-sig")
-    separator = max(",;\t|", key=header.count)
-    return pl.scan_csv(path, separator=separator, infer_schema=False, truncate_ragged_lines=True)
+    table = pl.scan_csv(path, separator=_separator(path), infer_schema=False)
+    # Too many fields are an error only where all columns are read, which nobody does later on.
+    table.select(pl.len(), pl.all().null_count()).collect(engine="streaming")
+    return table
+
+
+def _separator(path: Path) -> str:
+    with _opened(path) as lines:
+        header = lines.readline().decode(errors="replace")
+    return max(",;\t|", key=header.count)
 
 
 def _scan_json_lines(path: Path) -> pl.LazyFrame:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainer import evaluate, warm
 from trainer.backend import keras
+from trainer.baselines import by_count, counted
 from trainer.blend import Blend, Lessons, Terms, priors_at, scores_of
 from trainer.checkpoints import Checkpoints, fingerprint
 from trainer.config import POPULAR_ITEMS, FitSettings
@@ -125,14 +126,13 @@ def train(
 
 def targets_of(data: Data) -> NDArray[np.int64]:
     """How often each item is to be predicted in training."""
-    return np.bincount(data.train.items[data.train.scored], minlength=data.clicked_items)
+    return counted(data.train.items[data.train.scored], data.clicked_items)
 
 
 def _popular(data: Data) -> list[str]:
     """The items most clicked in training; among equals in the catalogue's order."""
-    known = data.train.items[data.train.items != NO_ITEM]
-    counts = np.bincount(known, minlength=data.clicked_items)[: data.clicked_items]
-    return data.catalogue.ids(np.argsort(-counts, kind="stable")[:POPULAR_ITEMS]).tolist()
+    best = by_count(counted(data.train.items, data.clicked_items))
+    return data.catalogue.ids(best[:POPULAR_ITEMS]).tolist()
 
 
 def _validate(network: Network, data: Data, settings: FitSettings) -> dict[str, float]:

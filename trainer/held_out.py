@@ -14,6 +14,7 @@ from trainer.errors import TooFewClicks
 from trainer.progress import Progress
 from trainer.sessions import Sessions, cut, divide, drop_short, to_arrays
 from worker.core.catalogue import Catalogue
+from worker.core.manifest import Manifest
 
 _ROW = "row"
 
@@ -49,6 +50,22 @@ class HeldOut:
     def times_ms(self) -> NDArray[np.int64]:
         """`[C]`: the time of each click."""
         return self.clicks["timestamp_ms"].to_numpy()
+
+    def caution(self, manifest: Manifest, name: str = "the release") -> str:
+        """A sentence where the release of this `name` was trained on clicks as late as these; else empty.
+
+        What a manifest does not tell cannot be said.
+        """
+        last, first_ms = manifest.training.get("last_click"), self.times_ms[self.clicks["scored"]].min()
+        if last is None or first_ms > datetime.fromisoformat(last).timestamp() * 1000:
+            return ""
+        return f"Careful: {name} was trained on clicks until {last}, so its figures are too good."
+
+
+def of_late_users(clicks: pl.LazyFrame, from_ms: int) -> pl.LazyFrame:
+    """All clicks of users who click at `from_ms` or later: nobody else's are held out from then on."""
+    late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
+    return clicks.join(late, on="user_id", how="semi", maintain_order="left")
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:

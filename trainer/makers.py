@@ -20,11 +20,11 @@ from trainer.config import FitSettings
 from trainer.errors import TooFewClicks, TrainingDied
 from trainer.fit import Fitted, fit
 from trainer.prepared import moment
-from trainer.priors import HOUR_MS
 from trainer.progress import Progress
 from trainer.rounds import Champion, Plan, Window
 from trainer.sessions import cut
 from trainer.stream import Stream
+from trainer.times import HOUR_MS
 from worker.errors import NextclickError, SettingError
 
 _LONGEST_MS: Final = 24 * HOUR_MS

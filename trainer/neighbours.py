@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.baselines import Asked, PastSessions, by_count, filled
+from trainer.progress import Progress
 from trainer.sessions import Sessions
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -64,8 +65,13 @@ class _Sessions(NamedTuple):
 class Neighbours:
     """S-kNN, VS-kNN or VMIS-kNN, as `settings` say."""
 
-    def __init__(self, past: PastSessions, settings: NeighbourSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        past: PastSessions,
+        settings: NeighbourSettings,
+        progress: Progress = Progress(),  # noqa: B008  # silent, without state
+    ) -> None:
+        self._settings, self._progress = settings, progress
         self._past = _index(past)
         self._best = by_count(past.clicks)
         sessions_with = np.maximum(np.diff(self._past.firsts), 1)
@@ -76,7 +82,9 @@ class Neighbours:
         """The items with the most votes that are not excluded; ties: lower index first."""
         width = top + asked.excluded.shape[1]
         lists = np.full((asked.sessions.predictions, width), NO_ITEM, np.int32)
-        for number, items in enumerate(_sessions_so_far(asked.sessions)):
+        sessions = _sessions_so_far(asked.sessions)
+        told = self._progress.through(sessions, len(sessions), "nearest neighbours")
+        for number, items in enumerate(told):
             if len(items):
                 best = self._voted(items, width)
                 lists[number, : len(best)] = best

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from trainer.features import Features
@@ -33,6 +35,22 @@ class Data:
     def clicked_items(self) -> int:
         """How many items, the catalogue's first, were clicked in training."""
         return len(self.catalogue) - self.never_clicked
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same sessions to train on and to judge by, catalogue and features."""
+        sha = hashlib.sha256()
+        for part in (self.train, self.validation):
+            for array in (part.items, part.starts, part.scored):
+                sha.update(np.ascontiguousarray(array).tobytes())
+        for tensor in self.catalogue.to_tensors().values():
+            sha.update(tensor.tobytes())
+        for column in self.features.categorical if self.features else ():
+            sha.update(repr((column.name, column.values)).encode())
+            sha.update(column.indexes.tobytes() + column.starts.tobytes())
+        if self.features:
+            sha.update(repr(self.features.numeric_names).encode() + self.features.numeric.tobytes())
+        return sha.hexdigest()
 
 
 class Learned(NamedTuple):

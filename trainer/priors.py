@@ -21,16 +21,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.sessions import Sessions
+from trainer.times import HOUR_MS
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
-
-HOUR_MS: Final = 3_600_000
 
 
 class Past(NamedTuple):

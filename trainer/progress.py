@@ -1,11 +1,11 @@
-"""What a training tells of itself while it runs: nothing, lines for a log, or a bar for a terminal."""
+"""What is told while something long runs: nothing, lines for a log, or a bar for a terminal."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 import rich.progress
@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
-"""How often `Lines` speaks while a training runs."""
+"""How often `Lines` speaks while something runs."""
+
+Item = TypeVar("Item")
 
 _LOSS_MEMORY: Final = 0.98
 """The loss shown is an average in which a step counts that much less after every further step."""
@@ -24,6 +26,10 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Tell one fact."""
+
+    def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
+        """`items`, so many in `total`, one after the other; how far the `task` is, is told meanwhile."""
+        yield from items
 
     def start(self, predictions: int) -> None:
         """A training of at most `predictions` clicks to be predicted begins."""
@@ -39,7 +45,7 @@ class Progress:
 
 
 class Lines(Progress):
-    """Plain lines, at most one in ten seconds while a training runs: for logs and pipes."""
+    """Plain lines, at most one in ten seconds while something runs: for logs and pipes."""
 
     def __init__(
         self, write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic
@@ -53,12 +59,24 @@ class Lines(Progress):
 
     def start(self, predictions: int) -> None:
         """Begin to count and to measure the speed."""
-        self._pace = _Pace(predictions, self._clock)
-        self._spoke = self._pace.began
+        self._begin(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
         """Write how far it is, the loss, the speed and the time left, if it is time to."""
-        now = self._pace.advance(predictions, loss)
+        self._speak(self._pace.advance(predictions, loss))
+
+    def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
+        """The same of a `task` without a loss."""
+        self._begin(total, task)
+        for item in items:
+            yield item
+            self._speak(self._pace.advance(1))
+
+    def _begin(self, total: int, task: str = "") -> None:
+        self._pace = _Pace(total, self._clock, task)
+        self._spoke = self._pace.began
+
+    def _speak(self, now: float) -> None:
         if now - self._spoke >= _SECONDS_BETWEEN_LINES:
             self._spoke = now
             self._write(f"{self._pace.share:4.0%}  {self._pace.told}")
@@ -79,19 +97,33 @@ class Bar(Progress):
 
     def start(self, predictions: int) -> None:
         """Show the bar."""
-        self._pace = _Pace(predictions, self._clock)
-        self._task = self._bar.add_task("training", total=predictions)
-        self._bar.start()
+        self._begin(predictions, "training")
 
     def advance(self, predictions: int, loss: float) -> None:
         """Move the bar."""
         self._pace.advance(predictions, loss)
         self._bar.update(self._task, advance=predictions, description=self._pace.told)
 
+    def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
+        """The same of another `task`."""
+        self._begin(total, task)
+        try:
+            for item in items:
+                yield item
+                self._pace.advance(1)
+                self._bar.update(self._task, advance=1, description=self._pace.told)
+        finally:
+            self.stop()
+
     def stop(self) -> None:
         """Take the bar away."""
         self._bar.stop()
         self._bar.remove_task(self._task)
+
+    def _begin(self, total: int, task: str) -> None:
+        self._pace = _Pace(total, self._clock, task)
+        self._task = self._bar.add_task(task, total=total)
+        self._bar.start()
 
 
 def for_this_place() -> Progress:
@@ -101,20 +133,22 @@ def for_this_place() -> Progress:
 
 
 class _Pace:
-    """How far a training is and how fast it goes."""
+    """How far a task is and how fast it goes; a training has a loss."""
 
-    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+    def __init__(self, total: int, clock: Callable[[], float], task: str) -> None:
+        self._task = task
         self.began = self._now = clock()
         self._clock = clock
         self._total = total
         self._done = 0
         self._loss = self._weight = 0.0
 
-    def advance(self, predictions: int, loss: float) -> float:
+    def advance(self, clicks: int, loss: float | None = None) -> float:
         """Count a step; the time."""
-        self._done += predictions
-        self._weight = _LOSS_MEMORY * self._weight + 1
-        self._loss += (loss - self._loss) / self._weight
+        self._done += clicks
+        if loss is not None:
+            self._weight = _LOSS_MEMORY * self._weight + 1
+            self._loss += (loss - self._loss) / self._weight
         self._now = self._clock()
         return self._now
 
@@ -126,4 +160,5 @@ class _Pace:
     def told(self) -> str:
         speed = self._done / max(self._now - self.began, 1e-9)
         left = (self._total - self._done) / speed
-        return f"loss {self._loss:.3f}, {speed:,.0f} clicks/s, {left:.0f} s left"
+        what = f"loss {self._loss:.3f}" if self._weight else self._task
+        return f"{what}, {speed:,.0f} clicks/s, {left:.0f} s left"

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.baselines import by_count
 from trainer.metrics import (
     ROUNDS,
     Answers,
@@ -158,7 +159,7 @@ def quality(
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
     """Which third of all `clicks` `[N]` the item of each of `targets` falls into; -1 without any click."""
-    order = np.argsort(-clicks, kind="stable")
+    order = by_count(clicks)
     before = np.cumsum(clicks[order]) - clicks[order]
     third = np.empty(len(clicks) + 1, np.int32)
     third[order] = np.minimum(len(_THIRDS) * before // max(1, clicks.sum()), len(_THIRDS) - 1)

@@ -58,14 +58,14 @@ class BaselineSettings:
         )
 
 
-BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings], Baseline]]] = {
-    "popular": lambda past, _: Popular(past),
-    "recently popular": lambda past, settings: RecentlyPopular(past, settings.recent_hours),
-    "live popular": lambda past, settings: LivePopular(past, settings.recent_hours),
-    "markov": lambda past, _: Markov(past),
-    "s-knn": lambda past, settings: Neighbours(past, settings.neighbours(S_KNN)),
-    "vs-knn": lambda past, settings: Neighbours(past, settings.neighbours(VS_KNN)),
-    "vmis-knn": lambda past, settings: Neighbours(past, settings.neighbours(VMIS_KNN)),
+BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings, Progress], Baseline]]] = {
+    "popular": lambda past, *_: Popular(past),
+    "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent_hours),
+    "live popular": lambda past, settings, _: LivePopular(past, settings.recent_hours),
+    "markov": lambda past, *_: Markov(past),
+    "s-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(S_KNN), progress),
+    "vs-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VS_KNN), progress),
+    "vmis-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VMIS_KNN), progress),
 }
 """By name, from the cheapest on."""
 
@@ -83,7 +83,7 @@ def baseline_answers(
     targets, found = asked.sessions.items[asked.sessions.scored], {}
     for name in names:
         began = time.monotonic()
-        lists = BASELINES[name](past, settings).lists(asked, top)
+        lists = BASELINES[name](past, settings, progress).lists(asked, top)
         found[name] = answers_of(targets, lists, past.items)
         seconds = time.monotonic() - began
         progress.say(f"{name}: {len(targets):,} predictions in {seconds:.1f} s")
@@ -107,7 +107,7 @@ def score(
     Where there are no clicks before, that is `popular` alone, as the release's own list has it.
     """
     sessions = held.sessions(release.catalogue)
-    found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact)}
+    found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
     if held.before.is_empty():
         if "popular" in names:
             excluded = recent_items(sessions, exclude_recent, held.user_begins)
@@ -124,9 +124,11 @@ def score(
     return quality(found, Predictions.of(sessions, third), top=top, clicks=clicks)
 
 
-def _network(release: Release, held: HeldOut, top: int, exclude_recent: int, *, exact: bool) -> Answers:
+def _network(
+    release: Release, held: HeldOut, top: int, exclude_recent: int, *, exact: bool, progress: Progress
+) -> Answers:
     if exact:
-        return walk(release, held, top=top, exclude_recent=exclude_recent)
+        return walk(release, held, top=top, exclude_recent=exclude_recent, progress=progress)
     sessions = held.sessions(release.catalogue)
     begins = held.user_begins
     return answers(release, sessions, top=top, exclude_recent=exclude_recent, user_begins=begins)

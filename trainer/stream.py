@@ -30,8 +30,9 @@ from trainer.items import SPREAD
 from trainer.network import Network
 from trainer.optimisers import Optimiser
 from trainer.prepared import Data, Learned
-from trainer.priors import HOUR_MS, Past, popularity
+from trainer.priors import Past, popularity
 from trainer.sessions import Sessions, to_arrays
+from trainer.times import HOUR_MS
 from trainer.training import Sums, compiled_step
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats

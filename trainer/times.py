@@ -9,6 +9,8 @@ import polars as pl
 
 from trainer.errors import UnusableClicks
 
+HOUR_MS: Final = 3_600_000
+
 UNITS: Final = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 """Milliseconds in each unit that numbers may have."""
 

@@ -7,7 +7,6 @@ settings so far, as `fit --settings` reads them.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -49,7 +48,7 @@ class Tuned(NamedTuple):
 
 
 def tune(
-    clicks: pl.DataFrame,
+    clicks: pl.DataFrame | pl.LazyFrame,
     settings: FitSettings,
     *,
     given: Collection[str],
@@ -178,11 +177,9 @@ def _without_test_end(data: Data) -> Data:
 
 def _made_of(data: Data, settings: FitSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
     """What the trials of a search have in common; those of another are not comparable."""
-    digest = hashlib.sha256()
-    for sessions in (data.train, data.validation):
-        digest.update(sessions.items.tobytes() + sessions.starts.tobytes() + sessions.scored.tobytes())
     fixed = {name: value for name, value in settings.to_json().items() if name not in searched}
-    return {"clicks": digest.hexdigest(), "search": {name: str(searched[name]) for name in searched}, **fixed}
+    asked = {name: str(searched[name]) for name in searched}
+    return {"clicks": data.fingerprint, "search": asked, **fixed}
 
 
 def _told(search: Search, budget: Budget, top: int) -> str:

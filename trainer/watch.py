@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from trainer.priors import HOUR_MS
 from trainer.sequential import Rules, Trial, Verdict
+from trainer.times import HOUR_MS
 from worker.core.quality import Tally
 from worker.core.release import Pointer
 from worker.errors import ReleaseRefused, Retriable, TopicError

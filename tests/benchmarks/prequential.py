@@ -31,10 +31,11 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from tests.benchmarks.stand import PARTITIONS, Stand
 from tests.broker.process import WorkerProcess
 from tests.quality.data import FOLDER, clicks_of, is_there
-from tests.quality.news import BEGIN_MS, HOUR_MS, NAME, SETTINGS
+from tests.quality.news import BEGIN_MS, NAME, SETTINGS
 from tests.waiting import eventually
 from trainer.fit import Fitted
 from trainer.stream import Stream
+from trainer.times import HOUR_MS
 from worker.core.quality import Tally
 from worker.topics.client import Connection
 from worker.topics.quality import read_reports

@@ -3,7 +3,8 @@ from __future__ import annotations
 import polars as pl
 
 from tests.benchmarks.prequential import hours_of
-from tests.quality.news import BEGIN_MS, HOUR_MS
+from tests.quality.news import BEGIN_MS
+from trainer.times import HOUR_MS
 
 
 def test_an_hour_has_its_own_clicks_alone() -> None:

@@ -29,12 +29,12 @@ from trainer.progress import Progress
 from trainer.scoreboard import BaselineSettings, baseline_answers
 from trainer.sessions import Sessions, catalogue_of, to_arrays
 from trainer.stream import Stream
+from trainer.times import HOUR_MS
 from worker.core.catalogue import Catalogue
 from worker.core.release import Release, verify
 
 NAME: Final = "globo_g1_news"
 BEGIN_MS: Final = 1_506_825_380_000
-HOUR_MS: Final = 3_600_000
 LONGEST: Final = 20
 TOP: Final = 20
 SETTINGS: Final = FitSettings(

@@ -14,9 +14,8 @@ from trainer.baselines import (
     popular_lists,
 )
 from trainer.evaluate import recent_items
+from trainer.times import HOUR_MS
 from worker.core.ranking import NO_ITEM
-
-HOUR_MS = 3_600_000
 
 
 def test_excluded_items_make_room_for_the_next() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.builders import item_names, successor_release_parts, tiny_release
+from tests.builders import Options, item_names, successor_release_parts, tiny_release
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, sessions_of, table
 from trainer.evaluate import answers, measure, recent_items, walk
 from trainer.held_out import HeldOut, cleaned, hold_out
@@ -69,14 +72,36 @@ def held_out_clicks(seed: int, users: int = 15, items: int = 30) -> pl.DataFrame
     )
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+SHAPES: Final[Mapping[str, Options]] = {
+    "elman": {"cell": "elman"},
+    "gru": {"cell": "gru"},
+    "lstm": {"cell": "lstm"},
+    "two layers": {"layers": 2},
+    "transitions": {"transitions": 8},
+    "repeats": {"repeat_bias": (2.0, -1.0, 0.5)},
+    "bias": {"output_bias": True},
+    "all together": {
+        "cell": "lstm",
+        "layers": 2,
+        "embedding_size": 6,
+        "output": "separate",
+        "transitions": 8,
+        "repeat_bias": (2.0, -1.0, 0.5),
+        "output_bias": True,
+    },
+}
+"""Whatever a release may have."""
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("gap_seconds", [0.0, 1800.0])
 @pytest.mark.parametrize("exclude_recent", [0, 1, 4, 25])
 def test_the_numbers_are_about_the_code_that_serves(
-    cell: str, gap_seconds: float, exclude_recent: int
+    shape: Options, gap_seconds: float, exclude_recent: int
 ) -> None:
     """Place by place those of a worker's lists: gaps, unknown items, cold starts, exclusion."""
-    release = tiny_release(item_names(30), cell=cell, session_gap_seconds=gap_seconds)
+    options: Options = {**shape, "session_gap_seconds": gap_seconds}
+    release = tiny_release(item_names(30), **options)
     held = held_out(held_out_clicks(2), gap_seconds, START_MS + 100 * MINUTE_MS)
     sessions = held.sessions(release.catalogue)
 
@@ -86,7 +111,7 @@ def test_the_numbers_are_about_the_code_that_serves(
     exact = walk(release, held, top=5, exclude_recent=exclude_recent)
 
     assert NO_ITEM in sessions.items[sessions.scored]
-    assert np.count_nonzero(exact.places) > 5
+    assert np.count_nonzero(exact.places) >= 5
     assert fast.places.tolist() == exact.places.tolist()
     assert fast.shown.tolist() == exact.shown.tolist()
 

@@ -195,6 +195,49 @@ def test_a_field_of_two_lines_is_not_what_is_damaged(tmp_path: Path) -> None:
         scan_files([path])
 
 
+LONG = b"a,7,1600000009000,a, b\n"
+"""A line with a separator too many, after `WIDE`."""
+
+WIDE = b"user_id,item_id,timestamp,title\n" + b'a,"7",1600000009000,"a, b\n""c"", d"\n' * 3
+
+
+@pytest.mark.parametrize("name", ["clicks.csv", "clicks.csv.gz"])
+@pytest.mark.parametrize("rows", [2, SAMPLE_ROWS + 50_000])
+def test_a_line_with_too_many_fields_is_refused(tmp_path: Path, name: str, rows: int) -> None:
+    """Also in a column that nobody asks for; separators and line breaks in quotes are no further fields."""
+    content = WIDE + b"a,7,1600000009000,\n" * rows + LONG
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+    message = f"line {rows + 8:,} has 5 fields where the header has 4, mend it or take it out: {LONG!r}"
+    with pytest.raises(UnreadableFile, match=re.escape(message)):
+        scan_files([path])
+
+
+def test_the_separator_of_the_file_divides_its_fields(tmp_path: Path) -> None:
+    """Commas are text where semicolons separate."""
+    content = CSV.replace(",", ";") + "\na,b;7;1600000009000\na;b;7;1600000009000\n"
+
+    with pytest.raises(UnreadableFile, match="line 6 has 4 fields where the header has 3"):
+        scan_files([file(tmp_path, "clicks.csv", content)])
+
+
+def test_a_line_with_too_few_fields_lacks_the_rest(tmp_path: Path) -> None:
+    """What is missing is null, as where a field is empty: cleaning removes it and says so."""
+    clicks = clicks_in(file(tmp_path, "clicks.csv", CSV + "\nc,9\n\n"))
+
+    assert clicks.filter(pl.col("timestamp_ms").is_null()).rows() == [("c", "9", None), (None, None, None)]
+
+
+def test_a_compressed_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    """Half of it is not all there was."""
+    path = file(tmp_path, "clicks.csv.gz", CSV)
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(UnreadableFile, match="write it anew"):
+        scan_files([path])
+
+
 def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
     """Parquet tells how many rows there are without reading them; all are looked at nevertheless."""
     path, rows = tmp_path / "clicks.parquet", SAMPLE_ROWS + 50_000

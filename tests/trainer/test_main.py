@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,6 +14,7 @@ from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks, twice
 from trainer.__main__ import cli
 from trainer.commands.options import Numbers
+from trainer.events import SAMPLE_ROWS
 from trainer.publish import read_folder, write_folder
 from worker.core.release import verify
 
@@ -92,6 +95,19 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.stderr == f"nextclick-trainer: {tmp_path / 'nowhere.csv'}: there is no such file\n"
 
 
+def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) -> None:
+    """However far down it is: nothing is trained on what was read before it."""
+    with clicks.open("a") as file:
+        file.write("user-7,item-1,1600000000000\n" * SAMPLE_ROWS + "user-7,item-1,big,1600000000000\n")
+
+    done = trainer("fit", clicks, "-o", tmp_path / "release", *QUICK)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 100,502 has 4 fields where the header has 3, mend it or take it out" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "release").exists()
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["clicks.csv", "--kafka", "localhost:9092"]], ids=["neither", "both"]
 )
@@ -160,6 +176,31 @@ def test_without_baselines_there_is_the_network_alone(clicks: Path, release: Pat
     assert models() == ["network", "popular"]
     assert models("--no-baselines") == ["network"]
     assert models("--no-baselines", "--split-at", "2020-09-13T16:00:00Z") == ["network"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [([], ["the release", "A", "B"]), (["--split-at", "2020-09-13T16:00:00Z"], ["the release", "B"])],
+)
+def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(
+    tmp_path: Path, clicks: Path, options: list[str], named: list[str]
+) -> None:
+    """By `evaluate` and `compare`, of each release; not where all that is measured came after."""
+    items = item_names(CYCLE)
+    for name, hour in (("early", 15), ("late", 18)):
+        manifest, blob = successor_release_parts(items, popular=items)
+        trained = {**manifest.training, "last_click": f"2020-09-13T{hour}:00:00+00:00"}
+        write_folder(tmp_path / name, replace(manifest, training=trained), blob)
+
+    def told(command: str, *names: str) -> list[str]:
+        folders = [str(tmp_path / name) for name in names]
+        done = CliRunner().invoke(cli, [command, *folders, str(clicks), "--top", "1", *options])
+        found = re.findall(
+            r"^Careful: (.*) was trained on clicks until .*, so its", done.stderr, re.MULTILINE
+        )
+        return [*found]
+
+    assert told("evaluate", "late") + told("compare", "early", "late") == named
 
 
 def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -> None:

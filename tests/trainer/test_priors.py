@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.builders import sessions_of
-from trainer.priors import HOUR_MS, Past, popularity, transitions
+from trainer.priors import Past, popularity, transitions
+from trainer.times import HOUR_MS
 from worker.core.ranking import NO_ITEM
 
 ITEMS = 5

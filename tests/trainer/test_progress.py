@@ -22,6 +22,18 @@ def test_lines_tell_share_loss_speed_and_time_left() -> None:
     assert told == [" 50%  loss 2.500, 100 clicks/s, 12 s left"]
 
 
+def test_a_task_without_a_loss_tells_the_rest() -> None:
+    """In lines and as a bar; nothing is lost of what is gone through."""
+    told: list[str] = []
+    terminal, times = io.StringIO(), itertools.count(0.0, 6.0)
+    bar = Bar(Console(file=terminal, force_terminal=True, width=100), clock=lambda: next(times))
+    lines = Lines(told.append, clock=lambda: next(times))
+
+    assert [*lines.through("abcd", 4, "walking")] == [*bar.through("abcd", 4, "walking")] == [*"abcd"]
+    assert told == [" 50%  walking, 0 clicks/s, 12 s left", "100%  walking, 0 clicks/s, 0 s left"]
+    assert "walking, 0 clicks/s, 0 s left" in terminal.getvalue()
+
+
 def test_a_bar_shows_the_same_on_a_terminal() -> None:
     """Facts stand above the bar."""
     terminal, times = io.StringIO(), itertools.count(0.0, 10.0)

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
+from tests.builders import item_names, successor_release_parts
+from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.__main__ import cli
 from trainer.config import FitSettings
 from trainer.errors import UnreadableFile
@@ -126,6 +127,19 @@ def test_a_release_that_tells_nothing_of_its_training_has_a_page(streamed: Path,
     run("report", tmp_path, streamed / "clicks.csv", "-o", tmp_path / "report.html")
 
     assert "It learned from" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(tmp_path: Path) -> None:
+    """Where the release does not know its test end, all clicks are measured."""
+    items = item_names(CYCLE)
+    manifest, blob = successor_release_parts(items, popular=items)
+    trained = {"last_click": "2020-09-13T18:00:00+00:00", "cleaning": []}
+    write_folder(tmp_path / "release", replace(manifest, training=trained), blob)
+    cyclic_clicks(100).write_csv(tmp_path / "clicks.csv")
+
+    run("report", tmp_path / "release", tmp_path / "clicks.csv", "-o", tmp_path / "report.html")
+
+    assert "Careful: the release was trained on clicks until" in (tmp_path / "report.html").read_text()
 
 
 def figures(value: float, low: float, high: float) -> dict[str, Figure]:

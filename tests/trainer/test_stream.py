@@ -9,9 +9,9 @@ from safetensors.numpy import load
 from tests.trainer.builders import CYCLE, START_MS, cyclic_clicks, table
 from trainer import evaluate
 from trainer.config import FitSettings
-from trainer.priors import HOUR_MS
 from trainer.sessions import cut, to_arrays
 from trainer.stream import Stream
+from trainer.times import HOUR_MS
 from worker.core.cells import Floats
 from worker.core.release import verify
 

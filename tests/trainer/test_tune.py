@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from trainer.publish import read_folder
 from trainer.search import next_trial
 from trainer.space import space
 from trainer.tune import Budget, Tuned, _Watched, tune
+from worker.errors import SettingError
 
 SMALL = FitSettings(hidden_size=8, epochs=2, batch_clicks=64, top=3)
 GIVEN = ["hidden_size", "batch_clicks", "layers", "loss"]
@@ -68,6 +70,18 @@ def test_a_search_with_more_trials_goes_on_where_the_first_ended(tmp_path: Path)
     tuned(tmp_path / "twice", Budget(trials=2))
 
     assert trials_in(tmp_path / "twice") == trials_in(tmp_path / "once")
+
+
+def test_other_features_are_another_search(tmp_path: Path) -> None:
+    """Be the file's name the same: trials with other contents cannot be compared."""
+    file = tmp_path / "items.csv"
+    settings = replace(SMALL, item_features=str(file), categorical=("genre",), min_value_count=1)
+    file.write_text("id,genre\nitem-0,x\nitem-1,y\n")
+    tuned(tmp_path, Budget(trials=1), settings=settings)
+    file.write_text("id,genre\nitem-0,y\nitem-1,x\n")
+
+    with pytest.raises(SettingError, match="holds a search with other clicks"):
+        tuned(tmp_path, Budget(trials=1), settings=settings)
 
 
 def test_the_test_end_is_never_looked_at(tmp_path: Path) -> None:

@@ -12,16 +12,15 @@ import orjson
 from trainer import progress
 from trainer.commands import options
 from trainer.commands.tables import show_differences
-from trainer.compare import Aligned, Difference, align, paired, to_json
+from trainer.compare import Aligned, align, paired, to_json
 from trainer.config import FitSettings
+from trainer.gate import METRICS, decision
 from trainer.held_out import cleaned
 from trainer.publish import read_folder
 from worker.core.release import verify
 
-BETTER: Final = 0
-NO_DIFFERENCE: Final = 1
-WORSE: Final = 3
-"""Exit codes; 2 is that of an error, as everywhere."""
+EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
+"""By decision; 2 is that of an error, as everywhere."""
 
 
 @click.command()
@@ -31,9 +30,7 @@ WORSE: Final = 3
 @options.columns
 @options.reading
 @options.measuring
-@click.option(
-    "--by", type=click.Choice(["recall", "mrr", "ndcg"]), default="recall", help="The metric that decides."
-)
+@click.option("--by", type=click.Choice(METRICS), default="recall", help="The metric that decides.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
 @click.pass_context
 def compare(
@@ -54,11 +51,11 @@ def compare(
     """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
-    table = options.read_clicks(files, None, "", columns, teller)
+    clicks = options.read_clicks(files, columns, teller, late_from_ms=settings.split_at_ms)
     aligned = align(
         verify(*read_folder(a)),
         verify(*read_folder(b)),
-        cleaned(table.clicks, teller, datetime.now(UTC)),
+        cleaned(clicks, teller, datetime.now(UTC)),
         from_ms=settings.split_at_ms,
         top=settings.top,
         exclude_recent=settings.exclude_recent,
@@ -71,16 +68,10 @@ def compare(
     click.echo(found[metric].sentence())
     if json_file:
         json_file.write_bytes(orjson.dumps(to_json(found, metric), option=orjson.OPT_INDENT_2))
-    context.exit(_exit_code(found[metric]))
+    context.exit(EXIT_CODES[decision(found[metric])])
 
 
 def _tell_what_is_left_out(aligned: Aligned) -> None:
     for name, count in (("A", aligned.only_a), ("B", aligned.only_b)):
         if count:
             click.echo(f"left out: {count:,} clicks that only {name} predicts, by its session gap")
-
-
-def _exit_code(found: Difference) -> int:
-    if found.better:
-        return BETTER
-    return WORSE if found.worse else NO_DIFFERENCE

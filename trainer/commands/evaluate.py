@@ -62,13 +62,17 @@ def evaluate(
     settings, teller = FitSettings(**chosen), progress.for_this_place()
     knn = BaselineSettings(recent_hours=recent_hours, knn_sample=knn_sample, knn_neighbours=knn_neighbours)
     release = verify(*read_folder(folder))
-    table = options.read_clicks(files, None, "", columns, teller)
+    clicks = options.read_clicks(
+        files, columns, teller, late_from_ms=None if baselines else settings.split_at_ms
+    )
     held = hold_out(
-        cleaned(table.clicks, teller, datetime.now(UTC)),
+        cleaned(clicks, teller, datetime.now(UTC)),
         gap_seconds=release.manifest.session_gap_seconds,
         from_ms=settings.split_at_ms,
         progress=teller,
     )
+    if caution := held.caution(release.manifest):
+        teller.say(caution)
     found = score(
         release,
         held,

@@ -13,13 +13,15 @@ from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+import polars as pl
 
 from trainer import config
 from trainer.cleaning import Removal
 from trainer.config import FitSettings
-from trainer.events import Columns, Scan, Table
+from trainer.events import Columns, Scan
 from trainer.features import names_of
 from trainer.files import scan_files
+from trainer.held_out import of_late_users
 from trainer.log import is_log, scan_log
 from trainer.progress import Progress
 from trainer.settings_file import read_settings
@@ -319,11 +321,13 @@ def _check_columns(columns: Columns, source: str, *, fixed: Collection[str]) -> 
 
 
 def read_clicks(
-    files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
-) -> Table:
-    """As `scan_clicks`, and reads them."""
-    scan = scan_clicks(files, kafka, topic, columns, teller)
-    return Table(scan.clicks.collect(), scan.columns, scan.times)
+    files: tuple[Path, ...], columns: Columns, teller: Progress, *, late_from_ms: int | None = None
+) -> pl.DataFrame:
+    """As `scan_clicks`, and reads them; with `late_from_ms` only those that `of_late_users` says."""
+    clicks = scan_clicks(files, None, "", columns, teller).clicks
+    if late_from_ms is not None:
+        clicks = of_late_users(clicks, late_from_ms)
+    return clicks.collect(engine="streaming")
 
 
 def scan_clicks(

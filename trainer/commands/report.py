@@ -46,16 +46,15 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     from trainer.report import examples, page  # noqa: PLC0415
 
     item_names = examples.read_names(names) if names else {}
-    table = options.read_clicks(files, None, "", columns, teller)
-    clicks = cleaned(table.clicks, teller, datetime.now(UTC))
+    clicks = options.read_clicks(files, columns, teller)
+    clicks = cleaned(clicks, teller, datetime.now(UTC))
     gap = release.manifest.session_gap_seconds
     held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
     top, exclude_recent = settings.top, settings.exclude_recent
     quality = score(release, held, top=top, exclude_recent=exclude_recent, progress=teller)
     shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
-    text = page.render(
-        release.manifest, quality, shown, item_names, measured=told(release.manifest, from_ms, settings)
-    )
+    measured = f"{told(from_ms, exclude_recent)} {held.caution(release.manifest)}".strip()
+    text = page.render(release.manifest, quality, shown, item_names, measured=measured)
     output.write_text(text, "utf-8")
     click.echo(f"report written to {output}")
 
@@ -66,16 +65,12 @@ def begin_of_test(manifest: Manifest) -> int | None:
     return round(datetime.fromisoformat(told).timestamp() * 1000) if told else None
 
 
-def told(manifest: Manifest, from_ms: int | None, settings: FitSettings) -> str:
-    """On which clicks the figures of a report are, and whether the release may have known them."""
+def told(from_ms: int | None, exclude_recent: int) -> str:
+    """On which clicks the figures of a report are."""
     begin = "all clicks in the files"
     if from_ms is not None:
         begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"
-    sentence = (
-        f"Measured on {begin}, by the code that serves; the last {settings.exclude_recent} clicked items "
+    return (
+        f"Measured on {begin}, by the code that serves; the last {exclude_recent} clicked items "
         "are not recommended back."
     )
-    last = manifest.training.get("last_click")
-    if last is None or (from_ms is not None and from_ms > datetime.fromisoformat(last).timestamp() * 1000):
-        return sentence
-    return f"{sentence} Careful: the release was trained on clicks until {last}, so the figures are too good."

@@ -56,12 +56,12 @@ def tune(
     given = sorted(options.asked() & chosen.keys())
     columns, settings = options.columns_and_settings_of(chosen)
     teller = progress.for_this_place()
-    table = options.read_clicks(files, None, "", columns, teller)
+    scan = options.scan_clicks(files, None, "", columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
     from trainer import tune as tuning  # noqa: PLC0415
 
     budget = tuning.Budget(trials, minutes * 60 if minutes else math.inf)
-    best = tuning.tune(table.clicks, settings, given=given, folder=folder, budget=budget, progress=teller)
+    best = tuning.tune(scan.clicks, settings, given=given, folder=folder, budget=budget, progress=teller)
     click.echo(f"best MRR@{settings.top} on the validation end: {best.value:.4f}, in {folder / tuning.BEST}:")
     click.echo(command_line(files, columns, best.settings))
 
