@@ -33,6 +33,9 @@ UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
 """What may be done about missing values, the default first."""
 
+_COUNT: Final = "the count of this value"
+"""The name of a column that no table has."""
+
 
 class Categorical(NamedTuple):
     """A column of values: item i has those of `indexes[starts[i]:starts[i + 1]]`, places in `values`."""
@@ -109,10 +112,10 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
     if column.kind == "numeric":
         mean = _finite(pl.col(column.name)).mean()
         return clicks.group_by("item_id").agg(mean).collect(engine="streaming")
-    counts = clicks.group_by("item_id", column.name).len().collect(engine="streaming")
-    counts = counts.sort("len", column.name, descending=[True, False], nulls_last=True)
+    counts = clicks.group_by("item_id", column.name).agg(pl.len().alias(_COUNT)).collect(engine="streaming")
+    counts = counts.sort(_COUNT, column.name, descending=[True, False], nulls_last=True)
     known = counts.filter(pl.col(column.name).is_not_null())
-    return pl.concat([known, counts]).unique("item_id", keep="first", maintain_order=True).drop("len")
+    return pl.concat([known, counts]).unique("item_id", keep="first", maintain_order=True).drop(_COUNT)
 
 
 def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]) -> list[str]:

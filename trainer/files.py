@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -100,6 +101,7 @@ def _damaged_object(lines: Iterable[bytes]) -> _Damaged | None:
 def _damaged_row(lines: Iterable[bytes], separator: str) -> _Damaged | None:
     """The line where the first damaged row begins: a quoted field may go over several lines."""
     first, row, names = 1, list[bytes](), 0
+    csv.field_size_limit(sys.maxsize)
 
     def text() -> Iterator[str]:
         for line in lines:
@@ -129,7 +131,7 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
     # Everything stays text: an id such as 007 is no number.
     table = pl.scan_csv(path, separator=_separator(path), infer_schema=False)
     # Too many fields are an error only where all columns are read, which nobody does later on.
-    table.select(pl.len(), pl.all().null_count()).collect(engine="streaming")
+    table.select(pl.all().null_count()).collect(engine="streaming")
     return table
 
 

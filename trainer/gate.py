@@ -13,7 +13,7 @@ import polars as pl
 
 from trainer.compare import Difference, align, paired
 from trainer.config import FitSettings
-from trainer.held_out import cleaned, of_late_users
+from trainer.held_out import cleaned
 from trainer.progress import Progress
 from worker.core.release import Release
 
@@ -38,7 +38,8 @@ def measured(
 
     Raises TooFewClicks where there is none of two clicks.
     """
-    theirs = of_late_users(clicks, from_ms)
+    late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
+    theirs = clicks.join(late, on="user_id", how="semi", maintain_order="left")
     aligned = align(
         champion,
         new,

@@ -41,7 +41,7 @@ class Gauges:
         self._round_seconds = gauge("round_seconds", "How long the last round took.")
         self._stage_seconds = gauge("stage_seconds", "How long each stage of the last round took.", "stage")
         self._loss = gauge("loss", "The loss in the last epoch of the last training.")
-        self._clicks = gauge("clicks", "How many clicks the last training learned from.")
+        self._clicks = gauge("clicks", "How many clicks the training learned from, a stream since it began.")
         self._difference = gauge("gate_difference", "By how much the last release beat the champion.")
         self._rounds = Counter(
             "nextclick_trainer_rounds", "Rounds by how they ended.", ["outcome"], registry=registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.cleaning import clean
 from trainer.errors import TooFewClicks
+from trainer.prepared import moment
 from trainer.progress import Progress
 from trainer.sessions import Sessions, cut, divide, drop_short, to_arrays
 from worker.core.catalogue import Catalogue
@@ -52,20 +53,24 @@ class HeldOut:
         return self.clicks["timestamp_ms"].to_numpy()
 
     def caution(self, manifest: Manifest, name: str = "the release") -> str:
-        """A sentence where the release of this `name` was trained on clicks as late as these; else empty.
+        """A sentence where the release of this `name` has learned from clicks as late as these; else empty.
 
         What a manifest does not tell cannot be said.
         """
-        last, first_ms = manifest.training.get("last_click"), self.times_ms[self.clicks["scored"]].min()
-        if last is None or first_ms > datetime.fromisoformat(last).timestamp() * 1000:
+        # The blend learns from the validation end, which is after the last click of the training part.
+        until_ms = told_ms(manifest, "test_from") or told_ms(manifest, "last_click")
+        if until_ms is None or int(self.times_ms[self.clicks["scored"]].min()) >= until_ms:
             return ""
-        return f"Careful: {name} was trained on clicks until {last}, so its figures are too good."
+        return f"Careful: {name} was trained on clicks until {moment(until_ms)}, so its figures are too good."
 
 
-def of_late_users(clicks: pl.LazyFrame, from_ms: int) -> pl.LazyFrame:
-    """All clicks of users who click at `from_ms` or later: nobody else's are held out from then on."""
-    late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
-    return clicks.join(late, on="user_id", how="semi", maintain_order="left")
+def told_ms(manifest: Manifest, name: str) -> int | None:
+    """The time that a manifest tells as `name` of its training (without an offset UTC); None: not a time."""
+    try:
+        told = datetime.fromisoformat(manifest.training.get(name, ""))
+    except (TypeError, ValueError):
+        return None
+    return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:

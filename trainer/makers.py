@@ -146,9 +146,8 @@ class Streamed:
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
         now_ms = round(now.timestamp() * 1000)
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
-        removed = self._removed_between(recent, begin_ms, span.split_at_ms, now_ms)
         sessions = self._sessions(recent, now_ms)
-        learned = 0
+        learned, removed = 0, list[Removal]()
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every_seconds * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):
@@ -156,26 +155,19 @@ class Streamed:
                 if until_ms < span.split_at_ms:
                     self._stream.release(until_ms)
             learned += len(ended)
+            # Duplicates have the same time, so parts divided by time are cleaned as the whole is.
+            _, here = clean(recent.filter(_TIME.is_between(after_ms, until_ms, closed="left")), now_ms=now_ms)
+            self._removed, removed = added(self._removed, here), added(removed, here)
             self._until_ms = until_ms
-        self._removed = added(self._removed, removed)
+        for removal in removed:
+            if removal.removed:
+                self._progress.say(str(removal))
         self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
         if not len(self._stream.catalogue):
             raise TooFewClicks("no session ended before the held-out end")
         fitted = self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
         cleaning = [removal._asdict() for removal in self._removed]
         return fitted.telling(test_from=moment(span.split_at_ms), cleaning=cleaning)
-
-    def _removed_between(
-        self, clicks: pl.DataFrame, begin_ms: int, end_ms: int, now_ms: int
-    ) -> list[Removal]:
-        """What cleaning takes away of those `clicks`: rounds clean some again that were counted before."""
-        # Duplicates have the same time, so parts divided by time are cleaned as the whole is.
-        part = clicks.filter(_TIME.is_between(begin_ms, end_ms, closed="left"))
-        _, removals = clean(part, now_ms=now_ms)
-        for removal in removals:
-            if removal.removed:
-                self._progress.say(str(removal))
-        return removals
 
     def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
         """The sessions in `clicks`, with a column `ended_ms`: when it was known that they were over."""

@@ -41,8 +41,8 @@ class Data:
         """The same for the same sessions to train on and to judge by, catalogue and features."""
         sha = hashlib.sha256()
         for part in (self.train, self.validation):
-            for array in (part.items, part.starts, part.scored):
-                sha.update(np.ascontiguousarray(array).tobytes())
+            for array in (part.items, part.starts, part.scored, part.times_ms):
+                sha.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         for tensor in self.catalogue.to_tensors().values():
             sha.update(tensor.tobytes())
         for column in self.features.categorical if self.features else ():

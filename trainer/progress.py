@@ -15,6 +15,9 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 _SECONDS_BETWEEN_LINES: Final = 10.0
 """How often `Lines` speaks while something runs."""
 
+_SECONDS_BETWEEN_MOVES: Final = 0.1
+"""How often `Bar` moves for what is quicker than a training step."""
+
 Item = TypeVar("Item")
 
 _LOSS_MEMORY: Final = 0.98
@@ -107,11 +110,13 @@ class Bar(Progress):
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
         """The same of another `task`."""
         self._begin(total, task)
+        shown = self._pace.now
         try:
             for item in items:
                 yield item
-                self._pace.advance(1)
-                self._bar.update(self._task, advance=1, description=self._pace.told)
+                if self._pace.advance(1) - shown >= _SECONDS_BETWEEN_MOVES:
+                    shown = self._pace.now
+                    self._bar.update(self._task, completed=self._pace.done, description=self._pace.told)
         finally:
             self.stop()
 
@@ -137,28 +142,28 @@ class _Pace:
 
     def __init__(self, total: int, clock: Callable[[], float], task: str) -> None:
         self._task = task
-        self.began = self._now = clock()
+        self.began = self.now = clock()
         self._clock = clock
         self._total = total
-        self._done = 0
+        self.done = 0
         self._loss = self._weight = 0.0
 
     def advance(self, clicks: int, loss: float | None = None) -> float:
         """Count a step; the time."""
-        self._done += clicks
+        self.done += clicks
         if loss is not None:
             self._weight = _LOSS_MEMORY * self._weight + 1
             self._loss += (loss - self._loss) / self._weight
-        self._now = self._clock()
-        return self._now
+        self.now = self._clock()
+        return self.now
 
     @property
     def share(self) -> float:
-        return self._done / self._total
+        return self.done / self._total
 
     @property
     def told(self) -> str:
-        speed = self._done / max(self._now - self.began, 1e-9)
-        left = (self._total - self._done) / speed
+        speed = self.done / max(self.now - self.began, 1e-9)
+        left = (self._total - self.done) / speed
         what = f"loss {self._loss:.3f}" if self._weight else self._task
         return f"{what}, {speed:,.0f} clicks/s, {left:.0f} s left"

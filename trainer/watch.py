@@ -34,7 +34,7 @@ DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 _POLL_MS: Final = 500
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-"""After many failures in a row there is at least one try in that time."""
+"""After many failures in a row there is a try in that time at the latest, or as often as without any."""
 
 
 @dataclass(frozen=True, slots=True)

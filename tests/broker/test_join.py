@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 
 from kafka.admin import KafkaAdminClient, MemberToRemove
@@ -142,16 +142,15 @@ def test_what_a_static_member_gave_up_before_it_was_replaced_is_given_out(
     """Who replaces it joins without a round, and nobody else asks for one: it stayed without an owner."""
     place = (kafka, topics("clicks", partitions=4), f"group-{unique}")
     words = [sys.executable, "-c", DIES_GIVING_UP, *place]
-    with (
-        subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first,
-        joined(*place, "b") as b,
-    ):
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first, ExitStack() as stack:
+        stack.callback(first.kill)
+        b = stack.enter_context(joined(*place, "b"))
         assert first.stdout
         assert any(line == "[0, 1, 2, 3]\n" for line in first.stdout)
         _poll_until(b, lambda _: first.poll() is not None)
         assert first.returncode == 9
-        with joined(*place, "a") as a:
-            _poll_until(a, lambda _: b.poll(20) == [] and a.assigned() | b.assigned() == {0, 1, 2, 3})
+        a = stack.enter_context(joined(*place, "a"))
+        _poll_until(a, lambda _: b.poll(20) == [] and a.assigned() | b.assigned() == {0, 1, 2, 3})
 
 
 def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:

@@ -112,6 +112,7 @@ def run(progress: Progress) -> dict[str, Any]:
             f"{method}: recall {recall.b:.4f} ({recall.low:+.4f} to {recall.high:+.4f} beside the GRU), "
             f"mrr {mrr.b:.4f} ({mrr.low:+.4f} to {mrr.high:+.4f}), {recall.predictions:,} predictions"
         )
+    assert len({one["predictions"] for one in methods.values()}) == 1
     return {
         "metrics": {name: one["recall"] for name, one in methods.items()},
         "methods": methods,

@@ -222,6 +222,13 @@ def test_the_separator_of_the_file_divides_its_fields(tmp_path: Path) -> None:
         scan_files([file(tmp_path, "clicks.csv", content)])
 
 
+def test_columns_may_have_any_name(tmp_path: Path) -> None:
+    """Such as those that polars gives to what it counts."""
+    clicks = clicks_in(file(tmp_path, "clicks.csv", "user_id,item_id,timestamp,len\nu,i,1600000000,3\n"))
+
+    assert clicks["item_id"].to_list() == ["i"]
+
+
 def test_a_line_with_too_few_fields_lacks_the_rest(tmp_path: Path) -> None:
     """What is missing is null, as where a field is empty: cleaning removes it and says so."""
     clicks = clicks_in(file(tmp_path, "clicks.csv", CSV + "\nc,9\n\n"))

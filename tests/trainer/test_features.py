@@ -94,6 +94,13 @@ def test_columns_of_the_clicks_tell_of_items() -> None:
     assert known.rows() == [("a", "y", 2.0), ("b", None, None)]
 
 
+def test_a_feature_may_have_any_name() -> None:
+    """Such as that which polars gives to what it counts."""
+    (column,) = columns_of(("len",), (), min_count=1, separator="|")
+
+    assert from_clicks(pl.LazyFrame({"item_id": ["a"], "len": ["x"]}), [column]).rows() == [("a", "x")]
+
+
 def test_a_file_of_features_is_read_by_its_id_column(tmp_path: Path) -> None:
     """Integers are ids as in clicks; of two rows the last counts; a column that is not there is said."""
     pl.DataFrame({"id": [7, 8, 7], "genre": ["x", "y", "z"]}).write_parquet(tmp_path / "items.parquet")

@@ -41,7 +41,7 @@ def test_a_folder_without_a_release_is_said_so(tmp_path: Path) -> None:
 
 def test_one_release_is_fetched_at_a_time() -> None:
     """A number and a pointer each name one."""
-    done = CliRunner().invoke(cli, ["fetch", "--number", "3", "--candidate"])
+    done = CliRunner().invoke(cli, ["fetch", "-o", "x", "--number", "3", "--candidate"])
 
     assert done.exit_code == 2
     assert "give one of them" in done.output

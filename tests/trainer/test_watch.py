@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from tests.trainer.test_main import trainer
 from trainer.__main__ import cli
+from trainer.watch import _pause
 from worker.errors import SettingError
 
 
@@ -41,3 +42,12 @@ def test_a_watch_ends_in_order_when_asked_to() -> None:
         watch.terminate()
 
         assert watch.wait(10) == 0
+
+
+def test_after_failures_the_next_look_is_at_a_moment_of_chance() -> None:
+    """Later and later, up to a minute, or as often as without failures: two never go on in step."""
+    for every_seconds, failures, longest in [(0.1, 1, 0.2), (0.1, 3, 0.8), (10, 10_000, 60), (90, 5, 90)]:
+        pauses = [_pause(every_seconds, failures) for _ in range(50)]
+
+        assert 0 <= min(pauses) < max(pauses) <= longest
+        assert max(pauses) > longest / 2

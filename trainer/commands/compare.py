@@ -51,7 +51,7 @@ def compare(
     """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
-    clicks = options.read_clicks(files, columns, teller, late_from_ms=settings.split_at_ms)
+    clicks = options.read_clicks(files, columns, teller)
     aligned = align(
         verify(*read_folder(a)),
         verify(*read_folder(b)),

@@ -62,9 +62,7 @@ def evaluate(
     settings, teller = FitSettings(**chosen), progress.for_this_place()
     knn = BaselineSettings(recent_hours=recent_hours, knn_sample=knn_sample, knn_neighbours=knn_neighbours)
     release = verify(*read_folder(folder))
-    clicks = options.read_clicks(
-        files, columns, teller, late_from_ms=None if baselines else settings.split_at_ms
-    )
+    clicks = options.read_clicks(files, columns, teller)
     held = hold_out(
         cleaned(clicks, teller, datetime.now(UTC)),
         gap_seconds=release.manifest.session_gap_seconds,

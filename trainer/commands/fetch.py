@@ -19,7 +19,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION
     "-o",
     "--output",
     "folder",
-    default="release",
+    required=True,
     type=click.Path(path_type=Path),
     help="Folder for the release; what it holds of another is replaced.",
 )

@@ -21,7 +21,6 @@ from trainer.config import FitSettings
 from trainer.events import Columns, Scan
 from trainer.features import names_of
 from trainer.files import scan_files
-from trainer.held_out import of_late_users
 from trainer.log import is_log, scan_log
 from trainer.progress import Progress
 from trainer.settings_file import read_settings
@@ -320,14 +319,9 @@ def _check_columns(columns: Columns, source: str, *, fixed: Collection[str]) -> 
         )
 
 
-def read_clicks(
-    files: tuple[Path, ...], columns: Columns, teller: Progress, *, late_from_ms: int | None = None
-) -> pl.DataFrame:
-    """As `scan_clicks`, and reads them; with `late_from_ms` only those that `of_late_users` says."""
-    clicks = scan_clicks(files, None, "", columns, teller).clicks
-    if late_from_ms is not None:
-        clicks = of_late_users(clicks, late_from_ms)
-    return clicks.collect(engine="streaming")
+def read_clicks(files: tuple[Path, ...], columns: Columns, teller: Progress) -> pl.DataFrame:
+    """As `scan_clicks`, and reads them."""
+    return scan_clicks(files, None, "", columns, teller).clicks.collect(engine="streaming")
 
 
 def scan_clicks(

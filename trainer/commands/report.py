@@ -11,10 +11,9 @@ import click
 from trainer import progress
 from trainer.commands import options
 from trainer.config import FitSettings
-from trainer.held_out import cleaned, hold_out
+from trainer.held_out import cleaned, hold_out, told_ms
 from trainer.publish import read_folder
 from trainer.scoreboard import score
-from worker.core.manifest import Manifest
 from worker.core.release import verify
 
 
@@ -41,7 +40,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), progress.for_this_place()
     release = verify(*read_folder(folder))
-    from_ms = settings.split_at_ms or begin_of_test(release.manifest)
+    from_ms = settings.split_at_ms or told_ms(release.manifest, "test_from")
     # Jinja is needed here alone.
     from trainer.report import examples, page  # noqa: PLC0415
 
@@ -57,12 +56,6 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     text = page.render(release.manifest, quality, shown, item_names, measured=measured)
     output.write_text(text, "utf-8")
     click.echo(f"report written to {output}")
-
-
-def begin_of_test(manifest: Manifest) -> int | None:
-    """When the test end of a training begins (ms); None where there was none, or it is not told."""
-    told = manifest.training.get("test_from")
-    return round(datetime.fromisoformat(told).timestamp() * 1000) if told else None
 
 
 def told(from_ms: int | None, exclude_recent: int) -> str:

@@ -96,7 +96,8 @@ class ItemTable:
         if self._transitions is not None:
             rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
             last = recent[rows, 0]
-            # Unused places name the last column, which stays -inf: of a column named twice one sum is kept.
+            # Unused places name a last column, that of the row before, which stays -inf as all padding does:
+            # of a column named twice one sum is kept.
             flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]

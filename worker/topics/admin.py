@@ -193,7 +193,9 @@ class Admin:
 
 
 def _member(member: dict[str, Any], topic: str) -> Member:
-    assigned = (member.get("member_assignment") or {}).get("assigned_partitions", ())
+    # Bytes where the client cannot tell what they say.
+    assignment = member.get("member_assignment")
+    assigned = assignment.get("assigned_partitions", ()) if isinstance(assignment, dict) else ()
     return Member(
         client_id=member["client_id"],
         host=member["client_host"],

@@ -96,7 +96,8 @@ class ReleaseReader:
     def require(self, number: int) -> None:
         """Raises ReleaseRefused where release `number` is not there."""
         if not self.holds(number):
-            raise ReleaseRefused("missing", f"there is no release {number} in topic {self.topic}")
+            there = f"there is no release {number} in topic {self.topic}"
+            raise ReleaseRefused("missing", f"{there}; `nextclick-trainer releases` lists what it has")
 
     def pointer(self, name: str) -> Pointer | None:
         """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
