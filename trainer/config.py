@@ -22,10 +22,10 @@ POPULAR_ITEMS: Final = 100
 """How many items the popularity list of a release has."""
 
 PAGE_ITEMS: Final = 2048
-"""How many items the network of a stream holds."""
+"""How many items the network of a stream holds: those most clicked at present."""
 
 PAGE_HALF_LIFE_HOURS: Final = 12.0
-"""Those most clicked, where each click fades with this half-life."""
+"""The half-life with which a click fades where it is told what is most clicked at present."""
 
 CHOICES: Final = {
     "cell": tuple(CELLS),

@@ -90,9 +90,9 @@ class Plan:
     keep: int = KEPT
     """How many releases stay in the topic, beside those that a pointer names."""
     page: int = PAGE_ITEMS
-    """How many items the network of a stream holds."""
+    """As `trainer.config.PAGE_ITEMS`, for a stream."""
     page_half_life_hours: float = PAGE_HALF_LIFE_HOURS
-    """Those most clicked, where each click fades with this half-life."""
+    """As `trainer.config.PAGE_HALF_LIFE_HOURS`."""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

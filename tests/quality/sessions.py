@@ -48,10 +48,8 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
     """Fit on the training part of `name`; network and baselines on its test part."""
     protocol, clicks = PROTOCOLS[name], clicks_of(name)
     split_at_ms = begin_of(clicks, protocol.first_test_session)
-    settings, clicks = (
-        FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms),
-        clicks.select(*SCHEMA),
-    )
+    clicks = clicks.select(*SCHEMA)
+    settings = FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms)
     began = time.monotonic()
     fitted = fit(clicks, settings, progress, work=BUILD / name)
     seconds = time.monotonic() - began
