@@ -32,7 +32,7 @@ bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; AR
 bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_state $(ARGS)
 
-bench-refresh: .venv/.dev ## a release taken up under load: latency, memory, rewarming, refusals; ARGS=--quick for a smoke run
+bench-refresh: .venv/.dev ## a release taken up under load: latency, memory, rebuilding, refusals; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
 
 quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them

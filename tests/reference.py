@@ -1,4 +1,4 @@
-"""The walk of a batch, one click after the other: what absorbing and ranking are defined to do.
+"""The walk of a batch, one click after the other: what applying and ranking are defined to do.
 
 Written for the reader, from the design and not from the code that serves: lists, dictionaries, the
 formula of one step, the formula of a score, a sort.
@@ -58,7 +58,7 @@ class User:
 
 
 class Reference:
-    """Absorbs one click after the other under one release."""
+    """Applies one click after the other under one release."""
 
     def __init__(
         self, manifest: Manifest, blob: bytes, item_ids: tuple[str, ...], *, user_ttl_ms: int = 0
@@ -70,7 +70,7 @@ class Reference:
         self._tensors: Mapping[str, Any] = load(blob)
         self._item_ids = item_ids
 
-    def absorb(self, click: OneClick) -> User:
+    def apply(self, click: OneClick) -> User:
         """Move the state of the click's user; a copy of it as it is now."""
         key = click.partition, click.user_id
         if self._expired(key, click.timestamp_ms):
@@ -96,7 +96,7 @@ class Reference:
         if key in self.users and self.users[key].offset < before:
             del self.users[key]
 
-    def rewarm(self, user: User, keeps: int) -> User:
+    def rebuild(self, user: User, keeps: int) -> User:
         """A user of another release as this one takes them over, from the last `keeps` items."""
         user = replace(user, hidden=self._zeros(), warm=False)
         if not self.manifest.session_gap_seconds:

@@ -1,13 +1,14 @@
-"""The trainer: from clicks to a release that the worker serves. The only home of TensorFlow.
+"""The trainer: from clicks to a release that the worker serves.
 
-Clicks      events, files, topic, log (what `collect` keeps), times, cleaning
-Sessions    sessions, data (all of that told), prepared, cache, features, held_out
-Training    fit (the story), training, network, items, batches, losses, negatives, optimisers,
-            checkpoints, warm (from a release), blend and priors, stream (window by window), backend (Keras)
-Going on    periodic (the story), rounds (its decisions), makers (its trainings), gate, gauges (its metrics)
-Measuring   evaluate, metrics, quality, baselines, neighbours, scoreboard, compare, report
-Searching   tune, search, space, settings_file
-Live        watch: the trial of a candidate, decided; sequential: the test that it is decided by
-Out         publish: a release folder, written, read, and sent to Kafka; commands: a module each
-Everywhere  config (what one may set), progress (what a person is told), errors
+Imports run down this list and never up::
+
+    commands      a module for each command
+    continuous    retraining runs, the gate, one leader       tuning   search for settings
+    experiment    which release wins on live clicks
+    training      how a model is trained: the story is `training.fit`
+    evaluation    how good a release is                       release  how it is packed and kept
+    model         network, losses, optimizer, blend: the only home of TensorFlow
+    dataset       sessions, hold-out, features, batches, counts
+    clicks        files, topic, archive: where clicks come from
+    config, errors, console, settings_file
 """

@@ -10,10 +10,10 @@ from typing import Any, Final
 from worker.core.cells import CELLS
 from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 
 MAX_SCALE: Final = 40.0
-"""exp(-2 * scale) must be a single-precision number (`trainer.losses`)."""
+"""exp(-2 * scale) must be a single-precision number (`trainer.model.losses`)."""
 
 KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 """The trainer takes its rights and credentials from the variables that the worker takes them from."""
@@ -80,7 +80,7 @@ class FitSettings:
     """The share of a hidden vector's numbers that is hidden, in training, from the layer above and from
     the scores."""
     loss: str = "cross_entropy"
-    """What is made small: cross_entropy, bpr_max, top1_max or squared_error (`trainer.losses`)."""
+    """What is made small: cross_entropy, bpr_max, top1_max or squared_error (`trainer.model.losses`)."""
     label_smoothing: float = 0.0
     """The share of a target that is spread evenly over the catalogue (cross_entropy)."""
     score_penalty: float = 1.0
@@ -135,7 +135,7 @@ class FitSettings:
     """Long sessions are trained piece after piece, the hidden state handed on (truncated backpropagation)."""
     popularity_half_lives_hours: tuple[float, ...] = (24.0, 168.0, 720.0)
     """Clicks on an item, each fading with this half-life, are added to its score by learned weights
-    (`trainer.blend`); with a million hours they do not fade; empty: none are."""
+    (`trainer.model.blend`); with a million hours they do not fade; empty: none are."""
     transition_half_lives_hours: tuple[float, ...] = (720.0,)
     """The same of clicks on one item right after another; empty: none are."""
     transitions: int = 50
@@ -164,9 +164,9 @@ class FitSettings:
     item_features: str | None = None
     """The file with what is known of items; None: the named columns are taken from the clicks."""
     categorical: tuple[str, ...] = ()
-    """Columns of item features with values to tell apart: NAME or NAME:POLICY (`trainer.features`)."""
+    """Columns of item features with values to tell apart: NAME or NAME:POLICY (`features`)."""
     numeric: tuple[str, ...] = ()
-    """Columns of item features with numbers: NAME, NAME:POLICY or NAME:POLICY:log (`trainer.features`)."""
+    """Columns of item features with numbers: NAME, NAME:POLICY or NAME:POLICY:log (`features`)."""
     min_value_count: int = 2
     """Values of a categorical column that fewer items have are one value, `other`."""
     value_separator: str = "|"

@@ -1,7 +1,7 @@
 """Nextclick's serving program. It never imports TensorFlow or the trainer.
 
 `__main__`  the command line, and the only place where things are wired
-`loop`      the program as a story: poll, absorb, rank, publish, checkpoint
+`loop`      the program as a story: poll, apply, rank, publish, checkpoint
 `core`      what is computed: pure, NumPy only
 `topics`    one file per Kafka topic; only these import the client
 `refresh`   how a release gets into service while clicks go on

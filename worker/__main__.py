@@ -13,7 +13,7 @@ import prometheus_client
 import structlog
 from threadpoolctl import threadpool_limits
 
-from worker import config, log
+from worker import config
 from worker.commands import config_option
 from worker.commands.forget import forget
 from worker.commands.look import state, user
@@ -25,26 +25,27 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
 from worker.errors import NextclickError, NotAllowed
-from worker.garbage import collect_seldom
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
+from worker.kafka import admin
+from worker.kafka.admin import Admin, Finding, Need
+from worker.kafka.transactions import Transactions
+from worker.live_quality import Reporting
 from worker.loop import Clock, Loop
 from worker.metrics import Metrics
-from worker.refresh import Refresh, ReleaseFollower
-from worker.reporting import Reporting
-from worker.saving import Saving
-from worker.stop import Stop
-from worker.topics import admin
-from worker.topics.admin import Admin, Finding, Need
+from worker.partitions.flushing import Saving
+from worker.process import logging
+from worker.process.memory import collect_seldom
+from worker.process.stop import Stop
+from worker.process.watchdog import watching
+from worker.releases.adoption import Refresh, ReleaseFollower
 from worker.topics.clicks import ClickConsumer
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateFollower, StateWriter
-from worker.topics.transactions import Transactions
-from worker.watchdog import watching
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +59,7 @@ def cli() -> None:
 def run(path: Path | None) -> None:
     """Serve: read clicks, publish recommendations, until SIGTERM."""
     settings = config.load(path, os.environ)
-    log.configure(settings.log.format, settings.log.level)
+    logging.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
     readiness, questions = Readiness(metrics.ready, clock.steady), Questions()

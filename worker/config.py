@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from worker.core.event import Fields
 from worker.core.states import RECENT_ITEMS
 from worker.errors import SettingError
+from worker.kafka.connection import Connection
 from worker.topics.clicks import FETCH_MAX_WAIT_MS
-from worker.topics.client import Connection
 
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 

@@ -1,4 +1,4 @@
-"""The worker's life: wait for Kafka and a release, recover, then poll, absorb, rank, publish, checkpoint.
+"""The worker's life: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
 
 The only place that decides about failures, and there are three fates. *Retriable*: back off, keep
 the state, say so in /readyz. *A bad record*: a dead letter. *Everything else*: it leaves `run`, and
@@ -21,19 +21,19 @@ from worker.core.states import States
 from worker.errors import CheckpointFailed, NextclickError, Retriable, SharedIdentity
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
+from worker.kafka.admin import Admin, Need
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
+from worker.live_quality import Reporting
 from worker.metrics import Metrics
-from worker.recovery import Recovery
-from worker.refresh import Refresh
-from worker.reporting import Reporting
-from worker.saving import Saving
-from worker.stop import Stop, StopNow
-from worker.topics.admin import Admin, Need
+from worker.partitions.flushing import Saving
+from worker.partitions.recovery import Recovery
+from worker.process.stop import Stop, StopNow
+from worker.releases.adoption import Refresh
 from worker.topics.clicks import MAX_BATCH, ClickConsumer, Record, decode
-from worker.topics.client import Connection
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.states import FORGET, Copies, StateFollower, StateRecord, parse_forget
-from worker.topics.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,10 @@ LOAD_SECONDS: Final = 0.02
 LOAD_ALONE_SECONDS: Final = 0.2
 """The same where none does."""
 
-REWARM_SECONDS: Final = 0.02
-"""How long states of another release are rewarmed in one round where no click came."""
+REBUILD_SECONDS: Final = 0.02
+"""How long states of another release are rebuilt in one round where no click came."""
 
-REWARM_BESIDE_SECONDS: Final = 0.001
+REBUILD_BESIDE_SECONDS: Final = 0.001
 """The same where clicks did."""
 
 BUSY_PARTS: Final = 4
@@ -193,7 +193,7 @@ class Loop:
             self._notice_assignment()
             self._refresh.adopt()
             self._serve(records)
-            self._rewarm(len(records))
+            self._rebuild(len(records))
             self._recover()
             self._save()
             if self._clock.steady() >= self._checkpoint_due:
@@ -204,7 +204,7 @@ class Loop:
             self._start_over(error)
 
     def _serve(self, records: list[Record]) -> None:
-        """Walk the records of partitions that are served; absorb those that are only replayed."""
+        """Walk the records of partitions that are served; apply those that are only replayed."""
         if not records:
             return
         began = self._clock.steady()
@@ -220,7 +220,7 @@ class Loop:
         )
 
     def _replay(self, records: list[Record]) -> list[Record]:
-        """Absorb, for nobody to see, what was answered before a crash; the records that were not."""
+        """Apply, for nobody to see, what was answered before a crash; the records that were not."""
         from_offset = {partition: self._recovery.serve_from(partition) for partition in self._touched}
         silent = [record for record in records if record.offset < from_offset[record.partition]]
         if silent:
@@ -235,7 +235,7 @@ class Loop:
             position = self._clicks.position(partition)
             recovered = self._recovery.replayed(partition, counts.get(partition, 0), position)
             if recovered is not None:
-                self._refresh.rewarm_from_start()
+                self._refresh.rebuild_from_start()
                 self._positions[partition] = recovered.serve_from
                 self._saving.begin(
                     partition, recovered.ledger, recovered.replay, recovered.wishes, recovered.serve_from
@@ -274,10 +274,10 @@ class Loop:
             clicks, bad = decode(records, self._decoder)
         self._dead_letters.publish(bad)
         if len(clicks):
-            with self._stage("absorb"):
-                absorbed = self._refresh.serving.absorb(clicks, now_ms=self._clock.now_ms())
+            with self._stage("apply"):
+                applied = self._refresh.serving.apply(clicks, now_ms=self._clock.now_ms())
             with self._stage("rank"):
-                lists = self._refresh.serving.rank(absorbed)
+                lists = self._refresh.serving.rank(applied)
             with self._stage("publish"):
                 now_ms = self._clock.now_ms()
                 self._recommendations.publish(clicks, lists, now_ms=now_ms)
@@ -473,16 +473,16 @@ class Loop:
             if self._stop.requested:
                 raise StopNow
 
-    def _rewarm(self, came: int) -> None:
-        """Rewarm states in the background, unless so many records came that the worker is hard at work."""
-        if self._refresh.rewarming and came * BUSY_PARTS < self._batch:
-            with self._stage("rewarm"):
-                self._refresh.rewarm(REWARM_BESIDE_SECONDS if came else REWARM_SECONDS)
+    def _rebuild(self, came: int) -> None:
+        """Rebuild states in the background, unless so many records came that the worker is hard at work."""
+        if self._refresh.rebuilding and came * BUSY_PARTS < self._batch:
+            with self._stage("rebuild"):
+                self._refresh.rebuild(REBUILD_BESIDE_SECONDS if came else REBUILD_SECONDS)
 
     def _poll_ms(self) -> int:
         if self._recovery.loading():
             return LOADING_POLL_MS if self._positions and not self._follower.waiting else 0
-        if self._refresh.rewarming:
+        if self._refresh.rebuilding:
             return 0
         if not self._pending and not self._saving.flushing:
             return IDLE_POLL_MS

@@ -44,7 +44,7 @@ class Metrics:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self.clicks = Counter("nextclick_clicks", "Clicks absorbed.", registry=registry)
+        self.clicks = Counter("nextclick_clicks", "Clicks applied.", registry=registry)
         self.dead_letters = Counter(
             "nextclick_dead_letters", "Records that are no clicks, by reason.", ["reason"], registry=registry
         )
@@ -104,14 +104,14 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self.rewarmed = Counter(
-            "nextclick_rewarmed_users",
+        self.rebuilt = Counter(
+            "nextclick_rebuilt_users",
             "Rows of another release that were made anew, because of a click or in the background.",
             ["by"],
             registry=registry,
         )
-        self.rewarm_left = Gauge(
-            "nextclick_rewarm_left_users",
+        self.rebuild_left = Gauge(
+            "nextclick_rebuild_left_users",
             "Rows that the background has still to look at since a release was adopted.",
             registry=registry,
         )
@@ -154,7 +154,7 @@ class Metrics:
             registry=registry,
         )
         self.replayed = Counter(
-            "nextclick_replayed_clicks", "Clicks absorbed again, silently, in recovery.", registry=registry
+            "nextclick_replayed_clicks", "Clicks applied again, silently, in recovery.", registry=registry
         )
         self.replay_missing = Counter(
             "nextclick_replay_missing_records",

@@ -126,8 +126,8 @@ class Stage:
         """What the worker says of itself."""
         return self._get("/readyz")[1].strip()
 
-    def absorbed(self) -> int:
-        """How many clicks the worker has absorbed, in this life of its."""
+    def applied(self) -> int:
+        """How many clicks the worker has applied, in this life of its."""
         lines = self._get("/metrics")[1].splitlines()
         values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
         return int(float(values[0])) if values else 0

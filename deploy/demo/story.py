@@ -137,10 +137,10 @@ class _Story:
     def _serve(self, stage: Stage, clicks: int) -> None:
         stage.start_worker()
         self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
-        absorbed = f"absorbing {clicks:,} clicks"
-        self._life.wait_for(lambda: stage.absorbed() >= clicks, seconds=READY_SECONDS, what=absorbed)
+        applied = f"applying {clicks:,} clicks"
+        self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applied)
         self._say(
-            f"The worker runs and has absorbed the topic; its metrics: {stage.metrics_address}\n"
+            f"The worker runs and has applied the topic; its metrics: {stage.metrics_address}\n"
             f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
         )
 

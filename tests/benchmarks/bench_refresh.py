@@ -20,14 +20,14 @@ import click
 from deploy.kafka.local import KafkaUnavailable, LocalKafka
 from tests.benchmarks import machine, throughput
 from tests.benchmarks.figures import keep
+from tests.benchmarks.rebuilding import quality_cost, rebuild_equal
 from tests.benchmarks.refused import refused
 from tests.benchmarks.report import Target, judged, line
-from tests.benchmarks.rewarming import quality_cost, rewarm_equal
 from tests.benchmarks.stand import Stand
 from tests.benchmarks.swap import ITEMS, swap
 from tests.benchmarks.throughput import Load
 from tests.benchmarks.watching import watching
-from trainer.sequential import Rules
+from trainer.experiment.sequential import Rules
 
 WARM_UP: Final = Load(clicks=30_000, skipped=5_000, seconds=10)
 
@@ -43,7 +43,7 @@ def globo(stand: Stand, *, quick: bool) -> dict[str, float]:
 MEASURES: Final[dict[str, Callable[[Stand, bool], dict[str, float]]]] = {
     "swap": lambda stand, quick: swap(stand, seconds=10 if quick else 60),
     "refused": lambda stand, _: refused(stand),
-    "rewarm": lambda _, __: rewarm_equal(),
+    "rebuild": lambda _, __: rebuild_equal(),
     "quality": lambda _, quick: quality_cost(rounds=2 if quick else 10),
     "watch": lambda _, quick: watching(trials=100 if quick else 2_000),
     "globo": lambda stand, quick: globo(stand, quick=quick),
@@ -54,7 +54,7 @@ TARGETS: Final = {
     "swap_lost": Target(0),
     "publish_to_serving_seconds": Target(5.0),
     "memory_after_over_before": Target(1.05),
-    "rewarm_equal": Target(1.0, least=True),
+    "rebuild_equal": Target(1.0, least=True),
     "broken_releases_refused": Target(20, least=True),
     "live_quality_cost_share": Target(0.03),
     "aa_false_decision_share": Target(Rules().alpha),
@@ -67,12 +67,12 @@ ROWS: Final = {
     "swap_p99_seconds": ("  during the swap, s", "{:.3f}"),
     "swap_lost": ("clicks without an answer", "{:.0f}"),
     "publish_to_serving_seconds": ("from publish to serving in both workers, s", "{:.2f}"),
-    "rewarm_seconds": ("until all are rewarmed, s", "{:.1f}"),
+    "rebuild_seconds": ("until all are rebuilt, s", "{:.1f}"),
     "memory_after_over_before": ("memory after / before", "{:.3f}"),
-    "rewarm_equal": ("rewarmed = computed anew", "{:.0f}"),
-    "rewarm_difference": ("  the largest difference", "{:.1e}"),
+    "rebuild_equal": ("rebuilt = computed anew", "{:.0f}"),
+    "rebuild_difference": ("  the largest difference", "{:.1e}"),
     "broken_releases_refused": ("kinds of broken release refused", "{:.0f}"),
-    "live_quality_cost_share": ("live quality: share of absorbing and ranking", "{:.3f}"),
+    "live_quality_cost_share": ("live quality: share of applying and ranking", "{:.3f}"),
     "live_quality_microseconds": ("  microseconds per click", "{:.2f}"),
     "aa_false_decision_share": ("candidates no different that are decided on", "{:.4f}"),
     "aa_false_decision_share_worst_shop": ("  in the worst kind of shop", "{:.4f}"),

@@ -35,7 +35,7 @@ def ready_seconds(stand: Stand, items: int) -> float:
 
 
 def resident(stand: Stand, items: int, users: int) -> Resident:
-    """The memory of a worker that absorbs one click of each of `users` users."""
+    """The memory of a worker that applies one click of each of `users` users."""
     settings = stand.settings(items)
     with stand.worker(settings) as worker:
         worker.wait_until_ready()

@@ -13,7 +13,7 @@ from tests.benchmarks.saving import ITEMS, Figures, Sizes
 from tests.benchmarks.stand import HIDDEN_SIZE, PARTITIONS, Stand
 from worker.core.cells import CELLS
 from worker.core.states import RECENT_ITEMS, States
-from worker.garbage import collect_seldom
+from worker.process.memory import collect_seldom
 
 _FEW: Final = 100_000
 

@@ -17,11 +17,11 @@ from worker import config
 from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.recommender import MODEL, Recommendations
-from worker.garbage import collect_seldom
-from worker.stop import Stop
+from worker.kafka.transactions import Transactions
+from worker.process.memory import collect_seldom
+from worker.process.stop import Stop
 from worker.topics.clicks import ClickConsumer, Record
 from worker.topics.recommendations import RecommendationWriter
-from worker.topics.transactions import Transactions
 
 
 class Passthrough:

@@ -26,7 +26,7 @@ from tests.benchmarks.population import Numbers, fill
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
 from worker.core.states import RECENT_ITEMS, States, UserStates
-from worker.garbage import collect_seldom
+from worker.process.memory import collect_seldom
 from worker.topics.states import FETCH
 
 OVERHEAD_BYTES: Final = 10

@@ -11,11 +11,11 @@ import numpy as np
 from tests.benchmarks.saving import Figures, Sizes
 from tests.benchmarks.stand import Stand
 from tests.broker.process import ROOT
+from trainer.clicks.files import scan_files
 from trainer.config import FitSettings
-from trainer.files import scan_files
-from trainer.held_out import cleaned, hold_out
-from trainer.progress import Progress
-from trainer.sessions import Sessions
+from trainer.console import Progress
+from trainer.dataset.holdout import cleaned, hold_out
+from trainer.dataset.sessions import Sessions
 from worker.core.ranking import NO_ITEM
 from worker.core.release import Release, verify
 
@@ -32,7 +32,7 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
         click.echo(f"precision is not measured: {DATA} is not there", err=True)
         return {}
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from trainer.fit import fit  # noqa: PLC0415
+    from trainer.training.fit import fit  # noqa: PLC0415
 
     clicks = scan_files([DATA]).clicks.tail(sizes.training_clicks).collect()
     settings = FitSettings(

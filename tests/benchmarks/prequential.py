@@ -33,11 +33,11 @@ from tests.broker.process import WorkerProcess
 from tests.quality.data import FOLDER, clicks_of, is_there
 from tests.quality.news import BEGIN_MS, NAME, SETTINGS
 from tests.waiting import eventually
-from trainer.fit import Fitted
-from trainer.stream import Stream
-from trainer.times import HOUR_MS
+from trainer.clicks.timestamps import HOUR_MS
+from trainer.training.fit import Fitted
+from trainer.training.online import Stream
 from worker.core.quality import Tally
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import publish
 
@@ -45,7 +45,7 @@ HISTORY: Final = 48
 """So many hours are learned before the first release: those that the settings were chosen on."""
 
 _TTL_SECONDS: Final = 10_800
-"""Nearly all sessions are over by then; without it all there ever were would be rewarmed every hour."""
+"""Nearly all sessions are over by then; without it all there ever were would be rebuilt every hour."""
 
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -196,7 +196,7 @@ def _settings(stand: Stand, name: str, *, clicks: str = "") -> dict[str, Any]:
 
 
 def _learned(stream: Stream, hour: Hour) -> Fitted:
-    stream.absorb(hour.clicks.sort("session", maintain_order=True), hour.end_ms)
+    stream.apply(hour.clicks.sort("session", maintain_order=True), hour.end_ms)
     return stream.release(hour.end_ms)
 
 

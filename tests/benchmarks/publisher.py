@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
 from tests.builders import item_names, tiny_release_parts
+from worker.kafka.connection import Connection
 from worker.topics import releases
-from worker.topics.client import Connection
 
 
 class Publisher:

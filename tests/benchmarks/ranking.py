@@ -52,7 +52,7 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
 def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
     """How many times as long a batch of so many clicks takes with the largest blend that a release may have.
 
-    To absorb and rank it, one list for each user, whose sessions are as long as repeats look back: there a
+    To apply and rank it, one list for each user, whose sessions are as long as repeats look back: there a
     blend costs most. The median of `rounds`, in which both take turns.
     """
     without, blended = (_recommender(items, hidden_size, blended=blended) for blended in (False, True))
@@ -65,7 +65,7 @@ def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -
 
 
 def _served(recommender: Recommender, batch: Clicks) -> None:
-    recommender.rank(recommender.absorb(batch, now_ms=0))
+    recommender.rank(recommender.apply(batch, now_ms=0))
 
 
 def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:

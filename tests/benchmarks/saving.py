@@ -18,8 +18,8 @@ from tests.benchmarks.population import Numbers, histories, prime, spread
 from tests.benchmarks.stand import PARTITIONS, Stand
 from tests.broker.process import WorkerProcess
 from worker.config import State
-from worker.topics import admin
-from worker.topics.client import Connection
+from worker.kafka import admin
+from worker.kafka.connection import Connection
 
 Figures = dict[str, float]
 
@@ -104,14 +104,14 @@ def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[Fig
     made = histories(sizes.users) + np.bincount(
         np.take(flow.users, np.arange(begin), mode="wrap"), minlength=sizes.users
     )
-    clicks_absorbed = after["clicks"] - before["clicks"]
-    saved = Saved(numbers, made, round(clicks_absorbed / seconds * INTERVAL_SECONDS))
+    clicks_applied = after["clicks"] - before["clicks"]
+    saved = Saved(numbers, made, round(clicks_applied / seconds * INTERVAL_SECONDS))
     theirs = per_user.bytes_per_click(numbers, made, items=ITEMS, clicks_each_flush=saved.clicks_each_flush)
     return {
-        "state_bytes_per_click": (after["bytes"] - before["bytes"]) / clicks_absorbed,
+        "state_bytes_per_click": (after["bytes"] - before["bytes"]) / clicks_applied,
         "per_user_bytes_per_click": theirs,
-        "saved_users_per_click": (after["users"] - before["users"]) / clicks_absorbed,
-        "steady_clicks_per_second": clicks_absorbed / seconds,
+        "saved_users_per_click": (after["users"] - before["users"]) / clicks_applied,
+        "steady_clicks_per_second": clicks_applied / seconds,
         "steady_save_seconds_per_second": (after["save"] - before["save"]) / seconds,
         "steady_lag_records": after["lag"],
     }, saved

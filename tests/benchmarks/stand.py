@@ -18,8 +18,9 @@ from deploy.kafka.local import free_port
 from tests.benchmarks.clicks import Sender, clicks
 from tests.broker.process import ROOT, WorkerProcess, toml
 from tests.builders import item_names, tiny_release_parts
-from worker.topics import admin, releases
-from worker.topics.client import Connection
+from worker.kafka import admin
+from worker.kafka.connection import Connection
+from worker.topics import releases
 
 PARTITIONS: Final = 4
 HIDDEN_SIZE: Final = 128

@@ -20,7 +20,7 @@ ITEMS: Final = 20_000
 RATE: Final = 2_000
 
 AFTER_SECONDS: Final = 5.0
-"""So long after the adoption a click still counts as one of the swap: rows are rewarmed then."""
+"""So long after the adoption a click still counts as one of the swap: rows are rebuilt then."""
 
 _LOOK_SECONDS: Final = 0.02
 
@@ -56,13 +56,13 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
                 serving = time.perf_counter()
                 time.sleep(AFTER_SECONDS)
                 after = settled_bytes(worker)
-            eventually(lambda: worker.metric("nextclick_rewarm_left_users") == 0, 300, "all rewarmed")
-            rewarmed = time.perf_counter()
+            eventually(lambda: worker.metric("nextclick_rebuild_left_users") == 0, 300, "all rebuilt")
+            rebuilt = time.perf_counter()
             eventually(lambda: reader.seen.keys() >= flow.watched.keys() or _idle(worker), 300, "all answers")
             reader.wait_for_the_last()
         finally:
             reader.stop()
-        by_click = worker.metric("nextclick_rewarmed_users_total", by="click")
+        by_click = worker.metric("nextclick_rebuilt_users_total", by="click")
     steady = _p99(flow.watched, reader.seen, began - seconds / 2, began)
     meanwhile = _p99(flow.watched, reader.seen, began, serving + AFTER_SECONDS)
     return {
@@ -72,8 +72,8 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
         "swap_lost": len(flow.watched.keys() - reader.seen.keys()),
         "publish_to_serving_seconds": serving - began,
         "publish_seconds": published - began,
-        "rewarm_seconds": rewarmed - serving,
-        "rewarmed_by_click": by_click,
+        "rebuild_seconds": rebuilt - serving,
+        "rebuilt_by_click": by_click,
         "memory_after_over_before": after / before,
     }
 

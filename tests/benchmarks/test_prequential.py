@@ -4,7 +4,7 @@ import polars as pl
 
 from tests.benchmarks.prequential import hours_of
 from tests.quality.news import BEGIN_MS
-from trainer.times import HOUR_MS
+from trainer.clicks.timestamps import HOUR_MS
 
 
 def test_an_hour_has_its_own_clicks_alone() -> None:

@@ -13,7 +13,7 @@ import psutil
 from tests.benchmarks.stand import Committed, Stand
 from tests.broker.process import WorkerProcess
 
-STAGES: Final = ("poll", "decode", "absorb", "rank", "publish", "commit")
+STAGES: Final = ("poll", "decode", "apply", "rank", "publish", "commit")
 
 _START_SECONDS: Final = 60.0
 

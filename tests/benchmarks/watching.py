@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from tests.trainer.simulated import LARGE, SHOPS, outcomes
-from trainer.sequential import Rules
+from trainer.experiment.sequential import Rules
 
 LOOKS: Final = 2_000
 

@@ -11,8 +11,8 @@ import orjson
 from tests.broker.client import Client, Isolation, Record
 from tests.builders import ITEMS, successor_release_parts
 from worker.core.manifest import Manifest
+from worker.kafka.connection import Connection
 from worker.topics import releases
-from worker.topics.client import Connection
 
 HURRIED: Final[Mapping[str, Any]] = {
     "session_timeout_ms": 3_000,

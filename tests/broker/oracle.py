@@ -67,7 +67,7 @@ def expected(clicks: Iterable[PlacedClick], release: Release, *, batch: int = 1_
         by_partition[one.partition].append(one)
     for its in by_partition.values():
         for begin in range(0, len(its), batch):
-            recommender.absorb(columns(its[begin : begin + batch]), now_ms=0)
+            recommender.apply(columns(its[begin : begin + batch]), now_ms=0)
     found: dict[Owner, State] = {}
     for partition, its in by_partition.items():
         users = sorted({one.click.user_id for one in its})

@@ -58,7 +58,7 @@ def assert_remembered(
 ) -> None:
     """The answers to `asked` are those of one who has seen all of `sent`, and `asked`, exactly once."""
     for record in sent:
-        reference.absorb(one_click(deployment, record))
+        reference.apply(one_click(deployment, record))
     wanted = {deployment.click_id(record): record for record in asked}
     answers = {
         answer.header("id"): answer.json
@@ -68,7 +68,7 @@ def assert_remembered(
 
     assert set(answers) == set(wanted)
     for name, record in wanted.items():
-        user = reference.absorb(one_click(deployment, record))
+        user = reference.apply(one_click(deployment, record))
         expected = reference.answer(user, top=20, exclude_recent=1)
         answer = answers[name]
         assert answer["reason"] == expected.reason

@@ -15,12 +15,12 @@ from tests.broker.client import Client, Record
 from tests.broker.process import WorkerProcess
 from tests.broker.test_trainer import records_of_cycle
 from tests.conftest import TopicFactory
-from trainer.collect import Collector
-from trainer.log import ClickLog, scan_log
-from trainer.progress import Lines
+from trainer.clicks.archive import ClickLog, scan_log
+from trainer.clicks.collector import Collector
+from trainer.console import Lines
 from worker.core.event import Decoder, Fields
 from worker.errors import TopicError
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 
 FIELDS = Fields("user", "product.id", "timestamp")
 

@@ -14,8 +14,8 @@ from kafka.admin import KafkaAdminClient, MemberToRemove
 from tests.broker.client import Client, Record
 from tests.broker.process import ROOT
 from tests.conftest import TopicFactory
+from worker.kafka.connection import Connection
 from worker.topics.clicks import ClickConsumer
-from worker.topics.client import Connection
 
 DIES_GIVING_UP: Final = """
 import os, sys

@@ -12,10 +12,10 @@ from tests.broker.client import Client
 from tests.builders import ITEMS, successor_release_parts
 from tests.conftest import TopicFactory
 from tests.waiting import eventually
+from trainer.continuous.leader import STANDING_BY, Leader, Term
 from worker.errors import CheckpointFailed, TopicError
+from worker.kafka.connection import Connection
 from worker.topics.clicks import ClickConsumer
-from worker.topics.client import Connection
-from worker.topics.leader import STANDING_BY, Leader, Term
 from worker.topics.releases import publish
 
 

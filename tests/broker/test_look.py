@@ -49,7 +49,7 @@ def saved_clicks(command: CommandRunner, settings: Mapping[str, Any], user_id: s
 
 
 def saved(deployment: Deployment, worker: WorkerFactory, *clicks: Record) -> None:
-    """Have a worker absorb clicks, save everything and stop."""
+    """Have a worker apply clicks, save everything and stop."""
     process = worker(deployment.settings(**SELDOM))
     before = len(deployment.answers())
     deployment.send(clicks)

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from tests.broker.deployment import Deployment
 from tests.builders import ITEMS, successor_release_parts
 from trainer.__main__ import cli
-from trainer.publish import read_folder
+from trainer.release.folder import read_folder
 from worker.core.quality import Tally
 from worker.errors import ReleaseRefused
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.quality import QualityWriter
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
-from worker.topics.transactions import Transactions
 
 
 def test_a_candidate_becomes_champion_and_back(deployment: Deployment) -> None:

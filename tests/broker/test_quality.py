@@ -12,7 +12,7 @@ from tests.broker.deployment import HURRIED, Deployment
 from tests.builders import ITEMS
 from tests.waiting import eventually
 from worker.core.quality import Tally
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 from worker.topics.quality import read_reports
 
 USERS: Final = 40

@@ -20,8 +20,8 @@ from tests.waiting import eventually
 from worker.core.release import Pointer, numbers, to_records
 from worker.core.serving import chosen
 from worker.errors import ReleaseRefused
+from worker.kafka.connection import Connection
 from worker.topics import releases
-from worker.topics.client import Connection
 
 USER_IDS: Final = [f"user-{number}" for number in range(50)]
 
@@ -64,19 +64,19 @@ def test_a_release_is_taken_up_under_load(deployment: Deployment, worker: Worker
 
 
 def test_users_are_known_under_a_release_taken_up_live(deployment: Deployment, worker: WorkerFactory) -> None:
-    """Those who click at once and those who are rewarmed in the background, whatever the size of states."""
+    """Those who click at once and those who are rebuilt in the background, whatever the size of states."""
     publish(deployment)
     process = worker(deployment.settings())
     sent = deployment.send(clicks(400))
     deployment.answers(at_least=400)
     reference = publish(deployment, hidden_size=12, cell="lstm", seed=3)
     eventually(serves(process, 2), what="the new release to serve")
-    eventually(lambda: process.metric("nextclick_rewarm_left_users") == 0, what="all to be rewarmed")
+    eventually(lambda: process.metric("nextclick_rebuild_left_users") == 0, what="all to be rebuilt")
 
     asked = deployment.send(clicks(USERS, first=400))
 
     assert_remembered(deployment, reference, sent, asked)
-    assert process.metric("nextclick_rewarmed_users_total") == USERS
+    assert process.metric("nextclick_rebuilt_users_total") == USERS
 
 
 def test_what_is_refused_changes_nothing(deployment: Deployment, worker: WorkerFactory) -> None:

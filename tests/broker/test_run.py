@@ -20,7 +20,7 @@ from tests.trainer.builders import CYCLE
 from tests.waiting import eventually
 from trainer.__main__ import cli
 from worker.core.release import from_records, numbers, parse_pointer, verify
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
 QUICK = ("--hidden-size", "8", "--epochs", "1", "--warm-epochs", "1", "--held-out", "1h", "--top", "1")

@@ -12,12 +12,12 @@ from tests.broker.client import Client, Record
 from tests.conftest import TopicFactory
 from tests.trainer.builders import cyclic_clicks
 from trainer.__main__ import cli
+from trainer.clicks.columns import Columns
+from trainer.clicks.topic import read_topic
 from trainer.errors import UnusableClicks
-from trainer.events import Columns
-from trainer.topic import read_topic
 from worker.core.release import from_records, parse_pointer, verify
 from worker.errors import TopicError
-from worker.topics.client import Connection
+from worker.kafka.connection import Connection
 
 
 def records_of_cycle(sessions: int) -> list[Record]:

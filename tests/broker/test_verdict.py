@@ -120,7 +120,7 @@ def test_an_answer_that_nothing_asked_for_is_found(given: Input) -> None:
 
 
 class Keeper:
-    """Absorbs and saves as a worker does, into a list of records instead of a topic."""
+    """Applies and saves as a worker does, into a list of records instead of a topic."""
 
     def __init__(self, release: Release) -> None:
         self.states = States(state_size=release.state_size)
@@ -129,9 +129,9 @@ class Keeper:
         self._ledgers = [Ledger() for _ in range(PARTITIONS)]
         self._ends = [0] * PARTITIONS
 
-    def absorb(self, clicks: Sequence[PlacedClick]) -> None:
+    def apply(self, clicks: Sequence[PlacedClick]) -> None:
         """Move the states."""
-        self._recommender.absorb(oracle.columns(clicks), now_ms=0)
+        self._recommender.apply(oracle.columns(clicks), now_ms=0)
         for click in clicks:
             self._ends[click.partition] = click.offset + 1
 
@@ -159,7 +159,7 @@ def saved(given: Input, release: Release, change: Callable[[Keeper], None] = lam
     keeper = Keeper(release)
     for places in np.array_split(np.arange(len(given.clicks)), 7):
         keeper.flush()
-        keeper.absorb([given.clicks[place] for place in places.tolist()])
+        keeper.apply([given.clicks[place] for place in places.tolist()])
     change(keeper)
     keeper.flush()
     return keeper.topic
@@ -206,7 +206,7 @@ def test_a_column_that_is_one_off_is_found(given: Input, release: Release, colum
 def test_a_user_without_clicks_is_found(given: Input, release: Release) -> None:
     """A state that should not be there is told like one that should."""
     ghost = given.clicks[-1]._replace(click=Click("nobody", "item-1", 0))
-    verdict = verdict_on_states(given, release, saved(given, release, lambda keeper: keeper.absorb([ghost])))
+    verdict = verdict_on_states(given, release, saved(given, release, lambda keeper: keeper.apply([ghost])))
 
     assert len(verdict.problems) == 1
     assert "'nobody'" in verdict.problems[0]

@@ -24,11 +24,11 @@ from tests.conftest import create_topic
 from tests.trainer.simulated import tally
 from tests.waiting import eventually
 from trainer.__main__ import cli
-from trainer.sequential import Rules, Trial, Verdict
-from worker.topics.client import Connection
+from trainer.experiment.sequential import Rules, Trial, Verdict
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.quality import QualityWriter
 from worker.topics.releases import CANDIDATE, publish
-from worker.topics.transactions import Transactions
 
 RULES: Final = Rules(min_clicks=500)
 

@@ -109,7 +109,7 @@ def test_latest_answers_the_newest_click_of_each_user(deployment: Deployment, wo
 
 
 def test_old_clicks_move_states_and_get_no_answer(deployment: Deployment, worker: WorkerFactory) -> None:
-    """A record older than `publish_max_age_seconds` is absorbed silently."""
+    """A record older than `publish_max_age_seconds` is applied silently."""
     deployment.publish_successor()
     process = worker(deployment.settings(recommend={"publish_max_age_seconds": 60}))
     old = replace(deployment.click(0), timestamp_ms=1_700_000_000_000)
@@ -201,7 +201,7 @@ def test_a_corrupted_release_is_refused_with_its_reason(
 
 
 def test_a_stop_is_clean(deployment: Deployment, worker: WorkerFactory) -> None:
-    """SIGTERM under load: what was absorbed is committed, the process ends with 0 within 10 s."""
+    """SIGTERM under load: what was applied is committed, the process ends with 0 within 10 s."""
     deployment.publish_successor()
     process = worker(deployment.settings(commit_interval_seconds=5))
     clicks = deployment.send_clicks(100)

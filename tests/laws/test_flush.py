@@ -221,10 +221,10 @@ class Owner:
         self.walk(kafka.between(kafka.committed, kafka.end))
 
     def walk(self, clicks: Sequence[OneClick]) -> None:
-        """Absorb clicks that are answered."""
+        """Apply clicks that are answered."""
         self.hear()
         if clicks:
-            self._recommender.rank(self._recommender.absorb(columns(clicks), now_ms=0))
+            self._recommender.rank(self._recommender.apply(columns(clicks), now_ms=0))
         for click in clicks:
             self.parts[click.partition].position = click.offset + 1
 
@@ -405,7 +405,7 @@ class World:
             for user_id, before in self._owner(partition).parts[partition].void.items():
                 expected.forget(partition, user_id, before)
             for click in kafka.clicks:
-                expected.absorb(click)
+                expected.apply(click)
         return expected
 
     def _owner(self, partition: int) -> Owner:

@@ -59,9 +59,9 @@ def test_collecting_items_changes_nothing_that_can_be_seen(
                     for nth, (user_id, item_id) in enumerate(action)
                 ]
                 offset += len(clicks)
-                recommender.absorb(columns(clicks), now_ms=0)
+                recommender.apply(columns(clicks), now_ms=0)
                 for click in clicks:
-                    expected.absorb(click)
+                    expected.apply(click)
 
         for (partition, user_id), user in expected.users.items():
             check_user(held, partition, user_id, user)

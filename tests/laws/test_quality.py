@@ -114,7 +114,7 @@ def test_what_is_counted_is_what_a_person_would_count(
         if number in drops:
             quality.drop(0)
             by_hand.drop(0)
-        lists = serving.rank(serving.absorb(columns(clicks), now_ms=NOW_MS))
+        lists = serving.rank(serving.apply(columns(clicks), now_ms=NOW_MS))
         by_hand.judge(clicks, lists)
 
     for release, expected in by_hand.tallies.items():

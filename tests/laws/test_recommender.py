@@ -31,7 +31,7 @@ SCORE_TOLERANCE: Final = 0.02
 
 
 class Rules(NamedTuple):
-    """Under what a sequence of clicks is absorbed."""
+    """Under what a sequence of clicks is applied."""
 
     cell: str
     gap_seconds: float
@@ -152,7 +152,7 @@ def reference(rules: Rules) -> Reference:
 
 def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:
     """The lists for one batch."""
-    return made.rank(made.absorb(columns(clicks), now_ms=NOW_MS))
+    return made.rank(made.apply(columns(clicks), now_ms=NOW_MS))
 
 
 def check_list(found: Recommendations, expected: Answer) -> None:
@@ -211,7 +211,7 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     one_by_one = reference(rules)
     for clicks in dated(batches):
         lists = serve(made, clicks)
-        users = [one_by_one.absorb(click) for click in clicks]
+        users = [one_by_one.apply(click) for click in clicks]
 
         assert [found.click for found in lists] == answered(clicks, rules)
         for found in lists:
@@ -343,14 +343,14 @@ def test_a_row_of_another_release_is_made_anew(
     for clicks in history[: len(before)]:
         serve(made, clicks)
         for click in clicks:
-            expected.absorb(click)
+            expected.apply(click)
     parts = successor_parts(rules.cell, successor)
     release = verify(*parts, number=RELEASE + 1)
     loaded = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
     for partition in (0, 3):
         loaded.load(partition, 1, decode(encode(states, states.owned(partition))))
     second = Reference(*parts, successor.item_ids, user_ttl_ms=rules.user_ttl_ms)
-    second.users = {key: second.rewarm(user, rules.recent_items) for key, user in expected.users.items()}
+    second.users = {key: second.rebuild(user, rules.recent_items) for key, user in expected.users.items()}
     every = rules._replace(publish="every", max_age_ms=0)
     made = recommender_of(release, loaded, every)
     for (partition, user_id), user in second.users.items():
@@ -358,7 +358,7 @@ def test_a_row_of_another_release_is_made_anew(
         check_list(made.recommend(row), answer(second, user, every))
     for clicks in history[len(before) :]:
         lists = serve(made, clicks)
-        users = [second.absorb(click) for click in clicks]
+        users = [second.apply(click) for click in clicks]
         for found in lists:
             check_list(found, answer(second, users[found.click], every))
 

@@ -24,7 +24,7 @@ class Phase(NamedTuple):
     champion: int
     candidate: int | None
     share: float
-    rewarms: bool
+    rebuilds: bool
     """Whether idle time comes before the first batch."""
 
 
@@ -33,7 +33,7 @@ phases = st.builds(
     champion=st.integers(0, 2),
     candidate=st.sampled_from([None, 3, 4]),
     share=st.sampled_from([0.2, 0.5, 1.0]),
-    rewarms=st.booleans(),
+    rebuilds=st.booleans(),
 )
 
 
@@ -48,12 +48,12 @@ class Fleet:
             reference.users = self.references[0].users
         self.made_by: dict[tuple[int, str], int] = {}
 
-    def rewarm(self, key: tuple[int, str], release: Release, *, away: bool) -> None:
+    def rebuild(self, key: tuple[int, str], release: Release, *, away: bool) -> None:
         """What that release makes of a user whom another one knew, who may be away."""
         users, number = self.references[0].users, release.number
         if key in users and self.made_by.get(key) != number:
             session = users[key].session
-            users[key] = self.references[number - 1].rewarm(users[key], RECENT_ITEMS)
+            users[key] = self.references[number - 1].rebuild(users[key], RECENT_ITEMS)
             users[key].session = session
         if key in users and not away and not release.session_gap_ms:
             users[key].session = len(users[key].items)
@@ -86,17 +86,17 @@ def test_a_state_is_what_the_serving_release_makes_of_the_items(
             Recommender(candidate, states) if candidate else None,
             phase.share,
         )
-        if phase.rewarms:
-            serving.rewarm(serving.stale(np.arange(states.end)))
+        if phase.rebuilds:
+            serving.rebuild(serving.stale(np.arange(states.end)))
             for key in fleet.references[0].users:
-                fleet.rewarm(key, serving.recommender(key[1]).release, away=True)
+                fleet.rebuild(key, serving.recommender(key[1]).release, away=True)
         for _ in counted:
             clicks = next(batches)
-            serving.rank(serving.absorb(columns(clicks), now_ms=0))
+            serving.rank(serving.apply(columns(clicks), now_ms=0))
             for click in clicks:
                 key, release = (click.partition, click.user_id), serving.recommender(click.user_id).release
-                fleet.rewarm(key, release, away=False)
-                fleet.references[release.number - 1].absorb(click)
+                fleet.rebuild(key, release, away=False)
+                fleet.references[release.number - 1].apply(click)
         for (partition, user_id), user in fleet.references[0].users.items():
             if fleet.made_by.get((partition, user_id)) == serving.recommender(user_id).release.number:
                 check_user(states, partition, user_id, user)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.builders import sessions_of, table
-from trainer.batches import Shuffled, pieces
-from trainer.sessions import cut
+from trainer.dataset.batches import Shuffled, pieces
+from trainer.dataset.sessions import cut
 
 click_rows = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.integers(0, 50_000)), min_size=1, max_size=40

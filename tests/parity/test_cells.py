@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.builders import tiny_tensors
-from trainer.backend import keras
-from trainer.batches import assemble
 from trainer.config import FitSettings
-from trainer.network import Network
-from trainer.sessions import Sessions
+from trainer.dataset.batches import assemble
+from trainer.dataset.sessions import Sessions
+from trainer.model.backend import keras
+from trainer.model.network import Network
 from worker.core.cells import CELLS, Floats, by_gate
 from worker.core.layers import Layers, names_of_layer
 

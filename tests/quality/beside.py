@@ -8,10 +8,10 @@ from typing import Any, Final
 import polars as pl
 
 from trainer.config import FitSettings
-from trainer.fit import Fitted
-from trainer.held_out import cleaned, hold_out
-from trainer.progress import Progress
-from trainer.scoreboard import NETWORK, score
+from trainer.console import Progress
+from trainer.dataset.holdout import cleaned, hold_out
+from trainer.evaluation.benchmark import NETWORK, score
+from trainer.training.fit import Fitted
 from worker.core.release import verify
 
 TOP: Final = 20

@@ -20,7 +20,7 @@ def is_there(name: str) -> bool:
 
 
 def clicks_of(name: str) -> pl.DataFrame:
-    """The clicks of data set `name`, as `trainer.fit` takes them, by time; `user` is its own user number."""
+    """The clicks of data set `name`, as `fit` takes them, by time; `user` is its own user number."""
     table = pl.read_csv(_file(name))
     return table.with_columns(
         pl.col("user_id", "item_id").cast(pl.String),

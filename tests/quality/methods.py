@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from tests.quality.beside import TOP
 from tests.quality.data import clicks_of
-from trainer.compare import align, paired
+from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
-from trainer.events import SCHEMA
-from trainer.fit import fit
-from trainer.held_out import cleaned
-from trainer.progress import Progress
-from trainer.sessions import moment_before
+from trainer.console import Progress
+from trainer.dataset.holdout import cleaned
+from trainer.dataset.sessions import moment_before
+from trainer.evaluation.compare import align, paired
+from trainer.training.fit import fit
 from worker.core.release import Release, verify
 
 NAME: Final = "ml100k"

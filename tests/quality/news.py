@@ -21,15 +21,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tests.quality.data import FOLDER, clicks_of
-from trainer import evaluate
-from trainer.baselines import Asked, PastSessions
+from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import FitSettings
-from trainer.metrics import metrics
-from trainer.progress import Progress
-from trainer.scoreboard import BaselineSettings, baseline_answers
-from trainer.sessions import Sessions, catalogue_of, to_arrays
-from trainer.stream import Stream
-from trainer.times import HOUR_MS
+from trainer.console import Progress
+from trainer.dataset.sessions import Sessions, catalogue_of, to_arrays
+from trainer.evaluation import replay
+from trainer.evaluation.baselines import Asked, PastSessions
+from trainer.evaluation.benchmark import BaselineSettings, baseline_answers
+from trainer.evaluation.metrics import metrics
+from trainer.training.online import Stream
 from worker.core.catalogue import Catalogue
 from worker.core.release import Release, verify
 
@@ -68,7 +68,7 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
         if hours is not None and number == hours:
             break
         began = time.monotonic()
-        stream.absorb(clicks if strict else clicks.with_columns(_known_by(hour)), _end_ms(hour))
+        stream.apply(clicks if strict else clicks.with_columns(_known_by(hour)), _end_ms(hour))
         release = verify(*stream.release(_end_ms(hour)))
         seconds.append(time.monotonic() - began)
     return {
@@ -89,7 +89,7 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
             known = pl.concat(past)
             catalogue = catalogue_of(known)
             sessions = _last_clicks(clicks, catalogue)
-            excluded = evaluate.recent_items(sessions, SETTINGS.exclude_recent)
+            excluded = replay.recent_items(sessions, SETTINGS.exclude_recent)
             asked = Asked(sessions, clicks["timestamp_ms"].to_numpy(), excluded)
             answers = baseline_answers(
                 PastSessions.of(known, catalogue), asked, top=TOP, names=BASELINES, settings=settings
@@ -135,7 +135,7 @@ def _known_by(hour: int) -> pl.Expr:
 
 def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:
     sessions = _last_clicks(clicks, release.catalogue)
-    answers = evaluate.answers(release, sessions, top=TOP, exclude_recent=SETTINGS.exclude_recent)
+    answers = replay.answers(release, sessions, top=TOP, exclude_recent=SETTINGS.exclude_recent)
     even = clicks.group_by("session", maintain_order=True).len()["session"].to_numpy() % 2 == 0
     parts = {"": slice(None), "choosing_": even, "measuring_": ~even}
     return {

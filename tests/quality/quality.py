@@ -17,8 +17,8 @@ import orjson
 
 from tests.quality import methods, news, sessions, small, speed
 from tests.quality.data import FOLDER, ROOT, is_there
-from trainer import progress
-from trainer.progress import Progress
+from trainer import console
+from trainer.console import Progress
 
 OUTPUT: Final = ROOT / "build" / "quality.json"
 
@@ -43,7 +43,7 @@ RUNS: Final[dict[str, tuple[str, Run]]] = {
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where figures are written.")
 def main(only: tuple[str, ...], hours: int | None, output: Path) -> None:
     """Train and measure by the published protocols; the long runs take hours."""
-    teller = progress.for_this_place()
+    teller = console.for_this_place()
     known = orjson.loads(output.read_bytes()) if output.is_file() else {}
     for name in only or [name for name in RUNS if name not in known]:
         data_set, run = RUNS[name]

@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 from tests.quality.beside import beside_baselines
 from tests.quality.data import BUILD, begin_of, clicks_of
-from trainer import checkpoints
+from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
-from trainer.events import SCHEMA
-from trainer.fit import fit
-from trainer.progress import Progress
+from trainer.console import Progress
+from trainer.training import checkpoints
+from trainer.training.fit import fit
 
 
 class Protocol(NamedTuple):

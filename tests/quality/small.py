@@ -14,11 +14,11 @@ import polars as pl
 
 from tests.quality.beside import beside_baselines
 from tests.quality.data import begin_of, clicks_of
+from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
-from trainer.events import SCHEMA
-from trainer.fit import fit
-from trainer.progress import Progress
-from trainer.sessions import moment_before
+from trainer.console import Progress
+from trainer.dataset.sessions import moment_before
+from trainer.training.fit import fit
 
 BOLCOM: Final = "bolcom_serenade"
 VALIDATION_FROM, TEST_FROM = 1_000_000, 2_000_000

@@ -16,16 +16,16 @@ import numpy as np
 
 from tests.quality.data import before, begin_of, clicks_of
 from tests.quality.sessions import ALL, PROTOCOLS
-from trainer import evaluate
-from trainer.backend import keras, tf
+from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
-from trainer.data import Data, prepare
-from trainer.events import SCHEMA
-from trainer.fit import Model, packed, targets_of
-from trainer.network import Network
-from trainer.progress import Progress
-from trainer.sessions import Sessions
-from trainer.training import Training
+from trainer.console import Progress
+from trainer.dataset.prepare import Data, prepare
+from trainer.dataset.sessions import Sessions
+from trainer.evaluation import replay
+from trainer.model.backend import keras, tf
+from trainer.model.network import Network
+from trainer.training.fit import Model, packed, targets_of
+from trainer.training.loop import Training
 from worker.core.cells import Floats
 from worker.core.release import verify
 
@@ -122,7 +122,7 @@ class _Curve:
 
 def _recall(tensors: dict[str, Floats], network: Network, data: Data, settings: FitSettings) -> float:
     release = verify(*packed(Model(network, tensors), data, settings))
-    found = evaluate.measure(release, data.test, top=20, exclude_recent=0)
+    found = replay.measure(release, data.test, top=20, exclude_recent=0)
     return found["recall_at_20"]
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trainer.events import SCHEMA
-from trainer.sessions import Sessions
+from trainer.clicks.columns import SCHEMA
+from trainer.dataset.sessions import Sessions
 
 START_MS: Final = 1_600_000_000_000
 MINUTE_MS: Final = 60_000

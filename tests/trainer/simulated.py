@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.sequential import Counts, Rules, evidence
+from trainer.experiment.sequential import Counts, Rules, evidence
 from worker.core.quality import BUCKETS, Tally
 
 STRETCHES: Final = 20

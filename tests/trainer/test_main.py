@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks, twice
 from trainer.__main__ import cli
+from trainer.clicks.columns import SAMPLE_ROWS
 from trainer.commands.options import Numbers
-from trainer.events import SAMPLE_ROWS
-from trainer.publish import read_folder, write_folder
+from trainer.release.folder import read_folder, write_folder
 from worker.core.release import verify
 
 QUICK = ["--hidden-size", "8", "--epochs", "1", "--batch-clicks", "64"]

@@ -12,8 +12,8 @@ from deploy.kafka.local import free_port
 from tests.builders import ITEMS, successor_release_parts
 from trainer.__main__ import cli
 from trainer.commands.options import Duration
-from trainer.gauges import Gauges, serving
-from trainer.rounds import Outcome
+from trainer.continuous.metrics import Gauges, serving
+from trainer.continuous.plan import Outcome
 from worker.errors import SettingError
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from trainer.clicks.columns import Columns
 from trainer.commands.fit import fit
 from trainer.commands.options import settings_of
 from trainer.commands.tune import command_line
 from trainer.config import FitSettings
-from trainer.events import Columns
 from trainer.settings_file import changed, read_settings, to_toml
 from worker.errors import SettingError
 

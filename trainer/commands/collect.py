@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from trainer import config, progress
-from trainer.collect import Collector
+from trainer import config, console
+from trainer.clicks.archive import ClickLog
+from trainer.clicks.collector import Collector
+from trainer.clicks.topic import fields_of
 from trainer.commands import options
-from trainer.log import ClickLog
-from trainer.topic import fields_of
 from worker.core.event import Decoder
 
 
@@ -51,7 +51,7 @@ def collect(
             log,
             topic=topic,
             decoder=decoder,
-            progress=progress.for_this_place(),
+            progress=console.for_this_place(),
             keep_days=keep_days,
             file_records=file_records,
             every_seconds=every_seconds,

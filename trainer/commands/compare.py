@@ -9,14 +9,14 @@ from typing import Any, Final
 import click
 import orjson
 
-from trainer import progress
+from trainer import console
 from trainer.commands import options
 from trainer.commands.tables import show_differences
-from trainer.compare import Aligned, align, paired, to_json
 from trainer.config import FitSettings
-from trainer.gate import METRICS, decision
-from trainer.held_out import cleaned
-from trainer.publish import read_folder
+from trainer.continuous.gate import METRICS, decision
+from trainer.dataset.holdout import cleaned
+from trainer.evaluation.compare import Aligned, align, paired, to_json
+from trainer.release.folder import read_folder
 from worker.core.release import verify
 
 EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
@@ -50,7 +50,7 @@ def compare(
     their difference. Exit code: 0 B is better, 1 no difference shown, 3 B is worse, 2 an error.
     """
     columns = options.columns_of(chosen)
-    settings, teller = FitSettings(**chosen), progress.for_this_place()
+    settings, teller = FitSettings(**chosen), console.for_this_place()
     clicks = options.read_clicks(files, columns, teller)
     aligned = align(
         verify(*read_folder(a)),

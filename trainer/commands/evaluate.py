@@ -9,13 +9,13 @@ from typing import Any
 import click
 import orjson
 
-from trainer import progress
+from trainer import console
 from trainer.commands import options
 from trainer.commands.tables import show_quality
 from trainer.config import FitSettings
-from trainer.held_out import cleaned, hold_out
-from trainer.publish import read_folder
-from trainer.scoreboard import BASELINES, BaselineSettings, score
+from trainer.dataset.holdout import cleaned, hold_out
+from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
+from trainer.release.folder import read_folder
 from worker.core.release import verify
 
 
@@ -59,7 +59,7 @@ def evaluate(
     FILES before --split-at; without it there is only the release's own list of popular items.
     """
     columns = options.columns_of(chosen)
-    settings, teller = FitSettings(**chosen), progress.for_this_place()
+    settings, teller = FitSettings(**chosen), console.for_this_place()
     knn = BaselineSettings(recent_hours=recent_hours, knn_sample=knn_sample, knn_neighbours=knn_neighbours)
     release = verify(*read_folder(folder))
     clicks = options.read_clicks(files, columns, teller)

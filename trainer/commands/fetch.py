@@ -10,7 +10,7 @@ import click
 from trainer import config
 from trainer.commands import options
 from trainer.commands.measures import size
-from trainer.publish import fetch_folder
+from trainer.release.folder import fetch_folder
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from trainer import progress
+from trainer import console
 from trainer.commands import options
 from trainer.commands.measures import report, size
-from trainer.publish import read_folder, write_folder
+from trainer.release.folder import read_folder, write_folder
 
 
 @click.command()
@@ -45,15 +45,15 @@ def fit(
 ) -> None:
     """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
     columns, settings = options.columns_and_settings_of(chosen)
-    teller = progress.for_this_place()
+    teller = console.for_this_place()
     scan = options.scan_clicks(files, kafka, topic, columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from trainer import checkpoints, warm  # noqa: PLC0415
-    from trainer import fit as fitting  # noqa: PLC0415
+    from trainer.training import checkpoints, warm_start  # noqa: PLC0415
+    from trainer.training import fit as fitting  # noqa: PLC0415
 
     parent = fitting.Fitted(*read_folder(begin)) if begin else None
     if parent:
-        settings = replace(settings, **warm.shaped_as(parent.manifest, settings, options.asked()))
+        settings = replace(settings, **warm_start.shaped_as(parent.manifest, settings, options.asked()))
     work = checkpoints.work_folder(folder)
     manifest, blob = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
     write_folder(folder, manifest, blob)

@@ -16,16 +16,16 @@ import click
 import polars as pl
 
 from trainer import config
-from trainer.cleaning import Removal
+from trainer.clicks.archive import is_log, scan_log
+from trainer.clicks.cleaning import Removal
+from trainer.clicks.columns import Columns, Scan
+from trainer.clicks.files import scan_files
+from trainer.clicks.timestamps import UNITS
+from trainer.clicks.topic import read_topic
 from trainer.config import FitSettings
-from trainer.events import Columns, Scan
-from trainer.features import names_of
-from trainer.files import scan_files
-from trainer.log import is_log, scan_log
-from trainer.progress import Progress
+from trainer.console import Progress
+from trainer.dataset.features import names_of
 from trainer.settings_file import read_settings
-from trainer.times import UNITS
-from trainer.topic import read_topic
 from worker.errors import SettingError
 
 Command = TypeVar("Command", bound=Callable[..., Any])

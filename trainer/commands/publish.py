@@ -9,7 +9,7 @@ import click
 
 from trainer import config
 from trainer.commands import options
-from trainer.publish import publish_folder
+from trainer.release.folder import publish_folder
 from worker.core.release import CANDIDATE_SHARE
 from worker.topics.releases import CANDIDATE, CHAMPION
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from trainer import progress
+from trainer import console
 from trainer.commands import options
 from trainer.config import FitSettings
-from trainer.held_out import cleaned, hold_out, told_ms
-from trainer.publish import read_folder
-from trainer.scoreboard import score
+from trainer.dataset.holdout import cleaned, hold_out, told_ms
+from trainer.evaluation.benchmark import score
+from trainer.release.folder import read_folder
 from worker.core.release import verify
 
 
@@ -38,11 +38,11 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     that it was trained on will do.
     """
     columns = options.columns_of(chosen)
-    settings, teller = FitSettings(**chosen), progress.for_this_place()
+    settings, teller = FitSettings(**chosen), console.for_this_place()
     release = verify(*read_folder(folder))
     from_ms = settings.split_at_ms or told_ms(release.manifest, "test_from")
     # Jinja is needed here alone.
-    from trainer.report import examples, page  # noqa: PLC0415
+    from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
     item_names = examples.read_names(names) if names else {}
     clicks = options.read_clicks(files, columns, teller)

@@ -12,19 +12,20 @@ from typing import Any, Final
 import click
 import prometheus_client
 
-from trainer import config, gate
+from trainer import config
+from trainer.clicks.archive import ClickLog
+from trainer.clicks.topic import fields_of
 from trainer.commands import options
 from trainer.commands.ending import ending_on_request
 from trainer.config import FitSettings
-from trainer.gauges import Gauges, serving
-from trainer.log import ClickLog
-from trainer.progress import Lines
-from trainer.rounds import EXIT_CODES, POLICIES, Plan
-from trainer.topic import fields_of
+from trainer.console import Lines
+from trainer.continuous import gate
+from trainer.continuous.leader import Leader
+from trainer.continuous.metrics import Gauges, serving
+from trainer.continuous.plan import EXIT_CODES, POLICIES, Plan
 from worker.core.event import Decoder
 from worker.core.release import CANDIDATE_SHARE
 from worker.errors import SettingError
-from worker.topics.leader import Leader
 from worker.topics.releases import KEPT
 
 _PLAN: Final = Plan()
@@ -157,8 +158,8 @@ def run(
     connection = config.connection(kafka, os.environ)
     leader = Leader(connection, releases=releases, session_timeout_ms=round(session_seconds * 1000))
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from trainer.makers import Apart, Refit, Streamed  # noqa: PLC0415
-    from trainer.periodic import Periodic, Places  # noqa: PLC0415
+    from trainer.continuous.runner import Periodic, Places  # noqa: PLC0415
+    from trainer.continuous.strategies import Apart, Refit, Streamed  # noqa: PLC0415
 
     teller = Lines(_tell)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it

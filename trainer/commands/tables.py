@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from trainer.compare import Difference, title
-from trainer.metrics import Figure
-from trainer.quality import Metrics, Quality
+from trainer.evaluation.compare import Difference, title
+from trainer.evaluation.metrics import Figure
+from trainer.evaluation.slices import Metrics, Quality
 
 Rows = Sequence[Sequence[str]]
 

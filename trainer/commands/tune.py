@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from trainer import progress
+from trainer import console
+from trainer.clicks.columns import Columns
 from trainer.commands import options
 from trainer.config import FitSettings
-from trainer.events import Columns
 from trainer.settings_file import changed
 
 
@@ -55,10 +55,10 @@ def tune(
     """
     given = sorted(options.asked() & chosen.keys())
     columns, settings = options.columns_and_settings_of(chosen)
-    teller = progress.for_this_place()
+    teller = console.for_this_place()
     scan = options.scan_clicks(files, None, "", columns, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from trainer import tune as tuning  # noqa: PLC0415
+    from trainer.tuning import tune as tuning  # noqa: PLC0415
 
     budget = tuning.Budget(trials, minutes * 60 if minutes else math.inf)
     best = tuning.tune(scan.clicks, settings, given=given, folder=folder, budget=budget, progress=teller)

@@ -11,9 +11,9 @@ import prometheus_client
 from trainer import config
 from trainer.commands import options
 from trainer.commands.ending import ending_on_request
-from trainer.gauges import serving
-from trainer.sequential import Rules
-from trainer.watch import Metrics, Scope, Watch
+from trainer.continuous.metrics import serving
+from trainer.experiment.sequential import Rules
+from trainer.experiment.watch import Metrics, Scope, Watch
 
 _RULES = Rules()
 

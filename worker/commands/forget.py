@@ -13,8 +13,8 @@ import click
 from worker import config
 from worker.commands import config_option, numbers
 from worker.config import Settings
+from worker.kafka.admin import Admin
 from worker.topics import state_changes, state_scan
-from worker.topics.admin import Admin
 
 
 @click.command()

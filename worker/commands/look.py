@@ -21,8 +21,8 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States
 from worker.errors import NextclickError, ReleaseRefused, StateRefused
+from worker.kafka.admin import Admin
 from worker.topics import state_scan
-from worker.topics.admin import Admin
 from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 

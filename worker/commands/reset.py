@@ -14,8 +14,8 @@ from worker import config
 from worker.commands import config_option, numbers
 from worker.config import Settings
 from worker.errors import NextclickError, StateRefused
+from worker.kafka.admin import Admin
 from worker.topics import state_changes, state_scan
-from worker.topics.admin import Admin
 from worker.topics.state_changes import Beginning
 from worker.topics.state_scan import Contents, Marks
 from worker.topics.states import FORGET, REPLAY

@@ -78,7 +78,7 @@ class Ledger:
 class Flush:
     """One flush of one partition, a few blocks at a time; what changes meanwhile counts for the next.
 
-    A row is written as it is when its block is written: it may have absorbed more than at the begin.
+    A row is written as it is when its block is written: it may have applied more than at the begin.
     `condemned` are blocks to be dropped whatever they hold.
     """
 

@@ -1,4 +1,4 @@
-"""The walk of a batch: absorb its clicks into the user states, then rank what is to be published.
+"""The walk of a batch: apply its clicks into the user states, then rank what is to be published.
 
 The clicks of a batch are stepped in *waves*: the first click of every user together, then every
 second click, and so on. So a batch is a few matrix products, and leaves what stepping one click
@@ -33,7 +33,7 @@ _ABOVE_ALL_TIMES_MS: Final = 1 << 48
 _NO_SCORES: Final = np.empty(0, np.float32)
 
 
-class Absorbed(NamedTuple):
+class Applied(NamedTuple):
     """What ranking needs of the `A` clicks that are to be answered, in the order of arrival."""
 
     clicks: Places
@@ -64,7 +64,7 @@ class Recommendations(NamedTuple):
 
 
 class Recommender:
-    """Absorbs and ranks under one release.
+    """Applies and ranks under one release.
 
     `publish`: a list for the `latest` click of each user in a batch, or for `every` click; a click
     whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: how
@@ -98,10 +98,10 @@ class Recommender:
         self._quality = quality
         if quality:
             quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
-        self.rewarmed = 0
+        self.rebuilt = 0
         """How many rows of other releases were made anew because their users clicked."""
 
-    def absorb(self, clicks: Clicks, *, now_ms: int) -> Absorbed:
+    def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Move the state of every user in `clicks`, and say what is to be ranked."""
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
@@ -120,7 +120,7 @@ class Recommender:
         gap_ms = self.release.session_gap_ms
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
         numbers, since = _numbers(order, users, afresh)
-        self.rewarmed += self._rewarm(users)
+        self.rebuilt += self._rebuild(users)
         answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
         recent = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
@@ -138,7 +138,7 @@ class Recommender:
         self._states.write(order.rows, users)
         self._states.free(order.rows[users.offset < void_before[last]])
         newest = order.last[order.user[answered]] == answered
-        return Absorbed(
+        return Applied(
             order.arrival[answered],
             hidden[answered],
             warm[answered],
@@ -148,55 +148,55 @@ class Recommender:
         )
 
     def replay(self, clicks: Clicks) -> int:
-        """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
+        """Apply those of `clicks` that the states lack, for nobody to see; how many those were."""
         rows = self._rows(clicks)
         held = self._states.read_column("clicks", rows) > 0
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
         if len(missing):
-            self.absorb(clicks.taken(missing), now_ms=0)
+            self.apply(clicks.taken(missing), now_ms=0)
         return len(missing)
 
-    def rank(self, absorbed: Absorbed) -> list[Recommendations]:
-        """The lists for `absorbed`, in its order."""
-        warm, number = absorbed.warm, self.release.number
+    def rank(self, applied: Applied) -> list[Recommendations]:
+        """The lists for `applied`, in its order."""
+        warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
-            absorbed.hidden[warm].astype(np.float32),
+            applied.hidden[warm].astype(np.float32),
             self._top,
-            absorbed.excluded[warm],
-            absorbed.recent[warm],
+            applied.excluded[warm],
+            applied.recent[warm],
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
-            popular = self._popular(absorbed.excluded[place])
+            popular = self._popular(applied.excluded[place])
             indexes[place, : len(popular)] = popular
         if self._quality:
-            shown = absorbed.rows >= 0
+            shown = applied.rows >= 0
             cold = int(np.count_nonzero(shown & ~warm))
-            self._quality.show(number, absorbed.rows[shown], self._codes(indexes[shown]), cold=cold)
+            self._quality.show(number, applied.rows[shown], self._codes(indexes[shown]), cold=cold)
         scores = iter(found.scores)
         return [
             Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
             if is_warm
             else Recommendations(click, items, _NO_SCORES, COLD, number)
             for click, items, is_warm in zip(
-                absorbed.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
+                applied.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
             )
         ]
 
     def recommend(self, row: int) -> Recommendations:
         """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
         users = self._read(np.array([row]))
-        self._rewarm(users)
+        self._rebuild(users)
         numbers = users.clicks[:, None] - 1 - self._lags
         codes = users.recent[0, numbers % users.recent.shape[1]]
         recent = self._indexes(np.where(numbers < 0, NO_ITEM, codes))
         excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
         at, nobody = np.zeros(1, np.intp), np.full(1, -1)
-        (one,) = self.rank(Absorbed(at, users.hidden, users.warm, excluded, needed, nobody))
+        (one,) = self.rank(Applied(at, users.hidden, users.warm, excluded, needed, nobody))
         return one
 
-    def rewarm(self, rows: Rows) -> int:
+    def rebuild(self, rows: Rows) -> int:
         """Make those of `rows` anew that another release made, their users being away; how many those were.
 
         They do not count as changed: what was saved is made anew, too, by whoever loads it.
@@ -204,9 +204,9 @@ class Recommender:
         rows = rows[self._states.read_column("release", rows) != self.release.number]
         if len(rows):
             users = self._read(rows)
-            self._rewarm(users)
+            self._rebuild(users)
             users.release[:] = self.release.number
-            self._states.write_rewarmed(rows, users)
+            self._states.write_rebuilt(rows, users)
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
@@ -270,7 +270,7 @@ class Recommender:
         in_order[places] = after
         return in_order
 
-    def _rewarm(self, users: UserStates) -> int:
+    def _rebuild(self, users: UserStates) -> int:
         """Make the hidden states of another release anew: step the current session's items under this one.
 
         How many there were.

@@ -17,18 +17,18 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from worker.core.batch import Clicks, Places
-from worker.core.recommender import Absorbed, Flags, Recommendations, Recommender
+from worker.core.recommender import Applied, Flags, Recommendations, Recommender
 from worker.core.states import Rows, States
 
 _HASHES: Final = 1 << 32
 
 
 class Part(NamedTuple):
-    """What one release absorbed of a batch: the clicks at `places` of it."""
+    """What one release applied of a batch: the clicks at `places` of it."""
 
     recommender: Recommender
     places: Places
-    absorbed: Absorbed
+    applied: Applied
 
 
 class Serving:
@@ -58,35 +58,35 @@ class Serving:
         )
         return self.candidate if self.candidate and tried else self.champion
 
-    def absorb(self, clicks: Clicks, *, now_ms: int) -> list[Part]:
+    def apply(self, clicks: Clicks, *, now_ms: int) -> list[Part]:
         """Move the state of every user in `clicks`, and say what is to be ranked."""
         return [
-            Part(recommender, places, recommender.absorb(part, now_ms=now_ms))
+            Part(recommender, places, recommender.apply(part, now_ms=now_ms))
             for recommender, places, part in self._divided(clicks)
         ]
 
     def rank(self, parts: Sequence[Part]) -> list[Recommendations]:
-        """The lists for what was absorbed, in the order of arrival."""
+        """The lists for what was applied, in the order of arrival."""
         lists = [
             one._replace(click=int(places[one.click]))
-            for recommender, places, absorbed in parts
-            for one in recommender.rank(absorbed)
+            for recommender, places, applied in parts
+            for one in recommender.rank(applied)
         ]
         return sorted(lists, key=lambda one: one.click) if len(parts) > 1 else lists
 
     def replay(self, clicks: Clicks) -> int:
-        """Absorb those of `clicks` that the states lack, for nobody to see; how many those were."""
+        """Apply those of `clicks` that the states lack, for nobody to see; how many those were."""
         return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
 
-    def rewarm(self, rows: Rows) -> int:
+    def rebuild(self, rows: Rows) -> int:
         """Make those of `rows` anew that another release made than the one that serves their users.
 
         How many those were.
         """
         if self.candidate is None:
-            return self.champion.rewarm(rows)
+            return self.champion.rebuild(rows)
         tried = self._tried(self._states.user_ids(rows))
-        return self.champion.rewarm(rows[~tried]) + self.candidate.rewarm(rows[tried])
+        return self.champion.rebuild(rows[~tried]) + self.candidate.rebuild(rows[tried])
 
     def stale(self, rows: Rows) -> Rows:
         """Those of `rows` that another release made than the one that serves their users."""

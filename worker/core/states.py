@@ -2,7 +2,7 @@
 
 A row is the hidden state (half precision), the recent items (by id, so that any release can read
 them), how many of these belong to the current session, whether a known item is in the hidden state,
-the time of the last click, the offset of the last record absorbed, and the release that made it.
+the time of the last click, the offset of the last record applied, and the release that made it.
 
 Rows never move. Memory is reserved in slabs of a million rows that the kernel hands out page by
 page when a row is first written, so growing copies nothing and an empty worker is small. Rows of
@@ -56,7 +56,7 @@ class UserStates:
     recent: NDArray[np.int32]
     """`[B, R]`: codes of the last items, a ring in which click number n stands at n modulo R."""
     clicks: NDArray[np.int32]
-    """How many clicks were absorbed in all; 0 for a new user."""
+    """How many clicks were applied in all; 0 for a new user."""
     session: NDArray[np.int8]
     """How many of the recent items belong to the current session, at most R."""
     warm: NDArray[np.bool_]
@@ -64,7 +64,7 @@ class UserStates:
     timestamp_ms: NDArray[np.int64]
     """The time of the latest click."""
     offset: NDArray[np.int64]
-    """The offset of the last record absorbed."""
+    """The offset of the last record applied."""
     release: NDArray[np.int32]
     """The number of the release that made `hidden`."""
 
@@ -165,7 +165,7 @@ class States:
             self._columns[field.name].put(rows, getattr(states, field.name))
         self._changed.put(rows, 1)
 
-    def write_rewarmed(self, rows: Rows, states: UserStates) -> None:
+    def write_rebuilt(self, rows: Rows, states: UserStates) -> None:
         """Put what another release made of `rows` into them. They do not count as changed.
 
         Whoever loads what was saved before makes the same of it again: a refresh saves nobody.
@@ -279,7 +279,7 @@ class States:
     def forget(self, partition: int, user_id: str, before: int) -> bool:
         """Obey a person who wants to be forgotten: what came of clicks with offsets below `before` is void.
 
-        Whether there was something. Holds for what is absorbed or loaded later, too, until `forgotten`.
+        Whether there was something. Holds for what is applied or loaded later, too, until `forgotten`.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -292,7 +292,7 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """End what `forget` began: nothing that could be absorbed or loaded is void any more."""
+        """End what `forget` began: nothing that could be applied or loaded is void any more."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:

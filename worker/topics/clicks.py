@@ -17,8 +17,8 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from worker.core.batch import Clicks
 from worker.core.event import Click, Decoder, Reason
 from worker.errors import NextclickError
-from worker.topics.admin import Admin
-from worker.topics.client import Connection
+from worker.kafka.admin import Admin
+from worker.kafka.connection import Connection
 
 Record = Any
 """A record as kafka-python gives it: key, value, headers, timestamp, partition, offset."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from worker.core.event import Reason
+from worker.kafka.transactions import Headers, Transactions
 from worker.topics.clicks import Record
-from worker.topics.transactions import Headers, Transactions
 
 MAX_VALUE_BYTES: Final = 900_000
 """The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""

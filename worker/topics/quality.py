@@ -17,10 +17,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.quality import Tally
 from worker.errors import NextclickError
-from worker.topics.admin import Admin
+from worker.kafka.admin import Admin
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.clicks import ANSWER_MS
-from worker.topics.client import Connection
-from worker.topics.transactions import Transactions
 
 FORMAT: Final = 1
 """The version of the records."""

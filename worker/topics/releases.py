@@ -24,13 +24,13 @@ from worker.core.release import (
     to_records,
 )
 from worker.errors import ReleaseRefused
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.clicks import ANSWER_MS
-from worker.topics.client import Connection
-from worker.topics.transactions import Transactions
 
 if TYPE_CHECKING:
     # A worker has no use for the election of a trainer.
-    from worker.topics.leader import Term
+    from trainer.continuous.leader import Term
 
 PARTITION: Final = 0
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.clicks import ANSWER_MS
-from worker.topics.client import Connection
 from worker.topics.states import FORGET, REPLAY, Forget, Replay, parse_forget
-from worker.topics.transactions import Transactions
 
 COMMIT_SECONDS: Final = 60.0
 """How long a reset may take to be committed."""

@@ -17,9 +17,9 @@ from kafka.errors import KafkaTimeoutError
 from worker.core import blocks
 from worker.core.states import Saved
 from worker.errors import StateRefused
-from worker.topics import history
+from worker.kafka import history
+from worker.kafka.connection import Connection
 from worker.topics.clicks import ANSWER_MS
-from worker.topics.client import Connection
 from worker.topics.states import (
     BLOCK,
     FETCH,

@@ -3,7 +3,7 @@
 Compacted. `block/<n>` is a block (`worker.core.blocks`) or, once nobody needs it, a tombstone. `replay` is
 where reading the clicks must begin again to have what the blocks lack. `forget/<user>` is a person's wish,
 written by `nextclick-worker forget` and obeyed by the owner, whoever that is. What is in one transaction
-with the offsets of the clicks is written by the owner alone (`worker.topics.transactions`).
+with the offsets of the clicks is written by the owner alone (`worker.kafka.transactions`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from kafka.errors import KafkaTimeoutError
 
 from worker.core import blocks
 from worker.errors import Retriable, StateRefused
+from worker.kafka.connection import Connection
+from worker.kafka.transactions import Transactions
 from worker.topics.clicks import ANSWER_MS
-from worker.topics.client import Connection
-from worker.topics.transactions import Transactions
 
 FORMAT: Final = 1
 """The version of the values of `replay` and `forget/<user>`."""

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.builders import ITEMS, successor_release_parts
+from trainer.continuous.plan import (
+    AGAIN_SECONDS,
+    COLLECTED,
+    Champion,
+    Outcome,
+    Plan,
+    Standing,
+    known_to,
+    next_begin,
+    window,
+)
+from worker.errors import SettingError
+from worker.topics.releases import CANDIDATE, CHAMPION
+
+HOUR = 3_600.0
+TRIAL = Plan(policy="candidate")
+
+
+def standing(champion: int | None = 7, candidate: int | None = None) -> Standing:
+    """What serves."""
+    parts = successor_release_parts(ITEMS)
+    return Standing(Champion(champion, *parts) if champion else None, candidate)
+
+
+@pytest.mark.parametrize(
+    ("took", "outcome", "begins"),
+    [
+        (600.0, Outcome.PUBLISHED, HOUR),
+        (600.0, Outcome.REFUSED, HOUR),
+        (600.0, Outcome.TOO_FEW, HOUR),
+        (HOUR + 1, Outcome.PUBLISHED, HOUR + 1),
+        (600.0, Outcome.FAILED, 600 + AGAIN_SECONDS),
+        (600.0, Outcome.DEPOSED, 600 + AGAIN_SECONDS),
+        (HOUR - 1, Outcome.FAILED, HOUR),
+        (HOUR + 1, Outcome.FAILED, HOUR + 1),
+    ],
+)
+def test_rounds_begin_steadily(took: float, outcome: Outcome, begins: float) -> None:
+    """From begin to begin; at once after one that took longer, and soon after one that may go better."""
+    assert next_begin(began=0.0, now=took, every=HOUR, outcome=outcome) == begins
+
+
+def test_the_held_out_end_is_the_newest_of_the_window() -> None:
+    """As long as a round is, unless told; and shorter than what is learned from."""
+    day_ms = 86_400_000
+    hourly = window(10 * day_ms, Plan(window_days=2))
+
+    assert (hourly.begin_ms, hourly.end_ms) == (8 * day_ms, 10 * day_ms)
+    assert hourly.split_at_ms == 10 * day_ms - 3_600_000
+    assert window(10 * day_ms, Plan(window_days=2, held_out_seconds=60)).split_at_ms == 10 * day_ms - 60_000
+    with pytest.raises(SettingError, match=r"held_out \(86400 s\) must be shorter than window_days \(1\)"):
+        Plan(every_seconds=86_400, window_days=1)
+
+
+def test_the_first_release_serves_everyone() -> None:
+    """Whatever the policy: a candidate needs a champion beside it."""
+    assert [plan.pointer(None) for plan in (Plan(), TRIAL)] == [CHAMPION, CHAMPION]
+    assert [plan.pointer(7) for plan in (Plan(), TRIAL)] == [CHAMPION, CANDIDATE]
+
+
+def test_a_trial_is_not_disturbed() -> None:
+    """Neither where it is known at the begin, nor where it begins meanwhile; unless that is wanted."""
+    replacing = replace(TRIAL, replace_candidate=True)
+
+    assert TRIAL.skips(standing(candidate=8))
+    assert TRIAL.expected(standing()) == {CHAMPION: 7, CANDIDATE: None}
+    for plan in (Plan(), replacing):
+        assert not plan.skips(standing(candidate=8))
+        assert plan.expected(standing(candidate=8)) == {CHAMPION: 7}
+    assert not TRIAL.skips(standing(champion=None, candidate=8))
+    assert TRIAL.expected(standing(champion=None)) == {CHAMPION: None}
+
+
+def test_a_release_says_which_clicks_it_knew() -> None:
+    """One that was not made by a round, or of another make, says nothing."""
+    champion = standing().champion
+    assert champion
+    made = champion._replace(manifest=replace(champion.manifest, training={COLLECTED: {"0": 12, "11": 3}}))
+
+    assert known_to(made) == {0: 12, 11: 3}
+    assert known_to(champion) is known_to(None) is None
+
+
+def test_what_went_as_it_should_is_a_success() -> None:
+    """With a release or without; the rest is for someone to look at, where it goes on."""
+    assert {outcome for outcome in Outcome if outcome.is_fine} == {
+        Outcome.PUBLISHED,
+        Outcome.REFUSED,
+        Outcome.IDLE,
+        Outcome.ON_TRIAL,
+    }
+
+
+def test_a_champion_that_cannot_be_used_is_replaced() -> None:
+    """By a release that serves everyone, unless the pointer was moved meanwhile."""
+    broken = Standing(None, 8, broken=7)
+
+    assert not TRIAL.skips(broken)
+    assert TRIAL.pointer(None) == CHAMPION
+    assert TRIAL.expected(broken) == {CHAMPION: 7}
+
+
+def test_a_policy_that_there_is_not_is_refused() -> None:
+    """Taken for another it would serve everyone."""
+    with pytest.raises(SettingError, match="policy is 'canary', it must be one of champion, candidate"):
+        Plan(policy="canary")

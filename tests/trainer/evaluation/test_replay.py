@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.builders import Options, item_names, successor_release_parts, tiny_release
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, sessions_of, table
+from trainer.console import Progress
+from trainer.dataset.holdout import HeldOut, cleaned, hold_out
+from trainer.evaluation.metrics import metrics
+from trainer.evaluation.replay import answers, measure, recent_items, walk
+from worker.core.ranking import NO_ITEM
+from worker.core.release import verify
+
+
+def test_recent_items_stay_within_the_session() -> None:
+    """The clicks before the predicted one, the latest first, and nothing from another session."""
+    recent = recent_items(sessions_of([1, 2, 3], [4, 5]), 2)
+
+    assert recent.tolist() == [[1, NO_ITEM], [2, 1], [4, NO_ITEM]]
+
+
+def test_a_network_that_knows_the_answer_scores_one() -> None:
+    """On a cycle the successor release is always right, popularity only as often as it happens."""
+    items = item_names(6)
+    release = verify(*successor_release_parts(items, popular=items))
+    sessions = sessions_of([0, 1, 2, 3], [4, 5, 0])
+
+    found = measure(release, sessions, top=1, exclude_recent=0)
+
+    assert (found["recall_at_1"], found["mrr_at_1"]) == (1.0, 1.0)
+    assert found["popular_recall_at_1"] == pytest.approx(1 / 5)
+    assert found["predictions"] == 5
+
+
+def test_the_clicked_item_can_be_excluded() -> None:
+    """Where the target is the item just clicked, excluding it makes a miss of a hit, for both."""
+    items = item_names(4)
+    release = verify(*successor_release_parts(items, popular=items))
+    repeated = sessions_of([0, 0])
+
+    shown = measure(release, repeated, top=4, exclude_recent=0)
+    excluded = measure(release, repeated, top=4, exclude_recent=1)
+
+    assert (shown["recall_at_4"], shown["popular_recall_at_4"]) == (1.0, 1.0)
+    assert (excluded["recall_at_4"], excluded["popular_recall_at_4"]) == (0.0, 0.0)
+
+
+def held_out(clicks: pl.DataFrame, gap_seconds: float, from_ms: int | None) -> HeldOut:
+    """`clicks` held out without a word."""
+    silent = Progress()
+    return hold_out(cleaned(clicks, silent, NOW), gap_seconds=gap_seconds, from_ms=from_ms, progress=silent)
+
+
+def held_out_clicks(seed: int, users: int = 15, items: int = 30) -> pl.DataFrame:
+    """Clicks of users who come back after short and long pauses, on known and unknown items."""
+    random = np.random.default_rng(seed)
+    return table(
+        [
+            (f"user-{user}", f"item-{item}", START_MS + at * MINUTE_MS)
+            for user in range(users)
+            for item, at in zip(
+                random.integers(items + 5, size=12).tolist(),
+                np.cumsum(random.choice([1, 29, 30, 31, 600], size=12)).tolist(),
+                strict=True,
+            )
+        ]
+    )
+
+
+SHAPES: Final[Mapping[str, Options]] = {
+    "elman": {"cell": "elman"},
+    "gru": {"cell": "gru"},
+    "lstm": {"cell": "lstm"},
+    "two layers": {"layers": 2},
+    "transitions": {"transitions": 8},
+    "repeats": {"repeat_bias": (2.0, -1.0, 0.5)},
+    "bias": {"output_bias": True},
+    "all together": {
+        "cell": "lstm",
+        "layers": 2,
+        "embedding_size": 6,
+        "output": "separate",
+        "transitions": 8,
+        "repeat_bias": (2.0, -1.0, 0.5),
+        "output_bias": True,
+    },
+}
+"""Whatever a release may have."""
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("gap_seconds", [0.0, 1800.0])
+@pytest.mark.parametrize("exclude_recent", [0, 1, 4, 25])
+def test_the_numbers_are_about_the_code_that_serves(
+    shape: Options, gap_seconds: float, exclude_recent: int
+) -> None:
+    """Place by place those of a worker's lists: gaps, unknown items, cold starts, exclusion."""
+    options: Options = {**shape, "session_gap_seconds": gap_seconds}
+    release = tiny_release(item_names(30), **options)
+    held = held_out(held_out_clicks(2), gap_seconds, START_MS + 100 * MINUTE_MS)
+    sessions = held.sessions(release.catalogue)
+
+    fast = answers(
+        release, sessions, top=5, exclude_recent=exclude_recent, user_begins=held.user_begins, at_once=3
+    )
+    exact = walk(release, held, top=5, exclude_recent=exclude_recent)
+
+    assert NO_ITEM in sessions.items[sessions.scored]
+    assert np.count_nonzero(exact.places) >= 5
+    assert fast.places.tolist() == exact.places.tolist()
+    assert fast.shown.tolist() == exact.shown.tolist()
+
+
+def test_measure_counts_the_places() -> None:
+    """The metrics of a release are those of its answers."""
+    release = tiny_release(item_names(30))
+    sessions = held_out(held_out_clicks(3), 1800, None).sessions(release.catalogue)
+
+    found = measure(release, sessions, top=5, exclude_recent=1)
+    places = answers(release, sessions, top=5, exclude_recent=1).places
+
+    assert {name: found[name] for name in metrics(places, 5)} == metrics(places, 5)

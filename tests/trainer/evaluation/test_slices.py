@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pytest
+
+from tests.builders import item_names, tiny_release
+from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks, sessions_of
+from trainer.console import Progress
+from trainer.dataset.holdout import HeldOut, cleaned, hold_out
+from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
+from trainer.evaluation.metrics import Answers
+from trainer.evaluation.slices import Predictions, Quality, quality, thirds
+from worker.core.ranking import NO_ITEM
+from worker.errors import SettingError
+
+HALFWAY = START_MS + 200 * 5 * MINUTE_MS
+
+
+def held_out(from_ms: int | None) -> HeldOut:
+    """400 sessions on a cycle of items, the second half held out."""
+    silent = Progress()
+    return hold_out(cleaned(cyclic_clicks(), silent, NOW), gap_seconds=1800, from_ms=from_ms, progress=silent)
+
+
+def test_every_figure_lies_in_its_interval() -> None:
+    """For each model, metric and slice; a third of the predictions are hit at place 2."""
+    places = np.random.default_rng(0).choice([0, 0, 2], size=400)
+    sessions = sessions_of(*[[1, 2, 3, 4, NO_ITEM]] * 100)
+
+    found = quality({"one": Answers(places, np.zeros(5, np.int64))}, Predictions.of(sessions), top=5)
+
+    assert (found.sessions, found.predictions) == (100, 400)
+    assert found.models["one"]["recall_at_5"].value == pytest.approx(np.mean(places > 0))
+    for models in (found.models, *(one.models for one in found.slices.values())):
+        for name, (value, low, high) in models["one"].items():
+            if name == "coverage":
+                assert (low, high) == (None, None)
+            else:
+                assert low is not None
+                assert high is not None
+                assert low <= value <= high
+
+
+def test_slices_share_out_the_predictions() -> None:
+    """By clicks before the target every prediction is in one slice; a target may be in no catalogue."""
+    sessions = sessions_of([1, 2], [1, 2, 3, NO_ITEM], list(range(12)))
+    third = np.zeros(sessions.predictions, np.int32)
+
+    slices = Predictions.of(sessions, third).slices()
+
+    assert {name: int(flags.sum()) for name, flags in slices.items()} == {
+        "1 click before": 3,
+        "2 to 3 clicks before": 4,
+        "4 to 7 clicks before": 4,
+        "8 or more clicks before": 4,
+        "popular targets": 15,
+        "targets not in the catalogue": 1,
+    }
+
+
+def test_thirds_are_of_clicks_not_of_items() -> None:
+    """One item may have a third of all clicks; what was never clicked, or is unknown, is in none."""
+    clicks = np.array([1, 4, 0, 1, 3, 3])
+
+    found = thirds(clicks, np.array([1, 4, 5, 0, 3, 2, NO_ITEM], np.int32))
+
+    assert found.tolist() == [0, 1, 1, 2, 2, -1, -1]
+
+
+def test_quality_survives_json() -> None:
+    """What `evaluate --json` writes can be read again."""
+    found = score(
+        tiny_release(item_names(CYCLE)), held_out(HALFWAY), top=3, exclude_recent=1, names=["popular"]
+    )
+
+    assert Quality.from_json(orjson.loads(orjson.dumps(found.to_json()))) == found
+
+
+def test_all_baselines_answer_the_same_predictions() -> None:
+    """On a cycle what counts transitions is always right, neighbours mostly are, what counts items is not."""
+    release = tiny_release(item_names(CYCLE))
+
+    found = score(release, held_out(HALFWAY), top=3, exclude_recent=1, exact=True)
+    recall = {name: figures["recall_at_3"].value for name, figures in found.models.items()}
+
+    assert list(recall) == ["network", *BASELINES]
+    assert recall["markov"] == 1.0
+    assert max(recall["popular"], recall["recently popular"], recall["live popular"]) < 0.5
+    assert min(recall["s-knn"], recall["vs-knn"], recall["vmis-knn"]) > 0.5
+
+
+def test_without_a_cut_there_is_the_list_of_the_release() -> None:
+    """No clicks to train on: popularity as the release has it, and nothing about training clicks."""
+    found = score(tiny_release(item_names(CYCLE)), held_out(None), top=3, exclude_recent=1)
+
+    assert list(found.models) == ["network", "popular"]
+    assert "novelty" not in found.models["network"]
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    """With the name and the value."""
+    with pytest.raises(SettingError, match="knn_sample is 0"):
+        BaselineSettings(knn_sample=0)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tests.trainer.builders import NOW, cyclic_clicks
+from tests.waiting import eventually
+from trainer.config import FitSettings
+from trainer.console import Lines
+from trainer.release.folder import read_folder
+from trainer.training.checkpoints import work_folder
+from trainer.training.fit import fit
+
+SMALL = FitSettings(
+    hidden_size=12,
+    epochs=60,
+    patience=60,
+    batch_clicks=32,
+    hidden_dropout=0.1,
+    negatives=4,
+    checkpoint_seconds=0.05,
+)
+OPTIONS = {
+    "--hidden-size": 12,
+    "--epochs": 60,
+    "--patience": 60,
+    "--batch-clicks": 32,
+    "--hidden-dropout": 0.1,
+    "--negatives": 4,
+    "--checkpoint-seconds": 0.05,
+}
+
+
+def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """kill -9, the same command again: the same weights to the bit, and the checkpoint is gone."""
+    clicks, release = tmp_path / "clicks.csv", tmp_path / "release"
+    cyclic_clicks(200).write_csv(clicks)
+    command = [sys.executable, "-m", "trainer", "fit", str(clicks), "-o", str(release)]
+    command += [str(part) for option in OPTIONS.items() for part in option]
+    checkpoint = work_folder(release) / "checkpoint.safetensors"
+
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as killed:
+        eventually(checkpoint.exists, 60, "a checkpoint")
+        killed.kill()
+    assert not release.exists()
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert f"going on from {checkpoint}: epoch " in again.stderr
+    assert read_folder(release)[1] == fit(cyclic_clicks(200), SMALL, now=NOW).blob
+    assert not checkpoint.parent.exists()
+
+
+def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
+    """Where clicks were added since, it is said, and the training is as if there had been none."""
+    short, lines = replace(SMALL, epochs=2, checkpoint_seconds=1e-6), list[str]()
+    fit(cyclic_clicks(150), short, now=NOW, work=tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+    grown = fit(cyclic_clicks(200), short, Lines(lines.append), now=NOW, work=tmp_path)
+
+    assert any("is of other clicks" in line and "begins anew" in line for line in lines)
+    assert grown.blob == fit(cyclic_clicks(200), short, now=NOW).blob

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.trainer.builders import CYCLE, NOW, START_MS, cyclic_clicks, table
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.errors import TooFewClicks
+from trainer.training.fit import Fitted, fit
+from worker.core.cells import CELLS
+from worker.core.ranking import NO_ITEM
+from worker.core.release import verify
+
+SMALL = FitSettings(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
+
+
+class Remembered(Progress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.total = self.done = 0
+
+    def say(self, line: str) -> None:
+        """Keep `line`."""
+        self.lines.append(line)
+
+    def start(self, predictions: int) -> None:
+        """Keep how many there are."""
+        self.total = predictions
+
+    def advance(self, predictions: int, loss: float) -> None:
+        """Count."""
+        self.done += predictions
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Fitted, Remembered]:
+    """A GRU trained on a cycle."""
+    progress = Remembered()
+    return fit(cyclic_clicks(), SMALL, progress, now=NOW), progress
+
+
+def test_a_network_learns_what_popularity_cannot(fitted: tuple[Fitted, Remembered]) -> None:
+    """On a cycle the last click tells the next: Recall@1 is nearly 1, the popular item is right by chance."""
+    metrics = fitted[0].manifest.metrics
+
+    assert metrics["recall_at_1"] > 0.95
+    assert metrics["popular_recall_at_1"] < 0.3
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_the_other_cells_learn_too(cell: str) -> None:
+    """One epoch count and learning rate for all."""
+    release = fit(cyclic_clicks(), replace(SMALL, cell=cell), now=NOW)
+
+    assert release.manifest.metrics["recall_at_1"] > 0.9
+
+
+REFERENCE = {"output_table": "separate", "output_bias": True, "normalize": False, "dropout": 0.0}
+"""What the textbooks' networks have in common."""
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {**REFERENCE, "cell": "lstm", "hidden_dropout": 0.2},
+        {**REFERENCE, "cell": "elman", "loss": "squared_error", "optimizer": "sgd", "learning_rate": 0.5},
+        {"negatives": 4, "label_smoothing": 0.1},
+        {"loss": "bpr_max"},
+        {"loss": "top1_max", "negatives": 8},
+        {"full_batch": True, "epochs": 80, "learning_rate": 0.05},
+        {"carry_state": True, "max_session_clicks": 3, "schedule": "linear", "warmup_steps": 10},
+        {"average_decay": 0.9, "weight_decay": 1e-4, "clip_value": 1.0, "class_weight_power": 0.5},
+    ],
+    ids=["reference", "squared", "sampled", "bpr_max", "top1_max", "full batch", "carried", "average"],
+)
+def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
+    """Better than chance by far, and the release verifies in NumPy."""
+    settings = replace(SMALL, **{"epochs": 12, "patience": 80, **chosen})
+
+    manifest, _ = fit(cyclic_clicks(), settings, now=NOW)
+
+    assert manifest.metrics["recall_at_1"] > 0.6
+
+
+def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
+    """And is in the release, which verifies; nothing is added where nothing is asked for."""
+    clicks = cyclic_clicks()
+    chosen = replace(SMALL, epochs=2, transition_half_lives_hours=(1.0,), transitions=3)
+    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+
+    blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
+
+    assert len(blended.repeat_bias) == chosen.repeat_lags
+    assert (blended.output_bias, blended.transitions) == (True, 3)
+    assert blended.training["blend"]["transitions"][0] > 0
+    assert (plain.repeat_bias, plain.output_bias, plain.transitions) == ((), False, 0)
+    assert "blend" not in plain.training
+
+
+def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
+    """Unless none was asked for."""
+    chosen = replace(SMALL, epochs=1, validation_fraction=0.0)
+    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+    told, silent = Remembered(), Remembered()
+
+    fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
+
+    line = "the blend is left out: no click is held out to learn its weights with"
+    assert (line in told.lines, line in silent.lines) == (True, False)
+    assert all("blend" not in manifest.training for manifest, _ in fitted)
+
+
+def test_an_item_never_clicked_ranks_like_its_kind() -> None:
+    """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
+    clicks = two_kinds()
+    settings = replace(SMALL, epochs=15, categorical=("kind",), min_value_count=1, min_item_count=1)
+
+    release = verify(*fit(clicks, replace(settings, item_features=None), now=NOW))
+
+    catalogue = release.catalogue
+    state = np.zeros((1, release.state_size), np.float32)
+    clicked = catalogue.indexes(["a-1"])
+    recent = np.append(clicked, np.full(release.recent_needed - 1, NO_ITEM, np.int32))
+    state = release.step(release.inputs(clicked), state)
+    ranked = catalogue.ids(release.rank(state, len(catalogue), recent=recent[None]).indexes[0]).tolist()
+    assert "b-new" in ranked[:5]
+    assert "a-new" in ranked[-6:]
+
+
+def two_kinds() -> pl.DataFrame:
+    """Sessions that go from an item of kind a to one of kind b and back; two more items stand alone."""
+    random = np.random.default_rng(0)
+    rows = [
+        (
+            f"user-{number}",
+            f"{'ab'[(number + step) % 2]}-{random.integers(4)}",
+            START_MS + (number * 4 + step),
+        )
+        for number in range(300)
+        for step in range(4)
+    ]
+    alone = [("user-x", "a-new", START_MS), ("user-y", "b-new", START_MS)]
+    clicks = table([*alone, *rows])
+    return clicks.with_columns(kind=pl.col("item_id").str.head(1))
+
+
+def test_the_release_verifies_and_says_where_it_comes_from(fitted: tuple[Fitted, Remembered]) -> None:
+    """Keras' golden answers hold in NumPy, and the manifest has window, counts, settings and lineage."""
+    manifest, blob = fitted[0]
+    release = verify(manifest, blob)
+
+    training = manifest.training
+    assert len(release.catalogue) == CYCLE
+    assert len(manifest.golden) == 5
+    assert manifest.session_gap_seconds == SMALL.session_gap_seconds
+    assert training["first_click"] == "2020-09-13T12:26:40+00:00"
+    assert training["settings"]["hidden_size"] == 16
+    assert training["cleaning"][0] == {
+        "removed": 0,
+        "left": 2000,
+        "what": "clicks",
+        "why": "user or item is missing",
+    }
+    assert manifest.created_at == NOW.isoformat(timespec="seconds")
+    assert manifest.lineage == {"parent": None}
+
+
+def test_the_user_is_told_of_every_step(fitted: tuple[Fitted, Remembered]) -> None:
+    """What was removed, what is trained on, each epoch; and the bar never runs past its end."""
+    told = "\n".join(fitted[1].lines)
+
+    assert "removed 0 of 2,000 clicks: exact duplicates" in told
+    assert "on 12 items, 2020-09-13T12:26:40+00:00 to " in told
+    assert "epoch 1 of 8: loss " in told
+    assert 0 < fitted[1].done <= fitted[1].total
+
+
+def test_a_seed_repeats_a_release_bit_by_bit() -> None:
+    """Same clicks, settings and seed: same blob and metrics; another seed: another blob."""
+    short = replace(SMALL, epochs=2)
+    first, again, other = (fit(cyclic_clicks(150), replace(short, seed=seed), now=NOW) for seed in (1, 1, 2))
+
+    assert first.blob == again.blob
+    assert first.manifest == again.manifest
+    assert first.blob != other.blob
+
+
+def test_training_stops_when_validation_gets_no_better() -> None:
+    """With a learning rate that moves nothing, patience ends it early and the best weights are kept."""
+    release = fit(cyclic_clicks(150), replace(SMALL, learning_rate=1e-12, patience=2), now=NOW)
+
+    assert len(release.manifest.training["epochs"]) == 3
+
+
+def test_the_held_out_end_is_not_trained_on() -> None:
+    """An item that appears only at the end is in no catalogue, and its clicks count as misses."""
+    begin = cyclic_clicks(200)
+    last_ms = begin["timestamp_ms"][-1]
+    end = table([(f"late-{n % 20}", f"new-{n // 20}", last_ms + 1 + n) for n in range(100)])
+    settings = replace(SMALL, epochs=1, min_item_count=1, split_at_ms=last_ms + 1)
+
+    manifest, _ = fit(pl.concat([begin, end]), settings, now=NOW)
+
+    assert manifest.items == CYCLE
+    assert manifest.metrics["predictions"] == 80
+    assert manifest.metrics["recall_at_1"] == 0
+
+
+def test_without_held_out_parts_the_release_is_unmeasured() -> None:
+    """Fractions of 0: all clicks are trained on, nothing is claimed."""
+    settings = replace(SMALL, epochs=1, test_fraction=0.0, validation_fraction=0.0)
+
+    manifest, _ = fit(cyclic_clicks(50), settings, now=NOW)
+
+    assert manifest.metrics == {}
+    assert manifest.training["clicks"] == 250
+
+
+def test_sessions_without_an_end_are_trained_in_pieces() -> None:
+    """Gap 0 and users of many clicks: the release says so, and has learned the cycle."""
+    clicks = cyclic_clicks(20, 60)
+    settings = replace(SMALL, session_gap_seconds=0.0, max_session_clicks=16)
+
+    manifest, _ = fit(clicks, settings, now=NOW)
+
+    assert manifest.session_gap_seconds == 0
+    assert manifest.metrics["recall_at_1"] > 0.9
+
+
+ALONE = [(f"user-{n}", f"item-{n % 3}", START_MS + n) for n in range(60)]
+ONE_ITEM = [("user", "lamp", START_MS + n) for n in range(60)]
+RARE = [("user", f"item-{n}", START_MS + n) for n in range(60)]
+NO_TIME = [("user", "lamp", None)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (ALONE, "sessions have one click: there is no next click to learn; is the user column the right one"),
+        (ONE_ITEM, r"all clicks are on one item \('lamp'\)"),
+        (RARE, "none of the 60 items has 5 clicks before the held-out end; lower --min-item-count"),
+        (NO_TIME, "no click is left after cleaning"),
+    ],
+    ids=["sessions of one click", "one item", "rare items", "no times"],
+)
+def test_unusable_clicks_are_refused_with_a_remedy(rows: list[tuple[str, str, int | None]], why: str) -> None:
+    """Before TensorFlow has anything to do."""
+    with pytest.raises(TooFewClicks, match=why):
+        fit(table(rows), FitSettings(), now=NOW)
+
+
+def test_there_is_a_golden_session_of_every_cell() -> None:
+    """An LSTM's golden state is h and c."""
+    sizes = {}
+    for cell in CELLS:
+        manifest, _ = fit(cyclic_clicks(30), replace(SMALL, cell=cell, epochs=1), now=NOW)
+        sizes[cell] = len(manifest.golden[0].hidden)
+
+    assert sizes == {"elman": 16, "gru": 16, "lstm": 32}

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from safetensors.numpy import load
+
+from tests.trainer.builders import CYCLE, START_MS, cyclic_clicks, table
+from trainer.clicks.timestamps import HOUR_MS
+from trainer.config import FitSettings
+from trainer.dataset.sessions import cut, to_arrays
+from trainer.evaluation import replay
+from trainer.training.online import Stream
+from worker.core.cells import Floats
+from worker.core.release import verify
+
+SETTINGS = FitSettings(
+    hidden_size=16,
+    epochs=3,
+    batch_clicks=64,
+    learning_rate=0.02,
+    schedule="constant",
+    popularity_half_lives_hours=(1.0,),
+    transition_half_lives_hours=(24.0,),
+    transitions=4,
+    repeat_lags=2,
+    exclude_recent=0,
+)
+
+
+def window(number: int) -> pl.DataFrame:
+    """Sessions of hour `number` in which item i is followed by item i + 1."""
+    clicks = cyclic_clicks(60, seed=number)
+    hour = clicks.with_columns(
+        user_id=pl.format("{}-{}", pl.lit(number), "user_id"),
+        timestamp_ms=START_MS + number * HOUR_MS + (pl.col("timestamp_ms") - START_MS) // 10,
+    )
+    return cut(hour, gap_seconds=1800)
+
+
+def end_of(number: int) -> int:
+    """The end of hour `number`."""
+    return START_MS + (number + 1) * HOUR_MS
+
+
+def of_items(number: int, items: Sequence[str]) -> pl.DataFrame:
+    """A session on `items` in hour `number`, a second apart."""
+    begin = START_MS + number * HOUR_MS
+    rows = [(f"user-{number}", item, begin + 1000 * place) for place, item in enumerate(items)]
+    return cut(table(rows), gap_seconds=1800)
+
+
+def test_a_stream_learns_what_follows() -> None:
+    """After some windows the next item comes first, in releases that verify."""
+    stream = Stream(SETTINGS, page=CYCLE + 4)
+    for number in range(8):
+        stream.apply(window(number), end_of(number))
+        stream.release(end_of(number))
+    release = verify(*stream.release(end_of(7)))
+
+    found = replay.measure(release, to_arrays(window(8), release.catalogue), top=1, exclude_recent=0)
+
+    assert found["recall_at_1"] > 0.9
+
+
+def test_items_keep_their_places_and_the_same_clicks_give_the_same_release() -> None:
+    """New ones follow at the end."""
+    streams = [Stream(SETTINGS, page=6), Stream(SETTINGS, page=6)]
+    one, other = (two_windows(stream) for stream in streams)
+
+    assert streams[0].catalogue.ids(np.arange(5)).tolist() == ["a", "b", "c", "d", "e"]
+    assert one == other
+
+
+def two_windows(stream: Stream) -> bytes:
+    """The release after them."""
+    stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
+    stream.release(end_of(0))
+    stream.apply(of_items(1, ["d", "a", "e"]), end_of(1))
+    return stream.release(end_of(1)).blob
+
+
+def test_an_item_that_leaves_the_page_keeps_its_vector_and_is_as_unpopular_as_can_be() -> None:
+    """It is still in the release, and what is clicked at present is on the page."""
+    stream = Stream(SETTINGS, page=3)
+    stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
+    first = stream.release(end_of(0))
+    before = embeddings(first.blob)
+    stream.apply(of_items(30, ["d", "e", "f"]), end_of(30))
+    after = embeddings(stream.release(end_of(30)).blob)
+
+    np.testing.assert_array_equal(after[:3], before)
+    assert len(after) == 6
+
+
+def embeddings(blob: bytes) -> Floats:
+    """The item vectors of a release."""
+    return load(blob)["embedding"]

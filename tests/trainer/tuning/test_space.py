@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from trainer.config import FitSettings
+from trainer.tuning.space import SPACE, default_values, space
+from worker.errors import SettingError
+
+
+def test_the_space_is_made_of_settings() -> None:
+    """Nothing is searched that a training does not know."""
+    assert set(SPACE) <= {field.name for field in fields(FitSettings)}
+
+
+@pytest.mark.parametrize("name", SPACE)
+def test_the_defaults_lie_in_the_space(name: str) -> None:
+    """So the search can begin with them."""
+    values, default = SPACE[name], default_values(SPACE)[name]
+
+    assert values._contains(values.to_internal_repr(default))
+
+
+def test_what_is_given_is_not_searched() -> None:
+    """Whoever chose a setting has it as chosen."""
+    assert set(space(["dropout", "cell"])) == set(SPACE) - {"dropout"}
+
+
+def test_something_must_be_left_to_search() -> None:
+    """The error says what is searched."""
+    with pytest.raises(SettingError, match=r"nothing is left to search: learning_rate, .* are all given"):
+        space(list(SPACE))

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import math
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import optuna
+import orjson
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from tests.trainer.builders import NOW, cyclic_clicks
+from tests.waiting import eventually
+from trainer.__main__ import cli
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.errors import BudgetTooSmall, TooFewClicks
+from trainer.release.folder import read_folder
+from trainer.tuning.search import next_trial
+from trainer.tuning.space import space
+from trainer.tuning.tune import Budget, Tuned, _Watched, tune
+from worker.errors import SettingError
+
+SMALL = FitSettings(hidden_size=8, epochs=2, batch_clicks=64, top=3)
+GIVEN = ["hidden_size", "batch_clicks", "layers", "loss"]
+
+
+def tuned(folder: Path, budget: Budget, clicks: pl.DataFrame | None = None, **more: Any) -> Tuned:
+    """A search on a cycle."""
+    more = {"settings": SMALL, "progress": Progress(), **more}
+    clicks = cyclic_clicks(100) if clicks is None else clicks
+    return tune(clicks, given=GIVEN, folder=folder, budget=budget, now=NOW, **more)
+
+
+def trials_in(folder: Path) -> list[dict[str, Any]]:
+    """The finished trials of the search in `folder`, without how long they took."""
+    path = folder / "trials.json"
+    trials = orjson.loads(path.read_bytes())["trials"] if path.exists() else []
+    return [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
+
+
+def test_a_search_ends_with_its_best_settings_in_a_file(tmp_path: Path) -> None:
+    """The best of the values of all epochs; what was given stays as it is."""
+    best = tuned(tmp_path, Budget(trials=2))
+
+    trials = trials_in(tmp_path)
+    assert best.value == max(max(trial["values"]) for trial in trials)
+    assert FitSettings(**tomllib.loads((tmp_path / "best.toml").read_text())) == best.settings
+    assert best.settings.hidden_size == 8
+    assert trials[0]["settings"] == {"learning_rate": 2e-3, "dropout": 0.25, "scale": 16.0}
+
+
+def test_a_search_with_more_trials_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+    """One and one more are the same as two, and what is done is not done again."""
+    tuned(tmp_path / "once", Budget(trials=2))
+    tuned(tmp_path / "twice", Budget(trials=1))
+    before = (tmp_path / "twice" / "trials.json").read_bytes()
+
+    tuned(tmp_path / "twice", Budget(trials=1))
+    assert (tmp_path / "twice" / "trials.json").read_bytes() == before
+    tuned(tmp_path / "twice", Budget(trials=2))
+
+    assert trials_in(tmp_path / "twice") == trials_in(tmp_path / "once")
+
+
+def test_other_features_are_another_search(tmp_path: Path) -> None:
+    """Be the file's name the same: trials with other contents cannot be compared."""
+    file = tmp_path / "items.csv"
+    settings = replace(SMALL, item_features=str(file), categorical=("genre",), min_value_count=1)
+    file.write_text("id,genre\nitem-0,x\nitem-1,y\n")
+    tuned(tmp_path, Budget(trials=1), settings=settings)
+    file.write_text("id,genre\nitem-0,y\nitem-1,x\n")
+
+    with pytest.raises(SettingError, match="holds a search with other clicks"):
+        tuned(tmp_path, Budget(trials=1), settings=settings)
+
+
+def test_the_test_end_is_never_looked_at(tmp_path: Path) -> None:
+    """What users click there changes no value."""
+    clicks = cyclic_clicks(100)
+    end = pl.int_range(pl.len()) >= 0.9 * len(clicks)
+    other = clicks.with_columns(item_id=pl.when(end).then(pl.lit("item-0")).otherwise("item_id"))
+
+    tuned(tmp_path / "one", Budget(trials=1), clicks)
+    tuned(tmp_path / "other", Budget(trials=1), other)
+
+    assert trials_in(tmp_path / "one") == trials_in(tmp_path / "other")
+
+
+def clock_of(seconds: float) -> Any:
+    """A clock that goes forward by so much whenever it is looked at."""
+    times: Iterator[float] = count(0.0, seconds)
+    return lambda: next(times)
+
+
+def test_a_budget_too_small_for_one_trial_is_an_error(tmp_path: Path) -> None:
+    """It says so, now and when the same is tried again."""
+    for _ in range(2):
+        with pytest.raises(BudgetTooSmall, match="did not suffice for one trial: raise --minutes"):
+            tuned(tmp_path, Budget(trials=3, seconds=2.0), clock=clock_of(1.0))
+
+
+def test_when_the_time_is_up_the_best_so_far_counts(tmp_path: Path) -> None:
+    """The trial that was running is lost; with more time it is run again."""
+    tuned(tmp_path, Budget(trials=1))
+    spent = orjson.loads((tmp_path / "trials.json").read_bytes())["seconds"]
+
+    best = tuned(tmp_path, Budget(trials=3, seconds=spent + 2.0), clock=clock_of(1.0))
+
+    assert len(trials_in(tmp_path)) == 1
+    assert best.value == max(trials_in(tmp_path)[0]["values"])
+
+
+def test_without_a_validation_end_nothing_can_be_judged(tmp_path: Path) -> None:
+    """The error names the option."""
+    with pytest.raises(TooFewClicks, match="raise --validation-fraction"):
+        tuned(tmp_path, Budget(trials=1), settings=FitSettings(validation_fraction=0.0))
+
+
+def test_a_training_that_diverges_is_given_up() -> None:
+    """Its loss is no number any more; the search goes on."""
+    watched = _Watched(Progress(), next_trial([], space([]), 0), 20, clock_of(1.0), seconds=math.inf)
+
+    with pytest.raises(optuna.TrialPruned, match="the loss became nan"):
+        watched.advance(64, math.nan)
+
+
+def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
+    """After kill -9 the same command ends with the same trials as one that was left alone."""
+    clicks = tmp_path / "clicks.csv"
+    cyclic_clicks(100).write_csv(clicks)
+
+    def search(folder: str) -> list[str]:
+        options = ["--trials", "3", "--epochs", "2", "--hidden-size", "8", "--top", "3"]
+        return ["tune", str(clicks), "-o", str(tmp_path / folder), *options]
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", *search("killed")], stderr=subprocess.DEVNULL
+    )
+    eventually(lambda: trials_in(tmp_path / "killed"), 60, "a trial")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = trials_in(tmp_path / "killed")
+
+    resumed = CliRunner().invoke(cli, search("killed"), catch_exceptions=False)
+    command(*search("alone"))
+
+    assert f"{len(before)} trials are in {tmp_path / 'killed'} already" in resumed.stderr
+    assert trials_in(tmp_path / "killed") == trials_in(tmp_path / "alone")
+    assert trials_in(tmp_path / "killed")[: len(before)] == before
+
+
+def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
+    """It makes the same release as `--settings` with the file; an option that is given wins over the file."""
+    clicks, best = tmp_path / "my clicks.csv", tmp_path / "tuned" / "best.toml"
+    cyclic_clicks(100).write_csv(clicks)
+    fixed = ["--epochs", "2", "--hidden-size", "8", "--top", "3", "--session-gap-minutes", "45"]
+    found = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed)
+    line = shlex.split(found.splitlines()[-1])
+
+    command(*line[1:], "-o", tmp_path / "typed")
+    command("fit", clicks, "--settings", best, "-o", tmp_path / "read")
+    command("fit", clicks, "--settings", best, "--hidden-size", "4", "-o", tmp_path / "other")
+
+    typed, read, other = (read_folder(tmp_path / name)[0] for name in ("typed", "read", "other"))
+    assert (typed.sha256, typed.training) == (read.sha256, read.training)
+    assert read.session_gap_seconds == 45 * 60
+    assert (read.hidden_size, other.hidden_size) == (8, 4)
+
+
+def command(*arguments: str | Path) -> str:
+    """What the command line prints."""
+    done = CliRunner().invoke(cli, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -1,0 +1,95 @@
+"""What is taken out of the clicks before anything is learned, each step with its count and its reason.
+
+`clean` removes what cannot be a click; the worker refuses the same. `drop_repeats` and `drop_bots`
+are a matter of taste, and off unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from trainer.clicks.timestamps import HOUR_MS
+from worker.core.event import MAX_AHEAD_MS, MAX_ID_BYTES
+
+_FIRST_CREDIBLE_MS: Final = 86_400_000
+"""Times on the first day of 1970 are zeros or numbers in a unit other than the rest."""
+
+_CLICK: Final = ("user_id", "item_id", "timestamp_ms")
+_TIME: Final = pl.col("timestamp_ms")
+
+
+class Removal(NamedTuple):
+    """What one step of cleaning took away: so many of `what`, so many are left, and why."""
+
+    removed: int
+    left: int
+    what: str
+    why: str
+
+    def __add__(self, other: Removal) -> Removal:  # type: ignore[override]  # a tuple's + has no use here
+        """The same step on other clicks as well."""
+        return self._replace(removed=self.removed + other.removed, left=self.left + other.left)
+
+    def __str__(self) -> str:
+        return f"removed {self.removed:,} of {self.removed + self.left:,} {self.what}: {self.why}"
+
+
+def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
+    """`clicks` without what cannot be a click or is there twice, and what was removed, step by step."""
+    removals = []
+    for why, keep in _cleaning_steps(now_ms):
+        kept = keep(clicks)
+        removals.append(Removal(len(clicks) - len(kept), len(kept), "clicks", why))
+        clicks = kept
+    return clicks, removals
+
+
+def added(total: list[Removal], more: list[Removal]) -> list[Removal]:
+    """What the same steps took away from two tables together; `total` is empty before the first."""
+    return [one + another for one, another in zip(total, more, strict=True)] if total else more
+
+
+def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]]:
+    # The worker refuses the same ids and times, so nothing is learned that it would never see.
+    ids = pl.col("user_id", "item_id")
+    time = pl.col("timestamp_ms")
+    return [
+        ("user or item is missing", lambda clicks: clicks.filter(pl.all_horizontal(ids.str.len_bytes() > 0))),
+        (
+            f"user or item has more than {MAX_ID_BYTES} bytes",
+            lambda clicks: clicks.filter(pl.all_horizontal(ids.str.len_bytes() <= MAX_ID_BYTES)),
+        ),
+        (
+            "the time is missing, unreadable, before 1970-01-02 or in the future",
+            lambda clicks: clicks.filter(time.is_between(_FIRST_CREDIBLE_MS, now_ms + MAX_AHEAD_MS)),
+        ),
+        (
+            "exact duplicates (same user, item and time)",
+            lambda clicks: clicks.unique(_CLICK, keep="first", maintain_order=True),
+        ),
+    ]
+
+
+def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Removal]:
+    """`clicks` without those on an item that the same user clicked at most `seconds` before; 0: all stay."""
+    pause = _TIME - _TIME.shift().over("user_id", "item_id")
+    kept = clicks.filter((pause > seconds * 1000).fill_null(True)) if seconds else clicks
+    why = f"the same item by the same user again within {seconds:g} s"
+    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", why)
+
+
+def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.DataFrame, Removal]:
+    """`clicks` without those of users who have more in any hour or day of the clock; 0: any number."""
+    limits = ((per_hour, HOUR_MS, "an hour"), (per_day, 24 * HOUR_MS, "a day"))
+    asked = [(limit, length, name) for limit, length, name in limits if limit]
+    bots = [
+        (pl.len().over("user_id", _TIME // length) > limit).any().over("user_id")
+        for limit, length, _ in asked
+    ]
+    kept = clicks.filter(~pl.any_horizontal(bots)) if bots else clicks
+    gone = clicks["user_id"].n_unique() - kept["user_id"].n_unique()
+    why = " or ".join(f"more than {limit} clicks in {name}" for limit, _, name in asked)
+    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", f"of {gone:,} users with {why}")

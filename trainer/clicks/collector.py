@@ -1,0 +1,143 @@
+"""From the topic of clicks to a log of clicks, exactly once: where to go on is what the log says."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from trainer.clicks.archive import LOG_SCHEMA, ClickLog
+from trainer.clicks.timestamps import HOUR_MS
+from trainer.console import Progress
+from worker.core.event import Decoder
+from worker.errors import KafkaAway, TopicError
+from worker.kafka import history
+from worker.kafka.connection import Connection
+from worker.topics.clicks import Record, decode
+
+_PAUSE_SECONDS: Final = 1.0
+"""How long a follower waits at the end of the topic before it looks again."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What was read of a partition from `begin` to before `end` and is not in the log yet."""
+
+    begin: int
+    end: int
+    clicks: list[pl.DataFrame] = field(default_factory=list)
+    malformed: Counter[str] = field(default_factory=Counter)
+
+
+class Collector:
+    """Reads `topic` into `log`. A file is written after `file_records` offsets or `every_seconds`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        log: ClickLog,
+        *,
+        topic: str,
+        decoder: Decoder,
+        progress: Progress,
+        keep_days: float | None,
+        file_records: int,
+        every_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._log = log
+        self._topic = topic
+        self._decoder = decoder
+        self._progress = progress
+        self._keep_days = keep_days
+        self._file_records = file_records
+        self._every_seconds = every_seconds
+        self._pending = {partition: _Pending(end, end) for partition, end in log.ends().items()}
+        self._ends: dict[int, int] = {}
+        self._written = time.monotonic()
+
+    def collect(self) -> None:
+        """Go on to where the topic ends at the moment. Raises KafkaAway, NotAllowed, TopicError."""
+        self._round()
+        self._write_all()
+
+    def follow(self) -> None:
+        """Go on for ever; an outage of Kafka is waited out. Raises NotAllowed, TopicError."""
+        while True:
+            try:
+                self._round()
+            except KafkaAway as error:
+                self._progress.say(f"{error}; trying again")
+            self._write_if_due()
+            time.sleep(_PAUSE_SECONDS)
+
+    def _round(self) -> None:
+        for records in history.read(self._connection, topic=self._topic, begins=self._begins):
+            if records:
+                self._take(records)
+            self._write_if_due()
+
+    def _begins(self, spans: Mapping[int, history.Span]) -> dict[int, int]:
+        self._ends = {partition: span.end for partition, span in spans.items()}
+        for partition, span in spans.items():
+            at = self._pending.setdefault(partition, _Pending(span.first, span.first)).end
+            if at > span.end:
+                raise TopicError(
+                    f"partition {partition} of {self._topic} ends at offset {span.end:,}, the log in "
+                    f"{self._log.folder} at {at:,}: the topic was made anew; collect it into another folder",
+                    topic=self._topic,
+                )
+            if at < span.first:
+                self._write(partition)
+                self._progress.say(
+                    f"gap: Kafka deleted {span.first - at:,} offsets of partition {partition} before they "
+                    f"were collected ({at:,} to {span.first:,})"
+                )
+                self._pending[partition] = _Pending(span.first, span.first)
+        return {partition: self._pending[partition].end for partition in spans}
+
+    def _take(self, records: list[Record]) -> None:
+        partition = records[0].partition
+        pending = self._pending[partition]
+        clicks, bad = decode(records, self._decoder)
+        recorded = clicks.record_timestamps_ms
+        columns = (clicks.offsets, clicks.user_ids, clicks.item_ids, clicks.timestamps_ms, recorded)
+        frame = pl.DataFrame(dict(zip(LOG_SCHEMA, columns, strict=True)), schema=LOG_SCHEMA)
+        # A record without a time of its own is as old as its click.
+        own = pl.when(pl.col("recorded_ms") >= 0).then("recorded_ms").otherwise("timestamp_ms")
+        pending.clicks.append(frame.with_columns(recorded_ms=own))
+        pending.malformed.update(str(reason) for _, reason in bad)
+        pending.end = records[-1].offset + 1
+        if pending.end - pending.begin >= self._file_records:
+            self._write(partition)
+
+    def _write_if_due(self) -> None:
+        if time.monotonic() - self._written >= self._every_seconds:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        for partition in self._pending:
+            self._write(partition)
+        self._written = time.monotonic()
+        if self._keep_days is not None:
+            oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
+            if gone := self._log.forget_before(oldest):
+                self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
+
+    def _write(self, partition: int) -> None:
+        pending = self._pending[partition]
+        if pending.begin == pending.end:
+            return
+        clicks = pl.concat([pl.DataFrame(schema=LOG_SCHEMA), *pending.clicks])
+        self._log.append(partition, pending.begin, pending.end, clicks, pending.malformed)
+        left = self._ends.get(partition, pending.end) - pending.end
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
+        self._progress.say(
+            f"partition {partition}: {len(clicks):,} clicks of the offsets {pending.begin:,} to "
+            f"{pending.end:,}, {left:,} to go" + (f"; no clicks: {reasons}" if reasons else "")
+        )
+        self._pending[partition] = _Pending(pending.end, pending.end)

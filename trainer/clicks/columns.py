@@ -1,0 +1,194 @@
+"""Any table with users, items and times, converted to clicks.
+
+Whatever the source, clicks have three columns: `user_id` and `item_id` (text; an integer is its
+decimal text, as in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). What cannot be
+read is null; `trainer.clicks.cleaning` removes it and says so. A user's rows stand in the order of arrival.
+
+    >>> frame = pl.DataFrame(
+    ...     {"SessionId": [1, 1], "ItemId": [7, 8], "Time": ["2014-09-24T12:00:00Z", "soon"]}
+    ... )
+    >>> scan = convert(frame.lazy(), Columns(), source="the table")
+    >>> scan.clicks.collect().rows(), scan.times
+    ([('1', '7', 1411560000000), ('1', '8', None)], 'dates and times')
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from trainer.clicks.timestamps import times_ms
+from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
+
+SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms": pl.Int64()}
+"""The columns of a table of clicks."""
+
+SAMPLE_ROWS: Final = 100_000
+"""What kind of ids and times a source has is told by its first rows: it may be larger than memory."""
+
+_KNOWN_NAMES: Final = {
+    "user": ("userid", "sessionid", "user", "session", "visitorid", "customerid", "clientid", "uid", "sid"),
+    "item": (
+        "itemid",
+        "productid",
+        "articleid",
+        "movieid",
+        "item",
+        "product",
+        "article",
+        "movie",
+        "iid",
+        "sku",
+    ),
+    "timestamp": (
+        "timestamp",
+        "timestampms",
+        "time",
+        "eventtime",
+        "ts",
+        "datetime",
+        "createdat",
+        "eventdate",
+        "date",
+    ),
+}
+"""Column names that are recognised, in lower case and without separators, the likeliest first."""
+
+_WHOLE_FLOAT: Final = r"^(\d+)\.0$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Where a source keeps its clicks. Names: dots reach into nested columns; None: the first recognised.
+
+    `extra` columns are taken along under their own names. `time_zone` is that of times without an
+    offset, `time_unit` (s, ms, us, ns) that of numbers; None: told by their size.
+    """
+
+    user: str | None = None
+    item: str | None = None
+    timestamp: str | None = None
+    extra: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    time_unit: str | None = None
+
+
+class Table(NamedTuple):
+    """`clicks` with the columns of `SCHEMA`; `columns` says where they were found, `times` in what unit."""
+
+    clicks: pl.DataFrame
+    columns: Columns
+    times: str
+
+
+class Scan(NamedTuple):
+    """As `Table`, before it is read; so many `rows` there are."""
+
+    clicks: pl.LazyFrame
+    columns: Columns
+    times: str
+    rows: int
+
+
+def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
+    """The clicks in any table that has columns for users, items and times, in its order.
+
+    `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
+    more than the first are in memory.
+    """
+    schema = frame.collect_schema()
+    user = _find(schema, "user", columns.user, source)
+    item = _find(schema, "item", columns.item, source)
+    timestamp = _find(schema, "timestamp", columns.timestamp, source)
+    for name in columns.extra:
+        _find(schema, "extra", name, source)
+    used = frame.select(user=at(user), item=at(item), timestamp=at(timestamp))
+    sample = used.head(SAMPLE_ROWS).collect()
+    if sample.is_empty():
+        raise UnreadableFile(source, "it has no rows")
+    times, unit = times_ms(
+        sample["timestamp"].alias(timestamp),
+        at(timestamp),
+        zone=columns.time_zone,
+        unit=columns.time_unit,
+        source=source,
+    )
+    clicks = frame.select(
+        _id(sample["user"].alias(user), source).alias("user_id"),
+        _id(sample["item"].alias(item), source).alias("item_id"),
+        times.alias("timestamp_ms"),
+        *(at(name).alias(name) for name in columns.extra),
+    )
+    rows = used.select(pl.len(), pl.all().null_count()).collect(engine="streaming").item(0, 0)
+    return Scan(clicks, replace(columns, user=user, item=item, timestamp=timestamp), unit, rows)
+
+
+def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.LazyFrame:
+    """The column of items as `item_id`, and the extra ones, in a table that holds no clicks but items."""
+    schema = frame.collect_schema()
+    item = _find(schema, "item", columns.item or ("id" if "id" in schema else None), source)
+    for name in columns.extra:
+        _find(schema, "extra", name, source)
+    sample = frame.select(at(item).alias(item)).head(SAMPLE_ROWS).collect()[item]
+    return frame.select(
+        _id(sample, source).alias("item_id"), *(at(name).alias(name) for name in columns.extra)
+    )
+
+
+def at(name: str) -> pl.Expr:
+    """The column `name`; dots reach into nested ones."""
+    outer, *inner = name.split(".")
+    column = pl.col(outer)
+    for field in inner:
+        column = column.struct.field(field)
+    return column
+
+
+def _find(schema: pl.Schema, role: str, wanted: str | None, source: str) -> str:
+    existing = schema.names()
+    hint = "" if len(existing) > 1 else "; fields must be separated by comma, semicolon, tab or |"
+    names = ", ".join(existing) + hint
+    if wanted is not None:
+        if _exists(schema, wanted):
+            return wanted
+        raise MissingColumn(
+            f"{source} has no column {wanted!r}; it has: {names}", role=role, existing=existing
+        )
+    plain = {"".join(filter(str.isalnum, name.lower())): name for name in reversed(existing)}
+    for known in _KNOWN_NAMES[role]:
+        if known in plain:
+            return plain[known]
+    raise MissingColumn(
+        f"{source} has no column that looks like the {role}; name one with --{role}, it has: {names}",
+        role=role,
+        existing=existing,
+    )
+
+
+def _exists(schema: pl.Schema, name: str) -> bool:
+    outer, *inner = name.split(".")
+    kind: Any = schema.get(outer)
+    for field in inner:
+        kind = dict(kind).get(field) if isinstance(kind, pl.Struct) else None
+    return kind is not None
+
+
+def _id(sample: pl.Series, source: str) -> pl.Expr:
+    """The column that `sample` begins as ids: 7.0, which an integer becomes where some are missing, is 7."""
+    column, kind = at(sample.name), sample.dtype
+    if kind.is_nested() or kind == pl.Boolean:
+        raise UnusableClicks(f"{source}: column {sample.name!r} holds {kind}, ids must be text or integers")
+    if kind.is_float():
+        finite = sample.filter(sample.is_finite())
+        if (broken := finite.filter(finite != finite.round())).len():
+            raise UnusableClicks(
+                f"{source}: column {sample.name!r} holds numbers such as {broken[0]}, "
+                "ids must be text or integers"
+            )
+        whole = pl.when(column.is_finite() & (column == column.round())).then(column)
+        return whole.cast(pl.Int64, strict=False).cast(pl.String)
+    if kind == pl.String and sample.count() and sample.str.contains(_WHOLE_FLOAT).all():
+        return column.str.replace(_WHOLE_FLOAT, "$1")
+    return column.cast(pl.String)

@@ -1,0 +1,50 @@
+"""Clicks from the Kafka topic that the worker reads, decoded by the worker's own rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import polars as pl
+
+from trainer.clicks.archive import no_clicks
+from trainer.clicks.cleaning import Removal
+from trainer.clicks.columns import SCHEMA, Columns, Table
+from trainer.errors import UnusableClicks
+from worker.core.batch import Clicks
+from worker.core.event import Decoder, Fields
+from worker.kafka import history
+from worker.kafka.connection import Connection
+from worker.topics.clicks import decode
+
+
+def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Table, list[Removal]]:
+    """All clicks in the topic as of now, each user's in order of arrival; and the records that are none.
+
+    `columns` are paths into a record's value, as in the worker's settings. Raises UnusableClicks where
+    no record is a click, and what `worker.kafka.history.read` raises.
+    """
+    fields = fields_of(columns)
+    decoder = Decoder(fields)
+    frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
+    for records in history.read(connection, topic=topic):
+        clicks, bad = decode(records, decoder)
+        frames.append(_frame(clicks))
+        reasons.update(str(reason) for _, reason in bad)
+    table = pl.concat(frames)
+    if table.is_empty():
+        raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
+    found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
+    return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))
+
+
+def fields_of(columns: Columns) -> Fields:
+    """Where a record's value keeps its click: the paths in `columns`, else the worker's own."""
+    usual = Fields()
+    return Fields(
+        columns.user or usual.user_id, columns.item or usual.item_id, columns.timestamp or usual.timestamp
+    )
+
+
+def _frame(clicks: Clicks) -> pl.DataFrame:
+    columns = (clicks.user_ids, clicks.item_ids, clicks.timestamps_ms)
+    return pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), schema=SCHEMA)

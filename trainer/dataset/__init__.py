@@ -1,0 +1,1 @@
+"""What a training works on: sessions, their division by time, features, batches and counts."""

@@ -1,0 +1,114 @@
+"""Prepared sessions on disk, in Parquet: the same clicks and settings are prepared once.
+
+An entry is a folder named after what went into it: every click, in whatever order they stand, and every
+setting that has to do with clicks. It is written beside its place and renamed, so it is whole or not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+import polars as pl
+
+from trainer.config import FitSettings
+from trainer.dataset.dataset import Data
+from trainer.dataset.features import Categorical, Features
+from trainer.dataset.sessions import Sessions
+from worker.core.catalogue import Catalogue
+
+_VERSION: Final = 2
+"""Another one when what is done to clicks changes."""
+
+_SETTINGS: Final = (
+    *("session_gap_seconds", "min_item_count", "test_fraction", "validation_fraction", "split_at_ms"),
+    *("repeat_seconds", "max_clicks_per_hour", "max_clicks_per_day", "settle"),
+    *("categorical", "numeric", "min_value_count", "value_separator"),
+)
+_PARTS: Final = ("train", "validation", "test")
+
+
+def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
+    """Where in `folder` the sessions of these clicks, under these settings, are or would be kept."""
+    chosen = [getattr(settings, name) for name in _SETTINGS]
+    known = Path(settings.item_features).read_bytes() if settings.item_features else b""
+    parts = [pl.__version__, _VERSION, _print_of(clicks), chosen, hashlib.sha256(known).hexdigest()]
+    return folder / hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
+
+
+def _print_of(clicks: pl.LazyFrame) -> list[int]:
+    """The same for the same rows, wherever they are read from and in whatever order."""
+    sums = [(pl.struct(pl.all()).hash(seed) % (1 << 32)).sum().alias(f"sum_{seed}") for seed in (0, 1)]
+    return list(clicks.select(pl.len(), *sums).collect(engine="streaming").row(0))
+
+
+def save(kept: Path, data: Data) -> None:
+    """Keep `data` in the folder `kept`."""
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    unfinished.mkdir(parents=True)
+    for part in _PARTS:
+        _frame_of(getattr(data, part)).write_parquet(unfinished / f"{part}.parquet")
+    ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    items = pl.DataFrame({"item_id": ids}, schema={"item_id": pl.String()})
+    known: dict[str, Any] = {"summary": data.summary, "never_clicked": data.never_clicked, "features": None}
+    if data.features is not None:
+        items = items.hstack(_columns_of(data.features))
+        values = [[one.name, one.values] for one in data.features.categorical]
+        known["features"] = {"categorical": values, "numeric": data.features.numeric_names}
+    items.write_parquet(unfinished / "items.parquet")
+    (unfinished / "known.json").write_bytes(orjson.dumps(known))
+    if kept.is_dir():
+        shutil.rmtree(unfinished)
+    else:
+        unfinished.rename(kept)
+
+
+def load(kept: Path) -> Data:
+    """What `save` kept."""
+    known = orjson.loads((kept / "known.json").read_bytes())
+    items = pl.read_parquet(kept / "items.parquet")
+    features = _features_of(items, known["features"]) if known["features"] else None
+    train, validation, test = (_sessions_of(pl.read_parquet(kept / f"{part}.parquet")) for part in _PARTS)
+    catalogue = Catalogue(items["item_id"].to_list())
+    return Data(catalogue, train, validation, test, known["summary"], features, known["never_clicked"])
+
+
+def _frame_of(sessions: Sessions) -> pl.DataFrame:
+    begins = np.zeros(len(sessions.items), np.bool_)
+    begins[sessions.starts[:-1]] = True
+    columns = {"item_index": sessions.items, "begins": begins, "scored": sessions.scored}
+    return pl.DataFrame({**columns, "timestamp_ms": sessions.times_ms})
+
+
+def _sessions_of(frame: pl.DataFrame) -> Sessions:
+    starts = np.append(np.flatnonzero(frame["begins"].to_numpy()), len(frame))
+    columns = [frame[name].to_numpy() for name in ("item_index", "scored", "timestamp_ms")]
+    return Sessions(columns[0], starts, *columns[1:])
+
+
+def _columns_of(features: Features) -> pl.DataFrame:
+    """A list of indexes per categorical column and a number per numeric one, by their places."""
+    columns: dict[str, pl.Series] = {}
+    for place, one in enumerate(features.categorical):
+        lists = [values.tolist() for values in np.split(one.indexes, one.starts[1:-1])]
+        columns[f"categorical_{place}"] = pl.Series(lists, dtype=pl.List(pl.Int32()))
+    for place in range(len(features.numeric_names)):
+        columns[f"numeric_{place}"] = pl.Series(features.numeric[:, place])
+    return pl.DataFrame(columns)
+
+
+def _features_of(items: pl.DataFrame, known: dict[str, Any]) -> Features:
+    categorical = []
+    for place, (name, values) in enumerate(known["categorical"]):
+        lists = items[f"categorical_{place}"]
+        starts = np.append(0, np.cumsum(lists.list.len().to_numpy())).astype(np.int64)
+        indexes = lists.explode().drop_nulls().to_numpy()
+        categorical.append(Categorical(name, tuple(values), indexes, starts))
+    numeric = items.select(f"numeric_{place}" for place in range(len(known["numeric"])))
+    matrix = numeric.to_numpy().astype(np.float32).reshape(len(items), -1)
+    return Features(tuple(categorical), matrix, tuple(known["numeric"]))

@@ -1,0 +1,95 @@
+"""What a training works on, and what is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from trainer.dataset.features import Features
+from trainer.dataset.sessions import Sessions
+from worker.core.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Training, validation and test sessions in the order of time, over the catalogue of the first.
+
+    `summary` is what a manifest tells of them: counts, windows, and what cleaning removed.
+    """
+
+    catalogue: Catalogue
+    train: Sessions
+    validation: Sessions
+    test: Sessions
+    summary: dict[str, Any]
+    features: Features | None = None
+    never_clicked: int = 0
+    """How many items at the catalogue's end have features and no training clicks."""
+
+    @property
+    def clicked_items(self) -> int:
+        """How many items, the catalogue's first, were clicked in training."""
+        return len(self.catalogue) - self.never_clicked
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same sessions to train on and to judge by, catalogue and features."""
+        sha = hashlib.sha256()
+        for part in (self.train, self.validation):
+            for array in (part.items, part.starts, part.scored, part.times_ms):
+                sha.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        for tensor in self.catalogue.to_tensors().values():
+            sha.update(tensor.tobytes())
+        for column in self.features.categorical if self.features else ():
+            sha.update(repr((column.name, column.values)).encode())
+            sha.update(column.indexes.tobytes() + column.starts.tobytes())
+        if self.features:
+            sha.update(repr(self.features.numeric_names).encode() + self.features.numeric.tobytes())
+        return sha.hexdigest()
+
+
+class Learned(NamedTuple):
+    """What was learned from: how many clicks and sessions, and when (ms) the first and the last click was."""
+
+    clicks: int
+    sessions: int
+    first_ms: int
+    last_ms: int
+
+    @classmethod
+    def of(cls, sessions: pl.DataFrame) -> Learned:
+        """That of clicks, one at least, with their sessions."""
+        times_ms = sessions["timestamp_ms"].to_numpy()
+        return cls(len(sessions), sessions["session"].n_unique(), int(times_ms.min()), int(times_ms.max()))
+
+    def and_then(self, later: Learned) -> Learned:
+        """These sessions and `later` ones."""
+        return Learned(
+            self.clicks + later.clicks,
+            self.sessions + later.sessions,
+            min(self.first_ms, later.first_ms),
+            max(self.last_ms, later.last_ms),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """As a manifest tells it."""
+        return {
+            "clicks": self.clicks,
+            "sessions": self.sessions,
+            "first_click": moment(self.first_ms),
+            "last_click": moment(self.last_ms),
+        }
+
+
+def moment(time_ms: int) -> str:
+    """A time as a manifest tells it.
+
+    >>> moment(1_600_000_000_000)
+    '2020-09-13T12:26:40+00:00'
+    """
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,190 @@
+"""What is known of items besides their clicks, as numbers a network can take.
+
+A categorical column becomes a vocabulary and, for each item, any number of its values; a value that few
+items have is `other`. A numeric column is centred and scaled to a standard deviation of 1, after
+log(1 + x) if asked for. What is missing is decided per column, by a policy:
+
+    categorical   unknown (default): the value `unknown`    drop: no value
+    numeric       mean (default), median, zero: that number stands in
+
+>>> table = pl.DataFrame({"item_id": ["x", "y", "z"], "genre": ["a|b", "a", None], "price": [1.0, 3.0, None]})
+>>> chosen = columns_of(("genre:drop",), ("price",), min_count=1, separator="|")
+>>> features, _ = build(["x", "y", "z"], table, chosen)
+>>> features.categorical[0].values, features.categorical[0].indexes.tolist(), features.numeric.tolist()
+(('a', 'b'), [0, 1, 0], [[-1.0], [1.0], [0.0]])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trainer.clicks.columns import Columns, convert_items
+from trainer.clicks.files import reading, scan_file
+from worker.errors import SettingError
+
+OTHER: Final = "other"
+UNKNOWN: Final = "unknown"
+POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
+"""What may be done about missing values, the default first."""
+
+_COUNT: Final = "the count of this value"
+"""The name of a column that no table has."""
+
+
+class Categorical(NamedTuple):
+    """A column of values: item i has those of `indexes[starts[i]:starts[i + 1]]`, places in `values`."""
+
+    name: str
+    values: tuple[str, ...]
+    indexes: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
+class Features(NamedTuple):
+    """What is known of all items of a catalogue, in its order. `numeric` is `[N, M]`, normalised."""
+
+    categorical: tuple[Categorical, ...]
+    numeric: NDArray[np.float32]
+    numeric_names: tuple[str, ...]
+
+
+class Column(NamedTuple):
+    """A column to be used, and how. `min_count` and `separator` are for categorical ones."""
+
+    name: str
+    kind: str
+    policy: str
+    log: bool = False
+    min_count: int = 1
+    separator: str = "|"
+
+
+def columns_of(
+    categorical: Sequence[str], numeric: Sequence[str], *, min_count: int, separator: str
+) -> list[Column]:
+    """The columns that NAME, NAME:POLICY and, for numbers, NAME:POLICY:log name. Raises SettingError."""
+    values = [_column(text, "categorical") for text in categorical]
+    numbers = [_column(text, "numeric") for text in numeric]
+    return [*(one._replace(min_count=min_count, separator=separator) for one in values), *numbers]
+
+
+def names_of(categorical: Sequence[str], numeric: Sequence[str]) -> tuple[str, ...]:
+    """The names alone."""
+    return tuple(text.split(":")[0] for text in (*categorical, *numeric))
+
+
+def _column(text: str, kind: str) -> Column:
+    name, *rest = text.split(":")
+    policy = rest[0] if rest else POLICIES[kind][0]
+    log = kind == "numeric" and rest[1:] == ["log"]
+    if policy not in POLICIES[kind] or len(rest) > 1 + log:
+        form = "NAME:POLICY" + (" or NAME:POLICY:log" if kind == "numeric" else "")
+        raise SettingError(
+            f"{kind} is {text!r}, it must be NAME, {form} with one of {', '.join(POLICIES[kind])}"
+        )
+    return Column(name, kind, policy, log)
+
+
+def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
+    """A row per item: `item_id` and the `columns`; of several rows the last. Raises UnusableClicks."""
+    names = tuple(column.name for column in columns)
+    with reading(path):
+        table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
+    return table.drop_nulls("item_id").unique("item_id", keep="last", maintain_order=True)
+
+
+def from_clicks(clicks: pl.LazyFrame, columns: Sequence[Column]) -> pl.DataFrame:
+    """As `from_file`, from columns of the clicks: an item's most frequent value, the mean of its numbers."""
+    tables = [_of_clicks(clicks, column) for column in columns]
+    together = tables[0]
+    for table in tables[1:]:
+        together = together.join(table, on="item_id", how="full", coalesce=True)
+    return together.drop_nulls("item_id").sort("item_id")
+
+
+def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
+    if column.kind == "numeric":
+        mean = _finite(pl.col(column.name)).mean()
+        return clicks.group_by("item_id").agg(mean).collect(engine="streaming")
+    counts = clicks.group_by("item_id", column.name).agg(pl.len().alias(_COUNT)).collect(engine="streaming")
+    counts = counts.sort(_COUNT, column.name, descending=[True, False], nulls_last=True)
+    known = counts.filter(pl.col(column.name).is_not_null())
+    return pl.concat([known, counts]).unique("item_id", keep="first", maintain_order=True).drop(_COUNT)
+
+
+def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]) -> list[str]:
+    """The items in `table` that are not in `clicked` and of which anything is known, by id."""
+    known = table.filter(pl.any_horizontal(pl.col(column.name).is_not_null() for column in columns))
+    others = pl.DataFrame({"item_id": clicked}, schema={"item_id": pl.String()})
+    return known.join(others, on="item_id", how="anti")["item_id"].sort().to_list()
+
+
+def build(
+    items: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]
+) -> tuple[Features, list[dict[str, Any]]]:
+    """The features of `items`, in their order, and what was done to each column."""
+    ordered = pl.DataFrame({"item_id": items}, schema={"item_id": pl.String()})
+    ordered = ordered.join(table, on="item_id", how="left", maintain_order="left")
+    values = [_categorical(ordered[one.name], one) for one in columns if one.kind == "categorical"]
+    numbers = [_numeric(ordered[one.name], one) for one in columns if one.kind == "numeric"]
+    matrix = np.zeros((len(items), len(numbers)), np.float32)
+    for place, (column, _) in enumerate(numbers):
+        matrix[:, place] = column
+    names = tuple(one.name for one in columns if one.kind == "numeric")
+    features = Features(tuple(column for column, _ in values), matrix, names)
+    return features, [*(told for _, told in values), *(told for _, told in numbers)]
+
+
+def _categorical(column: pl.Series, how: Column) -> tuple[Categorical, dict[str, Any]]:
+    pairs = _pairs(column, how.separator)
+    counts = pairs["value"].value_counts()
+    rare = counts.filter(pl.col("count") < how.min_count)["value"]
+    folded = pl.when(pl.col("value").is_in(rare.implode())).then(pl.lit(OTHER)).otherwise("value")
+    pairs = pairs.with_columns(value=folded).unique(maintain_order=True)
+    missing = np.setdiff1d(np.arange(len(column)), pairs["item"].to_numpy())
+    if how.policy == UNKNOWN:
+        unknown = pl.DataFrame({"item": missing, "value": [UNKNOWN] * len(missing)}, schema=pairs.schema)
+        pairs = pl.concat([pairs, unknown])
+    vocabulary = pairs["value"].value_counts().sort("count", "value", descending=[True, False])["value"]
+    index = pl.DataFrame({"value": vocabulary}).with_row_index("index")
+    placed = pairs.join(index, on="value").sort("item", "index")
+    starts = np.searchsorted(placed["item"].to_numpy(), np.arange(len(column) + 1)).astype(np.int64)
+    indexes = placed["index"].cast(pl.Int32).to_numpy()
+    told = {"values": len(vocabulary), "folded": len(rare), "missing": len(missing), "policy": how.policy}
+    return Categorical(how.name, tuple(vocabulary), indexes, starts), {"name": how.name, **told}
+
+
+def _pairs(column: pl.Series, separator: str) -> pl.DataFrame:
+    """A row per item number and value that it has, each once."""
+    values = pl.col("value")
+    if column.dtype == pl.String:
+        values = values.str.split(separator)
+    frame = (
+        pl.DataFrame({"value": column}).with_row_index("item").select(pl.col("item").cast(pl.Int64), values)
+    )
+    if isinstance(frame.schema["value"], pl.List):
+        frame = frame.explode("value")
+    plain = frame.with_columns(pl.col("value").cast(pl.String).str.strip_chars())
+    return plain.filter(pl.col("value") != "").unique(maintain_order=True)
+
+
+def _numeric(column: pl.Series, how: Column) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    numbers: Any = pl.select(_finite(pl.lit(column))).to_series()
+    if how.log:
+        numbers = pl.select(pl.when(numbers >= 0).then(numbers.log1p())).to_series()
+    mean, deviation = numbers.mean() or 0.0, numbers.std(ddof=0) or 0.0
+    stand_in = {"mean": mean, "median": numbers.median(), "zero": 0.0}[how.policy]
+    normalised = (numbers.fill_null(stand_in).to_numpy() - mean) / (deviation or 1.0)
+    told = {"log": how.log, "mean": mean, "deviation": deviation, "missing": numbers.null_count()}
+    return normalised.astype(np.float32), {"name": how.name, **told, "policy": how.policy}
+
+
+def _finite(column: pl.Expr) -> pl.Expr:
+    numbers = column.cast(pl.Float64, strict=False)
+    return pl.when(numbers.is_finite()).then(numbers)

@@ -1,0 +1,230 @@
+"""From a table of clicks to the sessions that a training works on, with a word on everything left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from trainer.clicks.cleaning import Removal, added, clean, drop_bots, drop_repeats
+from trainer.clicks.columns import SCHEMA
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset import cache
+from trainer.dataset.dataset import Data, Learned, moment
+from trainer.dataset.features import Features, build, columns_of, from_clicks, from_file, never_clicked
+from trainer.dataset.sessions import (
+    Divided,
+    catalogue_of,
+    cut,
+    divide,
+    drop_rare_items,
+    drop_short,
+    moment_before,
+    to_arrays,
+)
+from trainer.errors import TooFewClicks
+from worker.core.catalogue import Catalogue
+from worker.core.event import MAX_ID_BYTES
+
+__all__ = ["Data", "prepare", "sessionised"]
+
+_PART_CLICKS: Final = 2_000_000
+
+
+@dataclass(slots=True)
+class _Report:
+    """Collects what was removed, and tells it."""
+
+    progress: Progress
+    removals: list[Removal] = field(default_factory=list)
+
+    def add(self, *removals: Removal) -> None:
+        self.removals.extend(removals)
+        for removal in removals:
+            self.progress.say(str(removal))
+
+
+def prepare(
+    clicks: pl.DataFrame | pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime
+) -> Data:
+    """Clean `clicks`, cut them into sessions and divide these by time. Raises TooFewClicks.
+
+    Rare items, short sessions, repeats and bots are dropped from the training part alone: what is held
+    out stays as a worker would meet it, and an item that training did not know is a miss. With
+    `settings.cache` what was prepared before is taken from there.
+    """
+    if settings.cache is None:
+        data = _prepared(clicks.lazy(), settings, progress, now)
+    else:
+        kept = cache.entry(Path(settings.cache), clicks.lazy(), settings)
+        if kept.is_dir():
+            data = cache.load(kept)
+            progress.say(f"prepared sessions are taken from {kept}")
+        else:
+            data = _prepared(clicks.lazy(), settings, progress, now)
+            cache.save(kept, data)
+    _tell(data, progress)
+    return data
+
+
+def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
+    report = _Report(progress)
+    sessions, removals = sessionised(clicks, settings.session_gap_seconds, round(now.timestamp() * 1000))
+    report.add(*removals)
+    _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
+    past, test = _past_and_test(sessions, settings)
+    # Each of these tables is as large as all clicks: none is kept for longer than it is needed.
+    del sessions
+    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
+    train, validation = _train_and_validation(past, settings)
+    del past
+    train = _clean_training(train, settings, report)
+    clicked = catalogue_of(train)
+    catalogue, features, told = _with_features(clicked, seen, settings, report)
+    return Data(
+        catalogue,
+        train=to_arrays(train, catalogue),
+        validation=to_arrays(drop_short(validation)[0], catalogue),
+        test=to_arrays(drop_short(test)[0], catalogue),
+        summary=_summary(train, test, report.removals) | told,
+        features=features,
+        never_clicked=len(catalogue) - len(clicked),
+    )
+
+
+def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
+    """Clean `clicks` and cut them into sessions; ids become numbers, which take a quarter of the memory.
+
+    Users are taken some at a time, so that what is in memory as text is at most about `_PART_CLICKS`.
+    """
+    rows = clicks.select(pl.len()).collect(engine="streaming").item()
+    parts = max(1, -(-rows // _PART_CLICKS))
+    frames, total, sessions, users = [], list[Removal](), 0, 0
+    for part in range(parts):
+        mine = pl.col("user_id").hash(0).fill_null(0) % parts == part
+        of_users = clicks.select(SCHEMA.keys()) if parts == 1 else clicks.select(SCHEMA.keys()).filter(mine)
+        cleaned, removals = clean(of_users.collect(engine="streaming"), now_ms=now_ms)
+        total = added(total, removals)
+        frame = _numbered(cut(cleaned, gap_seconds=gap_seconds), sessions, users)
+        frames.append(frame)
+        if len(frame):
+            sessions, users = int(frame["session"][-1]) + 1, int(frame["user_id"][-1]) + 1
+    return pl.concat(frames), total
+
+
+def _numbered(sessions: pl.DataFrame, first_session: int, first_user: int) -> pl.DataFrame:
+    return sessions.with_columns(
+        pl.col("user_id").rle_id().cast(pl.UInt32) + first_user,
+        pl.col("item_id").cast(pl.Categorical),
+        (pl.col("session") + first_session).cast(pl.UInt32),
+    )
+
+
+def _with_features(
+    clicked: Catalogue, clicks: pl.LazyFrame, settings: FitSettings, report: _Report
+) -> tuple[Catalogue, Features | None, dict[str, Any]]:
+    columns = columns_of(
+        settings.categorical,
+        settings.numeric,
+        min_count=settings.min_value_count,
+        separator=settings.value_separator,
+    )
+    if not columns:
+        return clicked, None, {}
+    file = settings.item_features
+    table = from_file(Path(file), columns) if file else from_clicks(clicks, columns)
+    table = table.filter(pl.col("item_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
+    ids = clicked.ids(np.arange(len(clicked))).tolist()
+    ids += never_clicked(ids, table, columns)
+    features, told = build(ids, table, columns)
+    for one in told:
+        report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
+    report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
+    return Catalogue(ids), features, {"features": told, "never_clicked": len(ids) - len(clicked)}
+
+
+def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
+    test_from = settings.split_at_ms
+    if test_from is None:
+        test_from = moment_before(sessions, settings.test_fraction)
+    divided = divide(sessions, test_from, endless=settings.session_gap_seconds == 0)
+    _require(
+        len(divided.before) > 0,
+        f"no session begins before {moment(test_from)}, where the held-out end begins",
+    )
+    return divided
+
+
+def _train_and_validation(past: pl.DataFrame, settings: FitSettings) -> Divided:
+    at_ms = moment_before(past, settings.validation_fraction)
+    return divide(past, at_ms, endless=settings.session_gap_seconds == 0)
+
+
+def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
+    sessions, repeats = drop_repeats(sessions, settings.repeat_seconds)
+    sessions, bots = drop_bots(
+        sessions, per_hour=settings.max_clicks_per_hour, per_day=settings.max_clicks_per_day
+    )
+    report.add(*(removal for removal in (repeats, bots) if removal.removed))
+    kept = _without_rare_and_short(sessions, settings, report)
+    while settings.settle and len(kept) < len(sessions):
+        sessions, kept = kept, _without_rare_and_short(kept, settings, report)
+    items = kept["item_id"].n_unique()
+    _require(
+        items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); is the item column the right one?"
+    )
+    return kept
+
+
+def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
+    common, rare = drop_rare_items(sessions, settings.min_item_count)
+    report.add(rare)
+    _require(
+        len(common) > 0,
+        f"none of the {sessions['item_id'].n_unique():,} items has {settings.min_item_count} clicks "
+        "before the held-out end; lower --min-item-count or bring more clicks",
+    )
+    kept, short = drop_short(common)
+    report.add(short)
+    _require(
+        len(kept) > 0,
+        f"all {short.removed:,} sessions have one click: there is no next click to learn; "
+        "is the user column the right one, is --session-gap-minutes too small?",
+    )
+    return kept
+
+
+def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
+    return {
+        **Learned.of(train).summary(),
+        "test_from": moment(int(test.filter("scored")["timestamp_ms"].to_numpy().min()))
+        if len(test)
+        else None,
+        "cleaning": [removal._asdict() for removal in removals],
+    }
+
+
+def _tell(data: Data, progress: Progress) -> None:
+    summary = data.summary
+    progress.say(
+        f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions "
+        f"on {len(data.catalogue):,} items, {summary['first_click']} to {summary['last_click']}"
+    )
+    progress.say(
+        f"held out: {data.validation.predictions:,} clicks to choose the best epoch with, "
+        f"the last {data.test.predictions:,} to measure with"
+    )
+
+
+def _worst(removals: list[Removal]) -> Removal:
+    return max(removals, key=lambda removal: removal.removed)
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise TooFewClicks(problem)

@@ -1,0 +1,134 @@
+"""A release and all baselines on the same held-out clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trainer.console import Progress
+from trainer.dataset.holdout import HeldOut
+from trainer.dataset.sessions import catalogue_of, to_arrays
+from trainer.evaluation.baselines import (
+    Asked,
+    Baseline,
+    LivePopular,
+    Markov,
+    PastSessions,
+    Popular,
+    RecentlyPopular,
+    counted,
+    popular_lists,
+)
+from trainer.evaluation.knn import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
+from trainer.evaluation.metrics import Answers, Counts, answers_of
+from trainer.evaluation.replay import answers, recent_items, walk
+from trainer.evaluation.slices import Predictions, Quality, quality, thirds
+from worker.core.release import Release
+from worker.errors import SettingError
+
+NETWORK: Final = "network"
+"""The release's name among the models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineSettings:
+    """What baselines are told. Raises SettingError where it makes no sense."""
+
+    recent_hours: float = 24.0
+    """How far back the recently popular items are counted."""
+    knn_sample: int | None = None
+    """m of all nearest neighbour models; None: each its own (500, 1000, 5000)."""
+    knn_neighbours: int | None = None
+    """k of all nearest neighbour models; None: each its own (100, 100, 500)."""
+
+    def __post_init__(self) -> None:
+        for name in ("recent_hours", "knn_sample", "knn_neighbours"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise SettingError(f"{name} is {value!r}, it must be greater than 0")
+
+    def neighbours(self, published: NeighbourSettings) -> NeighbourSettings:
+        """The `published` settings of a nearest neighbour model with what is set here."""
+        return replace(
+            published,
+            sample=self.knn_sample or published.sample,
+            neighbours=self.knn_neighbours or published.neighbours,
+        )
+
+
+BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings, Progress], Baseline]]] = {
+    "popular": lambda past, *_: Popular(past),
+    "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent_hours),
+    "live popular": lambda past, settings, _: LivePopular(past, settings.recent_hours),
+    "markov": lambda past, *_: Markov(past),
+    "s-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(S_KNN), progress),
+    "vs-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VS_KNN), progress),
+    "vmis-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VMIS_KNN), progress),
+}
+"""By name, from the cheapest on."""
+
+
+def baseline_answers(
+    past: PastSessions,
+    asked: Asked,
+    *,
+    top: int,
+    names: Collection[str] = tuple(BASELINES),
+    settings: BaselineSettings = BaselineSettings(),  # frozen
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> dict[str, Answers]:
+    """What the baselines of these `names`, trained on `past`, answer; both over the same catalogue."""
+    targets, found = asked.sessions.items[asked.sessions.scored], {}
+    for name in names:
+        began = time.monotonic()
+        lists = BASELINES[name](past, settings, progress).lists(asked, top)
+        found[name] = answers_of(targets, lists, past.items)
+        seconds = time.monotonic() - began
+        progress.say(f"{name}: {len(targets):,} predictions in {seconds:.1f} s")
+    return found
+
+
+def score(
+    release: Release,
+    held: HeldOut,
+    *,
+    top: int,
+    exclude_recent: int,
+    exact: bool = False,
+    names: Collection[str] = tuple(BASELINES),
+    settings: BaselineSettings = BaselineSettings(),  # frozen
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> Quality:
+    """The quality of `release` beside the baselines of these `names`.
+
+    Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
+    Where there are no clicks before, that is `popular` alone, as the release's own list has it.
+    """
+    sessions = held.sessions(release.catalogue)
+    found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
+    if held.before.is_empty():
+        if "popular" in names:
+            excluded = recent_items(sessions, exclude_recent, held.user_begins)
+            lists = popular_lists(release.popular, excluded, top)
+            found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
+        return quality(found, Predictions.of(sessions), top=top)
+    catalogue = catalogue_of(held.before)
+    past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
+    asked = Asked(same, held.times_ms, recent_items(same, exclude_recent, held.user_begins))
+    found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
+    clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
+    clicks[NETWORK] = counted(to_arrays(held.before, release.catalogue).items, len(release.catalogue))
+    third = thirds(past.clicks, same.items[same.scored])
+    return quality(found, Predictions.of(sessions, third), top=top, clicks=clicks)
+
+
+def _network(
+    release: Release, held: HeldOut, top: int, exclude_recent: int, *, exact: bool, progress: Progress
+) -> Answers:
+    if exact:
+        return walk(release, held, top=top, exclude_recent=exclude_recent, progress=progress)
+    sessions = held.sessions(release.catalogue)
+    begins = held.user_begins
+    return answers(release, sessions, top=top, exclude_recent=exclude_recent, user_begins=begins)

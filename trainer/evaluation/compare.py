@@ -1,0 +1,186 @@
+"""Whether one release is better than another, by how much, and how sure that is.
+
+Both answer exactly the same predictions, and a paired bootstrap over sessions (Efron & Tibshirani
+1993) says how far their difference may be chance.
+
+    >>> a, b = (Answers(np.array(places), np.zeros(1, np.int64)) for places in ([0, 0, 2, 0], [1, 1, 2, 1]))
+    >>> found = paired(a, b, np.arange(4), top=20)["recall_at_20"]
+    >>> found.difference, found.better, found.sessions
+    (0.75, True, 4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from trainer.console import Progress
+from trainer.dataset.holdout import HeldOut, hold_out
+from trainer.errors import TooFewClicks
+from trainer.evaluation.metrics import ROUNDS, Answers, Counts, interval, resampled, sums_by, values
+from trainer.evaluation.replay import answers
+from worker.core.release import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How B differs from A in one metric, on the same predictions."""
+
+    metric: str
+    a: float
+    b: float
+    low: float
+    high: float
+    """The 95 % interval of `difference`."""
+    probability: float
+    """The share of resamples in which B is better; half of those without a difference count."""
+    predictions: int
+    sessions: int
+
+    @property
+    def difference(self) -> float:
+        """B less A."""
+        return self.b - self.a
+
+    @property
+    def better(self) -> bool:
+        """Whether B is better by more than may be chance."""
+        return self.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether B is worse by more than may be chance."""
+        return self.high < 0
+
+    def sentence(self, a: str = "A", b: str = "B") -> str:
+        """What was found, for a person."""
+        name = title(self.metric)
+        if not (self.better or self.worse):
+            return (
+                f"no difference shown: {b} has {100 * self.difference:+.2f} points of {name} "
+                f"(95 % interval {100 * self.low:+.2f} to {100 * self.high:+.2f})"
+            )
+        size, word = abs(self.difference), "better" if self.better else "worse"
+        low, high = sorted((abs(self.low), abs(self.high)))
+        return (
+            f"{b} is {word} than {a} by {100 * size:.2f} points of {name} "
+            f"(95 % interval {100 * low:.2f} to {100 * high:.2f})"
+        )
+
+
+class Aligned(NamedTuple):
+    """The answers of two releases to the predictions that both were asked for, and what only one was."""
+
+    a: Answers
+    b: Answers
+    session: Counts
+    """`[P]`: the number of each prediction's session, of the longer sessions where the gaps differ."""
+    only_a: int
+    only_b: int
+
+
+def title(metric: str) -> str:
+    """A metric's name as a person writes it: `ndcg_at_20` is NDCG@20."""
+    name, at, top = metric.partition("_at_")
+    written = name.upper() if name in {"mrr", "ndcg", "f1"} else name.capitalize()
+    return f"{written}@{top}" if at else written
+
+
+def paired(
+    a: Answers, b: Answers, session: Counts, *, top: int, rounds: int = ROUNDS, seed: int = 0
+) -> dict[str, Difference]:
+    """The difference in every metric between answers to the same predictions, those of `session` `[P]`.
+
+    Sessions are drawn with replacement, both releases measured on the same draw, `rounds` times.
+    """
+    values_a, values_b = values(a.places, top), values(b.places, top)
+    differences = [values_b[metric] - values_a[metric] for metric in values_a]
+    sums = sums_by(session, np.stack([*differences, np.ones(len(session))], axis=1))
+    # Sessions of which no prediction is common are no sessions here.
+    sums = sums[sums[:, -1] > 0]
+    totals = resampled(sums, rounds=rounds, seed=seed)
+    drawn = totals[:, :-1] / totals[:, -1:]
+    low, high = interval(drawn)
+    better = (1 + np.sign(drawn)).mean(axis=0) / 2
+    return {
+        metric: Difference(
+            metric=metric,
+            a=float(values_a[metric].mean()),
+            b=float(values_b[metric].mean()),
+            low=float(low[at]),
+            high=float(high[at]),
+            probability=float(better[at]),
+            predictions=len(session),
+            sessions=len(sums),
+        )
+        for at, metric in enumerate(values_a)
+    }
+
+
+def to_json(found: Mapping[str, Difference], by: str) -> dict[str, Any]:
+    """The differences `found`, and the verdict by the metric `by`, for a machine."""
+    names = ("a", "b", "difference", "low", "high", "probability")
+    decisive = found[by]
+    return {
+        "by": by,
+        "verdict": decisive.sentence(),
+        "predictions": decisive.predictions,
+        "sessions": decisive.sessions,
+        "metrics": {metric: {name: getattr(one, name) for name in names} for metric, one in found.items()},
+    }
+
+
+def align(
+    a: Release,
+    b: Release,
+    clicks: pl.DataFrame,
+    *,
+    from_ms: int | None,
+    top: int,
+    exclude_recent: int,
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> Aligned:
+    """What `a` and `b` answer to the predictions in `clicks` (of `holdout.cleaned`) that both have.
+
+    A prediction is a click that is not the first of its session. Where the session gaps differ, some
+    are so for one release alone and cannot be compared. Raises TooFewClicks where none is left.
+    """
+    gaps = [release.manifest.session_gap_seconds for release in (a, b)]
+    held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
+    longer = held[0.0 if 0.0 in gaps else max(gaps)]
+    found, rows = [], []
+    for release, name, gap in zip((a, b), "AB", gaps, strict=True):
+        sessions, its = held[gap].sessions(release.catalogue), held[gap]
+        if caution := its.caution(release.manifest, name):
+            progress.say(caution)
+        found.append(
+            answers(
+                release,
+                sessions,
+                top=top,
+                exclude_recent=exclude_recent,
+                user_begins=its.user_begins,
+            )
+        )
+        rows.append(its.rows[sessions.scored])
+    common, in_a, in_b = np.intersect1d(rows[0], rows[1], assume_unique=True, return_indices=True)
+    if not len(common):
+        raise TooFewClicks("the two releases have no prediction in common to be compared on")
+    return Aligned(
+        a=found[0]._replace(places=found[0].places[in_a]),
+        b=found[1]._replace(places=found[1].places[in_b]),
+        session=_session_of(longer, common),
+        only_a=len(rows[0]) - len(common),
+        only_b=len(rows[1]) - len(common),
+    )
+
+
+def _session_of(held: HeldOut, rows: Counts) -> Counts:
+    """The number of the session in `held` that each of `rows` is in."""
+    order = np.argsort(held.rows)
+    at = order[np.searchsorted(held.rows, rows, sorter=order)]
+    return held.clicks["session"].to_numpy()[at]

@@ -1,0 +1,64 @@
+"""A few held-out sessions as the release answers them, click by click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from trainer.clicks.files import reading, scan_file
+from trainer.dataset.holdout import HeldOut
+from trainer.errors import UnreadableFile
+from trainer.evaluation.replay import published
+from worker.core.release import Release
+
+SESSIONS: Final = 5
+STEPS: Final = 6
+SHOWN: Final = 5
+"""So many sessions, so many clicks of each, and so many items of the list after each."""
+
+
+class Step(NamedTuple):
+    """A click, the head of the list shown after it, and the next click with its place in the list, or 0."""
+
+    clicked: str
+    shown: list[str]
+    next: str
+    place: int
+
+
+def examples(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> list[list[Step]]:
+    """Sessions from all over the held-out end, each on its own as a worker would answer a new user."""
+    lengths = held.clicks.group_by("session", maintain_order=True).len()
+    numbers = lengths.filter(pl.col("len").is_between(3, STEPS + 1))["session"]
+    numbers = numbers if len(numbers) else lengths["session"]
+    chosen = numbers.gather(np.unique(np.linspace(0, len(numbers) - 1, SESSIONS).astype(int)))
+    clicks = held.clicks.filter(pl.col("session").is_in(chosen.implode()))
+    alone = HeldOut(held.before, clicks.with_columns(user_id=pl.col("session").cast(pl.String)))
+    lists = list(published(release, alone, top, exclude_recent))
+    sessions, begin = [], 0
+    for part in clicks.partition_by("session", maintain_order=True):
+        items = part["item_id"].to_list()
+        sessions.append(_steps(items, lists[begin : begin + len(items)]))
+        begin += len(items)
+    return sessions
+
+
+def _steps(items: list[str], lists: list[list[str]]) -> list[Step]:
+    pairs = zip(items[:-1], lists[:-1], items[1:], strict=True)
+    return [
+        Step(clicked, shown[:SHOWN], following, shown.index(following) + 1 if following in shown else 0)
+        for clicked, shown, following in pairs
+    ][:STEPS]
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Item ids, the first column of a CSV or TSV file, to names, the second. Raises UnreadableFile."""
+    with reading(path):
+        table = scan_file(path).collect()
+    if table.width < 2:
+        raise UnreadableFile(str(path), "it needs two columns: item ids and names")
+    ids, names = table.to_series(0), table.to_series(1)
+    return {item: name for item, name in zip(ids, names, strict=True) if item and name}

@@ -1,0 +1,164 @@
+"""A release, its figures and examples as one HTML page that needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from trainer.evaluation.compare import title
+from trainer.evaluation.metrics import Figure
+from trainer.evaluation.report.charts import LineChart, line_chart, number, percent
+from trainer.evaluation.report.examples import Step
+from trainer.evaluation.report.verdict import best_baseline, verdict
+from trainer.evaluation.slices import Quality
+from trainer.settings_file import defaults
+from worker.core.manifest import Manifest
+
+_LISTS: Final = ("coverage", "popularity", "novelty")
+"""Metrics of the lists themselves, right or wrong."""
+
+_LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
+"""What a manifest tells of what was learned from, unless another program made it."""
+
+_WHOLE: Final = 100.0
+
+
+class Cell(NamedTuple):
+    """A figure in a table; `best` of its column."""
+
+    value: str
+    interval: str
+    best: bool
+
+
+class Bar(NamedTuple):
+    """A share as a bar: its length in % of the longest, and its interval's ends where there is one."""
+
+    name: str
+    value: str
+    length: float
+    low: float | None
+    high: float | None
+
+
+class Panel(NamedTuple):
+    """A slice: a bar for each model."""
+
+    title: str
+    predictions: int
+    bars: list[Bar]
+
+
+def render(
+    manifest: Manifest,
+    quality: Quality,
+    examples: Sequence[Sequence[Step]],
+    names: Mapping[str, str],
+    *,
+    measured: str,
+) -> str:
+    """The page. `names` of items, where known; `measured` says on which clicks `quality` was."""
+    # Ids and names come from whoever sends clicks: everything is escaped.
+    pages = Environment(
+        loader=PackageLoader("trainer", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    pages.filters.update(name=lambda item: names.get(item, item), percent=percent, number=number)
+    training = manifest.training
+    recall = f"recall_at_{quality.top}"
+    return pages.get_template("page.html").render(
+        manifest=manifest,
+        training=training,
+        is_told=_LEARNED <= training.keys(),
+        quality=quality,
+        measured=measured,
+        verdict=verdict(quality),
+        metrics=_table(quality, lists=False),
+        lists=_table(quality, lists=True),
+        overall=_bars(quality.models, recall, _longest(quality, recall)),
+        panels=_panels(quality, recall),
+        rival=best_baseline(quality, recall),
+        recall=title(recall),
+        # That of a stream's last window is a number, no curve.
+        curves=[] if "stream" in training else curves(training.get("epochs", [])),
+        settings=_settings(training.get("settings", {})),
+        examples=examples,
+    )
+
+
+def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
+    """A chart for everything that every epoch has a value of."""
+    shared = [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
+    charts = {name: [epoch[name] for epoch in epochs] for name in shared}
+    return [line_chart(_curve_title(name), values) for name, values in charts.items()]
+
+
+def _curve_title(name: str) -> str:
+    if name == "loss":
+        return "Training loss"
+    return f"{title(name)}, validation" if "_at_" in name else name.replace("_", " ").capitalize()
+
+
+def _table(quality: Quality, *, lists: bool) -> dict[str, Any]:
+    """Models down, metrics across."""
+    found = [name for name in next(iter(quality.models.values())) if (name in _LISTS) == lists]
+    bests = {
+        name: max(figures[name].value for figures in quality.models.values() if name in figures)
+        for name in found
+    }
+    rows = {
+        model: [_cell(name, figures.get(name), bests[name], lists=lists) for name in found]
+        for model, figures in quality.models.items()
+    }
+    return {"titles": [title(name) for name in found], "rows": rows}
+
+
+def _cell(name: str, figure: Figure | None, best: float, *, lists: bool) -> Cell:
+    if figure is None:
+        return Cell("\N{EN DASH}", "", best=False)
+    written = f"{figure.value:.2f} bits" if name == "novelty" else percent(figure.value)
+    interval = ""
+    if figure.low is not None and figure.high is not None:
+        interval = f"{_WHOLE * figure.low:.2f}\N{EN DASH}{_WHOLE * figure.high:.2f}"
+    return Cell(written, interval, best=figure.value == best and not lists)
+
+
+def _panels(quality: Quality, metric: str) -> list[Panel]:
+    longest = _longest(quality, metric)
+    return [
+        Panel(name, one.predictions, _bars(one.models, metric, longest))
+        for name, one in quality.slices.items()
+    ]
+
+
+def _longest(quality: Quality, metric: str) -> float:
+    """The largest figure that any bar shows, so that bars of all panels are to one scale."""
+    parts = [quality.models, *(one.models for one in quality.slices.values())]
+    figures = [models[name][metric] for models in parts for name in models]
+    return max(max(figure.high or 0.0, figure.value) for figure in figures) or 1.0
+
+
+def _bars(models: Mapping[str, Mapping[str, Figure]], metric: str, longest: float) -> list[Bar]:
+    def length(value: float | None) -> float | None:
+        return None if value is None else round(_WHOLE * value / longest, 2)
+
+    return [
+        Bar(
+            name,
+            percent(figures[metric].value),
+            length(figures[metric].value) or 0.0,
+            length(figures[metric].low),
+            length(figures[metric].high),
+        )
+        for name, figures in models.items()
+    ]
+
+
+def _settings(settings: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
+    """Name, value, and whether it is not the default."""
+    usual = defaults()
+    return [(name, value, value != usual.get(name)) for name, value in settings.items()]

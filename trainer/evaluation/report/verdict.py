@@ -1,0 +1,87 @@
+"""What the figures of a release come to, in sentences."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trainer.evaluation.metrics import Figure
+from trainer.evaluation.report.charts import percent
+from trainer.evaluation.slices import Quality, Slice
+
+_ENOUGH: Final = 50
+"""Slices of fewer predictions are too small to be called weak."""
+
+
+def best_baseline(quality: Quality, metric: str) -> str | None:
+    """The model that is best in `metric` after the release, which comes first; None where it is alone."""
+    others = list(quality.models)[1:]
+    return max(others, key=lambda name: quality.models[name][metric].value, default=None)
+
+
+def verdict(quality: Quality) -> list[str]:
+    """Is it good, against what, and where is it weak."""
+    recall, mrr = f"recall_at_{quality.top}", f"mrr_at_{quality.top}"
+    own = next(iter(quality.models.values()))[recall]
+    first = (
+        f"In {percent(own.value)} of {quality.predictions:,} held-out cases the item that the user clicked "
+        f"next is among the {quality.top} that the release shows{between(own)}."
+    )
+    sentences = [
+        _against(quality, recall, "by this measure"),
+        _against(quality, mrr, "by how high in the list that item stands"),
+        *_weak(quality, recall),
+    ]
+    return [first, *filter(None, sentences)]
+
+
+def between(figure: Figure) -> str:
+    """The interval of `figure`, in brackets after a blank; empty where there is none."""
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" (95 % interval {percent(figure.low)} to {percent(figure.high)})"
+
+
+def _against(quality: Quality, metric: str, measured: str) -> str:
+    rival = best_baseline(quality, metric)
+    if rival is None:
+        return ""
+    own, other = next(iter(quality.models.values()))[metric], quality.models[rival][metric]
+    among = f"the best of the {len(quality.models) - 1} simple methods beside it"
+    if len(quality.models) == 2:
+        among = "the simple method beside it"
+    values = f"{percent(own.value)} against {percent(other.value)}"
+    if None in (own.low, own.high, other.low, other.high):
+        outcome = "better than" if own.value > other.value else "not better than"
+    else:
+        outcome = _outcome(own, other)
+    return f"It is {outcome} {rival}, {among}, {measured}: {values}."
+
+
+def _outcome(own: Figure, other: Figure) -> str:
+    """How two figures with intervals compare; where the intervals meet, neither is said to be better."""
+    if own.low is not None and other.high is not None and own.low > other.high:
+        return "clearly better than"
+    if own.high is not None and other.low is not None and own.high < other.low:
+        return "clearly worse than"
+    return "not clearly different from"
+
+
+def _weak(quality: Quality, metric: str) -> list[str]:
+    slices = {name: one for name, one in quality.slices.items() if one.predictions >= _ENOUGH}
+    if not slices:
+        return []
+    network = next(iter(quality.models))
+    name, one = min(slices.items(), key=lambda item: item[1].models[network][metric].value)
+    weakest = (
+        f"It is weakest on {name}: {percent(one.models[network][metric].value)} of {one.predictions:,} cases."
+    )
+    rivals = {name: _beaten_by(one, network, metric) for name, one in slices.items()}
+    beaten = [f"{name} ({rival})" for name, rival in rivals.items() if rival]
+    return [weakest, f"A simple method does better on {', '.join(beaten)}."] if beaten else [weakest]
+
+
+def _beaten_by(part: Slice, network: str, metric: str) -> str:
+    """The model that is best on `part`, where the interval of the release excludes that; else empty."""
+    name = max(part.models, key=lambda model: part.models[model][metric].value)
+    own = part.models[network][metric]
+    return name if part.models[name][metric].value > max(own.value, own.high or 0.0) else ""

@@ -1,0 +1,203 @@
+"""The quality of several models on the same predictions: metrics with intervals, and slices alike.
+
+>>> sessions = Predictions(np.array([0, 0, 1]), np.array([1, 2, 1]), np.array([True, True, True]), None)
+>>> one = quality({"network": Answers(np.array([1, 2, 0]), np.array([2, 2]))}, sessions, top=2)
+>>> round(one.models["network"]["mrr_at_2"].value, 3), one.slices["1 click before"].predictions
+(0.5, 2)
+>>> Quality.from_json(one.to_json()) == one
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.dataset.sessions import Sessions
+from trainer.evaluation.baselines import by_count
+from trainer.evaluation.metrics import (
+    ROUNDS,
+    Answers,
+    Counts,
+    Figure,
+    Values,
+    interval,
+    list_metrics,
+    resampled,
+    sums_by,
+)
+from trainer.evaluation.metrics import values as values_of
+from worker.core.ranking import NO_ITEM, Indexes
+
+Flags = NDArray[np.bool_]
+Metrics = dict[str, Figure]
+
+_LENGTHS: Final = (
+    ("1 click before", 1, 1),
+    ("2 to 3 clicks before", 2, 3),
+    ("4 to 7 clicks before", 4, 7),
+    ("8 or more clicks before", 8, np.inf),
+)
+
+_THIRDS: Final = ("popular targets", "middling targets", "rare targets")
+"""Targets that have the first, second and last third of all training clicks, from the most clicked on."""
+
+
+class Predictions(NamedTuple):
+    """What is known of `P` predictions whatever the model, `[P]` each."""
+
+    session: Counts
+    """The number of its session, from 0."""
+    before: Counts
+    """How many clicks the session has before the target."""
+    known: Flags
+    """Whether the target is in the network's catalogue."""
+    third: Indexes | None
+    """Its item's place in `_THIRDS`; -1 where it has no training click. None: the clicks are not known."""
+
+    @classmethod
+    def of(cls, sessions: Sessions, third: Indexes | None = None) -> Predictions:
+        """Those in `sessions`, whose items are those of the network's catalogue."""
+        session = np.repeat(np.arange(len(sessions)), sessions.lengths)
+        before = np.arange(len(session)) - np.repeat(sessions.starts[:-1], sessions.lengths)
+        scored = sessions.scored
+        _, number = np.unique(session[scored], return_inverse=True)
+        return cls(number, before[scored], sessions.items[scored] != NO_ITEM, third)
+
+    def slices(self) -> dict[str, Flags]:
+        """Which predictions are in which slice; slices without any are left out."""
+        found = {name: (self.before >= low) & (self.before <= high) for name, low, high in _LENGTHS}
+        if self.third is not None:
+            found |= {name: self.third == number for number, name in enumerate(_THIRDS)}
+            found["new targets, not clicked in training"] = self.third < 0
+        found["targets not in the catalogue"] = ~self.known
+        return {name: chosen for name, chosen in found.items() if chosen.any()}
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The metrics of each model on some of the predictions."""
+
+    predictions: int
+    models: dict[str, Metrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """model -> metric -> figure, on all predictions and by slice.
+
+    The metrics are those of `metrics.values` and `trainer.evaluation.metrics.list_metrics`.
+    """
+
+    top: int
+    sessions: int
+    predictions: int
+    models: dict[str, Metrics]
+    slices: dict[str, Slice]
+
+    def to_json(self) -> dict[str, Any]:
+        """As maps, lists and numbers: a figure is [value, low, high]."""
+        slices = {
+            name: {"predictions": one.predictions, "models": _models_to(one.models)}
+            for name, one in self.slices.items()
+        }
+        return {
+            "top": self.top,
+            "sessions": self.sessions,
+            "predictions": self.predictions,
+            "models": _models_to(self.models),
+            "slices": slices,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Quality:
+        """The inverse of `to_json`."""
+        slices = {
+            name: Slice(one["predictions"], _models_from(one["models"]))
+            for name, one in stored["slices"].items()
+        }
+        return cls(**{**stored, "models": _models_from(stored["models"]), "slices": slices})
+
+
+def quality(
+    answers: Mapping[str, Answers],
+    predictions: Predictions,
+    *,
+    top: int,
+    clicks: Mapping[str, Counts] | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Quality:
+    """The quality of the models that gave `answers` to the same `predictions`.
+
+    `clicks`: by model, the training clicks on each item of its catalogue.
+    """
+    slices = predictions.slices()
+    chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
+    models = {
+        name: _figures(found, predictions.session, chosen, top, rounds=rounds, seed=seed)
+        for name, found in answers.items()
+    }
+    for name, found in answers.items():
+        lists = list_metrics(found.shown, (clicks or {}).get(name))
+        models[name][0].update({metric: Figure(value) for metric, value in lists.items()})
+    return Quality(
+        top=top,
+        sessions=len(np.unique(predictions.session)),
+        predictions=len(predictions.session),
+        models={name: figures[0] for name, figures in models.items()},
+        slices={
+            name: Slice(int(flags.sum()), {model: figures[number] for model, figures in models.items()})
+            for number, (name, flags) in enumerate(slices.items(), start=1)
+        },
+    )
+
+
+def thirds(clicks: Counts, targets: Indexes) -> Indexes:
+    """Which third of all `clicks` `[N]` the item of each of `targets` falls into; -1 without any click."""
+    order = by_count(clicks)
+    before = np.cumsum(clicks[order]) - clicks[order]
+    third = np.empty(len(clicks) + 1, np.int32)
+    third[order] = np.minimum(len(_THIRDS) * before // max(1, clicks.sum()), len(_THIRDS) - 1)
+    third[:-1][clicks == 0] = -1
+    third[-1] = -1
+    return third[targets]
+
+
+def _figures(
+    found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
+) -> list[Metrics]:
+    """The metrics of one model on each of the `chosen` predictions."""
+    metrics = values_of(found.places, top)
+    values = np.stack([*metrics.values(), np.ones(len(session))], axis=1)
+    columns = np.concatenate([values * flags[:, None] for flags in chosen], axis=1)
+    sums = sums_by(session, columns)
+    value = _means(sums.sum(axis=0)[None], len(chosen))[0]
+    low, high = interval(_means(resampled(sums, rounds=rounds, seed=seed), len(chosen)))
+    figures = np.stack([value, low, high], axis=-1).tolist()
+    return [{name: Figure(*one) for name, one in zip(metrics, part, strict=True)} for part in figures]
+
+
+def _means(totals: Values, parts: int) -> Values:
+    """`[R, parts, metrics]` of totals of which the last in each part is the number of predictions."""
+    by_part = totals.reshape(len(totals), parts, -1)
+    with np.errstate(invalid="ignore"):
+        return by_part[:, :, :-1] / by_part[:, :, -1:]
+
+
+def _models_to(models: Mapping[str, Metrics]) -> dict[str, dict[str, list[float | None]]]:
+    return {
+        model: {metric: list(figure) for metric, figure in metrics.items()}
+        for model, metrics in models.items()
+    }
+
+
+def _models_from(stored: Mapping[str, Any]) -> dict[str, Metrics]:
+    return {
+        model: {metric: Figure(*figure) for metric, figure in metrics.items()}
+        for model, metrics in stored.items()
+    }

@@ -1,0 +1,234 @@
+"""What is added to the network's scores: present popularity, what mostly follows, what was clicked before.
+
+    logit of item o = n * network                           a factor of its own
+        + sum_k p_k log(floor + popularity_k[o])            the same for all users: `output_bias`
+        + sum_k t_k log(1 + transitions_k[last, o] / unit)  a sparse row per item: `transition_scores`
+        + sum_l r_l [o was clicked l clicks before]         within the session: `repeat_bias`
+
+The few weights n, p, t, r make cross-entropy small on clicks that neither the network was trained on nor
+the counts contain: on its own training clicks a network knows too much to need anything beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from trainer.config import FitSettings
+from trainer.dataset.decayed_counts import Past, popularity, transitions
+from trainer.model.backend import tf
+from worker.core.cells import Floats
+from worker.core.ranking import NO_ITEM, Indexes
+
+_FLOOR: Final = 0.1
+"""What an item without clicks counts, so that there is a logarithm."""
+
+UNPOPULAR: Final = math.log(_FLOOR)
+"""The logarithm of such an item's count."""
+
+_UNIT: Final = 0.3
+"""Counts of transitions far below this are as good as none."""
+
+RATE: Final = 0.1
+"""The learning rate of weights that are learned once."""
+
+_BATCH: Final = 256
+_NEVER: Final = -1e9
+"""Added to the logit of an item that cannot be recommended."""
+
+
+class Priors(NamedTuple):
+    """The logarithms of what was counted up to a moment: `[N, K]`, and `[N, E, K]` for the items `[N, E]`."""
+
+    popularity: Floats
+    following: Indexes
+    transitions: Floats
+
+
+class Terms(NamedTuple):
+    """What a release adds to scores; `network` is the factor of the network's own."""
+
+    network: float
+    output_bias: Floats
+    transition_items: Indexes
+    transition_scores: Floats
+    repeat_bias: Floats
+
+    def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
+        """`tensors` of a release, with what stands in them and not in the manifest."""
+        added: dict[str, Any] = dict(tensors)
+        if self.output_bias.any() or "output_bias" in tensors:
+            own = tensors.get("output_bias", np.zeros_like(self.output_bias))
+            added["output_bias"] = own * np.float32(self.network) + self.output_bias
+        if self.transition_items.shape[1]:
+            added["transition_items"] = self.transition_items
+            added["transition_scores"] = self.transition_scores
+        return added
+
+
+class Lessons(NamedTuple):
+    """Predictions to learn weights from, `[P]` each."""
+
+    hidden: Floats
+    """`[P, H]`, such that its product with an item's output vector is the network's score."""
+    recent: Indexes
+    """`[P, R]`: the items clicked before in the session, the newest first; `NO_ITEM` where none."""
+    excluded: Indexes
+    """`[P, X]`: the items that are not recommended, likewise."""
+    targets: Indexes
+
+    def usable(self) -> Lessons:
+        """Those whose target can be recommended and whose last click is known."""
+        shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
+        return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
+
+    def only(self, chosen: Any) -> Lessons:
+        """The `chosen` ones."""
+        return Lessons(*(column[chosen] for column in self))
+
+
+def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
+    """What `past` comes to at `now_ms`, for the half-lives that `settings` name."""
+    counts = popularity(past, now_ms, settings.popularity_half_lives_hours, items=items)
+    following = transitions(
+        past,
+        now_ms,
+        settings.transition_half_lives_hours,
+        items=items,
+        entries=settings.transitions if settings.transition_half_lives_hours else 0,
+    )
+    return Priors(np.log(counts + np.float32(_FLOOR)), following.items, np.log1p(following.counts / _UNIT))
+
+
+class Blend:
+    """The weights, from where they begin: the network alone."""
+
+    def __init__(self, settings: FitSettings) -> None:
+        sizes = {
+            "popularity": len(settings.popularity_half_lives_hours),
+            "transitions": len(settings.transition_half_lives_hours),
+            "repeats": settings.repeat_lags,
+        }
+        self._seed = settings.seed
+        # The logarithm of the factor, which must stay above 0.
+        self._network = tf.Variable(0.0)
+        self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
+        self._variables = [self._network, *self._weights.values()]
+        # Hot path: a stream learns in windows of all sizes, and one trace takes as long as a hundred steps.
+        self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """As they stand in a manifest."""
+        found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
+        return {"network": round(self._factor, 4), **found}
+
+    def begin_with(self, weights: Mapping[str, Any]) -> None:
+        """Go on from `weights`, as `self.weights` gave them."""
+        self._network.assign(math.log(weights["network"]))
+        for name, variable in self._weights.items():
+            variable.assign(weights[name])
+
+    def terms(self, priors: Priors) -> Terms:
+        """What the weights make of `priors`."""
+        popular, following, repeats = (weight.numpy() for weight in self._weights.values())
+        return Terms(
+            self._factor,
+            priors.popularity @ popular,
+            priors.following,
+            priors.transitions @ following,
+            repeats,
+        )
+
+    def learn(
+        self,
+        lessons: Lessons,
+        tensors: Mapping[str, Floats],
+        priors: Priors,
+        *,
+        steps: int,
+        rate: float = RATE,
+    ) -> None:
+        """Move the weights so that the network of these `tensors` does better in the `lessons`.
+
+        The learning rate falls from `rate` to 0 along a cosine over the `steps`.
+        """
+        lessons = lessons.usable()
+        if not len(lessons.targets):
+            return
+        adam = _Adam(len(self._variables))
+        table = tensors.get("output", tensors["embedding"])
+        own = tensors.get("output_bias", np.zeros(len(table), np.float32))
+        network, known = (tf.constant(table), tf.constant(own)), Priors(*map(tf.constant, priors))
+        for step, chosen in enumerate(self._drawn(len(lessons.targets), steps)):
+            some = Lessons(*map(tf.constant, lessons.only(chosen)))
+            gradients = [one.numpy() for one in self._downhill(some, *network, known)]
+            moves = adam.moves(gradients, rate * (1 + math.cos(math.pi * step / steps)) / 2)
+            for variable, move in zip(self._variables, moves, strict=True):
+                variable.assign_sub(move)
+
+    @property
+    def _factor(self) -> float:
+        return math.exp(float(self._network.numpy()))
+
+    def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
+        random = np.random.default_rng(self._seed)
+        for _ in range(steps):
+            yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
+
+    def _gradients(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
+        with tf.GradientTape() as tape:
+            loss = self._loss(lessons, table, own, priors)
+        return tape.gradient(loss, self._variables, unconnected_gradients="zero")
+
+    def _loss(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
+        weights, last = self._weights, lessons.recent[:, 0]
+        logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + own)
+        logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
+        followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
+        logits = _added(logits, tf.gather(priors.following, last), followers)
+        lags = weights["repeats"].shape[0]
+        repeated = tf.broadcast_to(weights["repeats"], (tf.shape(last)[0], lags))
+        logits = _added(logits, lessons.recent[:, :lags], repeated)
+        logits = _added(logits, lessons.excluded, tf.fill(tf.shape(lessons.excluded), _NEVER))
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits))
+
+
+class _Adam:
+    """Kingma & Ba, 2015. Keras' own takes longer for a few numbers than all else here together."""
+
+    def __init__(self, count: int) -> None:
+        self._means: list[Any] = [0.0] * count
+        self._squares: list[Any] = [0.0] * count
+        self._steps = 0
+
+    def moves(self, gradients: list[Any], rate: float) -> list[Any]:
+        """What to subtract from each variable."""
+        self._steps += 1
+        self._means = [0.9 * m + 0.1 * g for m, g in zip(self._means, gradients, strict=True)]
+        self._squares = [0.999 * s + 0.001 * g * g for s, g in zip(self._squares, gradients, strict=True)]
+        rate *= math.sqrt(1 - 0.999**self._steps) / (1 - 0.9**self._steps)
+        return [rate * m / (np.sqrt(s) + 1e-7) for m, s in zip(self._means, self._squares, strict=True)]
+
+
+def scores_of(terms: Terms, network: Floats, clicked: Indexes) -> Floats:
+    """All items' scores `[N]` after a session of `clicked` items, known ones, the `network`'s being known."""
+    scores = network * np.float32(terms.network) + terms.output_bias
+    if not len(clicked):
+        return scores
+    last = clicked[-1]
+    used = terms.transition_items[last] != NO_ITEM
+    np.add.at(scores, terms.transition_items[last][used], terms.transition_scores[last][used])
+    recent = clicked[::-1][: len(terms.repeat_bias)]
+    np.add.at(scores, recent, terms.repeat_bias[: len(recent)])
+    return scores
+
+
+def _added(logits: Any, items: Any, values: Any) -> Any:
+    """`logits` `[P, N]` with `values` `[P, X]` added to those of `items` `[P, X]`, where there is one."""
+    used = tf.where(items != NO_ITEM)
+    places = tf.stack([used[:, 0], tf.cast(tf.gather_nd(items, used), tf.int64)], axis=1)
+    return tf.tensor_scatter_nd_add(logits, places, tf.gather_nd(values, used))

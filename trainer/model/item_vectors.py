@@ -1,0 +1,74 @@
+"""Item vectors: a row of their own, and what an item's features add to it.
+
+Items that were never clicked have no row: what is known of them is all that they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from trainer.dataset.features import Features
+from trainer.model.backend import keras, tf
+from worker.core.cells import Floats
+
+SPREAD: Final = 0.1
+"""Fresh numbers are drawn between minus and plus this."""
+
+
+class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The vectors of a catalogue whose first `clicked` items take part in training.
+
+    A vector is the item's own row, plus for each categorical column the mean of its values' vectors, plus
+    its numeric features times a matrix; of length 1 where `unit` is set.
+    """
+
+    def __init__(self, clicked: int, size: int, *, unit: bool, features: Features | None) -> None:
+        super().__init__()
+        self.clicked, self._unit = clicked, unit
+        self.own = self._fresh("own", clicked, size)
+        columns = features.categorical if features else ()
+        self.values = [self._fresh(column.name, len(column.values), size) for column in columns]
+        self._lists = [tf.RaggedTensor.from_row_splits(column.indexes, column.starts) for column in columns]
+        self._numbers = features.numeric if features else np.zeros((clicked, 0), np.float32)
+        self.numeric = (
+            self._fresh("numeric", self._numbers.shape[1], size) if self._numbers.shape[1] else None
+        )
+
+    def __len__(self) -> int:
+        """Items, those never clicked included."""
+        return len(self._numbers)
+
+    def of(self, items: tf.Tensor) -> tf.Tensor:
+        """The vectors of clicked `items`, in their shape, `[..., D]`."""
+        return self._finished(tf.gather(self.own, items), items)
+
+    def clicked_ones(self) -> tf.Tensor:
+        """The vectors of all items that take part in training."""
+        return self._finished(tf.convert_to_tensor(self.own), tf.range(self.clicked))
+
+    def table(self) -> Floats:
+        """The vectors of the whole catalogue, `[N, D]`."""
+        own = tf.pad(self.own, [[0, len(self) - self.clicked], [0, 0]])
+        return self._finished(own, tf.range(len(self))).numpy()
+
+    def _fresh(self, name: str, rows: int, size: int) -> tf.Variable:
+        spread = keras.initializers.RandomUniform(-SPREAD, SPREAD)
+        return self.add_weight(name=name, shape=(rows, size), initializer=spread)
+
+    def _finished(self, own: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        vectors = own
+        if self.values or self.numeric is not None:
+            vectors += tf.reshape(self._described(tf.reshape(items, [-1])), tf.shape(own))
+        return tf.math.l2_normalize(vectors, axis=-1) if self._unit else vectors
+
+    def _described(self, items: tf.Tensor) -> tf.Tensor:
+        total = 0.0 if self.numeric is None else tf.gather(self._numbers, items) @ self.numeric
+        for values, lists in zip(self.values, self._lists, strict=True):
+            chosen = tf.gather(lists, items)
+            sums = tf.math.unsorted_segment_sum(
+                tf.gather(values, chosen.flat_values), chosen.value_rowids(), tf.shape(items)[0]
+            )
+            total += tf.math.divide_no_nan(sums, tf.cast(chosen.row_lengths(), tf.float32)[:, None])
+        return total

@@ -1,0 +1,131 @@
+"""What the network is trained to make small: a number for each prediction, `[P]`.
+
+Over the whole catalogue cross-entropy has a fast form of its own. All others, and all losses over drawn
+negatives, are formulas on `Scored`: the target's score beside those of other items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from trainer.model.backend import tf
+
+_LITTLE: Final = 1e-24
+"""Added under a logarithm, as in Hidasi & Karatzoglou's own code, so that it stays finite."""
+
+Loss = Callable[["Scored"], tf.Tensor]
+
+
+class Scored(NamedTuple):
+    """The score of each target `[P]`, and those of the items that it is compared with `[P, C]`.
+
+    `apart` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[P, C]`, or `[C]`
+    for all targets alike: the logarithm of how often each was expected among them; 0 for all where they are
+    the whole catalogue.
+    """
+
+    target: tf.Tensor
+    others: tf.Tensor
+    apart: tf.Tensor
+    log_expected: tf.Tensor
+
+
+def score(
+    hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, log_expected: tf.Tensor
+) -> Scored:
+    """`hidden` `[P, D]` and the `vectors` of targets and candidates `[P + C, D]`, multiplied.
+
+    `targets` `[P]` and `candidates` `[C]` are item indexes, `log_expected` is as in `Scored`.
+    """
+    count = tf.shape(targets)[0]
+    target = tf.reduce_sum(hidden * vectors[:count], axis=-1)
+    others = hidden @ tf.transpose(vectors[count:])
+    apart = tf.cast(targets[:, None] != candidates, tf.float32)
+    return Scored(target, others, apart, log_expected)
+
+
+def softmax_cross_entropy(
+    hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor, bound: float | None = None, smoothing: float = 0
+) -> tf.Tensor:
+    """`-log softmax(hidden @ table.T)[target]` over the whole catalogue.
+
+    `hidden` `[P, D]`, `table` `[N, D]`, `targets` `[P]`. With a `bound`, at most 40, all logits must lie
+    between its negative and it: it takes the place of the maximum that is subtracted where none is known.
+    `smoothing` is the share of the target that all items have in equal parts.
+    """
+    wanted = tf.gather(table, targets)
+    if smoothing:
+        wanted += smoothing * (tf.reduce_mean(table, axis=0) - wanted)
+    return _log_partition(hidden, table, bound) - tf.reduce_sum(hidden * wanted, axis=-1)
+
+
+def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
+    """Cross-entropy whose sum over the catalogue is estimated from the items drawn.
+
+    Each counts as many times less as it was expected more often (the logQ correction of Bengio & Senecal,
+    2008); the target itself is known and not estimated.
+    """
+    logits = _only(scored.others - scored.log_expected, scored.apart)
+    partition = tf.reduce_logsumexp(tf.concat([scored.target[:, None], logits], axis=-1), axis=-1)
+    wanted = scored.target
+    if smoothing:
+        share = tf.nn.softmax(-scored.log_expected)
+        wanted += smoothing * (tf.reduce_sum(share * scored.others, axis=-1) - wanted)
+    return partition - wanted
+
+
+def bpr_max(scored: Scored, penalty: float) -> tf.Tensor:
+    """How surely the target beats the strongest others (Hidasi & Karatzoglou, 2018, eq. 11).
+
+    `-log sum s_j sigmoid(r_t - r_j) + penalty * sum s_j r_j^2`, `s` the softmax over the others.
+    """
+    share = _share(scored)
+    ahead = tf.math.sigmoid(scored.target[:, None] - scored.others)
+    won = tf.reduce_sum(share * ahead, axis=-1)
+    return -tf.math.log(won + _LITTLE) + penalty * tf.reduce_sum(share * scored.others**2, axis=-1)
+
+
+def top1_max(scored: Scored) -> tf.Tensor:
+    """`sum s_j (sigmoid(r_j - r_t) + sigmoid(r_j^2))` (ditto, eq. 9), `s` the softmax over the others."""
+    behind = tf.math.sigmoid(scored.others - scored.target[:, None])
+    return tf.reduce_sum(_share(scored) * (behind + tf.math.sigmoid(scored.others**2)), axis=-1)
+
+
+def squared_error(scored: Scored) -> tf.Tensor:
+    """`1/2 sum (y - y*)^2` over all items, `y*` 1 at the target and 0 elsewhere."""
+    weights = scored.apart * tf.exp(-scored.log_expected)
+    return ((scored.target - 1) ** 2 + tf.reduce_sum(weights * scored.others**2, axis=-1)) / 2
+
+
+def _share(scored: Scored) -> tf.Tensor:
+    return tf.nn.softmax(_only(scored.others, scored.apart))
+
+
+def _only(scores: tf.Tensor, apart: tf.Tensor) -> tf.Tensor:
+    """`scores`, so low where `apart` is 0 that no softmax sees them."""
+    return scores - 1e9 * (1 - apart)
+
+
+def _log_partition(hidden: tf.Tensor, table: tf.Tensor, bound: float | None) -> tf.Tensor:
+    """`log sum exp(hidden @ table.T)`, `[P]`.
+
+    Hot path: with one exponential as the only pass over `[P, N]` beside three matrix products, it takes
+    two thirds of the time of TensorFlow's own cross-entropy, which makes passes for maximum and division.
+    """
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def forward(hidden: tf.Tensor, table: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
+        # The transposed copy is smaller than what a product with a transposed operand loses.
+        logits = hidden @ tf.transpose(table)
+        most = tf.reduce_max(logits, axis=-1) if bound is None else tf.fill(tf.shape(hidden)[:1], bound)
+        weights = tf.exp(logits - most[:, None])
+        total = tf.reduce_sum(weights, axis=-1)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            share = (upstream / total)[:, None]
+            return share * (weights @ table), tf.matmul(weights, share * hidden, transpose_a=True)
+
+        return tf.math.log(total) + most, gradient
+
+    return forward(hidden, table)

@@ -1,0 +1,224 @@
+"""The network: item vectors, recurrent layers, and item vectors again to score with.
+
+With unit vectors on both sides a score is a cosine times a scale, so that popular items cannot win by
+length alone (Gupta et al., "NISER", 2019; tied tables: Hidasi & Karatzoglou, 2018). Without them, with a
+table of its own and a bias for the output, it is the textbook's `y = Why h + b`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config import FitSettings
+from trainer.dataset.batches import Batch
+from trainer.dataset.features import Features
+from trainer.model import losses
+from trainer.model.backend import keras, tf
+from trainer.model.item_vectors import ItemVectors
+from trainer.model.negatives import Negatives
+from worker.core.cells import CELLS, Floats
+from worker.core.ranking import Indexes
+
+_LAYERS: Final = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
+"""Keras layers by the names that cells have in a manifest."""
+
+CELL_TENSORS: Final = ("kernel", "recurrent_kernel", "bias")
+"""A layer's weights in Keras' order, by their names in a release; above the first with the layer's number."""
+
+
+class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """A recurrent next-item network with fresh weights.
+
+    `counts` `[C]`: how often each item that takes part in training is a target. They are the first of the
+    catalogue; all others are known by their `features` alone.
+    """
+
+    def __init__(
+        self, counts: NDArray[np.int64], settings: FitSettings, features: Features | None = None
+    ) -> None:
+        super().__init__()
+        self.settings, items, size = settings, len(counts), settings.hidden_size
+        vectors = partial(ItemVectors, items, unit=settings.normalize, features=features)
+        self.inputs_of = vectors(settings.input_size)
+        self.outputs_of = vectors(size) if settings.output_table == "separate" else self.inputs_of
+        self.bias = self._bias(items) if settings.output_bias else None
+        sizes = (settings.input_size, *[size] * (settings.layers - 1))
+        self.cells = [_recurrent(settings, below) for below in sizes]
+        self.state_size = settings.layers * CELLS[settings.cell].state_size(size)
+        self.negatives = Negatives(
+            counts,
+            size=settings.negatives,
+            power=settings.negatives_power,
+            uniform=settings.negatives_uniform,
+        )
+        self._chances = (counts / counts.sum()).astype(np.float32)
+        vectors_of_one = tf.TensorSpec([1, None, settings.input_size])
+        self._through = tf.function(self._states_after, input_signature=[vectors_of_one], autograph=False)
+        self._weights = _weights(counts, settings.class_weight_power)
+
+    def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The training loss on one `Batch`, and the states `[B, S]` after it.
+
+        `states`, `[B, S]` or `[1, S]`, are those before it, of the sessions that are not fresh. `number` says
+        which step of the training it is, and so what dropout hides. Scores are made where one is asked
+        for, never for padding: they are nearly all of the cost.
+        """
+        hidden, states = self.walk(batch, states, number)
+        scored = self.scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
+        loss = self._whole if self._is_whole else self._compared
+        weights = tf.gather(self._weights, batch.targets)
+        return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
+
+    def walk(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The hidden vectors `[B, L, H]` of the top layer in training, and the states after the last step."""
+        before = tf.where(batch.fresh[:, None], 0.0, states)
+        by_layer = tf.split(before, self.settings.layers, axis=-1)[::-1]
+        sequence = self._dropped(self.inputs_of.of(batch.items), self.settings.dropout, 0, number)
+        after: list[tf.Tensor] = []
+        for layer, (cell, own) in enumerate(zip(self.cells, by_layer, strict=True), start=1):
+            parts = tf.split(own, CELLS[self.settings.cell].vectors, axis=-1)
+            sequence, *found = cell(sequence, initial_state=parts)
+            sequence = self._dropped(sequence, self.settings.hidden_dropout, layer, number)
+            after = [*found, *after]
+        return sequence, tf.concat(after, axis=-1)
+
+    def answer(self, items: Indexes, tensors: Mapping[str, Floats] | None = None) -> tuple[Floats, Floats]:
+        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`, those in `tensors`.
+
+        A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
+        """
+        tensors = tensors or self.tensors()
+        found = self._through(tf.constant(tensors["embedding"][items][None]))
+        hidden = self.scaled(found[0]).numpy()[0]
+        scores = tensors.get("output", tensors["embedding"]) @ hidden + tensors.get("output_bias", 0)
+        return np.concatenate([state.numpy()[0] for state in found]), scores
+
+    def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
+        """The states of all layers after item vectors `[1, L, D]`, the top layer's first."""
+        found = list[tf.Tensor]()
+        for cell in self.cells:
+            sequence, *states = cell(sequence)
+            found = [*states, *found]
+        return found
+
+    def tensors(self) -> dict[str, Floats]:
+        """What a release holds (`worker.core.release.pack`)."""
+        tensors = {"embedding": self.inputs_of.table()}
+        for layer, cell in enumerate(self.cells, start=1):
+            for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):
+                tensors[name if layer == 1 else f"{name}_{layer}"] = weight
+        if self.settings.output_table == "separate":
+            tensors["output"] = self.outputs_of.table()
+        if self.bias is not None:
+            # An item that was never clicked is taken for as rare as the rarest.
+            bias, never = self.bias.numpy(), len(self.outputs_of) - self.outputs_of.clicked
+            tensors["output_bias"] = np.append(bias, np.full(never, bias.min(), np.float32))
+        return tensors
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.settings.loss == "cross_entropy" and not self.settings.negatives
+
+    def _bias(self, items: int) -> tf.Variable:
+        return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
+
+    def _dropped(self, vectors: tf.Tensor, share: float, place: int, number: tf.Tensor) -> tf.Tensor:
+        # Drawn from seed, place and step alone: a training that goes on after a crash hides the same.
+        if not share:
+            return vectors
+        seed = tf.stack([self.settings.seed * 1000 + place, number])
+        return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
+
+    def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
+        """What is multiplied with item vectors: `hidden`, or what is left of it at length `scale`."""
+        if not self.settings.normalize:
+            return hidden
+        return self.settings.scale * tf.math.l2_normalize(hidden, axis=-1)
+
+    def _with_one(self, hidden: tf.Tensor) -> tf.Tensor:
+        """`hidden` with a last column of ones, that a bias in the table's is multiplied with."""
+        return hidden if self.bias is None else tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1.0)
+
+    def _whole(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
+        table, bound = self.outputs_of.clicked_ones(), None
+        if self.bias is not None:
+            table = tf.concat([table, self.bias[:, None]], axis=-1)
+        elif self.settings.normalize:
+            bound = self.settings.scale
+        return losses.softmax_cross_entropy(
+            hidden, table, batch.targets, bound, self.settings.label_smoothing
+        )
+
+    def _compared(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
+        items, log_expected = self._candidates(batch)
+        asked = tf.concat([batch.targets, items], axis=0)
+        vectors = self.outputs_of.of(asked)
+        if self.bias is not None:
+            vectors = tf.concat([vectors, tf.gather(self.bias, asked)[:, None]], axis=-1)
+        return self._loss(losses.score(hidden, batch.targets, vectors, items, log_expected))
+
+    def _loss(self, scored: losses.Scored) -> tf.Tensor:
+        settings = self.settings
+        match settings.loss:
+            case "cross_entropy":
+                return losses.sampled_cross_entropy(scored, settings.label_smoothing)
+            case "bpr_max":
+                return losses.bpr_max(scored, settings.score_penalty)
+            case "top1_max":
+                return losses.top1_max(scored)
+        return losses.squared_error(scored)
+
+    def _candidates(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """The items `[C]` that targets are compared with, and how often each was expected among them.
+
+        The latter as a logarithm, `[C]` or `[P, C]`.
+        """
+        if not self.settings.negatives:
+            return tf.range(len(self._chances)), tf.zeros(len(self._chances))
+        items, expected = batch.negatives, tf.constant(self.negatives.expected)
+        if not self.settings.batch_negatives:
+            return items, tf.math.log(tf.gather(expected, items))
+        items = tf.concat([items, batch.targets], axis=0)
+        expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
+        # What else is clicked in a target's own session is there for certain, not by chance. Taken for rare
+        # it would weigh many times too much: just what is likely to come next would be pushed down.
+        rows, length = tf.shape(batch.items)[0], tf.shape(batch.items)[1]
+        session = batch.places // length
+        same = tf.cast(batch.targets[:, None] == items, tf.float32)
+        log_expected = tf.math.log(
+            tf.gather(expected, items) + tf.math.unsorted_segment_sum(same, session, rows)
+        )
+        return items, tf.gather(log_expected, session)
+
+
+def _recurrent(settings: FitSettings, below: int) -> Any:
+    """A layer on vectors of size `below`."""
+    cell = _LAYERS[settings.cell](settings.hidden_size, return_sequences=True, return_state=True)
+    cell.build((None, None, below))
+    if settings.memory_clicks:
+        cell.set_weights([*cell.get_weights()[:2], _remembering(settings, cell.get_weights()[2])])
+    return cell
+
+
+def _remembering(settings: FitSettings, bias: Floats) -> Floats:
+    """`bias` with gates that begin to forget after 1 to `memory_clicks` steps, each unit after its own."""
+    size = settings.hidden_size
+    spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.memory_clicks))((size,))
+    keep = np.log(np.asarray(spans))
+    gates = bias.reshape(-1, CELLS[settings.cell].gates, size).copy()
+    if settings.cell == "lstm":
+        gates[0, 0], gates[0, 1] = -keep, keep
+    else:
+        gates[0, 0] = keep
+    return gates.reshape(bias.shape)
+
+
+def _weights(counts: NDArray[np.int64], power: float) -> Floats:
+    """What a target of each item counts: 1 on average over all targets."""
+    weights = np.maximum(counts, 1.0) ** -power
+    return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

@@ -1,0 +1,119 @@
+"""How the weights move: Keras' optimisers, learning rates, clipping, and the average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from trainer.config import FitSettings
+from trainer.model.backend import keras, tf
+from worker.errors import SettingError
+
+_LONGEST_MEMORY: Final = 10.0
+"""The weights' average keeps at most (1 + t) / (this + t) after t steps: its begin is soon forgotten."""
+
+_MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
+
+
+class Optimiser:
+    """Moves `variables` as `settings` say, in a training of `epochs` of at most `steps` steps each.
+
+    Raises SettingError where Keras has no optimiser of that name.
+    """
+
+    def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:
+        self._weights, self._settings = list(variables), settings
+        self._keras = _named(settings, learning_rate(settings, epochs=epochs, steps=steps))
+        self._keras.build(self._weights)
+        averaged = self._weights if settings.average_decay else []
+        self._averages = [tf.Variable(weight) for weight in averaged]
+        # Hot path: compiled to one pass over each weight and its averages, Adam takes a third of the time.
+        self.move = tf.function(self._move, jit_compile=True, autograph=False)
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that the next steps depend on, beside the weights."""
+        return [*self._keras.variables, *self._averages]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the weights are their moving averages, where these are kept."""
+        if not self._averages:
+            yield
+            return
+        moving = [weight.numpy() for weight in self._weights]
+        _assign(self._weights, self._averages)
+        yield
+        _assign(self._weights, moving)
+
+    def _move(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+        """One step against `gradients`; their norm, before anything was clipped."""
+        norm = tf.linalg.global_norm(gradients)
+        if self._settings.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._settings.clip_norm, use_norm=norm)
+        if self._settings.clip_value:
+            limit = self._settings.clip_value
+            gradients = [tf.clip_by_value(one, -limit, limit) for one in gradients]
+        self._keras.apply(gradients, self._weights)
+        if self._averages:
+            taken = tf.cast(self._keras.iterations, tf.float32)
+            keep = tf.minimum(self._settings.average_decay, (1 + taken) / (_LONGEST_MEMORY + taken))
+            for average, weight in zip(self._averages, self._weights, strict=True):
+                average.assign(keep * average + (1 - keep) * weight)
+        return norm
+
+
+def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
+    """The learning rate by step: `settings.schedule` after a warm-up."""
+    top, total = settings.learning_rate, epochs * steps
+    schedules = keras.optimizers.schedules
+    match settings.schedule:
+        case "cosine":
+            later = schedules.CosineDecay(top, total)
+        case "linear":
+            later = schedules.PolynomialDecay(top, total, end_learning_rate=0.0)
+        case "exponential" | "step":
+            often, sudden = round(settings.decay_epochs * steps), settings.schedule == "step"
+            later = schedules.ExponentialDecay(top, max(1, often), settings.decay_factor, staircase=sudden)
+        case _:
+            later = schedules.ExponentialDecay(top, total, 1.0)
+    return _WarmUp(later, settings.warmup_steps) if settings.warmup_steps else later
+
+
+class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """`later`, times a share that grows to 1 over so many steps."""
+
+    def __init__(self, later: Any, steps: int) -> None:
+        super().__init__()
+        self._later, self._steps = later, steps
+
+    def __call__(self, step: Any) -> Any:
+        return self._later(step) * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / self._steps)
+
+
+def _named(settings: FitSettings, rate: Any) -> Any:
+    kind = KINDS.get(settings.optimizer)
+    if kind is None:
+        raise SettingError(
+            f"optimizer is {settings.optimizer!r}, it must be one of {', '.join(sorted(KINDS))}"
+        )
+    asked = {name: getattr(settings, name) for name in ("momentum", "weight_decay")}
+    return kind(rate, **{name: value for name, value in asked.items() if value})
+
+
+def _kinds() -> dict[str, Any]:
+    """Keras' optimisers by name, without those that are made of other ones."""
+    base = keras.optimizers.Optimizer
+    found = (one for one in vars(keras.optimizers).values() if isinstance(one, type))
+    kinds = (one for one in found if issubclass(one, base) and one is not base)
+    return {one.__name__.lower(): one for one in kinds if one.__name__ not in _MADE_OF_OTHERS}
+
+
+KINDS: Final = _kinds()
+"""The optimisers by the names that `FitSettings.optimizer` may have."""
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

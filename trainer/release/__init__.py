@@ -1,0 +1,1 @@
+"""A release: how it is packed, and how a folder holds it."""

@@ -1,0 +1,85 @@
+"""A release as a folder: written, read, sent to Kafka, and brought from there.
+
+The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from worker.core.manifest import Manifest
+from worker.core.release import CANDIDATE_SHARE, verify
+from worker.errors import ReleaseRefused
+from worker.kafka.connection import Connection
+from worker.topics import releases
+
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "weights.safetensors"
+
+
+def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
+    """Write a release into `folder`, which is made if need be; what it held of a release is replaced.
+
+    The manifest comes last, so that a folder with a manifest has its weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / WEIGHTS).write_bytes(blob)
+    (folder / MANIFEST).write_bytes(manifest.to_json())
+
+
+def read_folder(folder: Path) -> tuple[Manifest, bytes]:
+    """The verified release in `folder`. Raises ReleaseRefused."""
+    for name in (MANIFEST, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
+    manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
+    verify(manifest, blob)
+    return manifest, blob
+
+
+def publish_folder(
+    folder: Path,
+    connection: Connection,
+    *,
+    topic: str,
+    pointer: str = releases.CHAMPION,
+    share: float = CANDIDATE_SHARE,
+) -> int:
+    """Send the release in `folder` and point `pointer` at it; its number. A candidate serves that `share`.
+
+    Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
+    """
+    manifest, blob = read_folder(folder)
+    return releases.publish(connection, topic, manifest, blob, pointer=pointer, share=share)
+
+
+def fetch_folder(
+    folder: Path, connection: Connection, wanted: int | str, *, topic: str
+) -> tuple[int, Manifest]:
+    """Write the release that is `wanted`, a number or a pointer, into `folder`; its number and manifest.
+
+    Raises ReleaseRefused, before anything is written, where it is not there or does not verify; KafkaAway,
+    NotAllowed.
+    """
+    with releases.ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+        number = _pointed_at(reader, wanted) if isinstance(wanted, str) else wanted
+        reader.require(number)
+        manifest, blob = reader.fetch(number)
+    try:
+        verify(manifest, blob, number=number)
+    except ReleaseRefused as error:
+        raise ReleaseRefused(error.reason, f"release {number} in topic {topic} is broken: {error}") from None
+    write_folder(folder, manifest, blob)
+    return number, manifest
+
+
+def _pointed_at(reader: releases.ReleaseReader, name: str) -> int:
+    pointer = reader.pointer(name)
+    if pointer is None:
+        raise ReleaseRefused(
+            "pointer", f"topic {reader.topic} has no {name}; `nextclick-trainer releases` lists what it has"
+        )
+    return pointer.release

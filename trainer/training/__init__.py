@@ -1,0 +1,1 @@
+"""How a model is trained: from clicks to a release, from scratch, warm, or online."""

@@ -1,0 +1,101 @@
+"""How far a training is, on disk: after a crash the same command goes on there.
+
+A checkpoint is one file, written beside and then renamed: it is whole or it is not there. It names the
+clicks and settings that it belongs to, and is of no use to any others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.dataset import Data
+from trainer.training.loop import Training
+
+_FILE: Final = "checkpoint.safetensors"
+
+
+def work_folder(output: Path) -> Path:
+    """Where a training whose release goes to `output` keeps its checkpoint."""
+    return output.with_name(output.name + ".work")
+
+
+def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
+    """What a training goes on from must be of the same: clicks, settings, and the release it began with."""
+    decisive = {**settings.to_json(), "checkpoint_seconds": None}
+    of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(of).hexdigest()
+
+
+class Checkpoints:
+    """The checkpoint in `folder` of the training with this `fingerprint`; without a folder there is none.
+
+    At most one is written every `seconds`.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        fingerprint: str,
+        *,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = folder / _FILE if folder else None
+        self._fingerprint, self._seconds, self._clock = fingerprint, seconds, clock
+        self._saved_at = clock()
+
+    def save(self, training: Training) -> None:
+        """Write where `training` is, if it is time to."""
+        if self._path is None or self._clock() - self._saved_at < self._seconds:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"fingerprint": self._fingerprint, **training.facts()}
+        beside = self._path.with_suffix(".new")
+        save_file(training.tensors(), beside, {"facts": orjson.dumps(facts).decode()})
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(self._path)
+        self._saved_at = self._clock()
+
+    def restore(self, training: Training, progress: Progress) -> None:
+        """Put `training` where the checkpoint says, and tell so; a word, too, on one that is of no use."""
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            tensors, facts = _read(self._path)
+        except (SafetensorError, OSError, ValueError) as error:
+            progress.say(f"{self._path} cannot be read ({error}): the training begins anew")
+            return
+        if facts.pop("fingerprint") != self._fingerprint:
+            progress.say(
+                f"{self._path} is of other clicks (any that came since make them so) or settings: "
+                "the training begins anew"
+            )
+            return
+        training.restore(tensors, facts)
+        progress.say(f"going on from {self._path}: {training.told}")
+
+
+def remove(folder: Path) -> None:
+    """Delete the checkpoint in `folder`, and the folder where nothing else is in it."""
+    for path in (folder / _FILE, (folder / _FILE).with_suffix(".new")):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    with safe_open(path, framework="numpy") as file:
+        facts = orjson.loads(file.metadata()["facts"])
+        return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118  # no mapping

@@ -1,0 +1,221 @@
+"""The loop of a training: batches in, weights moved, the best epoch kept.
+
+All that the next step depends on is in `Training.tensors` and `Training.facts`: a training that is
+restored from them ends with the same weights, to the bit, as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.batches import Batch, Batches, Carried, Shuffled
+from trainer.dataset.sessions import Sessions
+from trainer.model.backend import tf
+from trainer.model.network import Network
+from trainer.model.optimizer import Optimiser
+from worker.core.cells import Floats
+
+Epoch = dict[str, float]
+"""What one epoch came to: its loss, gradient norms, validation results."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What an epoch came to so far. Norms are those of gradients before they are clipped."""
+
+    batches: int = 0
+    predictions: int = 0
+    loss: float = 0.0
+    steps: int = 0
+    norm: float = 0.0
+    largest_norm: float = 0.0
+    clipped: int = 0
+
+    def seen(self, predictions: int, loss: float) -> None:
+        """A batch of so many predictions had this average loss."""
+        self.batches += 1
+        self.predictions += predictions
+        self.loss += loss * predictions
+
+    def moved(self, norm: float, limit: float) -> None:
+        """A step was taken. Norms above `limit` are clipped, unless it is 0."""
+        self.steps += 1
+        self.norm += norm
+        self.largest_norm = max(self.largest_norm, norm)
+        self.clipped += bool(limit) and norm > limit
+
+    def means(self) -> Epoch:
+        """As they stand in a manifest."""
+        return {
+            "loss": self.loss / self.predictions,
+            "gradient_norm": self.norm / self.steps,
+            "largest_gradient_norm": self.largest_norm,
+            "clipped": self.clipped / self.steps,
+        }
+
+
+@dataclass(slots=True)
+class Best:
+    """The weights of the best epoch: by its value on the validation end; without one, the last."""
+
+    patience: int
+    value: float = -1.0
+    epochs_since: int = 0
+    weights: list[Floats] = field(default_factory=list)
+
+    def note(self, network: Network, value: float | None) -> None:
+        """An epoch came to `value`."""
+        self.epochs_since += 1
+        if value is None or value > self.value:
+            self.value, self.epochs_since = value or 0.0, 0
+            self.weights = network.get_weights()
+
+    @property
+    def is_past(self) -> bool:
+        """Whether so many epochs were worse that no better one is to be expected."""
+        return self.epochs_since >= self.patience
+
+
+class Training:
+    """A training of `network` on `sessions`, under way."""
+
+    def __init__(self, network: Network, sessions: Sessions, settings: FitSettings) -> None:
+        self._network, self._settings = network, settings
+        self._batches = _batches(sessions, settings)
+        self.epochs = settings.epochs_for(sessions.predictions)
+        self._predictions = sessions.predictions
+        weights = network.trainable_variables
+        steps = 1 if settings.full_batch else len(self._batches)
+        self._optimiser = Optimiser(weights, settings, epochs=self.epochs, steps=steps)
+        self._collected = [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.full_batch else []
+        self._states = tf.zeros((1, network.state_size))
+        self._step = compiled_step(network, self._use)
+        self._best = Best(settings.patience or max(2, self.epochs // 3))
+        self._sums, self.history = Sums(), list[Epoch]()
+
+    def run(
+        self,
+        validate: Callable[[], Epoch],
+        progress: Progress,
+        saved: Callable[[Training], None] = lambda _: None,
+    ) -> None:
+        """Train to the end; `network` then has the weights of its best epoch.
+
+        `validate` measures `network` as it is; `saved` is called after each step.
+        """
+        progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
+        try:
+            while len(self.history) < self.epochs and not self._best.is_past:
+                self._epoch(progress, saved)
+                self._finish(validate, progress)
+        finally:
+            progress.stop()
+        self._network.set_weights(self._best.weights)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The numbers that the next step depends on, by name."""
+        variables = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
+        best = {f"best/{at}": weight for at, weight in enumerate(self._best.weights)}
+        return {**variables, **best, "states": self._states.numpy()}
+
+    def facts(self) -> dict[str, Any]:
+        """The rest of it, as JSON can hold it."""
+        best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
+        return {"history": self.history, "sums": asdict(self._sums), "best": best}
+
+    @property
+    def told(self) -> str:
+        """Where it is, for a person."""
+        return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Go on where a training of the same clicks and settings was when it gave `tensors` and `facts`."""
+        for name, variable in self._variables().items():
+            variable.assign(tensors[name])
+        self._states = tf.constant(tensors["states"])
+        self.history, self._sums = list(facts["history"]), Sums(**facts["sums"])
+        best = [tensors[f"best/{at}"] for at in range(len(self._network.weights))] if self.history else []
+        self._best = Best(self._best.patience, **facts["best"], weights=best)
+
+    def _variables(self) -> dict[str, Any]:
+        groups = {
+            "weight": self._network.trainable_variables,
+            "optimiser": self._optimiser.variables,
+            "collected": self._collected,
+        }
+        return {f"{name}/{at}": one for name, group in groups.items() for at, one in enumerate(group)}
+
+    def _epoch(self, progress: Progress, saved: Callable[[Training], None]) -> None:
+        """What is left of the epoch that is under way."""
+        epoch, limit = len(self.history), self._settings.clip_norm
+        for batch in islice(self._batches.epoch(epoch), self._sums.batches, None):
+            number = epoch * len(self._batches) + self._sums.batches
+            drawn = self._network.negatives.draw(self._settings.seed, number)
+            loss, norm, states = self._step(batch._replace(negatives=drawn), self._states, number)
+            self._sums.seen(len(batch.targets), float(loss))
+            if self._settings.carry_state:
+                self._states = states
+            if not self._settings.full_batch:
+                self._sums.moved(float(norm), limit)
+            progress.advance(len(batch.targets), float(loss))
+            saved(self)
+        if self._settings.full_batch:
+            self._sums.moved(float(self._optimiser.move(list(self._collected))), limit)
+            for one in self._collected:
+                one.assign(tf.zeros_like(one))
+
+    def _finish(self, validate: Callable[[], Epoch], progress: Progress) -> None:
+        with self._optimiser.averaged():
+            results = validate()
+            self._best.note(self._network, results.get(f"mrr_at_{self._settings.top}"))
+        self.history.append({**self._sums.means(), **results})
+        self._sums = Sums()
+        told = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1].items())
+        progress.say(f"epoch {len(self.history)} of {self.epochs}: {told}")
+        progress.epoch(len(self.history), self.history[-1])
+
+    def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
+        """Move along `gradients`, or collect them for the end of the epoch; their norm."""
+        if not self._collected:
+            return self._optimiser.move(gradients)
+        share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
+        for total, gradient in zip(self._collected, gradients, strict=True):
+            total.assign_add(share * gradient)
+        return tf.linalg.global_norm(gradients)
+
+
+def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
+    """What takes a batch, the states and the number of the step; loss, gradient norm and new states.
+
+    `use` gets the gradients by `network.trainable_variables`, and gives their norm.
+    """
+    indexes = tf.TensorSpec([None], tf.int32)
+    batch = Batch(
+        tf.TensorSpec([None, None], tf.int32), indexes, indexes, indexes, tf.TensorSpec([None], tf.bool)
+    )
+    signature = [batch, tf.TensorSpec([None, network.state_size]), tf.TensorSpec([], tf.int32)]
+
+    # One trace for batches of every shape.
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            loss, after = network.loss_of(batch, states, number)
+        found = tape.gradient(loss, network.trainable_variables)
+        return loss, use([tf.convert_to_tensor(one) for one in found], batch), after
+
+    return step
+
+
+def _batches(sessions: Sessions, settings: FitSettings) -> Batches:
+    size, length, seed = settings.batch_clicks, settings.max_session_clicks, settings.seed
+    if settings.carry_state:
+        return Carried(sessions, predictions=size, length=length, seed=seed)
+    return Shuffled(sessions, predictions=size, max_length=length, seed=seed)

@@ -1,0 +1,112 @@
+"""A training that begins where a release ended: the same network, its items at their places.
+
+What a release has no number for begins fresh: items that it did not know, and features. Its item rows
+have their features folded in, so they are taken as rows of the items' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from safetensors.numpy import load
+
+from trainer.config import FitSettings
+from trainer.dataset.features import Features
+from trainer.dataset.prepare import Data
+from trainer.dataset.sessions import Sessions
+from trainer.model.item_vectors import ItemVectors
+from trainer.model.network import CELL_TENSORS, Network
+from worker.core.catalogue import Catalogue
+from worker.core.cells import Floats
+from worker.core.manifest import Manifest
+from worker.core.ranking import NO_ITEM, Indexes
+from worker.errors import SettingError
+
+SHAPE: Final = (
+    *("cell", "layers", "hidden_size", "embedding_size", "output_table", "output_bias", "normalize", "scale"),
+)
+"""The settings that a release decides for all that are trained from it."""
+
+
+def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
+    """What `SHAPE` must be to begin with the release of `manifest`.
+
+    Raises SettingError where one of the settings that were `asked` for by name is another.
+    """
+    # A release of format 1 has one layer and does not say so.
+    shape = {name: getattr(manifest, name, 1) for name in SHAPE} | {"output_table": manifest.output}
+    # What the blend added to the release's scores is not the network's own.
+    own = manifest.training.get("settings", {})
+    shape |= {name: own[name] for name in ("output_bias", "scale") if name in own}
+    if manifest.embedding_size == manifest.hidden_size:
+        shape["embedding_size"] = None
+    if not manifest.normalize:
+        shape["scale"] = settings.scale
+    for name in SHAPE:
+        given = getattr(settings, name)
+        spelled_out = name == "embedding_size" and given == manifest.embedding_size
+        if name in asked and given != shape[name] and not spelled_out:
+            raise SettingError(
+                f"{name} is {given!r}, the release to begin with has {shape[name]!r}: "
+                "leave it out, or train from the start"
+            )
+    return shape
+
+
+def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
+    """Give a `network` of the right shape the weights of a release; its items come first.
+
+    A learned bias begins fresh where the release's blend has popularity: only their sum is known.
+    """
+    tensors = load(blob)
+    for layer, cell in enumerate(network.cells, start=1):
+        cell.set_weights([tensors[name if layer == 1 else f"{name}_{layer}"] for name in CELL_TENSORS])
+    _take(network.inputs_of, tensors["embedding"])
+    if "output" in tensors:
+        _take(network.outputs_of, tensors["output"])
+    blend = manifest.training.get("blend", {})
+    if network.bias is not None and not blend.get("popularity"):
+        known = tensors["output_bias"] / np.float32(blend.get("network", 1.0))
+        fresh = np.full(network.bias.shape[0] - len(known), known.min(), np.float32)
+        network.bias.assign(np.append(known, fresh))
+
+
+def _take(vectors: ItemVectors, rows: Floats) -> None:
+    vectors.own.assign(np.concatenate([rows, vectors.own.numpy()[len(rows) :]]))
+
+
+def grown(data: Data, known: Sequence[str]) -> Data:
+    """`data` over a catalogue that begins with the `known` items, each at its place; new ones follow."""
+    ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+    old = set(known)
+    new = [item_id not in old for item_id in ids]
+    catalogue = Catalogue([*known, *(item_id for item_id, is_new in zip(ids, new, strict=True) if is_new)])
+    places, sources = catalogue.indexes(ids), data.catalogue.indexes(catalogue.ids(np.arange(len(catalogue))))
+    parts: dict[str, Any] = {
+        name: _moved(getattr(data, name), places) for name in ("train", "validation", "test")
+    }
+    features = _rows(data.features, sources) if data.features else None
+    never_clicked = sum(new[data.clicked_items :])
+    return replace(data, catalogue=catalogue, features=features, never_clicked=never_clicked, **parts)
+
+
+def _moved(sessions: Sessions, places: Indexes) -> Sessions:
+    known = sessions.items != NO_ITEM
+    return replace(sessions, items=np.where(known, places[sessions.items], NO_ITEM).astype(np.int32))
+
+
+def _rows(features: Features, sources: Indexes) -> Features:
+    """The features of the items at `sources`; of `NO_ITEM` nothing is known."""
+    known = sources != NO_ITEM
+    numeric = np.where(known[:, None], features.numeric[sources], np.float32(0))
+    columns = []
+    for column in features.categorical:
+        lengths = np.where(known, np.diff(column.starts)[sources], 0)
+        starts = np.append(0, np.cumsum(lengths))
+        within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+        indexes = column.indexes[np.repeat(column.starts[:-1][sources], lengths) + within]
+        columns.append(column._replace(indexes=indexes, starts=starts))
+    return features._replace(categorical=tuple(columns), numeric=numeric)

@@ -1,0 +1,225 @@
+"""Settings for given clicks: trainings with many, judged on the validation end, never on the test end.
+
+A folder holds a search: `trials.json` has every finished trial (`search`), `best.toml` the best
+settings so far, as `fit --settings` reads them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import optuna
+import polars as pl
+
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.prepare import Data, prepare
+from trainer.dataset.sessions import Sessions
+from trainer.errors import BudgetTooSmall, TooFewClicks
+from trainer.model.backend import keras
+from trainer.settings_file import to_toml
+from trainer.training import fit
+from trainer.tuning.search import Search, Trial, next_trial, replace_file, settings_of, speak_through
+from trainer.tuning.space import space
+from worker.errors import ReleaseRefused, SettingError
+
+TRIALS: Final = "trials.json"
+BEST: Final = "best.toml"
+
+
+class Budget(NamedTuple):
+    """How many trials a search has and how many seconds they may take together, earlier runs included."""
+
+    trials: int
+    seconds: float = math.inf
+
+
+class Tuned(NamedTuple):
+    """The settings that did best, and what they came to on the validation end."""
+
+    settings: FitSettings
+    value: float
+
+
+def tune(
+    clicks: pl.DataFrame | pl.LazyFrame,
+    settings: FitSettings,
+    *,
+    given: Collection[str],
+    folder: Path,
+    budget: Budget,
+    progress: Progress,
+    now: datetime | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Tuned:
+    """Search for better `settings` than these; those named in `given` stay as they are.
+
+    What `folder` holds of the same search is not done again. Raises TooFewClicks where no validation
+    end is left to judge on, BudgetTooSmall where the time was over before the first trial was.
+    """
+    speak_through(progress.say)
+    searched = space(given)
+    data = _without_test_end(prepare(clicks, settings, progress, now or datetime.now(UTC)))
+    search = Search.resumed(folder / TRIALS, _made_of(data, settings, searched))
+    if search.trials:
+        progress.say(f"{len(search.trials)} trials are in {folder} already: going on after them")
+    while len(search.trials) < budget.trials and search.seconds < budget.seconds:
+        asked = next_trial(search.trials, searched, settings.seed)
+        watched = _Watched(progress, asked, settings.top, clock, seconds=budget.seconds - search.seconds)
+        try:
+            trial = _run(data, settings, settings_of(asked), watched)
+        except _TimeIsUp:
+            search.spend(watched.spent)
+            progress.say(f"the time is up: {watched.how_far} of trial {len(search.trials) + 1} is lost")
+            break
+        search.spend(trial.seconds, trial)
+        _write_best(folder, search, settings)
+        progress.say(_told(search, budget, settings.top))
+    return _tuned(search, settings, budget)
+
+
+class _TimeIsUp(Exception):
+    """Raised in the midst of a trial when the time of the search is over."""
+
+
+class _Watched(Progress):
+    """Passes on what a training tells, and ends it where the time is up or the trial without hope.
+
+    `values` are those of the epochs so far.
+    """
+
+    def __init__(
+        self,
+        teller: Progress,
+        trial: optuna.Trial,
+        top: int,
+        clock: Callable[[], float],
+        *,
+        seconds: float,
+    ) -> None:
+        self._teller = teller
+        self._trial = trial
+        self._metric = f"mrr_at_{top}"
+        self._clock = clock
+        self._began = clock()
+        self._seconds = seconds
+        self._done, self._total = 0, 1
+        self.values: list[float] = []
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the trial began."""
+        return self._clock() - self._began
+
+    @property
+    def how_far(self) -> str:
+        """The share of the training that is done."""
+        return f"{self._done / self._total:.0%}"
+
+    def say(self, line: str) -> None:
+        """Pass on `line`."""
+        self._teller.say(f"  {line}")
+
+    def start(self, predictions: int) -> None:
+        """The training begins."""
+        self._total = predictions
+        self._teller.start(predictions)
+
+    def advance(self, predictions: int, loss: float) -> None:
+        """Count a step. Raises _TimeIsUp, or TrialPruned where the loss is no number any more."""
+        self._done += predictions
+        self._teller.advance(predictions, loss)
+        if not math.isfinite(loss):
+            raise optuna.TrialPruned(f"the loss became {loss}")
+        if self.spent > self._seconds:
+            raise _TimeIsUp
+
+    def epoch(self, number: int, results: Mapping[str, float]) -> None:
+        """Judge an epoch. Raises TrialPruned where others were better at this point."""
+        self.values.append(results[self._metric])
+        self._trial.report(self.values[-1], number)
+        if self._done < self._total and self._trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {number} most others were better")
+
+    def stop(self) -> None:
+        """The training is over."""
+        self._teller.stop()
+
+
+def _run(data: Data, settings: FitSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
+    """A training with `settings` and those `searched`, as `fit` does it. Raises _TimeIsUp."""
+    given_up = ""
+    try:
+        fit.train(data, dataclasses.replace(settings, **searched), watched)
+    except optuna.TrialPruned as why:
+        given_up = str(why)
+    except (ReleaseRefused, SettingError) as error:  # weights that are no numbers; what does not go together
+        given_up = str(error)
+    finally:
+        keras.backend.clear_session()  # else the graphs of all trials stay in memory
+    return Trial(searched, watched.values, watched.spent, given_up)
+
+
+def _without_test_end(data: Data) -> Data:
+    """`data` without what no choice may look at. Raises TooFewClicks where nothing is left to judge on."""
+    if not data.validation.predictions:
+        raise TooFewClicks(
+            "no click is held out to judge settings on: raise --validation-fraction or bring more clicks"
+        )
+    return dataclasses.replace(data, test=Sessions.empty())
+
+
+def _made_of(data: Data, settings: FitSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trials of a search have in common; those of another are not comparable."""
+    fixed = {name: value for name, value in settings.to_json().items() if name not in searched}
+    asked = {name: str(searched[name]) for name in searched}
+    return {"clicks": data.fingerprint, "search": asked, **fixed}
+
+
+def _told(search: Search, budget: Budget, top: int) -> str:
+    trial, best = search.trials[-1], search.best
+    outcome = f"given up ({trial.given_up})" if trial.given_up else f"MRR@{top} {trial.value:.4f}"
+    leading = f"best so far {best.value:.4f} (trial {search.trials.index(best) + 1})" if best else "none yet"
+    return (
+        f"trial {len(search.trials)} of {budget.trials}: {outcome} with {_listed(trial.settings)}; "
+        f"{leading}; {_time_left(search, budget):.0f} s left"
+    )
+
+
+def _time_left(search: Search, budget: Budget) -> float:
+    per_trial = search.seconds / len(search.trials)
+    return min(per_trial * (budget.trials - len(search.trials)), max(0.0, budget.seconds - search.seconds))
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def _write_best(folder: Path, search: Search, settings: FitSettings) -> None:
+    if search.best:
+        text = to_toml(dataclasses.replace(settings, **search.best.settings))
+        replace_file(folder / BEST, text.encode())
+
+
+def _tuned(search: Search, settings: FitSettings, budget: Budget) -> Tuned:
+    best = search.best
+    if best is None and search.trials:
+        raise BudgetTooSmall(
+            f"all {len(search.trials)} trials were given up ({search.trials[-1].given_up}): "
+            "raise --trials, or give some of the searched settings yourself"
+        )
+    if best is None:
+        raise BudgetTooSmall(
+            f"{search.seconds:.0f} s did not suffice for one trial: raise --minutes "
+            f"(it is {budget.seconds / 60:g}), or lower --epochs"
+        )
+    return Tuned(dataclasses.replace(settings, **best.settings), best.value)

@@ -1,0 +1,1 @@
+"""The seam to Kafka: the only modules that import kafka-python."""

@@ -1,0 +1,83 @@
+"""A topic as a whole, from its begin to where it ends at the moment.
+
+So the trainer reads the clicks that it learns from, and commands the states that they look through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, Final, NamedTuple
+
+from kafka import KafkaConsumer, TopicPartition
+
+from worker.errors import KafkaAway, TopicError
+from worker.kafka.connection import Connection
+from worker.topics.clicks import ANSWER_MS, Record
+
+_POLL_MS: Final = 1_000
+_SILENCE_POLLS: Final = 30
+"""A broker that brings nothing in so many polls, though there is something, counts as away."""
+
+
+FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}
+"""How small records are best read."""
+
+
+class Span(NamedTuple):
+    """What a partition holds at the moment: offsets from `first` to before `end`."""
+
+    first: int
+    end: int
+
+
+def _all_of(spans: Mapping[int, Span]) -> dict[int, int]:
+    return {partition: span.first for partition, span in spans.items()}
+
+
+def read(
+    connection: Connection,
+    *,
+    topic: str,
+    fetch: Mapping[str, int] = FETCH,
+    begins: Callable[[Mapping[int, Span]], Mapping[int, int]] = _all_of,
+) -> Iterator[list[Record]]:
+    """The records of `topic` up to the high-water mark of now (for open transactions, up to these).
+
+    Some at a time; those of one partition together and in order. `begins` is asked for the offset at
+    which each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
+    """
+    with connection.errors(f"read the topic {topic}"), closing(_consumer(connection, fetch)) as client:
+        ends = _ends(client, topic, begins)
+        silence = 0
+        while left := {at for at, end in ends.items() if client.position(at, timeout_ms=ANSWER_MS) < end}:
+            client.pause(*(ends.keys() - left))
+            polled = client.poll(timeout_ms=_POLL_MS)
+            silence = 0 if polled else silence + 1
+            if silence > _SILENCE_POLLS:
+                raise KafkaAway(
+                    f"read the topic {topic}: {len(left)} partitions have more, but nothing comes"
+                )
+            for at, records in polled.items():
+                yield [record for record in records if record.offset < ends[at]]
+
+
+def _consumer(connection: Connection, fetch: Mapping[str, int]) -> Any:
+    return KafkaConsumer(**connection.reading("nextclick-history"), **fetch)
+
+
+def _ends(
+    client: Any, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
+) -> dict[TopicPartition, int]:
+    """Assign all partitions of `topic` to `client`, each at its begin; where each of them ends."""
+    partitions = client.partitions_for_topic(topic)
+    if not partitions:
+        raise TopicError(f"there is no topic {topic}", topic=topic)
+    assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    client.assign(assigned)
+    ends: dict[TopicPartition, int] = client.end_offsets(assigned, timeout_ms=ANSWER_MS)
+    firsts = client.beginning_offsets(assigned, timeout_ms=ANSWER_MS)
+    chosen = begins({at.partition: Span(firsts[at], ends[at]) for at in assigned})
+    for at in assigned:
+        client.seek(at, chosen[at.partition])
+    return ends

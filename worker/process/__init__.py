@@ -1,0 +1,1 @@
+"""The process around the loop: stop, watchdog, memory, logging."""

@@ -1,0 +1,1 @@
+"""How a release gets from its topic into service while the worker goes on serving."""
