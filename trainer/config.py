@@ -10,7 +10,7 @@ from typing import Any, Final
 from worker.core.cells import CELLS
 from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
 from worker.errors import SettingError
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 
 MAX_SCALE: Final = 40.0
 """exp(-2 * scale) must be a single-precision number (`trainer.model.losses`)."""
@@ -269,14 +269,14 @@ class FitSettings:
             raise SettingError(f"{name} is {getattr(self, name)!r}, it must be {must_be}")
 
 
-def connection(bootstrap_servers: str, environment: Mapping[str, str]) -> Connection:
+def connection(bootstrap_servers: str, environment: Mapping[str, str]) -> KafkaConnection:
     """How to reach Kafka: TLS and SASL from the same variables that the worker reads. Raises SettingError."""
     given: dict[str, Any] = {"bootstrap_servers": bootstrap_servers}
-    for field in fields(Connection):
+    for field in fields(KafkaConnection):
         value = environment.get(KAFKA_PREFIX + field.name.upper())
         if value is not None and field.name not in given:
             given[field.name] = _flag(field.name, value) if type(field.default) is bool else value
-    return Connection(**given)
+    return KafkaConnection(**given)
 
 
 def _flag(name: str, value: str) -> bool:

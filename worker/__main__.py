@@ -28,24 +28,24 @@ from worker.errors import NextclickError, NotAllowed
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
-from worker.kafka import admin
-from worker.kafka.admin import Admin, Finding, Need
-from worker.kafka.transactions import Transactions
 from worker.live_quality import Reporting
 from worker.loop import Clock, Loop
 from worker.metrics import Metrics
 from worker.partitions.flushing import Saving
+from worker.partitions.follower import StateFollower
 from worker.process import logging
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
 from worker.process.watchdog import watching
-from worker.releases.adoption import Refresh, ReleaseFollower
-from worker.topics.clicks import ClickConsumer
+from worker.releases.adoption import Adoption
+from worker.releases.follower import ReleaseFollower
+from worker.topics import needs as topic_needs
 from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.needs import Finding, Need
 from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
-from worker.topics.states import StateFollower, StateWriter
+from worker.topics.states import StateWriter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,10 +96,8 @@ def _wired(
     clock: Clock,
 ) -> Loop:
     connection, topics = settings.kafka.connection(), settings.topics
-    transactions = Transactions(
-        connection,
-        transactional_id=settings.transactional_id,
-        timeout_ms=settings.kafka.transaction_timeout_ms,
+    transactions = connection.transactions(
+        settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
     )
     recommend, user_ttl_ms = settings.recommend, round(settings.state.user_ttl_seconds * 1000)
     follower = StateFollower(connection, topic=topics.state, clicks=topics.clicks, group=settings.group)
@@ -121,8 +119,8 @@ def _wired(
 
     return Loop(
         connection=connection,
-        needs=_needs(settings),
-        refresh=Refresh(
+        topics_needed=_needs(settings),
+        refresh=Adoption(
             ReleaseFollower(ReleaseReader(connection, topic=topics.releases)),
             states,
             new_recommender,
@@ -130,8 +128,7 @@ def _wired(
             readiness=readiness,
             steady=clock.steady,
         ),
-        clicks=ClickConsumer(
-            connection,
+        clicks=connection.member(
             topic=topics.clicks,
             group=settings.group,
             client_id=settings.transactional_id,
@@ -179,7 +176,7 @@ def _wired(
 
 def _needs(settings: Settings) -> list[Need]:
     topics = settings.topics
-    return admin.needs(
+    return topic_needs.needs(
         clicks=topics.clicks,
         recommendations=topics.recommendations,
         dead_letters=topics.dead_letters,
@@ -198,8 +195,9 @@ def _needs(settings: Settings) -> list[Need]:
 def topics(path: Path | None, partitions: int, replication: int) -> None:
     """Create the topics that are missing, with the settings they need."""
     settings = config.load(path, os.environ)
-    with closing(Admin(settings.kafka.connection())) as kafka:
-        for finding in kafka.create(_needs(settings), partitions=partitions, replication=replication):
+    with closing(settings.kafka.connection().admin()) as admin:
+        wanted = _needs(settings)
+        for finding in topic_needs.create(admin, wanted, partitions=partitions, replication=replication):
             click.echo(finding.what)
 
 
@@ -210,14 +208,14 @@ def check(path: Path | None) -> None:
     settings = config.load(path, os.environ)
     connection, needs = settings.kafka.connection(), _needs(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
-    with closing(Admin(connection)) as kafka:
+    with closing(connection.admin()) as admin:
         findings.append(Finding(f"brokers: {connection.bootstrap_servers} answers"))
         try:
-            findings += kafka.check(needs, group=settings.group)
+            findings += topic_needs.check(admin, needs, group=settings.group)
         except NotAllowed as error:
             findings.append(Finding(str(error), "Grant what is missing; the ACLs are below"))
     findings.append(
-        admin.check_transactions(
+        topic_needs.check_transactions(
             connection,
             transactional_id=settings.transactional_id,
             timeout_ms=settings.kafka.transaction_timeout_ms,
@@ -226,7 +224,7 @@ def check(path: Path | None) -> None:
     for finding in findings:
         click.echo(_line(finding))
     click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
-    for acl in admin.acls(needs, group=settings.group):
+    for acl in topic_needs.acls(needs, group=settings.group):
         click.echo(f"      {acl}")
     sys.exit(any(finding.remedy for finding in findings))
 

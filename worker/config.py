@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from worker.core.event import Fields
 from worker.core.states import RECENT_ITEMS
 from worker.errors import SettingError
-from worker.kafka.connection import Connection
-from worker.topics.clicks import FETCH_MAX_WAIT_MS
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.interface import FETCH_MAX_WAIT_MS
 
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 
@@ -72,9 +72,9 @@ class Kafka(_Section):
                 raise ValueError(f"{name} is {path}: there is no such file")
         return self
 
-    def connection(self) -> Connection:
+    def connection(self) -> KafkaConnection:
         """What the clients need of this."""
-        return Connection(
+        return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
             sasl_mechanism=self.sasl_mechanism,

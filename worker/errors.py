@@ -54,6 +54,10 @@ class KafkaAway(Retriable):
     """Raised when no broker answers, or none answers in time."""
 
 
+class NotStable(Retriable):
+    """Raised when a committed offset may still change: a transaction that is open may commit another."""
+
+
 class CheckpointFailed(Retriable):
     """Raised when a transaction did not commit; what was in it must be done again.
 

@@ -21,19 +21,20 @@ from worker.core.states import States
 from worker.errors import CheckpointFailed, NextclickError, Retriable, SharedIdentity
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
-from worker.kafka.admin import Admin, Need
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
+from worker.kafka.interface import MAX_BATCH, Connection, GroupMember, Record, Transactions
 from worker.live_quality import Reporting
 from worker.metrics import Metrics
 from worker.partitions.flushing import Saving
+from worker.partitions.follower import Copies, StateFollower, StateRecord
 from worker.partitions.recovery import Recovery
 from worker.process.stop import Stop, StopNow
-from worker.releases.adoption import Refresh
-from worker.topics.clicks import MAX_BATCH, ClickConsumer, Record, decode
+from worker.releases.adoption import Adoption
+from worker.topics import needs
+from worker.topics.clicks import decode
 from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.needs import Need
 from worker.topics.recommendations import RecommendationWriter
-from worker.topics.states import FORGET, Copies, StateFollower, StateRecord, parse_forget
+from worker.topics.states import FORGET, parse_forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,9 +103,9 @@ class Loop:
         self,
         *,
         connection: Connection,
-        needs: list[Need],
-        refresh: Refresh,
-        clicks: ClickConsumer,
+        topics_needed: list[Need],
+        refresh: Adoption,
+        clicks: GroupMember,
         decoder: Decoder,
         transactions: Transactions,
         recommendations: RecommendationWriter,
@@ -121,7 +122,7 @@ class Loop:
         clock: Clock,
     ) -> None:
         self._connection = connection
-        self._needs = needs
+        self._topics_needed = topics_needed
         self._refresh = refresh
         self._clicks = clicks
         self._decoder = decoder
@@ -461,8 +462,8 @@ class Loop:
             log.warning("not ready", reason=reason)
 
     def _look_at_topics(self) -> None:
-        with closing(Admin(self._connection)) as kafka:
-            partitions = kafka.partitions(self._needs)
+        with closing(self._connection.admin()) as admin:
+            partitions = needs.require(admin, self._topics_needed)
         self._dead_letters.partitions = partitions[self._dead_letters.topic]
         self._state_partitions = partitions[self._follower.topic]
 

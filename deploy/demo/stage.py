@@ -68,7 +68,7 @@ class Stage:
     @property
     def client_settings(self) -> dict[str, Any]:
         """What every client of ours takes. Raises DemoError where the caller's settings cannot be used."""
-        return self._worker_settings().kafka.connection().settings()
+        return self._worker_settings().kafka.connection().arguments()
 
     @property
     def reader_settings(self) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from worker import config
 from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.recommender import MODEL, Recommendations
-from worker.kafka.transactions import Transactions
+from worker.kafka.interface import Record
+from worker.kafka.transactions import KafkaTransactions
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
-from worker.topics.clicks import ClickConsumer, Record
 from worker.topics.recommendations import RecommendationWriter
 
 
@@ -29,13 +29,11 @@ class Passthrough:
 
     def __init__(self, settings: Settings) -> None:
         connection = settings.kafka.connection()
-        self._transactions = Transactions(
-            connection,
-            transactional_id=settings.transactional_id,
-            timeout_ms=settings.kafka.transaction_timeout_ms,
+        self._transactions = connection.transactions(
+            settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
         )
-        self._clicks = ClickConsumer(
-            connection,
+        self._clicks = connection.member(
+            client_id=settings.transactional_id,
             topic=settings.topics.clicks,
             group=settings.group,
             session_timeout_ms=settings.kafka.session_timeout_ms,
@@ -90,7 +88,7 @@ class Passthrough:
         return max(0, int((self._due - time.monotonic()) * 1000)) if self._pending else 250
 
 
-class _Catcher(Transactions):
+class _Catcher(KafkaTransactions):
     """Keeps what would be sent."""
 
     def __init__(self) -> None:

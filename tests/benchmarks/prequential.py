@@ -37,7 +37,7 @@ from trainer.clicks.timestamps import HOUR_MS
 from trainer.training.fit import Fitted
 from trainer.training.online import Stream
 from worker.core.quality import Tally
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import read_reports
 from worker.topics.releases import publish
 
@@ -201,7 +201,7 @@ def _learned(stream: Stream, hour: Hour) -> Fitted:
 
 
 def _publish(stand: Stand, settings: dict[str, Any], fitted: Fitted) -> int:
-    return publish(Connection(stand.bootstrap), settings["topics"]["releases"], *fitted)
+    return publish(KafkaConnection(stand.bootstrap), settings["topics"]["releases"], *fitted)
 
 
 def _serve(worker: WorkerProcess, number: int) -> None:
@@ -219,7 +219,7 @@ def _so_far(*workers: WorkerProcess) -> str:
 
 def _counted(stand: Stand, settings: dict[str, Any]) -> Tally:
     total = Tally()
-    for report in read_reports(Connection(stand.bootstrap), settings["topics"]["quality"]):
+    for report in read_reports(KafkaConnection(stand.bootstrap), settings["topics"]["quality"]):
         for tally in report.tallies.values():
             total.add(tally)
     return total

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
 from tests.builders import item_names, tiny_release_parts
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics import releases
 
 
@@ -55,7 +55,7 @@ def main(bootstrap: str, topic: str, items: str, seed: str) -> None:
     sys.stdout.write("made\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    releases.publish(Connection(bootstrap), topic, *parts)
+    releases.publish(KafkaConnection(bootstrap), topic, *parts)
     sys.stdout.write("published\n")
     sys.stdout.flush()
 

@@ -18,8 +18,8 @@ from tests.benchmarks.population import Numbers, histories, prime, spread
 from tests.benchmarks.stand import PARTITIONS, Stand
 from tests.broker.process import WorkerProcess
 from worker.config import State
-from worker.kafka import admin
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
+from worker.topics import needs
 
 Figures = dict[str, float]
 
@@ -151,9 +151,9 @@ def _restored(stand: Stand, settings: Mapping[str, Any], users: int) -> Figures:
 def _per_user_seconds(stand: Stand, saved: Saved, sizes: Sizes) -> Figures:
     """How long a record per user takes to read: freshly written, and after the same clicks were saved so."""
     topic = f"per-user-{time.time_ns()}"
-    need = admin.Need(topic, (), partitions=PARTITIONS, settings=admin.COMPACTED)
-    with closing(admin.Admin(Connection(stand.bootstrap))) as kafka:
-        kafka.create([need], partitions=PARTITIONS, replication=1)
+    need = needs.Need(topic, (), partitions=PARTITIONS, settings=needs.COMPACTED)
+    with closing(KafkaConnection(stand.bootstrap).admin()) as admin:
+        needs.create(admin, [need], partitions=PARTITIONS, replication=1)
     everyone = spread(sizes.users, PARTITIONS)
     per_user.write(stand.bootstrap, topic, everyone, saved.before, items=ITEMS)
     found = {"fresh": _read_seconds(stand, topic, sizes)}

@@ -18,9 +18,8 @@ from deploy.kafka.local import free_port
 from tests.benchmarks.clicks import Sender, clicks
 from tests.broker.process import ROOT, WorkerProcess, toml
 from tests.builders import item_names, tiny_release_parts
-from worker.kafka import admin
-from worker.kafka.connection import Connection
-from worker.topics import releases
+from worker.kafka.connection import KafkaConnection
+from worker.topics import needs, releases
 
 PARTITIONS: Final = 4
 HIDDEN_SIZE: Final = 128
@@ -33,7 +32,7 @@ class Stand:
         self.bootstrap = bootstrap
         self.sender = Sender(bootstrap)
         self._folder = folder
-        self._connection = Connection(bootstrap)
+        self._connection = KafkaConnection(bootstrap)
         self._number = count(1)
         self._loaded: dict[int, str] = {}
         self._published: set[str] = set()
@@ -61,8 +60,8 @@ class Stand:
             "state": f"{name}.state",
             "quality": f"{name}.quality",
         }
-        with closing(admin.Admin(self._connection)) as kafka:
-            kafka.create(admin.needs(**topics), partitions=partitions, replication=1)
+        with closing(self._connection.admin()) as admin:
+            needs.create(admin, needs.needs(**topics), partitions=partitions, replication=1)
         if items:
             self._publish_once(topics["releases"], items)
         return {

@@ -11,7 +11,7 @@ import orjson
 from tests.broker.client import Client, Isolation, Record
 from tests.builders import ITEMS, successor_release_parts
 from worker.core.manifest import Manifest
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics import releases
 
 HURRIED: Final[Mapping[str, Any]] = {
@@ -41,7 +41,7 @@ class Deployment:
 
     def publish(self, manifest: Manifest, blob: bytes) -> int:
         """Publish a release as the champion; its number."""
-        return releases.publish(Connection(self.bootstrap), self.releases, manifest, blob)
+        return releases.publish(KafkaConnection(self.bootstrap), self.releases, manifest, blob)
 
     def publish_successor(self, items: Sequence[str] = ITEMS) -> int:
         """Publish the release that recommends, first of all, the item that follows the one clicked."""

@@ -22,7 +22,7 @@ from tests.builders import item_names, tiny_release_parts
 from tests.conftest import create_topic
 from tests.waiting import eventually
 from worker.core.release import Release, verify
-from worker.kafka.admin import COMPACTED
+from worker.topics.needs import COMPACTED
 
 BROKER_PROPERTIES: Final = {
     # A killed broker is let in again after this. A busy one may now lose its own session: one fault more.

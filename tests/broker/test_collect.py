@@ -20,7 +20,7 @@ from trainer.clicks.collector import Collector
 from trainer.console import Lines
 from worker.core.event import Decoder, Fields
 from worker.errors import TopicError
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 
 FIELDS = Fields("user", "product.id", "timestamp")
 
@@ -28,7 +28,7 @@ FIELDS = Fields("user", "product.id", "timestamp")
 def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_records: int = 100) -> Collector:
     """One that goes to the end of the topic in small files."""
     return Collector(
-        Connection(kafka),
+        KafkaConnection(kafka),
         ClickLog(folder),
         topic=topic,
         decoder=Decoder(FIELDS),

@@ -14,8 +14,8 @@ from kafka.admin import KafkaAdminClient, MemberToRemove
 from tests.broker.client import Client, Record
 from tests.broker.process import ROOT
 from tests.conftest import TopicFactory
-from worker.kafka.connection import Connection
-from worker.topics.clicks import ClickConsumer
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.interface import GroupMember
 
 DIES_GIVING_UP: Final = """
 import os, sys
@@ -30,10 +30,10 @@ while True:
 """A member that dies between giving partitions up and asking for the round in which others get them."""
 
 
-def static_member(kafka: str, topic: str, group: str, name: str) -> ClickConsumer:
+def static_member(kafka: str, topic: str, group: str, name: str) -> GroupMember:
     """A static member that has not joined yet."""
-    return ClickConsumer(
-        Connection(kafka),
+    return KafkaConnection(kafka).member(
+        client_id="nextclick-test",
         topic=topic,
         group=group,
         session_timeout_ms=30_000,
@@ -43,7 +43,7 @@ def static_member(kafka: str, topic: str, group: str, name: str) -> ClickConsume
 
 
 @contextmanager
-def joined(kafka: str, topic: str, group: str, name: str) -> Iterator[ClickConsumer]:
+def joined(kafka: str, topic: str, group: str, name: str) -> Iterator[GroupMember]:
     """A static member, until the end of the context."""
     clicks = static_member(kafka, topic, group, name)
     clicks.join(lambda _: None)
@@ -61,8 +61,8 @@ def test_a_consumer_that_polls_briefly_is_assigned_its_partitions(
     Often, not always, a new topic is joined so: hence several.
     """
     for number in range(10):
-        clicks = ClickConsumer(
-            Connection(kafka),
+        clicks = KafkaConnection(kafka).member(
+            client_id="nextclick-test",
             topic=topics(f"clicks-{number}", partitions=4),
             group=f"group-{number}-{unique}",
             session_timeout_ms=10_000,
@@ -81,8 +81,8 @@ def test_a_member_that_learns_while_it_joins_that_it_was_thrown_out_has_lost_its
     kafka: str, topics: TopicFactory, unique: str
 ) -> None:
     """Others may have had them meanwhile, even where the group gives the same ones back."""
-    clicks = ClickConsumer(
-        Connection(kafka),
+    clicks = KafkaConnection(kafka).member(
+        client_id="nextclick-test",
         topic=topics("clicks", partitions=2),
         group=f"group-{unique}",
         session_timeout_ms=10_000,
@@ -113,8 +113,8 @@ def test_a_partition_that_was_held_is_read_again_where_another_is_read_meanwhile
     topic = topics("clicks", partitions=2)
     client = Client(kafka)
     client.send(topic, [Record(b"{}", partition=number % 2) for number in range(20)])
-    clicks = ClickConsumer(
-        Connection(kafka),
+    clicks = KafkaConnection(kafka).member(
+        client_id="nextclick-test",
         topic=topic,
         group=f"group-{unique}",
         session_timeout_ms=10_000,
@@ -153,7 +153,7 @@ def test_what_a_static_member_gave_up_before_it_was_replaced_is_given_out(
         _poll_until(a, lambda _: b.poll(20) == [] and a.assigned() | b.assigned() == {0, 1, 2, 3})
 
 
-def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
+def _poll_until_read(clicks: GroupMember, partitions: set[int]) -> int:
     """The first of `partitions` of which a record came; no more than one is taken at a time."""
     deadline = time.monotonic() + 30
     while True:
@@ -164,7 +164,7 @@ def _poll_until_read(clicks: ClickConsumer, partitions: set[int]) -> int:
         assert time.monotonic() < deadline
 
 
-def _poll_until(clicks: ClickConsumer, holds: Callable[[ClickConsumer], bool]) -> None:
+def _poll_until(clicks: GroupMember, holds: Callable[[GroupMember], bool]) -> None:
     deadline = time.monotonic() + 30
     while not holds(clicks):
         clicks.poll(20)

@@ -14,14 +14,13 @@ from tests.conftest import TopicFactory
 from tests.waiting import eventually
 from trainer.continuous.leader import STANDING_BY, Leader, Term
 from worker.errors import CheckpointFailed, TopicError
-from worker.kafka.connection import Connection
-from worker.topics.clicks import ClickConsumer
+from worker.kafka.connection import KafkaConnection
 from worker.topics.releases import publish
 
 
 def leader(kafka: str, releases: str) -> Leader:
     """One that is replaced as soon as the broker allows."""
-    return Leader(Connection(kafka), releases=releases, session_timeout_ms=6_000)
+    return Leader(KafkaConnection(kafka), releases=releases, session_timeout_ms=6_000)
 
 
 def test_one_leads_and_the_next_takes_over(kafka: str, topics: TopicFactory) -> None:
@@ -46,8 +45,8 @@ def test_who_was_thrown_out_publishes_nothing_whatever_it_believes(
 ) -> None:
     """The broker refuses the transaction of a term that is over, though this trainer did not hear of it."""
     releases, parts = topics("releases"), successor_release_parts(ITEMS)
-    members = ClickConsumer(
-        Connection(kafka),
+    members = KafkaConnection(kafka).member(
+        client_id="nextclick-test",
         topic=releases,
         group=f"{releases}.trainer",
         session_timeout_ms=30_000,
@@ -61,12 +60,12 @@ def test_who_was_thrown_out_publishes_nothing_whatever_it_believes(
             members.poll(20)
             assert time.monotonic() < deadline
         term = Term(members)
-        assert publish(Connection(kafka), releases, *parts, term=term) == 1
+        assert publish(KafkaConnection(kafka), releases, *parts, fence=term.metadata) == 1
         with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
             admin.remove_group_members(f"{releases}.trainer", [MemberToRemove(members.metadata.member_id)])
 
         with pytest.raises(CheckpointFailed, match="commit"):
-            publish(Connection(kafka), releases, *parts, term=term)
+            publish(KafkaConnection(kafka), releases, *parts, fence=term.metadata)
 
         assert not [one for one in client.read(releases) if (one.key or b"").startswith(b"release/0002")]
         assert client.committed(releases, f"{releases}.trainer") == {0: 0}
@@ -83,7 +82,7 @@ def test_a_term_that_is_over_touches_nothing(kafka: str, client: Client, topics:
         term.end()
 
         with pytest.raises(CheckpointFailed, match="another trainer leads now"):
-            publish(Connection(kafka), releases, *successor_release_parts(ITEMS), term=term)
+            publish(KafkaConnection(kafka), releases, *successor_release_parts(ITEMS), fence=term.metadata)
 
         assert client.read(releases, isolation="read_uncommitted") == []
 

@@ -14,8 +14,7 @@ from trainer.__main__ import cli
 from trainer.release.folder import read_folder
 from worker.core.quality import Tally
 from worker.errors import ReleaseRefused
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
+from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import QualityWriter
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
@@ -23,7 +22,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 def test_a_candidate_becomes_champion_and_back(deployment: Deployment) -> None:
     """`promote` moves the pointers together; `rollback` returns to the one before, and back."""
     parts = successor_release_parts(ITEMS)
-    connection = Connection(deployment.bootstrap)
+    connection = KafkaConnection(deployment.bootstrap)
     publish(connection, deployment.releases, *parts)
     publish(connection, deployment.releases, *parts, pointer=CANDIDATE, share=0.2)
 
@@ -37,7 +36,7 @@ def test_a_candidate_becomes_champion_and_back(deployment: Deployment) -> None:
 def test_the_trial_of_a_candidate_can_be_ended(deployment: Deployment) -> None:
     """The champion serves on; without a candidate there is nothing to promote or to end."""
     parts = successor_release_parts(ITEMS)
-    connection = Connection(deployment.bootstrap)
+    connection = KafkaConnection(deployment.bootstrap)
     publish(connection, deployment.releases, *parts)
     publish(connection, deployment.releases, *parts, pointer=CANDIDATE)
 
@@ -51,10 +50,10 @@ def test_the_trial_of_a_candidate_can_be_ended(deployment: Deployment) -> None:
 def test_releases_are_listed_with_what_users_made_of_their_lists(deployment: Deployment) -> None:
     """Sums over all workers, or over those of one group."""
     parts = successor_release_parts(ITEMS)
-    connection, quality = Connection(deployment.bootstrap), deployment.quality
+    connection, quality = KafkaConnection(deployment.bootstrap), deployment.quality
     publish(connection, deployment.releases, *parts)
     publish(connection, deployment.releases, *parts, pointer=CANDIDATE)
-    transactions = Transactions(connection, transactional_id=f"{quality}.test", timeout_ms=10_000)
+    transactions = connection.transactions(f"{quality}.test", timeout_ms=10_000)
     transactions.renew()
     for group, hits in (("ours", 1), ("theirs", 3)):
         tally = Tally(lists=4, cold=1, clicks=4, hits=hits, reciprocal_ranks=hits / 2)
@@ -83,7 +82,7 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(deployment: Dep
 
 def test_a_published_release_comes_back_into_a_folder(deployment: Deployment, tmp_path: Path) -> None:
     """The champion, the candidate or one by its number, in place of what was there; whole or not at all."""
-    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     parts = [successor_release_parts(ITEMS[:count]) for count in (4, 5, 6)]
     output = str(tmp_path / "release")
     with pytest.raises(ReleaseRefused, match=f"topic {topic} has no @champion"):
@@ -112,7 +111,7 @@ def _said(deployment: Deployment, *words: str) -> str:
 
 def named(deployment: Deployment) -> tuple[int | None, int | None]:
     """The releases that are champion and candidate."""
-    with ReleaseReader(Connection(deployment.bootstrap), topic=deployment.releases).opened() as reader:
+    with ReleaseReader(KafkaConnection(deployment.bootstrap), topic=deployment.releases).opened() as reader:
         reader.read()
         champion, candidate = reader.pointer(CHAMPION), reader.pointer(CANDIDATE)
     return champion and champion.release, candidate and candidate.release

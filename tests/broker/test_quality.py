@@ -12,7 +12,7 @@ from tests.broker.deployment import HURRIED, Deployment
 from tests.builders import ITEMS
 from tests.waiting import eventually
 from worker.core.quality import Tally
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import read_reports
 
 USERS: Final = 40
@@ -30,7 +30,7 @@ def turn(deployment: Deployment, number: int) -> None:
 def reported(deployment: Deployment) -> Tally:
     """The sum of all that workers reported of release 1."""
     total = Tally()
-    for report in read_reports(Connection(deployment.bootstrap), deployment.quality):
+    for report in read_reports(KafkaConnection(deployment.bootstrap), deployment.quality):
         assert (report.group, report.champion, report.candidate) == (deployment.group, 1, None)
         total.add(report.tallies[1])
     return total

@@ -20,7 +20,7 @@ from tests.waiting import eventually
 from worker.core.release import Pointer, numbers, to_records
 from worker.core.serving import chosen
 from worker.errors import ReleaseRefused
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics import releases
 
 USER_IDS: Final = [f"user-{number}" for number in range(50)]
@@ -113,7 +113,9 @@ def test_a_rollback_is_a_pointer_going_back(deployment: Deployment, worker: Work
     deployment.answers(at_least=400)
 
     back = {releases.CHAMPION: Pointer(1)}
-    releases.point(Connection(deployment.bootstrap), deployment.releases, back, expected={"@champion": 2})
+    releases.point(
+        KafkaConnection(deployment.bootstrap), deployment.releases, back, expected={"@champion": 2}
+    )
     eventually(serves(process, 1), what="the former release to serve")
     asked = deployment.send(clicks(USERS, first=400))
 
@@ -122,7 +124,7 @@ def test_a_rollback_is_a_pointer_going_back(deployment: Deployment, worker: Work
 
 def test_a_candidate_serves_its_share(deployment: Deployment, worker: WorkerFactory) -> None:
     """Its users and nobody else's, until it is promoted; not one click is lost or doubled on the way."""
-    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     publish(deployment)
     process = worker(deployment.settings())
     parts = tiny_release_parts(seed=5, hidden_size=12)
@@ -147,7 +149,7 @@ def test_a_candidate_serves_its_share(deployment: Deployment, worker: WorkerFact
 
 def test_a_pointer_moves_only_from_where_it_is_expected(deployment: Deployment) -> None:
     """Who decided on what is no longer so changes nothing; neither does who names what is not there."""
-    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     publish(deployment)
 
     with pytest.raises(ReleaseRefused, match="named release 2 and is no longer there"):
@@ -162,7 +164,7 @@ def test_a_pointer_moves_only_from_where_it_is_expected(deployment: Deployment) 
 
 def test_old_releases_go(deployment: Deployment) -> None:
     """The latest stay, and those that are named: as champion, as the one before it, as candidate."""
-    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     parts = tiny_release_parts()
     for pointer in ("@champion", "@champion", "@candidate", "@none", "@none", "@none"):
         releases.publish(connection, topic, *parts, pointer=pointer, keep=2)

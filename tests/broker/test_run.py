@@ -20,7 +20,7 @@ from tests.trainer.builders import CYCLE
 from tests.waiting import eventually
 from trainer.__main__ import cli
 from worker.core.release import from_records, numbers, parse_pointer, verify
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
 QUICK = ("--hidden-size", "8", "--epochs", "1", "--warm-epochs", "1", "--held-out", "1h", "--top", "1")
@@ -71,7 +71,7 @@ class Site:
 
     def champion_as_workers_see_it(self) -> int:
         """Its number, once it is verified."""
-        with ReleaseReader(Connection(self.kafka), topic=self.releases).opened() as reader:
+        with ReleaseReader(KafkaConnection(self.kafka), topic=self.releases).opened() as reader:
             reader.read()
             pointer = reader.pointer(CHAMPION)
             assert pointer
@@ -106,7 +106,7 @@ def test_rounds_from_nothing_to_a_candidate(site: Site) -> None:
     site.send(100)
     assert site.once(*trial) == (1, "release 2 is on trial: no other is made")
     assert site.pointers() == {CHAMPION: 1, CANDIDATE: 2}
-    with ReleaseReader(Connection(site.kafka), topic=site.releases).opened() as reader:
+    with ReleaseReader(KafkaConnection(site.kafka), topic=site.releases).opened() as reader:
         reader.read()
         champion, candidate = (reader.fetch(number)[0] for number in (1, 2))
         assert candidate.lineage == {"parent": champion.sha256}
@@ -117,7 +117,7 @@ def test_rounds_from_nothing_to_a_candidate(site: Site) -> None:
 def test_the_gate_refuses_what_is_worse_than_the_champion(site: Site) -> None:
     """Nothing is published, and the exit code says why; without clicks it is that of an error."""
     items = item_names(CYCLE)
-    publish(Connection(site.kafka), site.releases, *successor_release_parts(items, popular=items))
+    publish(KafkaConnection(site.kafka), site.releases, *successor_release_parts(items, popular=items))
     bare = ("--no-warm", "--popularity-half-lives-hours", "none", "--transitions", "0", "--repeat-lags", "0")
 
     assert site.once(*bare)[0] == 2

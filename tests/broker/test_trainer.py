@@ -17,7 +17,7 @@ from trainer.clicks.topic import read_topic
 from trainer.errors import UnusableClicks
 from worker.core.release import from_records, parse_pointer, verify
 from worker.errors import TopicError
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 
 
 def records_of_cycle(sessions: int) -> list[Record]:
@@ -61,7 +61,7 @@ def test_the_topic_is_read_whole_and_in_order(kafka: str, client: Client, topics
     client.send(topic, sent)
 
     table, removals = read_topic(
-        Connection(kafka), topic, Columns(user="user", item="product.id", timestamp="timestamp")
+        KafkaConnection(kafka), topic, Columns(user="user", item="product.id", timestamp="timestamp")
     )
 
     by_user = cyclic_clicks(500).sort("user_id", maintain_order=True)
@@ -75,8 +75,8 @@ def test_a_topic_without_clicks_is_refused(kafka: str, client: Client, topics: T
     client.send(other, [Record(b"{}"), Record(None)])
 
     with pytest.raises(UnusableClicks, match="no record in the topic"):
-        read_topic(Connection(kafka), empty, Columns())
+        read_topic(KafkaConnection(kafka), empty, Columns())
     with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
-        read_topic(Connection(kafka), other, Columns())
+        read_topic(KafkaConnection(kafka), other, Columns())
     with pytest.raises(TopicError, match="there is no topic nowhere"):
-        read_topic(Connection(kafka), "nowhere", Columns())
+        read_topic(KafkaConnection(kafka), "nowhere", Columns())

@@ -25,8 +25,7 @@ from tests.trainer.simulated import tally
 from tests.waiting import eventually
 from trainer.__main__ import cli
 from trainer.experiment.sequential import Rules, Trial, Verdict
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
+from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import QualityWriter
 from worker.topics.releases import CANDIDATE, publish
 
@@ -82,15 +81,18 @@ def begin(deployment: Deployment) -> None:
 def again(deployment: Deployment, pointer: str = CANDIDATE) -> None:
     """One release more."""
     publish(
-        Connection(deployment.bootstrap), deployment.releases, *successor_release_parts(), pointer=pointer
+        KafkaConnection(deployment.bootstrap),
+        deployment.releases,
+        *successor_release_parts(),
+        pointer=pointer,
     )
 
 
 @contextmanager
 def writing(deployment: Deployment) -> Iterator[Callable[[Sequence[int], int], None]]:
     """Writes a report for each number of hits in ten clicks that every bucket has of a candidate."""
-    transactions = Transactions(
-        Connection(deployment.bootstrap), transactional_id=f"{deployment.quality}.test", timeout_ms=10_000
+    transactions = KafkaConnection(deployment.bootstrap).transactions(
+        f"{deployment.quality}.test", timeout_ms=10_000
     )
     writer = QualityWriter(transactions, topic=deployment.quality, group=deployment.group, worker_id="a")
 
@@ -268,7 +270,7 @@ def test_a_shuffled_candidate_is_dropped_while_a_worker_serves(
 ) -> None:
     """It serves a tenth of the users; nobody looks, and nobody but them is shown what it recommends."""
     shuffled = random.Random(2).sample(ITEMS, len(ITEMS))
-    connection, topic = Connection(deployment.bootstrap), deployment.releases
+    connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     publish(connection, topic, *successor_release_parts(ITEMS))
     publish(connection, topic, *successor_release_parts(shuffled), pointer=CANDIDATE, share=0.1)
     process = worker(

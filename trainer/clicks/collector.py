@@ -16,8 +16,8 @@ from trainer.console import Progress
 from worker.core.event import Decoder
 from worker.errors import KafkaAway, TopicError
 from worker.kafka import history
-from worker.kafka.connection import Connection
-from worker.topics.clicks import Record, decode
+from worker.kafka.interface import Connection, Record
+from worker.topics.clicks import decode
 
 _PAUSE_SECONDS: Final = 1.0
 """How long a follower waits at the end of the topic before it looks again."""

@@ -13,7 +13,7 @@ from trainer.errors import UnusableClicks
 from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.kafka import history
-from worker.kafka.connection import Connection
+from worker.kafka.interface import Connection
 from worker.topics.clicks import decode
 
 

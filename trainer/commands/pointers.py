@@ -13,7 +13,7 @@ from trainer.commands import options
 from worker.core.quality import Tally
 from worker.core.release import Pointer, numbers
 from worker.errors import ReleaseRefused
-from worker.kafka.connection import Connection
+from worker.kafka.interface import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 

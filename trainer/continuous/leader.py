@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from worker.errors import CheckpointFailed, Retriable
-from worker.kafka.admin import Admin
-from worker.kafka.connection import Connection
-from worker.topics.clicks import ClickConsumer
+from worker.kafka.interface import Connection, GroupMember
+from worker.topics import needs
 from worker.topics.releases import PARTITION
 
 STANDING_BY: Final = "another trainer leads: standing by"
@@ -32,7 +31,7 @@ _HEARTBEATS: Final = 10
 class Term:
     """The time from being given the partition to losing it: what is published in it counts."""
 
-    def __init__(self, members: ClickConsumer) -> None:
+    def __init__(self, members: GroupMember) -> None:
         self._members = members
         self._member = members.metadata.member_id
         self._ended = threading.Event()
@@ -64,8 +63,7 @@ class Leader:
 
     def __init__(self, connection: Connection, *, releases: str, session_timeout_ms: int) -> None:
         self._connection = connection
-        self._members = ClickConsumer(
-            connection,
+        self._members = connection.member(
             topic=releases,
             group=f"{releases}.trainer",
             client_id="nextclick-trainer",
@@ -117,8 +115,7 @@ class Leader:
         while not self._closed.is_set():
             try:
                 if not joined:
-                    with closing(Admin(self._connection)) as kafka:
-                        kafka.counts([self._members.topic])
+                    needs.counts(self._connection, [self._members.topic])
                     self._members.join(self._on_revoked)
                     joined = True
                 self._members.poll(_POLL_MS)

@@ -42,7 +42,7 @@ from trainer.training.fit import Fitted
 from worker.core.event import Decoder
 from worker.core.release import Release, verify
 from worker.errors import KafkaAway, ReleaseRefused, Retriable
-from worker.kafka.connection import Connection
+from worker.kafka.interface import Connection
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
 _LOOK_SECONDS: Final = 1.0
@@ -263,7 +263,7 @@ class Periodic:
             share=plan.share,
             keep=plan.keep,
             expected=plan.expected(standing),
-            term=term,
+            fence=term.metadata,
         )
         self._gauges.know(number, fitted.manifest)
         return self._ended(Outcome.PUBLISHED, f"release {number} is {pointer} in {places.releases}")

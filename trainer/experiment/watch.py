@@ -22,7 +22,7 @@ from trainer.experiment.sequential import Rules, Trial, Verdict
 from worker.core.quality import Tally
 from worker.core.release import Pointer
 from worker.errors import ReleaseRefused, Retriable, TopicError
-from worker.kafka.connection import Connection
+from worker.kafka.interface import Connection
 from worker.topics.quality import QualityReader, Report
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 

@@ -11,7 +11,7 @@ from typing import Final
 from worker.core.manifest import Manifest
 from worker.core.release import CANDIDATE_SHARE, verify
 from worker.errors import ReleaseRefused
-from worker.kafka.connection import Connection
+from worker.kafka.interface import Connection
 from worker.topics import releases
 
 MANIFEST: Final = "manifest.json"

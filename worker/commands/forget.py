@@ -13,8 +13,7 @@ import click
 from worker import config
 from worker.commands import config_option, numbers
 from worker.config import Settings
-from worker.kafka.admin import Admin
-from worker.topics import state_changes, state_scan
+from worker.topics import needs, state_changes, state_scan
 
 
 @click.command()
@@ -41,16 +40,15 @@ def forget(path: Path | None, wait: float | None, user_id: str) -> None:
 def _ends(settings: Settings) -> dict[int, int]:
     """Where each partition of the clicks ends: what comes later was not asked to be forgotten."""
     connection, topics = settings.kafka.connection(), settings.topics
-    with closing(Admin(connection)) as kafka:
-        kafka.at_least_as_many(topics.state, topics.clicks)
-        count = kafka.counts([topics.clicks])[topics.clicks]
+    needs.at_least_as_many(connection, topics.state, topics.clicks)
+    count = needs.counts(connection, [topics.clicks])[topics.clicks]
     marks = state_scan.marks(connection, topic=topics.clicks, group=settings.group, partitions=range(count))
     return {partition: one.end for partition, one in marks.items()}
 
 
 def _outlook(settings: Settings, partitions: set[int]) -> str:
-    with closing(Admin(settings.kafka.connection())) as kafka:
-        members = kafka.members(settings.group, topic=settings.topics.clicks)
+    with closing(settings.kafka.connection().admin()) as admin:
+        members = admin.members(settings.group, topic=settings.topics.clicks)
     alone = sorted(partitions - {partition for member in members for partition in member.partitions})
     what = (
         "Who serves a partition drops the user from memory at once and from all blocks with the flush that "

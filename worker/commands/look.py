@@ -21,8 +21,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States
 from worker.errors import NextclickError, ReleaseRefused, StateRefused
-from worker.kafka.admin import Admin
-from worker.topics import state_scan
+from worker.topics import needs, state_scan
 from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 
@@ -49,8 +48,7 @@ def state(path: Path | None, as_json: bool) -> None:
     """Show what each partition of the state topic holds, and what is not saved yet."""
     settings = config.load(path, os.environ)
     connection, topics = settings.kafka.connection(), settings.topics
-    with closing(Admin(connection)) as kafka:
-        counts = kafka.counts([topics.clicks, topics.state])
+    counts = needs.counts(connection, [topics.clicks, topics.state])
     held = state_scan.contents(connection, topic=topics.state)
     marks = state_scan.marks(
         connection, topic=topics.clicks, group=settings.group, partitions=range(counts[topics.clicks])
@@ -140,9 +138,9 @@ def _champion(settings: Settings) -> tuple[Release | None, str]:
 
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
     """The member of the consumer group that serves a partition."""
-    with closing(Admin(settings.kafka.connection())) as kafka:
+    with closing(settings.kafka.connection().admin()) as admin:
         try:
-            members = kafka.members(settings.group, topic=settings.topics.clicks)
+            members = admin.members(settings.group, topic=settings.topics.clicks)
         except NextclickError as error:
             return {"error": str(error)}
     for member in members:

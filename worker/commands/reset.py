@@ -14,8 +14,7 @@ from worker import config
 from worker.commands import config_option, numbers
 from worker.config import Settings
 from worker.errors import NextclickError, StateRefused
-from worker.kafka.admin import Admin
-from worker.topics import state_changes, state_scan
+from worker.topics import needs, state_changes, state_scan
 from worker.topics.state_changes import Beginning
 from worker.topics.state_scan import Contents, Marks
 from worker.topics.states import FORGET, REPLAY
@@ -127,9 +126,8 @@ def _what(held: Contents) -> str:
 
 def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
     topics = settings.topics
-    with closing(Admin(settings.kafka.connection())) as kafka:
-        kafka.at_least_as_many(topics.state, topics.clicks)
-        count = kafka.counts([topics.clicks])[topics.clicks]
+    needs.at_least_as_many(settings.kafka.connection(), topics.state, topics.clicks)
+    count = needs.counts(settings.kafka.connection(), [topics.clicks])[topics.clicks]
     unknown = sorted(set(only) - set(range(count)))
     if unknown:
         raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, no {numbers(unknown)}")
@@ -137,8 +135,8 @@ def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
 
 
 def _refuse_while_it_runs(settings: Settings) -> None:
-    with closing(Admin(settings.kafka.connection())) as kafka:
-        members = kafka.members(settings.group, topic=settings.topics.clicks)
+    with closing(settings.kafka.connection().admin()) as admin:
+        members = admin.members(settings.group, topic=settings.topics.clicks)
     if members:
         names = ", ".join(f"{member.client_id} at {member.host}" for member in members)
         raise StateRefused(

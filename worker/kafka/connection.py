@@ -1,131 +1,76 @@
-"""How to reach Kafka, and what its errors mean for us."""
+"""A connection to a real Kafka: makes everything in `worker.kafka.interface` over kafka-python."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from contextlib import closing
 
-from kafka import errors as kafka_errors
-from kafka.errors import KafkaError
-
-from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
-
-T = TypeVar("T")
-
-BOOTSTRAP_TIMEOUT_MS: Final = 5_000
-"""How long a client tries to reach the first broker before we say so and try again."""
-
-RECONNECT_MAX_MS: Final = 1_000
-"""How long a client waits at the most before it tries a broker again that was away. With the default of 30 s
-a worker served again 37 s after an outage of 20 s; so it does within 2 s."""
-
-_TOO_LARGE: Final = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
-_WRONG_GROUP: Final = (
-    kafka_errors.InconsistentGroupProtocolError,
-    kafka_errors.InvalidGroupIdError,
-    kafka_errors.InvalidSessionTimeoutError,
-)
-_NOT_ALLOWED: Final = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError)
+from worker.kafka.admin import KafkaAdmin
+from worker.kafka.client import Endpoint
+from worker.kafka.group import KafkaGroupMember
+from worker.kafka.interface import FETCH_MAX_WAIT_MS, MAX_REQUEST_BYTES
+from worker.kafka.reader import KafkaReader
+from worker.kafka.transactions import KafkaTransactions
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where the brokers are and how to prove who we are; passed through to the client unchanged."""
+class KafkaConnection(Endpoint):
+    """Where the brokers are and how to prove who we are, as a `Connection`."""
 
-    bootstrap_servers: str
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ssl_ca_file: str | None = None
-    ssl_certificate_file: str | None = None
-    ssl_key_file: str | None = None
-    ssl_key_password: str | None = field(default=None, repr=False)
-    ssl_check_hostname: bool = True
+    def reader(
+        self,
+        client_id: str,
+        *,
+        group: str | None = None,
+        committed: bool = True,
+        fetch: Mapping[str, int] | None = None,
+    ) -> KafkaReader:
+        """Return a reader. Raises kafka-python's errors: use it inside `errors`."""
+        return KafkaReader(self.consumer(client_id, group=group, committed=committed, **(fetch or {})))
 
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments that every client of kafka-python takes."""
-        return {
-            "bootstrap_servers": self.bootstrap_servers.split(","),
-            "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
-            "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
-            "security_protocol": self.security_protocol,
-            "sasl_mechanism": self.sasl_mechanism,
-            "sasl_plain_username": self.sasl_username,
-            "sasl_plain_password": self.sasl_password,
-            "ssl_cafile": self.ssl_ca_file,
-            "ssl_certfile": self.ssl_certificate_file,
-            "ssl_keyfile": self.ssl_key_file,
-            "ssl_password": self.ssl_key_password,
-            "ssl_check_hostname": self.ssl_check_hostname,
-        }
-
-    def reading(self, client_id: str) -> dict[str, Any]:
-        """Those of a consumer that is in no group and reads what is committed, from the begin on."""
-        return {
-            **self.settings(),
-            "client_id": client_id,
-            "group_id": None,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            "isolation_level": "read_committed",
-            "allow_auto_create_topics": False,
-            "metrics_enabled": False,
-        }
-
-    @contextmanager
-    def errors(self, doing: str) -> Iterator[None]:
-        """Raise the client's errors as ours: KafkaAway where trying again may help. `doing` begins it."""
-        try:
-            yield
-        except KafkaError as error:
-            raise self.translated(error, doing) from error
-
-    def translated(self, error: BaseException, doing: str) -> NextclickError:
-        """What an error of the client means for us."""
-        text = f"{doing}: {error}"
-        if isinstance(error, _NOT_ALLOWED):
-            return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")
-        if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
-            return TopicError(f"{text}. `nextclick-worker topics` creates what is missing", topic="")
-        if isinstance(error, kafka_errors.FencedInstanceIdError):
-            return SharedIdentity(
-                f"{text}. Another member of the group has this worker_id: give each its own"
-            )
-        if isinstance(error, _WRONG_GROUP):
-            return SettingError(
-                f"{text}. The consumer group `group` is used by others in another way, or the broker does "
-                "not take kafka.session_timeout_ms: change the one that the error names"
-            )
-        if isinstance(error, _TOO_LARGE):
-            return TopicError(
-                f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
-            )
-        return KafkaAway(
-            f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
+    def member(
+        self,
+        *,
+        topic: str,
+        group: str,
+        client_id: str,
+        session_timeout_ms: int,
+        heartbeat_interval_ms: int,
+        fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
+        static_member: str | None = None,
+    ) -> KafkaGroupMember:
+        """Return a membership of a group; it has not joined yet."""
+        return KafkaGroupMember(
+            self,
+            topic=topic,
+            group=group,
+            client_id=client_id,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=heartbeat_interval_ms,
+            fetch_max_wait_ms=fetch_max_wait_ms,
+            static_member=static_member,
         )
 
+    def transactions(
+        self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
+    ) -> KafkaTransactions:
+        """Return a transactional producer; it is not started before `renew`."""
+        return KafkaTransactions(
+            self,
+            transactional_id=transactional_id,
+            timeout_ms=timeout_ms,
+            max_request_bytes=max_request_bytes,
+        )
 
-def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
-    """The result of `call`, run in a thread of its own; KafkaAway if it is not there after `seconds`.
+    def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
+        """Write one record into each partition in `values`; return the offset of each."""
+        with self.errors(f"write to topic {topic}"), closing(self.producer("nextclick-writer")) as client:
+            sent = {
+                partition: client.send(topic, key=key, value=value, partition=partition)
+                for partition, value in values.items()
+            }
+            client.flush()
+            return {partition: future.get().offset for partition, future in sent.items()}
 
-    Several calls of the client wait without a limit. One that expires goes on in its thread; whoever
-    called must drop the client that it belongs to.
-    """
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # handed to the caller, whatever it is
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name=f"nextclick-{doing}", daemon=True).start()
-    try:
-        return outcome.result(timeout=seconds)
-    except TimeoutError:
-        raise KafkaAway(f"{doing}: no answer within {seconds:g} s") from None
+    def admin(self) -> KafkaAdmin:
+        """Return a connection for administration."""
+        return KafkaAdmin(self)

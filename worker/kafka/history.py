@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final, NamedTuple
-
-from kafka import KafkaConsumer, TopicPartition
+from typing import Final, NamedTuple
 
 from worker.errors import KafkaAway, TopicError
-from worker.kafka.connection import Connection
-from worker.topics.clicks import ANSWER_MS, Record
+from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
 _SILENCE_POLLS: Final = 30
@@ -47,12 +44,12 @@ def read(
     Some at a time; those of one partition together and in order. `begins` is asked for the offset at
     which each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
     """
-    with connection.errors(f"read the topic {topic}"), closing(_consumer(connection, fetch)) as client:
-        ends = _ends(client, topic, begins)
+    with connection.errors(f"read the topic {topic}"), closing(_reader(connection, fetch)) as reader:
+        ends = _ends(reader, topic, begins)
         silence = 0
-        while left := {at for at, end in ends.items() if client.position(at, timeout_ms=ANSWER_MS) < end}:
-            client.pause(*(ends.keys() - left))
-            polled = client.poll(timeout_ms=_POLL_MS)
+        while left := {at for at, end in ends.items() if reader.position(at) < end}:
+            reader.pause(ends.keys() - left)
+            polled = reader.poll(_POLL_MS)
             silence = 0 if polled else silence + 1
             if silence > _SILENCE_POLLS:
                 raise KafkaAway(
@@ -62,22 +59,21 @@ def read(
                 yield [record for record in records if record.offset < ends[at]]
 
 
-def _consumer(connection: Connection, fetch: Mapping[str, int]) -> Any:
-    return KafkaConsumer(**connection.reading("nextclick-history"), **fetch)
+def _reader(connection: Connection, fetch: Mapping[str, int]) -> Reader:
+    return connection.reader("nextclick-history", fetch=fetch)
 
 
 def _ends(
-    client: Any, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
+    reader: Reader, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
 ) -> dict[TopicPartition, int]:
-    """Assign all partitions of `topic` to `client`, each at its begin; where each of them ends."""
-    partitions = client.partitions_for_topic(topic)
+    """Assign all partitions of `topic`, each at its begin; return where each of them ends."""
+    partitions = reader.partitions(topic)
     if not partitions:
         raise TopicError(f"there is no topic {topic}", topic=topic)
     assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-    client.assign(assigned)
-    ends: dict[TopicPartition, int] = client.end_offsets(assigned, timeout_ms=ANSWER_MS)
-    firsts = client.beginning_offsets(assigned, timeout_ms=ANSWER_MS)
+    reader.assign(assigned)
+    ends, firsts = reader.ends(assigned), reader.begins(assigned)
     chosen = begins({at.partition: Span(firsts[at], ends[at]) for at in assigned})
     for at in assigned:
-        client.seek(at, chosen[at.partition])
+        reader.seek(at, chosen[at.partition])
     return ends

@@ -16,7 +16,8 @@ from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
-from worker.kafka.connection import Connection, bounded
+from worker.kafka.client import Endpoint, bounded
+from worker.kafka.interface import Headers
 
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
@@ -25,10 +26,8 @@ _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
 
 _METADATA_SECONDS: Final = 5.0
 
-Headers = list[tuple[str, bytes]]
 
-
-class Transactions:
+class KafkaTransactions:
     """One producer under one transactional id; a transaction begins with the first thing to send.
 
     Rule c: after a transaction that failed in any way the client is not used again. It keeps
@@ -37,13 +36,13 @@ class Transactions:
 
     def __init__(
         self,
-        connection: Connection,
+        endpoint: Endpoint,
         *,
         transactional_id: str,
         timeout_ms: int,
-        max_request_bytes: int = 1_048_576,
+        max_request_bytes: int,
     ) -> None:
-        self._connection = connection
+        self._endpoint = endpoint
         self._transactional_id = transactional_id
         self._timeout_ms = timeout_ms
         self._max_request_bytes = max_request_bytes
@@ -52,14 +51,16 @@ class Transactions:
         self._sent: list[Any] = []
 
     def renew(self) -> None:
-        """Begin anew: drop the client and what it holds, and abort what any client left open under our id.
+        """Start over: drop the client and what it holds; abort what any client left open under our id.
 
         Raises KafkaAway (try again), NotAllowed.
         """
         self.drop()
         doing = f"start transactions as {self._transactional_id}"
-        with self._connection.errors(doing):
-            client = self._build()
+        with self._endpoint.errors(doing):
+            client = self._endpoint.transactional_producer(
+                self._transactional_id, timeout_ms=self._timeout_ms, max_request_bytes=self._max_request_bytes
+            )
             try:
                 client.init_transactions()
             except BaseException:
@@ -90,7 +91,7 @@ class Transactions:
         """Make all that was sent and `offsets` (partition of `topic` -> next offset) durable together.
 
         `group` is the group metadata that the records were polled under: a stale one is refused.
-        The numbers are those of the checkpoint in README; step 1 is in `worker.partitions.flushing`.
+        The numbers are those of the checkpoint (`worker.loop`).
         Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
@@ -134,30 +135,10 @@ class Transactions:
         return self._client
 
     def _failed(self, error: BaseException, doing: str) -> NextclickError:
-        translated = self._connection.translated(error, doing)
+        translated = self._endpoint.translated(error, doing)
         if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
             return translated
         return CheckpointFailed(f"{doing}: {error}", fenced=isinstance(error, _FENCED))
-
-    def _build(self) -> KafkaProducer:
-        return KafkaProducer(
-            **self._connection.settings(),
-            client_id=self._transactional_id,
-            transactional_id=self._transactional_id,
-            transaction_timeout_ms=self._timeout_ms,
-            # An expired batch leaves a transaction that can be committed without its records: no
-            # batch may expire before its transaction does.
-            delivery_timeout_ms=self._timeout_ms + 5_000,
-            request_timeout_ms=self._timeout_ms,
-            max_block_ms=self._timeout_ms,
-            # With the default of 100 a commit takes 110 ms, with 5 it takes 10.
-            retry_backoff_ms=5,
-            # Under load a request then carries 400 recommendations, not 17: two thirds of the client's work.
-            batch_size=262_144,
-            max_request_size=self._max_request_bytes,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
 
 
 def _sent_anew(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:

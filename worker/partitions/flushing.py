@@ -20,7 +20,8 @@ import structlog
 from worker.core.flush import Flush, Ledger
 from worker.core.states import States
 from worker.metrics import Metrics
-from worker.topics.states import Copies, Forget, Replay, StateFollower, StateWriter
+from worker.partitions.follower import Copies, StateFollower
+from worker.topics.states import Forget, Replay, StateWriter
 
 log = structlog.get_logger("worker")
 

@@ -18,18 +18,13 @@ from worker.core.flush import Ledger
 from worker.core.states import States
 from worker.errors import StateRefused
 from worker.metrics import Metrics
+from worker.partitions.follower import AllRead, Copies, Failed, StateFollower, StateRecord, Waits
 from worker.topics.states import (
     BLOCK,
     FORGET,
     REPLAY,
-    AllRead,
-    Copies,
-    Failed,
     Forget,
     Replay,
-    StateFollower,
-    StateRecord,
-    Waits,
     block_number,
     parse_forget,
     parse_replay,

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from worker.core.event import Reason
-from worker.kafka.transactions import Headers, Transactions
-from worker.topics.clicks import Record
+from worker.kafka.interface import Headers, Record, Transactions
 
 MAX_VALUE_BYTES: Final = 900_000
 """The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""
@@ -40,7 +39,7 @@ class DeadLetterWriter:
             self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
 
 
-def letter(record: Record, reason: Reason) -> tuple[bytes, bytes | None, Headers]:
+def letter(record: Record, reason: Reason) -> tuple[bytes | None, bytes | None, Headers]:
     """Key, value and headers of the dead letter for `record`."""
     ours: Headers = [
         ("nextclick.reason", reason.value.encode()),

@@ -13,14 +13,11 @@ from contextlib import closing, contextmanager, suppress
 from typing import Final, NamedTuple, Self
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
 
 from worker.core.quality import Tally
 from worker.errors import NextclickError
-from worker.kafka.admin import Admin
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
-from worker.topics.clicks import ANSWER_MS
+from worker.kafka.interface import Connection, TopicPartition, Transactions
+from worker.topics import needs
 
 FORMAT: Final = 1
 """The version of the records."""
@@ -110,14 +107,13 @@ class QualityReader:
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed, TopicError."""
-        with closing(Admin(self._connection)) as kafka:
-            kafka.counts([self._topic])
+        needs.counts(self._connection, [self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
-            client = self._client = KafkaConsumer(
-                **self._connection.reading("nextclick-quality"), max_poll_records=5_000
+            reader = self._reader = self._connection.reader(
+                "nextclick-quality", fetch={"max_poll_records": 5_000}
             )
-        with closing(client):
-            client.assign([self._at])
+        with closing(reader):
+            reader.assign([self._at])
             yield self
 
     def read(self) -> Iterator[Report]:
@@ -127,11 +123,10 @@ class QualityReader:
         """
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             while True:
-                for record in self._client.poll(timeout_ms=_POLL_MS).get(self._at, ()):
+                for record in self._reader.poll(_POLL_MS).get(self._at, ()):
                     with suppress(NextclickError):
                         yield parse_report(record.value or b"")
-                end = self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]
-                if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) >= end:
+                if self._reader.position(self._at) >= self._reader.ends([self._at])[self._at]:
                     return
 
     @property

@@ -15,7 +15,7 @@ import orjson
 
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
-from worker.kafka.transactions import Transactions
+from worker.kafka.interface import Transactions
 
 Format = Literal["json", "msgpack"]
 

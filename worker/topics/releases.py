@@ -7,11 +7,9 @@ release is there as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self
-
-from kafka import KafkaConsumer, TopicPartition
+from typing import Any, Final, Self
 
 from worker.core.manifest import Manifest
 from worker.core.release import (
@@ -24,13 +22,8 @@ from worker.core.release import (
     to_records,
 )
 from worker.errors import ReleaseRefused
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
-from worker.topics.clicks import ANSWER_MS
-
-if TYPE_CHECKING:
-    # A worker has no use for the election of a trainer.
-    from trainer.continuous.leader import Term
+from worker.kafka.interface import Connection, TopicPartition, Transactions
+from worker.kafka.interface import Record as KafkaRecord
 
 PARTITION: Final = 0
 
@@ -40,6 +33,7 @@ CANDIDATE: Final = "@candidate"
 KEPT: Final = 5
 """How many of the latest releases stay in the topic, beside those that a pointer names."""
 
+_FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
 _FETCH_POLLS: Final = 30
 
@@ -66,11 +60,9 @@ class ReleaseReader:
         """A connection for as long as the context is open. Raises KafkaAway, NotAllowed."""
         self._small, self._times_ms, self._chunks = {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
-            client = self._client = KafkaConsumer(
-                **self._connection.reading("nextclick-releases"), max_partition_fetch_bytes=4 << 20
-            )
-        with closing(client):
-            client.assign([self._at])
+            reader = self._reader = self._connection.reader("nextclick-releases", fetch=_FETCH)
+        with closing(reader):
+            reader.assign([self._at])
             yield self
 
     def read(self, *, timeout_ms: int = 0) -> bool:
@@ -78,11 +70,11 @@ class ReleaseReader:
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
             while True:
-                for record in self._client.poll(timeout_ms=timeout_ms).get(self._at, ()):
+                for record in self._reader.poll(timeout_ms).get(self._at, ()):
                     self._keep(record)
                     changed = True
-                self.end = self._client.position(self._at, timeout_ms=ANSWER_MS) or 0
-                if self.end >= self._client.end_offsets([self._at], timeout_ms=ANSWER_MS)[self._at]:
+                self.end = self._reader.position(self._at)
+                if self.end >= self._reader.ends([self._at])[self._at]:
                     return changed
 
     def held(self) -> list[str]:
@@ -145,17 +137,17 @@ class ReleaseReader:
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
         """The values at `offsets`, as far as compaction has left them."""
         values: dict[int, bytes] = {}
-        self._client.seek(self._at, min(offsets))
+        self._reader.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
-            for record in self._client.poll(timeout_ms=_FETCH_MS).get(self._at, ()):
+            for record in self._reader.poll(_FETCH_MS).get(self._at, ()):
                 if record.offset in offsets:
-                    values[record.offset] = record.value
-            if (self._client.position(self._at, timeout_ms=ANSWER_MS) or 0) > max(offsets):
+                    values[record.offset] = record.value or b""
+            if self._reader.position(self._at) > max(offsets):
                 break
-        self._client.seek(self._at, self.end)
+        self._reader.seek(self._at, self.end)
         return values
 
-    def _keep(self, record: Any) -> None:
+    def _keep(self, record: KafkaRecord) -> None:
         name, value = (record.key or b"").decode(errors="replace"), record.value
         self._small.pop(name, None)
         self._chunks.pop(name, None)
@@ -175,19 +167,20 @@ def publish(
     share: float = CANDIDATE_SHARE,
     keep: int = KEPT,
     expected: Mapping[str, int | None] | None = None,
-    term: Term | None = None,
+    fence: Callable[[], Any] | None = None,
 ) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
     `share`: which part of the users it serves, where it is a candidate. Releases that are neither among the
     latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: as for `point`.
-    `term`: where several trainers run, that in which the release was made; nothing is published after it.
+    `fence`: where several trainers run, returns the group metadata of the one that leads, and raises
+    CheckpointFailed once another one does: nothing is published after that.
     Raises KafkaAway, NotAllowed, TopicError, ReleaseRefused (not as expected), CheckpointFailed (another
     publisher came in between; another trainer leads).
     """
-    if term:
-        # Whoever leads no more must not take the transactional id from the one who does.
-        term.metadata()
+    if fence:
+        # A trainer that leads no more must not take the transactional id from the one that does.
+        fence()
     with _publisher(connection, topic) as transactions:
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
@@ -199,7 +192,7 @@ def publish(
         records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
         for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
             transactions.send(topic, PARTITION, key=key.encode(), value=value)
-        offsets, group = ({PARTITION: reader.end}, term.metadata()) if term else ({}, None)
+        offsets, group = ({PARTITION: reader.end}, fence()) if fence else ({}, None)
         transactions.commit(topic, offsets, group, seconds=60)
     return number
 
@@ -259,7 +252,7 @@ def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: i
 
 @contextmanager
 def _publisher(connection: Connection, topic: str) -> Iterator[Transactions]:
-    transactions = Transactions(connection, transactional_id=f"{topic}.publisher", timeout_ms=60_000)
+    transactions = connection.transactions(f"{topic}.publisher", timeout_ms=60_000)
     transactions.renew()
     try:
         yield transactions

@@ -7,17 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-
-from worker.kafka.connection import Connection
-from worker.kafka.transactions import Transactions
-from worker.topics.clicks import ANSWER_MS
+from worker.kafka.interface import Connection, TopicPartition
 from worker.topics.states import FORGET, REPLAY, Forget, Replay, parse_forget
 
 COMMIT_SECONDS: Final = 60.0
 """How long a reset may take to be committed."""
 
 _POLL_MS: Final = 200
+_FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +36,8 @@ def ask_to_forget(
 
     Raises KafkaAway, NotAllowed, TopicError.
     """
-    with connection.errors(f"write to the state topic {topic}"):
-        client = KafkaProducer(
-            **connection.settings(),
-            client_id="nextclick-forget",
-            acks="all",
-            enable_idempotence=False,
-            allow_auto_create_topics=False,
-            max_block_ms=ANSWER_MS,
-            metrics_enabled=False,
-        )
-        with closing(client):
-            key = f"{FORGET}{user_id}".encode()
-            sent = {
-                partition: client.send(
-                    topic, key=key, value=Forget(offset, asked_at).value(), partition=partition
-                )
-                for partition, offset in before.items()
-            }
-            client.flush()
-            return {partition: future.get().offset for partition, future in sent.items()}
+    values = {partition: Forget(offset, asked_at).value() for partition, offset in before.items()}
+    return connection.write(topic, f"{FORGET}{user_id}".encode(), values)
 
 
 def pending(
@@ -71,15 +50,13 @@ def pending(
     left, heard, key = set(asked), set[int](), f"{FORGET}{user_id}".encode()
     with (
         connection.errors(f"read the state topic {topic}"),
-        closing(
-            KafkaConsumer(**connection.reading("nextclick-forget"), max_partition_fetch_bytes=4 << 20)
-        ) as client,
+        closing(connection.reader("nextclick-forget", fetch=_FETCH)) as reader,
     ):
-        client.assign([TopicPartition(topic, partition) for partition in asked])
+        reader.assign([TopicPartition(topic, partition) for partition in asked])
         for partition, offset in asked.items():
-            client.seek(TopicPartition(topic, partition), offset + 1)
+            reader.seek(TopicPartition(topic, partition), offset + 1)
         while True:
-            for at, records in client.poll(timeout_ms=_POLL_MS).items():
+            for at, records in reader.poll(_POLL_MS).items():
                 for record in records:
                     if record.key != key:
                         continue
@@ -104,7 +81,7 @@ def begin_anew(
 
     No worker of the group may run. Raises KafkaAway, NotAllowed, TopicError, CheckpointFailed.
     """
-    transactions = Transactions(connection, transactional_id=f"{group}.reset", timeout_ms=timeout_ms)
+    transactions = connection.transactions(f"{group}.reset", timeout_ms=timeout_ms)
     transactions.renew()
     try:
         for one in beginnings:

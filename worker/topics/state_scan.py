@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError
 
 from worker.core import blocks
 from worker.core.states import Saved
-from worker.errors import StateRefused
+from worker.errors import NotStable, StateRefused
 from worker.kafka import history
-from worker.kafka.connection import Connection
-from worker.topics.clicks import ANSWER_MS
+from worker.kafka.interface import Connection, TopicPartition
 from worker.topics.states import (
     BLOCK,
     FETCH,
@@ -179,14 +176,10 @@ def marks(connection: Connection, *, topic: str, group: str, partitions: Iterabl
     ats = [TopicPartition(topic, partition) for partition in partitions]
     with (
         connection.errors(f"ask for the offsets of topic {topic}"),
-        closing(_asker(connection, group, "read_uncommitted")) as client,
+        closing(connection.reader("nextclick-look", group=group, committed=False)) as reader,
     ):
-        begins = client.beginning_offsets(ats, timeout_ms=ANSWER_MS)
-        ends = client.end_offsets(ats, timeout_ms=ANSWER_MS)
-        return {
-            at.partition: Marks(begins[at], ends[at], client.committed(at, timeout_ms=ANSWER_MS))
-            for at in ats
-        }
+        begins, ends = reader.begins(ats), reader.ends(ats)
+        return {at.partition: Marks(begins[at], ends[at], reader.committed(at)) for at in ats}
 
 
 def unsettled(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> list[int]:
@@ -194,12 +187,12 @@ def unsettled(connection: Connection, *, topic: str, group: str, partitions: Ite
     found = []
     with (
         connection.errors(f"ask for the offsets of group {group}"),
-        closing(_asker(connection, group, "read_committed")) as client,
+        closing(connection.reader("nextclick-look", group=group)) as reader,
     ):
         for partition in partitions:
             try:
-                client.committed(TopicPartition(topic, partition), timeout_ms=_STABLE_MS)
-            except KafkaTimeoutError:
+                reader.committed(TopicPartition(topic, partition), timeout_ms=_STABLE_MS)
+            except NotStable:
                 found.append(partition)
     return found
 
@@ -221,15 +214,3 @@ def _copies(entry: Entry, value: bytes, user_id: str) -> Iterator[Copy]:
     for place in (place for place, its in enumerate(saved.user_ids) if its == user_id):
         one = saved.taken(np.array([place]))
         yield Copy(entry.partition, block_number(entry.name), entry.offset, one)
-
-
-def _asker(connection: Connection, group: str, isolation_level: str) -> Any:
-    return KafkaConsumer(
-        **connection.settings(),
-        client_id="nextclick-look",
-        group_id=group,
-        enable_auto_commit=False,
-        isolation_level=isolation_level,
-        allow_auto_create_topics=False,
-        metrics_enabled=False,
-    )

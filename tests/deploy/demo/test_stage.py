@@ -19,7 +19,7 @@ from deploy.demo.stage import PARTITIONS, Stage
 from tests.builders import ITEMS, successor_release_parts
 from tests.waiting import eventually
 from worker.kafka import history
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.topics import releases
 
 HISTORY = [Click(f"user-{number % 9}", ITEMS[number % len(ITEMS)], 1_000 * number) for number in range(90)]
@@ -72,7 +72,7 @@ def test_the_trainer_sees_all_of_the_history(life: Life, broker: Broker) -> None
     """Up to the very last click, although Tansu takes the begin of a batch for a partition's end."""
     with Stage(life, broker) as stage, ClickSender(stage.client_settings, stage.clicks) as sender:
         _record(sender)
-        connection = Connection(broker.bootstrap)
+        connection = KafkaConnection(broker.bootstrap)
         read = [record for records in history.read(connection, topic=stage.clicks) for record in records]
 
     assert len(read) == len(HISTORY)
@@ -111,7 +111,7 @@ def test_an_embedded_broker_hears_none_of_the_callers_settings(
 
 def _publish(stage: Stage) -> None:
     manifest, blob = successor_release_parts(ITEMS)
-    releases.publish(Connection(stage.broker.bootstrap), stage.releases, manifest, blob)
+    releases.publish(KafkaConnection(stage.broker.bootstrap), stage.releases, manifest, blob)
 
 
 def _record(sender: ClickSender) -> None:

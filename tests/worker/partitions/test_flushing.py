@@ -13,7 +13,8 @@ from worker.core.states import States
 from worker.errors import CheckpointFailed
 from worker.metrics import Metrics
 from worker.partitions.flushing import Saving
-from worker.topics.states import Forget, StateFollower, StateWriter
+from worker.partitions.follower import StateFollower
+from worker.topics.states import Forget, StateWriter
 
 HOUR_MS = 3_600_000
 NOW_MS = 1_700_000_000_000

@@ -1,0 +1,71 @@
+"""A reader over kafka-python's consumer, with a time limit on every question."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaTimeoutError
+
+from worker.errors import NotStable
+from worker.kafka.interface import ANSWER_MS, Record, TopicPartition
+
+_CLOSE_MS: Final = 500
+
+
+class KafkaReader:
+    """As `worker.kafka.interface.Reader`. Raises kafka-python's errors."""
+
+    def __init__(self, client: KafkaConsumer) -> None:
+        self._client = client
+
+    def assign(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these partitions and no others; those that it read before keep their positions."""
+        self._client.assign(list(partitions))
+
+    def seek(self, at: TopicPartition, offset: int) -> None:
+        """Read an assigned partition from `offset` on."""
+        self._client.seek(at, offset)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Read no more of some assigned partitions."""
+        self._client.pause(*partitions)
+
+    def poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Return the next records by partition, in order."""
+        polled: dict[TopicPartition, Any] = self._client.poll(timeout_ms=timeout_ms)
+        return polled
+
+    def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
+        """Return the next offset to be read; 0 where it is not known."""
+        return self._client.position(at, timeout_ms=timeout_ms) or 0
+
+    def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offset that each partition still has."""
+        # kafka-python 3.0.12 answers for one topic of several: callers ask for one at a time.
+        found: dict[TopicPartition, int] = self._client.beginning_offsets(
+            list(partitions), timeout_ms=ANSWER_MS
+        )
+        return found
+
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return each high-water mark; for a reader of committed records the last stable offset."""
+        found: dict[TopicPartition, int] = self._client.end_offsets(list(partitions), timeout_ms=ANSWER_MS)
+        return found
+
+    def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
+        """Return the offset that the group has committed; None where it has none. Raises NotStable."""
+        try:
+            committed: int | None = self._client.committed(at, timeout_ms=timeout_ms)
+        except KafkaTimeoutError:
+            raise NotStable(f"the last transaction of partition {at.partition} is still open") from None
+        return committed
+
+    def partitions(self, topic: str) -> set[int]:
+        """Return the numbers of a topic's partitions; none where there is no such topic."""
+        return set(self._client.partitions_for_topic(topic) or ())
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._client.close(autocommit=False, timeout_ms=_CLOSE_MS)

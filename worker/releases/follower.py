@@ -1,0 +1,195 @@
+"""The follower of the releases: reads their topic, verifies what the pointers name, hands it over."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
+from worker.errors import ReleaseRefused, Retriable
+from worker.process.memory import give_back
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
+
+_POLL_MS: Final = 500
+_AGAIN_SECONDS: Final = 1.0
+
+
+class Verified(NamedTuple):
+    """What is to serve, ready for it."""
+
+    champion: Release
+    candidate: Release | None
+    share: float
+    """The part of the users that the candidate serves."""
+
+
+class Refused(NamedTuple):
+    """Why what a pointer names does not serve."""
+
+    pointer: str
+    number: int | None
+    error: ReleaseRefused
+
+
+class Looked(NamedTuple):
+    """What the pointers name was dealt with."""
+
+    number: int
+    """The highest number of a release in the topic."""
+    remark: str
+    """What is refused at the moment, and why; empty where nothing is."""
+
+
+class Waits(NamedTuple):
+    """Why there is no release yet, or why following does not get on at the moment."""
+
+    reason: str
+
+
+class Failed(NamedTuple):
+    """Following has ended with an error."""
+
+    error: Exception
+
+
+Event = Verified | Refused | Looked | Waits | Failed
+
+
+class ReleaseFollower:
+    """Reads, verifies and builds; the loop takes the events that come of it.
+
+    With `background` it does so in a thread of its own, after `start`; without, in `take`.
+    """
+
+    def __init__(self, reader: ReleaseReader, *, background: bool = True) -> None:
+        self._reader = reader
+        self._background = background
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._adopted, self._closed = threading.Event(), threading.Event()
+        self._serving: Verified | None = None
+        self._refused: dict[str, tuple[int, str]] = {}
+        """By pointer: what it names that is refused, as a hash, so that it is said once; and why."""
+        self._open: ExitStack | None = None
+        """The connection, while there is one."""
+
+    def start(self) -> None:
+        """Begin to follow."""
+        if self._background:
+            threading.Thread(target=self._run, name="nextclick-releases", daemon=True).start()
+
+    def take(self, timeout_seconds: float = 0.0) -> Event | None:
+        """Return the next event, waiting for it that long; None where there is none."""
+        if not self._background and not self._closed.is_set():
+            self._step(0)
+        try:
+            return self._events.get(timeout=timeout_seconds) if timeout_seconds else self._events.get_nowait()
+        except queue.Empty:
+            return None
+
+    def adopted(self) -> None:
+        """Note that what was handed over serves, and what served before is gone."""
+        self._adopted.set()
+
+    def close(self) -> None:
+        """End the thread; it may take a moment, and is not waited for."""
+        self._closed.set()
+        if not self._background:
+            self._disconnect()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            if not self._step(_POLL_MS):
+                self._closed.wait(_AGAIN_SECONDS)
+        self._disconnect()
+
+    def _step(self, wait_ms: int) -> bool:
+        """Read for one poll; return whether Kafka answered."""
+        try:
+            self._follow(wait_ms)
+        except Retriable as error:
+            self._events.put(Waits(str(error)))
+            self._disconnect()
+            return False
+        except Exception as error:  # noqa: BLE001  # the loop decides about it; here it would end unheard
+            self._events.put(Failed(error))
+            self._closed.set()
+        return True
+
+    def _follow(self, wait_ms: int) -> None:
+        new = self._open is None
+        if self._open is None:
+            life = ExitStack()
+            life.enter_context(self._reader.opened())
+            self._open = life
+        if self._reader.read(timeout_ms=0 if new else wait_ms) or new:
+            self._look()
+        if self._adopted.is_set():
+            self._adopted.clear()
+            give_back()
+
+    def _disconnect(self) -> None:
+        life, self._open = self._open, None
+        if life is not None:
+            life.close()
+
+    def _look(self) -> None:
+        """Verify what the pointers name, and hand it over."""
+        before = self._serving
+        champion = self._release(CHAMPION) or (before and before.champion)
+        if champion is None:
+            self._say_what_is_missing()
+            return
+        candidate = self._release(CANDIDATE)
+        pointer = self._reader.pointer(CANDIDATE) if candidate else None
+        share = (pointer and pointer.share) or CANDIDATE_SHARE
+        found = Verified(champion, None if candidate is champion else candidate, share)
+        if found != before:
+            self._serving = found
+            self._events.put(found)
+        remark = "; ".join(why for _, why in self._refused.values())
+        self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
+
+    def _release(self, name: str) -> Release | None:
+        """The release that a pointer names, verified; None where there is none, or it is refused."""
+        number, what = None, 0
+        try:
+            pointer = self._reader.pointer(name)
+            if pointer is not None:
+                number, what = pointer.release, hash(self._reader.identity(pointer.release))
+                if self._refused.get(name, (-1, ""))[0] == what:
+                    return None
+                release = self._verified(number)
+                self._refused.pop(name, None)
+                return release
+            if name == CHAMPION and self._serving is not None:
+                raise ReleaseRefused("pointer", f"{name} was deleted from topic {self._reader.topic}")
+            self._refused.pop(name, None)
+        except ReleaseRefused as error:
+            self._refuse(name, number, what, error)
+        return None
+
+    def _refuse(self, name: str, number: int | None, what: int, error: ReleaseRefused) -> None:
+        named = "" if number is None else f" release {number}"
+        said = what, f"{name}{named} was refused: {error}"
+        if self._refused.get(name) != said:
+            self._refused[name] = said
+            self._events.put(Refused(name, number, error))
+
+    def _verified(self, number: int) -> Release:
+        serving = self._serving[:2] if self._serving else ()
+        for release in serving:
+            if release is not None and release.number == number:
+                return release
+        manifest, blob = self._reader.fetch(number)
+        return verify(manifest, blob, number=number)
+
+    def _say_what_is_missing(self) -> None:
+        if CHAMPION not in self._reader.held():
+            self._events.put(
+                Waits(
+                    f"no release: topic {self._reader.topic} has no {CHAMPION}. "
+                    "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
+                )
+            )
