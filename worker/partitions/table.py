@@ -1,0 +1,92 @@
+"""The table of partitions: which ones this worker has, and what each is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from worker.core.quality import Quality
+from worker.core.states import States
+from worker.partitions.follower import StateFollower
+from worker.partitions.partition import Partition, Progress, Status
+
+
+class PartitionTable:
+    """Owns the partitions that are assigned to this worker, by number."""
+
+    def __init__(
+        self, states: States, quality: Quality, follower: StateFollower, *, steady: Callable[[], float]
+    ) -> None:
+        self._states = states
+        self._quality = quality
+        self._follower = follower
+        self._steady = steady
+        self._partitions: dict[int, Partition] = {}
+        self.waits_for = ""
+        """Why recovery does not get on at the moment; empty where it does."""
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._partitions
+
+    def __getitem__(self, number: int) -> Partition:
+        return self._partitions[number]
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._partitions.values())
+
+    def get(self, number: int) -> Partition | None:
+        """Return a partition; None where it is not assigned."""
+        return self._partitions.get(number)
+
+    def assign(self, number: int) -> Partition:
+        """Take a partition: its states are read back from now on. There must be no rows of it."""
+        partition = Partition(number, self._follower.follow(number), Progress(self._steady()))
+        self._partitions[number] = partition
+        return partition
+
+    def drop(self, number: int) -> int:
+        """Forget all of a partition, its rows too; return how many users these were of."""
+        self._follower.leave(number)
+        self._quality.drop(number)
+        self._partitions.pop(number, None)
+        return self._states.drop(number)
+
+    def served(self) -> dict[int, Partition]:
+        """Return the partitions whose clicks are answered."""
+        return {one.number: one for one in self._partitions.values() if one.served}
+
+    def recovering(self) -> list[Partition]:
+        """Return the partitions that are assigned and not served yet."""
+        return [one for one in self._partitions.values() if not one.served]
+
+    def at(self, *statuses: Status) -> list[Partition]:
+        """Return the partitions with one of these statuses."""
+        return [one for one in self._partitions.values() if one.status in statuses]
+
+    def blocks(self) -> int:
+        """Return how many blocks the served partitions have."""
+        return sum(len(one.ledger) for one in self._partitions.values() if one.served)
+
+    def unsaved_users(self) -> int:
+        """Return how many users of served partitions changed since they were saved."""
+        return sum(len(self._states.changed(number)) for number in self.served())
+
+    def left_seconds(self) -> float:
+        """Return about how long the slowest recovery will still take."""
+        now = self._steady()
+        return max((one.left_seconds(now) for one in self.recovering()), default=0.0)
+
+    def describe(self) -> str:
+        """Say why not all partitions are served; empty when all are."""
+        recovering = self.recovering()
+        if not recovering:
+            return ""
+        names = ", ".join(str(number) for number in sorted(one.number for one in recovering))
+        if self.waits_for:
+            return f"recovering partitions {names}: {self.waits_for}"
+        users = sum(self._states.users(one.number) for one in recovering)
+        megabytes = sum(one.progress.bytes for one in recovering) / 1e6
+        replayed = sum(one.progress.replayed for one in recovering)
+        return (
+            f"recovering partitions {names}: {users} users, {megabytes:.0f} MB of blocks, {replayed} clicks "
+            f"replayed, about {self.left_seconds():.0f} s left"
+        )
