@@ -1,10 +1,9 @@
-"""The command line `nextclick-worker`, and the only place where the worker is wired together."""
+"""The command line `nextclick-worker`: `run`, `topics`, `check`; the others are in `worker.commands`."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -14,38 +13,23 @@ import structlog
 from threadpoolctl import threadpool_limits
 
 from worker import config
+from worker.clock import Clock
 from worker.commands import config_option
 from worker.commands.forget import forget
 from worker.commands.look import state, user
 from worker.commands.reset import reset
-from worker.config import Settings
-from worker.core.event import Decoder
-from worker.core.quality import Quality
-from worker.core.recommender import Recommender
-from worker.core.release import Release
-from worker.core.states import States
 from worker.errors import NextclickError, NotAllowed
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
-from worker.live_quality import Reporting
-from worker.loop import Clock, Loop
 from worker.metrics import Metrics
-from worker.partitions.flushing import Saving
-from worker.partitions.follower import StateFollower
 from worker.process import logging
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
 from worker.process.watchdog import watching
-from worker.releases.adoption import Adoption
-from worker.releases.follower import ReleaseFollower
 from worker.topics import needs as topic_needs
-from worker.topics.dead_letters import DeadLetterWriter
-from worker.topics.needs import Finding, Need
-from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import RecommendationWriter
-from worker.topics.releases import ReleaseReader
-from worker.topics.states import StateWriter
+from worker.topics.needs import Finding
+from worker.wiring import Process, topics_needed, wired
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,11 +45,12 @@ def run(path: Path | None) -> None:
     settings = config.load(path, os.environ)
     logging.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
-    stop, metrics, clock = Stop(), Metrics(), Clock(wall=time.time, steady=time.monotonic)
+    metrics, clock = Metrics(), Clock()
     readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
+    process = Process(metrics, readiness, questions, Stop(), clock)
     collect_seldom()
     with ExitStack() as life:
-        life.enter_context(stop.installed())
+        life.enter_context(process.stop.installed())
         life.enter_context(watching(readiness))
         # Batches are small, and the other cores belong to other workers.
         life.enter_context(threadpool_limits(1, user_api="blas"))
@@ -81,109 +66,7 @@ def run(path: Path | None) -> None:
         structlog.get_logger("worker").info(
             "started", group=settings.group, worker_id=settings.worker_id, http=f"{settings.http.host}:{port}"
         )
-        _wired(
-            settings, metrics=metrics, readiness=readiness, questions=questions, stop=stop, clock=clock
-        ).run()
-
-
-def _wired(
-    settings: Settings,
-    *,
-    metrics: Metrics,
-    readiness: Readiness,
-    questions: Questions,
-    stop: Stop,
-    clock: Clock,
-) -> Loop:
-    connection, topics = settings.kafka.connection(), settings.topics
-    transactions = connection.transactions(
-        settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
-    )
-    recommend, user_ttl_ms = settings.recommend, round(settings.state.user_ttl_seconds * 1000)
-    follower = StateFollower(connection, topic=topics.state, clicks=topics.clicks, group=settings.group)
-    # How large hidden states are, the first release will say.
-    states = States(state_size=0)
-    quality = Quality(states, top=recommend.top, exclude_recent=recommend.exclude_recent)
-
-    def new_recommender(release: Release) -> Recommender:
-        return Recommender(
-            release,
-            states,
-            publish=recommend.publish,
-            publish_max_age_ms=round(recommend.publish_max_age_seconds * 1000),
-            user_ttl_ms=user_ttl_ms,
-            exclude_recent=recommend.exclude_recent,
-            top=recommend.top,
-            quality=quality,
-        )
-
-    return Loop(
-        connection=connection,
-        topics_needed=_needs(settings),
-        refresh=Adoption(
-            ReleaseFollower(ReleaseReader(connection, topic=topics.releases)),
-            states,
-            new_recommender,
-            metrics=metrics,
-            readiness=readiness,
-            steady=clock.steady,
-        ),
-        clicks=connection.member(
-            topic=topics.clicks,
-            group=settings.group,
-            client_id=settings.transactional_id,
-            session_timeout_ms=settings.kafka.session_timeout_ms,
-            heartbeat_interval_ms=settings.kafka.heartbeat_interval_ms,
-            fetch_max_wait_ms=settings.kafka.fetch_max_wait_ms,
-            static_member=settings.worker_id if settings.static_membership else None,
-        ),
-        decoder=Decoder(settings.click.fields(), max_bytes=settings.click.max_bytes),
-        transactions=transactions,
-        recommendations=RecommendationWriter(
-            transactions, topic=topics.recommendations, clicks_topic=topics.clicks, format=recommend.format
-        ),
-        dead_letters=DeadLetterWriter(transactions, topic=topics.dead_letters),
-        follower=follower,
-        states=states,
-        saving=Saving(
-            states,
-            StateWriter(transactions, topic=topics.state),
-            follower,
-            flush_interval_seconds=settings.state.flush_interval_seconds,
-            user_ttl_ms=user_ttl_ms,
-            max_users=settings.state.max_users,
-            metrics=metrics,
-            steady=clock.steady,
-            wall_ms=clock.now_ms,
-        ),
-        reporting=Reporting(
-            quality,
-            QualityWriter(
-                transactions, topic=topics.quality, group=settings.group, worker_id=settings.worker_id
-            ),
-            metrics=metrics,
-            steady=clock.steady,
-            now_ms=clock.now_ms,
-        ),
-        commit_interval_seconds=settings.commit_interval_seconds,
-        metrics=metrics,
-        readiness=readiness,
-        questions=questions,
-        stop=stop,
-        clock=clock,
-    )
-
-
-def _needs(settings: Settings) -> list[Need]:
-    topics = settings.topics
-    return topic_needs.needs(
-        clicks=topics.clicks,
-        recommendations=topics.recommendations,
-        dead_letters=topics.dead_letters,
-        releases=topics.releases,
-        state=topics.state,
-        quality=topics.quality,
-    )
+        wired(settings, settings.kafka.connection(), process).loop.run()
 
 
 @cli.command()
@@ -196,7 +79,7 @@ def topics(path: Path | None, partitions: int, replication: int) -> None:
     """Create the topics that are missing, with the settings they need."""
     settings = config.load(path, os.environ)
     with closing(settings.kafka.connection().admin()) as admin:
-        wanted = _needs(settings)
+        wanted = topics_needed(settings)
         for finding in topic_needs.create(admin, wanted, partitions=partitions, replication=replication):
             click.echo(finding.what)
 
@@ -206,7 +89,7 @@ def topics(path: Path | None, partitions: int, replication: int) -> None:
 def check(path: Path | None) -> None:
     """Say what would keep the worker from running, and how to mend it; exit code 1 if anything would."""
     settings = config.load(path, os.environ)
-    connection, needs = settings.kafka.connection(), _needs(settings)
+    connection, needs = settings.kafka.connection(), topics_needed(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
     with closing(connection.admin()) as admin:
         findings.append(Finding(f"brokers: {connection.bootstrap_servers} answers"))

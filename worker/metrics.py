@@ -6,8 +6,10 @@ Labels have few values only: never a user, an item or an offset.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter as TallyCounter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -38,146 +40,111 @@ _QUALITY: Final = {
 
 
 class Metrics:
-    """All metrics of one worker, in a registry of its own."""
+    """All metrics of one worker, in a registry of its own. `steady` measures how long stages take."""
 
-    def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        self.clicks = Counter("nextclick_clicks", "Clicks applied.", registry=registry)
-        self.dead_letters = Counter(
-            "nextclick_dead_letters", "Records that are no clicks, by reason.", ["reason"], registry=registry
-        )
-        self.recommendations = Counter(
-            "nextclick_recommendations",
+    def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
+        self.registry = CollectorRegistry()
+        self._steady = steady
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.ready = self._gauge("ready", "1 while /readyz answers 200.")
+        self._add_walk()
+        self._add_releases()
+        self._add_states()
+        self._add_recovery()
+
+    def _add_walk(self) -> None:
+        self.clicks = self._counter("clicks", "Clicks applied.")
+        self.dead_letters = self._counter("dead_letters", "Records that are not valid clicks.", "reason")
+        self.recommendations = self._counter(
+            "recommendations",
             "Lists published, by reason and by the role of the release: champion or candidate.",
-            ["reason", "role"],
-            registry=registry,
+            "reason",
+            "role",
         )
         self.latency = Latency(
             "nextclick_click_to_recommendation_seconds",
             "From the click record's timestamp to the moment its list was handed to the producer.",
         )
-        registry.register(self.latency)
-        self.stages = Counter(
-            "nextclick_stage_seconds",
-            "Time spent in each stage of the walk of a batch.",
-            ["stage"],
-            registry=registry,
+        self.registry.register(self.latency)
+        self.stages = self._counter("stage_seconds", "Time spent in each stage of the loop.", "stage")
+        self.checkpoints = self._counter(
+            "checkpoints", "Checkpoints, by outcome: committed or failed.", "outcome"
         )
-        self.checkpoints = Counter(
-            "nextclick_checkpoints",
-            "Checkpoints, by outcome: committed or failed.",
-            ["outcome"],
-            registry=registry,
+        self.checkpoint_seconds = self._histogram(
+            "checkpoint_seconds", "Duration of a checkpoint.", _CHECKPOINT_BUCKETS
         )
-        self.checkpoint_seconds = Histogram(
-            "nextclick_checkpoint_seconds",
-            "How long a checkpoint took.",
-            buckets=_CHECKPOINT_BUCKETS,
-            registry=registry,
+        self.lag = self._gauge("lag_records", "Records behind the last stable offset.", "partition")
+
+    def _add_releases(self) -> None:
+        self.release = self._gauge("release", "Number of the champion, the release that serves.")
+        self.candidate = self._gauge("candidate", "Number of the candidate; 0 while there is none.")
+        self.candidate_share = self._gauge("candidate_share", "Share of the users that the candidate serves.")
+        self.releases_refused = self._counter("releases_refused", "Releases refused.", "reason")
+        self.rebuilt = self._counter(
+            "rebuilt_users",
+            "States of another release that were rebuilt: by a click, or in the background.",
+            "by",
         )
-        self.lag = Gauge(
-            "nextclick_lag_records",
-            "Records behind the last stable offset, per partition.",
-            ["partition"],
-            registry=registry,
-        )
-        self.users = Gauge("nextclick_users", "Users with a state in memory.", registry=registry)
-        self.assigned = Gauge(
-            "nextclick_assigned_partitions",
-            "Partitions that this worker serves, those in recovery not counted.",
-            registry=registry,
-        )
-        self.release = Gauge("nextclick_release", "Number of the release that serves.", registry=registry)
-        self.candidate = Gauge(
-            "nextclick_candidate",
-            "Number of the release that is tried beside it; 0: none.",
-            registry=registry,
-        )
-        self.candidate_share = Gauge(
-            "nextclick_candidate_share", "The part of the users that the candidate serves.", registry=registry
-        )
-        self.releases_refused = Counter(
-            "nextclick_releases_refused",
-            "Releases that were refused, by reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self.rebuilt = Counter(
-            "nextclick_rebuilt_users",
-            "Rows of another release that were made anew, because of a click or in the background.",
-            ["by"],
-            registry=registry,
-        )
-        self.rebuild_left = Gauge(
-            "nextclick_rebuild_left_users",
-            "Rows that the background has still to look at since a release was adopted.",
-            registry=registry,
+        self.rebuild_left = self._gauge(
+            "rebuild_left_users",
+            "Rows that the background has not looked at since the release was adopted.",
         )
         self.quality = {
-            one: Counter(f"nextclick_quality_{one}", text, ["release"], registry=registry)
-            for one, text in _QUALITY.items()
+            one: self._counter(f"quality_{one}", text, "release") for one, text in _QUALITY.items()
         }
         self._judged: set[int] = set()
         """The releases that live quality has a label for."""
-        self.state_bytes = Counter(
-            "nextclick_state_bytes", "Bytes of blocks and marks sent to the state topic.", registry=registry
+
+    def _add_states(self) -> None:
+        self.users = self._gauge("users", "Users with a state in memory.")
+        self.assigned = self._gauge(
+            "assigned_partitions", "Partitions that this worker serves, without those in recovery."
         )
-        self.saved_users = Counter(
-            "nextclick_saved_users", "Rows written into blocks, those taken along too.", registry=registry
+        self.state_bytes = self._counter("state_bytes", "Bytes sent to the state topic.")
+        self.saved_users = self._counter("saved_users", "Rows written into blocks, moved rows included.")
+        self.state_blocks = self._gauge("state_blocks", "Blocks of the served partitions.")
+        self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
+        self.users_forgotten = self._counter(
+            "users_forgotten", "Users whose state was dropped, by reason: ttl, max_users or asked.", "reason"
         )
-        self.state_blocks = Gauge(
-            "nextclick_state_blocks", "Blocks of the partitions that are served.", registry=registry
+        self.users_moved = self._counter(
+            "users_moved", "New users of a partition that have a state in another partition of this worker."
         )
-        self.unsaved_users = Gauge(
-            "nextclick_unsaved_users", "Users whose state changed since it was saved.", registry=registry
-        )
-        self.recovering = Gauge(
-            "nextclick_recovering_partitions",
-            "Partitions that are assigned and not served yet.",
-            registry=registry,
-        )
-        self.recovery_left = Gauge(
-            "nextclick_recovery_left_seconds", "About how long recovery will still take.", registry=registry
-        )
-        self.recovery_users = Counter(
-            "nextclick_recovery_users", "Rows loaded from blocks.", registry=registry
-        )
-        self.recovery_bytes = Counter(
-            "nextclick_recovery_bytes", "Bytes read back from the state topic.", registry=registry
-        )
-        self.recovery_seconds = Histogram(
-            "nextclick_recovery_seconds",
+
+    def _add_recovery(self) -> None:
+        self.recovering = self._gauge("recovering_partitions", "Partitions assigned and not served yet.")
+        self.recovery_left = self._gauge("recovery_left_seconds", "Estimated time until recovery ends.")
+        self.recovery_users = self._counter("recovery_users", "Rows loaded from blocks.")
+        self.recovery_bytes = self._counter("recovery_bytes", "Bytes read back from the state topic.")
+        self.recovery_seconds = self._histogram(
+            "recovery_seconds",
             "From a partition's assignment to the moment it is served.",
-            buckets=_RECOVERY_BUCKETS,
-            registry=registry,
+            _RECOVERY_BUCKETS,
         )
-        self.replayed = Counter(
-            "nextclick_replayed_clicks", "Clicks applied again, silently, in recovery.", registry=registry
+        self.replayed = self._counter("replayed_clicks", "Clicks replayed without publishing, in recovery.")
+        self.replay_missing = self._counter(
+            "replay_missing_records", "Offsets that replay needed and retention had deleted."
         )
-        self.replay_missing = Counter(
-            "nextclick_replay_missing_records",
-            "Offsets that replay needed and retention had deleted.",
-            registry=registry,
+        self.unanswered = self._counter(
+            "unanswered_records", "Offsets that retention deleted before the clicks there were answered."
         )
-        self.unanswered = Counter(
-            "nextclick_unanswered_records",
-            "Offsets that retention deleted before the clicks there were answered.",
-            registry=registry,
-        )
-        self.users_forgotten = Counter(
-            "nextclick_users_forgotten",
-            "Users whose state was dropped, by reason: ttl, max_users or asked.",
-            ["reason"],
-            registry=registry,
-        )
-        self.users_moved = Counter(
-            "nextclick_users_moved",
-            "New users of a partition that have a state in another one here.",
-            registry=registry,
-        )
-        self.ready = Gauge("nextclick_ready", "1 while /readyz says yes.", registry=registry)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(f"nextclick_{name}", documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"nextclick_{name}", documentation, labels, registry=self.registry)
+
+    def _histogram(self, name: str, documentation: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"nextclick_{name}", documentation, buckets=buckets, registry=self.registry)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time that the context takes as time of `stage`."""
+        started = self._steady()
+        yield
+        self.stages.labels(stage).inc(self._steady() - started)
 
     def observe_batch(
         self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int, *, champion: int

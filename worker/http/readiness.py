@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from prometheus_client import Gauge
+
+log = structlog.get_logger("worker")
 
 LIVE_WITHIN_SECONDS: Final = 60.0
 """A loop that has not come round for so long is stuck: /livez says no, the orchestrator restarts it."""
@@ -42,6 +45,11 @@ class Readiness:
             self._reason = reason
         self._gauge.set(not reason)
         return changed
+
+    def waiting(self, reason: str) -> None:
+        """Note why the worker does not serve, and log it where that is news."""
+        if self.not_ready(reason):
+            log.warning("not ready", reason=reason)
 
     def beat(self) -> None:
         """Note that the loop came round."""

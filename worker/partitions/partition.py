@@ -56,7 +56,7 @@ class DeletionRequest:
 
 
 @dataclass(slots=True)
-class Progress:
+class RecoveryProgress:
     """How far loading and replaying are, and when they began."""
 
     assigned_at: float
@@ -71,7 +71,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Flushing:
+class FlushProgress:
     """A flush under way."""
 
     flush: Flush
@@ -90,7 +90,7 @@ class Partition:
     number: int
     token: int
     """Of the current reading of its states: events of an earlier one carry another."""
-    progress: Progress
+    progress: RecoveryProgress
     status: Status = Status.ASSIGNED
     ledger: Ledger = field(default_factory=Ledger)
     """The blocks that it has."""
@@ -105,7 +105,7 @@ class Partition:
     """The first offset that is answered: what stands before it is replayed."""
     position: int = 0
     """The next offset to be applied."""
-    flushing: Flushing | None = None
+    flushing: FlushProgress | None = None
     flush_due: float = 0.0
 
     @property

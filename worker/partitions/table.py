@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from worker.core.quality import Quality
 from worker.core.states import States
 from worker.partitions.follower import StateFollower
-from worker.partitions.partition import Partition, Progress, Status
+from worker.partitions.partition import Partition, RecoveryProgress, Status
 
 
 class PartitionTable:
@@ -39,7 +39,7 @@ class PartitionTable:
 
     def assign(self, number: int) -> Partition:
         """Take a partition: its states are read back from now on. There must be no rows of it."""
-        partition = Partition(number, self._follower.follow(number), Progress(self._steady()))
+        partition = Partition(number, self._follower.follow(number), RecoveryProgress(self._steady()))
         self._partitions[number] = partition
         return partition
 
@@ -61,6 +61,10 @@ class PartitionTable:
     def at(self, *statuses: Status) -> list[Partition]:
         """Return the partitions with one of these statuses."""
         return [one for one in self._partitions.values() if one.status in statuses]
+
+    def tidy(self) -> None:
+        """Take a step of a few ms to let go of items that no row names. To be called between batches."""
+        self._states.collect_items()
 
     def blocks(self) -> int:
         """Return how many blocks the served partitions have."""

@@ -17,9 +17,7 @@ _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Retry:
     """Counts the failures since the last success, and waits the longer the more they are."""
 
-    def __init__(
-        self, stop: Stop, *, steady: Callable[[], float], waiting: Callable[[str], object]
-    ) -> None:
+    def __init__(self, stop: Stop, *, steady: Callable[[], float], waiting: Callable[[str], object]) -> None:
         self._stop = stop
         self._steady = steady
         self._waiting = waiting

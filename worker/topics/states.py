@@ -8,7 +8,7 @@ with the offsets of the clicks is written by the owner alone (`worker.kafka.tran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgpack
@@ -97,31 +97,35 @@ def _numbers(value: bytes, names: tuple[str, ...], absent: Mapping[str, int] | N
 
 
 class StateWriter:
-    """Adds the states to the transaction. Raises what `Transactions.send` raises."""
+    """Adds states to the transaction. Raises what `Transactions.send` raises.
 
-    def __init__(self, transactions: Transactions, *, topic: str) -> None:
+    `sent` is called with the bytes of every record.
+    """
+
+    def __init__(self, transactions: Transactions, *, topic: str, sent: Callable[[int], object]) -> None:
         self._transactions = transactions
+        self._sent = sent
         self.topic = topic
 
-    def block(self, partition: int, number: int, value: bytes | None) -> int:
-        """A block, or its tombstone; how many bytes that was."""
-        return self._send(partition, f"{BLOCK}{number}", value)
+    def block(self, partition: int, number: int, value: bytes | None) -> None:
+        """Add a block, or its tombstone."""
+        self._send(partition, f"{BLOCK}{number}", value)
 
-    def replay(self, partition: int, replay: Replay) -> int:
-        """Where replay begins from now on."""
-        return self._send(partition, REPLAY, replay.value())
+    def replay(self, partition: int, replay: Replay) -> None:
+        """Add from where the clicks must be replayed."""
+        self._send(partition, REPLAY, replay.value())
 
-    def heard(self, partition: int, user_id: str, wish: Forget) -> int:
-        """A wish as the owner obeys it."""
-        return self._send(partition, f"{FORGET}{user_id}", wish.value())
+    def heard(self, partition: int, user_id: str, request: Forget) -> None:
+        """Add a deletion request as the owner obeys it."""
+        self._send(partition, f"{FORGET}{user_id}", request.value())
 
-    def forgotten(self, partition: int, user_id: str) -> int:
-        """A wish has been fulfilled."""
-        return self._send(partition, f"{FORGET}{user_id}", None)
+    def forgotten(self, partition: int, user_id: str) -> None:
+        """Add that a deletion request is fulfilled."""
+        self._send(partition, f"{FORGET}{user_id}", None)
 
-    def _send(self, partition: int, key: str, value: bytes | None) -> int:
+    def _send(self, partition: int, key: str, value: bytes | None) -> None:
         self._transactions.send(self.topic, partition, key=key.encode(), value=value)
-        return len(key) + len(value or b"")
+        self._sent(len(key) + len(value or b""))
 
 
 def block_number(key: str) -> int:

@@ -1,0 +1,81 @@
+"""What people and Prometheus get to know of the worker: gauges, the lag, answers about users."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worker.checkpoint import Checkpoint
+from worker.clock import Clock
+from worker.core.description import described
+from worker.core.states import States
+from worker.http.questions import Answer, Questions
+from worker.http.readiness import Readiness
+from worker.kafka.interface import GroupMember
+from worker.metrics import Metrics
+from worker.partitions.table import PartitionTable
+from worker.releases.adoption import Adoption
+
+LOOK_SECONDS: Final = 5.0
+"""How often the lag is asked for; where a broker that went away unnoticed is noticed."""
+
+
+class Observer:
+    """Looks at the worker's parts between two batches."""
+
+    def __init__(
+        self,
+        table: PartitionTable,
+        states: States,
+        member: GroupMember,
+        adoption: Adoption,
+        checkpoint: Checkpoint,
+        *,
+        metrics: Metrics,
+        readiness: Readiness,
+        questions: Questions,
+        clock: Clock,
+    ) -> None:
+        self._table = table
+        self._states = states
+        self._member = member
+        self._adoption = adoption
+        self._checkpoint = checkpoint
+        self._metrics = metrics
+        self._readiness = readiness
+        self._questions = questions
+        self._steady = clock.steady
+        self._look_due = 0.0
+
+    def look(self) -> None:
+        """Note what this worker has; every few seconds the lag, too. Raises KafkaAway."""
+        self._readiness.beat()
+        self._note()
+        self._questions.answer(self._known_of)
+        # Not in the midst of a transaction: a late answer must not cost a sound one.
+        if self._steady() < self._look_due or self._checkpoint.open:
+            return
+        self._look_due = self._steady() + LOOK_SECONDS
+        for partition in self._table.served().values():
+            # Past the marks of others' transactions too, which are no records.
+            partition.position = max(partition.position, self._member.position(partition.number))
+        self._metrics.unsaved_users.set(self._table.unsaved_users())
+        self._metrics.observe_lag(self._member.lag())
+
+    def _note(self) -> None:
+        metrics = self._metrics
+        metrics.assigned.set(len(self._table.served()))
+        metrics.users.set(len(self._states))
+        metrics.state_blocks.set(self._table.blocks())
+        metrics.recovering.set(len(self._table.recovering()))
+        metrics.recovery_left.set(self._table.left_seconds())
+        metrics.users_moved.inc(self._states.take_moved())
+        self._adoption.note()
+
+    def _known_of(self, user_id: str) -> Answer:
+        """Return what this worker knows of a user; where it knows nothing, which partitions it does know."""
+        served = sorted(self._table.served())
+        known = described(self._states, self._adoption.serving.recommender(user_id), user_id, served)
+        if known is not None:
+            return True, known
+        error = "this worker has no state of this user: it never was here, or is in another partition"
+        return False, {"error": error, "serves": served, "not_ready": self._table.describe()}

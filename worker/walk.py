@@ -1,0 +1,83 @@
+"""The walk of a batch: decode, apply, rank, publish. Nothing flows back.
+
+What it sends is not durable before the next checkpoint.
+"""
+
+from __future__ import annotations
+
+from worker.checkpoint import Checkpoint
+from worker.clock import Clock
+from worker.core.event import Decoder
+from worker.kafka.interface import Record
+from worker.metrics import Metrics
+from worker.partitions.flushing import Flushing
+from worker.partitions.table import PartitionTable
+from worker.releases.adoption import Adoption
+from worker.topics.clicks import decode
+from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.recommendations import RecommendationWriter
+
+
+class Walk:
+    """Walks batches of records under the releases that serve."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        adoption: Adoption,
+        table: PartitionTable,
+        checkpoint: Checkpoint,
+        flushing: Flushing,
+        *,
+        recommendations: RecommendationWriter,
+        dead_letters: DeadLetterWriter,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._decoder = decoder
+        self._adoption = adoption
+        self._table = table
+        self._checkpoint = checkpoint
+        self._flushing = flushing
+        self._recommendations = recommendations
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._clock = clock
+        self.under_way = False
+        """Whether a batch is in the transaction in part, so that it must not be committed."""
+
+    def walk(self, records: list[Record]) -> None:
+        """Answer the records of partitions that are served. Raises CheckpointFailed, TopicError."""
+        if not records:
+            return
+        self.under_way = True
+        with self._metrics.timed("decode"):
+            clicks, bad = decode(records, self._decoder)
+        self._dead_letters.publish(bad)
+        if len(clicks):
+            serving = self._adoption.serving
+            with self._metrics.timed("apply"):
+                applied = serving.apply(clicks, now_ms=self._clock.now_ms())
+            with self._metrics.timed("rank"):
+                lists = serving.rank(applied)
+            with self._metrics.timed("publish"):
+                now_ms = self._clock.now_ms()
+                self._recommendations.publish(clicks, lists, now_ms=now_ms)
+            self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
+        self._metrics.observe_bad(reason for _, reason in bad)
+        positions = {record.partition: record.offset + 1 for record in records}
+        for number, position in positions.items():
+            self._table[number].position = position
+        self._checkpoint.include(positions.keys())
+        self._flushing.make_room()
+        self.under_way = False
+
+    def replay(self, records: list[Record]) -> None:
+        """Apply records that were answered before; publish nothing."""
+        with self._metrics.timed("replay"):
+            clicks, _ = decode(records, self._decoder)
+            self._metrics.replayed.inc(self._adoption.serving.replay(clicks) if len(clicks) else 0)
+
+    def abandoned(self) -> None:
+        """Note that the transaction of a batch that was interrupted is gone."""
+        self.under_way = False

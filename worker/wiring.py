@@ -1,0 +1,275 @@
+"""The only place where the worker is put together, from its settings and a connection to Kafka."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from worker.checkpoint import Checkpoint
+from worker.clock import Clock
+from worker.config import Settings
+from worker.core.event import Decoder
+from worker.core.quality import Quality
+from worker.core.recommender import Recommender
+from worker.core.release import Release
+from worker.core.states import States
+from worker.http.questions import Questions
+from worker.http.readiness import Readiness
+from worker.kafka.interface import Connection, GroupMember
+from worker.live_quality import LiveQuality
+from worker.loop import Loop
+from worker.metrics import Metrics
+from worker.observer import Observer
+from worker.pace import Pace
+from worker.partitions.deletion import Deletion
+from worker.partitions.flushing import Flushing
+from worker.partitions.follower import StateFollower
+from worker.partitions.recovery import Recovery
+from worker.partitions.table import PartitionTable
+from worker.process.retry import Retry
+from worker.process.stop import Stop
+from worker.releases.adoption import Adoption
+from worker.releases.follower import ReleaseFollower
+from worker.topics import needs
+from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.needs import Need
+from worker.topics.quality import QualityWriter
+from worker.topics.recommendations import RecommendationWriter
+from worker.topics.releases import ReleaseReader
+from worker.topics.states import StateWriter
+from worker.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a worker shares with the process around it."""
+
+    metrics: Metrics
+    readiness: Readiness
+    questions: Questions
+    stop: Stop
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that is ready to run, and those of its parts that a test looks at."""
+
+    loop: Loop
+    states: States
+    table: PartitionTable
+    adoption: Adoption
+    member: GroupMember
+    process: Process
+
+
+def wired(settings: Settings, connection: Connection, process: Process, *, background: bool = True) -> Worker:
+    """Return a worker. Without `background` its followers read in the loop's thread, for tests."""
+    return _Wiring(settings, connection, process, background=background).worker()
+
+
+def topics_needed(settings: Settings) -> list[Need]:
+    """Return the topics that a worker with these settings needs."""
+    topics = settings.topics
+    return needs.needs(
+        clicks=topics.clicks,
+        recommendations=topics.recommendations,
+        dead_letters=topics.dead_letters,
+        releases=topics.releases,
+        state=topics.state,
+        quality=topics.quality,
+    )
+
+
+class _Wiring:
+    """Builds the parts in the order in which they depend on each other."""
+
+    def __init__(
+        self, settings: Settings, connection: Connection, process: Process, *, background: bool
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._process = process
+        self._background = background
+        self._metrics, self._clock = process.metrics, process.clock
+        # How large hidden states are, the first release will say.
+        self._states = States(state_size=0)
+        recommend = settings.recommend
+        self._quality = Quality(self._states, top=recommend.top, exclude_recent=recommend.exclude_recent)
+        self._transactions = connection.transactions(
+            settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
+        )
+        self._dead_letters = DeadLetterWriter(self._transactions, topic=settings.topics.dead_letters)
+        self._adoption = self._new_adoption()
+        self._member = self._new_member()
+
+    def worker(self) -> Worker:
+        """Return the whole."""
+        process, metrics, clock = self._process, self._metrics, self._clock
+        retry = Retry(process.stop, steady=clock.steady, waiting=process.readiness.waiting)
+        follower = self._new_follower()
+        table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
+        writer = StateWriter(
+            self._transactions, topic=self._settings.topics.state, sent=metrics.state_bytes.inc
+        )
+        deletion = Deletion(self._states, writer, follower, metrics=metrics, steady=clock.steady)
+        flushing = self._new_flushing(writer, deletion)
+        recovery = Recovery(
+            table,
+            self._states,
+            follower,
+            self._member,
+            deletion=deletion,
+            flushing=flushing,
+            knows=self._adoption.knows,
+            metrics=metrics,
+            steady=clock.steady,
+        )
+        checkpoint = Checkpoint(
+            table,
+            self._transactions,
+            self._member,
+            self._adoption,
+            flushing=flushing,
+            deletion=deletion,
+            live_quality=self._new_live_quality(),
+            retry=retry,
+            interval_seconds=self._settings.commit_interval_seconds,
+            metrics=metrics,
+            clock=clock,
+        )
+        loop = self._new_loop(table, recovery, flushing, checkpoint, retry)
+        return Worker(loop, self._states, table, self._adoption, self._member, process)
+
+    def _new_loop(
+        self,
+        table: PartitionTable,
+        recovery: Recovery,
+        flushing: Flushing,
+        checkpoint: Checkpoint,
+        retry: Retry,
+    ) -> Loop:
+        process = self._process
+        observer = Observer(
+            table,
+            self._states,
+            self._member,
+            self._adoption,
+            checkpoint,
+            metrics=self._metrics,
+            readiness=process.readiness,
+            questions=process.questions,
+            clock=self._clock,
+        )
+        return Loop(
+            member=self._member,
+            transactions=self._transactions,
+            adoption=self._adoption,
+            table=table,
+            recovery=recovery,
+            walk=self._new_walk(table, checkpoint, flushing),
+            checkpoint=checkpoint,
+            observer=observer,
+            pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
+            retry=retry,
+            look_at_topics=self._look_at_topics,
+            metrics=self._metrics,
+            readiness=process.readiness,
+            stop=process.stop,
+        )
+
+    def _look_at_topics(self) -> int:
+        """Return how many partitions the state topic has. Raises TopicError where a topic is not right."""
+        with closing(self._connection.admin()) as admin:
+            partitions = needs.require(admin, topics_needed(self._settings))
+        self._dead_letters.partitions = partitions[self._dead_letters.topic]
+        return partitions[self._settings.topics.state]
+
+    def _new_adoption(self) -> Adoption:
+        reader = ReleaseReader(self._connection, topic=self._settings.topics.releases)
+        return Adoption(
+            ReleaseFollower(reader, background=self._background),
+            self._states,
+            self._new_recommender,
+            metrics=self._metrics,
+            readiness=self._process.readiness,
+            steady=self._clock.steady,
+        )
+
+    def _new_recommender(self, release: Release) -> Recommender:
+        recommend = self._settings.recommend
+        return Recommender(
+            release,
+            self._states,
+            publish=recommend.publish,
+            publish_max_age_ms=round(recommend.publish_max_age_seconds * 1000),
+            user_ttl_ms=round(self._settings.state.user_ttl_seconds * 1000),
+            exclude_recent=recommend.exclude_recent,
+            top=recommend.top,
+            quality=self._quality,
+        )
+
+    def _new_member(self) -> GroupMember:
+        settings, kafka = self._settings, self._settings.kafka
+        return self._connection.member(
+            topic=settings.topics.clicks,
+            group=settings.group,
+            client_id=settings.transactional_id,
+            session_timeout_ms=kafka.session_timeout_ms,
+            heartbeat_interval_ms=kafka.heartbeat_interval_ms,
+            fetch_max_wait_ms=kafka.fetch_max_wait_ms,
+            static_member=settings.worker_id if settings.static_membership else None,
+        )
+
+    def _new_follower(self) -> StateFollower:
+        topics = self._settings.topics
+        return StateFollower(
+            self._connection,
+            topic=topics.state,
+            clicks=topics.clicks,
+            group=self._settings.group,
+            background=self._background,
+        )
+
+    def _new_flushing(self, writer: StateWriter, deletion: Deletion) -> Flushing:
+        state = self._settings.state
+        return Flushing(
+            self._states,
+            writer,
+            deletion,
+            flush_interval_seconds=state.flush_interval_seconds,
+            user_ttl_ms=round(state.user_ttl_seconds * 1000),
+            max_users=state.max_users,
+            metrics=self._metrics,
+            steady=self._clock.steady,
+            wall_ms=self._clock.now_ms,
+        )
+
+    def _new_live_quality(self) -> LiveQuality:
+        settings = self._settings
+        writer = QualityWriter(
+            self._transactions,
+            topic=settings.topics.quality,
+            group=settings.group,
+            worker_id=settings.worker_id,
+        )
+        return LiveQuality(self._quality, writer, metrics=self._metrics, clock=self._clock)
+
+    def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
+        topics, recommend = self._settings.topics, self._settings.recommend
+        return Walk(
+            Decoder(self._settings.click.fields(), max_bytes=self._settings.click.max_bytes),
+            self._adoption,
+            table,
+            checkpoint,
+            flushing,
+            recommendations=RecommendationWriter(
+                self._transactions,
+                topic=topics.recommendations,
+                clicks_topic=topics.clicks,
+                format=recommend.format,
+            ),
+            dead_letters=self._dead_letters,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
