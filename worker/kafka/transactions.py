@@ -49,6 +49,8 @@ class KafkaTransactions:
         self._client: KafkaProducer | None = None
         self._begun = False
         self._sent: list[Any] = []
+        self._failure = ""
+        """Why it must not be used before `renew`; empty where it may be."""
 
     def renew(self) -> None:
         """Start over: drop the client and what it holds; abort what any client left open under our id.
@@ -79,11 +81,16 @@ class KafkaTransactions:
     ) -> None:
         """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
         client = self._in_transaction()
+        record = {"value": value, "key": key, "headers": headers}
         try:
-            self._sent.append(client.send(topic, value=value, key=key, headers=headers, partition=partition))
-        except ValueError:
-            record = {"value": value, "key": key, "headers": headers}
-            self._sent.append(_sent_anew(client, topic, partition=partition, **record))
+            try:
+                self._sent.append(client.send(topic, partition=partition, **record))
+            except ValueError:
+                self._sent.append(_sent_after_asking(client, topic, partition=partition, **record))
+        except ValueError as error:
+            missing = missing_partition(topic, partition, error)
+            self._failure = str(missing)
+            raise missing from None
         except KafkaError as error:
             raise self._failed(error, f"send to {topic}") from error
 
@@ -122,10 +129,13 @@ class KafkaTransactions:
         self._client = None
         self._begun = False
         self._sent = []
+        self._failure = ""
 
     def _in_transaction(self) -> KafkaProducer:
         if self._client is None:
             raise CheckpointFailed("the transactional producer was not started")
+        if self._failure:
+            raise CheckpointFailed(f"the transactional producer has failed ({self._failure})")
         if not self._begun:
             try:
                 self._client.begin_transaction()
@@ -135,25 +145,33 @@ class KafkaTransactions:
         return self._client
 
     def _failed(self, error: BaseException, doing: str) -> NextclickError:
-        translated = self._endpoint.translated(error, doing)
-        if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
-            return translated
-        return CheckpointFailed(f"{doing}: {error}", fenced=isinstance(error, _FENCED))
+        self._failure = f"{doing}: {error}"
+        return failure(self._endpoint, error, doing)
 
 
-def _sent_anew(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
+def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickError:
+    """Return what an error of the client means for a transaction."""
+    translated = endpoint.translated(error, doing)
+    if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
+        return translated
+    return CheckpointFailed(f"{doing}: {error}", fenced=isinstance(error, _FENCED))
+
+
+def missing_partition(topic: str, partition: int, error: BaseException) -> TopicError:
+    """Return the error for a record that has no partition to go to."""
+    return TopicError(
+        f"cannot write to partition {partition} of topic {topic}: {error}. "
+        "It needs at least as many partitions as the clicks: `nextclick-worker topics` adds them",
+        topic=topic,
+    )
+
+
+def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
     """Send to a partition that the client did not know: it may have been added since it last asked."""
     known = threading.Event()
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)
-    try:
-        return client.send(topic, partition=partition, **record)
-    except ValueError as error:
-        raise TopicError(
-            f"cannot write to partition {partition} of topic {topic}: {error}. "
-            "It needs at least as many partitions as the clicks: `nextclick-worker topics` adds them",
-            topic=topic,
-        ) from None
+    return client.send(topic, partition=partition, **record)
 
 
 def _close(client: KafkaProducer) -> None:

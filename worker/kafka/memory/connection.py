@@ -1,0 +1,97 @@
+"""A connection to a cluster in memory: one process among those that talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Final
+
+from worker.kafka.client import Endpoint
+from worker.kafka.interface import FETCH_MAX_WAIT_MS, MAX_REQUEST_BYTES
+from worker.kafka.memory.admin import MemoryAdmin
+from worker.kafka.memory.broker import Broker, Process
+from worker.kafka.memory.member import MemoryGroupMember
+from worker.kafka.memory.reader import MemoryReader
+from worker.kafka.memory.transactions import MemoryTransactions
+
+_POLL_RECORDS: Final = 500
+"""The client's default of max_poll_records."""
+
+
+class MemoryConnection:
+    """As `worker.kafka.interface.Connection`. All that it makes belongs to one process: see `crash`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.process = Process(broker)
+        self._endpoint = Endpoint("memory")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where the brokers are, for messages."""
+        return self._endpoint.bootstrap_servers
+
+    def errors(self, doing: str) -> AbstractContextManager[None]:
+        """Raise the client's errors inside the context as ours; `doing` begins their text."""
+        return self._endpoint.errors(doing)
+
+    def reader(
+        self,
+        client_id: str,
+        *,
+        group: str | None = None,
+        committed: bool = True,
+        fetch: Mapping[str, int] | None = None,
+    ) -> MemoryReader:
+        """Return a reader. Raises kafka-python's errors: use it inside `errors`."""
+        at_most = (fetch or {}).get("max_poll_records", _POLL_RECORDS)
+        return MemoryReader(self.process, group=group, committed=committed, at_most=at_most)
+
+    def member(
+        self,
+        *,
+        topic: str,
+        group: str,
+        client_id: str,
+        session_timeout_ms: int,
+        heartbeat_interval_ms: int,
+        fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
+        static_member: str | None = None,
+    ) -> MemoryGroupMember:
+        """Return a membership of a group; it has not joined yet."""
+        return MemoryGroupMember(
+            self.process,
+            self._endpoint,
+            topic=topic,
+            group=group,
+            client_id=client_id,
+            session_timeout_ms=session_timeout_ms,
+            static_member=static_member,
+        )
+
+    def transactions(
+        self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
+    ) -> MemoryTransactions:
+        """Return a transactional producer; it is not started before `renew`."""
+        return MemoryTransactions(
+            self.process,
+            self._endpoint,
+            transactional_id=transactional_id,
+            timeout_ms=timeout_ms,
+            max_request_bytes=max_request_bytes,
+        )
+
+    def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
+        """Write one record into each partition in `values`; return the offset of each."""
+        broker = self.process.broker
+        with broker.lock, self.errors(f"write to topic {topic}"):
+            self.process.live().reach()
+            return {
+                partition: broker.log(topic, partition).append(
+                    timestamp=broker.now_ms, key=key, value=value, headers=()
+                )
+                for partition, value in values.items()
+            }
+
+    def admin(self) -> MemoryAdmin:
+        """Return a connection for administration."""
+        return MemoryAdmin(self.process, self._endpoint)

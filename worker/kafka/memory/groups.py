@@ -1,0 +1,153 @@
+"""The coordinator of one consumer group, and the offsets that the group has committed.
+
+KIP-62 (sessions), KIP-345 (static members), KIP-429 (cooperative rebalances), KIP-447 (fenced offsets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kafka import errors as kafka_errors
+
+from worker.kafka.memory.log import Transaction
+
+MAX_POLL_MS: Final = 300_000
+"""The client's max.poll.interval.ms: who does not poll for this long leaves, though it is alive (KIP-62)."""
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A member as its group knows it."""
+
+    member_id: str
+    client_id: str
+    instance: str | None
+    timeout_ms: int
+    process: object
+    """Who heartbeats for it."""
+    polled_ms: int
+    silent_since: int | None = None
+    """Since when it does not heartbeat: it is frozen, or its process is gone."""
+    joined: bool = False
+    """Whether it has asked to join the generation that is being made."""
+    claims: frozenset[int] = frozenset()
+    """What it said that it has when it asked."""
+    assigned: frozenset[int] = frozenset()
+    """What the current generation gives it."""
+
+    def expired(self, now_ms: int) -> bool:
+        """Whether it was silent, or did not poll, for too long."""
+        silent = self.silent_since is not None and now_ms - self.silent_since >= self.timeout_ms
+        return silent or now_ms - self.polled_ms >= MAX_POLL_MS
+
+
+@dataclass(slots=True)
+class Group:
+    """A consumer group that shares the partitions of one topic, and the offsets that it has committed.
+
+    A generation is made when every member has asked to join it, and each asks in a poll of its own.
+    """
+
+    name: str
+    generation: int = 0
+    rebalancing: bool = False
+    partitions: int = 0
+    """How many partitions the current generation shares."""
+    members: dict[str, Session] = field(default_factory=dict)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    pending: dict[tuple[str, int], set[Transaction]] = field(default_factory=dict)
+    """The open transactions that may commit an offset of a partition."""
+
+    def static(self, instance: str) -> Session | None:
+        """Return the member under a static name (KIP-345)."""
+        return next((one for one in self.members.values() if one.instance == instance), None)
+
+    def enter(self, session: Session) -> None:
+        """Take a new member in. A static one that comes back takes its old place, without a rebalance."""
+        old = self.static(session.instance) if session.instance else None
+        if old is None:
+            self.members[session.member_id] = session
+            self.ask(session, ())
+            return
+        # In place: the order of the members decides who gets what.
+        self.members = {
+            (session if one is old else one).member_id: session if one is old else one
+            for one in self.members.values()
+        }
+        session.assigned = old.assigned
+        if self.rebalancing:
+            self.ask(session, ())
+
+    def ask(self, session: Session, claims: Collection[int]) -> None:
+        """Let a member ask to join the next generation, with what it has."""
+        self._begin()
+        session.joined, session.claims = True, frozenset(claims)
+
+    def remove(self, member_id: str) -> None:
+        """Take a member out: it left, or its session timed out."""
+        del self.members[member_id]
+        if self.members:
+            self._begin()
+        else:
+            self.rebalancing = False
+            self.generation += 1
+
+    def expire(self, now_ms: int) -> None:
+        """Throw out every member that was silent for too long."""
+        for one in [one for one in self.members.values() if one.expired(now_ms)]:
+            self.remove(one.member_id)
+
+    def make(self, partitions: int) -> None:
+        """Make the next generation if every member has asked for it."""
+        if not self.rebalancing or not all(one.joined for one in self.members.values()):
+            return
+        self.generation += 1
+        self.rebalancing = False
+        self.partitions = partitions
+        for one, shares in _shared(list(self.members.values()), partitions).items():
+            one.joined, one.assigned = False, frozenset(shares)
+
+    def check(self, metadata: Any) -> None:
+        """Raise unless a transaction may commit offsets under `metadata` (KIP-447).
+
+        A negative generation without a member id is not checked: old clients send none.
+        """
+        if isinstance(metadata, str) or (metadata.generation_id < 0 and not self.members):
+            return
+        if metadata.generation_id < 0 and not metadata.member_id and metadata.group_instance_id is None:
+            return
+        if metadata.group_instance_id is not None:
+            known = self.static(metadata.group_instance_id)
+            if known is not None and known.member_id != metadata.member_id:
+                raise kafka_errors.FencedInstanceIdError
+        if metadata.member_id not in self.members:
+            raise kafka_errors.UnknownMemberIdError
+        if metadata.generation_id != self.generation:
+            raise kafka_errors.IllegalGenerationError
+
+    def _begin(self) -> None:
+        if not self.rebalancing:
+            self.rebalancing = True
+            for one in self.members.values():
+                one.joined = False
+
+
+def _shared(members: list[Session], partitions: int) -> Mapping[Session, set[int]]:
+    """Share partitions out: evenly, as few as possible moved, and none that another member still claims.
+
+    Who has to give some up is given the rest alone; it revokes them and asks again, and in the generation
+    after that others get them (KIP-429).
+    """
+    claimed = {partition: one for one in members for partition in one.claims if partition < partitions}
+    owned = {one: sorted(p for p, owner in claimed.items() if owner is one) for one in members}
+    each, more = divmod(partitions, len(members))
+    ranked = sorted(members, key=lambda one: -len(owned[one]))
+    quota = {one: each + (place < more) for place, one in enumerate(ranked)}
+    shares = {one: set(owned[one][: quota[one]]) for one in members}
+    taken = set().union(*shares.values())
+    for partition in (p for p in range(partitions) if p not in taken):
+        to = min(members, key=lambda one: len(shares[one]) - quota[one])
+        shares[to].add(partition)
+    return {one: {p for p in its if p not in claimed or claimed[p] is one} for one, its in shares.items()}

@@ -1,0 +1,232 @@
+"""A membership in a group of a cluster in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from kafka import errors as kafka_errors
+from kafka.structs import ConsumerGroupMetadata
+
+from worker.kafka.client import Endpoint
+from worker.kafka.interface import MAX_BATCH, Record, TopicPartition
+from worker.kafka.memory.broker import Broker, Process
+from worker.kafka.memory.cursor import Cursor
+from worker.kafka.memory.groups import Group, Session
+
+
+class MemoryGroupMember:
+    """As `worker.kafka.interface.GroupMember`.
+
+    It heartbeats by itself while its process is neither frozen nor gone, as a consumer's thread does
+    (KIP-62); all else that it has to do in its group it does in `poll`, on the caller's thread.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        endpoint: Endpoint,
+        *,
+        topic: str,
+        group: str,
+        client_id: str,
+        session_timeout_ms: int,
+        static_member: str | None,
+    ) -> None:
+        self.topic = topic
+        self._process = process
+        self._endpoint = endpoint
+        self._group = group
+        self._client_id = client_id
+        self._timeout_ms = session_timeout_ms
+        self._static = static_member
+        self._on_revoked: Callable[[Collection[int]], None] = _ignore
+        self._subscribed = False
+        self._member_id = ""
+        self._generation = -1
+        self._joining = False
+        self._replaces = static_member is not None
+        self._metadata = self._current()
+        self._cursor = Cursor(committed=True)
+        self._lost: set[int] = set()
+
+    @property
+    def session(self) -> Session | None:
+        """What the group knows of it; None where it is no member."""
+        return self._process.broker.group(self._group).members.get(self._member_id)
+
+    def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
+        """Subscribe; the group hears of it with the first poll."""
+        with self._process.broker.lock, self._endpoint.errors("join the consumer group"):
+            broker = self._process.live()
+            self._process.strike("join")
+            broker.reach()
+        self._on_revoked, self._subscribed = on_revoked, True
+
+    @property
+    def joined(self) -> bool:
+        """Whether this member knows its partitions; it may have none."""
+        return self._generation >= 0 and not self._joining
+
+    @property
+    def metadata(self) -> Any:
+        """The group metadata to commit under: stale, and so refused, after this member was thrown out."""
+        self._process.live()
+        fresh = self._current()
+        if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
+            self._metadata = fresh
+        return self._metadata
+
+    def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
+        """Return the next records, those of one partition together and in order. Never waits."""
+        if not self._subscribed:
+            raise ValueError("poll comes after join")
+        with self._endpoint.errors("poll"):
+            with self._process.broker.lock:
+                broker = self._process.live()
+                self._process.strike("poll")
+                if broker.away:
+                    return []
+                revoked = self._follow(broker)
+            if revoked:
+                self._give_up(revoked)
+            with self._process.broker.lock:
+                polled = self._cursor.read(self._process.live(), at_most)
+        self._keep_metadata()
+        return [record for records in polled.values() for record in records]
+
+    def assigned(self) -> set[int]:
+        """Return the partitions that the group gave this member."""
+        return {at.partition for at in self._cursor.assigned}
+
+    @property
+    def lost(self) -> bool:
+        """Whether partitions were lost, without a chance to commit, since `take_lost` was last called."""
+        return bool(self._lost)
+
+    def take_lost(self) -> set[int]:
+        """Return the partitions that were lost since the last call."""
+        lost, self._lost = self._lost, set()
+        return lost
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Read no more of some assigned partitions before `begin`."""
+        for at in [at for at in self._cursor.assigned if at.partition in partitions]:
+            self._cursor.seek(at, 0)
+            self._cursor.pause([at])
+
+    def begin(self, partition: int, offset: int) -> None:
+        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        at = TopicPartition(self.topic, partition)
+        if at in self._cursor.assigned:
+            self._cursor.seek(at, offset)
+            self._cursor.resume(at)
+
+    def position(self, partition: int) -> int:
+        """Return the next offset of an assigned partition; 0 where it is not known."""
+        at = TopicPartition(self.topic, partition)
+        return self._cursor.position(at) if at in self._cursor.assigned else 0
+
+    def lag(self) -> dict[int, int]:
+        """Return how many records of each assigned partition are still to be read; asks the broker."""
+        with self._process.broker.lock, self._endpoint.errors("ask for the end of the clicks"):
+            broker = self._process.live()
+            broker.reach()
+            return {
+                at.partition: max(0, broker.log(*at).stable - self._cursor.position(at))
+                for at in self._cursor.assigned
+            }
+
+    def close(self, *, seconds: float) -> None:
+        """Leave the group, so that others take over at once; does nothing before `join`.
+
+        A static member stays in its group until its session times out (KIP-345).
+        """
+        if not self._subscribed or not self._process.alive:
+            return
+        self._subscribed = False
+        assigned = self.assigned()
+        if assigned and self.session is not None:
+            self._on_revoked(assigned)
+        with self._process.broker.lock:
+            self._cursor.assign(())
+            broker, session = self._process.broker, self.session
+            if session is not None and (self._static or broker.away):
+                broker.silence([session])
+            elif session is not None:
+                broker.group(self._group).remove(session.member_id)
+
+    def _current(self) -> ConsumerGroupMetadata:
+        return ConsumerGroupMetadata(self._group, self._generation, self._member_id, self._static)
+
+    def _keep_metadata(self) -> None:
+        if self._generation >= 0:
+            self._metadata = self._current()
+
+    def _follow(self, broker: Broker) -> set[int]:
+        """Do what the group asks for; return the partitions that this member must give up."""
+        group, partitions = broker.group(self._group), broker.partitions(self.topic)
+        session = self.session
+        if session is None:
+            session = self._enter(broker, group)
+        elif not session.joined and (group.rebalancing or self._wants_more(group, partitions)):
+            group.ask(session, self.assigned())
+        session.polled_ms, session.silent_since = broker.now_ms, None
+        group.make(partitions)
+        self._joining = group.rebalancing
+        if group.rebalancing or self._generation == group.generation:
+            return set()
+        return self._take(group, session)
+
+    def _enter(self, broker: Broker, group: Group) -> Session:
+        """Come in as a new member: nothing that it had is its own any more."""
+        if self._static and self._member_id and group.static(self._static):
+            raise kafka_errors.FencedInstanceIdError(self._static)
+        self._lost |= self.assigned()
+        self._cursor.assign(())
+        self._member_id, self._generation = broker.new_name(self._client_id), -1
+        session = Session(
+            self._member_id, self._client_id, self._static, self._timeout_ms, self._process, broker.now_ms
+        )
+        group.enter(session)
+        return session
+
+    def _wants_more(self, group: Group, partitions: int) -> bool:
+        """Whether the topic has other partitions than the group shares, or some that nobody has.
+
+        A static member that ended while it gave some up is replaced without a rebalance: nobody else asks.
+        """
+        left_behind = False
+        if self._replaces and self.joined:
+            self._replaces = False
+            given = sum(len(one.assigned) for one in group.members.values())
+            left_behind = given < partitions
+        return left_behind or group.partitions != partitions
+
+    def _take(self, group: Group, session: Session) -> set[int]:
+        """Take what the new generation gives; return what it no longer gives."""
+        self._generation = group.generation
+        before = self.assigned()
+        self._cursor.assign([TopicPartition(self.topic, number) for number in sorted(session.assigned)])
+        self.hold(session.assigned - before)
+        return before - session.assigned
+
+    def _give_up(self, revoked: set[int]) -> None:
+        """Let the owner commit what is pending, and ask for the generation in which others get it."""
+        failed: Exception | None = None
+        try:
+            self._on_revoked(revoked)
+        except Exception as error:  # noqa: BLE001  # the client raises it when it has gone on
+            failed = error
+        with self._process.broker.lock:
+            broker, session = self._process.live(), self.session
+            if session is not None:
+                group = broker.group(self._group)
+                group.ask(session, self.assigned())
+                self._joining = True
+        if failed is not None:
+            raise kafka_errors.KafkaError("User rebalance callback throws an error") from failed
+
+
+def _ignore(partitions: Collection[int]) -> None:
+    """Stand in before `join`."""

@@ -1,0 +1,159 @@
+"""A transactional producer of a cluster in memory: KIP-98 (transactions), KIP-447 (offsets)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kafka import errors as kafka_errors
+from kafka.errors import KafkaError
+
+from worker.errors import CheckpointFailed, NextclickError
+from worker.kafka.client import Endpoint
+from worker.kafka.interface import Headers
+from worker.kafka.memory.broker import Process
+from worker.kafka.memory.log import PartitionLog
+from worker.kafka.transactions import failure, missing_partition
+
+_OVERHEAD: Final = 86
+"""Bytes of a record batch with one small record, without key and value."""
+
+_Record = tuple[PartitionLog, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
+
+
+class MemoryTransactions:
+    """As `worker.kafka.interface.Transactions`.
+
+    As with kafka-python a send returns before the broker has answered: while the cluster is away records
+    wait here, and what the broker refuses shows with a later send or the commit.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        endpoint: Endpoint,
+        *,
+        transactional_id: str,
+        timeout_ms: int,
+        max_request_bytes: int,
+    ) -> None:
+        self._process = process
+        self._endpoint = endpoint
+        self._transactional_id = transactional_id
+        self._timeout_ms = timeout_ms
+        self._max_request_bytes = max_request_bytes
+        self._epoch: int | None = None
+        """None before `renew`, and after a failure (rule c)."""
+        self._unsent: list[_Record] = []
+        self._refused: KafkaError | None = None
+
+    def renew(self) -> None:
+        """Start over: abort what any producer left open under this id, and fence that producer."""
+        self.drop()
+        doing = f"start transactions as {self._transactional_id}"
+        with self._process.broker.lock, self._endpoint.errors(doing):
+            broker = self._process.live()
+            self._process.strike("renew")
+            self._epoch = broker.init_producer(self._transactional_id, self._timeout_ms)
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+    ) -> None:
+        """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
+        try:
+            with self._process.broker.lock:
+                self._started()
+                self._process.strike("send")
+                log = self._log(topic, partition)
+                self._fit(topic, key, value)
+                self._unsent.append((log, key, value, tuple(headers or ())))
+                self._flush()
+                self._process.strike("send", after=True)
+        except KafkaError as error:
+            raise self._failed(error, f"send to {topic}") from error
+        except Exception:
+            self._epoch = None
+            raise
+
+    def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
+        """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`."""
+        try:
+            with self._process.broker.lock:
+                self._started()
+                self._process.strike("commit")
+                self._process.broker.reach()
+                self._flush()
+                if self._refused is not None:
+                    raise self._refused
+                self._end({(topic, number): offset for number, offset in offsets.items()}, group)
+                self._process.strike("commit", after=True)
+        except KafkaError as error:
+            raise self._failed(error, "commit") from error
+        except Exception:
+            self._epoch = None
+            raise
+
+    def drop(self) -> None:
+        """Close the producer; what was sent and not committed will be aborted.
+
+        By the broker: after the transaction's timeout, or when somebody starts under the same id.
+        """
+        self._epoch, self._unsent, self._refused = None, [], None
+
+    def _started(self) -> int:
+        self._process.live()
+        if self._epoch is None:
+            raise CheckpointFailed("the transactional producer was not started")
+        return self._epoch
+
+    def _log(self, topic: str, partition: int) -> PartitionLog:
+        try:
+            return self._process.broker.log(topic, partition)
+        except kafka_errors.UnknownTopicOrPartitionError as error:
+            raise missing_partition(topic, partition, error) from None
+
+    def _fit(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        size = _OVERHEAD + len(key or b"") + len(value or b"")
+        limit = min(
+            self._max_request_bytes, int(self._process.broker.topics[topic].settings["max.message.bytes"])
+        )
+        if size > limit:
+            raise kafka_errors.MessageSizeTooLargeError(f"a record of {size} bytes is larger than {limit}")
+
+    def _flush(self) -> None:
+        """Hand what waits to the broker, unless it is away; note what it refuses."""
+        broker = self._process.broker
+        if broker.away:
+            return
+        if self._refused is not None:
+            raise self._refused
+        unsent, self._unsent = self._unsent, []
+        try:
+            for log, key, value, headers in unsent:
+                log.append(
+                    timestamp=broker.now_ms,
+                    key=key,
+                    value=value,
+                    headers=headers,
+                    transaction=broker.transaction(self._transactional_id, self._started()),
+                )
+        except KafkaError as error:
+            self._refused = error
+
+    def _end(self, offsets: Mapping[tuple[str, int], int], group: Any) -> None:
+        broker, epoch = self._process.broker, self._started()
+        if offsets:
+            broker.add_offsets(broker.transaction(self._transactional_id, epoch), offsets, group)
+        if broker.producers[self._transactional_id].open is not None:
+            broker.transaction(self._transactional_id, epoch)
+            broker.commit(self._transactional_id)
+
+    def _failed(self, error: KafkaError, doing: str) -> NextclickError:
+        self._epoch = None
+        return failure(self._endpoint, error, doing)
