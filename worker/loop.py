@@ -81,15 +81,15 @@ class Loop:
     def run(self) -> None:
         """Serve until a stop is requested. Raises what only a person can mend."""
         try:
-            self._begin()
+            self.begin()
             while not self._stop.requested:
                 self.round()
-            self._last_checkpoint(COMMIT_SECONDS, flush_seconds=FLUSH_SECONDS)
+            self.last_checkpoint(COMMIT_SECONDS, flush_seconds=FLUSH_SECONDS)
         except StopNow:
             log.warning("interrupted while waiting for Kafka")
-            self._last_checkpoint(STOP_COMMIT_SECONDS, flush_seconds=0)
+            self.last_checkpoint(STOP_COMMIT_SECONDS, flush_seconds=0)
         finally:
-            self._end()
+            self.end()
 
     def round(self) -> None:
         """Poll once and walk what came. Raises what only a person can mend."""
@@ -108,7 +108,8 @@ class Loop:
         except Retriable as error:
             self._start_over(error)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
         self._retry.until_done(self._look)
         self._await_release()
         self._retry.until_done(self._transactions.renew)
@@ -208,7 +209,8 @@ class Loop:
         self._retry.back_off()
         self._retry.until_done(self._transactions.renew)
 
-    def _last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
+    def last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
+        """Commit what there is before the worker ends; a failure costs nothing but a replay."""
         if self._walk.under_way:
             log.warning("stopped in the midst of a batch, its clicks will be read again")
             return
@@ -220,7 +222,8 @@ class Loop:
         except NextclickError as error:
             log.warning("the last checkpoint failed, its clicks will be read again", error=str(error))
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Leave the group and close everything; what is not committed now will be read again."""
         self._readiness.not_ready("stopping")
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
         self._ending = True

@@ -81,8 +81,10 @@ class ReleaseFollower:
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
         """Return the next event, waiting for it that long; None where there is none."""
-        if not self._background and not self._closed.is_set():
-            self._step(0)
+        if not self._background:
+            timeout_seconds = 0.0
+            if not self._closed.is_set():
+                self._step(0)
         try:
             return self._events.get(timeout=timeout_seconds) if timeout_seconds else self._events.get_nowait()
         except queue.Empty:
