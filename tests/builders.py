@@ -16,7 +16,8 @@ from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM
 from worker.core.release import Release, pack, verify
-from worker.core.states import Rows, States
+from worker.core.slabs import Rows
+from worker.core.states import States
 
 GOLDEN_LENGTH: Final = 7
 """How many clicks a golden session has."""
@@ -299,9 +300,9 @@ def clicked(
     rows = states.rows(partition, user_ids)
     users = states.read(rows)
     for code in states.item_codes.codes(item_ids):
-        users.recent[np.arange(len(rows)), users.clicks % states.recent_items] = code
+        users.ring.put(np.arange(len(rows)), users.clicks, np.full(len(rows), code))
         users.clicks += 1
-    users.session[:] = np.minimum(users.clicks, states.recent_items)
+    users.session[:] = users.ring.kept
     users.hidden[:] = np.linspace(-1, 1, states.state_size) * (offset % 7 + 1) / 7
     users.warm[:], users.release[:] = True, 3
     users.offset[:], users.timestamp_ms[:] = offset, 1_700_000_000_000 + offset

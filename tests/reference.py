@@ -18,7 +18,8 @@ from worker.core.batch import Clicks
 from worker.core.cells import Floats
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM
-from worker.core.states import RECENT_ITEMS, States
+from worker.core.recent import RECENT_ITEMS
+from worker.core.states import States
 
 STATE_TOLERANCE: Final = 1e-3
 """Half precision has steps of half of that below 1: sums that round differently may differ by one step."""
@@ -172,12 +173,11 @@ def check_user(states: States, partition: int, user_id: str, expected: User) -> 
     found = states.find(partition, user_id)
     assert found is not None, f"{user_id} of partition {partition} has no row"
     row = states.read(np.array([found]))
-    ring = states.recent_items
-    numbers = np.arange(len(expected.items))[-ring:]
+    ring = row.ring
 
-    assert states.item_codes.ids(row.recent[0, numbers % ring]) == expected.items[-ring:]
+    assert states.item_codes.ids(ring.oldest_first(0)) == expected.items[-ring.size :]
     assert row.clicks.tolist() == [len(expected.items)]
-    assert row.session.tolist() == [min(expected.session, ring)]
+    assert row.session.tolist() == [min(expected.session, ring.size)]
     assert row.warm.tolist() == [expected.warm]
     assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
     assert row.offset.tolist() == [expected.offset]

@@ -12,7 +12,7 @@ from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, M
 from worker.errors import SettingError
 from worker.kafka.connection import KafkaConnection
 
-MAX_SCALE: Final = 40.0
+MAX_TRAINED_SCALE: Final = 40.0
 """exp(-2 * scale) must be a single-precision number (`trainer.model.losses`)."""
 
 KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
@@ -200,7 +200,7 @@ class FitSettings:
             self._require(all(one > 0 for one in getattr(self, name)), name, "greater than 0")
         for name, most in (("transitions", MAX_TRANSITIONS), ("repeat_lags", MAX_REPEAT_LAGS)):
             self._require(0 <= getattr(self, name) <= most, name, f"between 0 and {most}")
-        self._require(self.scale <= MAX_SCALE, "scale", f"at most {MAX_SCALE:g}")
+        self._require(self.scale <= MAX_TRAINED_SCALE, "scale", f"at most {MAX_TRAINED_SCALE:g}")
         gap = self.session_gap_seconds
         self._require(gap <= MAX_GAP_SECONDS, "session_gap_seconds", f"at most {MAX_GAP_SECONDS:g}")
         self._require(self.value_separator != "", "value_separator", "at least one character")

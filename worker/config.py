@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from worker.core.event import Fields
-from worker.core.states import RECENT_ITEMS
+from worker.core.recent import RECENT_ITEMS
 from worker.errors import SettingError
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS

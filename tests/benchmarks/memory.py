@@ -12,7 +12,8 @@ from tests.benchmarks.population import fill
 from tests.benchmarks.saving import ITEMS, Figures, Sizes
 from tests.benchmarks.stand import HIDDEN_SIZE, PARTITIONS, Stand
 from worker.core.cells import CELLS
-from worker.core.states import RECENT_ITEMS, States
+from worker.core.recent import RECENT_ITEMS
+from worker.core.states import States
 from worker.process.memory import collect_seldom
 
 _FEW: Final = 100_000

@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 from tests.benchmarks.population import Numbers, fill
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
-from worker.core.states import RECENT_ITEMS, States, UserStates
+from worker.core.recent import RECENT_ITEMS, Ring
+from worker.core.states import States, UserStates
 from worker.process.memory import collect_seldom
 from worker.topics.states import FETCH
 
@@ -71,7 +72,7 @@ def record_sizes(items: int) -> NDArray[np.float64]:
 def records(states: States, rows: Numbers) -> Iterator[tuple[str, bytes]]:
     """Key and value of the record of each row."""
     users = states.read(rows)
-    count = np.minimum(users.clicks, RECENT_ITEMS).tolist()
+    count = users.ring.kept.tolist()
     ids = states.item_codes.ids(np.arange(len(states.item_codes), dtype=np.int32))
     hidden, size = users.hidden.tobytes(), users.hidden[0].nbytes
     rest = zip(
@@ -140,7 +141,7 @@ def _load(states: States, partition: int, found: Sequence[Any]) -> None:
     lengths = np.array([len(ids) for ids in recent])
     ring = np.zeros((len(rows), states.recent_items), np.int32)
     codes = states.item_codes.codes([one for ids in recent for one in ids])
-    ring[np.arange(states.recent_items) < lengths[:, None]] = codes
+    ring[Ring(ring, lengths).filled] = codes
     clicks, session, warm, timestamp_ms, offset, release = others
     users = UserStates(
         hidden=np.frombuffer(b"".join(hidden), "<f2").reshape(len(rows), -1),

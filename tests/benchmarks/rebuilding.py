@@ -68,10 +68,8 @@ def rebuild_equal() -> dict[str, float]:
     tensors, largest = load(parts(2)[1]), 0.0
     for row in np.random.default_rng(0).choice(rows, _SAMPLE, replace=False):
         user = states.read(np.array([row]))
-        clicks, ring = int(user.clicks[0]), user.recent.shape[1]
-        numbers = np.arange(clicks - int(user.session[0]), clicks)
         state = np.zeros(states.state_size, np.float16)
-        for item_id in states.item_codes.ids(user.recent[0, numbers % ring]):
+        for item_id in states.item_codes.ids(user.ring.session(user.session)[0]):
             index = int(item_id.removeprefix("item-"))
             state = step_one(tensors, "gru", index, state.astype(np.float32)).astype(np.float16)
         largest = max(largest, float(np.abs(user.hidden[0] - state.astype(np.float32)).max()))

@@ -15,7 +15,6 @@ from tests.broker.client import Record
 from worker.core import blocks
 from worker.core.batch import Clicks
 from worker.core.event import Click
-from worker.core.ranking import Indexes
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States, UserStates
@@ -73,7 +72,7 @@ def expected(clicks: Iterable[PlacedClick], release: Release, *, batch: int = 1_
         users = sorted({one.click.user_id for one in its})
         rows = states.read(states.rows(partition, users))
         for place, user_id in enumerate(users):
-            recent = states.item_codes.ids(_recent_codes(rows, place))
+            recent = states.item_codes.ids(rows.ring.oldest_first(place))
             found[Owner(partition, user_id)] = _state(rows, place, recent)
     return found
 
@@ -130,11 +129,6 @@ def columns(clicks: Sequence[PlacedClick]) -> Clicks:
         timestamps_ms=np.array([one.click.timestamp_ms for one in clicks], np.int64),
         record_timestamps_ms=np.zeros(len(clicks), np.int64),
     )
-
-
-def _recent_codes(rows: UserStates, place: int) -> Indexes:
-    ring, clicks = rows.recent[place], int(rows.clicks[place])
-    return ring[np.arange(max(0, clicks - len(ring)), clicks) % len(ring)]
 
 
 def _state(rows: UserStates, place: int, recent: Iterable[str]) -> State:

@@ -25,9 +25,10 @@ from trainer.evaluation.metrics import Answers, answers_of, metrics
 from worker.core.batch import Clicks
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.recent import RECENT_ITEMS
 from worker.core.recommender import Recommender
 from worker.core.release import Release
-from worker.core.states import RECENT_ITEMS, States
+from worker.core.states import States
 
 _SESSIONS_AT_ONCE: Final = 4096
 """So many are stepped together: it bounds the memory for their hidden states."""

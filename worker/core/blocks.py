@@ -20,7 +20,8 @@ import msgpack
 import numpy as np
 
 from worker.core.ranking import NO_ITEM, Indexes
-from worker.core.states import Rows, Saved, States, UserStates
+from worker.core.slabs import Rows
+from worker.core.states import Saved, States, UserStates
 from worker.errors import StateRefused
 
 FORMAT: Final = 1
@@ -95,18 +96,12 @@ def may_hold(value: bytes, user_id: str) -> bool:
 
 def recent_items(saved: Saved, place: int) -> list[str]:
     """The last items of the user at `place`, the latest one last."""
-    ring, clicks = saved.states.recent[place], int(saved.states.clicks[place])
-    numbers = range(max(0, clicks - len(ring)), clicks)
-    # A ring that was shorter once has places that nothing was put into yet.
-    places = [ring[number % len(ring)] for number in numbers]
-    return [saved.item_ids[item] for item in places if item != NO_ITEM]
+    return [saved.item_ids[item] for item in saved.states.ring.oldest_first(place).tolist()]
 
 
 def _places(users: UserStates) -> tuple[Indexes, Indexes]:
     """The codes of all items that `users` name, each once, and `users.recent` as places among them."""
-    size = users.recent.shape[1]
-    held = np.arange(size) < users.clicks[:, None]
-    recent = np.where(held, users.recent, NO_ITEM)
+    recent = np.where(users.ring.filled, users.recent, NO_ITEM)
     named = np.zeros(recent.max(initial=NO_ITEM) + 2, np.bool_)
     named[recent] = True
     # The last place is where NO_ITEM looks.
@@ -148,7 +143,7 @@ def _check(states: UserStates, items: int) -> None:
         raise StateRefused(f"a row names an item that is not among its {items}")
     if clicks.min(initial=1) < 1 or min(states.offset.min(initial=0), states.release.min(initial=0)) < 0:
         raise StateRefused("a row has no clicks, or a negative offset or release")
-    if session.min(initial=0) < 0 or np.any(session > np.minimum(clicks, recent.shape[1])):
+    if session.min(initial=0) < 0 or np.any(session > states.ring.kept):
         raise StateRefused("a row has more clicks in its session than it keeps")
     if states.warm.view(np.uint8).max(initial=0) > 1:
         raise StateRefused("a row is neither warm nor not")

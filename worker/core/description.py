@@ -35,19 +35,17 @@ def described(
         return None
     row = int(rows[np.argmax(states.read_column("timestamp_ms", rows))])
     user = states.read(np.array([row]))
-    clicks, ring = int(user.clicks[0]), user.recent.shape[1]
-    numbers = np.arange(max(0, clicks - ring), clicks)
     return {
         "user_id": user_id,
         "partition": int(states.partitions(np.array([row]))[0]),
-        "recent_items": states.item_codes.ids(user.recent[0, numbers % ring]),
-        "clicks": clicks,
+        "recent_items": states.item_codes.ids(user.ring.oldest_first(0)),
+        "clicks": int(user.clicks[0]),
         "session_clicks": int(user.session[0]),
         "timestamp": int(user.timestamp_ms[0]),
         "offset": int(user.offset[0]),
         "release": int(user.release[0]),
         "recommendations": _recommendations(recommender, row),
-        "saved": states.is_saved(row),
+        "saved": not states.are_changed(np.array([row])).any(),
     }
 
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core import blocks
-from worker.core.states import Rows, Saved, States
+from worker.core.slabs import Rows
+from worker.core.states import Saved, States
 
 SMALL_BLOCKS: Final = 16
 """More blocks than this with room for as many rows again are merged: few clicks make small flushes."""

@@ -14,14 +14,17 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import orjson
 
 from worker.core.cells import CELLS
-from worker.core.states import RECENT_ITEMS
+from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 FORMAT: Final = 2
 """The version of manifest and blob that this program writes, and the only one that it reads."""
 
 MAX_SCALE: Final = 1e6
-"""No scale, and no repeat bias, may be larger: scores keep well inside single precision."""
+"""No scale may be larger: scores keep well inside single precision."""
+
+MAX_REPEAT_BIAS: Final = 1e6
+"""No repeat bias may be larger, nor smaller than its negative: scores keep well inside single precision."""
 
 MAX_GAP_SECONDS: Final = 1e10
 """No session gap may be longer: three centuries."""
@@ -127,8 +130,8 @@ class Manifest:
         few = 0 <= self.transitions <= MAX_TRANSITIONS
         _require(few, "transitions", self.transitions, f"from 0 to {MAX_TRANSITIONS}")
         biases = list(self.repeat_bias)
-        within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_SCALE for bias in biases)
-        must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_SCALE:g} to {MAX_SCALE:g}"
+        within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
+        must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
         _require(within, "repeat_bias", biases, must_be)
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")

@@ -29,8 +29,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.ranking import NO_ITEM, Indexes
-from worker.core.states import Rows, States, UserStates
+from worker.core.ranking import Indexes
+from worker.core.slabs import Rows
+from worker.core.states import States, UserStates
 
 LISTS: Final = 1 << 18
 """How many users' last lists are kept."""
@@ -161,8 +162,7 @@ class Quality:
         at, slot = at[same], slot[same]
         self._partition[slot] = -1
         # As in the list of one who is cold, the last items are left out of the popular ones.
-        number = users.clicks[at, None] - 1 - self._lags
-        recent = np.where(number < 0, NO_ITEM, users.recent[at[:, None], number % users.recent.shape[1]])
+        recent = users.ring.of(at).latest(self._lags)
         for release in np.unique(self._release[slot]).tolist():
             here = self._release[slot] == release
             if release in self._popular:

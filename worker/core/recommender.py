@@ -17,7 +17,8 @@ from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
-from worker.core.states import Rows, States, UserStates
+from worker.core.slabs import Rows
+from worker.core.states import States, UserStates
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]
@@ -130,7 +131,7 @@ class Recommender:
 
         last = order.last
         users.hidden = hidden[last]
-        users.session = np.minimum(session[last], self._states.recent_items).astype(np.int8)
+        users.session = np.minimum(session[last], users.ring.size).astype(np.int8)
         users.warm = warm[last]
         users.offset = offsets[last]
         users.release[:] = self.release.number
@@ -188,9 +189,7 @@ class Recommender:
         """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
         users = self._read(np.array([row]))
         self._rebuild(users)
-        numbers = users.clicks[:, None] - 1 - self._lags
-        codes = users.recent[0, numbers % users.recent.shape[1]]
-        recent = self._indexes(np.where(numbers < 0, NO_ITEM, codes))
+        recent = self._indexes(users.ring.latest(self._lags))
         excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
         at, nobody = np.zeros(1, np.intp), np.full(1, -1)
         (one,) = self.rank(Applied(at, users.hidden, users.warm, excluded, needed, nobody))
@@ -221,7 +220,7 @@ class Recommender:
         # Another release that serves beside this one may need more room, or know of sessions.
         users.hidden = users.hidden[:, : self.release.state_size]
         if not self.release.session_gap_ms:
-            users.session = np.minimum(users.clicks, users.recent.shape[1]).astype(np.int8)
+            users.session = users.ring.kept.astype(np.int8)
         return users
 
     def _rows(self, clicks: Clicks) -> Rows:
@@ -279,15 +278,12 @@ class Recommender:
         if not len(stale):
             return 0
         users.hidden[stale], users.warm[stale] = 0, False
-        ring = users.recent.shape[1]
-        session = users.session[stale].astype(np.intp)
-        for nth in range(session.max()):
-            here = stale[session > nth]
-            number = users.clicks[here] - users.session[here] + nth
-            indexes = self._indexes(users.recent[here, number % ring])
-            here, indexes = here[indexes != NO_ITEM], indexes[indexes != NO_ITEM]
+        items = self._indexes(users.ring.of(stale).session(users.session[stale]))
+        for nth in range(items.shape[1]):
+            known = items[:, nth] != NO_ITEM
+            here = stale[known]
             before = users.hidden[here].astype(np.float32)
-            inputs = self.release.inputs(indexes)
+            inputs = self.release.inputs(items[known, nth])
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
@@ -346,10 +342,9 @@ def _recent(
     since: Places,
 ) -> Indexes:
     """The codes of the last items at each of `places`, the click's own first; NO_ITEM before the first."""
-    number = numbers[places, None] - lags
-    stored = users.recent[order.user[places, None], number % users.recent.shape[1]]
+    stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
-    return np.where(number < 0, NO_ITEM, np.where(lags <= since[places, None], here, stored))
+    return np.where(lags <= since[places, None], here, stored)
 
 
 def _sessions(
@@ -367,9 +362,7 @@ def _sessions(
 
 def _remember(order: UserOrder, users: UserStates, codes: Indexes, numbers: Places) -> None:
     """Put the clicked items into the users' rings and count them."""
-    # Where a user clicked more often than the ring is long, the last write to a place stays: NumPy
-    # assigns repeated indexes in order.
-    users.recent[order.user, numbers % users.recent.shape[1]] = codes
+    users.ring.put(order.user, numbers, codes)
     users.clicks = (numbers[order.last] + 1).astype(np.int32)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from worker.core.batch import Clicks, Places
 from worker.core.recommender import Applied, Flags, Recommendations, Recommender
-from worker.core.states import Rows, States
+from worker.core.slabs import Rows
+from worker.core.states import States
 
 _HASHES: Final = 1 << 32
 

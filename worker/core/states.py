@@ -23,7 +23,7 @@ of its partition it was saved then (`worker.core.flush` decides what is saved wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 
 from worker.core.items import ItemCodes
 from worker.core.ranking import NO_ITEM
-
-RECENT_ITEMS: Final = 20
-"""How many of a user's last items a row keeps."""
+from worker.core.recent import RECENT_ITEMS, Ring
+from worker.core.slabs import Column, Rows
 
 NO_RELEASE: Final = 0
 """In place of a release's number: no release made the row's hidden state."""
@@ -44,8 +43,6 @@ _SLAB_ROWS: Final = 1 << 20
 _LOOKED_AT: Final = 1 << 15
 """Rows at a time whose items are looked at: 2 ms."""
 
-Rows = NDArray[np.int64]
-
 
 @dataclass(slots=True)
 class UserStates:
@@ -54,7 +51,7 @@ class UserStates:
     hidden: NDArray[np.float16]
     """`[B, S]`: the recurrent state; zeros where no item was stepped since the session began."""
     recent: NDArray[np.int32]
-    """`[B, R]`: codes of the last items, a ring in which click number n stands at n modulo R."""
+    """`[B, R]`: codes of the last items, as `ring` has them."""
     clicks: NDArray[np.int32]
     """How many clicks were applied in all; 0 for a new user."""
     session: NDArray[np.int8]
@@ -70,6 +67,11 @@ class UserStates:
 
     def __len__(self) -> int:
         return len(self.clicks)
+
+    @property
+    def ring(self) -> Ring:
+        """The recent items, a view of `recent`."""
+        return Ring(self.recent, self.clicks)
 
 
 @dataclass(slots=True)
@@ -99,18 +101,18 @@ class States:
         self.recent_items = recent_items
         self.state_size = state_size
         self._columns = {
-            "hidden": _Column(np.float16, (state_size,), slab_rows),
-            "recent": _Column(np.int32, (recent_items,), slab_rows),
-            "clicks": _Column(np.int32, (), slab_rows),
-            "session": _Column(np.int8, (), slab_rows),
-            "warm": _Column(np.bool_, (), slab_rows),
-            "timestamp_ms": _Column(np.int64, (), slab_rows),
-            "offset": _Column(np.int64, (), slab_rows),
-            "release": _Column(np.int32, (), slab_rows),
+            "hidden": Column(np.float16, (state_size,), slab_rows),
+            "recent": Column(np.int32, (recent_items,), slab_rows),
+            "clicks": Column(np.int32, (), slab_rows),
+            "session": Column(np.int8, (), slab_rows),
+            "warm": Column(np.bool_, (), slab_rows),
+            "timestamp_ms": Column(np.int64, (), slab_rows),
+            "offset": Column(np.int64, (), slab_rows),
+            "release": Column(np.int32, (), slab_rows),
         }
-        self._partition = _Column(np.int32, (), slab_rows)
-        self._block = _Column(np.int32, (), slab_rows)
-        self._changed = _Column(np.bool_, (), slab_rows)
+        self._partition = Column(np.int32, (), slab_rows)
+        self._block = Column(np.int32, (), slab_rows)
+        self._changed = Column(np.bool_, (), slab_rows)
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
@@ -181,7 +183,7 @@ class States:
         if state_size == self.state_size:
             return
         self.state_size = state_size
-        hidden, release = _Column(np.float16, (state_size,), self._block.slab_rows), self._columns["release"]
+        hidden, release = Column(np.float16, (state_size,), self._block.slab_rows), self._columns["release"]
         hidden.reserve(len(release.slabs) * release.slab_rows)
         for slab in release.slabs:
             slab[:] = NO_RELEASE
@@ -212,11 +214,11 @@ class States:
         newer &= ~void
         rows, states = rows[newer], _taken(states, newer)
         codes = np.append(self.item_codes.codes(saved.item_ids), np.int32(NO_ITEM))
-        states.recent = _ring_of(codes[states.recent], states.clicks, self.recent_items)
+        states.recent = Ring(codes[states.recent], states.clicks).resized(self.recent_items)
         if states.hidden.shape[1] != self.state_size:
             states.hidden = np.zeros((len(rows), self.state_size), np.float16)
             states.release[:] = NO_RELEASE
-        states.session = np.minimum(states.session, self.recent_items).astype(np.int8)
+        states.session = np.minimum(states.session, states.ring.size).astype(np.int8)
         self.write(rows, states)
         self.saved(rows, number)
         return rows
@@ -225,10 +227,6 @@ class States:
         """Note that `rows` stand, as they are, in block `number` of their partition."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
-
-    def is_saved(self, row: int) -> bool:
-        """Whether a row has not changed since it was saved."""
-        return not self._changed.take(np.array([row])).any()
 
     def changed(self, partition: int) -> Rows:
         """The rows of `partition` that changed since they were saved."""
@@ -242,11 +240,6 @@ class States:
         """The rows of `partition`."""
         clicks = self._columns["clicks"]
         return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
-
-    def idle(self, before_ms: int) -> Rows:
-        """The rows whose last click was before `before_ms`."""
-        clicks, times = self._columns["clicks"], self._columns["timestamp_ms"]
-        return self._where(lambda clicked, at: (clicked > 0) & (at < before_ms), clicks, times)
 
     def longest_idle(self, count: int) -> Rows:
         """The `count` rows whose last click was longest ago."""
@@ -332,7 +325,7 @@ class States:
         elif codes.collecting:
             codes.sweep()
 
-    def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: _Column) -> Rows:
+    def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: Column) -> Rows:
         """The rows for which `holds` is true of the values in `columns`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
         found = [
@@ -387,59 +380,3 @@ class States:
 def _taken(states: UserStates, at: NDArray[Any]) -> UserStates:
     columns: dict[str, Any] = {field.name: getattr(states, field.name)[at] for field in fields(states)}
     return UserStates(**columns)
-
-
-def _ring_of(recent: NDArray[np.int32], clicks: NDArray[np.int32], size: int) -> NDArray[np.int32]:
-    """The same last items in a ring of `size` places."""
-    held = recent.shape[1]
-    if held == size:
-        return recent
-    ring = np.full((len(recent), size), NO_ITEM, np.int32)
-    for lag in range(1, min(held, size) + 1):
-        number = clicks - lag
-        at = np.flatnonzero(number >= 0)
-        ring[at, number[at] % size] = recent[at, number[at] % held]
-    return ring
-
-
-class _Column:
-    """One column in slabs; a slab is reserved at once and becomes resident where it is written."""
-
-    def __init__(self, dtype: type[np.generic], shape: tuple[int, ...], slab_rows: int) -> None:
-        self._dtype, self._shape, self.slab_rows = dtype, shape, slab_rows
-        self._slabs: list[NDArray[np.generic]] = []
-
-    @property
-    def slabs(self) -> list[NDArray[Any]]:
-        """All rows slab by slab, those too that nobody has yet: views."""
-        return self._slabs
-
-    def reserve(self, rows: int) -> None:
-        """Make room for `rows` rows in all."""
-        while rows > len(self._slabs) * self.slab_rows:
-            self._slabs.append(np.zeros((self.slab_rows, *self._shape), self._dtype))
-
-    def take(self, rows: Rows) -> NDArray[Any]:
-        """A copy of the values of `rows`."""
-        if len(self._slabs) == 1:
-            return self._slabs[0][rows]
-        values = np.empty((len(rows), *self._shape), self._dtype)
-        for slab, at, places in self._divided(rows):
-            values[at] = slab[places]
-        return values
-
-    def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
-        """Write one value, or one for each row; of wide ones only as much as `values` has."""
-        narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
-        if len(self._slabs) == 1:
-            self._slabs[0][rows, *narrow] = values
-            return
-        for slab, at, places in self._divided(rows):
-            slab[places, *narrow] = values if isinstance(values, int) else values[at]
-
-    def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
-        """For each slab among `rows`: the slab, where its rows stand in `rows`, and their places in it."""
-        slabs, places = np.divmod(rows, self.slab_rows)
-        for slab in np.unique(slabs):
-            at = np.flatnonzero(slabs == slab)
-            yield self._slabs[slab], at, places[at]

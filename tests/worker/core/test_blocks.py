@@ -16,7 +16,8 @@ from tests.builders import clicked
 from worker.core import blocks
 from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
-from worker.core.states import Rows, Saved, States
+from worker.core.slabs import Rows
+from worker.core.states import Saved, States
 from worker.errors import StateRefused
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
@@ -44,9 +45,7 @@ def drawn(states: States, user_ids: list[str], item_ids: list[str], seed: int) -
     users.hidden[:] = random.standard_normal(users.hidden.shape)
     users.clicks[:] = random.choice([1, 2, 3, 50, 2**31 - 1], count)
     users.recent[:] = random.choice(codes, users.recent.shape) if len(codes) else NO_ITEM
-    users.session[:] = np.minimum(
-        random.integers(0, 21, count), np.minimum(users.clicks, states.recent_items)
-    )
+    users.session[:] = np.minimum(random.integers(0, 21, count), users.ring.kept)
     users.warm[:] = random.random(count) < 0.5
     users.timestamp_ms[:] = random.integers(-(2**63), 2**63 - 1, count)
     users.offset[:] = random.choice([0, 1, 2**63 - 1], count)
@@ -64,11 +63,8 @@ def check_equal(states: States, rows: Rows, saved: Saved) -> None:
             found, wanted = (getattr(one, field.name) for one in (saved.states, users))
             assert found.dtype == wanted.dtype
             assert np.array_equal(found, wanted)
-    for place, (ring, clicks) in enumerate(zip(users.recent, users.clicks.tolist(), strict=True)):
-        size = states.recent_items
-        codes = [ring[number % size] for number in range(max(0, clicks - size), clicks)]
-        wanted = states.item_codes.ids(np.array([code for code in codes if code != NO_ITEM], np.int32))
-        assert recent_items(saved, place) == wanted
+    for place in range(len(users)):
+        assert recent_items(saved, place) == states.item_codes.ids(users.ring.oldest_first(place))
 
 
 @given(

@@ -1,0 +1,61 @@
+"""Columns of the user states that grow without being copied: memory reserved in slabs of many rows.
+
+>>> column = Column(np.int32, (), slab_rows=2)
+>>> column.reserve(3)
+>>> column.put(np.array([2, 0]), np.array([7, 5]))
+>>> column.take(np.array([0, 1, 2])).tolist(), len(column.slabs)
+([5, 0, 7], 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+class Column:
+    """One column in slabs; a slab is reserved at once and becomes resident where it is written."""
+
+    def __init__(self, dtype: type[np.generic], shape: tuple[int, ...], slab_rows: int) -> None:
+        self._dtype, self._shape, self.slab_rows = dtype, shape, slab_rows
+        self._slabs: list[NDArray[np.generic]] = []
+
+    @property
+    def slabs(self) -> list[NDArray[Any]]:
+        """All rows slab by slab, those too that nobody has yet: views."""
+        return self._slabs
+
+    def reserve(self, rows: int) -> None:
+        """Make room for `rows` rows in all."""
+        while rows > len(self._slabs) * self.slab_rows:
+            self._slabs.append(np.zeros((self.slab_rows, *self._shape), self._dtype))
+
+    def take(self, rows: Rows) -> NDArray[Any]:
+        """A copy of the values of `rows`."""
+        if len(self._slabs) == 1:
+            return self._slabs[0][rows]
+        values = np.empty((len(rows), *self._shape), self._dtype)
+        for slab, at, places in self._divided(rows):
+            values[at] = slab[places]
+        return values
+
+    def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
+        """Write one value, or one for each row; of wide ones only as much as `values` has."""
+        narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
+        if len(self._slabs) == 1:
+            self._slabs[0][rows, *narrow] = values
+            return
+        for slab, at, places in self._divided(rows):
+            slab[places, *narrow] = values if isinstance(values, int) else values[at]
+
+    def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
+        """For each slab among `rows`: the slab, where its rows stand in `rows`, and their places in it."""
+        slabs, places = np.divmod(rows, self.slab_rows)
+        for slab in np.unique(slabs):
+            at = np.flatnonzero(slabs == slab)
+            yield self._slabs[slab], at, places[at]
