@@ -1,56 +1,24 @@
-"""The command line `nextclick-trainer`, and the only place where the trainer is wired together."""
+"""The program `nextclick-trainer`: runs a command and turns what goes wrong into a line and an exit code."""
 
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
-from trainer.commands import (
-    collect,
-    compare,
-    evaluate,
-    fetch,
-    fit,
-    pointers,
-    publish,
-    report,
-    run,
-    tune,
-    watch,
-)
 from worker.errors import NextclickError
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(package_name="nextclick")
-def cli() -> None:
-    """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
-
-
-_COMMANDS = (
-    collect.collect,
-    fit.fit,
-    tune.tune,
-    evaluate.evaluate,
-    compare.compare,
-    report.report,
-    run.run,
-    publish.publish,
-    fetch.fetch,
-    pointers.releases,
-    pointers.promote,
-    pointers.rollback,
-    watch.watch,
-)
-
-for command in _COMMANDS:
-    cli.add_command(command)
+_EXTRA: Final = frozenset({"jinja2", "keras", "optuna", "polars", "rich", "tensorflow"})
+"""The packages that the extra `trainer` brings, by the names that are imported."""
 
 
 def main() -> None:
     """Run the command line; whatever goes wrong ends it with exit code 2, an error of ours with its text."""
     try:
+        # Only here: where the extra is not installed this import fails, and the user can mend that.
+        from trainer.commands.cli import cli  # noqa: PLC0415
+
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
@@ -60,6 +28,13 @@ def main() -> None:
         click.echo(f"nextclick-trainer: {error}", err=True)
     except OSError as error:
         click.echo(f"nextclick-trainer: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in _EXTRA:
+            raise
+        click.echo(
+            f"nextclick-trainer: {package} is not installed: pip install 'nextclick[trainer]'", err=True
+        )
     sys.exit(2)
 
 

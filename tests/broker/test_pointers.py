@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.broker.deployment import Deployment
 from tests.builders import ITEMS, successor_release_parts
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.release.folder import read_folder
 from worker.core.quality import Tally
 from worker.errors import ReleaseRefused

@@ -18,7 +18,7 @@ from tests.builders import item_names, successor_release_parts
 from tests.conftest import TopicFactory
 from tests.trainer.builders import CYCLE
 from tests.waiting import eventually
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from worker.core.release import from_records, numbers, parse_pointer, verify
 from worker.kafka.connection import KafkaConnection
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish

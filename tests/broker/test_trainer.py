@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from tests.broker.client import Client, Record
 from tests.conftest import TopicFactory
 from tests.trainer.builders import cyclic_clicks
-from trainer.__main__ import cli
 from trainer.clicks.columns import Columns
 from trainer.clicks.topic import read_topic
+from trainer.commands.cli import cli
 from trainer.errors import UnusableClicks
 from worker.core.release import from_records, parse_pointer, verify
 from worker.errors import TopicError

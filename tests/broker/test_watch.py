@@ -23,7 +23,7 @@ from tests.builders import ITEMS, successor_release_parts
 from tests.conftest import create_topic
 from tests.trainer.simulated import tally
 from tests.waiting import eventually
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.experiment.sequential import Rules, Trial, Verdict
 from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import QualityWriter

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks, twice
-from trainer.__main__ import cli
 from trainer.clicks.columns import SAMPLE_ROWS
+from trainer.commands.cli import cli
 from trainer.commands.options import Numbers
 from trainer.release.folder import read_folder, write_folder
 from worker.core.release import verify
@@ -121,7 +121,7 @@ def test_clicks_come_from_files_or_from_kafka(arguments: list[str]) -> None:
 
 def test_help_loads_no_tensorflow() -> None:
     """The command line answers at once."""
-    code = "import sys, trainer.__main__; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, trainer.commands.cli; sys.exit('tensorflow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 

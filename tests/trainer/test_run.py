@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from deploy.kafka.local import free_port
 from tests.builders import ITEMS, successor_release_parts
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.commands.options import Duration
 from trainer.continuous.metrics import Gauges, serving
 from trainer.continuous.plan import Outcome

@@ -1,1 +1,1 @@
-"""The commands of `nextclick-trainer`, a module each, wired together in `trainer.__main__`."""
+"""The commands of `nextclick-trainer`, a module each, put together in `trainer.commands.cli`."""

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.trainer.builders import START_MS, cyclic_clicks
-from trainer.__main__ import cli
 from trainer.clicks.archive import LOG_SCHEMA, ClickLog, is_log, scan_log
+from trainer.commands.cli import cli
 from trainer.errors import UnreadableFile, UnusableClicks
 from worker.errors import SettingError
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.continuous.plan import Plan, Window

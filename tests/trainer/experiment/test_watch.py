@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.trainer.test_main import trainer
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.experiment.watch import _pause
 from worker.errors import SettingError
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.builders import tiny_release_parts
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.release.folder import read_folder, write_folder
 from worker.errors import ReleaseRefused
 

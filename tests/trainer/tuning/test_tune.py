@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from tests.trainer.builders import NOW, cyclic_clicks
 from tests.waiting import eventually
-from trainer.__main__ import cli
+from trainer.commands.cli import cli
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.errors import BudgetTooSmall, TooFewClicks

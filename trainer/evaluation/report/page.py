@@ -62,7 +62,7 @@ def render(
     """The page. `names` of items, where known; `measured` says on which clicks `quality` was."""
     # Ids and names come from whoever sends clicks: everything is escaped.
     pages = Environment(
-        loader=PackageLoader("trainer", "report"),
+        loader=PackageLoader("trainer.evaluation", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

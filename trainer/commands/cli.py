@@ -1,0 +1,45 @@
+"""The group of all commands of `nextclick-trainer`."""
+
+from __future__ import annotations
+
+import click
+
+from trainer.commands import (
+    collect,
+    compare,
+    evaluate,
+    fetch,
+    fit,
+    pointers,
+    publish,
+    report,
+    run,
+    tune,
+    watch,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="nextclick")
+def cli() -> None:
+    """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
+
+
+_COMMANDS = (
+    collect.collect,
+    fit.fit,
+    tune.tune,
+    evaluate.evaluate,
+    compare.compare,
+    report.report,
+    run.run,
+    publish.publish,
+    fetch.fetch,
+    pointers.releases,
+    pointers.promote,
+    pointers.rollback,
+    watch.watch,
+)
+
+for command in _COMMANDS:
+    cli.add_command(command)
