@@ -12,7 +12,7 @@ MEGABYTES_dev := 430
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-state bench-refresh quality chaos lint format requirements clean
+.PHONY: help demo test bench bench-state bench-refresh quality chaos lint structure format requirements clean
 
 
 help: ## this list
@@ -46,6 +46,9 @@ lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+structure: .venv/.dev ## count files, rooms, imports, floors and circles; ARGS="--rev REV" counts another commit
+	@$(BIN)/python -m tests.structure $(ARGS)
 
 format: .venv/.dev ## rewrite the code as lint wants it, where that can be done by rule
 	@$(BIN)/ruff check --fix-only --quiet .

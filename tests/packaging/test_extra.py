@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+import trainer.__main__
 from tests.packaging.without import TRAINER_EXTRA, run_without
 from tests.trainer.builders import cyclic_clicks
 from trainer.commands.cli import cli
@@ -46,6 +47,11 @@ def test_every_trainer_command_says_what_to_install() -> None:
     for line in lines:
         assert line.startswith("nextclick-trainer: ")
         assert line.endswith(" is not installed: pip install 'nextclick[trainer]'")
+
+
+def test_the_extra_is_known_by_the_names_that_are_imported() -> None:
+    """All that it brings: what is missing of it has the same remedy."""
+    assert trainer.__main__._EXTRA == TRAINER_EXTRA
 
 
 @pytest.mark.parametrize(
