@@ -1,4 +1,4 @@
-"""Blocks: how user states are written down. Up to 1,024 rows of one partition in one record's value.
+"""Blocks: the format of saved user states. Up to 1,024 rows of one partition in one record's value.
 
 A MessagePack map: the format's version, how many rows, the users' ids, the ids of the items that the
 rows name, and every column of `worker.core.states` as raw little-endian bytes, one row after the other.
@@ -53,7 +53,7 @@ _HEAD: Final = msgpack.packb({"format": FORMAT})[1:]
 
 
 def encode(states: States, rows: Rows) -> bytes:
-    """The value of a block that holds `rows`, which must belong to one partition and to users."""
+    """Return the value of a block that holds `rows`, all of one partition and none of them free."""
     users = states.read(rows)
     codes, recent = _places(users)
     columns = {name: getattr(users, name).astype(kind, copy=False) for name, kind in _COLUMNS.items()}
@@ -69,7 +69,7 @@ def encode(states: States, rows: Rows) -> bytes:
 
 
 def decode(value: bytes) -> Saved:
-    """What the block with this value holds. Raises StateRefused where it is none that can be read."""
+    """Read the states in a block's value. Raises StateRefused where they cannot be read."""
     document = _document(value)
     count, users, items = document["rows"], document["users"], document["items"]
     if len(users) != count or len(set(users)) != count or "" in users:
@@ -81,13 +81,13 @@ def decode(value: bytes) -> Saved:
 
 
 def user_ids(value: bytes) -> list[str]:
-    """Whose states the block with this value holds. Raises StateRefused."""
+    """Read the ids of the users in a block's value. Raises StateRefused."""
     users: list[str] = _document(value)["users"]
     return users
 
 
 def may_hold(value: bytes, user_id: str) -> bool:
-    """Whether the block with this value may hold a user; where not, `decode` need not be asked.
+    """Return whether the block with this value may hold a user; where not, `decode` is not needed.
 
     An id stands in a block as it is, so looking for its bytes is enough, and fifty times faster.
     """
@@ -95,12 +95,12 @@ def may_hold(value: bytes, user_id: str) -> bool:
 
 
 def recent_items(saved: Saved, place: int) -> list[str]:
-    """The last items of the user at `place`, the latest one last."""
+    """Return the last items of the user at `place`, the latest one last."""
     return [saved.item_ids[item] for item in saved.states.ring.oldest_first(place).tolist()]
 
 
 def _places(users: UserStates) -> tuple[Indexes, Indexes]:
-    """The codes of all items that `users` name, each once, and `users.recent` as places among them."""
+    """Return the codes of all items that `users` name, each once, and `users.recent` as places among them."""
     recent = np.where(users.ring.filled, users.recent, NO_ITEM)
     named = np.zeros(recent.max(initial=NO_ITEM) + 2, np.bool_)
     named[recent] = True
@@ -137,7 +137,7 @@ def _document(value: bytes) -> dict[str, Any]:
 
 
 def _check(states: UserStates, items: int) -> None:
-    """Refuse what cannot be the states of users."""
+    """Raise StateRefused for what cannot be the states of users."""
     recent, clicks, session = states.recent, states.clicks, states.session
     if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
         raise StateRefused(f"a row names an item that is not among its {items}")
@@ -153,7 +153,7 @@ def _check(states: UserStates, items: int) -> None:
 
 
 def _column(document: dict[str, Any], name: str, kind: str) -> Any:
-    """One column, `[rows]` or `[rows, n]`, in the machine's own byte order."""
+    """Read one column, `[rows]` or `[rows, n]`, into the machine's own byte order."""
     count, raw = document["rows"], document[name]
     if name == "recent" and len(document["items"]) <= np.iinfo(_SHORT).max:
         kind = _SHORT

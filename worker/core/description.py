@@ -1,4 +1,4 @@
-"""What is known of one user, for people and machines that ask.
+"""The description of one user's state, for people and machines that ask.
 
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
@@ -23,7 +23,7 @@ from worker.core.states import States
 def described(
     states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
 ) -> dict[str, Any] | None:
-    """The state of a user, for JSON, the oldest of the recent items first; None where there is none.
+    """Return the state of a user for JSON, the oldest of the recent items first; None where there is none.
 
     A user who has states in several of `partitions`, as when partitions were added, is described where they
     clicked last. `recommendations` is the list as it would be published now, under the recommender's release,

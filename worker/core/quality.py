@@ -3,10 +3,10 @@
 The last list of each user stays in memory until the user clicks again: then it is judged, once. It is known
 by the click that it answered, so that it is never held against a click that does not follow it: a user whose
 newest click got no list is not judged, nor is a click that came in the same batch as the one before, as
-nobody had seen a list between them. Beside it a list of the release's popular items is judged.
+nobody had seen a list between them. A list of the release's popular items is judged with it.
 
-Lists are kept in a ring of 262,144 users, 22 MB with 20 items: whoever would be one more takes the place of
-the one who has been there for longest.
+The lists of 262,144 users are kept, 22 MB with 20 items: one more takes the place of the user who has been
+there for longest.
 
 >>> states = States(state_size=4)
 >>> quality = Quality(states, top=2, exclude_recent=0)
@@ -37,8 +37,8 @@ LISTS: Final = 1 << 18
 """How many users' last lists are kept."""
 
 BUCKETS: Final = 64
-"""Users are divided into so many by their ids, alike in every worker: whoever tests whether a difference is
-chance takes these as the independent observations, which the clicks of one user are not."""
+"""Users are divided by their ids into this number of groups, alike in every worker. A test of a difference
+takes these as the independent observations, which the clicks of one user are not."""
 
 _RELEASES: Final = 4
 """Of how many releases, the latest adopted, the popular items are known; lists of others are not judged."""
@@ -50,7 +50,7 @@ def _by_bucket() -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted for one release; sums, so that those of all workers and times can be added."""
+    """The counts for one release: sums, so that those of all workers and times can be added."""
 
     lists: int = 0
     """Lists shown, each user's newest in a batch."""
@@ -69,18 +69,18 @@ class Tally:
     hits_by_bucket: NDArray[np.int64] = field(default_factory=_by_bucket)
 
     def add(self, other: Tally) -> None:
-        """Count what another one counted."""
+        """Add the counts of another one."""
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in values.items()}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tally:
-        """The inverse of `document`. Raises ValueError where it is none."""
+        """Read what `document` returned. Raises ValueError where it is something else."""
         tally = cls()
         for one in fields(cls):
             kind, value = type(getattr(tally, one.name)), document.get(one.name)
@@ -95,7 +95,7 @@ class Tally:
 
 
 class _Followed(NamedTuple):
-    """Lists that a click followed: whose, what was in them, and what was clicked then and before."""
+    """Lists that a click followed: their users, their items, and the items clicked then and before."""
 
     rows: Rows
     lists: Indexes
@@ -104,7 +104,7 @@ class _Followed(NamedTuple):
 
 
 class Quality:
-    """The lists last shown, and what came of them, by the number of the release.
+    """The lists last shown and the counts of their hits, by the number of the release.
 
     `top` and `exclude_recent` are those of the lists.
     """
@@ -141,7 +141,7 @@ class Quality:
         return self._popular
 
     def show(self, release: int, rows: Rows, lists: Indexes, *, cold: int) -> None:
-        """Keep what is shown to the users of `rows`, none of which may come twice: item codes `[B, K]`."""
+        """Keep the lists shown to the users of `rows`, none of which may come twice: item codes `[B, K]`."""
         slots = self._claimed(rows)
         kept = slots >= 0
         slots, rows = slots[kept], rows[kept]
@@ -154,7 +154,7 @@ class Quality:
         tally.cold += cold
 
     def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
-        """Hold the lists of `rows` against the items `clicked` next; `users` are the states before that."""
+        """Compare the lists of `rows` with the items `clicked` next; `users` are the states before that."""
         slots = self._slots(rows)
         at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
         slot = slots[at]
@@ -170,7 +170,7 @@ class Quality:
                 self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], recent[here]))
 
     def drop(self, partition: int) -> None:
-        """Forget the lists of a partition: what is replayed is not judged."""
+        """Drop the lists of a partition: replayed clicks are not judged."""
         self._partition[self._partition == partition] = -1
 
     def _count(self, release: int, followed: _Followed) -> None:
@@ -188,7 +188,7 @@ class Quality:
         tally.hits_by_bucket += np.bincount(buckets[hits], minlength=BUCKETS)
 
     def _popular_ranks(self, release: int, followed: _Followed) -> NDArray[np.intp]:
-        """The ranks, from 1, of those clicked items that a list of popular ones would have had."""
+        """Return the ranks, from 1, of those clicked items that a list of popular ones would have had."""
         popular = self._states.item_codes.codes(self._popular[release])
         among, places = np.nonzero(followed.clicked[:, None] == popular)
         left_out = (followed.recent[among][:, :, None] == popular).any(axis=1)
@@ -203,7 +203,7 @@ class Quality:
         return self._slot[rows]
 
     def _claimed(self, rows: Rows) -> NDArray[np.int32]:
-        """A place in the ring for each row; negative for one whose place just went to another."""
+        """Return a place for the list of each row; negative for one whose place just went to another."""
         slots = self._slots(rows)
         new = rows[slots < 0][: len(self._row)]
         if not len(new):

@@ -1,4 +1,4 @@
-"""The walk of a batch: apply its clicks into the user states, then rank what is to be published.
+"""The walk of a batch: apply its clicks to the user states, then rank what is to be published.
 
 The clicks of a batch are stepped in *waves*: the first click of every user together, then every
 second click, and so on. So a batch is a few matrix products, and leaves what stepping one click
@@ -100,10 +100,10 @@ class Recommender:
         if quality:
             quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
         self.rebuilt = 0
-        """How many rows of other releases were made anew because their users clicked."""
+        """How many rows of other releases were rebuilt because their users clicked."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
-        """Move the state of every user in `clicks`, and say what is to be ranked."""
+        """Apply `clicks` to the states of their users, and return what is to be ranked."""
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
@@ -149,7 +149,7 @@ class Recommender:
         )
 
     def replay(self, clicks: Clicks) -> int:
-        """Apply those of `clicks` that the states lack, for nobody to see; how many those were."""
+        """Apply those of `clicks` that the states lack, without ranking; return their number."""
         rows = self._rows(clicks)
         held = self._states.read_column("clicks", rows) > 0
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
@@ -158,7 +158,7 @@ class Recommender:
         return len(missing)
 
     def rank(self, applied: Applied) -> list[Recommendations]:
-        """The lists for `applied`, in its order."""
+        """Return the lists for `applied`, in its order."""
         warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
@@ -186,7 +186,7 @@ class Recommender:
         ]
 
     def recommend(self, row: int) -> Recommendations:
-        """The list for a user as it is now, by the row alone, which stays as it is; `click` means nothing."""
+        """Return the list for the user of a row, which does not change; its `click` means nothing."""
         users = self._read(np.array([row]))
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
@@ -196,9 +196,9 @@ class Recommender:
         return one
 
     def rebuild(self, rows: Rows) -> int:
-        """Make those of `rows` anew that another release made, their users being away; how many those were.
+        """Rebuild those of `rows` that another release made; return their number.
 
-        They do not count as changed: what was saved is made anew, too, by whoever loads it.
+        They do not count as changed: a worker that loads what was saved rebuilds it, too.
         """
         rows = rows[self._states.read_column("release", rows) != self.release.number]
         if len(rows):
@@ -209,7 +209,7 @@ class Recommender:
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
-        """What `Release.rank` asks of the last items, by lag, where the sessions have so many clicks."""
+        """Return the last items of the session by lag, as `Release.rank` asks; `NO_ITEM` before it began."""
         needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
         lags = self._lags[: needed.shape[1]]
         needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
@@ -234,7 +234,7 @@ class Recommender:
         return rows
 
     def _answered(self, order: UserOrder, record_timestamps_ms: NDArray[np.int64], now_ms: int) -> Places:
-        """Where the clicks to be answered stand in `order`, sorted by arrival."""
+        """Return the places in `order` of the clicks to be answered, sorted by arrival."""
         places = order.last if self._publish == "latest" else np.arange(len(order.arrival))
         if self._max_age_ms:
             times = record_timestamps_ms[order.arrival[places]]
@@ -242,7 +242,7 @@ class Recommender:
         return places[np.argsort(order.arrival[places])]
 
     def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
-        """The hidden state after every click, from those of the users before."""
+        """Return the hidden state after every click, from those of the users before."""
         # Hot path: the loop runs once per wave, and where one user clicks a lot most waves are a few clicks.
         # In the order of the waves all that it takes is slices: picking rows took a third longer.
         release = self.release
@@ -270,9 +270,9 @@ class Recommender:
         return in_order
 
     def _rebuild(self, users: UserStates) -> int:
-        """Make the hidden states of another release anew: step the current session's items under this one.
+        """Rebuild hidden states of another release: step the current session's items under this one.
 
-        How many there were.
+        Return their number.
         """
         stale = np.flatnonzero((users.release != self.release.number) & (users.clicks > 0))
         if not len(stale):
@@ -294,7 +294,7 @@ class Recommender:
 
 
 def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How long after the latest earlier click of its user each click comes; never less than 0.
+    """Return how long after the latest earlier click of its user each click comes; never less than 0.
 
     Moves `users.timestamp_ms`.
     """
@@ -316,14 +316,14 @@ def _afresh(
     offsets: NDArray[np.int64],
     void_before: NDArray[np.int64],
 ) -> Flags:
-    """Which clicks find nothing of their users' earlier ones: too long ago, or to be forgotten."""
+    """Return which clicks begin with an empty state: the earlier ones are too old, or deleted."""
     before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
     void = (before < void_before) & (offsets >= void_before)
     return void | (idle_ms > ttl_ms) if ttl_ms else void
 
 
 def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
-    """For every click: how many its user is remembered to have made before, and how many of these here."""
+    """Return for every click how many earlier ones of its user count, and how many of those are here."""
     here = np.arange(len(afresh))
     begin = np.maximum.accumulate(np.where(afresh, here, -1))
     begun = begin >= order.first
@@ -341,7 +341,7 @@ def _recent(
     numbers: Places,
     since: Places,
 ) -> Indexes:
-    """The codes of the last items at each of `places`, the click's own first; NO_ITEM before the first."""
+    """Return the codes of the last items at each of `places`, the click's own first; then `NO_ITEM`."""
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)
@@ -350,7 +350,7 @@ def _recent(
 def _sessions(
     order: UserOrder, users: UserStates, starts: Flags, known: Flags
 ) -> tuple[NDArray[np.intp], Flags]:
-    """After every click: the clicks of its session so far, and whether a known item is among them."""
+    """Return, after every click, the clicks of its session and whether a known item is among them."""
     here = np.arange(len(starts))
     start = np.maximum.accumulate(np.where(starts, here, -1))
     begun = start >= order.first

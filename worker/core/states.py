@@ -7,10 +7,10 @@ the time of the last click, the offset of the last record applied, and the relea
 Rows never move. Memory is reserved in slabs of a million rows that the kernel hands out page by
 page when a row is first written, so growing copies nothing and an empty worker is small. Rows of
 all partitions share the slabs, so that one batch is one matrix product; each partition has its own
-index from user id to row, so that a revoked partition is forgotten at once.
+index from user id to row, so that a revoked partition is dropped at once.
 
-Beside what a block holds, a row knows whether it changed since it was last saved, and in which block
-of its partition it was saved then (`worker.core.flush` decides what is saved when).
+A row also knows whether it changed since it was last saved, and in which block of its partition it was
+saved then (`worker.core.flush` decides what is saved when). Blocks do not hold that.
 
     >>> states = States(state_size=4)
     >>> states.rows(0, ["ada", "bob", "ada"]).tolist()
@@ -85,7 +85,7 @@ class Saved:
     """How long the block's value is."""
 
     def taken(self, places: Rows) -> Saved:
-        """The users at `places` alone."""
+        """Return the users at `places` alone."""
         return Saved(
             [self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places)
         )
@@ -116,26 +116,26 @@ class States:
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
-        """By row: whose it is; empty where it is free."""
+        """By row: the id of its user; empty where it is free."""
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
         self._unseen: list[NDArray[np.int32]] = []
-        """What names items and the collection of these has still to look at."""
+        """Arrays of item codes that the running collection has still to look at."""
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
 
     def users(self, partition: int) -> int:
-        """How many users of `partition` have a row."""
+        """Return how many users of `partition` have a row."""
         return len(self._indexes.get(partition, ()))
 
     def find(self, partition: int, user_id: str) -> int | None:
-        """The row of a user of `partition`; None where there is none."""
+        """Return the row of a user of `partition`; None where there is none."""
         return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """The row of each user of `partition`; a user without one gets a new row, all zeros."""
+        """Return the row of each user of `partition`; a user without one gets a new row, all zeros."""
         try:
             return self._found(partition, user_ids)
         except KeyError:
@@ -145,21 +145,21 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """How many users got a new row since the last call though they have one in another partition."""
+        """Return how many users with a row in one partition got one in another, since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
     def user_ids(self, rows: Rows) -> list[str]:
-        """Whose each of `rows` is; nobody's (empty) where a row is free."""
+        """Return the id of the user of each of `rows`; empty where a row is free."""
         return [*map(self._ids.__getitem__, rows.tolist())]
 
     def read(self, rows: Rows) -> UserStates:
-        """A copy of `rows`."""
+        """Return a copy of `rows`."""
         columns: dict[str, Any] = {name: column.take(rows) for name, column in self._columns.items()}
         return UserStates(**columns)
 
     def write(self, rows: Rows, states: UserStates) -> None:
-        """Put `states` into `rows`, of which none may come twice; they count as changed.
+        """Write `states` to `rows`, none of which may come twice; they count as changed.
 
         Hidden states may be smaller than there is room for.
         """
@@ -168,15 +168,15 @@ class States:
         self._changed.put(rows, 1)
 
     def write_rebuilt(self, rows: Rows, states: UserStates) -> None:
-        """Put what another release made of `rows` into them. They do not count as changed.
+        """Write the rebuilt states of `rows`. They do not count as changed.
 
-        Whoever loads what was saved before makes the same of it again: a refresh saves nobody.
+        A worker that loads what was saved before rebuilds the same states: a refresh saves nobody.
         """
         for name in ("hidden", "warm", "release"):
             self._columns[name].put(rows, getattr(states, name))
 
     def resize(self, state_size: int) -> None:
-        """Make room for hidden states of another size. Those that there are count as made by no release.
+        """Make room for hidden states of another size. The present ones count as made by no release.
 
         So each is rebuilt when its user next clicks: to copy a million of them would be a pause.
         """
@@ -196,12 +196,12 @@ class States:
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:
-        """Those of the rows from `begin` to `end` that are somebody's."""
+        """Return those of the rows from `begin` to `end` that have a user."""
         rows = np.arange(begin, min(end, len(self._ids)), dtype=np.int64)
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Take what block `number` holds where it is no older than what is here; the rows taken.
+        """Take from block `number` the states that are no older than those here; return their rows.
 
         A hidden state of another size than this one's is left out: such a row counts as made by no
         release, and so is rebuilt from the recent items when the user next clicks.
@@ -224,44 +224,44 @@ class States:
         return rows
 
     def saved(self, rows: Rows, number: int) -> None:
-        """Note that `rows` stand, as they are, in block `number` of their partition."""
+        """Note that block `number` of their partition holds `rows` as they are."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
 
     def changed(self, partition: int) -> Rows:
-        """The rows of `partition` that changed since they were saved."""
+        """Return the rows of `partition` that changed since they were saved."""
         return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
 
     def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
-        """Whether each of `rows` changed since it was saved."""
+        """Return whether each of `rows` changed since it was saved."""
         return self._changed.take(rows)
 
     def owned(self, partition: int) -> Rows:
-        """The rows of `partition`."""
+        """Return the rows of `partition`."""
         clicks = self._columns["clicks"]
         return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
 
     def longest_idle(self, count: int) -> Rows:
-        """The `count` rows whose last click was longest ago."""
+        """Return the `count` rows whose last click was longest ago."""
         rows = self._where(lambda clicked: clicked > 0, self._columns["clicks"])
         if count >= len(rows):
             return rows
         return rows[np.argpartition(self._columns["timestamp_ms"].take(rows), count)[:count]]
 
     def read_column(self, name: str, rows: Rows) -> NDArray[Any]:
-        """A copy of one column of `rows`."""
+        """Return a copy of one column of `rows`."""
         return self._columns[name].take(rows)
 
     def blocks(self, rows: Rows) -> NDArray[np.int32]:
-        """The number of the block in which each of `rows` was last saved; 0 for none."""
+        """Return the number of the block in which each of `rows` was last saved; 0 for none."""
         return self._block.take(rows)
 
     def partitions(self, rows: Rows) -> NDArray[np.int32]:
-        """The partition of each of `rows`."""
+        """Return the partition of each of `rows`."""
         return self._partition.take(rows)
 
     def free(self, rows: Rows) -> None:
-        """Forget the users of `rows`, of which none may come twice. The memory is used again."""
+        """Evict the users of `rows`, none of which may come twice. The memory is used again."""
         partitions = self.partitions(rows)
         for partition in np.unique(partitions).tolist():
             index = self._indexes[partition]
@@ -270,9 +270,9 @@ class States:
         self._release(rows.tolist())
 
     def forget(self, partition: int, user_id: str, before: int) -> bool:
-        """Obey a person who wants to be forgotten: what came of clicks with offsets below `before` is void.
+        """Obey a deletion request: what came of clicks with offsets below `before` is void.
 
-        Whether there was something. Holds for what is applied or loaded later, too, until `forgotten`.
+        Return whether there was a state. Holds for what is applied or loaded later, too, until `forgotten`.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -289,7 +289,7 @@ class States:
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """For the user of each click: the offset below which all is void; 0 for nearly everyone."""
+        """Return, for the user of each click, the offset below which all is void; 0 for nearly everyone."""
         if not any(self._void_before.values()):
             return np.zeros(len(user_ids), np.int64)
         void, nobody = self._void_before, dict[str, int]()
@@ -299,17 +299,17 @@ class States:
         )
 
     def drop(self, partition: int) -> int:
-        """Drop all that is known of `partition`; how many rows that was. The memory is used again."""
+        """Drop all rows of `partition` and return their number. The memory is used again."""
         self._void_before.pop(partition, None)
         rows = list(self._indexes.pop(partition, {}).values())
         self._release(rows)
         return len(rows)
 
     def collect_items(self) -> None:
-        """Take a step of a few ms to let go of items that no row names any more; nothing else changes.
+        """Take a step of a few ms towards dropping items that no row names any more; nothing else changes.
 
         To be called between batches, again and again: most calls have nothing to do. Without it every item
-        that was ever clicked is kept, and ids that nobody knows may come without end.
+        that was ever clicked is kept, and unknown ids may come without end.
         """
         codes = self.item_codes
         if codes.begin_collection():
@@ -326,7 +326,7 @@ class States:
             codes.sweep()
 
     def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: Column) -> Rows:
-        """The rows for which `holds` is true of the values in `columns`."""
+        """Return the rows for which `holds` is true of the values in `columns`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
         found = [
             np.flatnonzero(holds(*(column.slabs[base // slab_rows][: used - base] for column in columns)))
@@ -343,12 +343,12 @@ class States:
             return self._found(partition, user_ids)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """The rows of users who have one. Raises KeyError where one has none."""
+        """Return the rows of users who have one. Raises KeyError where one has none."""
         index = self._indexes.get(partition, {})
         return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
 
     def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
-        """Give those of `user_ids` a row that have none; whom that were."""
+        """Give a row to those of `user_ids` that have none, and return them."""
         index = self._indexes.setdefault(partition, {})
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
