@@ -77,9 +77,10 @@ class Ring:
 
         `[B, L]` for the largest length `L`. No length may be above `kept`.
         """
-        nth = np.arange(lengths.max(initial=0))
+        nth = np.arange(lengths.max(initial=0), dtype=np.int32)
         numbers = (self.clicks - lengths)[:, None] + nth
-        return np.where(nth < lengths[:, None], self.at(np.arange(len(lengths))[:, None], numbers), NO_ITEM)
+        codes = self.codes[np.arange(len(lengths))[:, None], numbers % self.size]
+        return np.where(nth < lengths[:, None], codes, NO_ITEM)
 
     def oldest_first(self, user: int) -> Indexes:
         """Return the items of one user, the latest one last."""

@@ -278,12 +278,11 @@ class Recommender:
         if not len(stale):
             return 0
         users.hidden[stale], users.warm[stale] = 0, False
-        items = self._indexes(users.ring.of(stale).session(users.session[stale]))
-        for nth in range(items.shape[1]):
-            known = items[:, nth] != NO_ITEM
+        for indexes in self._indexes(users.ring.of(stale).session(users.session[stale])).T:
+            known = indexes != NO_ITEM
             here = stale[known]
             before = users.hidden[here].astype(np.float32)
-            inputs = self.release.inputs(items[known, nth])
+            inputs = self.release.inputs(indexes[known])
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
