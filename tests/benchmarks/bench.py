@@ -7,30 +7,21 @@ beside those that are there already, unless `--quick`.
 
 from __future__ import annotations
 
-import signal
 import statistics
-import sys
-import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Final
 
-import click
 import numpy as np
 
-from deploy.kafka.local import KafkaUnavailable, LocalKafka
-from tests.benchmarks import footprint, latency, machine, ranking, report, throughput
+from tests.benchmarks import footprint, latency, ranking, report, throughput
 from tests.benchmarks.clicks import USERS
-from tests.benchmarks.figures import keep
+from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
 from tests.benchmarks.throughput import Load, Speed
+from tests.benchmarks.warm import warm_stand
 from tests.broker.client import Isolation
-
-Figures = dict[str, float]
 
 CATALOGUES: Final = {"4k": 4_000, "20k": 20_000, "100k": 100_000}
 RATES: Final = (200, 1_000)
@@ -45,7 +36,7 @@ class Plan:
     """How much of everything is done."""
 
     rounds: int
-    loads: Mapping[str, Load]
+    load: Load
     latency_seconds: float
     starts: int
     users: int
@@ -54,11 +45,7 @@ class Plan:
 
 FULL: Final = Plan(
     rounds=3,
-    loads={
-        "4k": Load(clicks=200_000, skipped=20_000, seconds=8),
-        "20k": Load(clicks=120_000, skipped=10_000, seconds=6),
-        "100k": Load(clicks=60_000, skipped=2_000, seconds=6),
-    },
+    load=Load(skipped_seconds=1, seconds=8),
     latency_seconds=10,
     starts=3,
     users=USERS,
@@ -66,11 +53,7 @@ FULL: Final = Plan(
 )
 QUICK: Final = Plan(
     rounds=1,
-    loads={
-        "4k": Load(clicks=30_000, skipped=5_000, seconds=2),
-        "20k": Load(clicks=20_000, skipped=2_000, seconds=2),
-        "100k": Load(clicks=10_000, skipped=500, seconds=2),
-    },
+    load=Load(skipped_seconds=1, seconds=2),
     latency_seconds=2,
     starts=1,
     users=5_000,
@@ -89,10 +72,10 @@ def throughputs(stand: Stand, plan: Plan) -> Figures:
             found[f"{name}_{cost}_microseconds"].append(microseconds)
 
     for _ in range(plan.rounds):
-        base = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.loads["4k"])
+        base = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.load)
         note("passthrough", base, base)
         for (size, items), publish in product(CATALOGUES.items(), ("every", "latest")):
-            note(f"{publish}_{size}", throughput.of_worker(stand, items, publish, plan.loads[size]), base)
+            note(f"{publish}_{size}", throughput.of_worker(stand, items, publish, plan.load), base)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -131,45 +114,21 @@ def rank(_: Stand, plan: Plan) -> Figures:
     }
 
 
-MEASURES: Final[dict[str, Callable[[Stand, Plan], Figures]]] = {
-    "ranking": rank,
-    "throughput": throughputs,
-    "latency": latencies,
-    "start": start,
-    "memory": memory,
-}
-
-
-@click.command()
-@click.option(
-    "--quick", is_flag=True, help="A smoke run: everything once and briefly. Its figures mean little."
+BENCH: Final = Bench[Stand, Plan](
+    name="bench",
+    measures={
+        "ranking": rank,
+        "throughput": throughputs,
+        "latency": latencies,
+        "start": start,
+        "memory": memory,
+    },
+    full=FULL,
+    quick=QUICK,
+    stand=lambda _: warm_stand(CATALOGUES["4k"]),
+    table=report.table,
 )
-@click.option(
-    "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
-)
-def main(*, quick: bool, only: str) -> None:
-    """Measure, print the table, write build/bench.json unless it is a smoke run."""
-    names = only.split(",")
-    if unknown := set(names) - set(MEASURES):
-        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    # End as on Ctrl-C, so that every process started here is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    about = list(machine.lines())
-    plan, figures = QUICK if quick else FULL, Figures()
-    try:
-        with tempfile.TemporaryDirectory() as folder, LocalKafka() as kafka:
-            stand = Stand(kafka.bootstrap, Path(folder))
-            throughput.warm_up(stand, CATALOGUES["4k"], plan.loads["4k"])
-            for name in names:
-                began = time.monotonic()
-                found = MEASURES[name](stand, plan)
-                figures |= found
-                if not quick:
-                    keep("bench.json", found)
-                click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
-    except KafkaUnavailable as error:
-        sys.exit(str(error))
-    click.echo("\n".join([*about, "", *report.table(figures)]))
+main = command(BENCH)
 
 
 if __name__ == "__main__":

@@ -7,47 +7,46 @@ part.
 
 from __future__ import annotations
 
-import signal
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-import click
-
-from deploy.kafka.local import KafkaUnavailable, LocalKafka
-from tests.benchmarks import machine, throughput
-from tests.benchmarks.figures import keep
+from tests.benchmarks.clicks import USERS
+from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.rebuilding import quality_cost, rebuild_equal
 from tests.benchmarks.refused import refused
 from tests.benchmarks.report import Target, judged, line
 from tests.benchmarks.stand import Stand
 from tests.benchmarks.swap import ITEMS, swap
-from tests.benchmarks.throughput import Load
+from tests.benchmarks.warm import warm_stand
 from tests.benchmarks.watching import watching
 from trainer.experiment.sequential import Rules
 
-WARM_UP: Final = Load(clicks=30_000, skipped=5_000, seconds=10)
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything is done."""
+
+    swap_seconds: float
+    swap_users: int
+    quality_rounds: int
+    trials: int
+    hours: int
+    history: int
+    """Hours that are learned before the first release: in full, those that the settings were chosen on."""
 
 
-def globo(stand: Stand, *, quick: bool) -> dict[str, float]:
+FULL: Final = Plan(swap_seconds=60, swap_users=USERS, quality_rounds=10, trials=2_000, hours=72, history=48)
+QUICK: Final = Plan(swap_seconds=4, swap_users=20_000, quality_rounds=2, trials=100, hours=2, history=2)
+
+
+def globo(stand: Stand, plan: Plan) -> Figures:
     """The public clicks of a news portal, hour by hour."""
     # TensorFlow takes seconds to load: only here, where it is needed.
-    from tests.benchmarks.prequential import HISTORY, prequential  # noqa: PLC0415
+    from tests.benchmarks.prequential import prequential  # noqa: PLC0415
 
-    return prequential(stand, hours=2 if quick else 72, history=2 if quick else HISTORY)
+    return prequential(stand, hours=plan.hours, history=plan.history)
 
-
-MEASURES: Final[dict[str, Callable[[Stand, bool], dict[str, float]]]] = {
-    "swap": lambda stand, quick: swap(stand, seconds=10 if quick else 60),
-    "refused": lambda stand, _: refused(stand),
-    "rebuild": lambda _, __: rebuild_equal(),
-    "quality": lambda _, quick: quality_cost(rounds=2 if quick else 10),
-    "watch": lambda _, quick: watching(trials=100 if quick else 2_000),
-    "globo": lambda stand, quick: globo(stand, quick=quick),
-}
 
 TARGETS: Final = {
     "swap_p99_over_steady": Target(2.0),
@@ -99,40 +98,29 @@ ROWS: Final = {
 }
 
 
-@click.command()
-@click.option("--quick", is_flag=True, help="A smoke run. Its figures mean little and go to no file.")
-@click.option(
-    "--only", default=",".join(MEASURES), show_default=True, help="What to measure, separated by commas."
-)
-def main(*, quick: bool, only: str) -> None:
-    """Measure, print the table, write build/bench-refresh.json."""
-    names = only.split(",")
-    if unknown := set(names) - set(MEASURES):
-        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    # End as on Ctrl-C, so that every process started here is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    about, figures = list(machine.lines()), dict[str, float]()
-    try:
-        with tempfile.TemporaryDirectory() as folder, LocalKafka() as kafka:
-            stand = Stand(kafka.bootstrap, Path(folder))
-            throughput.warm_up(stand, ITEMS, WARM_UP)
-            for name in names:
-                began = time.monotonic()
-                found = MEASURES[name](stand, quick)
-                figures |= found
-                if not quick:
-                    keep("bench-refresh.json", found)
-                click.echo(f"measured {name} in {time.monotonic() - began:.0f} s", err=True)
-    except KafkaUnavailable as error:
-        sys.exit(str(error))
-    click.echo("\n".join([*about, "", *table(figures)]))
-
-
 def table(figures: Mapping[str, float]) -> Iterator[str]:
     """The lines of the table; what was not measured is left out."""
     for name, (label, shown) in ROWS.items():
         if name in figures:
             yield line(label, judged(figures, name, shown.format, TARGETS), width=46)
+
+
+BENCH: Final = Bench[Stand, Plan](
+    name="bench-refresh",
+    measures={
+        "swap": lambda stand, plan: swap(stand, users=plan.swap_users, seconds=plan.swap_seconds),
+        "refused": lambda stand, _: refused(stand),
+        "rebuild": lambda _, __: rebuild_equal(),
+        "quality": lambda _, plan: quality_cost(rounds=plan.quality_rounds),
+        "watch": lambda _, plan: watching(trials=plan.trials),
+        "globo": globo,
+    },
+    full=FULL,
+    quick=QUICK,
+    stand=lambda _: warm_stand(ITEMS),
+    table=table,
+)
+main = command(BENCH)
 
 
 if __name__ == "__main__":

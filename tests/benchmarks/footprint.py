@@ -43,7 +43,10 @@ def resident(stand: Stand, items: int, users: int) -> Resident:
         stand.sender.all_at_once(
             settings["topics"]["clicks"], (click(user, user % items) for user in range(users))
         )
-        eventually(lambda: worker.metric("nextclick_users") == users, 120, f"{users} users in the worker")
+        patience = stand.pace.patience_seconds(users)
+        eventually(
+            lambda: worker.metric("nextclick_users") == users, patience, f"{users} users in the worker"
+        )
         return Resident(empty, settled_bytes(worker))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,8 @@ from tests.broker.client import Isolation, as_record
 WARM_SECONDS: Final = 2.0
 """Clicks of the first seconds are sent and answered, and not counted."""
 
-_PATIENCE_SECONDS: Final = 3.0
+QUIET_SECONDS: Final = 1.0
+"""After so long without a list no more are to come: several commit intervals."""
 
 
 class Reader:
@@ -47,13 +49,13 @@ class Reader:
         self._thread.join()
         self._consumer.close()
 
-    def wait_for_the_last(self) -> None:
-        """Return once no more comes."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        number = -1
-        while number != len(self.seen) and time.monotonic() < deadline:
-            number = len(self.seen)
-            time.sleep(0.5)
+    def wait_for(self, clicks: Mapping[str, float], *, quiet_seconds: float = QUIET_SECONDS) -> None:
+        """Return once all of `clicks` have a list, or none has come for `quiet_seconds`."""
+        number, since = -1, time.monotonic()
+        while not self.seen.keys() >= clicks.keys() and time.monotonic() - since < quiet_seconds:
+            if len(self.seen) != number:
+                number, since = len(self.seen), time.monotonic()
+            time.sleep(0.1)
 
     def _read(self) -> None:
         while not self._stop.is_set():
@@ -78,7 +80,7 @@ def latencies(
             stand.sender.paced(
                 topics["clicks"], items, rate=rate, seconds=WARM_SECONDS + seconds, sent=sent.__setitem__
             )
-            reader.wait_for_the_last()
+            reader.wait_for(sent)
         finally:
             reader.stop()
     counted_from = min(sent.values()) + WARM_SECONDS

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
-from typing import Final
 
 import numpy as np
 import psutil
 
+from tests.benchmarks.frame import Figures
 from tests.benchmarks.population import fill
-from tests.benchmarks.saving import ITEMS, Figures, Sizes
+from tests.benchmarks.saving import ITEMS, Sizes
 from tests.benchmarks.stand import HIDDEN_SIZE, PARTITIONS, Stand
 from worker.core.cells import CELLS
 from worker.core.recent import RECENT_ITEMS
 from worker.core.states import States
 from worker.process.memory import collect_seldom
 
-_FEW: Final = 100_000
-
 
 def memory(_: Stand, sizes: Sizes) -> Figures:
-    """Resident growth from 100k users to all, GiB per million."""
+    """Resident growth from a tenth of the users to all, GiB per million."""
     return {
         "gib_per_million_users": _measured("gru", 12, sizes.users),
         "gib_per_million_users_uuids": _measured("gru", 36, sizes.users),
@@ -37,11 +35,12 @@ def growth(state_size: int, id_length: int, users: int) -> float:
     """GiB per million users, all in: rows, index, ids of so many characters. Best called in a new process."""
     collect_seldom()
     states, process = States(state_size=state_size), psutil.Process()
-    _add(states, 0, _FEW, id_length)
+    few = users // 10
+    _add(states, 0, few, id_length)
     before = process.memory_info().rss
-    _add(states, _FEW, users, id_length)
+    _add(states, few, users, id_length)
     grown = process.memory_info().rss - before
-    return grown / (users - _FEW) * 1e6 / (1 << 30)
+    return grown / (users - few) * 1e6 / (1 << 30)
 
 
 def _add(states: States, begin: int, end: int, id_length: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from tests.benchmarks.saving import Figures, Sizes
+from tests.benchmarks.frame import Figures
+from tests.benchmarks.saving import Sizes
 from tests.benchmarks.stand import Stand
-from tests.broker.process import ROOT
+from tests.quality.data import FOLDER
 from trainer.clicks.files import scan_files
 from trainer.config import FitSettings
 from trainer.console import Progress
@@ -19,7 +20,7 @@ from trainer.dataset.sessions import Sessions
 from worker.core.ranking import NO_ITEM
 from worker.core.release import Release, verify
 
-DATA: Final = ROOT.parent / "shared" / "data" / "yoochoose1_64_srgnn.csv.gz"
+DATA: Final = FOLDER / "yoochoose1_64_srgnn.csv.gz"
 """YooChoose 1/64 in the SR-GNN split. It may not be passed on."""
 
 TEST_FROM_MS: Final = round(datetime(2014, 9, 29, tzinfo=UTC).timestamp() * 1000)

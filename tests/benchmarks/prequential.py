@@ -41,9 +41,6 @@ from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import read_reports
 from worker.topics.releases import publish
 
-HISTORY: Final = 48
-"""So many hours are learned before the first release: those that the settings were chosen on."""
-
 _TTL_SECONDS: Final = 10_800
 """Nearly all sessions are over by then; without it all there ever were would be rebuilt every hour."""
 
@@ -65,7 +62,7 @@ class Hour(NamedTuple):
     end_ms: int
 
 
-def prequential(stand: Stand, *, hours: int, history: int = HISTORY) -> dict[str, float]:
+def prequential(stand: Stand, *, hours: int, history: int) -> dict[str, float]:
     """Go through `hours` after the first `history`; nothing where the data are not at hand."""
     if not is_there(NAME):
         click.echo(f"globo is not measured: {NAME}.csv.gz is not in {FOLDER}", err=True)

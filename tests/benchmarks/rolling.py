@@ -7,15 +7,17 @@ from contextlib import ExitStack
 from typing import Final
 
 from tests.benchmarks.clicks import Flow
+from tests.benchmarks.frame import Figures
 from tests.benchmarks.latency import Reader
-from tests.benchmarks.saving import ITEMS, SLOW_RATE, Figures, Sizes, primed
+from tests.benchmarks.saving import ITEMS, SLOW_RATE, Sizes, primed
 from tests.benchmarks.stand import Stand
 from tests.benchmarks.takeover import wait_until_served, worker_of
 
 PARTITIONS: Final = 6
 USERS: Final = 100_000
 _WORKERS: Final = ("a", "b", "c")
-_STEADY_SECONDS: Final = 5.0
+_QUIET_SECONDS: Final = 10.0
+"""A click that has no list when none has come for so long is lost."""
 
 
 def rolling(stand: Stand, sizes: Sizes) -> Figures:
@@ -31,13 +33,13 @@ def rolling(stand: Stand, sizes: Sizes) -> Figures:
         wait_until_served(list(workers.values()), PARTITIONS)
         flow = Flow(stand.bootstrap, topics["clicks"], users=USERS, items=ITEMS, rate=SLOW_RATE, watch=True)
         with flow:
-            time.sleep(_STEADY_SECONDS)
+            time.sleep(sizes.quiet_seconds / 2)
             for name in _WORKERS:
                 lives[name].close()
                 workers[name] = lives[name].enter_context(stand.worker(each[name]))
                 wait_until_served(list(workers.values()), PARTITIONS)
-            time.sleep(_STEADY_SECONDS)
-        reader.wait_for_the_last()
+            time.sleep(sizes.quiet_seconds / 2)
+        reader.wait_for(flow.watched, quiet_seconds=_QUIET_SECONDS)
     lost = flow.watched.keys() - reader.seen.keys()
     if lost or len(flow.watched) != flow.sent:
         raise RuntimeError(f"{len(lost)} of {flow.sent} clicks have no answer, as {sorted(lost)[:5]}")

@@ -5,23 +5,24 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import click
 import numpy as np
 
 from tests.benchmarks import logs, per_user
-from tests.benchmarks.clicks import Flow, clicks
+from tests.benchmarks.backlog import Backlog
+from tests.benchmarks.clicks import Flow
+from tests.benchmarks.compaction import wait_until_compacted
+from tests.benchmarks.frame import Figures
 from tests.benchmarks.latency import Reader
 from tests.benchmarks.population import Numbers, histories, prime, spread
-from tests.benchmarks.stand import PARTITIONS, Stand
+from tests.benchmarks.stand import PARTITIONS, Committed, Stand
 from tests.broker.process import WorkerProcess
-from worker.config import State
 from worker.kafka.connection import KafkaConnection
 from worker.topics import needs
-
-Figures = dict[str, float]
 
 ITEMS: Final = 4_000
 RATE: Final = 10_000
@@ -29,27 +30,34 @@ SLOW_RATE: Final = 1_000
 NEVER_SECONDS: Final = 1e9
 """A flush interval under which nothing is saved."""
 
-INTERVAL_SECONDS: Final = State().flush_interval_seconds
-_RESTORE_SECONDS: Final = 120.0
-_SETTLE_SECONDS: Final = 5.0
-_COMPACTION_SECONDS: Final = 60.0
-"""Long enough for Kafka to compact what it will of a gigabyte that was written at once."""
+_RESTORE_SECONDS: Final = 600.0
+"""A limit for what hangs, not for what is slow."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many users, and how long what is done."""
+    """How many users, and how long what is done. How many clicks that takes is measured."""
 
     users: int
-    steady_seconds: float
+    few_users: int
+    training_clicks: int
     restores: int
     rounds: int
+    flush_seconds: float
+    """The worker's flush interval."""
+    steady_seconds: float
     skipped_seconds: float
     """Before throughput is counted: of the first flushes each finds less than an interval's changes."""
     counted_seconds: float
-    backlog: int
-    few_users: int
-    training_clicks: int
+    quiet_seconds: float
+    """Before workers that serve are stopped, and after."""
+    settle_seconds: float
+    """Between two restores."""
+    compacted_seconds: float
+    """Compaction is over when a topic has not changed in size for so long: Kafka looks every 15 s."""
+    broker: Mapping[str, str]
+    worker: Mapping[str, int]
+    """Properties of Kafka, and `[kafka]` settings of the worker."""
 
 
 class Saved(NamedTuple):
@@ -67,12 +75,17 @@ def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommen
     return settings
 
 
+def flushing(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Return the settings with that flush interval."""
+    return {**settings, "state": {"flush_interval_seconds": seconds}}
+
+
 def steady(stand: Stand, sizes: Sizes) -> Figures:
     """Bytes of steady saving; then the worker is killed, and all is restored, by blocks and by users."""
-    settings = primed(stand, sizes.users)
+    settings = flushing(primed(stand, sizes.users), sizes.flush_seconds)
     figures, saved = _saved(stand, settings, sizes)
-    crashed = _restored(stand, settings, sizes.users)
-    clean = [_restored(stand, settings, sizes.users) for _ in range(sizes.restores)]
+    crashed = _restored(stand, settings, sizes)
+    clean = [_restored(stand, settings, sizes) for _ in range(sizes.restores)]
     figures |= {
         "restore_1m_seconds": statistics.median(one["seconds"] for one in clean),
         "restore_1m_megabytes": clean[-1]["megabytes"],
@@ -95,7 +108,7 @@ def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[Fig
         ) as flow,
     ):
         logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
-        time.sleep(min(INTERVAL_SECONDS * 1.5, sizes.steady_seconds / 2))
+        time.sleep(min(sizes.flush_seconds * 1.5, sizes.steady_seconds / 2))
         begin, before, began = flow.sent, _counts(worker), time.monotonic()
         time.sleep(sizes.steady_seconds)
         end, after, seconds = flow.sent, _counts(worker), time.monotonic() - began
@@ -105,7 +118,7 @@ def _saved(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[Fig
         np.take(flow.users, np.arange(begin), mode="wrap"), minlength=sizes.users
     )
     clicks_applied = after["clicks"] - before["clicks"]
-    saved = Saved(numbers, made, round(clicks_applied / seconds * INTERVAL_SECONDS))
+    saved = Saved(numbers, made, round(clicks_applied / seconds * sizes.flush_seconds))
     theirs = per_user.bytes_per_click(numbers, made, items=ITEMS, clicks_each_flush=saved.clicks_each_flush)
     return {
         "state_bytes_per_click": (after["bytes"] - before["bytes"]) / clicks_applied,
@@ -127,7 +140,7 @@ def _counts(worker: WorkerProcess) -> Figures:
     }
 
 
-def _restored(stand: Stand, settings: Mapping[str, Any], users: int) -> Figures:
+def _restored(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
     """From the moment a fresh worker is given the partitions to the moment it serves all of them."""
     began = time.time()
     with stand.worker(settings) as worker:
@@ -135,9 +148,9 @@ def _restored(stand: Stand, settings: Mapping[str, Any], users: int) -> Figures:
         # Sure to be there: it is what recovery begins with.
         assigned = logs.events(worker, "partitions assigned")[0]["at"]
         found = sum(one["users"] for one in partitions)
-        if found < users:
-            raise RuntimeError(f"{found} of {users} users came back")
-        time.sleep(_SETTLE_SECONDS)
+        if found < sizes.users:
+            raise RuntimeError(f"{found} of {sizes.users} users came back")
+        time.sleep(sizes.settle_seconds)
     served = max(one["at"] for one in partitions)
     return {
         "seconds": served - assigned,
@@ -162,7 +175,7 @@ def _per_user_seconds(stand: Stand, saved: Saved, sizes: Sizes) -> Figures:
             partition: np.intersect1d(of, changed, assume_unique=True) for partition, of in everyone.items()
         }
         per_user.write(stand.bootstrap, topic, flushed, made, items=ITEMS)
-    time.sleep(_COMPACTION_SECONDS)
+    wait_until_compacted(stand.bootstrap, topic, quiet_seconds=sizes.compacted_seconds)
     return found | {"saved": _read_seconds(stand, topic, sizes)}
 
 
@@ -179,12 +192,13 @@ def _read_seconds(stand: Stand, topic: str, sizes: Sizes) -> float:
 def cost(stand: Stand, sizes: Sizes) -> Figures:
     """Throughput of a worker with more to read than it can, with saving and without, in turns."""
     settings = primed(stand, sizes.users, publish_max_age_seconds=0)
-    backlog = clicks(ITEMS, sizes.backlog, users=sizes.users)
-    stand.sender.all_at_once(settings["topics"]["clicks"], backlog)
+    topic = settings["topics"]["clicks"]
+    backlog = Backlog(stand.sender.all_at_once, topic, items=ITEMS, users=sizes.users)
+    with_saving, without = flushing(settings, sizes.flush_seconds), flushing(settings, NEVER_SECONDS)
     shares, stages, speeds = [], [], []
     for _ in range(sizes.rounds):
-        saving, share = _speed(stand, settings, INTERVAL_SECONDS, sizes.skipped_seconds, sizes)
-        bare, _ = _speed(stand, settings, NEVER_SECONDS, sizes.skipped_seconds / 4, sizes)
+        saving, share = _speed(stand, with_saving, backlog, sizes.skipped_seconds, sizes)
+        bare, _ = _speed(stand, without, backlog, sizes.skipped_seconds / 4, sizes)
         shares.append(1 - saving / bare)
         stages.append(share)
         speeds.append(bare)
@@ -196,55 +210,66 @@ def cost(stand: Stand, sizes: Sizes) -> Figures:
 
 
 def _speed(
-    stand: Stand, settings: Mapping[str, Any], interval: float, skipped: float, sizes: Sizes
+    stand: Stand, settings: Mapping[str, Any], backlog: Backlog, skipped: float, sizes: Sizes
 ) -> tuple[float, float]:
-    """Clicks per second, and the share of the loop's time that step 1 of the checkpoint took."""
-    with stand.worker(dict(settings) | {"state": {"flush_interval_seconds": interval}}) as worker:
+    """Clicks per second, and the share of the loop's time that step 1 of the checkpoint took.
+
+    Before each run the backlog is filled for the fastest speed seen; a run that reaches its end is repeated.
+    """
+    while True:
+        with closing(Committed(stand.bootstrap, settings["group"], backlog.topic)) as progress:
+            read = progress.at_least(0, seconds=0)[1]
+        backlog.fill(stand.pace.clicks(skipped + sizes.counted_seconds), read=read)
+        speed, share, left = _watched(stand, settings, skipped, sizes)
+        if left:
+            stand.pace.saw(speed)
+            return speed, share
+        stand.pace.outrun()
+        click.echo("the backlog was too short: once more, with twice as much", err=True)
+
+
+def _watched(
+    stand: Stand, settings: Mapping[str, Any], skipped: float, sizes: Sizes
+) -> tuple[float, float, float]:
+    """Clicks per second, the share of saving, and how many clicks were left at the end."""
+    with stand.worker(settings) as worker:
         logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
         time.sleep(skipped)
         began, before = time.monotonic(), _counts(worker)
         time.sleep(sizes.counted_seconds)
         seconds, after = time.monotonic() - began, _counts(worker)
-    if not after["lag"]:
-        raise RuntimeError(f"the backlog of {sizes.backlog} clicks was too short")
-    return (after["clicks"] - before["clicks"]) / seconds, (after["save"] - before["save"]) / seconds
+    grown = {name: (after[name] - before[name]) / seconds for name in after}
+    return grown["clicks"], grown["save"], after["lag"]
 
 
 def latency(stand: Stand, sizes: Sizes) -> Figures:
     """Click to recommendation, uncommitted, with saving and without, in turns."""
     settings = primed(stand, sizes.few_users)
-    found: dict[float, list[float]] = {INTERVAL_SECONDS: [], NEVER_SECONDS: []}
+    found: dict[float, list[float]] = {sizes.flush_seconds: [], NEVER_SECONDS: []}
     for _ in range(sizes.rounds):
         for interval, p99s in found.items():
-            p99s.append(_p99(stand, settings, interval, sizes))
-    extra = [a - b for a, b in zip(found[INTERVAL_SECONDS], found[NEVER_SECONDS], strict=True)]
+            p99s.append(_p99(stand, flushing(settings, interval), sizes))
+    extra = [a - b for a, b in zip(found[sizes.flush_seconds], found[NEVER_SECONDS], strict=True)]
     return {
         "saving_extra_p99_seconds": statistics.median(extra),
-        "saving_p99_seconds": statistics.median(found[INTERVAL_SECONDS]),
+        "saving_p99_seconds": statistics.median(found[sizes.flush_seconds]),
     }
 
 
-def _p99(stand: Stand, settings: Mapping[str, Any], interval: float, sizes: Sizes) -> float:
+def _p99(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> float:
     topics = settings["topics"]
-    with stand.worker(dict(settings) | {"state": {"flush_interval_seconds": interval}}) as worker:
+    with stand.worker(settings) as worker, ExitStack() as life:
         logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
         reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted")
-        try:
-            flow = Flow(
-                stand.bootstrap,
-                topics["clicks"],
-                users=sizes.few_users,
-                items=ITEMS,
-                rate=SLOW_RATE,
-                watch=True,
-            )
-            with flow:
-                time.sleep(sizes.skipped_seconds / 4)
-                counted_from = time.perf_counter()
-                time.sleep(sizes.counted_seconds)
-            reader.wait_for_the_last()
-        finally:
-            reader.stop()
+        life.callback(reader.stop)
+        flow = Flow(
+            stand.bootstrap, topics["clicks"], users=sizes.few_users, items=ITEMS, rate=SLOW_RATE, watch=True
+        )
+        with flow:
+            time.sleep(sizes.skipped_seconds / 4)
+            counted_from = time.perf_counter()
+            time.sleep(sizes.counted_seconds)
+        reader.wait_for(flow.watched)
     taken = [
         reader.seen[at] - begin
         for at, begin in flow.watched.items()

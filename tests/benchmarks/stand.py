@@ -15,7 +15,8 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from deploy.kafka.local import free_port
-from tests.benchmarks.clicks import Sender, clicks
+from tests.benchmarks.backlog import Backlog, Pace
+from tests.benchmarks.clicks import Sender
 from tests.broker.process import ROOT, WorkerProcess, toml
 from tests.builders import item_names, tiny_release_parts
 from worker.kafka.connection import KafkaConnection
@@ -26,15 +27,20 @@ HIDDEN_SIZE: Final = 128
 
 
 class Stand:
-    """Topics are made as `nextclick-worker topics` makes them, under names that come once."""
+    """Topics are made as `nextclick-worker topics` makes them, under names that come once.
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    `worker` are `[kafka]` settings that all workers have.
+    """
+
+    def __init__(self, bootstrap: str, folder: Path, *, worker: Mapping[str, int]) -> None:
         self.bootstrap = bootstrap
         self.sender = Sender(bootstrap)
         self._folder = folder
+        self._worker = dict(worker)
         self._connection = KafkaConnection(bootstrap)
         self._number = count(1)
-        self._loaded: dict[int, str] = {}
+        self.pace = Pace()
+        self._backlogs: dict[int, Backlog] = {}
         self._published: set[str] = set()
 
     def settings(
@@ -67,19 +73,18 @@ class Stand:
         return {
             "group": name,
             "worker_id": "bench",
-            "kafka": {"bootstrap_servers": self.bootstrap},
+            "kafka": {"bootstrap_servers": self.bootstrap} | self._worker,
             "topics": topics,
             "http": {"port": free_port()},
             "recommend": recommend,
         }
 
-    def loaded_clicks(self, items: int, number: int) -> str:
-        """The topic with `number` clicks on a catalogue of `items`, made when it is first asked for."""
-        if items not in self._loaded:
+    def backlog(self, items: int) -> Backlog:
+        """Return the topic of clicks on a catalogue of `items` that all groups read from its beginning."""
+        if items not in self._backlogs:
             topic = self.settings(items)["topics"]["clicks"]
-            self.sender.all_at_once(topic, clicks(items, number))
-            self._loaded[items] = topic
-        return self._loaded[items]
+            self._backlogs[items] = Backlog(self.sender.all_at_once, topic, items=items)
+        return self._backlogs[items]
 
     def _publish_once(self, topic: str, items: int) -> None:
         if topic not in self._published:

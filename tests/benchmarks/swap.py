@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.benchmarks.clicks import USERS, Flow, click
+from tests.benchmarks.clicks import Flow, click
 from tests.benchmarks.footprint import settled_bytes
 from tests.benchmarks.latency import Reader
 from tests.benchmarks.publisher import publisher
@@ -23,9 +23,11 @@ AFTER_SECONDS: Final = 5.0
 """So long after the adoption a click still counts as one of the swap: rows are rebuilt then."""
 
 _LOOK_SECONDS: Final = 0.02
+_QUIET_SECONDS: Final = 10.0
+"""A click that has no list when none has come for so long is lost."""
 
 
-def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
+def swap(stand: Stand, *, users: int, seconds: float) -> dict[str, float]:
     """Two workers, one of them under load with all its users known; `seconds` of steady load before.
 
     A click's time is from its handing over to the moment a foreign reader holds its list, uncommitted.
@@ -40,12 +42,13 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
     ):
         for one in (worker, other):
             one.wait_until_ready()
-        stand.sender.all_at_once(topics["clicks"], (click(user, user % ITEMS) for user in range(USERS)))
-        eventually(lambda: worker.metric("nextclick_users") == USERS, 300, "all users")
+        patience = stand.pace.patience_seconds(users)
+        stand.sender.all_at_once(topics["clicks"], (click(user, user % ITEMS) for user in range(users)))
+        eventually(lambda: worker.metric("nextclick_users") == users, patience, "all users")
         reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted")
         try:
             with Flow(
-                stand.bootstrap, topics["clicks"], users=USERS, items=ITEMS, rate=RATE, watch=True
+                stand.bootstrap, topics["clicks"], users=users, items=ITEMS, rate=RATE, watch=True
             ) as flow:
                 time.sleep(seconds)
                 before = settled_bytes(worker)
@@ -56,10 +59,9 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
                 serving = time.perf_counter()
                 time.sleep(AFTER_SECONDS)
                 after = settled_bytes(worker)
-            eventually(lambda: worker.metric("nextclick_rebuild_left_users") == 0, 300, "all rebuilt")
+            eventually(lambda: worker.metric("nextclick_rebuild_left_users") == 0, patience, "all rebuilt")
             rebuilt = time.perf_counter()
-            eventually(lambda: reader.seen.keys() >= flow.watched.keys() or _idle(worker), 300, "all answers")
-            reader.wait_for_the_last()
+            reader.wait_for(flow.watched, quiet_seconds=_QUIET_SECONDS)
         finally:
             reader.stop()
         by_click = worker.metric("nextclick_rebuilt_users_total", by="click")
@@ -76,10 +78,6 @@ def swap(stand: Stand, *, seconds: float) -> dict[str, float]:
         "rebuilt_by_click": by_click,
         "memory_after_over_before": after / before,
     }
-
-
-def _idle(worker: WorkerProcess) -> bool:
-    return worker.metric("nextclick_lag_records") == 0
 
 
 def _wait(one_or_other: Collection[WorkerProcess]) -> None:

@@ -13,15 +13,15 @@ import numpy as np
 from deploy.kafka.local import free_port
 from tests.benchmarks import logs
 from tests.benchmarks.clicks import Flow
+from tests.benchmarks.frame import Figures
 from tests.benchmarks.latency import Reader
 from tests.benchmarks.population import prime
-from tests.benchmarks.saving import ITEMS, SLOW_RATE, Figures, Sizes, primed
+from tests.benchmarks.saving import ITEMS, SLOW_RATE, Sizes, primed
 from tests.benchmarks.stand import PARTITIONS, Stand
 from tests.broker.process import WorkerProcess
 from tests.waiting import eventually
 
 _PATIENCE_SECONDS: Final = 90.0
-_STEADY_SECONDS: Final = 10.0
 _BUSY_USERS: Final = 10_000
 
 
@@ -74,7 +74,7 @@ def others(stand: Stand, sizes: Sizes) -> Figures:
     settings = stand.settings(ITEMS, partitions=2) | {"log": logs.JSON}
     large = np.arange(_BUSY_USERS, _BUSY_USERS + sizes.few_users)
     prime(stand.bootstrap, settings, {0: np.arange(_BUSY_USERS), 1: large}, items=ITEMS)
-    found = [_disturbed(stand, settings) for _ in range(sizes.rounds)]
+    found = [_disturbed(stand, settings, sizes) for _ in range(sizes.rounds)]
     steady, during, seconds = (statistics.median(values) for values in zip(*found, strict=True))
     return {
         "restore_250k_others_p99_delay_seconds": statistics.median(b - a for a, b, _ in found),
@@ -84,7 +84,7 @@ def others(stand: Stand, sizes: Sizes) -> Figures:
     }
 
 
-def _disturbed(stand: Stand, settings: Mapping[str, Any]) -> tuple[float, float, float]:
+def _disturbed(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[float, float, float]:
     """p99 before a second partition comes, and while it does; how long that takes."""
     topics = settings["topics"]
     with ExitStack() as life:
@@ -103,14 +103,14 @@ def _disturbed(stand: Stand, settings: Mapping[str, Any]) -> tuple[float, float,
             watch=True,
         )
         with flow:
-            time.sleep(_STEADY_SECONDS / 2)
+            time.sleep(sizes.quiet_seconds / 2)
             begin = time.perf_counter()
-            time.sleep(_STEADY_SECONDS)
+            time.sleep(sizes.quiet_seconds)
             left = time.perf_counter()
             leaving.terminate()
             eventually(lambda: served(staying) == 2, _PATIENCE_SECONDS, "the other to serve both")
             end = time.perf_counter()
-        reader.wait_for_the_last()
+        reader.wait_for(flow.watched)
     return _p99(reader, flow, begin, left), _p99(reader, flow, left, end), end - left
 
 

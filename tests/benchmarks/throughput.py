@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import click
 import psutil
 
 from tests.benchmarks.stand import Committed, Stand
@@ -20,13 +21,12 @@ _START_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Load:
-    """`clicks` wait in the topic; counted are those after the first `skipped`, for `seconds` at the most.
+    """How long a process is watched: clicks are counted for `seconds`, after those of the first.
 
-    What is skipped pays for the start: connecting, joining, the first of everything.
+    What is skipped, from the first commit on, pays for the first of everything.
     """
 
-    clicks: int
-    skipped: int
+    skipped_seconds: float
     seconds: float
 
 
@@ -50,36 +50,59 @@ class Running(Protocol):
         """Its process id."""
 
 
-def warm_up(stand: Stand, items: int, load: Load) -> None:
-    """Keep Kafka busy for a while: in its first seconds it compiles itself, at everyone else's cost."""
-    of_passthrough(stand, items, load)
-
-
 def of_passthrough(stand: Stand, items: int, load: Load) -> Speed:
     """The speed of poll and send alone, on the clicks for a catalogue of `items`."""
-    settings = stand.settings(items, clicks=stand.loaded_clicks(items, load.clicks))
-    return _measured(stand, settings, stand.passthrough(settings), load)
+    return _measured(stand, items, load, stand.passthrough)
 
 
 def of_worker(stand: Stand, items: int, publish: str, load: Load) -> Speed:
     """The speed of a worker with a catalogue of `items`."""
-    loaded = stand.loaded_clicks(items, load.clicks)
-    settings = stand.settings(items, clicks=loaded, publish=publish, publish_max_age_seconds=0)
-    return _measured(stand, settings, stand.worker(settings), load)
+    return _measured(stand, items, load, stand.worker, publish=publish, publish_max_age_seconds=0)
 
 
 def _measured(
-    stand: Stand, settings: Mapping[str, Any], process: AbstractContextManager[Running], load: Load
+    stand: Stand,
+    items: int,
+    load: Load,
+    start: Callable[[Mapping[str, Any]], AbstractContextManager[Running]],
+    **recommend: Any,
 ) -> Speed:
+    """Run a process with more to read than it can; once more with twice as much where that was too little."""
+    backlog = stand.backlog(items)
+    while True:
+        backlog.fill(stand.pace.clicks(load.skipped_seconds + load.seconds))
+        settings = stand.settings(items, clicks=backlog.topic, **recommend)
+        speed = _watched(stand, settings, start(settings), load, backlog.number)
+        if speed is not None:
+            stand.pace.saw(speed.events_per_second)
+            return speed
+        stand.pace.outrun()
+        click.echo(f"{backlog.number} clicks were too few: once more, with twice as many", err=True)
+
+
+def _watched(
+    stand: Stand,
+    settings: Mapping[str, Any],
+    process: AbstractContextManager[Running],
+    load: Load,
+    clicks: int,
+) -> Speed | None:
+    """Return the speed of one run; None where it came to the last of the `clicks` before its time."""
     progress = Committed(stand.bootstrap, settings["group"], settings["topics"]["clicks"])
     with closing(progress), process as running:
-        begin, skipped = progress.at_least(load.skipped, seconds=_START_SECONDS)
+        if not progress.at_least(1, seconds=_START_SECONDS)[1]:
+            raise RuntimeError(f"{settings['group']}: nothing is committed after {_START_SECONDS:g} s")
+        begin, skipped = progress.at_least(clicks, seconds=load.skipped_seconds)
         cpu, stages = _cpu_seconds(running), _stages(running)
-        end, done = progress.at_least(load.clicks, seconds=load.seconds)
-        costs = {"cpu": 1e6 * (_cpu_seconds(running) - cpu) / (done - skipped or 1)}
+        end, done = progress.at_least(clicks, seconds=load.seconds)
+        if done >= clicks:
+            return None
+        if done == skipped:
+            raise RuntimeError(
+                f"{settings['group']}: no progress in {load.seconds:g} s after {skipped} clicks"
+            )
+        costs = {"cpu": 1e6 * (_cpu_seconds(running) - cpu) / (done - skipped)}
         costs |= _per_click(stages, _stages(running))
-    if done == skipped:
-        raise RuntimeError(f"{settings['group']}: no progress in {load.seconds:g} s after {skipped} clicks")
     return Speed((done - skipped) / (end - begin), costs)
 
 
