@@ -25,21 +25,22 @@ class Pace:
         self.clicks_per_second = GUESS
 
     def saw(self, clicks_per_second: float) -> None:
-        """Note a speed that was measured. The first one takes the place of the guess."""
+        """Note a speed that was measured. It takes the place of a guess, or of a slower one."""
         fastest = 0.0 if self._guessed else self.clicks_per_second
         self.clicks_per_second = max(fastest, clicks_per_second)
         self._guessed = False
 
     def outrun(self) -> None:
-        """Note that a reader came to the end of its clicks: it may be twice as fast."""
+        """Note that a reader came to the end of its clicks: guess that it is twice as fast."""
         self.clicks_per_second *= 2
+        self._guessed = True
 
     def clicks(self, seconds: float) -> int:
         """Return a number of clicks that takes any reader longer than that."""
         return math.ceil(MARGIN * self.clicks_per_second * seconds)
 
     def patience_seconds(self, clicks: int) -> float:
-        """Return how long to wait for so many clicks before something must be wrong."""
+        """Return how long a reader of that many clicks may take before something must be wrong."""
         return 60 + 10 * clicks / self.clicks_per_second
 
 

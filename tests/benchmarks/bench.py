@@ -1,8 +1,8 @@
 """One table of speed, latency and memory, on a real Kafka. `make bench`, or `make bench ARGS=--quick`.
 
-What is compared is measured in turns and compared as a ratio within its round: on a machine that is
+Two things that are compared take turns, and their ratio is taken within a round: on a machine that is
 never quite quiet a ratio holds where a time does not. The figures also go to `build/bench.json`,
-beside those that are there already, unless `--quick`.
+with those that are there already, unless `--quick`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ QUICK: Final = Plan(
 
 
 def throughputs(stand: Stand, plan: Plan) -> Figures:
-    """Clicks per second, as such and over the passthrough of the same round; cost of each stage."""
+    """Return clicks per second, as such and over the passthrough of the same round; cost of each stage."""
     found: dict[str, list[float]] = defaultdict(list)
 
     def note(name: str, speed: Speed, base: Speed) -> None:
@@ -80,7 +80,7 @@ def throughputs(stand: Stand, plan: Plan) -> Figures:
 
 
 def latencies(stand: Stand, plan: Plan) -> Figures:
-    """Click to recommendation, for readers of either isolation level."""
+    """Return the seconds from click to recommendation, for readers of either isolation level."""
     found: dict[str, list[float]] = defaultdict(list)
     for _, rate, (name, isolation) in product(range(plan.rounds), RATES, ISOLATIONS.items()):
         taken = latency.latencies(
@@ -92,19 +92,19 @@ def latencies(stand: Stand, plan: Plan) -> Figures:
 
 
 def start(stand: Stand, plan: Plan) -> Figures:
-    """How soon a worker is ready."""
+    """Return how soon a worker is ready."""
     seconds = [footprint.ready_seconds(stand, CATALOGUES["4k"]) for _ in range(plan.starts)]
     return {"ready_seconds": statistics.median(seconds)}
 
 
 def memory(stand: Stand, plan: Plan) -> Figures:
-    """Resident memory without and with users."""
+    """Return the resident memory without and with users."""
     resident = footprint.resident(stand, CATALOGUES["4k"], plan.users)
     return {"resident_empty_bytes": resident.empty, "resident_100k_users_bytes": resident.full}
 
 
 def rank(_: Stand, plan: Plan) -> Figures:
-    """Exact ranking over the bare matrix product, and a whole batch with a blend over one without."""
+    """Return exact ranking over the bare matrix product, and a batch with a blend over one without."""
     ratio = ranking.rank_over_product(CATALOGUES["100k"], HIDDEN_SIZE, rounds=plan.rank_rounds)
     return {"rank_100k_over_product": ratio} | {
         f"blend_{clicks}_over_none": ranking.blend_over_none(

@@ -1,6 +1,6 @@
 """One table of what a refresh costs and what it leaves, on a real Kafka. `make bench-refresh`.
 
-The figures also go to `build/bench-refresh.json`, beside those that are there already. Everything takes
+The figures also go to `build/bench-refresh.json`, with those that are there already. Everything takes
 twenty minutes, most of it `globo`; `ARGS=--quick` is a smoke run that writes no file, `ARGS="--only swap"` a
 part.
 """
@@ -41,7 +41,7 @@ QUICK: Final = Plan(swap_seconds=4, swap_users=20_000, quality_rounds=2, trials=
 
 
 def globo(stand: Stand, plan: Plan) -> Figures:
-    """The public clicks of a news portal, hour by hour."""
+    """Replay the public clicks of a news portal, hour by hour."""
     # TensorFlow takes seconds to load: only here, where it is needed.
     from tests.benchmarks.prequential import prequential  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ ROWS: Final = {
     "publish_to_serving_seconds": ("from publish to serving in both workers, s", "{:.2f}"),
     "rebuild_seconds": ("until all are rebuilt, s", "{:.1f}"),
     "memory_after_over_before": ("memory after / before", "{:.3f}"),
-    "rebuild_equal": ("rebuilt = computed anew", "{:.0f}"),
+    "rebuild_equal": ("rebuilt = computed from scratch", "{:.0f}"),
     "rebuild_difference": ("  the largest difference", "{:.1e}"),
     "broken_releases_refused": ("kinds of broken release refused", "{:.0f}"),
     "live_quality_cost_share": ("live quality: share of applying and ranking", "{:.3f}"),
@@ -93,13 +93,13 @@ ROWS: Final = {
     "globo_clicks_judged_frozen": ("  clicks judged, the first release", "{:,.0f}"),
     "globo_clicks_that_can_be_judged": ("  clicks that follow one of their session", "{:,.0f}"),
     "globo_training_seconds_an_hour": ("  training, s for an hour of data", "{:.1f}"),
-    "globo_adopting_seconds_an_hour": ("  publishing and taking up, s", "{:.1f}"),
+    "globo_adopting_seconds_an_hour": ("  publishing and adopting, s", "{:.1f}"),
     "globo_clicking_seconds_an_hour": ("  clicks and answers, s", "{:.1f}"),
 }
 
 
 def table(figures: Mapping[str, float]) -> Iterator[str]:
-    """The lines of the table; what was not measured is left out."""
+    """Yield the lines of the table, without figures that were not measured."""
     for name, (label, shown) in ROWS.items():
         if name in figures:
             yield line(label, judged(figures, name, shown.format, TARGETS), width=46)

@@ -1,6 +1,6 @@
 """One table of what it costs to keep user states and to get them back, on a real Kafka. `make bench-state`.
 
-The figures also go to `build/bench-state.json`, beside those that are there already. Everything takes 30
+The figures also go to `build/bench-state.json`, with those that are there already. Everything takes 30
 minutes; `ARGS=--quick` is a smoke run that writes no file, `ARGS="--only memory"` a part.
 """
 

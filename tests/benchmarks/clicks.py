@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 USERS: Final = 100_000
 
 _DRAWS: Final = 1 << 21
-"""After so many clicks a flow begins anew with the same users and items."""
+"""After this many clicks a flow begins again with the same users and items."""
 
 _TICK_SECONDS: Final = 0.001
 
 
 def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64]:
-    """`draws` numbers below `size`: number n comes 1 / (n + 1) times as often as number 0."""
+    """Return `draws` numbers below `size`: number n comes 1 / (n + 1) times as often as number 0."""
     cumulative = np.cumsum(1 / np.arange(1, size + 1))
     numbers: NDArray[np.int64] = np.searchsorted(
         cumulative, random.random(draws) * cumulative[-1], side="right"
@@ -30,14 +30,14 @@ def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64
 
 
 def clicks(items: int, number: int, *, users: int = USERS, seed: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of `number` clicks of Zipf users on the Zipf items of a catalogue of `items`."""
+    """Return key and value of `number` clicks of Zipf users on the Zipf items of a catalogue of `items`."""
     random = np.random.default_rng(seed)
     clicking, clicked = zipf(random, users, number), zipf(random, items, number)
     return (click(user, item) for user, item in zip(clicking.tolist(), clicked.tolist(), strict=True))
 
 
 def click(user: int, item: int) -> tuple[bytes, bytes]:
-    """Key and value of one click, now."""
+    """Return key and value of one click, now."""
     now_ms = time.time_ns() // 1_000_000
     value = b'{"user_id":"user-%d","item_id":"item-%d","timestamp":%d}' % (user, item, now_ms)
     return b"user-%d" % user, value

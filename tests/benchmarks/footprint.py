@@ -23,7 +23,10 @@ class Resident(NamedTuple):
 
 
 def ready_seconds(stand: Stand, items: int) -> float:
-    """From the start of the process to the first 200 of /readyz, with a release already in the topic."""
+    """Return the time from the start of the process to its first 200 of /readyz.
+
+    A release is in the topic already.
+    """
     settings = stand.settings(items)
     start = time.perf_counter()
     with stand.worker(settings) as worker:
@@ -35,7 +38,7 @@ def ready_seconds(stand: Stand, items: int) -> float:
 
 
 def resident(stand: Stand, items: int, users: int) -> Resident:
-    """The memory of a worker that applies one click of each of `users` users."""
+    """Return the memory of a worker that applies one click of each of `users` users."""
     settings = stand.settings(items)
     with stand.worker(settings) as worker:
         worker.wait_until_ready()
@@ -51,7 +54,7 @@ def resident(stand: Stand, items: int, users: int) -> Resident:
 
 
 def settled_bytes(worker: WorkerProcess) -> int:
-    """The largest that is seen while it has nothing to do."""
+    """Return the largest memory seen while the worker has nothing to do."""
     process = psutil.Process(worker.pid)
     deadline = time.monotonic() + _SETTLED_SECONDS
     largest = 0

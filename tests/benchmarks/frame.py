@@ -26,7 +26,7 @@ from tests.broker.process import ROOT
 Figures = dict[str, float]
 
 S = TypeVar("S")
-"""What every measure works on: for the programs here a `Stand`."""
+"""The thing that every measure works on: for the programs here a `Stand`."""
 
 P = TypeVar("P")
 """How much of everything is done."""
@@ -40,7 +40,7 @@ class Bench(Generic[S, P]):
     """A benchmark program.
 
     `measures` are taken in the order that is asked for; each gets what `stand` makes and the plan, `full` or
-    `quick`. Their figures go to `<name>.json` in `folder`, beside those that are there already, and into the
+    `quick`. Their figures go to `<name>.json` in `folder`, with those that are there already, and into the
     lines of `table`, below those of `about`.
     """
 

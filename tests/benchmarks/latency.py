@@ -18,7 +18,7 @@ WARM_SECONDS: Final = 2.0
 """Clicks of the first seconds are sent and answered, and not counted."""
 
 QUIET_SECONDS: Final = 1.0
-"""After so long without a list no more are to come: several commit intervals."""
+"""After this time without a list none is to come: several commit intervals."""
 
 
 class Reader:
@@ -69,7 +69,7 @@ class Reader:
 def latencies(
     stand: Stand, *, rate: int, isolation: Isolation, items: int, seconds: float
 ) -> NDArray[np.float64]:
-    """The seconds that each answered click took at `rate` clicks a second; default settings."""
+    """Return the seconds that each answered click took at `rate` clicks a second; default settings."""
     settings = stand.settings(items)
     topics = settings["topics"]
     sent: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""What a worker says of itself in its log, with the times."""
+"""The lines of a worker's log, with their times."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ JSON: Final = {"format": "json"}
 
 
 def events(worker: WorkerProcess, event: str) -> list[Mapping[str, Any]]:
-    """All lines with this `event`; under `at` the seconds since the epoch."""
+    """Return all lines with this `event`; under `at` the seconds since the epoch."""
     return [line for line in _lines(worker) if line.get("event") == event]
 
 
 def recovered(worker: WorkerProcess, partitions: int, *, seconds: float) -> list[Mapping[str, Any]]:
-    """What it says of each of so many partitions once all are recovered. AssertionError when it is late."""
+    """Return the line of each partition once all are recovered. Raises AssertionError when that is late."""
 
     def all_of_them() -> list[Mapping[str, Any]]:
         assert worker.exit_code is None, f"the worker ended; its log:\n{worker.log}"

@@ -1,4 +1,4 @@
-"""What the figures were made on."""
+"""The machine that the figures were made on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.kafka.local import fetch
 
 
 def lines() -> Iterator[str]:
-    """Machine, systems and versions, a few to a line."""
+    """Yield machine, systems and versions, a few to a line."""
     load = os.getloadavg()[0]
     yield f"{_processor()}, {os.cpu_count()} cores, load {load:.1f} before"
     yield f"{platform.system()} {platform.release()}"

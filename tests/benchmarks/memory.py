@@ -18,7 +18,7 @@ from worker.process.memory import collect_seldom
 
 
 def memory(_: Stand, sizes: Sizes) -> Figures:
-    """Resident growth from a tenth of the users to all, GiB per million."""
+    """Return the resident growth from a tenth of the users to all, GiB per million."""
     return {
         "gib_per_million_users": _measured("gru", 12, sizes.users),
         "gib_per_million_users_uuids": _measured("gru", 36, sizes.users),
@@ -32,7 +32,7 @@ def _measured(cell: str, id_length: int, users: int) -> float:
 
 
 def growth(state_size: int, id_length: int, users: int) -> float:
-    """GiB per million users, all in: rows, index, ids of so many characters. Best called in a new process."""
+    """Return GiB per million users, all in: rows, index, ids of that length. Best called in a new process."""
     collect_seldom()
     states, process = States(state_size=state_size), psutil.Process()
     few = users // 10
@@ -44,7 +44,7 @@ def growth(state_size: int, id_length: int, users: int) -> float:
 
 
 def _add(states: States, begin: int, end: int, id_length: int) -> None:
-    """Users with full rings, in turns to each partition, as clicks come."""
+    """Add users with full rings, in turns to each partition, as clicks come."""
     step = 20_000
     for first in range(begin, end, step):
         numbers = range(first, min(first + step, end))

@@ -1,4 +1,4 @@
-"""What Kafka and its client cost alone: poll and send, without any work between.
+"""The cost of Kafka and its client alone: poll and send, without any work between.
 
 The same consumer, transactions, commit interval and value format as the worker's, one output for each
 input; the value is always the same. Run as a process of its own: `python -m tests.benchmarks.passthrough`
@@ -99,7 +99,7 @@ class _Catcher(KafkaTransactions):
 
 
 def recommendation(settings: Settings) -> bytes:
-    """What the worker would send under `settings` for one click, near enough."""
+    """Return nearly the value that a worker of these `settings` sends for one click."""
     top = settings.recommend.top
     clicks = Clicks(
         partitions=np.array([1], np.int32),

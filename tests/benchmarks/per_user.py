@@ -1,4 +1,4 @@
-"""What our blocks are compared with: one record per user, as most stream processors keep state.
+"""One record per user, as most stream processors keep state: our blocks are compared with it.
 
 The same fields in a MessagePack array, item ids in full; the key is the user's id. Reading them back is a
 process of its own (`python -m tests.benchmarks.per_user BOOTSTRAP TOPIC`), with the worker's client at its
@@ -31,14 +31,14 @@ from worker.process.memory import collect_seldom
 from worker.topics.states import FETCH
 
 OVERHEAD_BYTES: Final = 10
-"""What Kafka adds to a record within a batch (format 2): lengths, deltas, attributes, number of headers."""
+"""Kafka adds these to a record within a batch (format 2): lengths, deltas, attributes, number of headers."""
 
 _SAMPLES: Final = 50
 _AT_ONCE: Final = 10_000
 
 
 def bytes_per_click(numbers: Numbers, before: Numbers, *, items: int, clicks_each_flush: int) -> float:
-    """What one record per changed user and flush would have cost for these clicks, of user after user.
+    """Return the bytes of one record per changed user and flush, for these clicks of user after user.
 
     `before`: how many clicks each user had made. Who clicks several times between two flushes counts once.
     """
@@ -51,7 +51,7 @@ def bytes_per_click(numbers: Numbers, before: Numbers, *, items: int, clicks_eac
 
 
 def flushes(numbers: Numbers, before: Numbers, clicks_each_flush: int) -> Iterator[tuple[Numbers, Numbers]]:
-    """Flush by flush: the users who changed, and how many clicks each user has made by then."""
+    """Yield, flush by flush, the users who changed, and how many clicks each user has made by then."""
     made = before.copy()
     for begin in range(0, len(numbers), clicks_each_flush):
         changed, clicks = np.unique(numbers[begin : begin + clicks_each_flush], return_counts=True)
@@ -60,7 +60,7 @@ def flushes(numbers: Numbers, before: Numbers, clicks_each_flush: int) -> Iterat
 
 
 def record_sizes(items: int) -> NDArray[np.float64]:
-    """`[R + 1]`: how many bytes the value of a user with so many recent items has, on an average."""
+    """Return `[R + 1]`: the mean bytes of the value of a user, by number of recent items."""
     sizes = np.zeros(RECENT_ITEMS + 1)
     for count in range(1, RECENT_ITEMS + 1):
         states = States(state_size=HIDDEN_SIZE, slab_rows=_SAMPLES)
@@ -70,7 +70,7 @@ def record_sizes(items: int) -> NDArray[np.float64]:
 
 
 def records(states: States, rows: Numbers) -> Iterator[tuple[str, bytes]]:
-    """Key and value of the record of each row."""
+    """Yield key and value of the record of each row."""
     users = states.read(rows)
     count = users.ring.kept.tolist()
     ids = states.item_codes.ids(np.arange(len(states.item_codes), dtype=np.int32))
@@ -93,7 +93,7 @@ def records(states: States, rows: Numbers) -> Iterator[tuple[str, bytes]]:
 def write(
     bootstrap: str, topic: str, population: Mapping[int, Numbers], made: Numbers, *, items: int
 ) -> None:
-    """One record for each user of a population, each once; `made` says how many clicks lie behind whom."""
+    """Write one record for each user of a population; `made` says how many clicks lie behind whom."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "batch.size": 1 << 19})
     for partition, numbers in population.items():
         states = States(state_size=HIDDEN_SIZE, slab_rows=len(numbers) + 1)
@@ -106,7 +106,7 @@ def write(
 
 
 def read_seconds(bootstrap: str, topic: str) -> tuple[float, int]:
-    """How long a fresh process takes to read all of it back, and how many users that are."""
+    """Return how long a fresh process takes to read all of it back, and how many users that are."""
     command = [sys.executable, "-m", "tests.benchmarks.per_user", bootstrap, topic]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)

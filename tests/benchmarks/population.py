@@ -28,13 +28,13 @@ _BLOCKS: Final = 16
 
 
 def spread(users: int, partitions: int) -> dict[int, Numbers]:
-    """The users of each partition, by the hash of the client that sends their clicks."""
+    """Return the users of each partition, by the hash of the client that sends their clicks."""
     of = np.array([zlib.crc32(b"user-%d" % user) % partitions for user in range(users)])
     return {partition: np.flatnonzero(of == partition) for partition in range(partitions)}
 
 
 def histories(users: int) -> Numbers:
-    """How many clicks each of `users` Zipf users has made; everyone has made one."""
+    """Return how many clicks each of `users` Zipf users has made; everyone has made one."""
     shares = 1 / np.arange(1, users + 1)
     return np.maximum(1, np.round(CLICKS_EACH * users * shares / shares.sum())).astype(np.int64)
 
@@ -68,7 +68,7 @@ def prime(
 
 
 def fill(states: States, partition: int, user_ids: Sequence[str], clicks: Numbers, *, items: int) -> None:
-    """Give each user a state with so many `clicks` behind it, on Zipf items."""
+    """Give each user a state that its number of `clicks` on Zipf items may have left."""
     random = np.random.default_rng(partition)
     codes = states.item_codes.codes(item_names(items))
     for begin in range(0, len(user_ids), _AT_ONCE):

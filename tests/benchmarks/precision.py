@@ -1,4 +1,4 @@
-"""What half precision of stored states costs: one network, its states stored in either precision."""
+"""The cost of half precision in stored states: one network, its states stored in either precision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOP: Final = 20
 
 
 def precision(_: Stand, sizes: Sizes) -> Figures:
-    """Points of Recall@20 lost on the test sessions, full ranking; the network is trained for one epoch."""
+    """Return points of Recall@20 lost on the test sessions, full ranking, by a network of one epoch."""
     if not DATA.exists():
         click.echo(f"precision is not measured: {DATA} is not there", err=True)
         return {}
@@ -50,7 +50,7 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
 
 
 def recall(release: Release, sessions: Sessions, kind: type[np.floating[Any]]) -> float:
-    """Recall@20 with states stored as `kind` between the steps; before any known item all is a miss."""
+    """Return Recall@20 with states stored as `kind` between steps. Before any known item all is a miss."""
     items, starts, lengths = sessions.items, sessions.starts[:-1], sessions.lengths
     states = np.zeros((len(sessions), release.state_size), kind)
     warm = np.zeros(len(sessions), np.bool_)

@@ -7,8 +7,8 @@
 
 Prequential (Dawid, "Statistical Theory: The Prequential Approach", 1984): a list is made before the click
 that it is held against, and a click is learned after that. Two workers in groups of their own read the same
-clicks. One is refreshed; the other keeps the first release, that of the hours learned beforehand. What is
-counted is their own live quality, out of its topic. The popular list of a release is that of the hour which
+clicks. One is refreshed; the other keeps the first release, that of the hours learned beforehand. Counted
+is their own live quality, out of its topic. The popular list of a release is that of the hour which
 it learned last.
 
 A session is a user, as in the published protocol: nobody comes back the next day to a list of the day before.
@@ -48,7 +48,7 @@ _PATIENCE_SECONDS: Final = 60.0
 
 
 class Times(NamedTuple):
-    """What an hour of data takes, in seconds: until its release serves, its clicks, learning it."""
+    """The seconds that an hour of data takes: until its release serves, its clicks, learning it."""
 
     adopting: float
     clicking: float
@@ -63,7 +63,7 @@ class Hour(NamedTuple):
 
 
 def prequential(stand: Stand, *, hours: int, history: int) -> dict[str, float]:
-    """Go through `hours` after the first `history`; nothing where the data are not at hand."""
+    """Go through `hours` after the first `history`; return no figures where the data are not at hand."""
     if not is_there(NAME):
         click.echo(f"globo is not measured: {NAME}.csv.gz is not in {FOLDER}", err=True)
         return {}
@@ -113,7 +113,7 @@ def prequential(stand: Stand, *, hours: int, history: int) -> dict[str, float]:
 
 
 def hours_of(clicks: pl.DataFrame, hours: int) -> Iterator[Hour]:
-    """The first so many hours, those without clicks left out."""
+    """Yield the first `hours`, without those that have no clicks."""
     number = (pl.col("timestamp_ms") - BEGIN_MS) // HOUR_MS
     clicks = clicks.rename({"session_id": "session"}).with_columns(hour=number).filter(pl.col("hour") < hours)
     for part in clicks.partition_by("hour", maintain_order=True):

@@ -1,4 +1,4 @@
-"""A process that makes a release, and publishes it when it is told to: the load beside it is not held up.
+"""A process that makes a release, and publishes it when it is asked to: the load is not held up.
 
 It writes a line when the release is made, waits for a line, and writes another when it is published.
 """
@@ -18,13 +18,13 @@ from worker.topics import releases
 
 
 class Publisher:
-    """What is asked of that process."""
+    """The process, for the one who started it."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def publish(self) -> None:
-        """Publish; returns when that is done."""
+        """Publish, and return when that is done."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -39,7 +39,7 @@ class Publisher:
 
 @contextmanager
 def publisher(bootstrap: str, topic: str, items: int, seed: int) -> Iterator[Publisher]:
-    """The process, with a release of other weights at hand."""
+    """Start the process; it has a release of other weights at hand."""
     command = [sys.executable, "-m", "tests.benchmarks.publisher", bootstrap, topic, str(items), str(seed)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -50,7 +50,7 @@ def publisher(bootstrap: str, topic: str, items: int, seed: int) -> Iterator[Pub
 
 
 def main(bootstrap: str, topic: str, items: str, seed: str) -> None:
-    """What the process does."""
+    """Make a release, wait for a line, publish."""
     parts = tiny_release_parts(item_names(int(items)), hidden_size=HIDDEN_SIZE, seed=int(seed))
     sys.stdout.write("made\n")
     sys.stdout.flush()

@@ -25,10 +25,10 @@ BATCHES: Final = (250, 2_000)
 
 
 def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
-    """How many times the bare product `[BATCH, H] @ [H, items]` it takes to rank: the median of `rounds`.
+    """Return the time to rank over that of the bare product `[BATCH, H] @ [H, items]`.
 
-    The product writes into memory that is there already. Both take turns, and what counts is the time of
-    the processor.
+    It is the median of `rounds`, in which both take turns; counted is the time of the processor. The product
+    writes into memory that is there already.
     """
     release = tiny_release(item_names(items), hidden_size=hidden_size)
     random = np.random.default_rng(0)
@@ -50,9 +50,9 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
 
 
 def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
-    """How many times as long a batch of so many clicks takes with the largest blend that a release may have.
+    """Return the time of a batch of `clicks` with the largest blend that a release may have over one without.
 
-    To apply and rank it, one list for each user, whose sessions are as long as repeats look back: there a
+    It is applied and ranked, one list for each user, whose sessions are as long as repeats look back: there a
     blend costs most. The median of `rounds`, in which both take turns.
     """
     without, blended = (_recommender(items, hidden_size, blended=blended) for blended in (False, True))
@@ -84,7 +84,7 @@ def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
 
 
 def _batches(items: int, clicks: int, count: int) -> list[Clicks]:
-    """Batches with one click of each of the same users."""
+    """Return batches with one click of each of the same users."""
     random, names = np.random.default_rng(1), item_names(items)
     return [
         Clicks(

@@ -30,7 +30,7 @@ _SAMPLE: Final = 300
 
 
 def batches(number: int, *, users: int) -> list[Clicks]:
-    """So many batches of clicks of Zipf users on Zipf items."""
+    """Return `number` batches of clicks of Zipf users on Zipf items."""
     random, names = np.random.default_rng(4), np.array(item_names(ITEMS))
     drawn = ((zipf(random, users, BATCH), zipf(random, ITEMS, BATCH)) for _ in range(number))
     return [
@@ -47,17 +47,17 @@ def batches(number: int, *, users: int) -> list[Clicks]:
 
 
 def release(number: int) -> Release:
-    """One of several releases."""
+    """Return one of several releases."""
     return verify(*parts(number), number=number)
 
 
 def parts(number: int) -> tuple[Manifest, bytes]:
-    """Manifest and blob of that one."""
+    """Return manifest and blob of that one."""
     return tiny_release_parts(item_names(ITEMS), hidden_size=HIDDEN_SIZE, seed=number)
 
 
 def rebuild_equal() -> dict[str, float]:
-    """The largest difference between rebuilt states and the formula's, over some users."""
+    """Return the largest difference between rebuilt states and the formula's, over some users."""
     states = States(state_size=HIDDEN_SIZE)
     before = Recommender(release(1), states)
     for batch in batches(200, users=5_000):
@@ -77,7 +77,7 @@ def rebuild_equal() -> dict[str, float]:
 
 
 def quality_cost(*, rounds: int) -> dict[str, float]:
-    """What live quality adds to applying and ranking: batches with and without it by turns.
+    """Return the time that live quality adds to applying and ranking: batches with and without it by turns.
 
     With few users, so that nearly every click has a list to be judged: the most that it can cost a worker
     that has served for a while. The first round, in which users and items are new, is not counted.

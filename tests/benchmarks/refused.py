@@ -16,7 +16,7 @@ _PATIENCE_SECONDS: Final = 10.0
 
 
 def refused(stand: Stand) -> dict[str, float]:
-    """How many kinds are refused with the reason that belongs to each, the worker staying ready."""
+    """Return how many kinds are refused with the reason that belongs to each, the worker staying ready."""
     settings = stand.settings(1_000, releases="bench.releases-broken")
     client, topic, good = Client(stand.bootstrap), "bench.releases-broken", 0
     with stand.worker(settings) as worker:
@@ -37,7 +37,7 @@ def refused(stand: Stand) -> dict[str, float]:
 
 
 def _once(worker: WorkerProcess, reason: str, count: float) -> bool:
-    """Whether so many are refused for that reason before long."""
+    """Return whether that many are refused for that reason before long."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while worker.metric(_REFUSED, reason=reason) < count and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,13 +11,13 @@ from tests.benchmarks.throughput import STAGES
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure must reach to be good."""
+    """The bound that a good figure keeps."""
 
     bound: float
     least: bool = False
 
     def met(self, value: float) -> bool:
-        """Whether `value` is good."""
+        """Return whether `value` is good."""
         return value >= self.bound if self.least else value <= self.bound
 
 
@@ -38,7 +38,7 @@ _WIDTH: Final = 34
 
 
 def table(figures: Mapping[str, float]) -> Iterator[str]:
-    """The lines of the table; what was not measured is left out."""
+    """Yield the lines of the table, without figures that were not measured."""
     yield from _throughput(figures)
     yield from _costs(figures)
     yield from _latency(figures)
@@ -104,7 +104,7 @@ def judged(
     shown: Callable[[float], str],
     targets: Mapping[str, Target] = TARGETS,
 ) -> str:
-    """The figure, and behind it what it should be, where that is laid down."""
+    """Return the figure, and behind it its target where it has one."""
     text, target = shown(figures[name]), targets.get(name)
     if target is None:
         return text
@@ -113,7 +113,7 @@ def judged(
 
 
 def line(label: str, *cells: str, width: int = _WIDTH) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     return f"{label:{width}}" + "".join(f"{cell:<26}" for cell in cells).rstrip()
 
 

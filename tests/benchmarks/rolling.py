@@ -17,11 +17,11 @@ PARTITIONS: Final = 6
 USERS: Final = 100_000
 _WORKERS: Final = ("a", "b", "c")
 _QUIET_SECONDS: Final = 10.0
-"""A click that has no list when none has come for so long is lost."""
+"""A click without a list is lost when none has come for this long."""
 
 
 def rolling(stand: Stand, sizes: Sizes) -> Figures:
-    """The longest time from a click to its list, for an uncommitted reader. Raises where one is lost."""
+    """Return the longest time from a click to its list, uncommitted. RuntimeError where one is lost."""
     settings = primed(stand, USERS, partitions=PARTITIONS, publish="every", publish_max_age_seconds=0)
     topics = settings["topics"]
     with ExitStack() as life:

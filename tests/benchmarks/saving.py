@@ -1,4 +1,4 @@
-"""What saving costs: bytes, throughput, latency; and how soon all is back afterwards."""
+"""The cost of saving in bytes, throughput and latency; and how soon all is back afterwards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _RESTORE_SECONDS: Final = 600.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many users, and how long what is done. How many clicks that takes is measured."""
+    """How many users, and how long each thing is done. The number of clicks follows from the speed."""
 
     users: int
     few_users: int
@@ -54,7 +54,7 @@ class Sizes:
     settle_seconds: float
     """Between two restores."""
     compacted_seconds: float
-    """Compaction is over when a topic has not changed in size for so long: Kafka looks every 15 s."""
+    """Compaction is over when a topic has not changed in size for this long: Kafka looks every 15 s."""
     broker: Mapping[str, str]
     worker: Mapping[str, int]
     """Properties of Kafka, and `[kafka]` settings of the worker."""
@@ -69,7 +69,7 @@ class Saved(NamedTuple):
 
 
 def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommend: Any) -> dict[str, Any]:
-    """The settings of a worker that has the states of `users` users in its state topic; none is started."""
+    """Return the settings of a worker whose state topic has the states of `users` users; none is started."""
     settings = stand.settings(ITEMS, partitions=partitions, **recommend) | {"log": logs.JSON}
     prime(stand.bootstrap, settings, spread(users, partitions), items=ITEMS)
     return settings
@@ -81,7 +81,7 @@ def flushing(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
 
 
 def steady(stand: Stand, sizes: Sizes) -> Figures:
-    """Bytes of steady saving; then the worker is killed, and all is restored, by blocks and by users."""
+    """Measure the bytes of steady saving, then kill the worker and restore all, by blocks and by users."""
     settings = flushing(primed(stand, sizes.users), sizes.flush_seconds)
     figures, saved = _saved(stand, settings, sizes)
     crashed = _restored(stand, settings, sizes)
@@ -141,7 +141,7 @@ def _counts(worker: WorkerProcess) -> Figures:
 
 
 def _restored(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figures:
-    """From the moment a fresh worker is given the partitions to the moment it serves all of them."""
+    """Measure from the moment a fresh worker is given the partitions to the moment it serves all of them."""
     began = time.time()
     with stand.worker(settings) as worker:
         partitions = logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
@@ -162,7 +162,7 @@ def _restored(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> Figure
 
 
 def _per_user_seconds(stand: Stand, saved: Saved, sizes: Sizes) -> Figures:
-    """How long a record per user takes to read: freshly written, and after the same clicks were saved so."""
+    """Return how long a record per user takes to read: freshly written, and after saving the same clicks."""
     topic = f"per-user-{time.time_ns()}"
     need = needs.Need(topic, (), partitions=PARTITIONS, settings=needs.COMPACTED)
     with closing(KafkaConnection(stand.bootstrap).admin()) as admin:
@@ -190,7 +190,7 @@ def _read_seconds(stand: Stand, topic: str, sizes: Sizes) -> float:
 
 
 def cost(stand: Stand, sizes: Sizes) -> Figures:
-    """Throughput of a worker with more to read than it can, with saving and without, in turns."""
+    """Measure the throughput of a worker with more to read than it can, with saving and without, in turns."""
     settings = primed(stand, sizes.users, publish_max_age_seconds=0)
     topic = settings["topics"]["clicks"]
     backlog = Backlog(stand.sender.all_at_once, topic, items=ITEMS, users=sizes.users)
@@ -212,7 +212,7 @@ def cost(stand: Stand, sizes: Sizes) -> Figures:
 def _speed(
     stand: Stand, settings: Mapping[str, Any], backlog: Backlog, skipped: float, sizes: Sizes
 ) -> tuple[float, float]:
-    """Clicks per second, and the share of the loop's time that step 1 of the checkpoint took.
+    """Return clicks per second, and the share of the loop's time that step 1 of the checkpoint took.
 
     Before each run the backlog is filled for the fastest speed seen; a run that reaches its end is repeated.
     """
@@ -231,7 +231,7 @@ def _speed(
 def _watched(
     stand: Stand, settings: Mapping[str, Any], skipped: float, sizes: Sizes
 ) -> tuple[float, float, float]:
-    """Clicks per second, the share of saving, and how many clicks were left at the end."""
+    """Return clicks per second, the share of saving, and how many clicks were left at the end."""
     with stand.worker(settings) as worker:
         logs.recovered(worker, PARTITIONS, seconds=_RESTORE_SECONDS)
         time.sleep(skipped)
@@ -243,7 +243,7 @@ def _watched(
 
 
 def latency(stand: Stand, sizes: Sizes) -> Figures:
-    """Click to recommendation, uncommitted, with saving and without, in turns."""
+    """Measure click to recommendation, uncommitted, with saving and without, in turns."""
     settings = primed(stand, sizes.few_users)
     found: dict[float, list[float]] = {sizes.flush_seconds: [], NEVER_SECONDS: []}
     for _ in range(sizes.rounds):

@@ -1,4 +1,4 @@
-"""What every measure needs: a real Kafka with releases and clicks in it, and processes to be measured."""
+"""The ground of every measure: a real Kafka with releases and clicks in it, and processes to be measured."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ class Stand:
         partitions: int = PARTITIONS,
         **recommend: object,
     ) -> dict[str, Any]:
-        """Settings of a worker in a group of its own under a release with `items` items; its topics exist.
+        """Return settings of a worker in a group of its own under a release with `items` items.
 
-        It reads the topic `clicks`, or an empty one of its own with so many `partitions`. Its releases are in
-        the topic of that name, or in one that all with so many items share; with 0 items none is published.
+        Its topics exist. It reads the topic `clicks`, or an empty one of its own with `partitions`. Its
+        releases are in the topic `releases`, or in one shared by all with as many items; with 0 items none is
+        published.
         """
         name = f"bench-{next(self._number)}"
         topics = {
@@ -94,7 +95,7 @@ class Stand:
 
     @contextmanager
     def worker(self, settings: Mapping[str, Any]) -> Iterator[WorkerProcess]:
-        """A worker that has just been started with these settings; it is told to stop at the end."""
+        """Start a worker with these settings; stop it at the end."""
         path = self._folder / f"{settings['group']}.{settings['worker_id']}.toml"
         path.write_text(toml(settings))
         process = WorkerProcess(
@@ -111,7 +112,7 @@ class Stand:
 
     @contextmanager
     def passthrough(self, settings: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-        """The passthrough that has just been started with these settings; it is told to stop at the end."""
+        """Start the passthrough with these settings; stop it at the end."""
         topics = {f"NEXTCLICK_TOPICS_{name}".upper(): topic for name, topic in settings["topics"].items()}
         environment = {
             "NEXTCLICK_GROUP": settings["group"],
@@ -130,7 +131,7 @@ class Stand:
 
 
 class Committed:
-    """What a group has committed of a topic: progress that nothing can take back, seen from outside."""
+    """The commits of a group in a topic: progress that nothing can take back, seen from outside."""
 
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
@@ -141,7 +142,7 @@ class Committed:
         self._client.close()
 
     def at_least(self, number: int, *, seconds: float) -> tuple[float, int]:
-        """When (`perf_counter`) as many records or more were first seen as committed, and how many they are.
+        """Return when (`perf_counter`) that many records were first seen as committed, and how many they are.
 
         Fewer after `seconds`, counted to the last change that was seen.
         """

@@ -40,7 +40,7 @@ ROWS: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
     "gib_per_million_users_lstm": ("  LSTM", _TWO),
     "half_precision_recall_points": ("half precision costs points of Recall@20", "{:.3f}".format),
 }
-"""What is shown of which figure, in this order."""
+"""The label of each figure and how it is written, in the order of the table."""
 
 TARGETS: Final = {
     "restore_1m_seconds": Target(8.0),
@@ -57,7 +57,7 @@ TARGETS: Final = {
 
 
 def table(figures: Mapping[str, float]) -> Iterator[str]:
-    """The lines of the table; what was not measured is left out."""
+    """Yield the lines of the table, without figures that were not measured."""
     shown = dict(figures)
     if "state_bytes_per_click" in figures:
         shown["state_bytes_over_per_user"] = (

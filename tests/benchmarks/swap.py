@@ -1,4 +1,4 @@
-"""A release taken up under load: what a click waits for meanwhile, and what it leaves in memory."""
+"""A release adopted under load: how long clicks wait meanwhile, and how memory grows."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ ITEMS: Final = 20_000
 RATE: Final = 2_000
 
 AFTER_SECONDS: Final = 5.0
-"""So long after the adoption a click still counts as one of the swap: rows are rebuilt then."""
+"""This long after the adoption a click still counts as one of the swap: rows are rebuilt then."""
 
 _LOOK_SECONDS: Final = 0.02
 _QUIET_SECONDS: Final = 10.0
-"""A click that has no list when none has come for so long is lost."""
+"""A click without a list is lost when none has come for this long."""
 
 
 def swap(stand: Stand, *, users: int, seconds: float) -> dict[str, float]:
-    """Two workers, one of them under load with all its users known; `seconds` of steady load before.
+    """Have two workers adopt a release, one of them under load with all its users known.
 
-    A click's time is from its handing over to the moment a foreign reader holds its list, uncommitted.
+    `seconds` of steady load come before. A click's time is from its handing over to the moment a foreign
+    reader holds its list, uncommitted.
     """
     busy = stand.settings(ITEMS, releases="bench.releases-swap", publish="every", publish_max_age_seconds=0)
     idle = stand.settings(ITEMS, releases="bench.releases-swap")

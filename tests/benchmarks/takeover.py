@@ -26,12 +26,12 @@ _BUSY_USERS: Final = 10_000
 
 
 def worker_of(settings: Mapping[str, Any], worker_id: str) -> dict[str, Any]:
-    """The settings of one worker of a group."""
+    """Return the settings of one worker of a group."""
     return dict(settings) | {"worker_id": worker_id, "http": {"port": free_port()}}
 
 
 def served(worker: WorkerProcess) -> int:
-    """How many partitions a worker serves."""
+    """Return how many partitions a worker serves."""
     return int(worker.metric("nextclick_assigned_partitions"))
 
 
@@ -48,7 +48,7 @@ def wait_until_served(workers: list[WorkerProcess], partitions: int) -> None:
 
 
 def takeover(stand: Stand, sizes: Sizes) -> Figures:
-    """From the kill of one of two workers, not restarted, until the other serves all."""
+    """Measure from the kill of one of two workers, not restarted, until the other serves all."""
     settings = primed(stand, sizes.few_users)
     seconds = [_taken_over(stand, settings, sizes) for _ in range(sizes.rounds)]
     return {"takeover_250k_seconds": max(seconds)}
@@ -70,7 +70,7 @@ def _taken_over(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> floa
 
 
 def others(stand: Stand, sizes: Sizes) -> Figures:
-    """p99 of a partition's clicks while its worker recovers another one, less that of quiet times."""
+    """Measure the p99 of a partition while its worker recovers another one, less that of quiet times."""
     settings = stand.settings(ITEMS, partitions=2) | {"log": logs.JSON}
     large = np.arange(_BUSY_USERS, _BUSY_USERS + sizes.few_users)
     prime(stand.bootstrap, settings, {0: np.arange(_BUSY_USERS), 1: large}, items=ITEMS)
@@ -85,7 +85,7 @@ def others(stand: Stand, sizes: Sizes) -> Figures:
 
 
 def _disturbed(stand: Stand, settings: Mapping[str, Any], sizes: Sizes) -> tuple[float, float, float]:
-    """p99 before a second partition comes, and while it does; how long that takes."""
+    """Return the p99 before a second partition comes, and while it does; how long that takes."""
     topics = settings["topics"]
     with ExitStack() as life:
         workers = [life.enter_context(stand.worker(worker_of(settings, name))) for name in ("a", "b")]

@@ -18,14 +18,19 @@ class Topic:
         self.records += records
 
 
-def test_the_first_speed_takes_the_place_of_the_guess_and_only_faster_ones_that_of_it() -> None:
-    """A backlog must outlast the fastest reader."""
+def test_a_measured_speed_takes_the_place_of_a_guess_or_of_a_slower_one() -> None:
+    """A backlog must outlast the fastest reader, and be no longer than that."""
     pace, sizes = Pace(), []
     for speed in (GUESS / 10, GUESS / 20, GUESS * 3):
         pace.saw(speed)
         sizes.append(pace.clicks(2))
 
-    assert sizes == pytest.approx([MARGIN * 2 * GUESS * share for share in (0.1, 0.1, 3)])
+    pace.outrun()
+    sizes.append(pace.clicks(2))
+    pace.saw(GUESS * 4)
+    sizes.append(pace.clicks(2))
+
+    assert sizes == pytest.approx([MARGIN * 2 * GUESS * share for share in (0.1, 0.1, 3, 6, 4)])
 
 
 @pytest.mark.parametrize("speed", [GUESS / 100, GUESS * 100])

@@ -23,7 +23,7 @@ _START_SECONDS: Final = 60.0
 class Load:
     """How long a process is watched: clicks are counted for `seconds`, after those of the first.
 
-    What is skipped, from the first commit on, pays for the first of everything.
+    The skipped seconds, from the first commit on, pay for the first of everything.
     """
 
     skipped_seconds: float
@@ -32,7 +32,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Speed:
-    """What came out of one run.
+    """The outcome of one run.
 
     `costs` are microseconds per click: `cpu` of the whole process, which holds on a busy machine too,
     and the stages of a worker, which are times.
@@ -47,16 +47,16 @@ class Running(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
 
 
 def of_passthrough(stand: Stand, items: int, load: Load) -> Speed:
-    """The speed of poll and send alone, on the clicks for a catalogue of `items`."""
+    """Return the speed of poll and send alone, on the clicks for a catalogue of `items`."""
     return _measured(stand, items, load, stand.passthrough)
 
 
 def of_worker(stand: Stand, items: int, publish: str, load: Load) -> Speed:
-    """The speed of a worker with a catalogue of `items`."""
+    """Return the speed of a worker with a catalogue of `items`."""
     return _measured(stand, items, load, stand.worker, publish=publish, publish_max_age_seconds=0)
 
 
@@ -112,7 +112,7 @@ def _cpu_seconds(running: Running) -> float:
 
 
 def _stages(running: Running) -> dict[str, float]:
-    """Seconds by stage, and under the empty name the number of clicks; nothing of the passthrough."""
+    """Return seconds by stage, and under the empty name the number of clicks; nothing of the passthrough."""
     if not isinstance(running, WorkerProcess):
         return {}
     scraped = running.http("/metrics")[1]

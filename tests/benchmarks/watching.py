@@ -14,13 +14,13 @@ LOOKS: Final = 2_000
 SHUFFLED: Final = 0.05
 BETTER: Final = 1.1
 SMALL: Final = 0.03
-"""What the candidate makes of everyone's propensity to hit; small differences are of both signs."""
+"""A candidate changes everyone's propensity to hit by these; small differences are of both signs."""
 
 
 def watching(*, trials: int) -> dict[str, float]:
-    """So many trials of candidates that are no different, in shops of several kinds, and fewer of others."""
+    """Simulate `trials` of candidates that do not differ, in several kinds of shop, and fewer of others."""
     rules, fewer = Rules(), trials // 10
-    # What is left over goes to the first shops, one each.
+    # The remainder goes to the first shops, one each.
     counts = [(trials + number) // len(SHOPS) for number in reversed(range(len(SHOPS)))]
     same = [
         outcomes(shop, rules, trials=count, looks=LOOKS, seed=number).decided
