@@ -119,8 +119,9 @@ class Stand:
             "NEXTCLICK_WORKER_ID": "bench",
             "NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
         }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
         command = [sys.executable, "-m", "tests.benchmarks.passthrough"]
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment | topics)
+        process = subprocess.Popen(command, cwd=ROOT, env=inherited | environment | topics)
         try:
             yield process
             process.terminate()
