@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 import numpy as np
+import polars as pl
 
 from tests.benchmarks.frame import Figures
 from tests.benchmarks.saving import Sizes
@@ -35,7 +36,9 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
     # TensorFlow takes seconds to load: only here, where it is needed.
     from trainer.training.fit import fit  # noqa: PLC0415
 
-    clicks = scan_files([DATA]).clicks.tail(sizes.training_clicks).collect()
+    everything, before = scan_files([DATA]).clicks, pl.col("timestamp_ms") < TEST_FROM_MS
+    training = everything.filter(before).tail(sizes.training_clicks)
+    clicks = pl.concat([training, everything.filter(~before)]).collect()
     settings = FitSettings(
         epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )

@@ -41,6 +41,7 @@ class Sizes:
     users: int
     few_users: int
     training_clicks: int
+    """At most that many of the clicks before the test sessions."""
     restores: int
     rounds: int
     flush_seconds: float
