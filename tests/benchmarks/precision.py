@@ -37,8 +37,9 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
     from trainer.training.fit import fit  # noqa: PLC0415
 
     everything, before = scan_files([DATA]).clicks, pl.col("timestamp_ms") < TEST_FROM_MS
-    training = everything.filter(before).tail(sizes.training_clicks)
-    clicks = pl.concat([training, everything.filter(~before)]).collect()
+    training = everything.filter(before).tail(sizes.precision_clicks)
+    test = everything.filter(~before).head(sizes.precision_clicks)
+    clicks = pl.concat([training, test]).collect()
     settings = FitSettings(
         epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )

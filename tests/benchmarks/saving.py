@@ -40,8 +40,8 @@ class Sizes:
 
     users: int
     few_users: int
-    training_clicks: int
-    """At most that many of the clicks before the test sessions."""
+    precision_clicks: int
+    """At most that many before the test sessions begin, and after."""
     restores: int
     rounds: int
     flush_seconds: float
