@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,10 +21,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from worker.core.catalogue import Catalogue
-from worker.core.cells import CELLS, Floats
-from worker.core.layers import Layers, count_layers, names_of_layer
+from worker.core.layers import count_layers
 from worker.core.manifest import FORMAT, Golden, Manifest
-from worker.core.ranking import NO_ITEM, Indexes, ItemTable, TopK, Transitions, top_k
+from worker.core.ranking import NO_ITEM
+from worker.core.tables import ServingTables
+from worker.core.verification import check_golden, check_tensors
 from worker.errors import ReleaseRefused
 
 CHUNK_BYTES: Final = 512 * 1024
@@ -34,64 +37,31 @@ MAX_NUMBER: Final = 2**31 - 1
 CANDIDATE_SHARE: Final = 0.1
 """The share of the users that a candidate serves where its pointer names none."""
 
-_MAX_INPUTS_BYTES: Final = 1 << 30
-"""Up to this size the input half of a step is computed for the whole catalogue in advance."""
 
-_TOLERANCE: Final = 1e-3
-"""How far a golden answer may be off: other kernels round differently, wrong weights are far off."""
-
-
-class Release:
-    """A verified release with its serving tables. Nothing in it changes, so threads may share it.
-
-    (`top_k` alone is for one thread: the table has scratch space.)
-    """
+class Release(ServingTables):
+    """A verified release: serving tables, and what its manifest says of them. `verify` alone makes one."""
 
     def __init__(
         self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, NDArray[Any]], number: int
     ) -> None:
+        super().__init__(
+            tensors,
+            cell=manifest.cell,
+            popular=catalogue.indexes(manifest.popular),
+            normalize=manifest.normalize,
+            scale=manifest.scale,
+            repeat_bias=manifest.repeat_bias,
+        )
         self.manifest = manifest
         self.number = number
         self.catalogue = catalogue
-        self.state_size = manifest.layers * CELLS[manifest.cell].state_size(manifest.hidden_size)
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
-        self.popular = catalogue.indexes(manifest.popular)
-        self._layers = Layers.of(CELLS[manifest.cell], tensors)
-        self._embedding = tensors["embedding"]
-        self._inputs = self._precomputed_inputs()
-        self._table = ItemTable(
-            self._output_vectors(tensors),
-            tensors.get("output_bias"),
-            transitions=_transitions(manifest, tensors),
-            repeat_bias=manifest.repeat_bias,
-        )
-        self.recent_needed = self._table.recent_needed
-        """How many of a session's last clicks ranking needs."""
 
-    def inputs(self, indexes: Indexes) -> Floats:
-        """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
-        if self._inputs is not None:
-            return self._inputs[:, indexes]
-        return self._layers.inputs(self._embedding[indexes])
-
-    def step(self, inputs: Floats, states: Floats) -> Floats:
-        """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
-        return self._layers.step(inputs, states)
-
-    def rank(
-        self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
-    ) -> TopK:
-        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
-
-        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
-        or none. Raises ValueError where it is needed and not given.
-        """
-        hidden = states[:, : self.manifest.hidden_size]
-        if self.manifest.normalize:
-            hidden = _unit(hidden)
-        if self.manifest.scale != 1:
-            hidden = hidden * np.float32(self.manifest.scale)
-        return top_k(hidden, self._table, k, excluded, recent)
+    def retold(self, training: Mapping[str, Any]) -> Release:
+        """The same release, whose manifest tells `training`: no byte that was verified is another."""
+        again = copy(self)
+        again.manifest = replace(self.manifest, training=training)
+        return again
 
     def summary(self) -> dict[str, object]:
         """What a log line says of it."""
@@ -102,15 +72,6 @@ class Release:
             "hidden_size": manifest.hidden_size,
             "items": manifest.items,
         }
-
-    def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
-            return None
-        return self._layers.inputs(self._embedding)
-
-    def _output_vectors(self, tensors: Mapping[str, Floats]) -> Floats:
-        vectors = tensors["output" if self.manifest.output == "separate" else "embedding"]
-        return _unit(vectors) if self.manifest.normalize else vectors
 
 
 def pack(
@@ -130,14 +91,14 @@ def pack(
     lineage: Mapping[str, Any],
     created_at: str,
 ) -> tuple[Manifest, bytes]:
-    """The manifest and the blob of a release.
+    """The manifest and the blob of a release; `verify` says whether a worker takes them.
 
     `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
     the same with its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias`
     `[N]`; optional `transition_items` `[N, E]` (int32, an item once in a row, `NO_ITEM` in unused places)
     with `transition_scores` `[N, E]`. `Manifest` says what these and `repeat_bias` mean. Raises
-    ReleaseRefused where a worker would refuse the result.
+    ReleaseRefused where no manifest can say it.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -167,8 +128,7 @@ def pack(
         sha256=hashlib.sha256(blob).hexdigest(),
         golden=tuple(golden),
     )
-    verify(Manifest.from_json(manifest.to_json()), blob)
-    return manifest, blob
+    return Manifest.from_json(manifest.to_json()), blob
 
 
 def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
@@ -191,9 +151,7 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     # Beside its own error: KeyError and ValueError for a type of number that NumPy does not have.
     except (SafetensorError, KeyError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
-    _check_tensors(manifest, tensors)
-    if manifest.transitions:
-        _check_transitions(manifest, tensors["transition_items"])
+    check_tensors(manifest, tensors)
     catalogue = _catalogue(tensors)
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
@@ -201,73 +159,8 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     # Finite weights may still be absurd: what they overflow to is what the golden answers refuse.
     with np.errstate(over="ignore", invalid="ignore"):
         release = Release(manifest, catalogue, tensors, number)
-        for golden in manifest.golden:
-            _check_golden(release, golden)
+    check_golden(release, catalogue, manifest)
     return release
-
-
-def _check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> None:
-    expected = _expected_tensors(manifest)
-    if tensors.keys() != expected.keys():
-        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        raise ReleaseRefused("tensors", f"the blob lacks the tensors {missing} and has {extra} beyond them")
-    for name, (dtype, shape) in expected.items():
-        tensor = tensors[name]
-        fits = len(tensor.shape) == len(shape) and all(
-            asked in (None, size) for asked, size in zip(shape, tensor.shape, strict=True)
-        )
-        if tensor.dtype != dtype or not fits:
-            found = f"{tensor.dtype} {list(tensor.shape)}"
-            asked = f"{dtype} {list(shape)}"
-            raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {asked}")
-        if dtype == np.float32 and not np.isfinite(tensor).all():
-            raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
-
-
-def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
-    """The type and shape of each tensor; None in a shape is any length."""
-    cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
-    single = np.dtype(np.float32)
-    expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
-        "embedding": (single, (items, manifest.embedding_size)),
-        "item_ids": (np.dtype(np.uint8), (None,)),
-        "item_id_starts": (np.dtype(np.int64), (items + 1,)),
-    }
-    for number in range(1, manifest.layers + 1):
-        kernel, recurrent_kernel, bias = names_of_layer(number)
-        below = manifest.embedding_size if number == 1 else size
-        expected[kernel] = (single, (below, cell.gates * size))
-        expected[recurrent_kernel] = (single, (size, cell.gates * size))
-        expected[bias] = (single, cell.bias_shape(size))
-    if manifest.output == "separate":
-        expected["output"] = (single, (items, size))
-    if manifest.output_bias:
-        expected["output_bias"] = (single, (items,))
-    if manifest.transitions:
-        expected["transition_items"] = (np.dtype(np.int32), (items, manifest.transitions))
-        expected["transition_scores"] = (single, (items, manifest.transitions))
-    return expected
-
-
-def _check_transitions(manifest: Manifest, items: Indexes) -> None:
-    ordered = np.sort(items, axis=1)
-    lowest, highest = int(ordered.min()), int(ordered.max())
-    if lowest < NO_ITEM or highest >= manifest.items:
-        raise ReleaseRefused(
-            "transitions",
-            f"the tensor transition_items has numbers from {lowest} to {highest}, "
-            f"the items are 0 to {manifest.items - 1}, an unused place is {NO_ITEM}",
-        )
-    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
-    if twice.any():
-        row = int(twice.any(axis=1).argmax())
-        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items names an item twice")
-
-
-def _transitions(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
-    if not manifest.transitions:
-        return None
-    return Transitions(tensors["transition_items"], tensors["transition_scores"])
 
 
 def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
@@ -275,61 +168,6 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
         return Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"])
     except ValueError as error:
         raise ReleaseRefused("item_ids", f"the item ids cannot be read: {error}") from None
-
-
-def _check_golden(release: Release, golden: Golden) -> None:
-    clicked, top = release.catalogue.indexes(golden.items), release.catalogue.indexes(golden.top)
-    if NO_ITEM in clicked or NO_ITEM in top:
-        raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} names unknown items")
-    if len(golden.top) != len(golden.scores) or len(set(golden.top)) != len(golden.top):
-        raise ReleaseRefused(
-            "golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item"
-        )
-    state = np.zeros((1, release.state_size), np.float32)
-    for index in clicked:
-        state = release.step(release.inputs(index[None]), state)
-    if len(golden.hidden) != release.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
-        raise ReleaseRefused(
-            "golden",
-            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
-        )
-    found = release.rank(state, len(release.catalogue), recent=_newest_first(clicked, release.recent_needed))
-    if not _same_answer(release, found, top, golden.scores):
-        best = release.catalogue.ids(found.indexes[0, :3]).tolist()
-        raise ReleaseRefused(
-            "golden",
-            f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
-            f"the manifest expects {list(golden.top)[:3]}, or with other scores",
-        )
-
-
-def _newest_first(clicked: Indexes, count: int) -> Indexes:
-    recent = np.full((1, count), NO_ITEM, np.int32)
-    last = clicked[::-1][:count]
-    recent[0, : len(last)] = last
-    return recent
-
-
-def _same_answer(release: Release, found: TopK, top: Indexes, scores: Sequence[float]) -> bool:
-    # Nearly equal scores may stand in either order, so the order itself is not compared: the best
-    # scores must be the expected ones, and the expected items must have them.
-    by_item = np.empty(len(release.catalogue), np.float32)
-    by_item[found.indexes[0]] = found.scores[0]
-    limit = _TOLERANCE * max(1.0, release.manifest.scale)
-    best = found.scores[0, : len(top)]
-    return _near(best, scores, limit) and _near(by_item[top], scores, limit)
-
-
-def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:
-    # False, too, where weights that are finite but absurd made a NaN.
-    return bool(np.all(np.abs(found.astype(np.float64) - expected) <= tolerance))
-
-
-def _unit(vectors: Floats) -> Floats:
-    # Keras' epsilon: a vector of zeros stays one.
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
-    return unit
 
 
 class Record(NamedTuple):

@@ -1,0 +1,106 @@
+"""What steps states and ranks items: the tables of a network, built from tensors, whoever made them.
+
+Nothing is checked here. A worker serves with tables out of bytes that `worker.core.release.verify` has
+checked; the trainer measures with tables out of the network that it is training.
+
+    >>> eye = np.eye(2, dtype=np.float32)
+    >>> tensors = {"embedding": eye, "kernel": 2 * eye, "recurrent_kernel": 0 * eye, "bias": 0 * eye[0]}
+    >>> tables = ServingTables(tensors, cell="elman", popular=np.array([1, 0], np.int32))
+    >>> states = tables.step(tables.inputs(np.array([1], np.int32)), np.zeros((1, 2), np.float32))
+    >>> tables.rank(states, 2).indexes.tolist()
+    [[1, 0]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import Layers
+from worker.core.ranking import Indexes, ItemTable, TopK, Transitions, top_k
+
+_MAX_INPUTS_BYTES: Final = 1 << 30
+"""Up to this size the input half of a step is computed for the whole catalogue in advance."""
+
+
+class ServingTables:
+    """The tables out of `tensors`, which `worker.core.release.pack` names; `Manifest` describes the rest.
+
+    `popular`: the indexes of the items to show where there is no state. Nothing in it changes, so threads
+    may share it. (`rank` alone is for one thread: the table has scratch space.)
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, NDArray[Any]],
+        *,
+        cell: str,
+        popular: Indexes,
+        normalize: bool = False,
+        scale: float = 1.0,
+        repeat_bias: Sequence[float] = (),
+    ) -> None:
+        self._hidden_size = len(tensors["recurrent_kernel"])
+        self._normalize, self._scale = normalize, scale
+        self._layers = Layers.of(CELLS[cell], tensors)
+        self._embedding = tensors["embedding"]
+        self._inputs = self._precomputed_inputs()
+        vectors = tensors.get("output", tensors["embedding"])
+        self._table = ItemTable(
+            _unit(vectors) if normalize else vectors,
+            tensors.get("output_bias"),
+            transitions=_transitions(tensors),
+            repeat_bias=repeat_bias,
+        )
+        self.items = len(self._embedding)
+        self.popular = popular
+        self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
+        self.recent_needed = self._table.recent_needed
+        """How many of a session's last clicks ranking needs."""
+
+    def inputs(self, indexes: Indexes) -> Floats:
+        """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
+        if self._inputs is not None:
+            return self._inputs[:, indexes]
+        return self._layers.inputs(self._embedding[indexes])
+
+    def step(self, inputs: Floats, states: Floats) -> Floats:
+        """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
+        return self._layers.step(inputs, states)
+
+    def rank(
+        self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+    ) -> TopK:
+        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
+
+        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
+        or none. Raises ValueError where it is needed and not given.
+        """
+        hidden = states[:, : self._hidden_size]
+        if self._normalize:
+            hidden = _unit(hidden)
+        if self._scale != 1:
+            hidden = hidden * np.float32(self._scale)
+        return top_k(hidden, self._table, k, excluded, recent)
+
+    def _precomputed_inputs(self) -> Floats | None:
+        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
+            return None
+        return self._layers.inputs(self._embedding)
+
+
+def _transitions(tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
+    if "transition_items" not in tensors:
+        return None
+    return Transitions(tensors["transition_items"], tensors["transition_scores"])
+
+
+def _unit(vectors: Floats) -> Floats:
+    # Keras' epsilon: a vector of zeros stays one.
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
+    return unit

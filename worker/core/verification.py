@@ -1,0 +1,139 @@
+"""What a release must stand up to before it serves: its tensors and its golden answers against its manifest.
+
+`worker.core.release.verify` calls both checks; each raises ReleaseRefused for the first thing that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.catalogue import Catalogue
+from worker.core.cells import CELLS, Floats
+from worker.core.layers import names_of_layer
+from worker.core.manifest import Golden, Manifest
+from worker.core.ranking import NO_ITEM, Indexes, TopK
+from worker.core.tables import ServingTables
+from worker.errors import ReleaseRefused
+
+_TOLERANCE: Final = 1e-3
+"""How far a golden answer may be off: other kernels round differently, wrong weights are far off."""
+
+
+def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Check names, types, shapes and values of the tensors against `manifest`. Raises ReleaseRefused."""
+    expected = _expected_tensors(manifest)
+    if tensors.keys() != expected.keys():
+        missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+        raise ReleaseRefused("tensors", f"the blob lacks the tensors {missing} and has {extra} beyond them")
+    for name, (dtype, shape) in expected.items():
+        tensor = tensors[name]
+        fits = len(tensor.shape) == len(shape) and all(
+            asked in (None, size) for asked, size in zip(shape, tensor.shape, strict=True)
+        )
+        if tensor.dtype != dtype or not fits:
+            found = f"{tensor.dtype} {list(tensor.shape)}"
+            asked = f"{dtype} {list(shape)}"
+            raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {asked}")
+        if dtype == np.float32 and not np.isfinite(tensor).all():
+            raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
+    if manifest.transitions:
+        _check_transitions(manifest, tensors["transition_items"])
+
+
+def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
+    """The type and shape of each tensor; None in a shape is any length."""
+    cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
+    single = np.dtype(np.float32)
+    expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
+        "embedding": (single, (items, manifest.embedding_size)),
+        "item_ids": (np.dtype(np.uint8), (None,)),
+        "item_id_starts": (np.dtype(np.int64), (items + 1,)),
+    }
+    for number in range(1, manifest.layers + 1):
+        kernel, recurrent_kernel, bias = names_of_layer(number)
+        below = manifest.embedding_size if number == 1 else size
+        expected[kernel] = (single, (below, cell.gates * size))
+        expected[recurrent_kernel] = (single, (size, cell.gates * size))
+        expected[bias] = (single, cell.bias_shape(size))
+    if manifest.output == "separate":
+        expected["output"] = (single, (items, size))
+    if manifest.output_bias:
+        expected["output_bias"] = (single, (items,))
+    if manifest.transitions:
+        expected["transition_items"] = (np.dtype(np.int32), (items, manifest.transitions))
+        expected["transition_scores"] = (single, (items, manifest.transitions))
+    return expected
+
+
+def _check_transitions(manifest: Manifest, items: Indexes) -> None:
+    ordered = np.sort(items, axis=1)
+    lowest, highest = int(ordered.min()), int(ordered.max())
+    if lowest < NO_ITEM or highest >= manifest.items:
+        raise ReleaseRefused(
+            "transitions",
+            f"the tensor transition_items has numbers from {lowest} to {highest}, "
+            f"the items are 0 to {manifest.items - 1}, an unused place is {NO_ITEM}",
+        )
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+    if twice.any():
+        row = int(twice.any(axis=1).argmax())
+        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items names an item twice")
+
+
+def check_golden(tables: ServingTables, catalogue: Catalogue, manifest: Manifest) -> None:
+    """Walk the golden sequences of `manifest` through `tables`. Raises ReleaseRefused for a wrong answer."""
+    # Finite weights may still be absurd: what they overflow to is what the golden answers refuse.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for golden in manifest.golden:
+            _check_answer(tables, catalogue, golden, _TOLERANCE * max(1.0, manifest.scale))
+
+
+def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, tolerance: float) -> None:
+    clicked, top = catalogue.indexes(golden.items), catalogue.indexes(golden.top)
+    if NO_ITEM in clicked or NO_ITEM in top:
+        raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} names unknown items")
+    if len(golden.top) != len(golden.scores) or len(set(golden.top)) != len(golden.top):
+        raise ReleaseRefused(
+            "golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item"
+        )
+    state = np.zeros((1, tables.state_size), np.float32)
+    for index in clicked:
+        state = tables.step(tables.inputs(index[None]), state)
+    if len(golden.hidden) != tables.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
+        raise ReleaseRefused(
+            "golden",
+            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
+        )
+    found = tables.rank(state, len(catalogue), recent=_newest_first(clicked, tables.recent_needed))
+    if not _same_answer(found, top, golden.scores, tolerance):
+        best = catalogue.ids(found.indexes[0, :3]).tolist()
+        raise ReleaseRefused(
+            "golden",
+            f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
+            f"the manifest expects {list(golden.top)[:3]}, or with other scores",
+        )
+
+
+def _newest_first(clicked: Indexes, count: int) -> Indexes:
+    recent = np.full((1, count), NO_ITEM, np.int32)
+    last = clicked[::-1][:count]
+    recent[0, : len(last)] = last
+    return recent
+
+
+def _same_answer(found: TopK, top: Indexes, scores: Sequence[float], tolerance: float) -> bool:
+    # Nearly equal scores may stand in either order, so the order itself is not compared: the best
+    # scores must be the expected ones, and the expected items must have them.
+    by_item = np.empty(found.indexes.shape[1], np.float32)
+    by_item[found.indexes[0]] = found.scores[0]
+    best = found.scores[0, : len(top)]
+    return _near(best, scores, tolerance) and _near(by_item[top], scores, tolerance)
+
+
+def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:
+    # False, too, where weights that are finite but absurd made a NaN.
+    return bool(np.all(np.abs(found.astype(np.float64) - expected) <= tolerance))
