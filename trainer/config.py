@@ -21,10 +21,10 @@ KAFKA_PREFIX: Final = "NEXTCLICK_KAFKA_"
 POPULAR_ITEMS: Final = 100
 """How many items the popularity list of a release has."""
 
-PAGE_ITEMS: Final = 2048
+ACTIVE_ITEMS: Final = 2048
 """How many items the network of a stream holds: those most clicked at present."""
 
-PAGE_HALF_LIFE_HOURS: Final = 12.0
+ACTIVE_HALF_LIFE_HOURS: Final = 12.0
 """The half-life with which a click fades where it is told what is most clicked at present."""
 
 CHOICES: Final = {
@@ -96,9 +96,9 @@ class FitSettings:
     batch_negatives: bool = True
     """Whether the targets of a step are negatives for each other as well (where `negatives` is not 0)."""
     optimizer: str = "adam"
-    """Any optimiser of Keras by its name: adam, sgd, rmsprop, adagrad, ..."""
+    """Any optimizer of Keras by its name: adam, sgd, rmsprop, adagrad, ..."""
     learning_rate: float = 2e-3
-    """The optimiser's, at its highest."""
+    """The optimizer's, at its highest."""
     momentum: float = 0.0
     """For sgd and rmsprop."""
     schedule: str = "cosine"

@@ -4,7 +4,7 @@
 
     NextclickError
       SettingError              (the worker's) a setting cannot be used
-        LogInUse                another process writes a log of clicks
+        ArchiveInUse            another process writes the click archive
       UnusableClicks            the clicks cannot be trained on or measured with
         UnreadableFile          a file is missing, empty, or not of the format its name says
         MissingColumn           a file has no column for users, items or times
@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from worker.errors import NextclickError, Retriable, SettingError
 
 __all__ = [
+    "ArchiveInUse",
     "BudgetTooSmall",
-    "LogInUse",
     "MissingColumn",
     "TooFewClicks",
     "TrainingDied",
@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 
-class LogInUse(SettingError):
-    """Raised when another process writes the log of clicks that this one would write."""
+class ArchiveInUse(SettingError):
+    """Raised when another process writes the click archive that this one would write."""
 
 
 class UnusableClicks(NextclickError):

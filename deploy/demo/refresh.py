@@ -62,7 +62,7 @@ class Refresh:
 
     def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
         """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
-        manifest, blob = read_folder(folder)
+        manifest, blob = read_folder(folder).parts
         self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
         yield from _until(lambda: "refused" in self._stage.remark(), "a release with a flipped byte comes")
         self._say(f"Release {release} has a flipped byte. The worker serves on: {self._stage.remark()}")
@@ -73,7 +73,7 @@ class Refresh:
 
     def bad(self, folder: Path, *, made_of: Path, release: int) -> Iterator[Step]:
         """Try a candidate that knows nothing on half of the users, until the watch has dropped it."""
-        write_folder(folder, *mixed_up(*read_folder(made_of)))
+        write_folder(folder, *mixed_up(*read_folder(made_of).parts))
         self._scoreboard.learned(release, self._scoreboard.popular)
         publishing = self._stage.start_publishing(folder, "--candidate", "--share", "0.5")
         while _runs(publishing):

@@ -19,7 +19,7 @@ from trainer.console import Progress
 from trainer.dataset.holdout import cleaned, hold_out
 from trainer.dataset.sessions import Sessions
 from worker.core.ranking import NO_ITEM
-from worker.core.release import Release, verify
+from worker.core.release import Release
 
 DATA: Final = FOLDER / "yoochoose1_64_srgnn.csv.gz"
 """YooChoose 1/64 in the SR-GNN split. It may not be passed on."""
@@ -43,7 +43,7 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
     settings = FitSettings(
         epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )
-    release = verify(*fit(clicks, settings))
+    release = fit(clicks, settings).release
     now, gap_seconds = datetime.now(UTC), release.manifest.session_gap_seconds
     held = hold_out(
         cleaned(clicks, Progress(), now), gap_seconds=gap_seconds, from_ms=TEST_FROM_MS, progress=Progress()

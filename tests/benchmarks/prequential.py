@@ -34,8 +34,8 @@ from tests.quality.data import FOLDER, clicks_of, is_there
 from tests.quality.news import BEGIN_MS, NAME, SETTINGS
 from tests.waiting import eventually
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.training.fit import Fitted
-from trainer.training.online import Stream
+from trainer.release.package import PackagedRelease
+from trainer.training.online import OnlineTraining
 from worker.core.quality import Tally
 from worker.kafka.connection import KafkaConnection
 from worker.topics.quality import read_reports
@@ -67,7 +67,7 @@ def prequential(stand: Stand, *, hours: int, history: int) -> dict[str, float]:
     if not is_there(NAME):
         click.echo(f"globo is not measured: {NAME}.csv.gz is not in {FOLDER}", err=True)
         return {}
-    story, stream = hours_of(clicks_of(NAME), history + hours), Stream(SETTINGS)
+    story, stream = hours_of(clicks_of(NAME), history + hours), OnlineTraining(SETTINGS)
     *beforehand, last = islice(story, history)
     for hour in beforehand:
         _learned(stream, hour)
@@ -192,13 +192,13 @@ def _settings(stand: Stand, name: str, *, clicks: str = "") -> dict[str, Any]:
     return {**settings, "commit_interval_seconds": 1.0, "state": {"user_ttl_seconds": _TTL_SECONDS}}
 
 
-def _learned(stream: Stream, hour: Hour) -> Fitted:
+def _learned(stream: OnlineTraining, hour: Hour) -> PackagedRelease:
     stream.apply(hour.clicks.sort("session", maintain_order=True), hour.end_ms)
     return stream.release(hour.end_ms)
 
 
-def _publish(stand: Stand, settings: dict[str, Any], fitted: Fitted) -> int:
-    return publish(KafkaConnection(stand.bootstrap), settings["topics"]["releases"], *fitted)
+def _publish(stand: Stand, settings: dict[str, Any], fitted: PackagedRelease) -> int:
+    return publish(KafkaConnection(stand.bootstrap), settings["topics"]["releases"], *fitted.parts)
 
 
 def _serve(worker: WorkerProcess, number: int) -> None:

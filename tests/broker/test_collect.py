@@ -1,4 +1,4 @@
-"""The log of clicks on a real Kafka: what is collected is what the topic held, whatever happens."""
+"""The click archive on a real Kafka: what is collected is what the topic held, whatever happens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.broker.client import Client, Record
 from tests.broker.process import WorkerProcess
 from tests.broker.test_trainer import records_of_cycle
 from tests.conftest import TopicFactory
-from trainer.clicks.archive import ClickLog, scan_log
+from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
 from trainer.console import Lines
 from worker.core.event import Decoder, Fields
@@ -29,7 +29,7 @@ def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_rec
     """One that goes to the end of the topic in small files."""
     return Collector(
         KafkaConnection(kafka),
-        ClickLog(folder),
+        ClickArchive(folder),
         topic=topic,
         decoder=Decoder(FIELDS),
         progress=Lines(said.append),
@@ -42,7 +42,7 @@ def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_rec
 def collected(folder: Path) -> list[tuple[int, int, str, str, int]]:
     """Partition, offset, user, item and time of all clicks in the log, as they stand there."""
     rows = []
-    for stretch in ClickLog(folder).stretches():
+    for stretch in ClickArchive(folder).stretches():
         clicks = pl.read_parquet(stretch.path, hive_partitioning=False).drop("recorded_ms")
         rows += [(stretch.partition, *row) for row in clicks.rows()]
     return rows
@@ -66,8 +66,8 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     for part in range(6):
         client.send(topic, [*sent[part::6], Record(b"no click", partition=part % 4)])
         process = WorkerProcess(arguments, log_path=tmp_path / f"{part}.log", http_port=0, module="trainer")
-        deadline, before = time.monotonic() + 30, len(ClickLog(folder).stretches())
-        while len(ClickLog(folder).stretches()) < before + 2 and time.monotonic() < deadline:
+        deadline, before = time.monotonic() + 30, len(ClickArchive(folder).stretches())
+        while len(ClickArchive(folder).stretches()) < before + 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(rng.random() / 10)
         process.kill9()
@@ -75,7 +75,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     collector(kafka, topic, folder, []).collect()
 
     assert collected(folder) == held(client, topic)
-    scan, removals = scan_log(folder)
+    scan, removals = scan_archive(folder)
     assert scan.clicks.select(pl.len()).collect().item() == len(sent)
     assert [(one.removed, one.why) for one in removals] == [(6, "no click (unknown_format)")]
 
@@ -97,8 +97,8 @@ def test_what_retention_deleted_is_said_and_a_new_topic_is_refused(
 
     assert "gap: Kafka deleted 30 offsets of partition 0 before they were collected (40 to 70)" in said
     assert [row[1] for row in collected(tmp_path)] == [*range(40), *range(70, 100)]
-    ClickLog(tmp_path).append(0, 100, 999, pl.DataFrame(), {})
+    ClickArchive(tmp_path).append(0, 100, 999, pl.DataFrame(), {})
     with pytest.raises(
-        TopicError, match=r"ends at offset 100, the log in .* at 999: the topic was made anew"
+        TopicError, match=r"ends at offset 100, the archive in .* at 999: the topic was made anew"
     ):
         collector(kafka, topic, tmp_path, said).collect()

@@ -94,14 +94,14 @@ def test_a_published_release_comes_back_into_a_folder(deployment: Deployment, tm
     for words, number in (([], 2), (["--candidate"], 3), (["--number", "1"], 1)):
         said = _said(deployment, "fetch", "-o", output, *words)
         assert said == f"release {number} written to {output}: {number + 3} items, 0.0 MB\n"
-        assert read_folder(tmp_path / "release") == parts[number - 1]
+        assert read_folder(tmp_path / "release").parts == parts[number - 1]
 
     publish(connection, topic, replace(parts[1][0], sha256="0" * 64), parts[1][1])
     with pytest.raises(ReleaseRefused, match=f"there is no release 9 in topic {topic}"):
         _said(deployment, "fetch", "-o", output, "--number", "9")
     with pytest.raises(ReleaseRefused, match=f"release 4 in topic {topic} is broken: the blob has SHA-256"):
         _said(deployment, "fetch", "-o", output)
-    assert read_folder(tmp_path / "release") == parts[0]
+    assert read_folder(tmp_path / "release").parts == parts[0]
 
 
 def _said(deployment: Deployment, *words: str) -> str:

@@ -11,15 +11,14 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.holdout import cleaned, hold_out
 from trainer.evaluation.benchmark import NETWORK, score
-from trainer.training.fit import Fitted
-from worker.core.release import verify
+from trainer.release.package import PackagedRelease
 
 TOP: Final = 20
 METRICS: Final = (f"recall_at_{TOP}", f"mrr_at_{TOP}", f"ndcg_at_{TOP}")
 
 
 def beside_baselines(
-    fitted: Fitted, clicks: pl.DataFrame, settings: FitSettings, progress: Progress
+    fitted: PackagedRelease, clicks: pl.DataFrame, settings: FitSettings, progress: Progress
 ) -> dict[str, Any]:
     """What `fitted` and the baselines come to on the sessions from `settings.split_at_ms` on."""
     held = hold_out(
@@ -28,14 +27,14 @@ def beside_baselines(
         from_ms=settings.split_at_ms,
         progress=progress,
     )
-    quality = score(verify(*fitted), held, top=TOP, exclude_recent=settings.exclude_recent, progress=progress)
+    result = score(fitted.release, held, top=TOP, exclude_recent=settings.exclude_recent, progress=progress)
     models = {
         model: {metric: list(figures[metric]) for metric in METRICS}
-        for model, figures in quality.models.items()
+        for model, figures in result.models.items()
     }
     return {
         "metrics": {metric: models[NETWORK][metric][0] for metric in METRICS},
-        "predictions": quality.predictions,
+        "predictions": result.predictions,
         "models": models,
         "not_above": _not_above(models),
         "configuration": settings.to_json(),

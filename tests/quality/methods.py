@@ -19,7 +19,7 @@ from trainer.dataset.holdout import cleaned
 from trainer.dataset.sessions import moment_before
 from trainer.evaluation.compare import align, paired
 from trainer.training.fit import fit
-from worker.core.release import Release, verify
+from worker.core.release import Release
 
 NAME: Final = "ml100k"
 
@@ -90,7 +90,7 @@ def run(progress: Progress) -> dict[str, Any]:
         began = time.monotonic()
         fitted = fit(clicks, settings)
         seconds = time.monotonic() - began
-        release = verify(*fitted)
+        release = fitted.release
         first = first or release
         aligned = align(
             first, release, held, from_ms=split_at_ms, top=TOP, exclude_recent=ALL["exclude_recent"]

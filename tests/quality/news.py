@@ -24,14 +24,14 @@ from tests.quality.data import FOLDER, clicks_of
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.dataset.sessions import Sessions, catalogue_of, to_arrays
+from trainer.dataset.sessions import PastSessions, Sessions, catalogue_of, to_arrays
 from trainer.evaluation import replay
-from trainer.evaluation.baselines import Asked, PastSessions
+from trainer.evaluation.baselines import Asked
 from trainer.evaluation.benchmark import BaselineSettings, baseline_answers
 from trainer.evaluation.metrics import metrics
-from trainer.training.online import Stream
+from trainer.training.online import OnlineTraining
 from worker.core.catalogue import Catalogue
-from worker.core.release import Release, verify
+from worker.core.release import Release
 
 NAME: Final = "globo_g1_news"
 BEGIN_MS: Final = 1_506_825_380_000
@@ -57,7 +57,7 @@ BASELINE_HOURS: Final = 24
 
 def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -> dict[str, Any]:
     """Go through the first `hours`, or all."""
-    stream, found, seconds = Stream(SETTINGS), list[dict[str, float]](), list[float]()
+    stream, found, seconds = OnlineTraining(SETTINGS), list[dict[str, float]](), list[float]()
     means: dict[str, float] = {}
     release: Release | None = None
     for number, (hour, clicks) in enumerate(_windows()):
@@ -69,7 +69,7 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
             break
         began = time.monotonic()
         stream.apply(clicks if strict else clicks.with_columns(_known_by(hour)), _end_ms(hour))
-        release = verify(*stream.release(_end_ms(hour)))
+        release = stream.release(_end_ms(hour)).release
         seconds.append(time.monotonic() - began)
     return {
         "metrics": means,
@@ -98,7 +98,7 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
                 {
                     f"{name} {metric}": value
                     for name, one in answers.items()
-                    for metric, value in _figures(one.places).items()
+                    for metric, value in _figures(one.ranks).items()
                 }
             )
             progress.say(f"{number} hours: {_told(_means(found))}")
@@ -141,12 +141,12 @@ def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:
     return {
         prefix + name: value
         for prefix, chosen in parts.items()
-        for name, value in _figures(answers.places[chosen]).items()
+        for name, value in _figures(answers.ranks[chosen]).items()
     }
 
 
-def _figures(places: NDArray[np.int64]) -> dict[str, float]:
-    found = metrics(places, TOP)
+def _figures(ranks: NDArray[np.int64]) -> dict[str, float]:
+    found = metrics(ranks, TOP)
     return {name: found[name] for name in (f"recall_at_{TOP}", f"ndcg_at_{TOP}")}
 
 

@@ -24,10 +24,10 @@ from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
 from trainer.model.backend import keras, tf
 from trainer.model.network import Network
-from trainer.training.fit import Model, packed, targets_of
+from trainer.release.package import Model
+from trainer.training.fit import targets_of
 from trainer.training.loop import Training
 from worker.core.cells import Floats
-from worker.core.release import verify
 
 SPEED: Final = "yoochoose1_64_srgnn"
 SAMPLED: Final = "diginetica_srgnn"
@@ -121,8 +121,8 @@ class _Curve:
 
 
 def _recall(tensors: dict[str, Floats], network: Network, data: Data, settings: FitSettings) -> float:
-    release = verify(*packed(Model(network, tensors), data, settings))
-    found = replay.measure(release, data.test, top=20, exclude_recent=0)
+    tables = Model(network, tensors).tables(data)
+    found = replay.measure(tables, data.test, top=20, exclude_recent=0)
     return found["recall_at_20"]
 
 

@@ -16,7 +16,6 @@ from trainer.clicks.columns import SAMPLE_ROWS
 from trainer.commands.cli import cli
 from trainer.commands.options import Numbers
 from trainer.release.folder import read_folder, write_folder
-from worker.core.release import verify
 
 QUICK = ["--hidden-size", "8", "--epochs", "1", "--batch-clicks", "64"]
 
@@ -48,7 +47,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     done = trainer("fit", clicks, "--timestamp", "timestamp_ms", "-o", tmp_path / "release", *QUICK)
 
     assert done.returncode == 0, done.stderr
-    assert verify(*read_folder(tmp_path / "release")).manifest.items == 12
+    assert read_folder(tmp_path / "release").release.manifest.items == 12
     assert done.stdout.splitlines()[1].startswith("Recall@20")
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
@@ -68,7 +67,7 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, "--repeat-seconds", "10", *QUICK])
 
     assert done.exit_code == 0, done.output
-    training = read_folder(tmp_path / "release")[0].training
+    training = read_folder(tmp_path / "release").manifest.training
     removed = {one["why"]: one["removed"] for one in training["cleaning"]}
     assert training["settings"]["repeat_seconds"] == 10
     assert removed["the same item by the same user again within 10 s"] == training["clicks"]

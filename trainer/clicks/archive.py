@@ -1,15 +1,14 @@
-"""A log of clicks on disk: what a topic held, kept for longer than Kafka keeps it.
+"""The click archive: what a topic of clicks held, on disk, kept for longer than Kafka keeps it.
 
 `partition=3/00000000000000000000-00000000000000004096.parquet` has the clicks of these offsets of
 partition 3, begin to before end, in order; offsets without a click were no clicks, counted by reason in
-the file, or not records at all. A file is written beside its place, then renamed: the names alone say
-where to go on, and a crash at any moment leaves nothing half done.
+the file, or not records at all. A file is there as a whole or not at all (`trainer.files_on_disk`): the names
+alone say where to go on, and a crash at any moment leaves nothing half done.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,11 +21,12 @@ import polars as pl
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import SCHEMA, Columns, Scan
 from trainer.clicks.files import reading
-from trainer.errors import LogInUse, UnusableClicks
+from trainer.errors import ArchiveInUse, UnusableClicks
+from trainer.files_on_disk import replacing, write_file
 from worker.errors import SettingError
 
-LOG_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
-"""The columns of a file: `recorded_ms` is the record's own time, by which a log forgets."""
+ARCHIVE_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
+"""The columns of a file: `recorded_ms` is the record's own time, by which an archive forgets."""
 
 _TOPIC: Final = "topic"
 _LOCK: Final = ".lock"
@@ -42,22 +42,22 @@ class Stretch(NamedTuple):
     path: Path
 
 
-class ClickLog:
-    """The log in `folder`. One process at a time may write; see `writing`."""
+class ClickArchive:
+    """The archive in `folder`. One process at a time may write; see `writing`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
     def writing(self, topic: str) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises LogInUse where one does, SettingError for another topic."""
+        """Keep others from writing meanwhile. Raises ArchiveInUse, SettingError for another topic."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check(topic)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LogInUse(f"{self.folder}: another process collects into this folder") from None
+                raise ArchiveInUse(f"{self.folder}: another process collects into this folder") from None
             self._claim(topic)
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
@@ -66,14 +66,14 @@ class ClickLog:
     def _claim(self, topic: str) -> None:
         named = self.folder / _TOPIC
         if not named.exists():
-            _written(named, topic.encode())
+            write_file(named, topic.encode())
         self._check(topic)
 
     def _check(self, topic: str) -> None:
         named = self.folder / _TOPIC
-        if named.exists() and named.read_text() != topic:
+        if named.exists() and (other := named.read_text()) != topic:
             raise SettingError(
-                f"{self.folder} is a log of the topic {named.read_text()}, not of {topic}: use another folder"
+                f"{self.folder} is an archive of the topic {other}, not of {topic}: use another folder"
             )
 
     def stretches(self) -> list[Stretch]:
@@ -87,7 +87,7 @@ class ClickLog:
     def append(
         self, partition: int, begin: int, end: int, clicks: pl.DataFrame, malformed: Mapping[str, int]
     ) -> None:
-        """Keep `clicks` (columns of `LOG_SCHEMA`), all there were in these offsets."""
+        """Keep `clicks` (columns of `ARCHIVE_SCHEMA`), all there were in these offsets."""
         folder = self.folder / f"partition={partition}"
         folder.mkdir(exist_ok=True)
         self._write(folder / f"{begin:020}-{end:020}.parquet", clicks, malformed)
@@ -108,35 +108,36 @@ class ClickLog:
             if stretch != last[stretch.partition]:
                 stretch.path.unlink()
             elif len(recorded):
-                self._write(stretch.path, pl.DataFrame(schema=LOG_SCHEMA), {})
+                self._write(stretch.path, pl.DataFrame(schema=ARCHIVE_SCHEMA), {})
         return gone
 
     def _write(self, path: Path, clicks: pl.DataFrame, malformed: Mapping[str, int]) -> None:
-        unfinished = path.with_name("." + path.name)
-        clicks.write_parquet(unfinished, metadata={_BAD: orjson.dumps(dict(malformed)).decode()})
-        _renamed(unfinished, path)
+        with replacing(path) as unfinished:
+            clicks.write_parquet(unfinished, metadata={_BAD: orjson.dumps(dict(malformed)).decode()})
 
 
-def is_log(folder: Path) -> bool:
-    """Whether there is a log in `folder`."""
+def is_archive(folder: Path) -> bool:
+    """Whether there is a click archive in `folder`."""
     return (folder / _TOPIC).is_file()
 
 
-def scan_log(folder: Path) -> tuple[Scan, list[Removal]]:
-    """The clicks of a log, each user's in order of arrival, and the records that were none.
+def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
+    """The clicks of an archive, each user's in order of arrival, and the records that were none.
 
     Raises UnusableClicks where it has none.
     """
-    paths = [stretch.path for stretch in ClickLog(folder).stretches()]
+    paths = [stretch.path for stretch in ClickArchive(folder).stretches()]
     malformed = Counter[str]()
     for path in paths:
         with reading(path):
             malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
-    scan = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=LOG_SCHEMA)
+    scan = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=ARCHIVE_SCHEMA)
     clicks = scan.select(SCHEMA.keys())
     count = clicks.select(pl.len()).collect().item()
     if count == 0:
-        raise UnusableClicks(f"{folder}: the log has no clicks yet; malformed by reason: {dict(malformed)}")
+        raise UnusableClicks(
+            f"{folder}: the click archive has no clicks yet; malformed by reason: {dict(malformed)}"
+        )
     found = Columns(user="user_id", item="item_id", timestamp="timestamp_ms")
     return Scan(clicks, found, "as the worker reads it", count), no_clicks(malformed, count)
 
@@ -154,19 +155,3 @@ def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
 def _stretch(path: Path) -> Stretch:
     begin, end = path.stem.split("-")
     return Stretch(int(path.parent.name.partition("=")[2]), int(begin), int(end), path)
-
-
-def _written(path: Path, content: bytes) -> None:
-    unfinished = path.with_name("." + path.name)
-    unfinished.write_bytes(content)
-    _renamed(unfinished, path)
-
-
-def _renamed(unfinished: Path, path: Path) -> None:
-    # The order that survives a power cut: the bytes, then the name, then the folder that has the name.
-    for step in (unfinished, path.parent):
-        opened = os.open(step, os.O_RDONLY)
-        os.fsync(opened)
-        os.close(opened)
-        if step == unfinished:
-            unfinished.replace(path)

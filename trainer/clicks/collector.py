@@ -1,4 +1,4 @@
-"""From the topic of clicks to a log of clicks, exactly once: where to go on is what the log says."""
+"""From the topic of clicks to the click archive, exactly once: where to go on is what the archive says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from trainer.clicks.archive import LOG_SCHEMA, ClickLog
+from trainer.clicks.archive import ARCHIVE_SCHEMA, ClickArchive
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.console import Progress
 from worker.core.event import Decoder
@@ -25,7 +25,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class _Pending:
-    """What was read of a partition from `begin` to before `end` and is not in the log yet."""
+    """What was read of a partition from `begin` to before `end` and is not in the archive yet."""
 
     begin: int
     end: int
@@ -34,12 +34,12 @@ class _Pending:
 
 
 class Collector:
-    """Reads `topic` into `log`. A file is written after `file_records` offsets or `every_seconds`."""
+    """Reads `topic` into `archive`. A file is written after `file_records` offsets or `every_seconds`."""
 
     def __init__(
         self,
         connection: Connection,
-        log: ClickLog,
+        archive: ClickArchive,
         *,
         topic: str,
         decoder: Decoder,
@@ -49,14 +49,14 @@ class Collector:
         every_seconds: float,
     ) -> None:
         self._connection = connection
-        self._log = log
+        self._archive = archive
         self._topic = topic
         self._decoder = decoder
         self._progress = progress
         self._keep_days = keep_days
         self._file_records = file_records
         self._every_seconds = every_seconds
-        self._pending = {partition: _Pending(end, end) for partition, end in log.ends().items()}
+        self._pending = {partition: _Pending(end, end) for partition, end in archive.ends().items()}
         self._ends: dict[int, int] = {}
         self._written = time.monotonic()
 
@@ -87,8 +87,9 @@ class Collector:
             at = self._pending.setdefault(partition, _Pending(span.first, span.first)).end
             if at > span.end:
                 raise TopicError(
-                    f"partition {partition} of {self._topic} ends at offset {span.end:,}, the log in "
-                    f"{self._log.folder} at {at:,}: the topic was made anew; collect it into another folder",
+                    f"partition {partition} of {self._topic} ends at offset {span.end:,}, the archive in "
+                    f"{self._archive.folder} at {at:,}: "
+                    "the topic was made anew; collect it into another folder",
                     topic=self._topic,
                 )
             if at < span.first:
@@ -106,7 +107,7 @@ class Collector:
         clicks, bad = decode(records, self._decoder)
         recorded = clicks.record_timestamps_ms
         columns = (clicks.offsets, clicks.user_ids, clicks.item_ids, clicks.timestamps_ms, recorded)
-        frame = pl.DataFrame(dict(zip(LOG_SCHEMA, columns, strict=True)), schema=LOG_SCHEMA)
+        frame = pl.DataFrame(dict(zip(ARCHIVE_SCHEMA, columns, strict=True)), schema=ARCHIVE_SCHEMA)
         # A record without a time of its own is as old as its click.
         own = pl.when(pl.col("recorded_ms") >= 0).then("recorded_ms").otherwise("timestamp_ms")
         pending.clicks.append(frame.with_columns(recorded_ms=own))
@@ -125,15 +126,15 @@ class Collector:
         self._written = time.monotonic()
         if self._keep_days is not None:
             oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
-            if gone := self._log.forget_before(oldest):
+            if gone := self._archive.forget_before(oldest):
                 self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
 
     def _write(self, partition: int) -> None:
         pending = self._pending[partition]
         if pending.begin == pending.end:
             return
-        clicks = pl.concat([pl.DataFrame(schema=LOG_SCHEMA), *pending.clicks])
-        self._log.append(partition, pending.begin, pending.end, clicks, pending.malformed)
+        clicks = pl.concat([pl.DataFrame(schema=ARCHIVE_SCHEMA), *pending.clicks])
+        self._archive.append(partition, pending.begin, pending.end, clicks, pending.malformed)
         left = self._ends.get(partition, pending.end) - pending.end
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
         self._progress.say(

@@ -50,7 +50,7 @@ def scan_file(path: Path) -> pl.LazyFrame:
     """The table in a file, whatever its columns. Raises UnreadableFile."""
     kind = _kind(path)
     if path.is_dir():
-        raise UnreadableFile(str(path), "it is a folder, and not one that `collect` keeps a log of clicks in")
+        raise UnreadableFile(str(path), "it is a folder, and not one that `collect` keeps a click archive in")
     if not path.is_file():
         raise UnreadableFile(str(path), "there is no such file")
     if path.stat().st_size == 0:

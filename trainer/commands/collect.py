@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from trainer import config, console
-from trainer.clicks.archive import ClickLog
+from trainer.clicks.archive import ClickArchive
 from trainer.clicks.collector import Collector
 from trainer.clicks.topic import fields_of
 from trainer.commands import options
@@ -44,11 +44,11 @@ def collect(
     **chosen: Any,
 ) -> None:
     """Keep the clicks of a topic as Parquet files, each once; a later call goes on where this one ended."""
-    decoder, log = Decoder(fields_of(options.columns_of(chosen))), ClickLog(output)
-    with log.writing(topic):
+    decoder, archive = Decoder(fields_of(options.columns_of(chosen))), ClickArchive(output)
+    with archive.writing(topic):
         collector = Collector(
             config.connection(kafka, os.environ),
-            log,
+            archive,
             topic=topic,
             decoder=decoder,
             progress=console.for_this_place(),

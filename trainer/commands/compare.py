@@ -16,8 +16,8 @@ from trainer.config import FitSettings
 from trainer.continuous.gate import METRICS, decision
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Aligned, align, paired, to_json
+from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
-from worker.core.release import verify
 
 EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 """By decision; 2 is that of an error, as everywhere."""
@@ -53,8 +53,8 @@ def compare(
     settings, teller = FitSettings(**chosen), console.for_this_place()
     clicks = options.read_clicks(files, columns, teller)
     aligned = align(
-        verify(*read_folder(a)),
-        verify(*read_folder(b)),
+        read_folder(a).release,
+        read_folder(b).release,
         cleaned(clicks, teller, datetime.now(UTC)),
         from_ms=settings.split_at_ms,
         top=settings.top,
@@ -67,7 +67,7 @@ def compare(
     _tell_what_is_left_out(aligned)
     click.echo(found[metric].sentence())
     if json_file:
-        json_file.write_bytes(orjson.dumps(to_json(found, metric), option=orjson.OPT_INDENT_2))
+        write_file(json_file, orjson.dumps(to_json(found, metric), option=orjson.OPT_INDENT_2))
     context.exit(EXIT_CODES[decision(found[metric])])
 
 

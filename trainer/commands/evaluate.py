@@ -11,12 +11,12 @@ import orjson
 
 from trainer import console
 from trainer.commands import options
-from trainer.commands.tables import show_quality
+from trainer.commands.tables import show_result
 from trainer.config import FitSettings
 from trainer.dataset.holdout import cleaned, hold_out
 from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
+from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
-from worker.core.release import verify
 
 
 @click.command()
@@ -61,7 +61,7 @@ def evaluate(
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), console.for_this_place()
     knn = BaselineSettings(recent_hours=recent_hours, knn_sample=knn_sample, knn_neighbours=knn_neighbours)
-    release = verify(*read_folder(folder))
+    release = read_folder(folder).release
     clicks = options.read_clicks(files, columns, teller)
     held = hold_out(
         cleaned(clicks, teller, datetime.now(UTC)),
@@ -81,6 +81,6 @@ def evaluate(
         settings=knn,
         progress=teller,
     )
-    show_quality(found)
+    show_result(found)
     if json_file:
-        json_file.write_bytes(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2))
+        write_file(json_file, orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2))

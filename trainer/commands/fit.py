@@ -51,12 +51,12 @@ def fit(
     from trainer.training import checkpoints, warm_start  # noqa: PLC0415
     from trainer.training import fit as fitting  # noqa: PLC0415
 
-    parent = fitting.Fitted(*read_folder(begin)) if begin else None
+    parent = read_folder(begin) if begin else None
     if parent:
         settings = replace(settings, **warm_start.shaped_as(parent.manifest, settings, options.asked()))
     work = checkpoints.work_folder(folder)
-    manifest, blob = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
-    write_folder(folder, manifest, blob)
+    fitted = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
+    write_folder(folder, *fitted.parts)
     checkpoints.remove(work)
-    click.echo(report(manifest.metrics, settings.top))
-    click.echo(f"release written to {folder}: {size(manifest)}")
+    click.echo(report(fitted.manifest.metrics, settings.top))
+    click.echo(f"release written to {folder}: {size(fitted.manifest)}")

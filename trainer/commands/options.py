@@ -16,7 +16,7 @@ import click
 import polars as pl
 
 from trainer import config
-from trainer.clicks.archive import is_log, scan_log
+from trainer.clicks.archive import is_archive, scan_archive
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import Columns, Scan
 from trainer.clicks.files import scan_files
@@ -255,8 +255,8 @@ training = all_of(
     setting("negatives_power", "They are drawn by clicks to this power."),
     setting("negatives_uniform", "Share of them drawn from all items alike."),
     setting("batch_negatives", "Targets of a step are negatives for each other."),
-    setting("optimizer", "Any optimiser of Keras by name."),
-    setting("learning_rate", "The optimiser's, at its highest."),
+    setting("optimizer", "Any optimizer of Keras by name."),
+    setting("learning_rate", "The optimizer's, at its highest."),
     setting("momentum", "For sgd and rmsprop."),
     setting("schedule", "How the learning rate goes."),
     setting("warmup_steps", "Steps over which the learning rate rises."),
@@ -327,22 +327,22 @@ def read_clicks(files: tuple[Path, ...], columns: Columns, teller: Progress) -> 
 def scan_clicks(
     files: tuple[Path, ...], kafka: str | None, topic: str, columns: Columns, teller: Progress
 ) -> Scan:
-    """The clicks in `files`, a log or `topic`, told of. Raises click.UsageError where not one is named."""
+    """The clicks in `files`, a click archive or `topic`. Raises click.UsageError where not one is named."""
     if bool(files) == bool(kafka):
         raise click.UsageError("name the files of clicks, or a topic with --kafka HOST:PORT; one of the two")
-    log = next(filter(is_log, files), None)
+    archive = next(filter(is_archive, files), None)
     removals: list[Removal] = []
     if kafka:
         _check_columns(columns, "a topic", fixed=_TIMES)
         table, removals = read_topic(config.connection(kafka, os.environ), topic, columns)
         scan = Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks))
-    elif log:
+    elif archive:
         if len(files) > 1:
             raise click.UsageError(
-                f"{log} is a log of clicks, which is read alone: leave the other files out"
+                f"{archive} is a click archive, which is read alone: leave the other files out"
             )
-        _check_columns(columns, "a log", fixed=("user", "item", "timestamp", *_TIMES))
-        scan, removals = scan_log(log)
+        _check_columns(columns, "a click archive", fixed=("user", "item", "timestamp", *_TIMES))
+        scan, removals = scan_archive(archive)
     else:
         scan = scan_files(files, columns)
     for removal in removals:

@@ -13,8 +13,8 @@ from trainer.commands import options
 from trainer.config import FitSettings
 from trainer.dataset.holdout import cleaned, hold_out, told_ms
 from trainer.evaluation.benchmark import score
+from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
-from worker.core.release import verify
 
 
 @click.command()
@@ -39,7 +39,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), console.for_this_place()
-    release = verify(*read_folder(folder))
+    release = read_folder(folder).release
     from_ms = settings.split_at_ms or told_ms(release.manifest, "test_from")
     # Jinja is needed here alone.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
@@ -50,11 +50,11 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     gap = release.manifest.session_gap_seconds
     held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
     top, exclude_recent = settings.top, settings.exclude_recent
-    quality = score(release, held, top=top, exclude_recent=exclude_recent, progress=teller)
+    result = score(release, held, top=top, exclude_recent=exclude_recent, progress=teller)
     shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
     measured = f"{told(from_ms, exclude_recent)} {held.caution(release.manifest)}".strip()
-    text = page.render(release.manifest, quality, shown, item_names, measured=measured)
-    output.write_text(text, "utf-8")
+    text = page.render(release.manifest, result, shown, item_names, measured=measured)
+    write_file(output, text.encode())
     click.echo(f"report written to {output}")
 
 

@@ -13,7 +13,7 @@ import click
 import prometheus_client
 
 from trainer import config
-from trainer.clicks.archive import ClickLog
+from trainer.clicks.archive import ClickArchive
 from trainer.clicks.topic import fields_of
 from trainer.commands import options
 from trainer.commands.ending import ending_on_request
@@ -167,7 +167,7 @@ def run(
     maker = Streamed(plan, settings, teller) if streaming else Apart(refit)
     gauges = Gauges(lambda: leader.leads, time.monotonic)
     periodic = Periodic(
-        Places(connection, topic, decoder, ClickLog(folder), _kept(keep_days, plan), releases),
+        Places(connection, topic, decoder, ClickArchive(folder), _kept(keep_days, plan), releases),
         plan,
         settings,
         maker=maker,

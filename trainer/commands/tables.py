@@ -10,12 +10,12 @@ from rich.table import Table
 
 from trainer.evaluation.compare import Difference, title
 from trainer.evaluation.metrics import Figure
-from trainer.evaluation.slices import Metrics, Quality
+from trainer.evaluation.slices import EvaluationResult, Figures
 
 Rows = Sequence[Sequence[str]]
 
 
-def show_quality(found: Quality) -> None:
+def show_result(found: EvaluationResult) -> None:
     """All metrics of all models with their intervals, then Recall@K and MRR@K by slice."""
     heading = f"{found.predictions:,} held-out clicks in {found.sessions:,} sessions, 95 % intervals"
     metrics = list(dict.fromkeys(name for metrics in found.models.values() for name in metrics))
@@ -45,7 +45,7 @@ def show_differences(found: Sequence[Difference]) -> None:
     _show(heading, ["", "A", "B", "B - A", "95 % interval", "B is better"], rows)
 
 
-def _rows(models: dict[str, Metrics], metrics: Sequence[str]) -> Rows:
+def _rows(models: dict[str, Figures], metrics: Sequence[str]) -> Rows:
     return [[name, *(_cell(figures.get(metric)) for metric in metrics)] for name, figures in models.items()]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from trainer.config import PAGE_HALF_LIFE_HOURS, PAGE_ITEMS
+from trainer.config import ACTIVE_HALF_LIFE_HOURS, ACTIVE_ITEMS
 from worker.core.manifest import Manifest
 from worker.core.release import CANDIDATE_SHARE, Release
 from worker.errors import SettingError
@@ -89,10 +89,10 @@ class Plan:
     """Whether a candidate on trial makes way for a newer one."""
     keep: int = KEPT
     """How many releases stay in the topic, beside those that a pointer names."""
-    page: int = PAGE_ITEMS
-    """As `trainer.config.PAGE_ITEMS`, for a stream."""
-    page_half_life_hours: float = PAGE_HALF_LIFE_HOURS
-    """As `trainer.config.PAGE_HALF_LIFE_HOURS`."""
+    page: int = ACTIVE_ITEMS
+    """As `trainer.config.ACTIVE_ITEMS`, for a stream."""
+    page_half_life_hours: float = ACTIVE_HALF_LIFE_HOURS
+    """As `trainer.config.ACTIVE_HALF_LIFE_HOURS`."""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import polars as pl
 
-from trainer.clicks.archive import ClickLog, scan_log
+from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
 from trainer.config import FitSettings
 from trainer.console import Progress
@@ -37,8 +37,8 @@ from trainer.continuous.plan import (
     window,
 )
 from trainer.continuous.strategies import Maker
-from trainer.errors import LogInUse, TooFewClicks, UnusableClicks
-from trainer.training.fit import Fitted
+from trainer.errors import ArchiveInUse, TooFewClicks, UnusableClicks
+from trainer.release.package import PackagedRelease
 from worker.core.event import Decoder
 from worker.core.release import Release, verify
 from worker.errors import KafkaAway, ReleaseRefused, Retriable
@@ -71,7 +71,7 @@ class Places(NamedTuple):
     clicks: str
     """The topic of clicks."""
     decoder: Decoder
-    log: ClickLog
+    log: ClickArchive
     keep_days: float | None
     """How long the log keeps what it has; None: for ever."""
     releases: str
@@ -185,7 +185,7 @@ class Periodic:
                     file_records=_FILE_RECORDS,
                     every_seconds=float("inf"),
                 ).collect()
-        except LogInUse as error:
+        except ArchiveInUse as error:
             self._progress.say(f"{error}: what it has is used")
         return places.log.ends()
 
@@ -211,7 +211,7 @@ class Periodic:
     def _clicks(self) -> tuple[pl.LazyFrame, Window]:
         """The clicks of a round, and when they were."""
         time_ms, now_ms = pl.col("timestamp_ms"), round(self._clock.now().timestamp() * 1000)
-        clicks = scan_log(self._places.log.folder)[0].clicks
+        clicks = scan_archive(self._places.log.folder)[0].clicks
         newest = clicks.select(time_ms.filter(time_ms <= now_ms).max()).collect(engine="streaming").item()
         if newest is None:
             raise TooFewClicks("all clicks are from the future")
@@ -220,16 +220,16 @@ class Periodic:
 
     def _fit(
         self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, ends: Mapping[int, int]
-    ) -> Fitted:
+    ) -> PackagedRelease:
         fitted = self._maker.make(clicks, span, champion, self._clock.now())
         self._gauges.trained(fitted.manifest)
         return fitted.telling(**{COLLECTED: {str(partition): end for partition, end in ends.items()}})
 
-    def _passes(self, champion: Release, fitted: Fitted, clicks: pl.LazyFrame, span: Window) -> bool:
+    def _passes(self, champion: Release, fitted: PackagedRelease, clicks: pl.LazyFrame, span: Window) -> bool:
         """Whether the gate lets the new release through, and why."""
         found = gate.measured(
             champion,
-            verify(*fitted),
+            fitted.release,
             clicks,
             from_ms=span.split_at_ms,
             by=self._plan.by,
@@ -240,7 +240,7 @@ class Periodic:
         self._progress.say(found.sentence(f"release {champion.number}", "the new release"))
         return not found.worse
 
-    def _publish_patiently(self, fitted: Fitted, standing: Standing, term: Term) -> Outcome:
+    def _publish_patiently(self, fitted: PackagedRelease, standing: Standing, term: Term) -> Outcome:
         """As `_publish`, a few times over: what took long to make is not thrown away for a hiccup."""
         for pause in _PUBLISH_PAUSES:
             try:
@@ -252,13 +252,13 @@ class Periodic:
             self._clock.sleep(pause)
         return self._publish(fitted, standing, term)
 
-    def _publish(self, fitted: Fitted, standing: Standing, term: Term) -> Outcome:
+    def _publish(self, fitted: PackagedRelease, standing: Standing, term: Term) -> Outcome:
         plan, places = self._plan, self._places
         pointer = plan.pointer(standing.champion and standing.champion.number)
         number = publish(
             places.connection,
             places.releases,
-            *fitted,
+            *fitted.parts,
             pointer=pointer,
             share=plan.share,
             keep=plan.keep,

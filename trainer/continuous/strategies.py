@@ -22,9 +22,10 @@ from trainer.continuous.plan import Champion, Plan, Window
 from trainer.dataset.dataset import moment
 from trainer.dataset.sessions import cut
 from trainer.errors import TooFewClicks, TrainingDied
+from trainer.release.package import PackagedRelease
 from trainer.training import warm_start
-from trainer.training.fit import Fitted, fit
-from trainer.training.online import Stream
+from trainer.training.fit import fit
+from trainer.training.online import OnlineTraining
 from worker.errors import NextclickError, SettingError
 
 _LONGEST_MS: Final = 24 * HOUR_MS
@@ -36,7 +37,9 @@ _TIME: Final = pl.col("timestamp_ms")
 class Maker(Protocol):
     """What makes the release of a round."""
 
-    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+    def make(
+        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    ) -> PackagedRelease:
         """The release of the `clicks` before the held-out end. Raises UnusableClicks, SettingError."""
 
 
@@ -51,9 +54,15 @@ class Refit:
     ) -> None:
         self._plan, self._settings, self._progress, self._asked = plan, settings, progress, asked
 
-    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+    def make(
+        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    ) -> PackagedRelease:
         """As `Maker` says."""
-        parent = Fitted(champion.manifest, champion.blob) if champion and self._plan.warm else None
+        parent = (
+            PackagedRelease.verified(champion.manifest, champion.blob)
+            if champion and self._plan.warm
+            else None
+        )
         settings = replace(self._settings, split_at_ms=span.split_at_ms)
         if parent:
             shape = warm_start.shaped_as(parent.manifest, settings, self._asked)
@@ -71,7 +80,9 @@ class Apart:
     def __init__(self, maker: Maker) -> None:
         self._maker = maker
 
-    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+    def make(
+        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    ) -> PackagedRelease:
         """As `Maker` says. Raises TrainingDied, and RuntimeError where the training ended by a fault."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
@@ -88,7 +99,7 @@ class Apart:
         process.join()
         if isinstance(made, Exception):
             raise made
-        return Fitted(*made)
+        return PackagedRelease.verified(*made)
 
 
 def _send(to: Connection, maker: Maker, *arguments: Any) -> None:
@@ -97,7 +108,7 @@ def _send(to: Connection, maker: Maker, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
     try:
-        to.send(tuple(maker.make(*arguments)))
+        to.send(maker.make(*arguments).parts)
     except (NextclickError, OSError) as error:
         to.send(error)
 
@@ -130,10 +141,10 @@ class Streamed:
         _check(settings)
         self._plan, self._progress = plan, progress
         self._settings = replace(settings, epochs=plan.warm_epochs)
-        self._stream = Stream(
+        self._stream = OnlineTraining(
             self._settings,
-            page=plan.page,
-            page_half_life_hours=plan.page_half_life_hours,
+            active_items=plan.page,
+            active_half_life_hours=plan.page_half_life_hours,
             memory_hours=plan.window_days * 24,
         )
         self._until_ms: int | None = None
@@ -141,7 +152,9 @@ class Streamed:
         self._removed: list[Removal] = []
         """What cleaning took away of the clicks until then."""
 
-    def make(self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime) -> Fitted:
+    def make(
+        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    ) -> PackagedRelease:
         """As `Maker` says."""
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
         now_ms = round(now.timestamp() * 1000)

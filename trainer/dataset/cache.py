@@ -20,6 +20,7 @@ from trainer.config import FitSettings
 from trainer.dataset.dataset import Data
 from trainer.dataset.features import Categorical, Features
 from trainer.dataset.sessions import Sessions
+from trainer.files_on_disk import put_in_place
 from worker.core.catalogue import Catalogue
 
 _VERSION: Final = 2
@@ -65,7 +66,7 @@ def save(kept: Path, data: Data) -> None:
     if kept.is_dir():
         shutil.rmtree(unfinished)
     else:
-        unfinished.rename(kept)
+        put_in_place(unfinished, kept)
 
 
 def load(kept: Path) -> Data:

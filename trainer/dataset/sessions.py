@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.cleaning import Removal
+from trainer.dataset.lists import counted
 from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -60,6 +61,26 @@ class Sessions:
     def predictions(self) -> int:
         """How many clicks are to be predicted."""
         return int(np.count_nonzero(self.scored))
+
+
+@dataclass(frozen=True, slots=True)
+class PastSessions:
+    """Clicks to be counted: sessions over a catalogue of `items`, and each click's time, `[C]`."""
+
+    sessions: Sessions
+    times_ms: NDArray[np.int64]
+    items: int
+
+    @classmethod
+    def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
+        """The clicks in a table of `cut`."""
+        times = sessions["timestamp_ms"].to_numpy()
+        return cls(to_arrays(sessions, catalogue), times, len(catalogue))
+
+    @property
+    def clicks(self) -> NDArray[np.int64]:
+        """`[N]`: the clicks on each item."""
+        return counted(self.sessions.items, self.items)
 
 
 class Divided(NamedTuple):

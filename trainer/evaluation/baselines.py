@@ -6,42 +6,19 @@ Every list is full: what a model does not fill is filled with the most popular i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.dataset.decayed_counts import Past, transitions
-from trainer.dataset.sessions import Sessions, to_arrays
-from worker.core.catalogue import Catalogue
+from trainer.dataset.lists import by_count, counted, filled, popular_lists
+from trainer.dataset.sessions import PastSessions, Sessions
 from worker.core.ranking import NO_ITEM, Indexes
 
 Times = NDArray[np.int64]
-
-_ROWS_AT_ONCE: Final = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class PastSessions:
-    """The clicks that a baseline may count: sessions over a catalogue of `items`, and each click's time."""
-
-    sessions: Sessions
-    times_ms: Times
-    items: int
-
-    @classmethod
-    def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
-        """The clicks in a table of `trainer.dataset.sessions.cut`."""
-        times = sessions["timestamp_ms"].to_numpy()
-        return cls(to_arrays(sessions, catalogue), times, len(catalogue))
-
-    @property
-    def clicks(self) -> NDArray[np.int64]:
-        """`[N]`: the clicks on each item."""
-        return counted(self.sessions.items, self.items)
 
 
 class Asked(NamedTuple):
@@ -135,61 +112,9 @@ class Markov:
         return filled(successors[last], self._best, asked.excluded, top)
 
 
-def counted(items: Indexes, size: int) -> NDArray[np.int64]:
-    """`[size]`: how often each item is in `items`."""
-    return np.bincount(items[items != NO_ITEM], minlength=size)
-
-
-def by_count(counts: NDArray[np.int64]) -> Indexes:
-    """All items, those with the highest of `counts` first; among equals the lower index."""
-    return np.argsort(-counts, kind="stable").astype(np.int32)
-
-
 def last_known(sessions: Sessions) -> Indexes:
     """`[C]`: the last known item of the session at each click; `NO_ITEM` before the first."""
     here = np.arange(len(sessions.items))
     known = np.maximum.accumulate(np.where(sessions.items != NO_ITEM, here, -1))
     begins = np.repeat(sessions.starts[:-1], sessions.lengths)
     return np.where(known >= begins, sessions.items[known], NO_ITEM).astype(np.int32)
-
-
-def popular_lists(popular: Indexes, excluded: Indexes, top: int) -> Indexes:
-    """The first `top` of `popular` (best first) without each row's `excluded` `[P, X]`; `[P, top]`.
-
-    Unused places hold `NO_ITEM`.
-    """
-    nothing = np.empty((len(excluded), 0), np.int32)
-    return filled(nothing, popular, excluded, top)
-
-
-def filled(lists: Indexes, popular: Indexes, excluded: Indexes, top: int) -> Indexes:
-    """`lists` `[P, L]` without each row's `excluded` `[P, X]`, filled up with `popular` to `[P, top]`.
-
-    Unused places hold `NO_ITEM`.
-    """
-    enough = popular[: lists.shape[1] + excluded.shape[1] + top]
-    padded = np.append(enough, np.full(top, NO_ITEM, np.int32))
-    out = np.empty((len(lists), top), np.int32)
-    for first in range(0, len(lists), _ROWS_AT_ONCE):
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        out[rows] = _filled(lists[rows], padded, excluded[rows], top)
-    return out
-
-
-def _filled(lists: Indexes, popular: Indexes, excluded: Indexes, top: int) -> Indexes:
-    more = np.broadcast_to(popular, (len(lists), len(popular)))
-    taken = np.concatenate([lists, excluded], axis=1)
-    candidates = np.concatenate([lists, more], axis=1)
-    dropped = np.concatenate([_any_in(lists, excluded), _any_in(more, taken)], axis=1)
-    # What is empty in the middle goes to the end, behind all that is not dropped.
-    kept = np.argsort(dropped | (candidates == NO_ITEM), axis=1, kind="stable")[:, :top]
-    chosen = np.take_along_axis(candidates, kept, axis=1)
-    return np.where(np.take_along_axis(dropped, kept, axis=1), NO_ITEM, chosen)
-
-
-def _any_in(candidates: Indexes, others: Indexes) -> NDArray[np.bool_]:
-    """Whether each of `candidates` `[P, C]` is among its row of `others` `[P, X]`."""
-    found = np.zeros(candidates.shape, np.bool_)
-    for column in others.T:
-        found |= candidates == column[:, None]
-    return found

@@ -9,22 +9,20 @@ from typing import Final
 
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut
-from trainer.dataset.sessions import catalogue_of, to_arrays
+from trainer.dataset.lists import counted, popular_lists
+from trainer.dataset.sessions import PastSessions, catalogue_of, to_arrays
 from trainer.evaluation.baselines import (
     Asked,
     Baseline,
     LivePopular,
     Markov,
-    PastSessions,
     Popular,
     RecentlyPopular,
-    counted,
-    popular_lists,
 )
 from trainer.evaluation.knn import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
 from trainer.evaluation.metrics import Answers, Counts, answers_of
 from trainer.evaluation.replay import answers, recent_items, walk
-from trainer.evaluation.slices import Predictions, Quality, quality, thirds
+from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.release import Release
 from worker.errors import SettingError
 
@@ -100,8 +98,8 @@ def score(
     names: Collection[str] = tuple(BASELINES),
     settings: BaselineSettings = BaselineSettings(),  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
-) -> Quality:
-    """The quality of `release` beside the baselines of these `names`.
+) -> EvaluationResult:
+    """Measure `release` beside the baselines of these `names`.
 
     Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
     Where there are no clicks before, that is `popular` alone, as the release's own list has it.
@@ -113,7 +111,7 @@ def score(
             excluded = recent_items(sessions, exclude_recent, held.user_begins)
             lists = popular_lists(release.popular, excluded, top)
             found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
-        return quality(found, Predictions.of(sessions), top=top)
+        return EvaluationResult.of(found, Predictions.of(sessions), top=top)
     catalogue = catalogue_of(held.before)
     past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
     asked = Asked(same, held.times_ms, recent_items(same, exclude_recent, held.user_begins))
@@ -121,7 +119,7 @@ def score(
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
     clicks[NETWORK] = counted(to_arrays(held.before, release.catalogue).items, len(release.catalogue))
     third = thirds(past.clicks, same.items[same.scored])
-    return quality(found, Predictions.of(sessions, third), top=top, clicks=clicks)
+    return EvaluationResult.of(found, Predictions.of(sessions, third), top=top, clicks=clicks)
 
 
 def _network(

@@ -3,7 +3,7 @@
 Both answer exactly the same predictions, and a paired bootstrap over sessions (Efron & Tibshirani
 1993) says how far their difference may be chance.
 
-    >>> a, b = (Answers(np.array(places), np.zeros(1, np.int64)) for places in ([0, 0, 2, 0], [1, 1, 2, 1]))
+    >>> a, b = (Answers(np.array(ranks), np.zeros(1, np.int64)) for ranks in ([0, 0, 2, 0], [1, 1, 2, 1]))
     >>> found = paired(a, b, np.arange(4), top=20)["recall_at_20"]
     >>> found.difference, found.better, found.sessions
     (0.75, True, 4)
@@ -97,7 +97,7 @@ def paired(
 
     Sessions are drawn with replacement, both releases measured on the same draw, `rounds` times.
     """
-    values_a, values_b = values(a.places, top), values(b.places, top)
+    values_a, values_b = values(a.ranks, top), values(b.ranks, top)
     differences = [values_b[metric] - values_a[metric] for metric in values_a]
     sums = sums_by(session, np.stack([*differences, np.ones(len(session))], axis=1))
     # Sessions of which no prediction is common are no sessions here.
@@ -171,8 +171,8 @@ def align(
     if not len(common):
         raise TooFewClicks("the two releases have no prediction in common to be compared on")
     return Aligned(
-        a=found[0]._replace(places=found[0].places[in_a]),
-        b=found[1]._replace(places=found[1].places[in_b]),
+        a=found[0]._replace(ranks=found[0].ranks[in_a]),
+        b=found[1]._replace(ranks=found[1].ranks[in_b]),
         session=_session_of(longer, common),
         only_a=len(rows[0]) - len(common),
         only_b=len(rows[1]) - len(common),

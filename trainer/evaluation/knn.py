@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.console import Progress
-from trainer.dataset.sessions import Sessions
-from trainer.evaluation.baselines import Asked, PastSessions, by_count, filled
+from trainer.dataset.lists import by_count, filled
+from trainer.dataset.sessions import PastSessions, Sessions
+from trainer.evaluation.baselines import Asked
 from worker.core.ranking import NO_ITEM, Indexes
 
 Scores = NDArray[np.floating[Any]]

@@ -1,7 +1,7 @@
-"""From the places of targets in lists to figures, and how sure these are.
+"""From the ranks of targets in lists to figures, and how sure these are.
 
 Ties: equal scores rank by catalogue order, the lower index first, in the worker, the network's
-lists and every baseline's. So a place never depends on what a sort happens to do.
+lists and every baseline's. So a rank never depends on what a sort happens to do.
 
     >>> metrics(np.array([1, 0, 4, 0]), 20)["mrr_at_20"]
     0.3125
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from worker.core.ranking import NO_ITEM, Indexes
 
-Places = NDArray[np.int64]
-"""For each prediction the place of the target in its list, from 1; 0: not in it."""
+Ranks = NDArray[np.int64]
+"""For each prediction the rank of the target in its list, from 1; 0: not in it."""
 
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -32,7 +32,7 @@ _DRAWS_AT_ONCE: Final = 1 << 21
 class Answers(NamedTuple):
     """What a model answered to `P` predictions over a catalogue of `N` items."""
 
-    places: Places
+    ranks: Ranks
     """`[P]`."""
     shown: Counts
     """`[N]`: how many of the lists each item was in."""
@@ -48,19 +48,19 @@ class Figure(NamedTuple):
 
 def answers_of(targets: Indexes, lists: Indexes, items: int) -> Answers:
     """`lists` `[P, K]` from a catalogue of so many `items`, held against `targets` `[P]`."""
-    return Answers(places_of(targets, lists), np.bincount(lists[lists != NO_ITEM], minlength=items))
+    return Answers(ranks_of(targets, lists), np.bincount(lists[lists != NO_ITEM], minlength=items))
 
 
-def places_of(targets: Indexes, lists: Indexes) -> Places:
-    """The place of each of `targets` `[P]` in its row of `lists` `[P, K]`, 0 where it is not there."""
+def ranks_of(targets: Indexes, lists: Indexes) -> Ranks:
+    """The rank of each of `targets` `[P]` in its row of `lists` `[P, K]`, 0 where it is not there."""
     found = (lists == targets[:, None]) & (targets != NO_ITEM)[:, None]
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
-def values(places: Places, top: int) -> dict[str, Values]:
+def values(ranks: Ranks, top: int) -> dict[str, Values]:
     """What each prediction adds to the metrics that are means over predictions, `[P]` each; K = `top`.
 
-    Every prediction has one right answer, the next click, at place p or not in the list (then all are 0):
+    Every prediction has one right answer, the next click, at rank p or not in the list (then all are 0):
 
     - Recall@K: 1; with one right answer it is the hit rate (Hidasi et al. 2016).
     - MRR@K: 1 / p (Voorhees 1999).
@@ -68,22 +68,22 @@ def values(places: Places, top: int) -> dict[str, Values]:
     - Precision@K: 1 / K. F1@K: 2 P R / (P + R) = 2 / (K + 1) (van Rijsbergen 1979).
     - Accuracy: 1 where p = 1.
     """
-    hit = (places > 0).astype(np.float64)
-    place = np.maximum(places, 1)
+    hit = (ranks > 0).astype(np.float64)
+    place = np.maximum(ranks, 1)
     return {
         f"recall_at_{top}": hit,
         f"mrr_at_{top}": hit / place,
         f"ndcg_at_{top}": hit / np.log2(place + 1),
         f"precision_at_{top}": hit / top,
         f"f1_at_{top}": 2 * hit / (top + 1),
-        "accuracy": (places == 1).astype(np.float64),
+        "accuracy": (ranks == 1).astype(np.float64),
     }
 
 
-def metrics(places: Places, top: int, *, prefix: str = "") -> dict[str, float]:
+def metrics(ranks: Ranks, top: int, *, prefix: str = "") -> dict[str, float]:
     """The means of `values`; all 0 where there is no prediction."""
-    count = max(1, len(places))
-    return {prefix + name: float(value.sum()) / count for name, value in values(places, top).items()}
+    count = max(1, len(ranks))
+    return {prefix + name: float(value.sum()) / count for name, value in values(ranks, top).items()}
 
 
 def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:

@@ -1,12 +1,12 @@
 """How good a release is: held-out clicks walked through the worker's own core.
 
-For every click of a session but its first: at which place of the list that the worker would have
-shown after the click before it does it stand? Everything else is arithmetic on these places
+For every click of a session but its first: at which rank of the list that the worker would have
+shown after the click before it does it stand? Everything else is arithmetic on these ranks
 (`trainer.evaluation.metrics`). A target that the catalogue lacks is a miss; an unknown item on the way is no
 step; before any known item the popular items are shown.
 
 `walk` does so click after click with the worker's own user states; `answers` steps many sessions at
-once and comes to the same places.
+once and comes to the same ranks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut
+from trainer.dataset.lists import popular_lists
 from trainer.dataset.sessions import Sessions
-from trainer.evaluation.baselines import popular_lists
 from trainer.evaluation.metrics import Answers, answers_of, metrics
 from worker.core.batch import Clicks
 from worker.core.cells import Floats
@@ -29,6 +29,7 @@ from worker.core.recent import RECENT_ITEMS
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
+from worker.core.tables import ServingTables
 
 _SESSIONS_AT_ONCE: Final = 4096
 """So many are stepped together: it bounds the memory for their hidden states."""
@@ -43,25 +44,25 @@ class _Part(NamedTuple):
     excluded: Indexes
 
 
-def measure(release: Release, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
-    """The metrics of `release` and of its popularity list on the same `predictions`; K = `top`.
+def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
+    """Return the metrics of `tables` and of their popularity list on the same `predictions`; K = `top`.
 
     Neither gets the last `exclude_recent` clicked items recommended back.
     """
-    model = answers(release, sessions, top=top, exclude_recent=exclude_recent)
+    model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)
     excluded = recent_items(sessions, exclude_recent)
     targets = sessions.items[sessions.scored]
-    shown = popular_lists(release.popular, excluded, top)
-    popular = answers_of(targets, shown, len(release.catalogue))
+    shown = popular_lists(tables.popular, excluded, top)
+    popular = answers_of(targets, shown, tables.items)
     return {
-        **metrics(model.places, top),
-        **metrics(popular.places, top, prefix="popular_"),
+        **metrics(model.ranks, top),
+        **metrics(popular.ranks, top, prefix="popular_"),
         "predictions": float(sessions.predictions),
     }
 
 
 def answers(
-    release: Release,
+    tables: ServingTables,
     sessions: Sessions,
     *,
     top: int,
@@ -69,19 +70,19 @@ def answers(
     user_begins: NDArray[np.int64] | None = None,
     at_once: int = _SESSIONS_AT_ONCE,
 ) -> Answers:
-    """What `release` answers to every prediction in `sessions`, many sessions stepped together.
+    """Return what `tables` answer to every prediction in `sessions`, many sessions stepped together.
 
     `user_begins` `[C]`: where the clicks of the same user begin, as what a user clicked in the session
     before is not recommended back either; without it every session is a user's only one.
     """
-    items = len(release.catalogue)
-    places, shown = [], np.zeros(items, np.int64)
+    items = tables.items
+    ranks, shown = [], np.zeros(items, np.int64)
     excluded = recent_items(sessions, exclude_recent, user_begins)
     for part in _parts(sessions, excluded, at_once):
-        found = answers_of(part.sessions.items[part.sessions.scored], _lists(release, part, top), items)
-        places.append(found.places)
+        found = answers_of(part.sessions.items[part.sessions.scored], _lists(tables, part, top), items)
+        ranks.append(found.ranks)
         shown += found.shown
-    return Answers(np.concatenate(places), shown)
+    return Answers(np.concatenate(ranks), shown)
 
 
 def walk(
@@ -98,15 +99,15 @@ def walk(
     """
     sessions = held.sessions(release.catalogue)
     shown = np.zeros(len(release.catalogue), np.int64)
-    places = np.zeros(sessions.predictions, np.int64)
+    ranks = np.zeros(sessions.predictions, np.int64)
     scored = np.flatnonzero(sessions.scored)
     item_ids, found = held.clicks["item_id"].to_list(), published(release, held, top, exclude_recent)
     lists = list(progress.through(found, len(item_ids), "walking"))
     for number, click in enumerate(scored.tolist()):
         before = lists[click - 1]
         shown[release.catalogue.indexes(before)] += 1
-        places[number] = before.index(item_ids[click]) + 1 if item_ids[click] in before else 0
-    return Answers(places, shown)
+        ranks[number] = before.index(item_ids[click]) + 1 if item_ids[click] in before else 0
+    return Answers(ranks, shown)
 
 
 def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | None = None) -> Indexes:
@@ -123,7 +124,7 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
     return np.where(clicks >= begins[scored, None], items, NO_ITEM).astype(np.int32)
 
 
-def hidden_before(release: Release, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
+def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
     """The user's state before each prediction, `[P, S]`, and whether a known item is in it, `[P]`.
 
     Stored in half precision between the steps, as the worker does.
@@ -133,12 +134,12 @@ def hidden_before(release: Release, sessions: Sessions) -> tuple[Floats, NDArray
     steps = np.cumsum(known) - known
     steps -= steps[sessions.starts[:-1]][session]
     wanted, rows = steps[sessions.scored], session[sessions.scored]
-    states = np.zeros((len(sessions), release.state_size), np.float16)
-    hidden = np.zeros((len(wanted), release.state_size), np.float32)
+    states = np.zeros((len(sessions), tables.state_size), np.float16)
+    hidden = np.zeros((len(wanted), tables.state_size), np.float32)
     for number, clicks in enumerate(_waves(np.flatnonzero(known), steps), start=1):
         users = session[clicks]
         before = states[users].astype(np.float32)
-        states[users] = release.step(release.inputs(sessions.items[clicks]), before)
+        states[users] = tables.step(tables.inputs(sessions.items[clicks]), before)
         due = wanted == number
         hidden[due] = states[rows[due]]
     return hidden, wanted > 0
@@ -152,11 +153,11 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
     return np.split(ordered, np.flatnonzero(np.diff(steps[ordered])) + 1)
 
 
-def _lists(release: Release, part: _Part, top: int) -> Indexes:
-    lists = popular_lists(release.popular, part.excluded, top)
-    hidden, warm = hidden_before(release, part.sessions)
-    recent = recent_items(part.sessions, release.recent_needed)
-    lists[warm] = release.rank(hidden[warm], top, part.excluded[warm], recent[warm]).indexes
+def _lists(tables: ServingTables, part: _Part, top: int) -> Indexes:
+    lists = popular_lists(tables.popular, part.excluded, top)
+    hidden, warm = hidden_before(tables, part.sessions)
+    recent = recent_items(part.sessions, tables.recent_needed)
+    lists[warm] = tables.rank(hidden[warm], top, part.excluded[warm], recent[warm]).indexes
     return lists
 
 

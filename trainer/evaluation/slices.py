@@ -1,10 +1,11 @@
-"""The quality of several models on the same predictions: metrics with intervals, and slices alike.
+"""The results of several models on the same predictions: metrics with intervals, and slices alike.
 
 >>> sessions = Predictions(np.array([0, 0, 1]), np.array([1, 2, 1]), np.array([True, True, True]), None)
->>> one = quality({"network": Answers(np.array([1, 2, 0]), np.array([2, 2]))}, sessions, top=2)
+>>> network = Answers(np.array([1, 2, 0]), np.array([2, 2]))
+>>> one = EvaluationResult.of({"network": network}, sessions, top=2)
 >>> round(one.models["network"]["mrr_at_2"].value, 3), one.slices["1 click before"].predictions
 (0.5, 2)
->>> Quality.from_json(one.to_json()) == one
+>>> EvaluationResult.from_json(one.to_json()) == one
 True
 """
 
@@ -17,8 +18,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.dataset.lists import by_count
 from trainer.dataset.sessions import Sessions
-from trainer.evaluation.baselines import by_count
 from trainer.evaluation.metrics import (
     ROUNDS,
     Answers,
@@ -34,7 +35,7 @@ from trainer.evaluation.metrics import values as values_of
 from worker.core.ranking import NO_ITEM, Indexes
 
 Flags = NDArray[np.bool_]
-Metrics = dict[str, Figure]
+Figures = dict[str, Figure]
 
 _LENGTHS: Final = (
     ("1 click before", 1, 1),
@@ -83,11 +84,11 @@ class Slice:
     """The metrics of each model on some of the predictions."""
 
     predictions: int
-    models: dict[str, Metrics]
+    models: dict[str, Figures]
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class EvaluationResult:
     """model -> metric -> figure, on all predictions and by slice.
 
     The metrics are those of `metrics.values` and `trainer.evaluation.metrics.list_metrics`.
@@ -96,8 +97,43 @@ class Quality:
     top: int
     sessions: int
     predictions: int
-    models: dict[str, Metrics]
+    models: dict[str, Figures]
     slices: dict[str, Slice]
+
+    @classmethod
+    def of(
+        cls,
+        answers: Mapping[str, Answers],
+        predictions: Predictions,
+        *,
+        top: int,
+        clicks: Mapping[str, Counts] | None = None,
+        rounds: int = ROUNDS,
+        seed: int = 0,
+    ) -> EvaluationResult:
+        """Measure the models that gave `answers` to the same `predictions`.
+
+        `clicks`: by model, the training clicks on each item of its catalogue.
+        """
+        slices = predictions.slices()
+        chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
+        models = {
+            name: _figures(found, predictions.session, chosen, top, rounds=rounds, seed=seed)
+            for name, found in answers.items()
+        }
+        for name, found in answers.items():
+            lists = list_metrics(found.shown, (clicks or {}).get(name))
+            models[name][0].update({metric: Figure(value) for metric, value in lists.items()})
+        return cls(
+            top=top,
+            sessions=len(np.unique(predictions.session)),
+            predictions=len(predictions.session),
+            models={name: figures[0] for name, figures in models.items()},
+            slices={
+                name: Slice(int(flags.sum()), {model: figures[number] for model, figures in models.items()})
+                for number, (name, flags) in enumerate(slices.items(), start=1)
+            },
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As maps, lists and numbers: a figure is [value, low, high]."""
@@ -114,47 +150,13 @@ class Quality:
         }
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Quality:
+    def from_json(cls, stored: Mapping[str, Any]) -> EvaluationResult:
         """The inverse of `to_json`."""
         slices = {
             name: Slice(one["predictions"], _models_from(one["models"]))
             for name, one in stored["slices"].items()
         }
         return cls(**{**stored, "models": _models_from(stored["models"]), "slices": slices})
-
-
-def quality(
-    answers: Mapping[str, Answers],
-    predictions: Predictions,
-    *,
-    top: int,
-    clicks: Mapping[str, Counts] | None = None,
-    rounds: int = ROUNDS,
-    seed: int = 0,
-) -> Quality:
-    """The quality of the models that gave `answers` to the same `predictions`.
-
-    `clicks`: by model, the training clicks on each item of its catalogue.
-    """
-    slices = predictions.slices()
-    chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
-    models = {
-        name: _figures(found, predictions.session, chosen, top, rounds=rounds, seed=seed)
-        for name, found in answers.items()
-    }
-    for name, found in answers.items():
-        lists = list_metrics(found.shown, (clicks or {}).get(name))
-        models[name][0].update({metric: Figure(value) for metric, value in lists.items()})
-    return Quality(
-        top=top,
-        sessions=len(np.unique(predictions.session)),
-        predictions=len(predictions.session),
-        models={name: figures[0] for name, figures in models.items()},
-        slices={
-            name: Slice(int(flags.sum()), {model: figures[number] for model, figures in models.items()})
-            for number, (name, flags) in enumerate(slices.items(), start=1)
-        },
-    )
 
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
@@ -170,9 +172,9 @@ def thirds(clicks: Counts, targets: Indexes) -> Indexes:
 
 def _figures(
     found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
-) -> list[Metrics]:
+) -> list[Figures]:
     """The metrics of one model on each of the `chosen` predictions."""
-    metrics = values_of(found.places, top)
+    metrics = values_of(found.ranks, top)
     values = np.stack([*metrics.values(), np.ones(len(session))], axis=1)
     columns = np.concatenate([values * flags[:, None] for flags in chosen], axis=1)
     sums = sums_by(session, columns)
@@ -189,14 +191,14 @@ def _means(totals: Values, parts: int) -> Values:
         return by_part[:, :, :-1] / by_part[:, :, -1:]
 
 
-def _models_to(models: Mapping[str, Metrics]) -> dict[str, dict[str, list[float | None]]]:
+def _models_to(models: Mapping[str, Figures]) -> dict[str, dict[str, list[float | None]]]:
     return {
         model: {metric: list(figure) for metric, figure in metrics.items()}
         for model, metrics in models.items()
     }
 
 
-def _models_from(stored: Mapping[str, Any]) -> dict[str, Metrics]:
+def _models_from(stored: Mapping[str, Any]) -> dict[str, Figures]:
     return {
         model: {metric: Figure(*figure) for metric, figure in metrics.items()}
         for model, metrics in stored.items()

@@ -68,6 +68,18 @@ class Terms(NamedTuple):
             added["transition_scores"] = self.transition_scores
         return added
 
+    def added_to_scores(self, network: Floats, clicked: Indexes) -> Floats:
+        """All items' scores `[N]` after a session of known `clicked` items; `network`: its own scores."""
+        scores = network * np.float32(self.network) + self.output_bias
+        if not len(clicked):
+            return scores
+        last = clicked[-1]
+        used = self.transition_items[last] != NO_ITEM
+        np.add.at(scores, self.transition_items[last][used], self.transition_scores[last][used])
+        recent = clicked[::-1][: len(self.repeat_bias)]
+        np.add.at(scores, recent, self.repeat_bias[: len(recent)])
+        return scores
+
 
 class Lessons(NamedTuple):
     """Predictions to learn weights from, `[P]` each."""
@@ -117,7 +129,7 @@ class Blend:
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
         self._variables = [self._network, *self._weights.values()]
-        # Hot path: a stream learns in windows of all sizes, and one trace takes as long as a hundred steps.
+        # Hot path: online training learns windows of all sizes; one trace takes as long as a hundred steps.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
 
     @property
@@ -125,12 +137,6 @@ class Blend:
         """As they stand in a manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
         return {"network": round(self._factor, 4), **found}
-
-    def begin_with(self, weights: Mapping[str, Any]) -> None:
-        """Go on from `weights`, as `self.weights` gave them."""
-        self._network.assign(math.log(weights["network"]))
-        for name, variable in self._weights.items():
-            variable.assign(weights[name])
 
     def terms(self, priors: Priors) -> Terms:
         """What the weights make of `priors`."""
@@ -212,19 +218,6 @@ class _Adam:
         self._squares = [0.999 * s + 0.001 * g * g for s, g in zip(self._squares, gradients, strict=True)]
         rate *= math.sqrt(1 - 0.999**self._steps) / (1 - 0.9**self._steps)
         return [rate * m / (np.sqrt(s) + 1e-7) for m, s in zip(self._means, self._squares, strict=True)]
-
-
-def scores_of(terms: Terms, network: Floats, clicked: Indexes) -> Floats:
-    """All items' scores `[N]` after a session of `clicked` items, known ones, the `network`'s being known."""
-    scores = network * np.float32(terms.network) + terms.output_bias
-    if not len(clicked):
-        return scores
-    last = clicked[-1]
-    used = terms.transition_items[last] != NO_ITEM
-    np.add.at(scores, terms.transition_items[last][used], terms.transition_scores[last][used])
-    recent = clicked[::-1][: len(terms.repeat_bias)]
-    np.add.at(scores, recent, terms.repeat_bias[: len(recent)])
-    return scores
 
 
 def _added(logits: Any, items: Any, values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How the weights move: Keras' optimisers, learning rates, clipping, and the average of the weights."""
+"""How the weights move: Keras' optimizers, learning rates, clipping, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LONGEST_MEMORY: Final = 10.0
 _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
 
 
-class Optimiser:
+class Optimizer:
     """Moves `variables` as `settings` say, in a training of `epochs` of at most `steps` steps each.
 
-    Raises SettingError where Keras has no optimiser of that name.
+    Raises SettingError where Keras has no optimizer of that name.
     """
 
     def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:
@@ -103,7 +103,7 @@ def _named(settings: FitSettings, rate: Any) -> Any:
 
 
 def _kinds() -> dict[str, Any]:
-    """Keras' optimisers by name, without those that are made of other ones."""
+    """Keras' optimizers by name, without those that are made of other ones."""
     base = keras.optimizers.Optimizer
     found = (one for one in vars(keras.optimizers).values() if isinstance(one, type))
     kinds = (one for one in found if issubclass(one, base) and one is not base)
@@ -111,7 +111,7 @@ def _kinds() -> dict[str, Any]:
 
 
 KINDS: Final = _kinds()
-"""The optimisers by the names that `FitSettings.optimizer` may have."""
+"""The optimizers by the names that `FitSettings.optimizer` may have."""
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from trainer.files_on_disk import write_file
+from trainer.release.package import PackagedRelease
 from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE, verify
+from worker.core.release import CANDIDATE_SHARE
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics import releases
@@ -21,22 +23,21 @@ WEIGHTS: Final = "weights.safetensors"
 def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
     """Write a release into `folder`, which is made if need be; what it held of a release is replaced.
 
-    The manifest comes last, so that a folder with a manifest has its weights.
+    Nothing is verified. The manifest comes last, so that a folder with a manifest has its weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    (folder / WEIGHTS).write_bytes(blob)
-    (folder / MANIFEST).write_bytes(manifest.to_json())
+    write_file(folder / WEIGHTS, blob)
+    write_file(folder / MANIFEST, manifest.to_json())
 
 
-def read_folder(folder: Path) -> tuple[Manifest, bytes]:
-    """The verified release in `folder`. Raises ReleaseRefused."""
+def read_folder(folder: Path) -> PackagedRelease:
+    """Read the release in `folder`, and verify it. Raises ReleaseRefused."""
     for name in (MANIFEST, WEIGHTS):
         if not (folder / name).is_file():
             raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
     manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
-    verify(manifest, blob)
-    return manifest, blob
+    return PackagedRelease.verified(manifest, blob)
 
 
 def publish_folder(
@@ -51,8 +52,7 @@ def publish_folder(
 
     Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
     """
-    manifest, blob = read_folder(folder)
-    return releases.publish(connection, topic, manifest, blob, pointer=pointer, share=share)
+    return releases.publish(connection, topic, *read_folder(folder).parts, pointer=pointer, share=share)
 
 
 def fetch_folder(
@@ -67,13 +67,13 @@ def fetch_folder(
         reader.read()
         number = _pointed_at(reader, wanted) if isinstance(wanted, str) else wanted
         reader.require(number)
-        manifest, blob = reader.fetch(number)
+        parts = reader.fetch(number)
     try:
-        verify(manifest, blob, number=number)
+        fetched = PackagedRelease.verified(*parts, number=number)
     except ReleaseRefused as error:
         raise ReleaseRefused(error.reason, f"release {number} in topic {topic} is broken: {error}") from None
-    write_folder(folder, manifest, blob)
-    return number, manifest
+    write_folder(folder, *fetched.parts)
+    return number, fetched.manifest
 
 
 def _pointed_at(reader: releases.ReleaseReader, name: str) -> int:

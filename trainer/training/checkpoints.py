@@ -1,13 +1,12 @@
 """How far a training is, on disk: after a crash the same command goes on there.
 
-A checkpoint is one file, written beside and then renamed: it is whole or it is not there. It names the
-clicks and settings that it belongs to, and is of no use to any others.
+A checkpoint is one file (`trainer.files_on_disk`). It names the clicks and settings that it belongs to, and
+is of no use to any others.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors.numpy import save_file
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
+from trainer.files_on_disk import replacing, unfinished_name
 from trainer.training.loop import Training
 
 _FILE: Final = "checkpoint.safetensors"
@@ -59,13 +59,9 @@ class Checkpoints:
         """Write where `training` is, if it is time to."""
         if self._path is None or self._clock() - self._saved_at < self._seconds:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         facts = {"fingerprint": self._fingerprint, **training.facts()}
-        beside = self._path.with_suffix(".new")
-        save_file(training.tensors(), beside, {"facts": orjson.dumps(facts).decode()})
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(self._path)
+        with replacing(self._path) as unfinished:
+            save_file(training.tensors(), unfinished, {"facts": orjson.dumps(facts).decode()})
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
@@ -89,8 +85,8 @@ class Checkpoints:
 
 def remove(folder: Path) -> None:
     """Delete the checkpoint in `folder`, and the folder where nothing else is in it."""
-    for path in (folder / _FILE, (folder / _FILE).with_suffix(".new")):
-        path.unlink(missing_ok=True)
+    for name in (_FILE, unfinished_name(_FILE)):
+        (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -20,7 +20,7 @@ from trainer.dataset.batches import Batch, Batches, Carried, Shuffled
 from trainer.dataset.sessions import Sessions
 from trainer.model.backend import tf
 from trainer.model.network import Network
-from trainer.model.optimizer import Optimiser
+from trainer.model.optimizer import Optimizer
 from worker.core.cells import Floats
 
 Epoch = dict[str, float]
@@ -94,7 +94,7 @@ class Training:
         self._predictions = sessions.predictions
         weights = network.trainable_variables
         steps = 1 if settings.full_batch else len(self._batches)
-        self._optimiser = Optimiser(weights, settings, epochs=self.epochs, steps=steps)
+        self._optimizer = Optimizer(weights, settings, epochs=self.epochs, steps=steps)
         self._collected = [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.full_batch else []
         self._states = tf.zeros((1, network.state_size))
         self._step = compiled_step(network, self._use)
@@ -148,7 +148,7 @@ class Training:
     def _variables(self) -> dict[str, Any]:
         groups = {
             "weight": self._network.trainable_variables,
-            "optimiser": self._optimiser.variables,
+            "optimizer": self._optimizer.variables,
             "collected": self._collected,
         }
         return {f"{name}/{at}": one for name, group in groups.items() for at, one in enumerate(group)}
@@ -168,12 +168,12 @@ class Training:
             progress.advance(len(batch.targets), float(loss))
             saved(self)
         if self._settings.full_batch:
-            self._sums.moved(float(self._optimiser.move(list(self._collected))), limit)
+            self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
 
     def _finish(self, validate: Callable[[], Epoch], progress: Progress) -> None:
-        with self._optimiser.averaged():
+        with self._optimizer.averaged():
             results = validate()
             self._best.note(self._network, results.get(f"mrr_at_{self._settings.top}"))
         self.history.append({**self._sums.means(), **results})
@@ -185,7 +185,7 @@ class Training:
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
         """Move along `gradients`, or collect them for the end of the epoch; their norm."""
         if not self._collected:
-            return self._optimiser.move(gradients)
+            return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
         for total, gradient in zip(self._collected, gradients, strict=True):
             total.assign_add(share * gradient)

@@ -2,12 +2,12 @@
 
     for each window of sessions, an hour's say:
         learn the weights of the blend on it, with the last release as it was served
-        turn the page: the items that are clicked at present
+        choose the active items: those that are clicked at present
         train the network on the window's sessions
         give a release, with the priors of its end
 
-Only the items on the page are in the network, so that a window costs the same however large the catalogue
-has become. All others keep their rows, those of their vectors and those the optimiser has for them.
+Only the active items are in the network, so that a window costs the same however large the catalogue has
+become. All others keep their rows, those of their vectors and those the optimizer has for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.config import PAGE_HALF_LIFE_HOURS, PAGE_ITEMS, FitSettings
+from trainer.config import ACTIVE_HALF_LIFE_HOURS, ACTIVE_ITEMS, FitSettings
 from trainer.dataset.batches import Shuffled
 from trainer.dataset.dataset import Data, Learned
 from trainer.dataset.decayed_counts import Past, popularity
@@ -31,13 +31,13 @@ from trainer.model.backend import keras, tf
 from trainer.model.blend import RATE, UNPOPULAR, Blend, Lessons, Priors, priors_at
 from trainer.model.item_vectors import SPREAD
 from trainer.model.network import Network
-from trainer.model.optimizer import Optimiser
-from trainer.training.fit import Fitted, Model, packed
+from trainer.model.optimizer import Optimizer
+from trainer.release.package import Model, PackagedRelease
 from trainer.training.loop import Sums, compiled_step
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
-from worker.core.release import Release, verify
+from worker.core.release import Release
 
 _BLEND_STEPS: Final = 12
 _BLEND_RATE: Final = 0.02
@@ -45,47 +45,47 @@ _BLEND_RATE: Final = 0.02
 
 
 class _Served(NamedTuple):
-    """A release, the items on its page, and the priors of these."""
+    """A release, the items that were active, and the priors of these."""
 
     release: Release
-    page: NDArray[np.int64]
+    active: NDArray[np.int64]
     priors: Priors
 
 
-class Stream:
-    """A training that goes on for ever. Items keep their places in a growing catalogue.
+class OnlineTraining:
+    """A training without an end. Items keep their places in a growing catalogue.
 
-    `page`: how many items the network holds, those with the most clicks when each fades with a half-life
-    of `page_half_life_hours`. `memory_hours`: what is older counts in no prior. The settings' `epochs` are
-    those over one window.
+    `active_items`: how many items the network holds, those with the most clicks when each fades with a
+    half-life of `active_half_life_hours`. `memory_hours`: what is older counts in no prior. The settings'
+    `epochs` are those over one window.
     """
 
     def __init__(
         self,
         settings: FitSettings,
         *,
-        page: int = PAGE_ITEMS,
-        page_half_life_hours: float = PAGE_HALF_LIFE_HOURS,
+        active_items: int = ACTIVE_ITEMS,
+        active_half_life_hours: float = ACTIVE_HALF_LIFE_HOURS,
         memory_hours: float = 72.0,
     ) -> None:
-        self._settings, self._size = settings, page
-        self._half_life, self._memory_ms = page_half_life_hours, memory_hours * HOUR_MS
+        self._settings, self._size = settings, active_items
+        self._half_life, self._memory_ms = active_half_life_hours, memory_hours * HOUR_MS
         keras.utils.set_random_seed(settings.seed)
         self._random = np.random.default_rng(settings.seed)
-        self._network = Network(np.ones(page, np.int64), settings)
-        self._optimiser = Optimiser(self._network.trainable_variables, settings, epochs=1, steps=1)
-        self._step = compiled_step(self._network, lambda gradients, _: self._optimiser.move(gradients))
+        self._network = Network(np.ones(active_items, np.int64), settings)
+        self._optimizer = Optimizer(self._network.trainable_variables, settings, epochs=1, steps=1)
+        self._step = compiled_step(self._network, lambda gradients, _: self._optimizer.move(gradients))
         self._blend, self._steps, self._learned = Blend(settings), 0, 0
-        self._rows = _Rows(self._network, self._optimiser, page, self._random)
+        self._rows = _Rows(self._network, self._optimizer, active_items, self._random)
         self.catalogue = Catalogue([])
-        self._page = np.zeros(0, np.int64)
+        self._active = np.zeros(0, np.int64)
         self._past = Past(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
         self._window = Sessions.empty()
         self._served: _Served | None = None
         self._applied: Learned | None = None
-        self._told = {
-            "page": page,
-            "page_half_life_hours": page_half_life_hours,
+        self._described = {
+            "page": active_items,
+            "page_half_life_hours": active_half_life_hours,
             "memory_hours": memory_hours,
         }
         self._windows = 0
@@ -104,32 +104,32 @@ class Stream:
             self._learn(self._served, sessions)
         past = self._past.and_then(Past.of(sessions))
         self._past = past.between(now_ms - self._memory_ms, math.inf)
-        self._turn_page(now_ms)
+        self._choose_active(now_ms)
         self._window = sessions
         self._count(clicks)
         self._train(_only(sessions, self._places()))
 
-    def release(self, now_ms: int, *, created_at: str | None = None) -> Fitted:
+    def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
         """The release of what was applied, with the priors of `now_ms`; the next window is learned by it.
 
-        Its manifest tells what was learned since the stream began; that of an epoch is of the last window.
+        Its manifest has what was learned since the training began; that of an epoch is of the last window.
         """
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
-        priors = priors_at(past, now_ms, self._settings, items=len(self._page))
+        priors = priors_at(past, now_ms, self._settings, items=len(self._active))
         tensors = {**self._network.tensors(), "embedding": self._rows.vectors()}
-        told = {
+        summary = {
             **(self._applied.summary() if self._applied else {}),
             "blend": self._blend.weights,
             "epochs": [{"loss": self._loss}],
-            "stream": {"windows": self._windows, **self._told},
+            "stream": {"windows": self._windows, **self._described},
         }
-        data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), told)
+        data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), summary)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")
-        terms = self._blend.terms(_on_catalogue(priors, self._page, len(self.catalogue)))
-        fitted = packed(Model(self._network, tensors, terms), data, self._settings, created_at)
-        self._served = _Served(verify(*fitted), self._page, priors)
-        return fitted
+        terms = self._blend.terms(_on_catalogue(priors, self._active, len(self.catalogue)))
+        packaged = Model(self._network, tensors, terms).packaged(data, metrics={}, created_at=created_at)
+        self._served = _Served(packaged.release, self._active, priors)
+        return packaged
 
     def _count(self, clicks: pl.DataFrame) -> None:
         self._windows += 1
@@ -138,8 +138,8 @@ class Stream:
             self._applied = self._applied.and_then(learned) if self._applied else learned
 
     def _places(self) -> Indexes:
-        """Where on the page each item of the catalogue is; the last place is that of `NO_ITEM`."""
-        return _places(self._page, len(self.catalogue))
+        """Where in the network each item of the catalogue is; the last place is that of `NO_ITEM`."""
+        return _places(self._active, len(self.catalogue))
 
     def _learn(self, served: _Served, sessions: Sessions) -> None:
         """Let the weights of the blend follow what `sessions` show of the release that they met."""
@@ -147,25 +147,24 @@ class Stream:
         known = sessions.items < len(release.catalogue)
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
         hidden, _ = replay.hidden_before(release, met)
-        places, lags = _places(served.page, len(release.catalogue)), max(1, self._settings.repeat_lags)
+        places, lags = _places(served.active, len(release.catalogue)), max(1, self._settings.repeat_lags)
         lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.hidden_size])),
             places[replay.recent_items(met, lags)],
             places[replay.recent_items(met, self._settings.exclude_recent)],
             places[met.items[met.scored]],
         )
-        tensors = {"embedding": self._rows.vectors()[served.page]}
+        tensors = {"embedding": self._rows.vectors()[served.active]}
         self._learned += 1
         rate = max(_BLEND_RATE, RATE / self._learned)
         self._blend.learn(lessons, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
-    def _turn_page(self, now_ms: int) -> None:
+    def _choose_active(self, now_ms: int) -> None:
         """Put the items into the network that are clicked at present."""
         counts = popularity(self._past, now_ms, (self._half_life,), items=len(self.catalogue))[:, 0]
         most = np.argsort(-counts, kind="stable")[: self._size]
-        page = np.sort(most[counts[most] > 0])
-        self._rows.turn(page)
-        self._page = page
+        self._active = np.sort(most[counts[most] > 0])
+        self._rows.put(self._active)
 
     def _train(self, sessions: Sessions) -> None:
         settings = self._settings
@@ -185,18 +184,18 @@ class Stream:
                 sums.seen(len(batch.targets), float(loss))
                 self._steps += 1
             self._loss = sums.loss / sums.predictions
-        self._rows.keep(self._page)
+        self._rows.keep(self._active)
 
 
 class _Rows:
-    """The rows of all items in whatever has one per item: the network's vectors, the optimiser's averages."""
+    """The rows of all items in whatever has one per item: the network's vectors, the optimizer's averages."""
 
     def __init__(
-        self, network: Network, optimiser: Optimiser, page: int, random: np.random.Generator
+        self, network: Network, optimizer: Optimizer, size: int, random: np.random.Generator
     ) -> None:
         own = network.inputs_of.own
-        self._variables = [own, *(one for one in optimiser.variables if one.shape == own.shape)]
-        self._page, self._random = page, random
+        self._variables = [own, *(one for one in optimizer.variables if one.shape == own.shape)]
+        self._size, self._random = size, random
         self._rows = [np.zeros((0, own.shape[1]), np.float32) for _ in self._variables]
 
     def grow(self, items: int) -> None:
@@ -204,16 +203,16 @@ class _Rows:
         fresh = self._fresh(items - len(self._rows[0]))
         self._rows = [np.concatenate([rows, more]) for rows, more in zip(self._rows, fresh, strict=True)]
 
-    def keep(self, page: NDArray[np.int64]) -> None:
-        """Take the rows of the items on the `page` out of the network."""
+    def keep(self, active: NDArray[np.int64]) -> None:
+        """Take the rows of the `active` items out of the network."""
         for rows, variable in zip(self._rows, self._variables, strict=True):
-            rows[page] = variable.numpy()[: len(page)]
+            rows[active] = variable.numpy()[: len(active)]
 
-    def turn(self, page: NDArray[np.int64]) -> None:
-        """Put the rows of the items on the `page` into the network; what is left of it is fresh."""
-        fresh = self._fresh(self._page - len(page))
+    def put(self, active: NDArray[np.int64]) -> None:
+        """Put the rows of the `active` items into the network; what is left of it is fresh."""
+        fresh = self._fresh(self._size - len(active))
         for rows, more, variable in zip(self._rows, fresh, self._variables, strict=True):
-            variable.assign(np.concatenate([rows[page], more]))
+            variable.assign(np.concatenate([rows[active], more]))
 
     def vectors(self) -> Floats:
         """The item vectors of the whole catalogue, as a release has them."""
@@ -234,14 +233,14 @@ def _grown(catalogue: Catalogue, item_ids: pl.Series) -> Catalogue:
     return Catalogue([*catalogue.ids(np.arange(len(catalogue))).tolist(), *new])
 
 
-def _places(page: NDArray[np.int64], items: int) -> Indexes:
+def _places(active: NDArray[np.int64], items: int) -> Indexes:
     places = np.full(items + 1, NO_ITEM, np.int32)
-    places[page] = np.arange(len(page))
+    places[active] = np.arange(len(active))
     return places
 
 
 def _only(sessions: Sessions, places: Indexes) -> Sessions:
-    """`sessions` on a page: items by their `places` on it, without the clicks on others."""
+    """`sessions` of active items, by their `places` in the network, without the clicks on others."""
     items = places[sessions.items]
     kept = items != NO_ITEM
     session = np.repeat(np.arange(len(sessions)), sessions.lengths)[kept]
@@ -253,16 +252,16 @@ def _only(sessions: Sessions, places: Indexes) -> Sessions:
     return Sessions(items[kept][long], starts, scored)
 
 
-def _on_catalogue(priors: Priors, page: NDArray[np.int64], items: int) -> Priors:
-    """The `priors` of a page as those of the whole catalogue: what is not on it has no clicks."""
+def _on_catalogue(priors: Priors, active: NDArray[np.int64], items: int) -> Priors:
+    """The `priors` of the `active` items as those of the whole catalogue: all others have no clicks."""
     entries, kinds = priors.transitions.shape[1:]
     found = Priors(
         np.full((items, priors.popularity.shape[1]), UNPOPULAR, np.float32),
         np.full((items, entries), NO_ITEM, np.int32),
         np.zeros((items, entries, kinds), np.float32),
     )
-    found.popularity[page] = priors.popularity
+    found.popularity[active] = priors.popularity
     used = priors.following != NO_ITEM
-    found.following[page] = np.where(used, page[priors.following], NO_ITEM)
-    found.transitions[page] = priors.transitions
+    found.following[active] = np.where(used, active[priors.following], NO_ITEM)
+    found.transitions[active] = priors.transitions
     return found

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors.numpy import load
 
 from trainer.config import FitSettings
+from trainer.dataset.dataset import Data
 from trainer.dataset.features import Features
-from trainer.dataset.prepare import Data
 from trainer.dataset.sessions import Sessions
 from trainer.model.item_vectors import ItemVectors
 from trainer.model.network import CELL_TENSORS, Network
@@ -23,6 +23,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.release import Release
 from worker.errors import SettingError
 
 SHAPE: Final = (
@@ -76,6 +77,11 @@ def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
 
 def _take(vectors: ItemVectors, rows: Floats) -> None:
     vectors.own.assign(np.concatenate([rows, vectors.own.numpy()[len(rows) :]]))
+
+
+def items_of(release: Release) -> list[str]:
+    """Return the items of a release, each at its place."""
+    return release.catalogue.ids(np.arange(len(release.catalogue))).tolist()
 
 
 def grown(data: Data, known: Sequence[str]) -> Data:

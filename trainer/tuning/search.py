@@ -8,7 +8,6 @@ trial that was running.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from trainer.files_on_disk import write_file
 from trainer.tuning.space import default_values
 from worker.errors import SettingError
 
@@ -95,18 +95,7 @@ class Search:
             "seconds": self.seconds,
             "trials": [asdict(one) for one in self.trials],
         }
-        replace_file(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Make `content` that of `path`, at once: whoever is killed meanwhile leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+        write_file(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
 def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], seed: int) -> optuna.Trial:

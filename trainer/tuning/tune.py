@@ -22,10 +22,11 @@ from trainer.console import Progress
 from trainer.dataset.prepare import Data, prepare
 from trainer.dataset.sessions import Sessions
 from trainer.errors import BudgetTooSmall, TooFewClicks
+from trainer.files_on_disk import write_file
 from trainer.model.backend import keras
 from trainer.settings_file import to_toml
 from trainer.training import fit
-from trainer.tuning.search import Search, Trial, next_trial, replace_file, settings_of, speak_through
+from trainer.tuning.search import Search, Trial, next_trial, settings_of, speak_through
 from trainer.tuning.space import space
 from worker.errors import ReleaseRefused, SettingError
 
@@ -207,7 +208,7 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _write_best(folder: Path, search: Search, settings: FitSettings) -> None:
     if search.best:
         text = to_toml(dataclasses.replace(settings, **search.best.settings))
-        replace_file(folder / BEST, text.encode())
+        write_file(folder / BEST, text.encode())
 
 
 def _tuned(search: Search, settings: FitSettings, budget: Budget) -> Tuned:

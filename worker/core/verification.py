@@ -1,6 +1,6 @@
 """What a release must stand up to before it serves: its tensors and its golden answers against its manifest.
 
-`worker.core.release.verify` calls both checks; each raises ReleaseRefused for the first thing that fails.
+`worker.core.release.verify` makes all checks; each raises ReleaseRefused for the first thing that fails.
 """
 
 from __future__ import annotations
@@ -38,10 +38,16 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
             found = f"{tensor.dtype} {list(tensor.shape)}"
             asked = f"{dtype} {list(shape)}"
             raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {asked}")
-        if dtype == np.float32 and not np.isfinite(tensor).all():
-            raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
+    check_finite(tensors)
     if manifest.transitions:
         _check_transitions(manifest, tensors["transition_items"])
+
+
+def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Check that all weights are finite numbers. Raises ReleaseRefused."""
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
 
 
 def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.trainer.builders import START_MS, cyclic_clicks
-from trainer.clicks.archive import LOG_SCHEMA, ClickLog, is_log, scan_log
+from trainer.clicks.archive import ARCHIVE_SCHEMA, ClickArchive, is_archive, scan_archive
 from trainer.commands.cli import cli
 from trainer.errors import UnreadableFile, UnusableClicks
 from worker.errors import SettingError
@@ -18,39 +18,39 @@ from worker.errors import SettingError
 def clicks(first: int, items: str, recorded_ms: int = START_MS) -> pl.DataFrame:
     """Clicks of one user on these items, at offsets from `first` on."""
     rows = [(first + at, "a", item, START_MS - at, recorded_ms) for at, item in enumerate(items)]
-    return pl.DataFrame(rows, schema=LOG_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=ARCHIVE_SCHEMA, orient="row")
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> ClickLog:
-    """An empty log of the topic `clicks`."""
-    log = ClickLog(tmp_path / "log")
-    with log.writing("clicks"):
-        return log
+def archive(tmp_path: Path) -> ClickArchive:
+    """An empty archive of the topic `clicks`."""
+    archive = ClickArchive(tmp_path / "log")
+    with archive.writing("clicks"):
+        return archive
 
 
-def test_names_say_where_to_go_on(log: ClickLog) -> None:
+def test_names_say_where_to_go_on(archive: ClickArchive) -> None:
     """Also beyond offsets that were no clicks."""
-    log.append(0, 0, 4, clicks(1, "xyz"), {"malformed": 1})
-    log.append(0, 4, 9, clicks(4, ""), {"malformed": 4, "empty_id": 1})
-    log.append(11, 7, 8, clicks(7, "z"), {})
+    archive.append(0, 0, 4, clicks(1, "xyz"), {"malformed": 1})
+    archive.append(0, 4, 9, clicks(4, ""), {"malformed": 4, "empty_id": 1})
+    archive.append(11, 7, 8, clicks(7, "z"), {})
 
-    assert log.ends() == {0: 9, 11: 8}
-    assert [(one.partition, one.begin, one.end) for one in log.stretches()] == [
+    assert archive.ends() == {0: 9, 11: 8}
+    assert [(one.partition, one.begin, one.end) for one in archive.stretches()] == [
         (0, 0, 4),
         (0, 4, 9),
         (11, 7, 8),
     ]
 
 
-def test_clicks_are_read_in_the_order_of_arrival(log: ClickLog) -> None:
+def test_clicks_are_read_in_the_order_of_arrival(archive: ClickArchive) -> None:
     """By offset, not by time; what was no click is counted by reason."""
-    log.append(0, 2, 4, clicks(2, "zx"), {"empty_id": 1})
-    log.append(0, 0, 2, clicks(0, "xy"), {"malformed": 1, "empty_id": 1})
+    archive.append(0, 2, 4, clicks(2, "zx"), {"empty_id": 1})
+    archive.append(0, 0, 2, clicks(0, "xy"), {"malformed": 1, "empty_id": 1})
 
-    scan, removals = scan_log(log.folder)
+    scan, removals = scan_archive(archive.folder)
 
-    assert is_log(log.folder)
+    assert is_archive(archive.folder)
     assert scan.clicks.collect()["item_id"].to_list() == list("xyzx")
     assert [str(one) for one in removals] == [
         "removed 2 of 7 records: no click (empty_id)",
@@ -58,60 +58,63 @@ def test_clicks_are_read_in_the_order_of_arrival(log: ClickLog) -> None:
     ]
 
 
-def test_what_was_left_half_done_is_no_part_of_it(log: ClickLog) -> None:
+def test_what_was_left_half_done_is_no_part_of_it(archive: ClickArchive) -> None:
     """A file that was not renamed is taken away by the next who writes, and never read."""
-    log.append(0, 0, 1, clicks(0, "x"), {})
-    unfinished = log.folder / "partition=0" / ".00000000000000000001-00000000000000000002.parquet"
+    archive.append(0, 0, 1, clicks(0, "x"), {})
+    unfinished = archive.folder / "partition=0" / ".00000000000000000001-00000000000000000002.parquet"
     unfinished.write_bytes(b"PAR1 and no more")
 
-    assert log.ends() == {0: 1}
-    with log.writing("clicks"):
+    assert archive.ends() == {0: 1}
+    with archive.writing("clicks"):
         assert not unfinished.exists()
 
 
-def test_old_files_are_forgotten_and_the_place_is_not(log: ClickLog) -> None:
+def test_old_files_are_forgotten_and_the_place_is_not(archive: ClickArchive) -> None:
     """Whole files by their newest record; a partition's last stays as an empty one."""
-    log.append(0, 0, 1, clicks(0, "x", START_MS - 2), {})
-    log.append(0, 1, 3, clicks(1, "yz", START_MS), {})
-    log.append(1, 0, 2, clicks(0, "xy", START_MS - 1), {})
+    archive.append(0, 0, 1, clicks(0, "x", START_MS - 2), {})
+    archive.append(0, 1, 3, clicks(1, "yz", START_MS), {})
+    archive.append(1, 0, 2, clicks(0, "xy", START_MS - 1), {})
 
-    gone = log.forget_before(START_MS)
+    gone = archive.forget_before(START_MS)
 
     assert gone == 3
-    assert log.ends() == {0: 3, 1: 2}
-    assert scan_log(log.folder)[0].clicks.collect()["item_id"].to_list() == ["y", "z"]
-    assert log.forget_before(START_MS) == 0
+    assert archive.ends() == {0: 3, 1: 2}
+    assert scan_archive(archive.folder)[0].clicks.collect()["item_id"].to_list() == ["y", "z"]
+    assert archive.forget_before(START_MS) == 0
 
 
-def test_one_topic_and_one_writer(log: ClickLog) -> None:
+def test_one_topic_and_one_writer(archive: ClickArchive) -> None:
     """A second process is refused while the first writes, and another topic always."""
     code = "import sys, trainer.__main__ as t; sys.argv[1:] = {}; t.main()"
-    arguments = ["collect", "--kafka", "localhost:1", "-o", str(log.folder)]
-    with log.writing("clicks"):
+    arguments = ["collect", "--kafka", "localhost:1", "-o", str(archive.folder)]
+    with archive.writing("clicks"):
         done = subprocess.run(
             [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True, check=False
         )
 
     assert "another process collects into this folder" in done.stderr
-    with pytest.raises(SettingError, match="a log of the topic clicks, not of others"), log.writing("others"):
+    with (
+        pytest.raises(SettingError, match="an archive of the topic clicks, not of others"),
+        archive.writing("others"),
+    ):
         pass
 
 
-def test_a_log_without_clicks_is_refused(log: ClickLog) -> None:
+def test_a_log_without_clicks_is_refused(archive: ClickArchive) -> None:
     """The reasons are named."""
-    log.append(0, 0, 1, clicks(0, ""), {"empty_id": 1})
+    archive.append(0, 0, 1, clicks(0, ""), {"empty_id": 1})
 
     with pytest.raises(UnusableClicks, match=r"no clicks yet; malformed by reason: \{'empty_id': 1\}"):
-        scan_log(log.folder)
+        scan_archive(archive.folder)
 
 
-def test_fit_learns_from_a_log(log: ClickLog, tmp_path: Path) -> None:
+def test_fit_learns_from_a_log(archive: ClickArchive, tmp_path: Path) -> None:
     """The folder stands where files of clicks do."""
     made = cyclic_clicks(100).with_row_index("offset").with_columns(recorded_ms=pl.col("timestamp_ms"))
-    log.append(0, 0, len(made), made.cast({"offset": pl.Int64}), {"empty_id": 2})
+    archive.append(0, 0, len(made), made.cast({"offset": pl.Int64}), {"empty_id": 2})
     quick = ["--hidden-size", "8", "--epochs", "1", "-o", str(tmp_path / "release")]
 
-    done = CliRunner().invoke(cli, ["fit", str(log.folder), *quick], catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["fit", str(archive.folder), *quick], catch_exceptions=False)
 
     assert done.exit_code == 0
     assert done.stderr.startswith(
@@ -122,17 +125,17 @@ def test_fit_learns_from_a_log(log: ClickLog, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["log", "more.csv"], [], "log is a log of clicks, which is read alone: leave the other files out"),
+        (["log", "more.csv"], [], "log is a click archive, which is read alone: leave the other files out"),
         (["log"], ["--item", "sku", "--time-unit", "s"], "leave out --item, --time-unit"),
         ([], ["--kafka", "localhost:1", "--time-zone", "Europe/Lisbon"], "leave out --time-zone"),
     ],
     ids=["other files", "columns", "zone of a topic"],
 )
 def test_what_does_not_go_with_a_log_or_a_topic_is_refused(
-    log: ClickLog, names: list[str], options: list[str], message: str
+    archive: ClickArchive, names: list[str], options: list[str], message: str
 ) -> None:
     """Nothing that was asked for is passed over in silence."""
-    files = [str(log.folder.parent / name) for name in names]
+    files = [str(archive.folder.parent / name) for name in names]
 
     done = CliRunner().invoke(cli, ["fit", *files, *options])
 
@@ -141,19 +144,19 @@ def test_what_does_not_go_with_a_log_or_a_topic_is_refused(
 
 
 @pytest.mark.parametrize("source", ["log", "--kafka"])
-def test_features_of_items_are_not_in_a_log_or_a_topic(log: ClickLog, source: str) -> None:
+def test_features_of_items_are_not_in_a_log_or_a_topic(archive: ClickArchive, source: str) -> None:
     """The error says where they come from."""
-    words = [str(log.folder)] if source == "log" else ["--kafka", "localhost:1"]
+    words = [str(archive.folder)] if source == "log" else ["--kafka", "localhost:1"]
     features = ["--categorical", "genre", "--numeric", "price"]
 
     with pytest.raises(SettingError, match=r"has no column genre, price: .* that --item-features names"):
         CliRunner().invoke(cli, ["fit", *words, *features], catch_exceptions=False)
 
 
-def test_a_damaged_file_of_a_log_is_named(log: ClickLog) -> None:
+def test_a_damaged_file_of_a_log_is_named(archive: ClickArchive) -> None:
     """Instead of what the reader of Parquet has to say alone."""
-    log.append(0, 0, 1, clicks(0, "x"), {})
-    log.stretches()[0].path.write_bytes(b"PAR1 and no more")
+    archive.append(0, 0, 1, clicks(0, "x"), {})
+    archive.stretches()[0].path.write_bytes(b"PAR1 and no more")
 
     with pytest.raises(UnreadableFile, match=r"00000001\.parquet: it cannot be read as \.parquet"):
-        scan_log(log.folder)
+        scan_archive(archive.folder)

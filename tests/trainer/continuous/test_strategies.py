@@ -15,8 +15,7 @@ from trainer.console import Progress
 from trainer.continuous.plan import Champion, Plan, Window
 from trainer.continuous.strategies import Apart, Maker, Refit, Streamed
 from trainer.errors import TooFewClicks, TrainingDied
-from trainer.training.fit import Fitted
-from worker.core.release import verify
+from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 
 PLAN = Plan(every_seconds=3_600, window_days=1, warm_epochs=1)
@@ -44,12 +43,12 @@ def clicks_until(window: Window) -> pl.LazyFrame:
     return cyclic_clicks(400).lazy().filter(pl.col("timestamp_ms") <= window.end_ms)
 
 
-def made(maker: Maker, minutes: int, champion: Champion | None = None) -> Fitted:
+def made(maker: Maker, minutes: int, champion: Champion | None = None) -> PackagedRelease:
     """The release of a round."""
     return maker.make(clicks_until(span(minutes)), span(minutes), champion, NOW)
 
 
-def training(fitted: Fitted) -> Mapping[str, Any]:
+def training(fitted: PackagedRelease) -> Mapping[str, Any]:
     """What its manifest says of how it was trained."""
     return fitted.manifest.training
 
@@ -57,7 +56,7 @@ def training(fitted: Fitted) -> Mapping[str, Any]:
 def test_a_round_begins_with_the_champion() -> None:
     """For its few epochs, in its shape and on what is before the held-out end; or from the start."""
     first = made(Refit(PLAN, SMALL, Progress(), asked=()), 500)
-    champion = Champion(1, *first)
+    champion = Champion(1, *first.parts)
     wider = replace(SMALL, hidden_size=12)
 
     warm = made(Refit(PLAN, wider, Progress(), asked=()), 600, champion)
@@ -74,7 +73,7 @@ def test_a_round_begins_with_the_champion() -> None:
 class Dying:
     """A maker whose process is killed."""
 
-    def make(self, *arguments: Any) -> Fitted:
+    def make(self, *arguments: Any) -> PackagedRelease:
         """Never."""
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
@@ -83,7 +82,7 @@ class Dying:
 class Faulty:
     """A maker with a fault: no later round would make anything else."""
 
-    def make(self, *arguments: Any) -> Fitted:
+    def make(self, *arguments: Any) -> PackagedRelease:
         """Never."""
         raise ZeroDivisionError
 
@@ -120,11 +119,11 @@ def test_a_stream_learns_what_ended_since_the_last_round() -> None:
     }
     assert first.blob != second.blob
     for release in (first, second, anew):
-        assert verify(*release).manifest.items == 12
+        assert release.manifest.items == 12
     assert told(second) == told(anew)
 
 
-def told(fitted: Fitted) -> list[Any]:
+def told(fitted: PackagedRelease) -> list[Any]:
     """What its manifest says that it is made of."""
     names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "stream")
     return [training(fitted)[name] for name in names]

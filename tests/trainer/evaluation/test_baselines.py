@@ -4,15 +4,14 @@ import numpy as np
 
 from tests.trainer.builders import sessions_of
 from trainer.clicks.timestamps import HOUR_MS
+from trainer.dataset.lists import filled, popular_lists
+from trainer.dataset.sessions import PastSessions
 from trainer.evaluation.baselines import (
     Asked,
     LivePopular,
     Markov,
-    PastSessions,
     Popular,
     RecentlyPopular,
-    filled,
-    popular_lists,
 )
 from trainer.evaluation.replay import recent_items
 from worker.core.ranking import NO_ITEM

@@ -21,7 +21,7 @@ def answers_with(share: float, count: int, seed: int) -> Answers:
 
 def difference_of(a: Answers, b: Answers) -> Difference:
     """That in Recall@20, four predictions a session."""
-    return paired(a, b, np.arange(len(a.places)) // 4, top=20)["recall_at_20"]
+    return paired(a, b, np.arange(len(a.ranks)) // 4, top=20)["recall_at_20"]
 
 
 def test_the_better_one_is_found() -> None:
@@ -59,7 +59,7 @@ def test_equal_ones_show_no_difference() -> None:
 def test_pairing_sees_what_two_intervals_would_hide() -> None:
     """A small gain here and there is certain, though both vary much more from session to session."""
     a = answers_with(0.5, 2000, 1)
-    b = Answers(np.where(np.arange(2000) % 50 == 0, 1, a.places), a.shown)
+    b = Answers(np.where(np.arange(2000) % 50 == 0, 1, a.ranks), a.shown)
 
     assert difference_of(a, b).better
 
@@ -74,9 +74,9 @@ def test_releases_with_other_catalogues_answer_the_same_predictions() -> None:
     found = align(half, whole, clicks, from_ms=None, top=1, exclude_recent=0)
 
     assert (found.only_a, found.only_b) == (0, 0)
-    assert len(found.a.places) == len(found.b.places) == 200 * 4
-    assert found.b.places.all()
-    assert found.a.places.mean() < 0.6
+    assert len(found.a.ranks) == len(found.b.ranks) == 200 * 4
+    assert found.b.ranks.all()
+    assert found.a.ranks.mean() < 0.6
 
 
 def test_where_session_gaps_differ_the_common_predictions_are_compared() -> None:
@@ -87,7 +87,7 @@ def test_where_session_gaps_differ_the_common_predictions_are_compared() -> None
 
     found = align(short, long, cleaned(clicks, Progress(), NOW), from_ms=None, top=5, exclude_recent=1)
 
-    assert (len(found.a.places), found.only_a, found.only_b) == (3, 0, 1)
+    assert (len(found.a.ranks), found.only_a, found.only_b) == (3, 0, 1)
     assert found.session.tolist() == [0, 0, 1]
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.builders import sessions_of
-from trainer.evaluation.baselines import Asked, PastSessions
+from trainer.dataset.sessions import PastSessions
+from trainer.evaluation.baselines import Asked
 from trainer.evaluation.knn import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
 from trainer.evaluation.replay import recent_items
 from worker.core.ranking import NO_ITEM

@@ -8,7 +8,7 @@ from trainer.evaluation.metrics import (
     interval,
     list_metrics,
     metrics,
-    places_of,
+    ranks_of,
     resampled,
     sums_by,
 )
@@ -40,9 +40,9 @@ def test_a_place_counts_from_one_and_an_unknown_target_has_none() -> None:
     """0 stands for a target that is not in its list; an empty place is no hit for an unknown target."""
     lists = np.array([[7, 8, 9], [7, 8, 9], [7, 8, NO_ITEM], [7, 8, NO_ITEM]], np.int32)
 
-    places = places_of(np.array([7, 9, 6, NO_ITEM], np.int32), lists)
+    ranks = ranks_of(np.array([7, 9, 6, NO_ITEM], np.int32), lists)
 
-    assert places.tolist() == [1, 3, 0, 0]
+    assert ranks.tolist() == [1, 3, 0, 0]
 
 
 def test_what_was_shown_is_counted() -> None:

@@ -111,8 +111,8 @@ def test_the_numbers_are_about_the_code_that_serves(
     exact = walk(release, held, top=5, exclude_recent=exclude_recent)
 
     assert NO_ITEM in sessions.items[sessions.scored]
-    assert np.count_nonzero(exact.places) >= 5
-    assert fast.places.tolist() == exact.places.tolist()
+    assert np.count_nonzero(exact.ranks) >= 5
+    assert fast.ranks.tolist() == exact.ranks.tolist()
     assert fast.shown.tolist() == exact.shown.tolist()
 
 
@@ -122,6 +122,6 @@ def test_measure_counts_the_places() -> None:
     sessions = held_out(held_out_clicks(3), 1800, None).sessions(release.catalogue)
 
     found = measure(release, sessions, top=5, exclude_recent=1)
-    places = answers(release, sessions, top=5, exclude_recent=1).places
+    ranks = answers(release, sessions, top=5, exclude_recent=1).ranks
 
-    assert {name: found[name] for name in metrics(places, 5)} == metrics(places, 5)
+    assert {name: found[name] for name in metrics(ranks, 5)} == metrics(ranks, 5)

@@ -20,7 +20,7 @@ from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.charts import line_chart, percent
 from trainer.evaluation.report.examples import read_names
 from trainer.evaluation.report.verdict import verdict
-from trainer.evaluation.slices import Quality
+from trainer.evaluation.slices import EvaluationResult
 from trainer.release.folder import read_folder, write_folder
 
 EVIL = "<script>alert(1)</script>"
@@ -93,7 +93,7 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = FitSettings(hidden_size=8, schedule="constant", session_gap_seconds=600)
     stream = Streamed(Plan(window_days=1, warm_epochs=1), settings, Progress())
     span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
-    write_folder(folder / "release", *stream.make(table, span, None, NOW))
+    write_folder(folder / "release", *stream.make(table, span, None, NOW).parts)
     return folder
 
 
@@ -122,7 +122,7 @@ def test_the_release_of_a_stream_is_measured_and_compared_as_any(streamed: Path)
 
 def test_a_release_that_tells_nothing_of_its_training_has_a_page(streamed: Path, tmp_path: Path) -> None:
     """Any program may make one: what is not told is left out."""
-    manifest, blob = read_folder(streamed / "release")
+    manifest, blob = read_folder(streamed / "release").parts
     write_folder(tmp_path, replace(manifest, training={"clicks": 60}), blob)
     run("report", tmp_path, streamed / "clicks.csv", "-o", tmp_path / "report.html")
 
@@ -163,7 +163,7 @@ def test_a_verdict_says_no_more_than_the_intervals(own: tuple[float, float, floa
         "popular": figures(0.1, 0.1, 0.1),
     }
 
-    said = verdict(Quality(top=20, sessions=5, predictions=90, models=models, slices={}))
+    said = verdict(EvaluationResult(top=20, sessions=5, predictions=90, models=models, slices={}))
 
     assert said[1].startswith(f"It is {outcome} markov, the best of the 2 simple methods beside it")
 

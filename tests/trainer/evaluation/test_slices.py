@@ -10,7 +10,7 @@ from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut, cleaned, hold_out
 from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
 from trainer.evaluation.metrics import Answers
-from trainer.evaluation.slices import Predictions, Quality, quality, thirds
+from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.ranking import NO_ITEM
 from worker.errors import SettingError
 
@@ -25,13 +25,15 @@ def held_out(from_ms: int | None) -> HeldOut:
 
 def test_every_figure_lies_in_its_interval() -> None:
     """For each model, metric and slice; a third of the predictions are hit at place 2."""
-    places = np.random.default_rng(0).choice([0, 0, 2], size=400)
+    ranks = np.random.default_rng(0).choice([0, 0, 2], size=400)
     sessions = sessions_of(*[[1, 2, 3, 4, NO_ITEM]] * 100)
 
-    found = quality({"one": Answers(places, np.zeros(5, np.int64))}, Predictions.of(sessions), top=5)
+    found = EvaluationResult.of(
+        {"one": Answers(ranks, np.zeros(5, np.int64))}, Predictions.of(sessions), top=5
+    )
 
     assert (found.sessions, found.predictions) == (100, 400)
-    assert found.models["one"]["recall_at_5"].value == pytest.approx(np.mean(places > 0))
+    assert found.models["one"]["recall_at_5"].value == pytest.approx(np.mean(ranks > 0))
     for models in (found.models, *(one.models for one in found.slices.values())):
         for name, (value, low, high) in models["one"].items():
             if name == "coverage":
@@ -68,13 +70,13 @@ def test_thirds_are_of_clicks_not_of_items() -> None:
     assert found.tolist() == [0, 1, 1, 2, 2, -1, -1]
 
 
-def test_quality_survives_json() -> None:
+def test_a_result_survives_json() -> None:
     """What `evaluate --json` writes can be read again."""
     found = score(
         tiny_release(item_names(CYCLE)), held_out(HALFWAY), top=3, exclude_recent=1, names=["popular"]
     )
 
-    assert Quality.from_json(orjson.loads(orjson.dumps(found.to_json()))) == found
+    assert EvaluationResult.from_json(orjson.loads(orjson.dumps(found.to_json()))) == found
 
 
 def test_all_baselines_answer_the_same_predictions() -> None:

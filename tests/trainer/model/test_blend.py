@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.config import FitSettings
-from trainer.model.blend import Blend, Lessons, Priors, scores_of
+from trainer.model.blend import Blend, Lessons, Priors, Terms
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -36,11 +36,13 @@ def priors_of(random: np.random.Generator) -> Priors:
     return Priors(popular.astype(np.float32), following, (counts * (following >= 0)[..., None]).astype("f4"))
 
 
-def blend_of(weights: dict[str, Any]) -> Blend:
-    """One with these weights."""
-    blend = Blend(SETTINGS)
-    blend.begin_with(weights)
-    return blend
+def true_terms(priors: Priors) -> Terms:
+    """What the `TRUE` weights make of `priors`."""
+    popular, following, repeats = (
+        np.array(TRUE[name], np.float32) for name in ("popularity", "transitions", "repeats")
+    )
+    transitions = priors.transitions @ following
+    return Terms(TRUE["network"], priors.popularity @ popular, priors.following, transitions, repeats)
 
 
 def lessons_of(random: np.random.Generator, count: int) -> Lessons:
@@ -51,10 +53,10 @@ def lessons_of(random: np.random.Generator, count: int) -> Lessons:
     return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
 
 
-def scores(blend: Blend, priors: Priors, lessons: Lessons, table: Floats) -> Floats:
+def scores(terms: Terms, lessons: Lessons, table: Floats) -> Floats:
     """What a worker would score, one by one."""
-    terms, rows = blend.terms(priors), zip(lessons.hidden, lessons.recent, strict=True)
-    return np.stack([scores_of(terms, table @ hidden, _clicked(recent)) for hidden, recent in rows])
+    rows = zip(lessons.hidden, lessons.recent, strict=True)
+    return np.stack([terms.added_to_scores(table @ hidden, _clicked(recent)) for hidden, recent in rows])
 
 
 def _clicked(recent: Indexes) -> Indexes:
@@ -66,7 +68,7 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
     priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
     lessons = lessons_of(random, 8000)
     noise = random.gumbel(size=(8000, ITEMS))
-    targets = (scores(blend_of(TRUE), priors, lessons, table) + noise).argmax(axis=1).astype(np.int32)
+    targets = (scores(true_terms(priors), lessons, table) + noise).argmax(axis=1).astype(np.int32)
 
     blend = Blend(SETTINGS)
     blend.learn(lessons._replace(targets=targets), {"embedding": table}, priors, steps=300)
@@ -90,7 +92,7 @@ def test_what_cannot_be_recommended_or_is_unknown_teaches_nothing(random: np.ran
 def test_a_bias_of_the_networks_own_stays(random: np.random.Generator) -> None:
     """Times the network's factor, beside that of the popularity; transitions only where there are any."""
     priors, own = priors_of(random), random.normal(size=ITEMS).astype(np.float32)
-    terms = blend_of(TRUE).terms(priors)
+    terms = true_terms(priors)
 
     added = terms.added_to({"output_bias": own})
     expected = own / 2 + priors.popularity @ [0.7, -0.4]
@@ -98,4 +100,4 @@ def test_a_bias_of_the_networks_own_stays(random: np.random.Generator) -> None:
     np.testing.assert_allclose(added["output_bias"], expected, rtol=1e-5)
     assert added["transition_scores"].shape == (ITEMS, 4)
     none = priors._replace(following=priors.following[:, :0], transitions=priors.transitions[:, :0])
-    assert "transition_items" not in blend_of(TRUE).terms(none).added_to({})
+    assert "transition_items" not in true_terms(none).added_to({})

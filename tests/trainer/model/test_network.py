@@ -12,7 +12,7 @@ from trainer.dataset.batches import Batch, Carried, assemble
 from trainer.dataset.sessions import Sessions
 from trainer.model.backend import keras, tf
 from trainer.model.network import Network
-from trainer.model.optimizer import Optimiser
+from trainer.model.optimizer import Optimizer
 from worker.core.cells import CELLS
 
 SETTINGS = FitSettings(hidden_size=6, dropout=0.0)
@@ -224,8 +224,8 @@ def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
         cell.set_weights([kernel * 1e-12, recurrent * 1.15, bias])
         weights = network.trainable_variables
         before = [one.numpy() for one in weights]
-        optimiser = Optimiser(weights, network.settings, epochs=1, steps=10)
-        norms.append(float(optimiser.move(gradients_over(200, network, weights))))
+        optimizer = Optimizer(weights, network.settings, epochs=1, steps=10)
+        norms.append(float(optimizer.move(gradients_over(200, network, weights))))
         after = [one.numpy() for one in weights]
         moved[limit] = float(np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before, strict=True))))
 

@@ -5,7 +5,7 @@ import pytest
 
 from trainer.config import FitSettings
 from trainer.model.backend import keras, tf
-from trainer.model.optimizer import KINDS, Optimiser, learning_rate
+from trainer.model.optimizer import KINDS, Optimizer, learning_rate
 from worker.errors import SettingError
 
 PLAIN = FitSettings(optimizer="sgd", learning_rate=0.1, schedule="constant", clip_norm=0.0)
@@ -14,29 +14,29 @@ PLAIN = FitSettings(optimizer="sgd", learning_rate=0.1, schedule="constant", cli
 def moved(settings: FitSettings, gradient: list[float], times: int = 1) -> list[float]:
     """Weights of 1 after so many steps against `gradient`."""
     weight = tf.Variable([1.0] * len(gradient))
-    optimiser = Optimiser([weight], settings, epochs=1, steps=times)
+    optimizer = Optimizer([weight], settings, epochs=1, steps=times)
     for _ in range(times):
-        optimiser.move([tf.constant(gradient)])
+        optimizer.move([tf.constant(gradient)])
     return weight.numpy().tolist()
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_every_optimiser_of_keras_goes_downhill(name: str) -> None:
+def test_every_optimizer_of_keras_goes_downhill(name: str) -> None:
     """By its name, compiled; a matrix, as some are for matrices."""
     weight = keras.Variable(np.full((2, 2), 3.0, np.float32))
     settings = FitSettings(optimizer=name, learning_rate=0.1, schedule="constant")
-    optimiser = Optimiser([weight], settings, epochs=1, steps=5)
+    optimizer = Optimizer([weight], settings, epochs=1, steps=5)
 
     for _ in range(5):
-        optimiser.move([2 * tf.convert_to_tensor(weight)])
+        optimizer.move([2 * tf.convert_to_tensor(weight)])
 
     assert np.all(weight.numpy() < 3)
 
 
-def test_an_unknown_optimiser_is_refused_with_those_there_are() -> None:
+def test_an_unknown_optimizer_is_refused_with_those_there_are() -> None:
     """When it is made, as only Keras knows."""
     with pytest.raises(SettingError, match=r"optimizer is 'downhill', it must be one of .*adam, .*sgd"):
-        Optimiser([], FitSettings(optimizer="downhill"), epochs=1, steps=1)
+        Optimizer([], FitSettings(optimizer="downhill"), epochs=1, steps=1)
 
 
 def test_plain_descent_is_the_textbooks() -> None:
@@ -95,9 +95,9 @@ def test_the_average_stands_in_for_the_weights_and_goes_again() -> None:
     settings = FitSettings(
         optimizer="sgd", learning_rate=0.1, schedule="constant", clip_norm=0.0, average_decay=0.9
     )
-    optimiser = Optimiser([weight], settings, epochs=1, steps=1)
-    optimiser.move([tf.constant([1.0])])
+    optimizer = Optimizer([weight], settings, epochs=1, steps=1)
+    optimizer.move([tf.constant([1.0])])
 
-    with optimiser.averaged():
+    with optimizer.averaged():
         np.testing.assert_allclose(weight.numpy(), [1 - 0.1 * (1 - 2 / 11)], rtol=1e-6)
     np.testing.assert_allclose(weight.numpy(), [0.9], rtol=1e-6)

@@ -11,10 +11,10 @@ from tests.trainer.builders import CYCLE, NOW, START_MS, cyclic_clicks, table
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.errors import TooFewClicks
-from trainer.training.fit import Fitted, fit
+from trainer.release.package import PackagedRelease
+from trainer.training.fit import fit
 from worker.core.cells import CELLS
 from worker.core.ranking import NO_ITEM
-from worker.core.release import verify
 
 SMALL = FitSettings(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
 
@@ -40,13 +40,13 @@ class Remembered(Progress):
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[Fitted, Remembered]:
+def fitted() -> tuple[PackagedRelease, Remembered]:
     """A GRU trained on a cycle."""
     progress = Remembered()
     return fit(cyclic_clicks(), SMALL, progress, now=NOW), progress
 
 
-def test_a_network_learns_what_popularity_cannot(fitted: tuple[Fitted, Remembered]) -> None:
+def test_a_network_learns_what_popularity_cannot(fitted: tuple[PackagedRelease, Remembered]) -> None:
     """On a cycle the last click tells the next: Recall@1 is nearly 1, the popular item is right by chance."""
     metrics = fitted[0].manifest.metrics
 
@@ -84,7 +84,7 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     """Better than chance by far, and the release verifies in NumPy."""
     settings = replace(SMALL, **{"epochs": 12, "patience": 80, **chosen})
 
-    manifest, _ = fit(cyclic_clicks(), settings, now=NOW)
+    manifest = fit(cyclic_clicks(), settings, now=NOW).manifest
 
     assert manifest.metrics["recall_at_1"] > 0.6
 
@@ -114,7 +114,7 @@ def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
 
     line = "the blend is left out: no click is held out to learn its weights with"
     assert (line in told.lines, line in silent.lines) == (True, False)
-    assert all("blend" not in manifest.training for manifest, _ in fitted)
+    assert all("blend" not in one.manifest.training for one in fitted)
 
 
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
@@ -122,7 +122,7 @@ def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     clicks = two_kinds()
     settings = replace(SMALL, epochs=15, categorical=("kind",), min_value_count=1, min_item_count=1)
 
-    release = verify(*fit(clicks, replace(settings, item_features=None), now=NOW))
+    release = fit(clicks, replace(settings, item_features=None), now=NOW).release
 
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
@@ -151,10 +151,11 @@ def two_kinds() -> pl.DataFrame:
     return clicks.with_columns(kind=pl.col("item_id").str.head(1))
 
 
-def test_the_release_verifies_and_says_where_it_comes_from(fitted: tuple[Fitted, Remembered]) -> None:
+def test_the_release_verifies_and_says_where_it_comes_from(
+    fitted: tuple[PackagedRelease, Remembered],
+) -> None:
     """Keras' golden answers hold in NumPy, and the manifest has window, counts, settings and lineage."""
-    manifest, blob = fitted[0]
-    release = verify(manifest, blob)
+    release, manifest = fitted[0].release, fitted[0].manifest
 
     training = manifest.training
     assert len(release.catalogue) == CYCLE
@@ -172,7 +173,7 @@ def test_the_release_verifies_and_says_where_it_comes_from(fitted: tuple[Fitted,
     assert manifest.lineage == {"parent": None}
 
 
-def test_the_user_is_told_of_every_step(fitted: tuple[Fitted, Remembered]) -> None:
+def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembered]) -> None:
     """What was removed, what is trained on, each epoch; and the bar never runs past its end."""
     told = "\n".join(fitted[1].lines)
 
@@ -206,7 +207,7 @@ def test_the_held_out_end_is_not_trained_on() -> None:
     end = table([(f"late-{n % 20}", f"new-{n // 20}", last_ms + 1 + n) for n in range(100)])
     settings = replace(SMALL, epochs=1, min_item_count=1, split_at_ms=last_ms + 1)
 
-    manifest, _ = fit(pl.concat([begin, end]), settings, now=NOW)
+    manifest = fit(pl.concat([begin, end]), settings, now=NOW).manifest
 
     assert manifest.items == CYCLE
     assert manifest.metrics["predictions"] == 80
@@ -217,7 +218,7 @@ def test_without_held_out_parts_the_release_is_unmeasured() -> None:
     """Fractions of 0: all clicks are trained on, nothing is claimed."""
     settings = replace(SMALL, epochs=1, test_fraction=0.0, validation_fraction=0.0)
 
-    manifest, _ = fit(cyclic_clicks(50), settings, now=NOW)
+    manifest = fit(cyclic_clicks(50), settings, now=NOW).manifest
 
     assert manifest.metrics == {}
     assert manifest.training["clicks"] == 250
@@ -228,7 +229,7 @@ def test_sessions_without_an_end_are_trained_in_pieces() -> None:
     clicks = cyclic_clicks(20, 60)
     settings = replace(SMALL, session_gap_seconds=0.0, max_session_clicks=16)
 
-    manifest, _ = fit(clicks, settings, now=NOW)
+    manifest = fit(clicks, settings, now=NOW).manifest
 
     assert manifest.session_gap_seconds == 0
     assert manifest.metrics["recall_at_1"] > 0.9
@@ -260,7 +261,7 @@ def test_there_is_a_golden_session_of_every_cell() -> None:
     """An LSTM's golden state is h and c."""
     sizes = {}
     for cell in CELLS:
-        manifest, _ = fit(cyclic_clicks(30), replace(SMALL, cell=cell, epochs=1), now=NOW)
+        manifest = fit(cyclic_clicks(30), replace(SMALL, cell=cell, epochs=1), now=NOW).manifest
         sizes[cell] = len(manifest.golden[0].hidden)
 
     assert sizes == {"elman": 16, "gru": 16, "lstm": 32}

@@ -11,9 +11,8 @@ from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import FitSettings
 from trainer.dataset.sessions import cut, to_arrays
 from trainer.evaluation import replay
-from trainer.training.online import Stream
+from trainer.training.online import OnlineTraining
 from worker.core.cells import Floats
-from worker.core.release import verify
 
 SETTINGS = FitSettings(
     hidden_size=16,
@@ -53,11 +52,11 @@ def of_items(number: int, items: Sequence[str]) -> pl.DataFrame:
 
 def test_a_stream_learns_what_follows() -> None:
     """After some windows the next item comes first, in releases that verify."""
-    stream = Stream(SETTINGS, page=CYCLE + 4)
+    stream = OnlineTraining(SETTINGS, active_items=CYCLE + 4)
     for number in range(8):
         stream.apply(window(number), end_of(number))
         stream.release(end_of(number))
-    release = verify(*stream.release(end_of(7)))
+    release = stream.release(end_of(7)).release
 
     found = replay.measure(release, to_arrays(window(8), release.catalogue), top=1, exclude_recent=0)
 
@@ -66,14 +65,14 @@ def test_a_stream_learns_what_follows() -> None:
 
 def test_items_keep_their_places_and_the_same_clicks_give_the_same_release() -> None:
     """New ones follow at the end."""
-    streams = [Stream(SETTINGS, page=6), Stream(SETTINGS, page=6)]
+    streams = [OnlineTraining(SETTINGS, active_items=6), OnlineTraining(SETTINGS, active_items=6)]
     one, other = (two_windows(stream) for stream in streams)
 
     assert streams[0].catalogue.ids(np.arange(5)).tolist() == ["a", "b", "c", "d", "e"]
     assert one == other
 
 
-def two_windows(stream: Stream) -> bytes:
+def two_windows(stream: OnlineTraining) -> bytes:
     """The release after them."""
     stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
     stream.release(end_of(0))
@@ -81,9 +80,9 @@ def two_windows(stream: Stream) -> bytes:
     return stream.release(end_of(1)).blob
 
 
-def test_an_item_that_leaves_the_page_keeps_its_vector_and_is_as_unpopular_as_can_be() -> None:
-    """It is still in the release, and what is clicked at present is on the page."""
-    stream = Stream(SETTINGS, page=3)
+def test_an_item_no_longer_active_keeps_its_vector_and_is_as_unpopular_as_can_be() -> None:
+    """It is still in the release, and what is clicked at present is active."""
+    stream = OnlineTraining(SETTINGS, active_items=3)
     stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
     first = stream.release(end_of(0))
     before = embeddings(first.blob)

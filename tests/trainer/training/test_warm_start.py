@@ -13,9 +13,9 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.prepare import Data, prepare
 from trainer.model.network import Network
-from trainer.training.fit import Fitted, fit
+from trainer.release.package import PackagedRelease
+from trainer.training.fit import fit
 from trainer.training.warm_start import SHAPE, begin_with, grown, shaped_as
-from worker.core.release import verify
 from worker.errors import SettingError
 
 SMALL = FitSettings(
@@ -30,7 +30,7 @@ SMALL = FitSettings(
 
 
 @pytest.fixture(scope="module")
-def parent() -> Fitted:
+def parent() -> PackagedRelease:
     """A release that knows the cycle."""
     return fit(cyclic_clicks(), SMALL, now=NOW)
 
@@ -40,11 +40,11 @@ def renamed(clicks: pl.DataFrame) -> pl.DataFrame:
     return clicks.with_columns(pl.col("item_id").str.replace("item-([0357])$", "another-$1"))
 
 
-def test_old_items_keep_their_places_and_new_ones_follow(parent: Fitted) -> None:
+def test_old_items_keep_their_places_and_new_ones_follow(parent: PackagedRelease) -> None:
     """The child knows the parent's items under the same indexes, clicked or not, and names its parent."""
     child = fit(renamed(cyclic_clicks()), replace(SMALL, epochs=1), now=NOW, parent=parent)
 
-    old, new = (verify(*one).catalogue for one in (parent, child))
+    old, new = (one.release.catalogue for one in (parent, child))
     assert new.ids(old.indexes([f"item-{n}" for n in range(CYCLE)])).tolist() == [
         f"item-{n}" for n in range(CYCLE)
     ]
@@ -53,7 +53,7 @@ def test_old_items_keep_their_places_and_new_ones_follow(parent: Fitted) -> None
     assert child.manifest.popular[0] not in {"item-0", "item-3", "item-5", "item-7"}
 
 
-def test_it_begins_with_what_the_parent_knows(parent: Fitted) -> None:
+def test_it_begins_with_what_the_parent_knows(parent: PackagedRelease) -> None:
     """With a learning rate that moves nothing the child answers as its parent does."""
     still = replace(SMALL, epochs=1, learning_rate=1e-12)
 
@@ -62,7 +62,7 @@ def test_it_begins_with_what_the_parent_knows(parent: Fitted) -> None:
     assert child.manifest.metrics["recall_at_1"] == parent.manifest.metrics["recall_at_1"] > 0.9
 
 
-def test_the_release_decides_the_shape(parent: Fitted) -> None:
+def test_the_release_decides_the_shape(parent: PackagedRelease) -> None:
     """What was not asked for comes from it; what was, and differs, is refused with both values."""
     other = replace(SMALL, hidden_size=20)
 
@@ -106,14 +106,16 @@ def test_features_follow_their_items(described: FitSettings) -> None:
     assert moved.catalogue.ids(np.arange(len(moved.catalogue))[-moved.never_clicked :]).tolist() == ["new"]
 
 
-def test_a_parent_without_features_has_a_child_with_some(parent: Fitted, described: FitSettings) -> None:
+def test_a_parent_without_features_has_a_child_with_some(
+    parent: PackagedRelease, described: FitSettings
+) -> None:
     """What the parent knows stays, beside what features that begin fresh add; items nobody clicked join."""
     still = replace(described, epochs=1, learning_rate=1e-12)
 
     child = fit(cyclic_clicks(), still, now=NOW, parent=parent)
 
-    catalogue = verify(*child).catalogue
-    old = verify(*parent).catalogue.ids(np.arange(CYCLE)).tolist()
+    catalogue = child.release.catalogue
+    old = parent.release.catalogue.ids(np.arange(CYCLE)).tolist()
     assert catalogue.ids(np.arange(CYCLE)).tolist() == old
     assert sorted(catalogue.ids(np.arange(CYCLE, len(catalogue))).tolist()) == ["new", "shelf"]
     assert child.manifest.metrics["recall_at_1"] > 0.9
@@ -123,7 +125,7 @@ def test_a_parent_without_features_has_a_child_with_some(parent: Fitted, describ
 def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float, ...]) -> None:
     """Beside popularity the learned numbers are not known and begin fresh; item vectors are as they were."""
     settings = replace(SMALL, epochs=1, popularity_half_lives_hours=half_lives)
-    manifest, blob = fit(cyclic_clicks(), settings, now=NOW)
+    manifest, blob = fit(cyclic_clicks(), settings, now=NOW).parts
     network, released = Network(np.ones(CYCLE + 1, np.int64), settings), load(blob)
 
     begin_with(network, manifest, blob)
@@ -139,7 +141,7 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
 
 def test_what_a_blend_added_is_not_of_the_shape() -> None:
     """A bias and a scale that are the blend's do not count, those that were trained with do."""
-    manifest, _ = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW)
+    manifest = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW).manifest
     same = replace(SMALL, output_bias=False, embedding_size=16)
 
     assert manifest.output_bias

@@ -171,7 +171,7 @@ def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
     command("fit", clicks, "--settings", best, "-o", tmp_path / "read")
     command("fit", clicks, "--settings", best, "--hidden-size", "4", "-o", tmp_path / "other")
 
-    typed, read, other = (read_folder(tmp_path / name)[0] for name in ("typed", "read", "other"))
+    typed, read, other = (read_folder(tmp_path / name).manifest for name in ("typed", "read", "other"))
     assert (typed.sha256, typed.training) == (read.sha256, read.training)
     assert read.session_gap_seconds == 45 * 60
     assert (read.hidden_size, other.hidden_size) == (8, 4)

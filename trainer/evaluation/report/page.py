@@ -12,7 +12,7 @@ from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.charts import LineChart, line_chart, number, percent
 from trainer.evaluation.report.examples import Step
 from trainer.evaluation.report.verdict import best_baseline, verdict
-from trainer.evaluation.slices import Quality
+from trainer.evaluation.slices import EvaluationResult
 from trainer.settings_file import defaults
 from worker.core.manifest import Manifest
 
@@ -53,13 +53,13 @@ class Panel(NamedTuple):
 
 def render(
     manifest: Manifest,
-    quality: Quality,
+    result: EvaluationResult,
     examples: Sequence[Sequence[Step]],
     names: Mapping[str, str],
     *,
     measured: str,
 ) -> str:
-    """The page. `names` of items, where known; `measured` says on which clicks `quality` was."""
+    """The page. `names` of items, where known; `measured` says on which clicks `result` was."""
     # Ids and names come from whoever sends clicks: everything is escaped.
     pages = Environment(
         loader=PackageLoader("trainer.evaluation", "report"),
@@ -69,19 +69,19 @@ def render(
     )
     pages.filters.update(name=lambda item: names.get(item, item), percent=percent, number=number)
     training = manifest.training
-    recall = f"recall_at_{quality.top}"
+    recall = f"recall_at_{result.top}"
     return pages.get_template("page.html").render(
         manifest=manifest,
         training=training,
         is_told=_LEARNED <= training.keys(),
-        quality=quality,
+        result=result,
         measured=measured,
-        verdict=verdict(quality),
-        metrics=_table(quality, lists=False),
-        lists=_table(quality, lists=True),
-        overall=_bars(quality.models, recall, _longest(quality, recall)),
-        panels=_panels(quality, recall),
-        rival=best_baseline(quality, recall),
+        verdict=verdict(result),
+        metrics=_table(result, lists=False),
+        lists=_table(result, lists=True),
+        overall=_bars(result.models, recall, _longest(result, recall)),
+        panels=_panels(result, recall),
+        rival=best_baseline(result, recall),
         recall=title(recall),
         # That of a stream's last window is a number, no curve.
         curves=[] if "stream" in training else curves(training.get("epochs", [])),
@@ -103,16 +103,16 @@ def _curve_title(name: str) -> str:
     return f"{title(name)}, validation" if "_at_" in name else name.replace("_", " ").capitalize()
 
 
-def _table(quality: Quality, *, lists: bool) -> dict[str, Any]:
+def _table(result: EvaluationResult, *, lists: bool) -> dict[str, Any]:
     """Models down, metrics across."""
-    found = [name for name in next(iter(quality.models.values())) if (name in _LISTS) == lists]
+    found = [name for name in next(iter(result.models.values())) if (name in _LISTS) == lists]
     bests = {
-        name: max(figures[name].value for figures in quality.models.values() if name in figures)
+        name: max(figures[name].value for figures in result.models.values() if name in figures)
         for name in found
     }
     rows = {
         model: [_cell(name, figures.get(name), bests[name], lists=lists) for name in found]
-        for model, figures in quality.models.items()
+        for model, figures in result.models.items()
     }
     return {"titles": [title(name) for name in found], "rows": rows}
 
@@ -127,17 +127,17 @@ def _cell(name: str, figure: Figure | None, best: float, *, lists: bool) -> Cell
     return Cell(written, interval, best=figure.value == best and not lists)
 
 
-def _panels(quality: Quality, metric: str) -> list[Panel]:
-    longest = _longest(quality, metric)
+def _panels(result: EvaluationResult, metric: str) -> list[Panel]:
+    longest = _longest(result, metric)
     return [
         Panel(name, one.predictions, _bars(one.models, metric, longest))
-        for name, one in quality.slices.items()
+        for name, one in result.slices.items()
     ]
 
 
-def _longest(quality: Quality, metric: str) -> float:
+def _longest(result: EvaluationResult, metric: str) -> float:
     """The largest figure that any bar shows, so that bars of all panels are to one scale."""
-    parts = [quality.models, *(one.models for one in quality.slices.values())]
+    parts = [result.models, *(one.models for one in result.slices.values())]
     figures = [models[name][metric] for models in parts for name in models]
     return max(max(figure.high or 0.0, figure.value) for figure in figures) or 1.0
 

@@ -6,30 +6,30 @@ from typing import Final
 
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.charts import percent
-from trainer.evaluation.slices import Quality, Slice
+from trainer.evaluation.slices import EvaluationResult, Slice
 
 _ENOUGH: Final = 50
 """Slices of fewer predictions are too small to be called weak."""
 
 
-def best_baseline(quality: Quality, metric: str) -> str | None:
+def best_baseline(result: EvaluationResult, metric: str) -> str | None:
     """The model that is best in `metric` after the release, which comes first; None where it is alone."""
-    others = list(quality.models)[1:]
-    return max(others, key=lambda name: quality.models[name][metric].value, default=None)
+    others = list(result.models)[1:]
+    return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
 
-def verdict(quality: Quality) -> list[str]:
+def verdict(result: EvaluationResult) -> list[str]:
     """Is it good, against what, and where is it weak."""
-    recall, mrr = f"recall_at_{quality.top}", f"mrr_at_{quality.top}"
-    own = next(iter(quality.models.values()))[recall]
+    recall, mrr = f"recall_at_{result.top}", f"mrr_at_{result.top}"
+    own = next(iter(result.models.values()))[recall]
     first = (
-        f"In {percent(own.value)} of {quality.predictions:,} held-out cases the item that the user clicked "
-        f"next is among the {quality.top} that the release shows{between(own)}."
+        f"In {percent(own.value)} of {result.predictions:,} held-out cases the item that the user clicked "
+        f"next is among the {result.top} that the release shows{between(own)}."
     )
     sentences = [
-        _against(quality, recall, "by this measure"),
-        _against(quality, mrr, "by how high in the list that item stands"),
-        *_weak(quality, recall),
+        _against(result, recall, "by this measure"),
+        _against(result, mrr, "by how high in the list that item stands"),
+        *_weak(result, recall),
     ]
     return [first, *filter(None, sentences)]
 
@@ -41,13 +41,13 @@ def between(figure: Figure) -> str:
     return f" (95 % interval {percent(figure.low)} to {percent(figure.high)})"
 
 
-def _against(quality: Quality, metric: str, measured: str) -> str:
-    rival = best_baseline(quality, metric)
+def _against(result: EvaluationResult, metric: str, measured: str) -> str:
+    rival = best_baseline(result, metric)
     if rival is None:
         return ""
-    own, other = next(iter(quality.models.values()))[metric], quality.models[rival][metric]
-    among = f"the best of the {len(quality.models) - 1} simple methods beside it"
-    if len(quality.models) == 2:
+    own, other = next(iter(result.models.values()))[metric], result.models[rival][metric]
+    among = f"the best of the {len(result.models) - 1} simple methods beside it"
+    if len(result.models) == 2:
         among = "the simple method beside it"
     values = f"{percent(own.value)} against {percent(other.value)}"
     if None in (own.low, own.high, other.low, other.high):
@@ -66,11 +66,11 @@ def _outcome(own: Figure, other: Figure) -> str:
     return "not clearly different from"
 
 
-def _weak(quality: Quality, metric: str) -> list[str]:
-    slices = {name: one for name, one in quality.slices.items() if one.predictions >= _ENOUGH}
+def _weak(result: EvaluationResult, metric: str) -> list[str]:
+    slices = {name: one for name, one in result.slices.items() if one.predictions >= _ENOUGH}
     if not slices:
         return []
-    network = next(iter(quality.models))
+    network = next(iter(result.models))
     name, one = min(slices.items(), key=lambda item: item[1].models[network][metric].value)
     weakest = (
         f"It is weakest on {name}: {percent(one.models[network][metric].value)} of {one.predictions:,} cases."

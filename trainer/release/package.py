@@ -1,0 +1,144 @@
+"""A release in both its forms: the bytes that are kept and sent, and the tables that serve.
+
+Who packs a model, reads a folder or receives a release verifies it, once, and hands on this object.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+import numpy as np
+
+from trainer.config import POPULAR_ITEMS
+from trainer.dataset.dataset import Data
+from trainer.dataset.lists import by_count, counted
+from worker.core.catalogue import Catalogue
+from worker.core.cells import Floats
+from worker.core.manifest import Golden, Manifest
+from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.release import Release, pack, verify
+from worker.core.tables import ServingTables
+from worker.core.verification import check_finite
+
+if TYPE_CHECKING:
+    # TensorFlow takes seconds to load: who reads a folder has no use for it.
+    from trainer.model.blend import Terms
+    from trainer.model.network import Network
+
+GOLDEN_SESSIONS: Final = 5
+GOLDEN_CLICKS: Final = 20
+GOLDEN_TOP: Final = 10
+"""A release has the answers to this many sessions of at most this many clicks: this many best items each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackagedRelease:
+    """A verified release and its bytes. `manifest.metrics` has its quality on the test split."""
+
+    release: Release
+    blob: bytes
+
+    @classmethod
+    def verified(cls, manifest: Manifest, blob: bytes, *, number: int = 0) -> Self:
+        """Verify a release. Raises ReleaseRefused."""
+        return cls(verify(manifest, blob, number=number), blob)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The description that goes with the blob."""
+        return self.release.manifest
+
+    @property
+    def parts(self) -> tuple[Manifest, bytes]:
+        """What is written and sent."""
+        return self.manifest, self.blob
+
+    def telling(self, **more: Any) -> PackagedRelease:
+        """Return the same release, whose manifest tells `more` of how it was trained."""
+        return PackagedRelease(self.release.retold({**self.manifest.training, **more}), self.blob)
+
+
+class Model(NamedTuple):
+    """What a release is made of: the layers of a network, all `tensors`, and what is added to scores."""
+
+    network: Network
+    tensors: Mapping[str, Floats]
+    terms: Terms | None = None
+
+    def answer(self, items: Indexes) -> tuple[Floats, Floats]:
+        """Return the state after one session of known `items`, and the scores of all items."""
+        state, scores = self.network.answer(items, self.tensors)
+        return state, self.terms.added_to_scores(scores, items) if self.terms else scores
+
+    def tables(self, data: Data) -> ServingTables:
+        """Build what a release of this model over the catalogue of `data` serves with, without packing one.
+
+        Raises ReleaseRefused for weights that are not finite.
+        """
+        tensors, added = self._served()
+        check_finite(tensors)
+        return ServingTables(tensors, popular=_popular(data), **added)
+
+    def packaged(
+        self,
+        data: Data,
+        *,
+        metrics: Mapping[str, float],
+        created_at: str,
+        parent: str | None = None,
+    ) -> PackagedRelease:
+        """Pack the release of this model over the catalogue of `data`, and verify it.
+
+        `parent`: the SHA-256 of the release that the training began with. Raises ReleaseRefused.
+        """
+        tensors, added = self._served()
+        settings = self.network.settings
+        manifest, blob = pack(
+            tensors,
+            data.catalogue.ids(np.arange(len(data.catalogue))).tolist(),
+            **added,
+            output=settings.output_table,
+            session_gap_seconds=settings.session_gap_seconds,
+            popular=data.catalogue.ids(_popular(data)).tolist(),
+            golden=self._golden(data),
+            metrics=metrics,
+            training={**data.summary, "settings": settings.to_json()},
+            lineage={"parent": parent},
+            created_at=created_at,
+        )
+        return PackagedRelease.verified(manifest, blob)
+
+    def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        """The tensors of a release, and how they are to be read."""
+        settings, tensors, repeat_bias = self.network.settings, self.tensors, list[float]()
+        scale = settings.scale if settings.normalize else 1.0
+        if self.terms:
+            tensors, scale = self.terms.added_to(tensors), scale * self.terms.network
+            repeat_bias = self.terms.repeat_bias.tolist()
+        return tensors, {
+            "cell": settings.cell,
+            "normalize": settings.normalize,
+            "scale": scale,
+            "repeat_bias": repeat_bias,
+        }
+
+    def _golden(self, data: Data) -> list[Golden]:
+        """What Keras answers to a few real sessions, held-out ones where there are any."""
+        parts = (data.test, data.train)
+        known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in parts for items in part)
+        chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
+        return [self._golden_of(data.catalogue, items) for items in chosen]
+
+    def _golden_of(self, catalogue: Catalogue, sequence: Indexes) -> Golden:
+        hidden, scores = self.answer(sequence)
+        top = np.argsort(-scores, kind="stable")[:GOLDEN_TOP]
+        ids = [tuple(catalogue.ids(indexes).tolist()) for indexes in (sequence, top)]
+        return Golden(ids[0], tuple(hidden.tolist()), ids[1], tuple(scores[top].tolist()))
+
+
+def _popular(data: Data) -> Indexes:
+    """The items most clicked in training; among equals in the catalogue's order."""
+    return by_count(counted(data.train.items, data.clicked_items))[:POPULAR_ITEMS]
