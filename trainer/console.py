@@ -82,7 +82,7 @@ class Lines(Progress):
     def _speak(self, now: float) -> None:
         if now - self._spoke >= _SECONDS_BETWEEN_LINES:
             self._spoke = now
-            self._write(f"{self._pace.share:4.0%}  {self._pace.told}")
+            self._write(f"{self._pace.share:4.0%}  {self._pace.text}")
 
 
 class Bar(Progress):
@@ -105,7 +105,7 @@ class Bar(Progress):
     def advance(self, predictions: int, loss: float) -> None:
         """Move the bar."""
         self._pace.advance(predictions, loss)
-        self._bar.update(self._task, advance=predictions, description=self._pace.told)
+        self._bar.update(self._task, advance=predictions, description=self._pace.text)
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
         """The same of another `task`."""
@@ -116,7 +116,7 @@ class Bar(Progress):
                 yield item
                 if self._pace.advance(1) - shown >= _SECONDS_BETWEEN_MOVES:
                     shown = self._pace.now
-                    self._bar.update(self._task, completed=self._pace.done, description=self._pace.told)
+                    self._bar.update(self._task, completed=self._pace.done, description=self._pace.text)
         finally:
             self.stop()
 
@@ -162,7 +162,7 @@ class _Pace:
         return self.done / self._total
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         speed = self.done / max(self.now - self.began, 1e-9)
         left = (self._total - self.done) / speed
         what = f"loss {self._loss:.3f}" if self._weight else self._task

@@ -19,7 +19,8 @@ from tests.quality.sessions import ALL, PROTOCOLS
 from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.dataset.prepare import Data, prepare
+from trainer.dataset.dataset import Data
+from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
 from trainer.model.backend import keras, tf

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trainer.clicks.columns import SCHEMA
+from trainer.clicks.columns import SCHEMA, Columns, Table, convert
 from trainer.dataset.sessions import Sessions
 
 START_MS: Final = 1_600_000_000_000
@@ -24,6 +24,12 @@ CYCLE: Final = 12
 def table(rows: Sequence[tuple[str | None, str | None, int | None]]) -> pl.DataFrame:
     """Clicks as (user, item, time in ms)."""
     return pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
+
+
+def converted(frame: pl.DataFrame, columns: Columns = Columns()) -> Table:  # noqa: B008  # frozen
+    """The clicks in `frame`, read."""
+    scan = convert(frame.lazy(), columns, source="the table")
+    return Table(scan.clicks.collect(), scan.columns, scan.times)
 
 
 def cyclic_clicks(sessions: int = 400, length: int = 5, *, seed: int = 0) -> pl.DataFrame:

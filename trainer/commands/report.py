@@ -11,7 +11,7 @@ import click
 from trainer import console
 from trainer.commands import options
 from trainer.config import FitSettings
-from trainer.dataset.holdout import cleaned, hold_out, told_ms
+from trainer.dataset.holdout import cleaned, hold_out, manifest_time_ms
 from trainer.evaluation.benchmark import score
 from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
@@ -40,7 +40,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), console.for_this_place()
     release = read_folder(folder).release
-    from_ms = settings.split_at_ms or told_ms(release.manifest, "test_from")
+    from_ms = settings.split_at_ms or manifest_time_ms(release.manifest, "test_from")
     # Jinja is needed here alone.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 

@@ -223,7 +223,7 @@ class Periodic:
     ) -> PackagedRelease:
         fitted = self._maker.make(clicks, span, champion, self._clock.now())
         self._gauges.trained(fitted.manifest)
-        return fitted.telling(**{COLLECTED: {str(partition): end for partition, end in ends.items()}})
+        return fitted.with_training(**{COLLECTED: {str(partition): end for partition, end in ends.items()}})
 
     def _passes(self, champion: Release, fitted: PackagedRelease, clicks: pl.LazyFrame, span: Window) -> bool:
         """Whether the gate lets the new release through, and why."""

@@ -180,7 +180,7 @@ class Streamed:
             raise TooFewClicks("no session ended before the held-out end")
         fitted = self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
         cleaning = [removal._asdict() for removal in self._removed]
-        return fitted.telling(test_from=moment(span.split_at_ms), cleaning=cleaning)
+        return fitted.with_training(test_from=moment(span.split_at_ms), cleaning=cleaning)
 
     def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
         """The sessions in `clicks`, with a column `ended_ms`: when it was known that they were over."""

@@ -58,13 +58,13 @@ class HeldOut:
         What a manifest does not tell cannot be said.
         """
         # The blend learns from the validation end, which is after the last click of the training part.
-        until_ms = told_ms(manifest, "test_from") or told_ms(manifest, "last_click")
+        until_ms = manifest_time_ms(manifest, "test_from") or manifest_time_ms(manifest, "last_click")
         if until_ms is None or int(self.times_ms[self.clicks["scored"]].min()) >= until_ms:
             return ""
         return f"Careful: {name} was trained on clicks until {moment(until_ms)}, so its figures are too good."
 
 
-def told_ms(manifest: Manifest, name: str) -> int | None:
+def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
     """The time that a manifest tells as `name` of its training (without an offset UTC); None: not a time."""
     try:
         told = datetime.fromisoformat(manifest.training.get(name, ""))

@@ -31,14 +31,12 @@ from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.event import MAX_ID_BYTES
 
-__all__ = ["Data", "prepare", "sessionised"]
-
 _PART_CLICKS: Final = 2_000_000
 
 
 @dataclass(slots=True)
 class _Report:
-    """Collects what was removed, and tells it."""
+    """Collects what was removed, and reports it."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)

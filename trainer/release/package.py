@@ -56,9 +56,9 @@ class PackagedRelease:
         """What is written and sent."""
         return self.manifest, self.blob
 
-    def telling(self, **more: Any) -> PackagedRelease:
-        """Return the same release, whose manifest tells `more` of how it was trained."""
-        return PackagedRelease(self.release.retold({**self.manifest.training, **more}), self.blob)
+    def with_training(self, **more: Any) -> PackagedRelease:
+        """Return the same release, whose manifest says `more` of how it was trained."""
+        return PackagedRelease(self.release.with_training({**self.manifest.training, **more}), self.blob)
 
 
 class Model(NamedTuple):

@@ -65,22 +65,22 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Put `training` where the checkpoint says, and tell so; a word, too, on one that is of no use."""
+        """Put `training` where the checkpoint says, and say so; say, too, why one is of no use."""
         if self._path is None or not self._path.exists():
             return
         try:
             tensors, facts = _read(self._path)
         except (SafetensorError, OSError, ValueError) as error:
-            progress.say(f"{self._path} cannot be read ({error}): the training begins anew")
+            progress.say(f"{self._path} cannot be read ({error}): the training begins from the start")
             return
         if facts.pop("fingerprint") != self._fingerprint:
             progress.say(
                 f"{self._path} is of other clicks (any that came since make them so) or settings: "
-                "the training begins anew"
+                "the training begins from the start"
             )
             return
         training.restore(tensors, facts)
-        progress.say(f"going on from {self._path}: {training.told}")
+        progress.say(f"going on from {self._path}: {training.position}")
 
 
 def remove(folder: Path) -> None:

@@ -132,7 +132,7 @@ class Training:
         return {"history": self.history, "sums": asdict(self._sums), "best": best}
 
     @property
-    def told(self) -> str:
+    def position(self) -> str:
         """Where it is, for a person."""
         return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
 

@@ -19,7 +19,8 @@ import polars as pl
 
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.dataset.prepare import Data, prepare
+from trainer.dataset.dataset import Data
+from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.errors import BudgetTooSmall, TooFewClicks
 from trainer.files_on_disk import write_file

@@ -57,8 +57,8 @@ class Release(ServingTables):
         self.catalogue = catalogue
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
 
-    def retold(self, training: Mapping[str, Any]) -> Release:
-        """The same release, whose manifest tells `training`: no byte that was verified is another."""
+    def with_training(self, training: Mapping[str, Any]) -> Release:
+        """Return the same release with another `training` in its manifest: what was verified is the same."""
         again = copy(self)
         again.manifest = replace(self.manifest, training=training)
         return again

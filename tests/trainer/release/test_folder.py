@@ -3,10 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from tests.builders import tiny_release_parts
-from trainer.commands.cli import cli
 from trainer.release.folder import read_folder, write_folder
 from worker.errors import ReleaseRefused
 
@@ -37,11 +35,3 @@ def test_a_folder_without_a_release_is_said_so(tmp_path: Path) -> None:
     """The error names the folder and the file that is not there."""
     with pytest.raises(ReleaseRefused, match=r"holds no release: there is no manifest\.json in it"):
         read_folder(tmp_path)
-
-
-def test_one_release_is_fetched_at_a_time() -> None:
-    """A number and a pointer each name one."""
-    done = CliRunner().invoke(cli, ["fetch", "-o", "x", "--number", "3", "--candidate"])
-
-    assert done.exit_code == 2
-    assert "give one of them" in done.output

@@ -45,11 +45,11 @@ def test_a_release_is_verified_once_by_whoever_makes_or_reads_it(tmp_path: Path)
     """By `fit`, however many epochs it validates, and by the reader of the folder; by no other."""
     with counted() as fitting:
         fitted = fit(cyclic_clicks(60), SETTINGS, now=NOW)
-        told = fitted.telling(collected=7)
+        told = fitted.with_training(collected=7)
         write_folder(tmp_path, *told.parts)
     with counted() as reading:
         found = read_folder(tmp_path)
-        child = found.telling(clicks=9).parts
+        child = found.with_training(clicks=9).parts
 
     assert len(fitted.manifest.training["epochs"]) == 2
     assert fitting == reading == {"verified": 1, "made": 1}

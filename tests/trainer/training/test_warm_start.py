@@ -11,7 +11,8 @@ from safetensors.numpy import load
 from tests.trainer.builders import CYCLE, NOW, cyclic_clicks
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.dataset.prepare import Data, prepare
+from trainer.dataset.dataset import Data
+from trainer.dataset.prepare import prepare
 from trainer.model.network import Network
 from trainer.release.package import PackagedRelease
 from trainer.training.fit import fit

@@ -118,11 +118,11 @@ def test_what_cannot_serve_is_refused_where_it_is_packed(changes: dict[str, Any]
     assert refused.value.reason == reason
 
 
-def test_a_manifest_may_be_retold() -> None:
+def test_what_a_manifest_says_of_the_training_may_change() -> None:
     """What is verified stays: the first release, its weights and its number are as they were."""
     release = verify(GOOD, BLOB, number=3)
 
-    again = release.retold({"clicks": 7})
+    again = release.with_training({"clicks": 7})
 
     assert (again.number, again.manifest) == (3, replace(GOOD, training={"clicks": 7}))
     assert release.manifest == GOOD

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-WIDTH: Final = 312
-HEIGHT: Final = 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 300.0, 12.0, 120.0
 
 
