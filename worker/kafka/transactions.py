@@ -102,17 +102,14 @@ class KafkaTransactions:
         Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
-        consumed = {
-            TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()
-        }
 
         def steps() -> None:
             client.flush()  # 2
             for future in self._sent:
                 if not future.succeeded():
                     raise future.exception or KafkaAway("a record was not acknowledged")
-            if consumed:
-                client.send_offsets_to_transaction(consumed, group)  # 3
+            if offsets:
+                _add_offsets(client, topic, offsets, group)  # 3
             client.commit_transaction()  # 4
 
         try:
@@ -172,6 +169,13 @@ def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **r
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)
     return client.send(topic, partition=partition, **record)
+
+
+def _add_offsets(client: KafkaProducer, topic: str, offsets: Mapping[int, int], group: Any) -> None:
+    consumed = {
+        TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()
+    }
+    client.send_offsets_to_transaction(consumed, group)
 
 
 def _close(client: KafkaProducer) -> None:

@@ -15,8 +15,8 @@ from kafka import errors as kafka_errors
 from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
-Call = Literal["join", "poll", "renew", "send", "commit"]
-"""What a fault may strike."""
+Call = Literal["join", "poll", "renew", "send", "commit", "end"]
+"""What a fault may strike. `end` is inside a commit: the offsets are added, the transaction is still open."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -30,6 +30,15 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "segment.ms": "604800000",
 }
 """The settings of a topic that has none of its own, as Apache Kafka has them."""
+
+
+_OVERHEAD: Final = 86
+"""Bytes of a batch with one small record, without key and value."""
+
+
+def record_bytes(key: bytes | None, value: bytes | None) -> int:
+    """Return about how large a record is on the wire."""
+    return _OVERHEAD + len(key or b"") + len(value or b"")
 
 
 class Crashed(BaseException):
@@ -130,6 +139,39 @@ class Broker:
         if found is None or not 0 <= partition < len(found.logs):
             raise kafka_errors.UnknownTopicOrPartitionError(f"partition {partition} of topic {topic}")
         return found.logs[partition]
+
+    def written(self, topic: str, partition: int) -> PartitionLog:
+        """Return the log that a client writes to or asks about.
+
+        Raises KafkaTimeoutError where there is no such topic: the client waits for it; ValueError where the
+        topic has no such partition.
+        """
+        found = self.topics.get(topic)
+        if found is None:
+            raise kafka_errors.KafkaTimeoutError(f"there is no topic {topic}")
+        if not 0 <= partition < len(found.logs):
+            raise ValueError(f"Unrecognized partition {partition} for topic {topic}")
+        return found.logs[partition]
+
+    def append(
+        self,
+        log: PartitionLog,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes | None], ...] = (),
+        transaction: Transaction | None = None,
+    ) -> int:
+        """Write a record; return its offset. Raises MessageSizeTooLargeError, InvalidRecordError."""
+        settings = self.topics[log.topic].settings
+        size, limit = record_bytes(key, value), int(settings["max.message.bytes"])
+        if size > limit:
+            raise kafka_errors.MessageSizeTooLargeError(f"a record of {size} bytes is larger than {limit}")
+        if key is None and "compact" in settings["cleanup.policy"]:
+            raise kafka_errors.InvalidRecordError(f"compacted topic {log.topic}: a record without a key")
+        return log.append(
+            timestamp=self.now_ms, key=key, value=value, headers=headers, transaction=transaction
+        )
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has; 0 where there is no such topic."""
