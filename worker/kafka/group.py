@@ -207,7 +207,8 @@ class KafkaGroupMember:
     def close(self, *, seconds: float) -> None:
         """Leave the group, so that others take over at once; nothing to do before `join`."""
         if self._client is not None:
-            self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
+            with self._endpoint.errors("leave the consumer group"):
+                self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
 
 
 class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types

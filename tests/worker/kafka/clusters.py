@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 from kafka.admin import KafkaAdminClient, MemberToRemove
 
+from deploy.kafka.local import LocalKafka
 from tests.conftest import create_topic
 from tests.waiting import eventually
 from worker.errors import CheckpointFailed
@@ -119,8 +121,7 @@ class Cluster(ABC):
         """Poll members until what each has is as `shares` wants it, and all know it."""
 
         def done() -> bool:
-            for member in members:
-                member.poll(self.poll_ms)
+            self.poll_all(members)
             return all(one.joined for one in members) and shares([one.assigned() for one in members])
 
         self.until(done, what="the assignment")
@@ -135,6 +136,10 @@ class Cluster(ABC):
 
         self.until(done, what=f"{count} records")
         return found
+
+    @abstractmethod
+    def poll_all(self, members: Collection[GroupMember]) -> None:
+        """Poll each member once."""
 
     @abstractmethod
     def topic(self, name: str = "topic", *, partitions: int = 1) -> str:
@@ -167,6 +172,10 @@ class Cluster(ABC):
     @abstractmethod
     def until(self, holds: Callable[[], T], *, what: str) -> T:
         """Ask again and again until something holds; return it."""
+
+    @abstractmethod
+    def down(self) -> None:
+        """Stop the broker."""
 
     @abstractmethod
     def let_pass(self, seconds: float) -> None:
@@ -204,6 +213,10 @@ class _InMemory(Cluster):
     def delete_before(self, topic: str, offset: int) -> None:
         self._cluster.delete_before(topic, 0, offset)
 
+    def poll_all(self, members: Collection[GroupMember]) -> None:
+        for member in members:
+            member.poll(self.poll_ms)
+
     def throw_out(self, member: GroupMember) -> None:
         assert isinstance(member, MemoryGroupMember)
         self._cluster.freeze(member)
@@ -223,6 +236,9 @@ class _InMemory(Cluster):
                 return found
         raise AssertionError(f"{what} did not come at once")
 
+    def down(self) -> None:
+        self._cluster.down()
+
     def let_pass(self, seconds: float) -> None:
         self._cluster.advance(seconds)
 
@@ -232,9 +248,11 @@ class _Real(Cluster):
 
     poll_ms = 20
 
-    def __init__(self, kafka: str, life: ExitStack, unique: str) -> None:
+    def __init__(self, kafka: str, life: ExitStack, unique: str, node: LocalKafka | None = None) -> None:
         self._kafka = kafka
+        self._node = node
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+        self._threads = life.enter_context(ThreadPoolExecutor())
         super().__init__(KafkaConnection(kafka), life, unique)
 
     def topic(self, name: str = "topic", *, partitions: int = 1) -> str:
@@ -268,6 +286,12 @@ class _Real(Cluster):
         for done in self._admin.delete_records([Place(topic, 0, offset)]).values():
             done.result()
 
+    def poll_all(self, members: Collection[GroupMember]) -> None:
+        """Poll all at the same time, as processes do: in turn, rebalances follow each other for long."""
+        polls = [self._threads.submit(member.poll, 100) for member in members]
+        for poll in polls:
+            poll.result()
+
     def throw_out(self, member: GroupMember) -> None:
         metadata = member.metadata
         with closing(KafkaAdminClient(bootstrap_servers=self._kafka)) as admin:
@@ -282,6 +306,10 @@ class _Real(Cluster):
     def until(self, holds: Callable[[], T], *, what: str) -> T:
         return eventually(holds, what=what)
 
+    def down(self) -> None:
+        assert self._node, "the shared broker must stay as it is"
+        self._node.stop()
+
     def let_pass(self, seconds: float) -> None:
         """Nothing: `until` waits."""
 
@@ -294,3 +322,8 @@ def cluster_in_memory(life: ExitStack, unique: str) -> Cluster:
 def real_cluster(kafka: str, life: ExitStack, unique: str) -> Cluster:
     """Return the cluster whose broker is at `kafka`."""
     return _Real(kafka, life, unique)
+
+
+def own_cluster(node: LocalKafka, life: ExitStack, unique: str) -> Cluster:
+    """Return the cluster of a broker that may be stopped."""
+    return _Real(node.bootstrap, life, unique, node)

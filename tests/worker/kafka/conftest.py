@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.worker.kafka.clusters import Cluster, cluster_in_memory, real_cluster
+from tests.worker.kafka.clusters import Cluster, cluster_in_memory, own_cluster, real_cluster
 
 
 @pytest.fixture(params=["memory", "real"])
@@ -16,3 +16,14 @@ def cluster(request: pytest.FixtureRequest, unique: str) -> Iterator[Cluster]:
             yield cluster_in_memory(life, unique)
         else:
             yield real_cluster(request.getfixturevalue("kafka"), life, unique)
+
+
+@pytest.fixture(params=["memory", "real"])
+def stoppable(request: pytest.FixtureRequest, unique: str) -> Iterator[Cluster]:
+    """The same, with a broker of the test's own, to be stopped."""
+    with ExitStack() as life:
+        if request.param == "memory":
+            yield cluster_in_memory(life, unique)
+        else:
+            node = request.getfixturevalue("kafka_node")()
+            yield own_cluster(node, life, unique)
