@@ -29,5 +29,3 @@ def test_while_the_brokers_are_away_polls_bring_nothing_and_questions_are_refuse
     assert not refused.value.fenced
     with pytest.raises(KafkaAway):
         member.lag()
-    with pytest.raises(KafkaAway):
-        cluster.connection.admin()

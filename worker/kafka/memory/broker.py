@@ -61,6 +61,8 @@ class Producer:
     timeout_ms: int
     epoch: int = -1
     open: Transaction | None = None
+    ended: Transaction | None = None
+    """Was committed, and has no marks yet."""
 
 
 @dataclass(slots=True)
@@ -112,6 +114,8 @@ class Broker:
     producers: dict[str, Producer] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    marks_held: bool = False
+    """Whether the marks of a commit wait until the producer's next transaction, or until they are written."""
     _names: int = 0
 
     def reach(self) -> None:
@@ -236,6 +240,7 @@ class Broker:
         if producer.epoch != epoch:
             raise kafka_errors.ProducerFencedError(f"{transactional_id} has a newer epoch than {epoch}")
         if producer.open is None:
+            self._mark(producer)
             producer.open = Transaction(self.now_ms)
         return producer.open
 
@@ -249,8 +254,16 @@ class Broker:
             group.pending.setdefault(at, set()).add(transaction)
 
     def commit(self, transactional_id: str) -> None:
-        """Commit the open transaction of a producer: records and offsets become visible together."""
-        self._finish(self.producers[transactional_id], Outcome.COMMITTED)
+        """Commit the open transaction of a producer. It is visible when the marks are written."""
+        producer = self.producers[transactional_id]
+        producer.open, producer.ended = None, producer.open
+        if not self.marks_held:
+            self._mark(producer)
+
+    def write_marks(self) -> None:
+        """Write all marks that are held."""
+        for producer in self.producers.values():
+            self._mark(producer)
 
     def pass_time(self, ms: int) -> None:
         """Move the time; abort transactions and throw out members that are over their limits.
@@ -267,13 +280,18 @@ class Broker:
             group.expire(self.now_ms)
 
     def _fence(self, producer: Producer) -> None:
-        self._finish(producer, Outcome.ABORTED)
+        self._mark(producer)
+        if producer.open is not None:
+            self._end(producer.open, Outcome.ABORTED)
+        producer.open = None
         producer.epoch += 1
 
-    def _finish(self, producer: Producer, outcome: Outcome) -> None:
-        transaction, producer.open = producer.open, None
-        if transaction is None:
-            return
+    def _mark(self, producer: Producer) -> None:
+        if producer.ended is not None:
+            self._end(producer.ended, Outcome.COMMITTED)
+        producer.ended = None
+
+    def _end(self, transaction: Transaction, outcome: Outcome) -> None:
         transaction.outcome = outcome
         # In the order of the names, so that every run writes the same logs.
         for log in sorted(transaction.logs, key=lambda log: (log.topic, log.partition)):

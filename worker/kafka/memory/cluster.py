@@ -130,6 +130,20 @@ class MemoryCluster:
                 one.silent_since = self.now_ms
             self._broker.pass_time(0)
 
+    def hold_marks(self) -> None:
+        """Let commits be answered before they are visible, until `write_marks`.
+
+        As a broker does: it writes the marks of a transaction when it has promised them. The next transaction
+        of the same producer waits for them.
+        """
+        self._broker.marks_held = True
+
+    def write_marks(self) -> None:
+        """Write the marks that are held, and hold no more."""
+        with self._broker.lock:
+            self._broker.marks_held = False
+            self._broker.write_marks()
+
     def freeze(self, member: MemoryGroupMember) -> None:
         """Let a member heartbeat no more, as SIGSTOP does; it goes on with its next poll."""
         with self._broker.lock:
