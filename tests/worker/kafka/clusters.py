@@ -43,7 +43,7 @@ class Cluster(ABC):
     """A cluster, and clients of it that `life` closes."""
 
     poll_ms: int
-    """How long a poll waits."""
+    """The time that a poll waits."""
 
     def __init__(self, connection: Connection, life: ExitStack, unique: str) -> None:
         self.connection = connection
@@ -127,7 +127,7 @@ class Cluster(ABC):
         self.until(done, what="the assignment")
 
     def poll_until(self, member: GroupMember, count: int) -> list[Record]:
-        """Poll until so many records came; return them."""
+        """Poll until `count` records came; return them."""
         found: list[Record] = []
 
         def done() -> bool:

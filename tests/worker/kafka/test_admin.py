@@ -23,10 +23,10 @@ from worker.kafka.interface import Transactions
     ],
 )
 def test_what_a_member_has_of_the_clicks(assignment: Any, partitions: set[int]) -> None:
-    """Nothing where the group is in the midst of a round, or where it cannot be told."""
-    told = {"client_id": "a", "client_host": "/127.0.0.1", "member_id": "a-1"}
+    """Nothing during a rebalance, or where the broker does not say."""
+    described = {"client_id": "a", "client_host": "/127.0.0.1", "member_id": "a-1"}
 
-    assert _member(told | {"member_assignment": assignment}, "clicks").partitions == partitions
+    assert _member(described | {"member_assignment": assignment}, "clicks").partitions == partitions
 
 
 def test_a_topic_is_as_it_was_created(cluster: Cluster) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from tests.worker.kafka.clusters import SESSION_SECONDS, Cluster
 from worker.errors import CheckpointFailed
+from worker.kafka import group
 from worker.kafka.interface import GroupMember, TopicPartition, Transactions
 
 
-def _evenly(*counts: int) -> Callable[[list[set[int]]], bool]:
-    """Whether so many partitions are given out, each once, and each member has about as many."""
-    (partitions,) = counts
+def _evenly(partitions: int) -> Callable[[list[set[int]]], bool]:
+    """Return whether all partitions are given out, each once, and evenly."""
 
     def shares(assigned: list[set[int]]) -> bool:
         sizes = [len(one) for one in assigned]
@@ -43,7 +43,7 @@ def test_a_member_alone_has_everything_and_reads_nothing_before_it_says_from_whe
 
 
 def test_a_member_reads_committed_records_alone(cluster: Cluster) -> None:
-    """What it lags behind is counted up to the last stable offset."""
+    """Its lag is counted up to the last stable offset."""
     topic = cluster.topic()
     cluster.produce(topic, b"0")
     producer = cluster.producer()
@@ -167,7 +167,7 @@ def test_who_leaves_is_replaced_at_once(cluster: Cluster) -> None:
 def test_a_member_that_was_thrown_out_has_lost_its_partitions_and_comes_back_as_another(
     cluster: Cluster,
 ) -> None:
-    """What it commits under its old metadata is refused; nobody asked it to give up anything."""
+    """A commit under its old metadata is refused; nobody asked it to give up anything."""
     topic = cluster.topic(partitions=2)
     owner = _Owner(cluster, topic, "owner")
     cluster.assigned(owner.member, shares=_evenly(2))
@@ -226,7 +226,7 @@ def test_a_static_member_comes_back_without_a_rebalance(cluster: Cluster) -> Non
 
 
 def test_the_later_of_two_static_members_of_one_name_is_the_member(cluster: Cluster) -> None:
-    """What the earlier one commits is refused. It is not asked any more, and not told so."""
+    """Commits of the earlier one are refused. The group does not speak with it any more."""
     topic = cluster.topic()
     producer = cluster.producer()
     first = cluster.member(topic, static="same")
@@ -262,8 +262,9 @@ def test_a_static_member_that_does_not_come_back_is_replaced_when_its_session_en
     cluster.assigned(second, shares=_evenly(2))
 
 
-def test_partitions_that_are_added_are_given_out(cluster: Cluster) -> None:
+def test_partitions_that_are_added_are_given_out(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without anybody's joining or leaving."""
+    monkeypatch.setattr(group, "METADATA_MAX_AGE_MS", 1_000)
     topic = cluster.topic()
     member = cluster.member(topic)
     cluster.assigned(member, shares=_evenly(1))

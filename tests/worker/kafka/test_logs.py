@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.worker.kafka.clusters import Cluster
-from worker.errors import KafkaAway, NotStable, TopicError
+from worker.errors import NotStable, TopicError
 from worker.kafka.interface import Record, TopicPartition
 
 
@@ -223,15 +223,6 @@ def test_who_writes_learns_where_the_records_stand(cluster: Cluster) -> None:
 
     assert cluster.connection.write(topic, b"k", {0: b"a", 2: b"b"}) == {0: 0, 2: 1}
     assert cluster.values(TopicPartition(topic, 2)) == [b"before", b"b"]
-
-
-def test_a_question_about_a_topic_that_is_missing_is_waited_for(cluster: Cluster) -> None:
-    """It may come yet: to try again is right."""
-    missing = TopicPartition(cluster.name("missing"), 0)
-    reader = cluster.reader()
-
-    with pytest.raises(KafkaAway), cluster.connection.errors("ask"):
-        reader.ends([missing])
 
 
 def test_nothing_is_written_to_a_partition_that_is_missing(cluster: Cluster) -> None:

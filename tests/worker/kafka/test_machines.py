@@ -43,7 +43,7 @@ class _Producers(RuleBasedStateMachine):
         self.cluster = MemoryCluster()
         self.cluster.create("topic", partitions=PARTITIONS)
         self.logs: list[list[tuple[bytes, _Sent]]] = [[] for _ in range(PARTITIONS)]
-        """What was sent, by partition."""
+        """All that was sent, by partition."""
         self.open: list[_Sent | None] = [None] * PRODUCERS
         self.usable = [True] * PRODUCERS
         """Whether its last transaction did not run out of time."""

@@ -1,4 +1,4 @@
-"""What the cluster in memory has beyond a real one: time that a test moves, faults, crashes."""
+"""The cluster in memory beyond a real one: time that a test moves, faults, crashes."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_the_next_transaction_waits_for_the_marks_of_the_last(cluster: MemoryClu
 
 
 def test_compaction_keeps_the_newest_record_of_each_key_and_every_offset(cluster: MemoryCluster) -> None:
-    """Nothing after the last stable offset is touched; tombstones go when they are told to."""
+    """Nothing after the last stable offset is touched; tombstones go where that is asked for."""
     for key, value in ((b"a", b"1"), (b"b", b"2"), (b"a", None), (b"b", b"3")):
         cluster.produce("topic", value, key=key)
     cluster.compact("topic")

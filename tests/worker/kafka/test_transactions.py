@@ -54,7 +54,7 @@ def test_a_producer_is_not_used_before_it_was_started(cluster: Cluster) -> None:
 
 
 def test_who_starts_under_an_id_fences_who_did_before(cluster: Cluster) -> None:
-    """What the earlier one had open is aborted, and it is heard no more."""
+    """The open transaction of the earlier one is aborted, and the broker refuses what it sends."""
     at = TopicPartition(cluster.topic(), 0)
     zombie = cluster.producer()
     _write(zombie, at, b"open")
@@ -98,7 +98,7 @@ def _ends(reader: Reader, at: TopicPartition, end: int) -> bool:
 
 
 def test_a_producer_that_failed_is_not_used_before_it_is_renewed(cluster: Cluster) -> None:
-    """Rule c: neither to send nor to commit. What was in its transaction did not happen."""
+    """Rule c: neither to send nor to commit. Its transaction did not happen."""
     at = TopicPartition(cluster.topic(), 0)
     producer = cluster.producer()
     _write(producer, at, b"lost")

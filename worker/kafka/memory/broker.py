@@ -1,4 +1,4 @@
-"""What stands on the other side of the wire: topics, producers, groups, time; and faults.
+"""The other side of the wire: topics, producers, groups, time; and faults.
 
 Every method raises kafka-python's errors, as a broker's answers do. `lock` guards all of it.
 """
@@ -16,7 +16,7 @@ from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
-"""What a fault may strike. `end` is inside a commit: the offsets are added, the transaction is still open."""
+"""The calls that a fault may strike. `end` is inside a commit: its offsets are added, it is open."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -56,7 +56,7 @@ class Topic:
 
 @dataclass(slots=True)
 class Producer:
-    """What the coordinator of transactions knows of a transactional id (KIP-98)."""
+    """A transactional id as its coordinator knows it (KIP-98)."""
 
     timeout_ms: int
     epoch: int = -1
@@ -67,13 +67,13 @@ class Producer:
 
 @dataclass(slots=True)
 class Fault:
-    """What strikes a call: `error`, raised before the call takes effect or after it has."""
+    """An error that a call raises, before it takes effect or after it has."""
 
     call: Call
     error: BaseException
     after: bool
     skip: int
-    """How many calls it lets pass."""
+    """The number of calls that it lets pass."""
     times: int
     process: object
     """Whose calls; None for everybody's."""

@@ -52,7 +52,7 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """What the group knows of it; None where it is no member."""
+        """The member as the group knows it; None where it is no member."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
