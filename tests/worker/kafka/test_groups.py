@@ -282,9 +282,11 @@ def test_who_is_in_a_group_and_what_each_has_can_be_asked(cluster: Cluster) -> N
         member = cluster.member(topic, name="client")
         cluster.assigned(member, shares=_evenly(2))
         (found,) = admin.members(group, topic=topic)
+        (elsewhere,) = admin.members(group, topic="another")
 
     assert found.client_id == "client"
     assert found.partitions == {0, 1}
+    assert elsewhere.partitions == frozenset()
     assert found.member_id == member.metadata.member_id
 
 

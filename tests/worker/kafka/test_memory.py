@@ -80,6 +80,20 @@ def test_a_fault_strikes_the_calls_that_it_was_set_for(cluster: MemoryCluster) -
     _send(producer)
 
 
+def test_where_no_transaction_has_begun_a_fault_is_an_outage(cluster: MemoryCluster) -> None:
+    """Unless another error is given."""
+    connection = cluster.connect()
+    producer, member = _producer(connection), _member(connection)
+    cluster.fail("renew")
+    cluster.fail("poll")
+
+    for call in (producer.renew, lambda: member.poll(0)):
+        with pytest.raises(KafkaAway):
+            call()
+    with pytest.raises(ValueError, match="before renew"):
+        cluster.fail("renew", after=True)
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_commit_may_fail_before_or_after_it_took_effect(cluster: MemoryCluster, after: bool) -> None:
     """Who asked cannot tell which: the answer is lost."""

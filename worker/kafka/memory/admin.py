@@ -54,16 +54,17 @@ class MemoryAdmin:
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Return who is in a consumer group, and which partitions of `topic` each has.
 
-        None in the midst of a rebalance: then the group does not know.
+        No partitions during a rebalance: then the group does not know.
         """
         with self._asking(f"describe the consumer group {group}") as broker:
             found = broker.group(group)
+            knows = not found.rebalancing
             return [
                 Member(
                     client_id=one.client_id,
                     host="memory",
                     member_id=one.member_id,
-                    partitions=frozenset() if found.rebalancing else one.assigned,
+                    partitions=one.assigned if knows and one.topic == topic else frozenset(),
                 )
                 for one in found.members.values()
             ]

@@ -23,6 +23,7 @@ class Session:
 
     member_id: str
     client_id: str
+    topic: str
     instance: str | None
     timeout_ms: int
     process: object
@@ -66,6 +67,8 @@ class Group:
 
     def enter(self, session: Session) -> None:
         """Take a new member in. A static one that comes back takes its old place, without a rebalance."""
+        if any(one.topic != session.topic for one in self.members.values()):
+            raise ValueError(f"group {self.name} shares another topic: in memory a group shares one")
         old = self.static(session.instance) if session.instance else None
         if old is None:
             self.members[session.member_id] = session

@@ -184,7 +184,13 @@ class MemoryGroupMember:
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1
         session = Session(
-            self._member_id, self._client_id, self._static, self._timeout_ms, self._process, broker.now_ms
+            self._member_id,
+            self._client_id,
+            self.topic,
+            self._static,
+            self._timeout_ms,
+            self._process,
+            broker.now_ms,
         )
         group.enter(session)
         return session
