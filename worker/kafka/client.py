@@ -1,4 +1,4 @@
-"""How kafka-python's clients are made, and what their errors mean for us.
+"""Makes kafka-python's clients, and translates their errors into ours.
 
 The arguments and the time limits of every client stand here and nowhere else.
 """
@@ -23,14 +23,14 @@ from worker.kafka.interface import ANSWER_MS
 T = TypeVar("T")
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
-"""How long a client tries to reach the first broker before we say so and try again."""
+"""The time to reach the first broker in. After it we say so and try again."""
 
 RECONNECT_MAX_MS: Final = 1_000
-"""How long a client waits at the most before it tries a broker again that was away. With the default of 30 s
-a worker served again 37 s after an outage of 20 s; so it does within 2 s."""
+"""The longest pause before a client tries a broker again that was away. With the default of 30 s a worker
+served again 37 s after an outage of 20 s, with this within 2 s."""
 
 METADATA_MAX_AGE_MS: Final = 10_000
-"""How soon a member of a group notices partitions that were added."""
+"""A member of a group notices within this time that partitions were added."""
 
 _TOO_LARGE: Final = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 _WRONG_GROUP: Final = (

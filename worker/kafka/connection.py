@@ -10,7 +10,7 @@ from worker.kafka.client import Endpoint
 from worker.kafka.group import KafkaGroupMember
 from worker.kafka.interface import FETCH_MAX_WAIT_MS, MAX_REQUEST_BYTES
 from worker.kafka.reader import KafkaReader
-from worker.kafka.transactions import KafkaTransactions
+from worker.kafka.transactions import KafkaTransactions, missing_partition
 
 
 class KafkaConnection(Endpoint):
@@ -64,10 +64,12 @@ class KafkaConnection(Endpoint):
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
         """Write one record into each partition in `values`; return the offset of each."""
         with self.errors(f"write to topic {topic}"), closing(self.producer("nextclick-writer")) as client:
-            sent = {
-                partition: client.send(topic, key=key, value=value, partition=partition)
-                for partition, value in values.items()
-            }
+            sent = {}
+            for partition, value in values.items():
+                try:
+                    sent[partition] = client.send(topic, key=key, value=value, partition=partition)
+                except ValueError as error:
+                    raise missing_partition(topic, partition, error) from None
             client.flush()
             return {partition: future.get().offset for partition, future in sent.items()}
 

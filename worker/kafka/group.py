@@ -39,7 +39,7 @@ class KafkaGroupMember:
         self._client: Any = None
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
-        """Whether it may be in the place of one that ended, and has not looked what that left behind."""
+        """Whether it may have replaced a member that ended, and has not looked what that one left behind."""
         self._client_id = client_id
         self._settings: dict[str, Any] = {
             "group_instance_id": static_member,
@@ -52,10 +52,10 @@ class KafkaGroupMember:
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
         """Connect and subscribe. Raises KafkaAway, NotAllowed.
 
-        What is assigned is not read before `begin` says from where.
+        Assigned partitions are not read before `begin` says from where.
 
-        `on_revoked` is called with the partitions that this worker is about to give up, inside `poll`,
-        on the client's thread, before the group moves on (rule b): it must commit what is pending.
+        `on_revoked` is called with the partitions that are about to go, inside `poll`, on the client's
+        thread, before the group moves on (rule b): it must commit what is pending.
         """
         with self._endpoint.errors("join the consumer group"):
             self._client = self._endpoint.consumer(
@@ -70,7 +70,7 @@ class KafkaGroupMember:
 
     @property
     def joined(self) -> bool:
-        """Whether this worker is a member of the group and knows its partitions, be it none."""
+        """Whether this member knows its partitions; it may have none."""
         return self._client.group_metadata().generation_id >= 0 and not self._joining
 
     @property
@@ -79,12 +79,12 @@ class KafkaGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata to commit under; stale, and so refused, once this worker was thrown out.
+        """The group metadata to commit under: stale, and so refused, after this member was thrown out.
 
         Rule a: after being thrown out the client reports a negative generation, which the broker
         does not check, and after joining again one that is not ours to use for what came before.
-        While the member id is still the same we never left: then the newest generation is right,
-        and in the midst of a rebalance the only one that the broker takes.
+        While the member id is the same we never left. Then the newest generation is right; during a
+        rebalance the broker takes no other.
         """
         fresh = self._client.group_metadata()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -92,11 +92,11 @@ class KafkaGroupMember:
         return self._metadata
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
-        """The next records, those of one partition together and in order; none after `timeout_ms`."""
+        """Return the next records, those of one partition together and in order; none after `timeout_ms`."""
         if self._replaces and self.joined:
             self._replaces = False
             if self._left_behind():
-                self._assignor.ask_for_a_round()
+                self._assignor.ask_for_a_rebalance()
                 self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
         with self._endpoint.errors("poll"):
             polled = self._client.poll(timeout_ms=timeout_ms, max_records=at_most)
@@ -107,10 +107,10 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Whether there are partitions that nobody has; also where that cannot be told.
+        """Return whether there are partitions that nobody has; True where the broker does not say.
 
-        Who gives some up asks for the round in which others get them (KIP-429). A static member that ends in
-        between is replaced without a round (KIP-345): nobody would ask before a member comes or goes.
+        A member that gives some up asks for the rebalance in which others get them (KIP-429). A static member
+        that ends in between is replaced without one (KIP-345): nobody asks before a member comes or goes.
         """
         try:
             with closing(KafkaAdmin(self._endpoint)) as kafka:
@@ -130,17 +130,18 @@ class KafkaGroupMember:
             self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
 
     def assigned(self) -> set[int]:
-        """The partitions that the group gave this worker."""
+        """Return the partitions that the group gave this member."""
         return {partition.partition for partition in self._assignment()}
 
     def _assignment(self) -> set[TopicPartition]:
         return self._client.assignment() if self._client else set()
 
     def _claimed(self) -> set[TopicPartition]:
-        """What this worker has when it asks to join, on the client's thread: nothing once it was thrown out.
+        """Return the partitions to claim with a join: none after this member was thrown out.
 
-        kafka-python 3.0.12 knows that partitions are lost where it learns so before it asks, not where the
-        answer tells it: it would ask again as a new member, claim them, and read on where others have been.
+        Runs on the client's thread. kafka-python 3.0.12 notices a loss before it asks to join, not where the
+        answer says so: it would ask again as a new member, claim what it lost, and read on where others have
+        been.
         """
         claimed, coordinator = self._assignment(), self._client and self._client._coordinator  # noqa: SLF001  # there is no public way
         if claimed and coordinator._generation.is_lost():  # noqa: SLF001  # ditto
@@ -151,20 +152,20 @@ class KafkaGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost, without a chance to commit, and `take_lost` has not been called."""
+        """Whether partitions were lost, without a chance to commit, since `take_lost` was last called."""
         return bool(self._listener.lost)
 
     def take_lost(self) -> set[int]:
-        """The partitions that were lost since the last call."""
+        """Return the partitions that were lost since the last call."""
         lost, self._listener.lost = self._listener.lost, set()
         return lost
 
     def hold(self, partitions: Collection[int]) -> None:
-        """Read no more of some of the assigned partitions before `begin`."""
+        """Read no more of some assigned partitions before `begin`."""
         self._hold(at for at in self._assignment() if at.partition in partitions)
 
     def begin(self, partition: int, offset: int) -> None:
-        """Read an assigned partition from `offset` on; where that is no more there, from its begin."""
+        """Read an assigned partition from `offset` on; from its first record where that is gone."""
         at = TopicPartition(self.topic, partition)
         if at in self._assignment():
             self._client.seek(at, offset)
@@ -179,7 +180,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """The offset up to which an assigned partition was read; 0 where that is not known."""
+        """Return the next offset of an assigned partition; 0 where it is not known."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0
@@ -194,7 +195,7 @@ class KafkaGroupMember:
             self._client.pause(at)
 
     def lag(self) -> dict[int, int]:
-        """How many records of each assigned partition are still to be read. Raises KafkaAway.
+        """Return how many records of each assigned partition are still to be read. Raises KafkaAway.
 
         The broker is asked, so an outage shows here even when there is nothing else to do.
         """
@@ -205,13 +206,14 @@ class KafkaGroupMember:
         return {partition.partition: max(0, end - at[partition]) for partition, end in ends.items()}
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that others take over at once; nothing to do before `join`."""
+        """Leave the group, so that others take over at once; does nothing before `join`."""
         if self._client is not None:
-            self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
+            with self._endpoint.errors("leave the consumer group"):
+                self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
 
 
 class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types
-    """Claims the partitions that this worker has, and no others.
+    """Claims the partitions that this member has, and no others.
 
     kafka-python 3.0.12 claims what the group gave last, also after it was lost: the leader then holds
     such partitions back until the claimant gives them up, which it never does, and nobody gets them.
@@ -222,12 +224,12 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
         self._claimed = claimed
         self._said = b""
 
-    def ask_for_a_round(self) -> None:
-        """Say something new with the next join: then the group begins a round."""
+    def ask_for_a_rebalance(self) -> None:
+        """Say something new with the next join: then the group begins a rebalance."""
         self._said += b"."
 
     def metadata(self, topics: Collection[str]) -> Any:
-        """What this worker says of itself when it joins (KIP-429)."""
+        """Return what a join says of this member (KIP-429)."""
         self.member_assignment = self._claimed()
         said = super().metadata(topics)
         said.user_data = self._said

@@ -14,15 +14,15 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
 _SILENCE_POLLS: Final = 30
-"""A broker that brings nothing in so many polls, though there is something, counts as away."""
+"""A broker that brings nothing in this many polls, though there is something, counts as away."""
 
 
 FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}
-"""How small records are best read."""
+"""Arguments of a reader of many small records."""
 
 
 class Span(NamedTuple):
-    """What a partition holds at the moment: offsets from `first` to before `end`."""
+    """The offsets that a partition holds at the moment: from `first` to before `end`."""
 
     first: int
     end: int
@@ -39,10 +39,10 @@ def read(
     fetch: Mapping[str, int] = FETCH,
     begins: Callable[[Mapping[int, Span]], Mapping[int, int]] = _all_of,
 ) -> Iterator[list[Record]]:
-    """The records of `topic` up to the high-water mark of now (for open transactions, up to these).
+    """Yield the records of `topic` up to its present end, which is before any open transaction.
 
-    Some at a time; those of one partition together and in order. `begins` is asked for the offset at
-    which each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
+    Some at a time; those of one partition together and in order. `begins` chooses the offset at which
+    each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
     """
     with connection.errors(f"read the topic {topic}"), closing(_reader(connection, fetch)) as reader:
         ends = _ends(reader, topic, begins)

@@ -22,16 +22,16 @@ from worker.kafka.interface import Headers
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
 _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
-"""What a broker also says while a partition changes hands."""
+"""The answer of a broker that has just lost the partition to another, too."""
 
 _METADATA_SECONDS: Final = 5.0
 
 
 class KafkaTransactions:
-    """One producer under one transactional id; a transaction begins with the first thing to send.
+    """As `worker.kafka.interface.Transactions`.
 
-    Rule c: after a transaction that failed in any way the client is not used again. It keeps
-    refused offsets and would send them with the next transaction, so `renew` builds another.
+    Rule c: after a failure of any kind the client is not used again. kafka-python 3.0.12 keeps refused
+    offsets and would send them with the next transaction, so `renew` builds another client.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class KafkaTransactions:
         """Why it must not be used before `renew`; empty where it may be."""
 
     def renew(self) -> None:
-        """Start over: drop the client and what it holds; abort what any client left open under our id.
+        """Start over: abort what any producer left open under this id, and fence that producer.
 
         Raises KafkaAway (try again), NotAllowed.
         """
@@ -95,24 +95,21 @@ class KafkaTransactions:
             raise self._failed(error, f"send to {topic}") from error
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
-        """Make all that was sent and `offsets` (partition of `topic` -> next offset) durable together.
+        """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`.
 
-        `group` is the group metadata that the records were polled under: a stale one is refused.
+        `group` is the metadata of a member, or the id of a group without members.
         The numbers are those of the checkpoint (`worker.loop`).
         Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
-        consumed = {
-            TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()
-        }
 
         def steps() -> None:
             client.flush()  # 2
             for future in self._sent:
                 if not future.succeeded():
                     raise future.exception or KafkaAway("a record was not acknowledged")
-            if consumed:
-                client.send_offsets_to_transaction(consumed, group)  # 3
+            if offsets:
+                _add_offsets(client, topic, offsets, group)  # 3
             client.commit_transaction()  # 4
 
         try:
@@ -123,7 +120,7 @@ class KafkaTransactions:
         self._sent = []
 
     def drop(self) -> None:
-        """Let go of the client; what was sent and not committed will be aborted."""
+        """Close the producer; what was sent and not committed will be aborted."""
         if self._client is not None:
             _close(self._client)
         self._client = None
@@ -172,6 +169,13 @@ def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **r
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)
     return client.send(topic, partition=partition, **record)
+
+
+def _add_offsets(client: KafkaProducer, topic: str, offsets: Mapping[int, int], group: Any) -> None:
+    consumed = {
+        TopicPartition(topic, number): OffsetAndMetadata(at, "", -1) for number, at in offsets.items()
+    }
+    client.send_offsets_to_transaction(consumed, group)
 
 
 def _close(client: KafkaProducer) -> None:

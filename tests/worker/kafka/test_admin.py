@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from tests.worker.kafka.clusters import Cluster
+from worker.errors import CheckpointFailed
 from worker.kafka.admin import _member
+from worker.kafka.interface import Transactions
 
 
 @pytest.mark.parametrize(
@@ -19,7 +23,58 @@ from worker.kafka.admin import _member
     ],
 )
 def test_what_a_member_has_of_the_clicks(assignment: Any, partitions: set[int]) -> None:
-    """Nothing where the group is in the midst of a round, or where it cannot be told."""
-    told = {"client_id": "a", "client_host": "/127.0.0.1", "member_id": "a-1"}
+    """Nothing during a rebalance, or where the broker does not say."""
+    described = {"client_id": "a", "client_host": "/127.0.0.1", "member_id": "a-1"}
 
-    assert _member(told | {"member_assignment": assignment}, "clicks").partitions == partitions
+    assert _member(described | {"member_assignment": assignment}, "clicks").partitions == partitions
+
+
+def test_a_topic_is_as_it_was_created(cluster: Cluster) -> None:
+    """One that somebody else has created is left alone."""
+    topic, missing = cluster.name("topic"), cluster.name("missing")
+    wanted = {"cleanup.policy": "compact", "max.compaction.lag.ms": "3600000"}
+    with closing(cluster.connection.admin()) as admin:
+        assert admin.create(topic, partitions=3, replication=1, settings=wanted)
+        cluster.until(lambda: admin.describe([topic])[topic].partitions, what="the topic")
+        assert not admin.create(topic, partitions=1, replication=1, settings={})
+
+        described, settings = admin.describe([topic, missing]), admin.settings(topic)
+
+    assert (described[topic].partitions, described[missing].partitions) == (3, 0)
+    assert described[topic].visible
+    assert settings.items() >= wanted.items()
+    assert settings["min.cleanable.dirty.ratio"] == "0.5"
+
+
+def test_what_is_allowed_is_said(cluster: Cluster) -> None:
+    """Everything, where nobody decides; of a group that does not exist nothing is known."""
+    topic = cluster.topic()
+    with closing(cluster.connection.admin()) as admin:
+        rights = admin.describe([topic])[topic].rights
+
+        assert rights
+        assert rights >= {"READ", "WRITE", "DESCRIBE"}
+        assert admin.group_rights(cluster.name("group")) is None
+
+        cluster.assigned(cluster.member(topic), shares=lambda shares: shares == [{0}])
+        rights = admin.group_rights(cluster.name("group"))
+
+    assert rights
+    assert "READ" in rights
+
+
+def test_a_compacted_topic_takes_no_record_without_a_key(cluster: Cluster) -> None:
+    """The transaction fails with it."""
+    topic = cluster.name("compacted")
+    with closing(cluster.connection.admin()) as admin:
+        admin.create(topic, partitions=1, replication=1, settings={"cleanup.policy": "compact"})
+        cluster.until(lambda: admin.describe([topic])[topic].partitions, what="the topic")
+    producer = cluster.producer()
+
+    with pytest.raises(CheckpointFailed):
+        _commit_keyless(producer, topic)
+
+
+def _commit_keyless(producer: Transactions, topic: str) -> None:
+    producer.send(topic, 0, key=None, value=b"v")
+    producer.commit(topic, {}, "", seconds=10)

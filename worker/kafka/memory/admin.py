@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from kafka import errors as kafka_errors
 
@@ -11,9 +12,14 @@ from worker.kafka.client import Endpoint
 from worker.kafka.interface import Member, TopicInfo
 from worker.kafka.memory.broker import Broker, Process
 
+_TOPIC_RIGHTS: Final = frozenset(
+    ("ALTER", "ALTER_CONFIGS", "CREATE", "DELETE", "DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")
+)
+_GROUP_RIGHTS: Final = frozenset(("DELETE", "DESCRIBE", "READ"))
+
 
 class MemoryAdmin:
-    """As `worker.kafka.interface.Admin`. Everything is allowed, and the cluster does not say so."""
+    """As `worker.kafka.interface.Admin`. Everything is allowed, as on a broker without an authorizer."""
 
     def __init__(self, process: Process, endpoint: Endpoint) -> None:
         self._process = process
@@ -24,7 +30,7 @@ class MemoryAdmin:
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
         """Return each topic as it is, those too that do not exist."""
         with self._asking("describe topics") as broker:
-            return {topic: TopicInfo(broker.partitions(topic)) for topic in topics}
+            return {topic: TopicInfo(broker.partitions(topic), rights=_TOPIC_RIGHTS) for topic in topics}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False where somebody else just did."""
@@ -43,30 +49,30 @@ class MemoryAdmin:
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""
         with self._asking(f"read the settings of topic {topic}") as broker:
-            broker.log(topic, 0)
-            return dict(broker.topics[topic].settings)
+            return dict(broker.topics[topic].settings) if topic in broker.topics else {}
 
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Return who is in a consumer group, and which partitions of `topic` each has.
 
-        None in the midst of a rebalance: then the group does not know.
+        No partitions during a rebalance: then the group does not know.
         """
         with self._asking(f"describe the consumer group {group}") as broker:
             found = broker.group(group)
+            knows = not found.rebalancing
             return [
                 Member(
                     client_id=one.client_id,
                     host="memory",
                     member_id=one.member_id,
-                    partitions=frozenset() if found.rebalancing else one.assigned,
+                    partitions=one.assigned if knows and one.topic == topic else frozenset(),
                 )
                 for one in found.members.values()
             ]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None: the cluster does not say."""
-        with self._asking(f"describe the consumer group {group}"):
-            return None
+        """Return what we may do with a group; None where it has never had members."""
+        with self._asking(f"describe the consumer group {group}") as broker:
+            return _GROUP_RIGHTS if broker.group(group).generation else None
 
     def close(self) -> None:
         """Drop the connection."""

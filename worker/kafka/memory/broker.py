@@ -1,4 +1,4 @@
-"""What stands on the other side of the wire: topics, producers, groups, time; and faults.
+"""The other side of the wire: topics, producers, groups, time; and faults.
 
 Every method raises kafka-python's errors, as a broker's answers do. `lock` guards all of it.
 """
@@ -15,8 +15,8 @@ from kafka import errors as kafka_errors
 from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
-Call = Literal["join", "poll", "renew", "send", "commit"]
-"""What a fault may strike."""
+Call = Literal["join", "poll", "renew", "send", "commit", "end"]
+"""The calls that a fault may strike. `end` is inside a commit: its offsets are added, it is open."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -30,6 +30,15 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "segment.ms": "604800000",
 }
 """The settings of a topic that has none of its own, as Apache Kafka has them."""
+
+
+_OVERHEAD: Final = 86
+"""Bytes of a batch with one small record, without key and value."""
+
+
+def record_bytes(key: bytes | None, value: bytes | None) -> int:
+    """Return about how large a record is on the wire."""
+    return _OVERHEAD + len(key or b"") + len(value or b"")
 
 
 class Crashed(BaseException):
@@ -47,22 +56,24 @@ class Topic:
 
 @dataclass(slots=True)
 class Producer:
-    """What the coordinator of transactions knows of a transactional id (KIP-98)."""
+    """A transactional id as its coordinator knows it (KIP-98)."""
 
     timeout_ms: int
     epoch: int = -1
     open: Transaction | None = None
+    ended: Transaction | None = None
+    """Was committed, and has no marks yet."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """What strikes a call: `error`, raised before the call takes effect or after it has."""
+    """An error that a call raises, before it takes effect or after it has."""
 
     call: Call
     error: BaseException
     after: bool
     skip: int
-    """How many calls it lets pass."""
+    """The number of calls that it lets pass."""
     times: int
     process: object
     """Whose calls; None for everybody's."""
@@ -103,6 +114,8 @@ class Broker:
     producers: dict[str, Producer] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    marks_held: bool = False
+    """Whether the marks of a commit wait until the producer's next transaction, or until they are written."""
     _names: int = 0
 
     def reach(self) -> None:
@@ -130,6 +143,39 @@ class Broker:
         if found is None or not 0 <= partition < len(found.logs):
             raise kafka_errors.UnknownTopicOrPartitionError(f"partition {partition} of topic {topic}")
         return found.logs[partition]
+
+    def written(self, topic: str, partition: int) -> PartitionLog:
+        """Return the log that a client writes to or asks about.
+
+        Raises KafkaTimeoutError where there is no such topic: the client waits for it; ValueError where the
+        topic has no such partition.
+        """
+        found = self.topics.get(topic)
+        if found is None:
+            raise kafka_errors.KafkaTimeoutError(f"there is no topic {topic}")
+        if not 0 <= partition < len(found.logs):
+            raise ValueError(f"Unrecognized partition {partition} for topic {topic}")
+        return found.logs[partition]
+
+    def append(
+        self,
+        log: PartitionLog,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes | None], ...] = (),
+        transaction: Transaction | None = None,
+    ) -> int:
+        """Write a record; return its offset. Raises MessageSizeTooLargeError, InvalidRecordError."""
+        settings = self.topics[log.topic].settings
+        size, limit = record_bytes(key, value), int(settings["max.message.bytes"])
+        if size > limit:
+            raise kafka_errors.MessageSizeTooLargeError(f"a record of {size} bytes is larger than {limit}")
+        if key is None and "compact" in settings["cleanup.policy"]:
+            raise kafka_errors.InvalidRecordError(f"compacted topic {log.topic}: a record without a key")
+        return log.append(
+            timestamp=self.now_ms, key=key, value=value, headers=headers, transaction=transaction
+        )
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has; 0 where there is no such topic."""
@@ -194,6 +240,7 @@ class Broker:
         if producer.epoch != epoch:
             raise kafka_errors.ProducerFencedError(f"{transactional_id} has a newer epoch than {epoch}")
         if producer.open is None:
+            self._mark(producer)
             producer.open = Transaction(self.now_ms)
         return producer.open
 
@@ -207,8 +254,16 @@ class Broker:
             group.pending.setdefault(at, set()).add(transaction)
 
     def commit(self, transactional_id: str) -> None:
-        """Commit the open transaction of a producer: records and offsets become visible together."""
-        self._finish(self.producers[transactional_id], Outcome.COMMITTED)
+        """Commit the open transaction of a producer. It is visible when the marks are written."""
+        producer = self.producers[transactional_id]
+        producer.open, producer.ended = None, producer.open
+        if not self.marks_held:
+            self._mark(producer)
+
+    def write_marks(self) -> None:
+        """Write all marks that are held."""
+        for producer in self.producers.values():
+            self._mark(producer)
 
     def pass_time(self, ms: int) -> None:
         """Move the time; abort transactions and throw out members that are over their limits.
@@ -225,13 +280,18 @@ class Broker:
             group.expire(self.now_ms)
 
     def _fence(self, producer: Producer) -> None:
-        self._finish(producer, Outcome.ABORTED)
+        self._mark(producer)
+        if producer.open is not None:
+            self._end(producer.open, Outcome.ABORTED)
+        producer.open = None
         producer.epoch += 1
 
-    def _finish(self, producer: Producer, outcome: Outcome) -> None:
-        transaction, producer.open = producer.open, None
-        if transaction is None:
-            return
+    def _mark(self, producer: Producer) -> None:
+        if producer.ended is not None:
+            self._end(producer.ended, Outcome.COMMITTED)
+        producer.ended = None
+
+    def _end(self, transaction: Transaction, outcome: Outcome) -> None:
         transaction.outcome = outcome
         # In the order of the names, so that every run writes the same logs.
         for log in sorted(transaction.logs, key=lambda log: (log.topic, log.partition)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from worker.errors import CheckpointFailed
+from worker.errors import CheckpointFailed, KafkaAway
 from worker.kafka.interface import Headers
 from worker.kafka.memory.broker import Broker, Call, Crashed, Fault
 from worker.kafka.memory.connection import MemoryConnection
@@ -130,6 +130,20 @@ class MemoryCluster:
                 one.silent_since = self.now_ms
             self._broker.pass_time(0)
 
+    def hold_marks(self) -> None:
+        """Let commits be answered before they are visible, until `write_marks`.
+
+        As a broker does: it writes the marks of a transaction when it has promised them. The next transaction
+        of the same producer waits for them.
+        """
+        self._broker.marks_held = True
+
+    def write_marks(self) -> None:
+        """Write the marks that are held, and hold no more."""
+        with self._broker.lock:
+            self._broker.marks_held = False
+            self._broker.write_marks()
+
     def freeze(self, member: MemoryGroupMember) -> None:
         """Let a member heartbeat no more, as SIGSTOP does; it goes on with its next poll."""
         with self._broker.lock:
@@ -154,12 +168,16 @@ class MemoryCluster:
         times: int = 1,
         connection: MemoryConnection | None = None,
     ) -> None:
-        """Let calls raise `error`, by default CheckpointFailed: the next `times` after `skip` others.
+        """Let calls raise `error`: the next `times` after `skip` others.
 
-        `after` raises it when the call has taken effect: the answer is lost. `connection` strikes one process
-        alone. A `Crashed` ends the process that it strikes.
+        By default KafkaAway, and CheckpointFailed where a transaction has begun. `after` raises it when a
+        send or a commit has taken effect: the answer is lost. `connection` strikes one process alone. A
+        `Crashed` ends the process that it strikes.
         """
-        struck = error or CheckpointFailed(f"the test lets this {call} fail")
+        begun = call in ("send", "commit", "end")
+        if after and call not in ("send", "commit"):
+            raise ValueError(f"a fault can only come before {call}")
+        struck = error or (CheckpointFailed if begun else KafkaAway)(f"the test lets this {call} fail")
         process = connection.process if connection else None
         with self._broker.lock:
             self._broker.faults.append(Fault(call, struck, after, skip, times, process))

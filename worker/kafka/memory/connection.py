@@ -13,6 +13,7 @@ from worker.kafka.memory.broker import Broker, Process
 from worker.kafka.memory.member import MemoryGroupMember
 from worker.kafka.memory.reader import MemoryReader
 from worker.kafka.memory.transactions import MemoryTransactions
+from worker.kafka.transactions import missing_partition
 
 _POLL_RECORDS: Final = 500
 """The client's default of max_poll_records."""
@@ -85,12 +86,14 @@ class MemoryConnection:
         broker = self.process.broker
         with broker.lock, self.errors(f"write to topic {topic}"):
             self.process.live().reach()
-            return {
-                partition: broker.log(topic, partition).append(
-                    timestamp=broker.now_ms, key=key, value=value, headers=()
-                )
-                for partition, value in values.items()
-            }
+            written = {}
+            for partition, value in values.items():
+                try:
+                    log = broker.written(topic, partition)
+                except ValueError as error:
+                    raise missing_partition(topic, partition, error) from None
+                written[partition] = broker.append(log, key=key, value=value)
+            return written
 
     def admin(self) -> MemoryAdmin:
         """Return a connection for administration."""

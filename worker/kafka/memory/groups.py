@@ -23,6 +23,7 @@ class Session:
 
     member_id: str
     client_id: str
+    topic: str
     instance: str | None
     timeout_ms: int
     process: object
@@ -31,11 +32,11 @@ class Session:
     silent_since: int | None = None
     """Since when it does not heartbeat: it is frozen, or its process is gone."""
     joined: bool = False
-    """Whether it has asked to join the generation that is being made."""
+    """Whether it has asked to join the next generation."""
     claims: frozenset[int] = frozenset()
-    """What it said that it has when it asked."""
+    """The partitions that it said it has when it asked."""
     assigned: frozenset[int] = frozenset()
-    """What the current generation gives it."""
+    """The partitions that the current generation gives it."""
 
     def expired(self, now_ms: int) -> bool:
         """Whether it was silent, or did not poll, for too long."""
@@ -54,7 +55,7 @@ class Group:
     generation: int = 0
     rebalancing: bool = False
     partitions: int = 0
-    """How many partitions the current generation shares."""
+    """The number of partitions that the current generation shares."""
     members: dict[str, Session] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     pending: dict[tuple[str, int], set[Transaction]] = field(default_factory=dict)
@@ -66,6 +67,8 @@ class Group:
 
     def enter(self, session: Session) -> None:
         """Take a new member in. A static one that comes back takes its old place, without a rebalance."""
+        if any(one.topic != session.topic for one in self.members.values()):
+            raise ValueError(f"group {self.name} shares another topic: in memory a group shares one")
         old = self.static(session.instance) if session.instance else None
         if old is None:
             self.members[session.member_id] = session

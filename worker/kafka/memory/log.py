@@ -19,7 +19,7 @@ class MemoryRecord(NamedTuple):
 
 
 class Outcome(Enum):
-    """What became of a transaction."""
+    """The end of a transaction."""
 
     OPEN = auto()
     COMMITTED = auto()
@@ -27,7 +27,7 @@ class Outcome(Enum):
 
 
 class Transaction:
-    """What one producer sends between two commits, in all partitions."""
+    """The records and offsets of one producer between two commits, in all partitions."""
 
     __slots__ = ("began_ms", "logs", "offsets", "outcome")
 

@@ -52,7 +52,7 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """What the group knows of it; None where it is no member."""
+        """The member as the group knows it; None where it is no member."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
@@ -146,15 +146,12 @@ class MemoryGroupMember:
             return
         self._subscribed = False
         assigned = self.assigned()
-        if assigned and self.session is not None:
-            self._on_revoked(assigned)
-        with self._process.broker.lock:
-            self._cursor.assign(())
-            broker, session = self._process.broker, self.session
-            if session is not None and (self._static or broker.away):
-                broker.silence([session])
-            elif session is not None:
-                broker.group(self._group).remove(session.member_id)
+        with self._endpoint.errors("leave the consumer group"):
+            try:
+                if assigned and self.session is not None:
+                    self._tell(assigned)
+            finally:
+                self._leave()
 
     def _current(self) -> ConsumerGroupMetadata:
         return ConsumerGroupMetadata(self._group, self._generation, self._member_id, self._static)
@@ -167,6 +164,9 @@ class MemoryGroupMember:
         """Do what the group asks for; return the partitions that this member must give up."""
         group, partitions = broker.group(self._group), broker.partitions(self.topic)
         session = self.session
+        if session is None and self._static and self._member_id and group.static(self._static):
+            # Another one is in its place (KIP-345): it is not asked any more, and its commits are refused.
+            return set()
         if session is None:
             session = self._enter(broker, group)
         elif not session.joined and (group.rebalancing or self._wants_more(group, partitions)):
@@ -180,13 +180,17 @@ class MemoryGroupMember:
 
     def _enter(self, broker: Broker, group: Group) -> Session:
         """Come in as a new member: nothing that it had is its own any more."""
-        if self._static and self._member_id and group.static(self._static):
-            raise kafka_errors.FencedInstanceIdError(self._static)
         self._lost |= self.assigned()
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1
         session = Session(
-            self._member_id, self._client_id, self._static, self._timeout_ms, self._process, broker.now_ms
+            self._member_id,
+            self._client_id,
+            self.topic,
+            self._static,
+            self._timeout_ms,
+            self._process,
+            broker.now_ms,
         )
         group.enter(session)
         return session
@@ -213,19 +217,30 @@ class MemoryGroupMember:
 
     def _give_up(self, revoked: set[int]) -> None:
         """Let the owner commit what is pending, and ask for the generation in which others get it."""
-        failed: Exception | None = None
+        try:
+            self._tell(revoked)
+        finally:
+            with self._process.broker.lock:
+                session = self.session
+                if session is not None and self._process.alive:
+                    self._process.broker.group(self._group).ask(session, self.assigned())
+                    self._joining = True
+
+    def _tell(self, revoked: set[int]) -> None:
         try:
             self._on_revoked(revoked)
-        except Exception as error:  # noqa: BLE001  # the client raises it when it has gone on
-            failed = error
+        except Exception as error:
+            raise kafka_errors.KafkaError("User rebalance callback throws an error") from error
+
+    def _leave(self) -> None:
         with self._process.broker.lock:
-            broker, session = self._process.live(), self.session
-            if session is not None:
-                group = broker.group(self._group)
-                group.ask(session, self.assigned())
-                self._joining = True
-        if failed is not None:
-            raise kafka_errors.KafkaError("User rebalance callback throws an error") from failed
+            self._cursor.assign(())
+            broker, session = self._process.broker, self.session
+            if session is not None and self._process.alive:
+                if self._static or broker.away:
+                    broker.silence([session])
+                else:
+                    broker.group(self._group).remove(session.member_id)
 
 
 def _ignore(partitions: Collection[int]) -> None:

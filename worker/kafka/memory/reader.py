@@ -60,14 +60,14 @@ class MemoryReader:
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
-            return {at: broker.log(*at).start for at in partitions}
+            return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """Return each high-water mark; for a reader of committed records the last stable offset."""
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
-            logs = {at: broker.log(*at) for at in partitions}
+            logs = {at: broker.written(*at) for at in partitions}
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from kafka import errors as kafka_errors
 from kafka.errors import KafkaError
@@ -11,12 +11,9 @@ from kafka.errors import KafkaError
 from worker.errors import CheckpointFailed, NextclickError
 from worker.kafka.client import Endpoint
 from worker.kafka.interface import Headers
-from worker.kafka.memory.broker import Process
+from worker.kafka.memory.broker import Process, record_bytes
 from worker.kafka.memory.log import PartitionLog
 from worker.kafka.transactions import failure, missing_partition
-
-_OVERHEAD: Final = 86
-"""Bytes of a record batch with one small record, without key and value."""
 
 _Record = tuple[PartitionLog, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
 
@@ -70,13 +67,16 @@ class MemoryTransactions:
             with self._process.broker.lock:
                 self._started()
                 self._process.strike("send")
-                log = self._log(topic, partition)
-                self._fit(topic, key, value)
+                log = self._process.broker.written(topic, partition)
+                self._fit(key, value)
                 self._unsent.append((log, key, value, tuple(headers or ())))
                 self._flush()
                 self._process.strike("send", after=True)
         except KafkaError as error:
             raise self._failed(error, f"send to {topic}") from error
+        except ValueError as error:
+            self._epoch = None
+            raise missing_partition(topic, partition, error) from None
         except Exception:
             self._epoch = None
             raise
@@ -112,18 +112,10 @@ class MemoryTransactions:
             raise CheckpointFailed("the transactional producer was not started")
         return self._epoch
 
-    def _log(self, topic: str, partition: int) -> PartitionLog:
-        try:
-            return self._process.broker.log(topic, partition)
-        except kafka_errors.UnknownTopicOrPartitionError as error:
-            raise missing_partition(topic, partition, error) from None
-
-    def _fit(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        size = _OVERHEAD + len(key or b"") + len(value or b"")
-        limit = min(
-            self._max_request_bytes, int(self._process.broker.topics[topic].settings["max.message.bytes"])
-        )
-        if size > limit:
+    def _fit(self, key: bytes | None, value: bytes | None) -> None:
+        size = record_bytes(key, value)
+        if size > self._max_request_bytes:
+            limit = self._max_request_bytes
             raise kafka_errors.MessageSizeTooLargeError(f"a record of {size} bytes is larger than {limit}")
 
     def _flush(self) -> None:
@@ -136,8 +128,8 @@ class MemoryTransactions:
         unsent, self._unsent = self._unsent, []
         try:
             for log, key, value, headers in unsent:
-                log.append(
-                    timestamp=broker.now_ms,
+                broker.append(
+                    log,
                     key=key,
                     value=value,
                     headers=headers,
@@ -150,6 +142,7 @@ class MemoryTransactions:
         broker, epoch = self._process.broker, self._started()
         if offsets:
             broker.add_offsets(broker.transaction(self._transactional_id, epoch), offsets, group)
+        self._process.strike("end")
         if broker.producers[self._transactional_id].open is not None:
             broker.transaction(self._transactional_id, epoch)
             broker.commit(self._transactional_id)
