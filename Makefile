@@ -23,7 +23,7 @@ demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, liv
 	@$(BIN)/python deploy/demo/demo.py
 
 test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
-	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python deploy/kafka/local.py --fetch || true
+	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run

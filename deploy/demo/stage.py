@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 from deploy.demo.broker import Broker
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life, Process
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from worker import config
 from worker.core.manifest import Manifest
 from worker.core.release import Pointer, to_records

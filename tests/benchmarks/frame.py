@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 import click
 import orjson
 
-from deploy.kafka.local import KafkaUnavailable
+from deploy.kafka.install import KafkaUnavailable
 from tests.benchmarks import machine
 from tests.broker.process import ROOT
 

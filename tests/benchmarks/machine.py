@@ -10,7 +10,7 @@ from pathlib import Path
 
 import threadpoolctl
 
-from deploy.kafka.local import fetch
+from deploy.kafka.install import fetch
 
 
 def lines() -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.benchmarks.backlog import Backlog, Pace
 from tests.benchmarks.clicks import Sender
 from tests.broker.process import ROOT, WorkerProcess, toml

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.benchmarks import logs
 from tests.benchmarks.clicks import Flow
 from tests.benchmarks.frame import Figures

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy.kafka.local import KafkaUnavailable
+from deploy.kafka.install import KafkaUnavailable
 from tests.benchmarks import bench, bench_refresh, bench_state
 from tests.benchmarks.frame import Bench, Figures, command
 

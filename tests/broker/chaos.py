@@ -18,7 +18,8 @@ from typing import Final
 
 import click
 
-from deploy.kafka.local import KafkaUnavailable, LocalKafka
+from deploy.kafka.install import KafkaUnavailable
+from deploy.kafka.local import LocalKafka
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
 from tests.broker.rounds import BROKER_PROPERTIES, Plan, run_round

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.broker.client import Client
 from tests.broker.deployment import Deployment
 from tests.broker.process import WorkerProcess, toml

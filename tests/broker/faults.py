@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from deploy.kafka.local import LocalKafka, free_port
+from deploy.kafka.local import LocalKafka
+from deploy.kafka.ports import free_port
 from tests.broker.process import WorkerProcess, toml
 
 BROKER: Final = "broker"

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import Deployment
 from tests.waiting import eventually

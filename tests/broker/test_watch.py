@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient
 
-from deploy.kafka.local import LocalKafka, free_port
+from deploy.kafka.local import LocalKafka
+from deploy.kafka.ports import free_port
 from tests.broker.client import Client, Record
 from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import Deployment

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.builders import ITEMS, successor_release_parts
 from trainer.commands.cli import cli
 from trainer.commands.options import Duration
