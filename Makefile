@@ -10,9 +10,12 @@ UV_VERSION := 0.13.9
 MEGABYTES_demo := 390
 MEGABYTES_dev := 430
 
+# One process per hardware thread, at most 8: each may load TensorFlow (600 MB), and all share one Kafka.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-state bench-refresh quality chaos lint structure format requirements clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format requirements clean
 
 
 help: ## this list
@@ -22,9 +25,12 @@ help: ## this list
 demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, live recommendations out; KAFKA=host:port uses a Kafka of yours
 	@$(BIN)/python deploy/demo/demo.py
 
+check: lint ## lint, then all tests that need no broker and no long training; ARGS="-k name" chooses
+	@$(PYTEST) -m "not broker and not slow" --durations 10 --durations-min 0.5 $(ARGS)
+
 test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) --durations 20 --durations-min 1 $(ARGS)
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)
