@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.demo import broker as brokers
 from deploy.demo import refresh
+from deploy.demo.broker import Broker
 from deploy.demo.data import Click
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life
@@ -26,13 +26,6 @@ ITEMS = item_names(300)
 USERS = 60
 
 
-@pytest.fixture
-def life() -> Iterator[Life]:
-    """A life of the demo; nothing outlives the test."""
-    with Life() as one:
-        yield one
-
-
 def walk(stage: Stage, sender: ClickSender, steps: Iterator[Step]) -> None:
     """Take all steps while every user clicks an item and then the one that follows it."""
     for number, _ in enumerate(steps):
@@ -41,11 +34,13 @@ def walk(stage: Stage, sender: ClickSender, steps: Iterator[Step]) -> None:
         time.sleep(0.005)
 
 
-def test_the_broken_one_is_refused_and_the_bad_one_dropped(life: Life, tmp_path: Path) -> None:
+def test_the_broken_one_is_refused_and_the_bad_one_dropped(
+    life: Life, embedded: Broker, tmp_path: Path
+) -> None:
     """By a real worker and a real watch on the demo's broker, while clicks go on; each with its reason."""
-    said, scoreboard, broker = list[str](), Scoreboard([], time.monotonic), brokers.embedded(life, tmp_path)
+    said, scoreboard = list[str](), Scoreboard([], time.monotonic)
     write_folder(tmp_path / "good", *successor_release_parts(ITEMS))
-    with Stage(life, broker) as stage, ClickSender(stage.client_settings, stage.clicks) as sender:
+    with Stage(life, embedded) as stage, ClickSender(stage.client_settings, stage.clicks) as sender:
         life.run(stage.start_publishing(tmp_path / "good"), seconds=30)
         stage.start_worker()
         life.wait_for(stage.is_ready, seconds=30, what="the start of the worker")

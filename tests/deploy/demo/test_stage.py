@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from kafka import KafkaConsumer
@@ -24,19 +23,6 @@ from worker.topics import releases
 
 HISTORY = [Click(f"user-{number % 9}", ITEMS[number % len(ITEMS)], 1_000 * number) for number in range(90)]
 OLD_MS = 3_600_000
-
-
-@pytest.fixture
-def life() -> Iterator[Life]:
-    """A life of the demo; nothing outlives the test."""
-    with Life() as one:
-        yield one
-
-
-@pytest.fixture
-def embedded(life: Life, tmp_path_factory: pytest.TempPathFactory) -> Broker:
-    """The broker that the demo brings."""
-    return brokers.embedded(life, tmp_path_factory.getbasetemp() / "tansu")
 
 
 @pytest.fixture(params=["embedded", "kafka"])
