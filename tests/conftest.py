@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from deploy.kafka.install import KafkaUnavailable, fetch, find_java
 from deploy.kafka.local import LocalKafka
-from tests.shared_kafka import shared_kafka
+from tests.shared_kafka import SHORT_LIVED, shared_kafka
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
@@ -89,7 +89,10 @@ def kafka_node() -> Iterator[Callable[..., LocalKafka]]:
     require_kafka()
     with contextlib.ExitStack() as life:
         yield lambda **properties: life.enter_context(
-            LocalKafka(properties={name.replace("_", "."): str(value) for name, value in properties.items()})
+            LocalKafka(
+                java_options=SHORT_LIVED,
+                properties={name.replace("_", "."): str(value) for name, value in properties.items()},
+            )
         )
 
 

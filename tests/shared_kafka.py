@@ -6,10 +6,17 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from deploy.kafka.install import locked
 from deploy.kafka.local import LocalKafka
 from deploy.kafka.ports import answers
+
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1",)
+"""Java options of a node that lives for minutes: its second compiler would take more time than it saves."""
+
+PROPERTIES: Final = {"log.cleaner.backoff.ms": "500"}
+"""Settings of the shared node: a test that waits for compaction need not wait for 15 s more."""
 
 
 @contextlib.contextmanager
@@ -25,7 +32,7 @@ def shared_kafka(folder: Path) -> Iterator[str]:
         fcntl.flock(users, fcntl.LOCK_SH)
         with locked(folder / "starting"):
             if not _answers(address):
-                node = life.enter_context(LocalKafka())
+                node = life.enter_context(LocalKafka(java_options=SHORT_LIVED, properties=PROPERTIES))
                 life.callback(address.unlink)
                 life.callback(fcntl.flock, users, fcntl.LOCK_EX)  # waits until the others are gone
                 address.write_text(node.bootstrap)

@@ -58,13 +58,13 @@ class LocalKafka:
         *,
         port: int | None = None,
         folder: Path | None = None,
-        heap: str = "512m",
+        java_options: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port or free_port()
         self.folder = folder or Path(tempfile.mkdtemp(prefix="nextclick-kafka-"))
         self._keep_folder = folder is not None
-        self._heap = heap
+        self._java_options = tuple(java_options)
         self._properties = dict(properties or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._leash: Leash | None = None
@@ -94,7 +94,7 @@ class LocalKafka:
         self._format(libs, java, settings)
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(java, libs, f"-Xmx{self._heap}", "kafka.Kafka", str(settings)),
+                self._command(java, libs, "-Xmx512m", *self._java_options, "kafka.Kafka", str(settings)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -34,7 +34,7 @@ def sent_and_not_committed(
 def test_killed_between_sends_and_commit(deployment: Deployment, worker: WorkerFactory) -> None:
     """kill -9 with answers sent and not committed: who starts again aborts them and answers once."""
     deployment.publish_successor()
-    settings = deployment.settings(commit_interval_seconds=SLOW_COMMIT)
+    settings = deployment.settings(kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT)
     process = worker(settings)
     clicks = sent_and_not_committed(deployment, process, 50)
     process.kill9()
@@ -123,13 +123,14 @@ def test_partitions_come_back_when_a_worker_stops(deployment: Deployment, worker
 def test_bad_records_alone_move_the_offsets(deployment: Deployment, worker: WorkerFactory) -> None:
     """Rule d: a transaction always carries the offsets of its partitions, so dead letters come once."""
     deployment.publish_successor()
-    process = worker(deployment.settings())
+    settings = deployment.settings(kafka=HURRIED)
+    process = worker(settings)
     deployment.send(Record(b"garbage", partition=number % 4) for number in range(40))
     deployment.letters(at_least=40)
     eventually(lambda: process.metric("nextclick_lag_records") == 0, what="the lag to be gone")
     process.kill9()
 
-    worker(deployment.settings())
+    worker(settings)
     clicks = deployment.send_clicks(10)
 
     deployment.assert_answered_once(clicks)
@@ -195,7 +196,8 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     """SIGTERM while a commit waits for a dead broker: the process ends within 10 s, and nothing is lost."""
     node, deployment = own
     deployment.publish_successor()
-    process = worker(deployment.settings(commit_interval_seconds=SLOW_COMMIT))
+    settings = deployment.settings(kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT)
+    process = worker(settings)
     clicks = sent_and_not_committed(deployment, process, 50)
     node.kill()
 
@@ -205,5 +207,5 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     assert "Traceback" not in process.log
 
     node.start()
-    worker(deployment.settings())
+    worker(settings)
     deployment.assert_answered_once(clicks)

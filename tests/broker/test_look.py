@@ -12,7 +12,7 @@ import pytest
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
-from tests.broker.deployment import Deployment
+from tests.broker.deployment import HURRIED, Deployment
 from tests.broker.process import WorkerProcess
 from tests.conftest import TopicFactory
 from tests.waiting import eventually
@@ -27,7 +27,7 @@ IMPATIENT: Final = {
     "segment.ms": "500",
     "max.compaction.lag.ms": "500",
 }
-"""Settings of a topic that is compacted as soon as the broker looks, every 15 s."""
+"""Settings of a topic that is compacted as soon as the broker looks."""
 
 
 def click(user_id: str, item_id: str, *, partition: int = 0, timestamp: int = 1_700_000_000_000) -> Record:
@@ -169,7 +169,7 @@ def test_a_person_is_forgotten_everywhere(
 ) -> None:
     """Gone from memory and from every block, with idle workers too; who stands beside them stays."""
     deployment.publish_successor()
-    settings = deployment.settings(**OFTEN)
+    settings = deployment.settings(kafka=HURRIED, **OFTEN)
     process = worker(settings)
     deployment.send([click("ada", "item-3", partition=2), click("bob", "item-3", partition=2)])
     deployment.send([click("ada", "item-4", partition=0)])
@@ -247,7 +247,7 @@ def test_clicks_after_the_wish_count(
 ) -> None:
     """A person who comes back begins anew, also where a crash has the clicks replayed."""
     deployment.publish_successor()
-    settings = deployment.settings(**SELDOM)
+    settings = deployment.settings(kafka=HURRIED, **SELDOM)
     process = worker(settings)
     deployment.send([click("ada", "item-3")])
     deployment.answers(at_least=1)

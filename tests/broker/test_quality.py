@@ -61,7 +61,7 @@ def test_a_report_may_be_the_first_that_a_partition_hears_of(
 ) -> None:
     """It brings an offset for a partition without clicks, and so where its replay begins, too."""
     deployment.publish_successor()
-    settings = deployment.settings()
+    settings = deployment.settings(kafka=HURRIED)
     process = worker(settings)
     clicks = [Record(orjson.dumps({"user_id": "ada", "item_id": item}), partition=3) for item in ITEMS[:2]]
     deployment.send(clicks)

@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewPartitions
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
-from tests.broker.deployment import Deployment
+from tests.broker.deployment import HURRIED, Deployment
 from tests.broker.test_look import OFTEN, SELDOM, click, known, saved
 from tests.conftest import TopicFactory, create_topic
 from tests.waiting import eventually
@@ -259,13 +259,13 @@ def test_clicks_that_retention_deleted_are_missed_and_counted(
 ) -> None:
     """Replay goes on with what is left; the worker says how many offsets it lacked."""
     deployment.publish_successor()
-    process = worker(deployment.settings(**SELDOM))
+    process = worker(deployment.settings(kafka=HURRIED, **SELDOM))
     deployment.send([ada(item_id) for item_id in ("item-1", "item-2", "item-3", "item-4")])
     deployment.answers(at_least=4)
     process.kill9()
     delete_before(admin, deployment.clicks, 2)
 
-    again = worker(deployment.settings(**OFTEN))
+    again = worker(deployment.settings(kafka=HURRIED, **OFTEN))
 
     assert known(again, "ada")[1]["recent_items"] == ["item-3", "item-4"]
     assert again.metric("nextclick_replay_missing_records_total") == 2
