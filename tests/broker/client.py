@@ -168,7 +168,9 @@ class Client:
         records: list[Record] = []
         at_end: set[int | None] = set()
         while at_end != partitions or len(records) < at_least:
-            for message in consumer.consume(1000, timeout=0.1):
+            # `consume` alone waits for a thousand, or for all of its timeout.
+            came = (consumer.poll(0.1), *consumer.consume(1000, timeout=0))
+            for message in filter(None, came):
                 error = message.error()
                 if error is None:
                     at_end.discard(message.partition())
