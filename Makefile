@@ -10,8 +10,10 @@ UV_VERSION := 0.13.9
 MEGABYTES_demo := 390
 MEGABYTES_dev := 430
 
-# One process per hardware thread, at most 8: each may load TensorFlow (600 MB), and all share one Kafka.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+# Processes of a test run: one per hardware thread, at most 8, for each may load TensorFlow (600 MB). `test` takes
+# one more: tests on Kafka wait for others most of the time.
+PROCESSES := $(shell cores=$$(nproc); echo $$((cores < 8 ? cores : 8)))
+PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,11 +28,11 @@ demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, liv
 	@$(BIN)/python deploy/demo/demo.py
 
 check: lint ## lint, then all tests that need no broker and no long training; ARGS="-k name" chooses
-	@$(PYTEST) -m "not broker and not slow" --durations 10 --durations-min 0.5 $(ARGS)
+	@$(PYTEST) -n $(PROCESSES) -m "not broker and not slow" --durations 10 --durations-min 0.5 $(ARGS)
 
 test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
-	@$(PYTEST) --durations 20 --durations-min 1 $(ARGS)
+	@$(PYTEST) -n $$(($(PROCESSES) + 1)) --durations 20 --durations-min 1 $(ARGS)
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench $(ARGS)

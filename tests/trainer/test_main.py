@@ -42,6 +42,7 @@ def release(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None:
     """`fit` writes a release that verifies; results on standard output, progress on the other."""
     done = trainer("fit", clicks, "--timestamp", "timestamp_ms", "-o", tmp_path / "release", *QUICK)

@@ -53,6 +53,7 @@ def training(fitted: PackagedRelease) -> Mapping[str, Any]:
     return fitted.manifest.training
 
 
+@pytest.mark.slow
 def test_a_round_begins_with_the_champion() -> None:
     """For its few epochs, in its shape and on what is before the held-out end; or from the start."""
     first = made(Refit(PLAN, SMALL, Progress(), asked=()), 500)
@@ -87,6 +88,7 @@ class Faulty:
         raise ZeroDivisionError
 
 
+@pytest.mark.slow
 def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
     """The release, an error, or that it died."""
     refit = Refit(PLAN, SMALL, Progress(), asked=())
@@ -100,6 +102,7 @@ def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
         made(Apart(Faulty()), 500)
 
 
+@pytest.mark.slow
 def test_a_stream_learns_what_ended_since_the_last_round() -> None:
     """Each session once, when its gap is over; a stream made anew learns all of the window."""
     stream = Streamed(PLAN, SMALL, Progress())

@@ -201,6 +201,7 @@ def first_items_share(steps: int, settings: FitSettings) -> float:
     return float(tf.linalg.norm(own[0]))
 
 
+@pytest.mark.slow
 def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
     """After 200 steps the first item does not move an Elman cell's loss; gates that remember keep it."""
     plain = replace(SETTINGS, hidden_size=16, output_table="separate")

@@ -48,6 +48,7 @@ def trials_in(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_best_settings_in_a_file(tmp_path: Path) -> None:
     """The best of the values of all epochs; what was given stays as it is."""
     best = tuned(tmp_path, Budget(trials=2))
@@ -59,6 +60,7 @@ def test_a_search_ends_with_its_best_settings_in_a_file(tmp_path: Path) -> None:
     assert trials[0]["settings"] == {"learning_rate": 2e-3, "dropout": 0.25, "scale": 16.0}
 
 
+@pytest.mark.slow
 def test_a_search_with_more_trials_goes_on_where_the_first_ended(tmp_path: Path) -> None:
     """One and one more are the same as two, and what is done is not done again."""
     tuned(tmp_path / "once", Budget(trials=2))
@@ -72,6 +74,7 @@ def test_a_search_with_more_trials_goes_on_where_the_first_ended(tmp_path: Path)
     assert trials_in(tmp_path / "twice") == trials_in(tmp_path / "once")
 
 
+@pytest.mark.slow
 def test_other_features_are_another_search(tmp_path: Path) -> None:
     """Be the file's name the same: trials with other contents cannot be compared."""
     file = tmp_path / "items.csv"
@@ -84,6 +87,7 @@ def test_other_features_are_another_search(tmp_path: Path) -> None:
         tuned(tmp_path, Budget(trials=1), settings=settings)
 
 
+@pytest.mark.slow
 def test_the_test_end_is_never_looked_at(tmp_path: Path) -> None:
     """What users click there changes no value."""
     clicks = cyclic_clicks(100)
@@ -109,6 +113,7 @@ def test_a_budget_too_small_for_one_trial_is_an_error(tmp_path: Path) -> None:
             tuned(tmp_path, Budget(trials=3, seconds=2.0), clock=clock_of(1.0))
 
 
+@pytest.mark.slow
 def test_when_the_time_is_up_the_best_so_far_counts(tmp_path: Path) -> None:
     """The trial that was running is lost; with more time it is run again."""
     tuned(tmp_path, Budget(trials=1))
@@ -134,6 +139,7 @@ def test_a_training_that_diverges_is_given_up() -> None:
         watched.advance(64, math.nan)
 
 
+@pytest.mark.slow
 def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
     """After kill -9 the same command ends with the same trials as one that was left alone."""
     clicks = tmp_path / "clicks.csv"
@@ -159,6 +165,7 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
     assert trials_in(tmp_path / "killed")[: len(before)] == before
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
     """It makes the same release as `--settings` with the file; an option that is given wins over the file."""
     clicks, best = tmp_path / "my clicks.csv", tmp_path / "tuned" / "best.toml"
