@@ -57,6 +57,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     assert done.stderr.splitlines()[-1].startswith("weights of the blend: network ")
 
 
+@pytest.mark.slow
 def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     """What went is in the manifest, beside the setting."""
     twice(cyclic_clicks(60)).write_csv(tmp_path / "clicks.csv")
@@ -75,6 +76,7 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     assert f"removed {training['clicks']} of {2 * training['clicks']} clicks: the same item" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> None:
     """`evaluate` needs no training, and says how many clicks it is about."""
     runner = CliRunner()

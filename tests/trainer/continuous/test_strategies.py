@@ -132,6 +132,7 @@ def told(fitted: PackagedRelease) -> list[Any]:
     return [training(fitted)[name] for name in names]
 
 
+@pytest.mark.slow
 def test_a_stream_tells_what_it_was_made_of() -> None:
     """As a training does: each click, and each that cleaning removed, counts once, over all rounds."""
     twice = pl.concat(
@@ -164,6 +165,7 @@ def test_a_stream_tells_what_it_was_made_of() -> None:
         }
 
 
+@pytest.mark.slow
 def test_the_page_of_a_stream_is_the_plan_s() -> None:
     """Its size, and how fast clicks fade on it."""
     plan = replace(PLAN, page=4, page_half_life_hours=0.5)

@@ -85,6 +85,7 @@ def test_targets_need_not_be_negatives_of_each_other() -> None:
     np.testing.assert_allclose(gradient, by_hand, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_session_counts_once_among_the_targets_of_a_batch() -> None:
     """On average over the company it is in, a session has about the loss over the whole catalogue.
 
@@ -212,6 +213,7 @@ def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
     assert min(kept) > 1e-5
 
 
+@pytest.mark.slow
 def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
     """After 200 steps of an Elman cell that amplifies a step is wild, unless gradients are clipped."""
     settings = replace(SETTINGS, cell="elman", hidden_size=16, optimizer="sgd", learning_rate=0.1)

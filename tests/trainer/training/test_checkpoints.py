@@ -5,6 +5,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.trainer.builders import NOW, cyclic_clicks
 from tests.waiting import eventually
 from trainer.config import FitSettings
@@ -33,6 +35,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """kill -9, the same command again: the same weights to the bit, and the checkpoint is gone."""
     clicks, release = tmp_path / "clicks.csv", tmp_path / "release"
@@ -52,6 +55,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     assert not checkpoint.parent.exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
     """Where clicks were added since, it is said, and the training is as if there had been none."""
     short, lines = replace(SMALL, epochs=2, checkpoint_seconds=1e-6), list[str]()

@@ -106,6 +106,7 @@ def clock_of(seconds: float) -> Any:
     return lambda: next(times)
 
 
+@pytest.mark.slow
 def test_a_budget_too_small_for_one_trial_is_an_error(tmp_path: Path) -> None:
     """It says so, now and when the same is tried again."""
     for _ in range(2):
