@@ -53,6 +53,7 @@ def test_a_network_learns_what_popularity_cannot(fitted: tuple[PackagedRelease, 
     assert metrics["popular_recall_at_1"] < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "state_size"), [("elman", 16), ("lstm", 32)])
 def test_the_other_cells_learn_too(cell: str, state_size: int) -> None:
     """One epoch count and learning rate for all; an LSTM's golden state is h and c."""
@@ -66,6 +67,7 @@ REFERENCE = {"output_table": "separate", "output_bias": True, "normalize": False
 """What the textbooks' networks have in common."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -89,6 +91,7 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     assert manifest.metrics["recall_at_1"] > 0.6
 
 
+@pytest.mark.slow
 def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     """And is in the release, which verifies; nothing is added where nothing is asked for."""
     clicks = cyclic_clicks()
@@ -104,6 +107,7 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     assert "blend" not in plain.training
 
 
+@pytest.mark.slow
 def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
     """Unless none was asked for."""
     chosen = replace(SMALL, epochs=1, validation_fraction=0.0)
@@ -117,6 +121,7 @@ def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
     assert all("blend" not in one.manifest.training for one in fitted)
 
 
+@pytest.mark.slow
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
     clicks = two_kinds()
@@ -183,6 +188,7 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
     assert 0 < fitted[1].done <= fitted[1].total
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_a_release_bit_by_bit() -> None:
     """Same clicks, settings and seed: same blob and metrics; another seed: another blob."""
     short = replace(SMALL, epochs=2)
@@ -193,6 +199,7 @@ def test_a_seed_repeats_a_release_bit_by_bit() -> None:
     assert first.blob != other.blob
 
 
+@pytest.mark.slow
 def test_training_stops_when_validation_gets_no_better() -> None:
     """With a learning rate that moves nothing, patience ends it early and the best weights are kept."""
     release = fit(cyclic_clicks(150), replace(SMALL, learning_rate=1e-12, patience=2), now=NOW)
@@ -214,6 +221,7 @@ def test_the_held_out_end_is_not_trained_on() -> None:
     assert manifest.metrics["recall_at_1"] == 0
 
 
+@pytest.mark.slow
 def test_without_held_out_parts_the_release_is_unmeasured() -> None:
     """Fractions of 0: all clicks are trained on, nothing is claimed."""
     settings = replace(SMALL, epochs=1, test_fraction=0.0, validation_fraction=0.0)
@@ -224,6 +232,7 @@ def test_without_held_out_parts_the_release_is_unmeasured() -> None:
     assert manifest.training["clicks"] == 250
 
 
+@pytest.mark.slow
 def test_sessions_without_an_end_are_trained_in_pieces() -> None:
     """Gap 0 and users of many clicks: the release says so, and has learned the cycle."""
     clicks = cyclic_clicks(20, 60)

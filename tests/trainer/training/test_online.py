@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import pytest
 from safetensors.numpy import load
 
 from tests.trainer.builders import CYCLE, START_MS, cyclic_clicks, table
@@ -63,6 +64,7 @@ def test_a_stream_learns_what_follows() -> None:
     assert found["recall_at_1"] > 0.9
 
 
+@pytest.mark.slow
 def test_items_keep_their_places_and_the_same_clicks_give_the_same_release() -> None:
     """New ones follow at the end."""
     streams = [OnlineTraining(SETTINGS, active_items=6), OnlineTraining(SETTINGS, active_items=6)]

@@ -41,6 +41,7 @@ def renamed(clicks: pl.DataFrame) -> pl.DataFrame:
     return clicks.with_columns(pl.col("item_id").str.replace("item-([0357])$", "another-$1"))
 
 
+@pytest.mark.slow
 def test_old_items_keep_their_places_and_new_ones_follow(parent: PackagedRelease) -> None:
     """The child knows the parent's items under the same indexes, clicked or not, and names its parent."""
     child = fit(renamed(cyclic_clicks()), replace(SMALL, epochs=1), now=NOW, parent=parent)
@@ -54,6 +55,7 @@ def test_old_items_keep_their_places_and_new_ones_follow(parent: PackagedRelease
     assert child.manifest.popular[0] not in {"item-0", "item-3", "item-5", "item-7"}
 
 
+@pytest.mark.slow
 def test_it_begins_with_what_the_parent_knows(parent: PackagedRelease) -> None:
     """With a learning rate that moves nothing the child answers as its parent does."""
     still = replace(SMALL, epochs=1, learning_rate=1e-12)
@@ -63,6 +65,7 @@ def test_it_begins_with_what_the_parent_knows(parent: PackagedRelease) -> None:
     assert child.manifest.metrics["recall_at_1"] == parent.manifest.metrics["recall_at_1"] > 0.9
 
 
+@pytest.mark.slow
 def test_the_release_decides_the_shape(parent: PackagedRelease) -> None:
     """What was not asked for comes from it; what was, and differs, is refused with both values."""
     other = replace(SMALL, hidden_size=20)
@@ -107,6 +110,7 @@ def test_features_follow_their_items(described: FitSettings) -> None:
     assert moved.catalogue.ids(np.arange(len(moved.catalogue))[-moved.never_clicked :]).tolist() == ["new"]
 
 
+@pytest.mark.slow
 def test_a_parent_without_features_has_a_child_with_some(
     parent: PackagedRelease, described: FitSettings
 ) -> None:
@@ -122,6 +126,7 @@ def test_a_parent_without_features_has_a_child_with_some(
     assert child.manifest.metrics["recall_at_1"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half_lives", [(24.0,), ()], ids=["popularity", "without"])
 def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float, ...]) -> None:
     """Beside popularity the learned numbers are not known and begin fresh; item vectors are as they were."""
@@ -140,6 +145,7 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
         np.testing.assert_allclose(network.tensors()[name][:CYCLE], released[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_a_blend_added_is_not_of_the_shape() -> None:
     """A bias and a scale that are the blend's do not count, those that were trained with do."""
     manifest = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW).manifest
