@@ -23,8 +23,8 @@ from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 NO_KAFKA = "no Kafka to test with: "
-BROKERS = frozenset({"kafka", "kafka_node", "embedded", "broker"})
-"""The fixtures that are a broker: a real Kafka, or the one that the demo brings."""
+BROKERS = frozenset({"kafka", "kafka_node", "embedded"})
+"""The fixtures that are a broker. A parameter that asks for one while it runs has the mark itself."""
 
 LIFE = pytest.StashKey[contextlib.ExitStack]()
 """What lasts as long as this process of the run."""

@@ -25,7 +25,7 @@ HISTORY = [Click(f"user-{number % 9}", ITEMS[number % len(ITEMS)], 1_000 * numbe
 OLD_MS = 3_600_000
 
 
-@pytest.fixture(params=["embedded", "kafka"])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.broker) for name in ("embedded", "kafka")])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Either broker."""
     found = request.getfixturevalue(request.param)

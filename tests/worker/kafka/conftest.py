@@ -8,7 +8,7 @@ import pytest
 from tests.worker.kafka.clusters import Cluster, cluster_in_memory, own_cluster, real_cluster
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.broker)])
 def cluster(request: pytest.FixtureRequest, unique: str) -> Iterator[Cluster]:
     """Every law is tried on the cluster in memory and on a real broker."""
     with ExitStack() as life:
@@ -18,7 +18,7 @@ def cluster(request: pytest.FixtureRequest, unique: str) -> Iterator[Cluster]:
             yield real_cluster(request.getfixturevalue("kafka"), life, unique)
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.broker)])
 def stoppable(request: pytest.FixtureRequest, unique: str) -> Iterator[Cluster]:
     """The same, with a broker of the test's own, to be stopped."""
     with ExitStack() as life:
