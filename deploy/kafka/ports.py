@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
@@ -11,7 +12,7 @@ from deploy.kafka.install import KafkaUnavailable
 
 HOST = "127.0.0.1"
 _CLAIMS = 100
-_claims: deque[socket.socket] = deque()
+_claims: deque[int] = deque()
 # A random source of its own: tests seed the common one, and would all be given the same ports.
 _random = random.SystemRandom()
 
@@ -37,9 +38,9 @@ def _claim(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    _claims.append(claim.detach())
     if len(_claims) > _CLAIMS:
-        _claims.popleft().close()
+        os.close(_claims.popleft())
     return True
 
 
