@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format requirements clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements clean
 
 
 help: ## this list
@@ -62,7 +62,10 @@ format: .venv/.dev ## rewrite the code as lint wants it, where that can be done 
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-requirements: ## make the hashed requirement files anew from pyproject.toml; ARGS=--upgrade moves every version
+reference: .venv/.dev ## write the tables of settings, options and metrics in the documents again, from the code
+	@$(BIN)/python -m tests.documents
+
+requirements: ## write the hashed requirement files again from pyproject.toml; ARGS=--upgrade moves every version
 	@test -x build/uv/bin/uv || { $(find_python); "$$python" -m venv build/uv; }
 	@build/uv/bin/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
 	@$(call compile,dev,--extra dev --group build $(ARGS))

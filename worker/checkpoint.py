@@ -10,6 +10,9 @@ Owns what is in the open transaction. Every checkpoint is, with the same numbers
 4. commit
 
 2 to 4 are in `worker.kafka.transactions`.
+
+Rule d: every transaction holds an offset of every partition that it is about. The broker fences by the
+group's generation, which comes with the offsets: a transaction without any is not fenced.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The settings: read from a TOML file and the environment, in this one place, and checked at once.
 
 A key `[kafka] bootstrap_servers` in the file is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the
-environment, which wins. A key that nobody reads is an error, as a misspelled one changes nothing.
+environment, which wins. An unknown key is an error: a misspelled one would change nothing.
+
+The `description` of each field is the only text about it: `make reference` puts it into worker/README.md.
 """
 
 from __future__ import annotations
@@ -35,22 +37,57 @@ class _Section(BaseModel):
 
 
 class Kafka(_Section):
-    """How to reach Kafka. The `sasl_` and `ssl_` keys are passed through to the client."""
+    """How to reach Kafka. The `sasl_` and `ssl_` keys are passed to the client as they are."""
 
-    bootstrap_servers: str = Field("localhost:9092", pattern=r"^[^\s,]+(,[^\s,]+)*$")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_ca_file: Path | None = None
-    ssl_certificate_file: Path | None = None
-    ssl_key_file: Path | None = None
-    ssl_key_password: SecretStr | None = None
-    ssl_check_hostname: bool = True
-    session_timeout_ms: int = Field(10_000, ge=1_000)
-    heartbeat_interval_ms: int = Field(1_000, ge=100)
-    transaction_timeout_ms: int = Field(10_000, ge=1_000)
-    fetch_max_wait_ms: int = Field(FETCH_MAX_WAIT_MS, ge=1, le=5_000)
+    bootstrap_servers: str = Field(
+        "localhost:9092",
+        pattern=r"^[^\s,]+(,[^\s,]+)*$",
+        description="Addresses of one or more brokers, as `host:port`, separated by commas.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Protocol of the connection."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism. Required by the two SASL protocols, as are name and password."
+    )
+    sasl_username: str | None = Field(None, description="SASL user name.")
+    sasl_password: SecretStr | None = Field(
+        None, description="SASL password. Prefer the environment variable to the file."
+    )
+    ssl_ca_file: Path | None = Field(
+        None, description="PEM file with the authorities to trust. Without it those of the system are used."
+    )
+    ssl_certificate_file: Path | None = Field(
+        None, description="PEM file with the client certificate, for mutual TLS."
+    )
+    ssl_key_file: Path | None = Field(None, description="PEM file with the key of the client certificate.")
+    ssl_key_password: SecretStr | None = Field(None, description="Password of the key file.")
+    ssl_check_hostname: bool = Field(
+        True, description="Whether the name in the broker's certificate must match its host name."
+    )
+    session_timeout_ms: int = Field(
+        10_000,
+        ge=1_000,
+        description="Silence after which the group gives a worker's partitions to others, in milliseconds.",
+    )
+    heartbeat_interval_ms: int = Field(
+        1_000,
+        ge=100,
+        description="Interval between heartbeats, in milliseconds. At most a third of `session_timeout_ms`.",
+    )
+    transaction_timeout_ms: int = Field(
+        10_000,
+        ge=1_000,
+        description="Time after which the broker aborts an open transaction, in milliseconds. At least twice "
+        "`commit_interval_seconds`.",
+    )
+    fetch_max_wait_ms: int = Field(
+        FETCH_MAX_WAIT_MS,
+        ge=1,
+        le=5_000,
+        description="Longest time that the broker may wait for a record before it answers a fetch, in "
+        "milliseconds. Kafka answers at the first record; some compatible brokers always wait this long.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -73,7 +110,7 @@ class Kafka(_Section):
         return self
 
     def connection(self) -> KafkaConnection:
-        """What the clients need of this."""
+        """Return the part that the clients need."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
@@ -89,17 +126,28 @@ class Kafka(_Section):
 
 
 class Topics(_Section):
-    """The names of the topics.
+    """The names of the topics. They must differ."""
 
-    `dead_letters` is by default the clicks' with `.dead-letter` behind it, `state` the group's with `.state`.
-    """
-
-    clicks: str = Field("clicks", pattern=_TOPIC)
-    recommendations: str = Field("recommendations", pattern=_TOPIC)
-    dead_letters: str = Field("", pattern=_TOPIC + "|^$")
-    releases: str = Field("nextclick.releases", pattern=_TOPIC)
-    quality: str = Field("nextclick.quality", pattern=_TOPIC)
-    state: str = Field("", pattern=_TOPIC + "|^$")
+    clicks: str = Field("clicks", pattern=_TOPIC, description="Topic that the worker reads clicks from.")
+    recommendations: str = Field(
+        "recommendations", pattern=_TOPIC, description="Topic that the worker writes lists to."
+    )
+    dead_letters: str = Field(
+        "",
+        pattern=_TOPIC + "|^$",
+        description="Topic for records that are not valid clicks. Default: `<clicks>.dead-letter`.",
+    )
+    releases: str = Field(
+        "nextclick.releases", pattern=_TOPIC, description="Topic that the trainer publishes releases to."
+    )
+    quality: str = Field(
+        "nextclick.quality", pattern=_TOPIC, description="Topic that the worker reports live quality to."
+    )
+    state: str = Field(
+        "",
+        pattern=_TOPIC + "|^$",
+        description="Topic that user states are saved in. Default: `<group>.state`.",
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -110,7 +158,7 @@ class Topics(_Section):
         return self
 
     def must_differ(self) -> None:
-        """Raises ValueError where two names are the same."""
+        """Raise ValueError where two names are the same."""
         names = {name: getattr(self, name) for name in type(self).model_fields}
         for name, topic in names.items():
             same = [other for other, its in names.items() if its == topic and other != name]
@@ -119,57 +167,113 @@ class Topics(_Section):
 
 
 class Click(_Section):
-    """Where a record's value keeps what a click needs; dotted paths, or `@key` for the record's key."""
+    """Where a record keeps what a click needs.
 
-    user_id: str = Field("user_id", min_length=1)
-    item_id: str = Field("item_id", min_length=1)
-    timestamp: str = Field("timestamp", min_length=1)
-    max_bytes: int = Field(262_144, ge=64)
+    A dotted path reaches into nested maps; `@key` is the record's key.
+    """
+
+    user_id: str = Field("user_id", min_length=1, description="Path of the user id, or `@key`.")
+    item_id: str = Field("item_id", min_length=1, description="Path of the item id, or `@key`.")
+    timestamp: str = Field(
+        "timestamp",
+        min_length=1,
+        description="Path of the time of the click, in milliseconds since the epoch or as RFC 3339 with an "
+        "offset. Where it is absent the record's own time counts.",
+    )
+    max_bytes: int = Field(
+        262_144, ge=64, description="Largest value of a click, in bytes. A larger one is a dead letter."
+    )
 
     def fields(self) -> Fields:
-        """What the decoder needs of this."""
+        """Return the part that the decoder needs."""
         return Fields(self.user_id, self.item_id, self.timestamp)
 
 
 class Recommend(_Section):
-    """What is published, and for which clicks."""
+    """Which lists are published, and for which clicks."""
 
-    publish: Literal["latest", "every"] = "latest"
-    publish_max_age_seconds: float = Field(60, ge=0)
-    top: int = Field(20, ge=1, le=1_000)
-    exclude_recent: int = Field(1, ge=0, le=RECENT_ITEMS)
-    format: Literal["json", "msgpack"] = "json"
+    publish: Literal["latest", "every"] = Field(
+        "latest",
+        description="`latest`: one list per user and batch, for the newest click. `every`: one per click.",
+    )
+    publish_max_age_seconds: float = Field(
+        60,
+        ge=0,
+        description="Oldest record that gets a list, in seconds. An older one only updates the state. "
+        "0: no limit.",
+    )
+    top: int = Field(20, ge=1, le=1_000, description="Number of items in a list.")
+    exclude_recent: int = Field(
+        1, ge=0, le=RECENT_ITEMS, description="Number of the last clicked items that a list leaves out."
+    )
+    format: Literal["json", "msgpack"] = Field("json", description="Format of the lists.")
 
 
 class State(_Section):
-    """How user states are saved, and for how long and for how many users they are kept; 0: no limit."""
+    """How user states are saved, for how long, and for how many users."""
 
-    flush_interval_seconds: float = Field(30, gt=0)
-    user_ttl_seconds: float = Field(30 * 86_400, ge=0)
-    max_users: int = Field(2_000_000, ge=0)
+    flush_interval_seconds: float = Field(
+        30,
+        gt=0,
+        description="Interval between saving changed states, in seconds. After a crash up to one and a half "
+        "times as much is replayed.",
+    )
+    user_ttl_seconds: float = Field(
+        30 * 86_400,
+        ge=0,
+        description="Pause after which a user starts with an empty state, in seconds. 0: never.",
+    )
+    max_users: int = Field(
+        2_000_000,
+        ge=0,
+        description="Largest number of users in one worker. Beyond it the longest idle are evicted. "
+        "0: no limit.",
+    )
 
 
 class Http(_Section):
     """Where /metrics, /livez, /readyz and /v1/users answer; port 0 takes any free one."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(9464, ge=0, le=65_535)
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. On `0.0.0.0` anyone who reaches the port can ask about users.",
+    )
+    port: int = Field(9464, ge=0, le=65_535, description="Port to listen on. 0: any free port.")
 
 
 class Log(_Section):
-    """How the worker speaks: `json` for machines, `console` for people."""
+    """How the worker logs, on standard error."""
 
-    format: Literal["console", "json"] = "console"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = Field(
+        "console", description="`console` for people, `json` for machines."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
 
 
 class Settings(_Section):
     """All settings of a worker."""
 
-    group: str = Field("nextclick", pattern=_TOPIC)
-    worker_id: str = Field(default_factory=socket.gethostname, pattern=r"^[a-zA-Z0-9._-]{1,100}$")
-    static_membership: bool = False
-    commit_interval_seconds: float = Field(0.2, gt=0)
+    group: str = Field(
+        "nextclick",
+        pattern=_TOPIC,
+        description="Consumer group. The state topic and the transactional ids begin with it.",
+    )
+    worker_id: str = Field(
+        default_factory=socket.gethostname,
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
+        description="Name of this worker: different for every worker of a group, the same after a restart. "
+        "Default: the host name.",
+    )
+    static_membership: bool = Field(
+        False, description="Whether a restarted worker gets its partitions back without a rebalance."
+    )
+    commit_interval_seconds: float = Field(
+        0.2,
+        gt=0,
+        description="Interval between commits, in seconds. Readers of committed records wait this long.",
+    )
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
     click: Click = Click()

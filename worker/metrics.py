@@ -1,4 +1,4 @@
-"""What Prometheus sees. Metrics watch from the side: nothing reads them back.
+"""The metrics for Prometheus. Nothing in the worker reads them back.
 
 Labels have few values only: never a user, an item or an offset.
 """
@@ -29,13 +29,13 @@ _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
 
 _QUALITY: Final = {
-    "lists": "Lists shown to users, of which their next click will tell.",
-    "cold": "Those of them in which no item was known.",
-    "clicks": "Clicks that followed such a list.",
-    "hits": "Clicks on an item of the list.",
-    "reciprocal_ranks": "The sum of 1 / rank of these items.",
+    "lists": "Lists shown to users, to be judged by their next click.",
+    "cold": "Lists among these that were the fallback: popular items.",
+    "clicks": "Clicks that judged a list: the user's first one after it.",
+    "hits": "Judging clicks on an item of the list.",
+    "reciprocal_ranks": "Sum of 1 / rank over the hits.",
     "popular_hits": "Hits that the release's popular items would have had on the same clicks.",
-    "popular_reciprocal_ranks": "The sum of 1 / rank of these.",
+    "popular_reciprocal_ranks": "Sum of 1 / rank over these hits.",
 }
 
 
@@ -64,7 +64,7 @@ class Metrics:
         )
         self.latency = Latency(
             "nextclick_click_to_recommendation_seconds",
-            "From the click record's timestamp to the moment its list was handed to the producer.",
+            "Time from the click record's timestamp until its list was handed to the producer.",
         )
         self.registry.register(self.latency)
         self.stages = self._counter("stage_seconds", "Time spent in each stage of the loop.", "stage")
@@ -77,18 +77,18 @@ class Metrics:
         self.lag = self._gauge("lag_records", "Records behind the last stable offset.", "partition")
 
     def _add_releases(self) -> None:
-        self.release = self._gauge("release", "Number of the champion, the release that serves.")
+        self.release = self._gauge("release", "Number of the champion, the release in service.")
         self.candidate = self._gauge("candidate", "Number of the candidate; 0 while there is none.")
         self.candidate_share = self._gauge("candidate_share", "Share of the users that the candidate serves.")
         self.releases_refused = self._counter("releases_refused", "Releases refused.", "reason")
         self.rebuilt = self._counter(
             "rebuilt_users",
-            "States of another release that were rebuilt: by a click, or in the background.",
+            "States rebuilt under a new release, by what asked for it: click or background.",
             "by",
         )
         self.rebuild_left = self._gauge(
             "rebuild_left_users",
-            "Rows that the background has not looked at since the release was adopted.",
+            "States that the background has not checked since the last adoption.",
         )
         self.quality = {
             one: self._counter(f"quality_{one}", text, "release") for one, text in _QUALITY.items()
@@ -102,11 +102,15 @@ class Metrics:
             "assigned_partitions", "Partitions that this worker serves, without those in recovery."
         )
         self.state_bytes = self._counter("state_bytes", "Bytes sent to the state topic.")
-        self.saved_users = self._counter("saved_users", "Rows written into blocks, moved rows included.")
+        self.saved_users = self._counter(
+            "saved_users", "States written into blocks, those moved out of old blocks included."
+        )
         self.state_blocks = self._gauge("state_blocks", "Blocks of the served partitions.")
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
         self.users_forgotten = self._counter(
-            "users_forgotten", "Users whose state was dropped, by reason: ttl, max_users or asked.", "reason"
+            "users_forgotten",
+            "Users whose state was dropped, by reason: ttl, max_users or asked (deletion request).",
+            "reason",
         )
         self.users_moved = self._counter(
             "users_moved", "New users of a partition that have a state in another partition of this worker."
@@ -114,12 +118,14 @@ class Metrics:
 
     def _add_recovery(self) -> None:
         self.recovering = self._gauge("recovering_partitions", "Partitions assigned and not served yet.")
-        self.recovery_left = self._gauge("recovery_left_seconds", "Estimated time until recovery ends.")
-        self.recovery_users = self._counter("recovery_users", "Rows loaded from blocks.")
+        self.recovery_left = self._gauge(
+            "recovery_left_seconds", "Estimated time until all partitions are served."
+        )
+        self.recovery_users = self._counter("recovery_users", "States loaded from blocks.")
         self.recovery_bytes = self._counter("recovery_bytes", "Bytes read back from the state topic.")
         self.recovery_seconds = self._histogram(
             "recovery_seconds",
-            "From a partition's assignment to the moment it is served.",
+            "Time from a partition's assignment until it is served.",
             _RECOVERY_BUCKETS,
         )
         self.replayed = self._counter("replayed_clicks", "Clicks replayed without publishing, in recovery.")

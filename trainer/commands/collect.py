@@ -17,20 +17,29 @@ from worker.core.event import Decoder
 
 
 @click.command()
-@click.option("-o", "--output", default="clicks", type=click.Path(path_type=Path), help="Folder of the log.")
-@options.kafka
-@click.option("--topic", default="clicks", help="The topic of clicks.")
-@options.columns
-@click.option("--follow", is_flag=True, help="Go on at the end of the topic, until stopped.")
-@click.option("--keep-days", type=click.FloatRange(min=0, min_open=True), help="Delete older files.")
 @click.option(
-    "--file-records", default=1_000_000, type=click.IntRange(min=1), help="Offsets in a file at most, about."
+    "-o", "--output", default="clicks", type=click.Path(path_type=Path), help="Folder of the click archive."
+)
+@options.kafka
+@click.option("--topic", default="clicks", help="Topic of clicks.")
+@options.columns
+@click.option("--follow", is_flag=True, help="Follow the topic until stopped.")
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Age in days from which on files are deleted. [default: nothing is deleted]",
+)
+@click.option(
+    "--file-records",
+    default=1_000_000,
+    type=click.IntRange(min=1),
+    help="Largest number of offsets in a file, about.",
 )
 @click.option(
     "--every-seconds",
     default=300.0,
     type=click.FloatRange(min=0),
-    help="How often what came is written, be it little.",
+    help="Longest time before new clicks are written, in seconds.",
 )
 def collect(
     output: Path,
@@ -43,7 +52,7 @@ def collect(
     every_seconds: float,
     **chosen: Any,
 ) -> None:
-    """Keep the clicks of a topic as Parquet files, each once; a later call goes on where this one ended."""
+    """Keep the clicks of a topic as Parquet files, each once. A later call continues where this one ended."""
     decoder, archive = Decoder(fields_of(options.columns_of(chosen))), ClickArchive(output)
     with archive.writing(topic):
         collector = Collector(

@@ -30,8 +30,8 @@ EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 @options.columns
 @options.reading
 @options.measuring
-@click.option("--by", type=click.Choice(METRICS), default="recall", help="The metric that decides.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
+@click.option("--by", type=click.Choice(METRICS), default="recall", help="Metric that decides.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for the figures, as JSON.")
 @click.pass_context
 def compare(
     context: click.Context,

@@ -26,21 +26,25 @@ from trainer.release.folder import read_folder
 @options.reading
 @options.measuring
 @click.option(
-    "--exact", is_flag=True, help="Walk click after click through the worker's user states: the same, slower."
+    "--exact",
+    is_flag=True,
+    help="Replay every click through the worker's user states: the same result, slower.",
 )
 @click.option(
     "--baselines/--no-baselines",
     default=True,
-    help="Measure baselines beside it: all with --split-at, the release's own popular items without.",
+    help="Measure baselines, too: all of them with --split-at, else the release's popular items.",
 )
 @click.option(
     "--recent-hours",
     default=BaselineSettings().recent_hours,
-    help="How far back recently popular items are counted.",
+    help="Age of the oldest click that the recently popular items count, in hours.",
 )
-@click.option("--knn-sample", type=int, help="Past sessions that kNN looks at. [default: 500, 1000, 5000]")
+@click.option(
+    "--knn-sample", type=int, help="Past sessions that kNN compares with. [default: 500, 1000, 5000]"
+)
 @click.option("--knn-neighbours", type=int, help="Past sessions that vote in kNN. [default: 100, 100, 500]")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures there, too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for the figures, as JSON.")
 def evaluate(
     folder: Path,
     files: tuple[Path, ...],
@@ -53,7 +57,7 @@ def evaluate(
     json_file: Path | None,
     **chosen: Any,
 ) -> None:
-    """Measure the release in FOLDER on the clicks in FILES, beside baselines.
+    """Measure the release in FOLDER on the clicks in FILES, together with baselines.
 
     All metrics have 95 % intervals by bootstrap over sessions. Baselines are trained on the clicks in
     FILES before --split-at; without it there is only the release's own list of popular items.

@@ -21,15 +21,15 @@ from worker.topics.releases import CANDIDATE, CHAMPION
     "folder",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for the release; what it holds of another is replaced.",
+    help="Folder for the release; another release there is replaced.",
 )
 @options.topic_of_releases
-@click.option("--number", type=click.IntRange(min=1), help="The release of this number, not @champion.")
-@click.option("--candidate", is_flag=True, help="The release that is @candidate, not @champion.")
+@click.option("--number", type=click.IntRange(min=1), help="Number of the release. [default: the champion]")
+@click.option("--candidate", is_flag=True, help="Fetch the candidate, not the champion.")
 def fetch(folder: Path, kafka: str, topic: str, *, number: int | None, candidate: bool) -> None:
     """Bring a release from Kafka into a folder, for `evaluate`, `compare`, `report` and `fit --from`.
 
-    It is the one that is @champion, unless another is asked for. Nothing is written before it is verified.
+    Nothing is written before the release is verified.
     """
     if number is not None and candidate:
         raise click.UsageError("--number and --candidate each name a release: give one of them")

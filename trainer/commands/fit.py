@@ -28,14 +28,15 @@ from trainer.release.folder import read_folder, write_folder
     "--from",
     "begin",
     type=click.Path(path_type=Path),
-    help="Begin with the weights of the release in this folder.",
+    help="Folder of a release to begin with its weights.",
 )
 @options.columns
 @options.reading
 @click.option(
-    "--kafka", help="Read a topic from its begin to its end instead of files. " + options.KAFKA_HELP
+    "--kafka",
+    help="Train on a topic, from its first to its last record, instead of files. " + options.KAFKA_HELP,
 )
-@click.option("--topic", default="clicks", help="The topic of clicks.")
+@click.option("--topic", default="clicks", help="Topic of clicks.")
 @options.settings_file
 @options.measuring
 @options.preparing
@@ -43,7 +44,7 @@ from trainer.release.folder import read_folder, write_folder
 def fit(
     files: tuple[Path, ...], folder: Path, begin: Path | None, kafka: str | None, topic: str, **chosen: Any
 ) -> None:
-    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), of a log or of a topic."""
+    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), in an archive or in a topic."""
     columns, settings = options.columns_and_settings_of(chosen)
     teller = console.for_this_place()
     scan = options.scan_clicks(files, kafka, topic, columns, teller)

@@ -1,4 +1,4 @@
-"""What several commands ask on the command line, and the table of clicks that the answers name."""
+"""Options that several commands share, and the clicks that they name."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULTS: Final = FitSettings()
 
 KAFKA_HELP: Final = (
-    f"HOST:PORT of Kafka; TLS and SASL are taken from {config.KAFKA_PREFIX}*, as the worker does."
+    f"HOST:PORT of Kafka. TLS and SASL come from the variables {config.KAFKA_PREFIX}*, as for the worker."
 )
 
 CATEGORICAL_HELP: Final = (
-    "Column of item features with values; missing ones are the value 'unknown', or, by policy drop, none."
+    "Column of item features with values. A missing one is the value 'unknown', or none by policy drop."
 )
 NUMERIC_HELP: Final = (
-    "Column of item features with numbers; missing ones are by policy mean (default), median or zero; "
-    "log: of log(1 + x)."
+    "Column of item features with numbers. A missing one is the mean, or by policy median or zero; "
+    "log: take log(1 + x)."
 )
 
 _TIMES: Final = ("time_zone", "time_unit")
@@ -164,7 +164,7 @@ settings_file = click.option(
     is_eager=True,
     expose_value=False,
     callback=_take_settings,
-    help="A TOML file of settings, such as `tune` writes; an option that is given here wins.",
+    help="TOML file of settings, such as `tune` writes. An option on the command line wins.",
 )
 
 kafka = click.option(
@@ -177,117 +177,162 @@ kafka = click.option(
 
 topic_of_releases = all_of(
     kafka,
-    click.option("--topic", default="nextclick.releases", help="The topic of releases."),
+    click.option("--topic", default="nextclick.releases", help="Topic of releases."),
 )
 
 columns = all_of(
-    click.option("--user", help="Column (in Kafka: field) of user or session ids. [default: recognised]"),
-    click.option("--item", help="Column (in Kafka: field) of item ids. [default: recognised]"),
     click.option(
-        "--timestamp", help="Column of times: unix s, ms, us, ns, or RFC 3339. [default: recognised]"
+        "--user", help="Column of user or session ids (of a topic: path of the field). [default: recognised]"
+    ),
+    click.option("--item", help="Column of item ids (of a topic: path of the field). [default: recognised]"),
+    click.option(
+        "--timestamp",
+        help="Column of times, Unix or RFC 3339 (of a topic: path of the field). [default: recognised]",
     ),
 )
 
 reading = all_of(
     click.option(
-        "--time-zone", default="UTC", type=Zone(), help="Time zone of times without an offset, Europe/Lisbon."
+        "--time-zone",
+        default="UTC",
+        type=Zone(),
+        help="Time zone of times without an offset, such as Europe/Lisbon.",
     ),
     click.option(
-        "--time-unit", type=click.Choice(list(UNITS)), help="Unit of numbers. [default: told by size]"
+        "--time-unit",
+        type=click.Choice(list(UNITS)),
+        help="Unit of times that are numbers. [default: recognised by their size]",
     ),
 )
 
 lists = all_of(
-    setting("top", "K of Recall@K and MRR@K."),
-    setting("exclude_recent", "Last clicked items that are not recommended back while measuring."),
+    setting("top", "Length K of the lists that Recall@K and MRR@K measure."),
+    setting("exclude_recent", "Number of the last clicked items that a list leaves out while measuring."),
 )
 
 measuring = all_of(
     click.option(
-        "--split-at", "split_at_ms", type=Moment(), help="Measure with the sessions from this time on."
+        "--split-at",
+        "split_at_ms",
+        type=Moment(),
+        help="Time from which on sessions are held out to measure with, such as 2020-06-28.",
     ),
     lists,
 )
 
 preparing = all_of(
     setting(
-        "repeat_seconds", "A user's click on the same item so shortly after the last is dropped; 0: none."
+        "repeat_seconds",
+        "Drop a user's click on the same item this many seconds after the last one; 0: none.",
     ),
-    setting("max_clicks_per_hour", "Users with more are bots and left out; 0: nobody."),
-    setting("max_clicks_per_day", "Ditto, in a day."),
-    setting("settle", "Drop rare items and short sessions until neither is left.", is_flag=True),
-    setting("item_features", "File of item features: an id column and those named below.", metavar="FILE"),
+    setting(
+        "max_clicks_per_hour",
+        "Largest number of clicks in an hour; a user with more is a bot and is left out; 0: no limit.",
+    ),
+    setting(
+        "max_clicks_per_day",
+        "Largest number of clicks in a day; a user with more is a bot and is left out; 0: no limit.",
+    ),
+    setting(
+        "settle", "Drop rare items and short sessions again and again until neither is left.", is_flag=True
+    ),
+    setting(
+        "item_features",
+        "File of item features: a column of item ids and the columns named below.",
+        metavar="FILE",
+    ),
     setting("categorical", CATEGORICAL_HELP, metavar="NAME[:POLICY]", multiple=True),
     setting("numeric", NUMERIC_HELP, metavar="NAME[:POLICY[:log]]", multiple=True),
-    setting("min_value_count", "Values of a categorical column that fewer items have become 'other'."),
-    setting("value_separator", "What stands between several values of one item."),
-    setting("cache", "Folder that keeps prepared sessions for the next time.", metavar="FOLDER"),
+    setting("min_value_count", "Items that a categorical value needs; rarer values become 'other'."),
+    setting("value_separator", "Separator between several values of one item."),
+    setting("cache", "Folder that keeps prepared sessions for the next training.", metavar="FOLDER"),
 )
 
 training = all_of(
     click.option(
         "--session-gap-minutes",
         default=DEFAULTS.session_gap_seconds / 60,
-        help="A longer pause ends a session, here and in the worker; 0: sessions never end.",
+        help="Pause that ends a session, in training and in the worker, in minutes; 0: sessions never end.",
     ),
-    setting("min_item_count", "Items with fewer training clicks are left out."),
-    setting("test_fraction", "Share of the clicks, the last ones, to measure with."),
+    setting("min_item_count", "Training clicks that an item needs to be in the catalogue."),
+    setting("test_fraction", "Share of the clicks, the newest, held out as the test split."),
     setting(
         "validation_fraction",
-        "Share of those before them to choose an epoch and learn the blend with; 0: last epoch, no blend.",
+        "Share of the clicks before them, held out to choose the epoch and learn the blend; 0: neither.",
     ),
     setting("cell", "Recurrent cell."),
-    setting("layers", "Recurrent layers, one above the other."),
-    setting("hidden_size", "Numbers in a hidden vector and in an item's."),
-    setting("embedding_size", "Numbers in an item's vector, with --output-table separate.", type=int),
-    setting("output_table", "Score with the item vectors that the cell sees, or with a table of their own."),
-    setting("output_bias", "Add a number per item to its logit."),
-    setting("normalize", "Score by cosine times --scale, or by the plain product."),
-    setting("scale", "Factor of the cosine in the softmax."),
-    setting("memory_clicks", "How many clicks the gates of a fresh network remember; 0: Keras' biases."),
-    setting("dropout", "Share of an item's vector hidden from the cell."),
-    setting("hidden_dropout", "Share of a hidden vector hidden from the layer above and the scores."),
-    setting("loss", "What is made small."),
-    setting("label_smoothing", "Share of a target spread over all items, for cross_entropy."),
-    setting("score_penalty", "Weight of large negative scores in bpr_max."),
-    setting("class_weight_power", "Targets count by their item's clicks to minus this power."),
-    setting("negatives", "Items drawn per step to compare targets with; 0: the whole catalogue."),
-    setting("negatives_power", "They are drawn by clicks to this power."),
-    setting("negatives_uniform", "Share of them drawn from all items alike."),
-    setting("batch_negatives", "Targets of a step are negatives for each other."),
-    setting("optimizer", "Any optimizer of Keras by name."),
-    setting("learning_rate", "The optimizer's, at its highest."),
-    setting("momentum", "For sgd and rmsprop."),
-    setting("schedule", "How the learning rate goes."),
-    setting("warmup_steps", "Steps over which the learning rate rises."),
-    setting("decay_factor", "What the schedules exponential and step multiply it with ..."),
-    setting("decay_epochs", "... after so many epochs."),
-    setting("clip_norm", "Largest norm of the gradients; 0: any."),
-    setting("clip_value", "Largest number in a gradient; 0: any."),
-    setting("weight_decay", "Share of a weight, times the learning rate, taken away by a step."),
-    setting("average_decay", "Release the moving average of the weights that keeps this share; 0: the last."),
-    setting("full_batch", "One step an epoch, along the gradient over all clicks."),
+    setting("layers", "Number of recurrent layers."),
+    setting("hidden_size", "Size of the hidden vector."),
     setting(
-        "epochs", "How often all sessions are seen, at most. [default: 5, more for few clicks]", type=int
+        "embedding_size",
+        "Size of the item vectors, with --output-table separate. [default: hidden size]",
+        type=int,
     ),
-    setting("patience", "Epochs without a better result that end it. [default: a third]", type=int),
-    setting("batch_clicks", "Predictions in one training step."),
-    setting("max_session_clicks", "Longer sessions are trained in pieces."),
-    setting("carry_state", "Pieces hand on their hidden state instead of overlapping."),
+    setting(
+        "output_table", "Item vectors to score with: those that the cell reads (tied), or a separate table."
+    ),
+    setting("output_bias", "Add a learned bias per item to the score."),
+    setting("normalize", "Score by cosine times --scale; otherwise by the plain product."),
+    setting("scale", "Factor of the cosine before the softmax."),
+    setting(
+        "memory_clicks",
+        "Number of clicks that the gates of a new network remember; 0: the initial biases of Keras.",
+    ),
+    setting("dropout", "Dropout of the item vector that the cell reads."),
+    setting("hidden_dropout", "Dropout of the hidden vector that the next layer and the scores read."),
+    setting("loss", "Training loss."),
+    setting("label_smoothing", "Share of the target spread over all items, with --loss cross_entropy."),
+    setting("score_penalty", "Weight of the penalty on large negative scores, with --loss bpr_max."),
+    setting(
+        "class_weight_power", "Weight of a target: the clicks of its item to minus this power; 0: equal."
+    ),
+    setting("negatives", "Negative items drawn per step; 0: the whole catalogue."),
+    setting("negatives_power", "Negatives are drawn in proportion to their clicks to this power."),
+    setting("negatives_uniform", "Share of the negatives drawn from all items with equal probability."),
+    setting("batch_negatives", "Use the other targets of a step as negatives, too."),
+    setting("optimizer", "Name of a Keras optimizer."),
+    setting("learning_rate", "Highest learning rate."),
+    setting("momentum", "Momentum, for sgd and rmsprop."),
+    setting("schedule", "Learning-rate schedule."),
+    setting("warmup_steps", "Steps over which the learning rate rises from 0."),
+    setting("decay_factor", "Factor by which the schedules exponential and step lower the learning rate."),
+    setting("decay_epochs", "Interval in epochs at which they apply it."),
+    setting("clip_norm", "Largest norm of all gradients together; 0: no limit."),
+    setting("clip_value", "Largest absolute value in a gradient; 0: no limit."),
+    setting("weight_decay", "Weight decay, as a share of a weight per step, times the learning rate."),
+    setting(
+        "average_decay", "Decay of the moving average of the weights that is released; 0: the last weights."
+    ),
+    setting("full_batch", "Take one step per epoch, along the gradient over all clicks."),
+    setting("epochs", "Largest number of epochs. [default: 5, more for few clicks]", type=int),
+    setting(
+        "patience",
+        "Epochs without a better validation result that end the training. [default: a third of the epochs]",
+        type=int,
+    ),
+    setting("batch_clicks", "Predictions per training step."),
+    setting("max_session_clicks", "Longest session that is trained in one piece, in clicks."),
+    setting(
+        "carry_state",
+        "Hand the hidden state from piece to piece of a long session; otherwise pieces overlap.",
+    ),
     setting(
         "popularity_half_lives_hours",
-        "Clicks on an item that fade so fast are added to its score, by learned weights; or none.",
+        "Half-lives of the clicks that make an item popular, in hours; or none.",
         type=Numbers(),
     ),
     setting(
         "transition_half_lives_hours",
-        "The same of clicks on it right after the last item; or none.",
+        "Half-lives of the transitions between two items, in hours; or none.",
         type=Numbers(),
     ),
-    setting("transitions", "How many items are known to follow each, at most 50."),
-    setting("repeat_lags", "Clicks back in the session for which repeats have a learned weight, at most 20."),
-    setting("checkpoint_seconds", "How often it is saved how far the training is."),
-    setting("seed", "Same clicks, settings and seed: same release."),
+    setting("transitions", "Followers kept per item for the transitions, at most 50; 0: none."),
+    setting(
+        "repeat_lags",
+        "Clicks back in the session for which repeats have a learned weight, at most 20; 0: none.",
+    ),
+    setting("checkpoint_seconds", "Interval between saving the progress, in seconds."),
+    setting("seed", "Random seed: the same clicks, settings and seed give the same release."),
 )
 
 

@@ -21,7 +21,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 @click.command()
 @options.topic_of_releases
 def promote(kafka: str, topic: str) -> None:
-    """Make the candidate the champion: it serves everyone, within seconds."""
+    """Make the candidate the champion. It serves everyone within seconds."""
     connection = config.connection(kafka, os.environ)
     _, candidate = _pointers(connection, topic)
     if candidate is None:
@@ -35,7 +35,9 @@ def promote(kafka: str, topic: str) -> None:
 
 @click.command()
 @options.topic_of_releases
-@click.option("--candidate", "only_candidate", is_flag=True, help="End the trial of the candidate instead.")
+@click.option(
+    "--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead."
+)
 def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
     """Make the release that was champion before the champion again."""
     connection = config.connection(kafka, os.environ)
@@ -55,12 +57,12 @@ def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
 
 @click.command()
 @options.topic_of_releases
-@click.option("--quality", default="nextclick.quality", help="The topic of live quality.")
-@click.option("--group", help="Count the workers of this group alone.")
+@click.option("--quality", default="nextclick.quality", help="Topic of live quality.")
+@click.option("--group", help="Consumer group whose workers count. [default: all]")
 def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
-    """List the releases that are there, whom they serve, and what users made of their lists.
+    """List the releases, whom they serve, and how often users clicked on their lists.
 
-    Live figures are sums over all that retention has left in the topic of live quality.
+    Live figures are sums over the reports that retention has left in the topic of live quality.
     """
     connection = config.connection(kafka, os.environ)
     with ReleaseReader(connection, topic=topic).opened() as reader:

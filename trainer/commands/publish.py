@@ -17,14 +17,14 @@ from worker.topics.releases import CANDIDATE, CHAMPION
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @options.topic_of_releases
-@click.option("--candidate", is_flag=True, help="Point @candidate at it, not @champion.")
+@click.option("--candidate", is_flag=True, help="Make it the candidate, not the champion.")
 @click.option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    help=f"Which part of the users a candidate serves. [default: {CANDIDATE_SHARE}]",
+    help=f"Share of the users that a candidate serves. [default: {CANDIDATE_SHARE}]",
 )
 def publish(folder: Path, kafka: str, topic: str, *, candidate: bool, share: float | None) -> None:
-    """Send the release in FOLDER to Kafka and point @champion at it: workers take it up in seconds."""
+    """Send the release in FOLDER to Kafka and make it the champion. Workers adopt it in seconds."""
     if share is not None and not candidate:
         raise click.UsageError(
             "--share is for a candidate: the champion serves everyone else. Add --candidate"

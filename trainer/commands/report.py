@@ -21,21 +21,21 @@ from trainer.release.folder import read_folder
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", default="report.html", type=click.Path(path_type=Path), help="The page to write."
+    "-o", "--output", default="report.html", type=click.Path(path_type=Path), help="HTML file to write."
 )
 @click.option(
     "--names",
     type=click.Path(path_type=Path),
-    help="Names for the examples: a CSV or TSV file, item ids in its first column, names in its second.",
+    help="CSV or TSV file with item ids and their names, for the examples.",
 )
 @options.columns
 @options.reading
 @options.measuring
 def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None, **chosen: Any) -> None:
-    """Write a page on the release in FOLDER, measured on the clicks in FILES beside the baselines.
+    """Write an HTML page on the release in FOLDER, measured on the clicks in FILES.
 
-    Without --split-at it is measured from where the test end of its own training begins, so the files
-    that it was trained on will do.
+    Without --split-at it is measured on the test split of its own training, so the files that it was
+    trained on will do.
     """
     columns = options.columns_of(chosen)
     settings, teller = FitSettings(**chosen), console.for_this_place()

@@ -28,11 +28,11 @@ from trainer.settings_file import changed
     type=click.Path(path_type=Path),
     help="Folder for the search.",
 )
-@click.option("--trials", default=30, type=click.IntRange(min=1), help="Trainings in all.")
+@click.option("--trials", default=30, type=click.IntRange(min=1), help="Number of trials, each a training.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Time for all of them. [default: no limit]",
+    help="Time limit of the search, in minutes. [default: no limit]",
 )
 @options.columns
 @options.reading
@@ -47,10 +47,10 @@ def tune(
     minutes: float | None,
     **chosen: Any,
 ) -> None:
-    """Search the settings that suit the clicks in FILES, by trainings judged on their validation end.
+    """Search settings for the clicks in FILES, by trials judged on their validation split.
 
-    Searched are learning rate, batch, layers, size, loss, dropout and scale; what is given here or in
-    --settings is not. The same command goes on where it ended or was killed; more --trials or --minutes
+    It searches learning rate, batch, layers, size, loss, dropout and scale, except those that are given here
+    or in --settings. The same command continues where it ended or was killed; more --trials or --minutes
     go further.
     """
     given = sorted(options.asked() & chosen.keys())

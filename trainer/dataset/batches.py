@@ -1,7 +1,8 @@
 """Training batches: sessions of like length together, so that next to nothing is padding.
 
 Every prefix of a session predicts its next click. A batch holds about as many predictions as asked
-for, whatever the lengths of its sessions: many short ones or few long ones cost the same.
+for, whatever the lengths of its sessions: many short ones or few long ones cost the same. Rejected: a fixed
+number of sessions, with which the cost of a step varies with their lengths.
 """
 
 from __future__ import annotations

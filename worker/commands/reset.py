@@ -37,7 +37,10 @@ _SETTLE_SECONDS: Final = 20.0
 @click.option("--partition", "only", type=int, multiple=True, help="Only this one; may come several times.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(path: Path | None, at: At, only: tuple[int, ...], yes: bool) -> None:
-    """Begin anew, all of it or nothing, while no worker of the group runs. Wishes to be forgotten stay."""
+    """Start again where states, offsets and clicks contradict each other, while no worker of the group runs.
+
+    All partitions change in one transaction, or none. Deletion requests stay.
+    """
     settings = config.load(path, os.environ)
     connection, topics = settings.kafka.connection(), settings.topics
     partitions = _partitions(settings, only)

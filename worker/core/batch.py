@@ -1,5 +1,8 @@
 """A batch of clicks, and the same clicks put in order for stepping them together.
 
+A batch is sorted by user. The first click of every user steps together, then every second one, and so on: a
+few matrix products instead of one per click. A Hypothesis law holds batch and one by one equal to 1e-5.
+
 >>> at = np.array([0, 1, 0, 0])
 >>> order = UserOrder(at)
 >>> order.rows.tolist(), order.arrival.tolist(), order.waves().places.tolist(), order.waves().sizes.tolist()

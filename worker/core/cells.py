@@ -6,7 +6,9 @@ one event; `step` is what runs, for many events at once. A Hypothesis law holds 
 
 `inputs` is the input half of the step, `W_x x + b`: it depends on the item alone and is computed
 once per release. A state is a row of `state_size` numbers: the hidden vector `h`, for an LSTM
-followed by `c`. Arithmetic is single precision; who stores a state in half precision rounds it.
+followed by `c`. Arithmetic is single precision. States are stored in half precision, which halves memory
+and the state topic, and rounding is part of the step: after 60 clicks states differ by at most 4e-3 and
+scores by a thousandth of the scale (`tests/laws`), and Recall@20 loses nothing (`make bench-state`).
 
 Tables stand gate by gate, so that each gate of a batch is one piece of memory: with few rows a step
 takes two thirds of the time that it takes on Keras' tables, where the gates stand side by side.

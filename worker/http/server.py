@@ -1,4 +1,7 @@
-"""A small WSGI server beside the loop. It only reads what the loop has noted, and asks it about users."""
+"""A small WSGI server in threads of its own. It reads what the loop has noted, and asks it about users.
+
+Four paths need no framework: a dependency less in every worker.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,18 @@
 """A membership in a consumer group over kafka-python: cooperative (KIP-429), static if asked (KIP-345).
 
-Works around what kafka-python 3.0.12 does wrong; each place says what.
+Two rules hold the exactly-once guarantee here.
+
+a. *Fencing is only as good as the generation sent.* A member that was thrown out reports generation -1,
+   which the broker does not check: its commit would pass. So a commit goes under the newest generation that
+   was seen while the member id was the same. Rejected: the generation of the last poll. A commit in the
+   midst of a cooperative rebalance is then refused, and all its work is done twice.
+b. *Revoked partitions are committed inside the rebalance listener*, before the group moves on. Rejected:
+   after `poll` returns, when the next owner may have begun. *Lost* partitions are only noted, as that call
+   may come at any time and from another thread.
+
+kafka-python 3.0.12 does some things wrong; each place says what, and works around it. `make chaos` found two
+of them, held by `tests/broker/test_join.py`: a member that learns only from the answer to its join that it
+was thrown out, and records that were fetched of a partition before it was paused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,12 @@
 """The transactional producer: everything that leaves the worker leaves through it.
 
 KIP-98 (transactions) and KIP-447 (offsets fenced by the consumer group's generation).
+
+Rule c: after any abort, refusal or expired call the client is closed, and another one is built under the same
+transactional id. kafka-python 3.0.12 keeps refused offsets and sends them with the next transaction, even
+those of partitions that it no longer owns: in a prototype that lost records.
+
+Calls of the client wait without a limit, so a commit runs in a thread of its own, with one.
 """
 
 from __future__ import annotations
@@ -30,8 +36,7 @@ _METADATA_SECONDS: Final = 5.0
 class KafkaTransactions:
     """As `worker.kafka.interface.Transactions`.
 
-    Rule c: after a failure of any kind the client is not used again. kafka-python 3.0.12 keeps refused
-    offsets and would send them with the next transaction, so `renew` builds another client.
+    After a failure of any kind only `renew` makes it usable again (rule c).
     """
 
     def __init__(

@@ -2,8 +2,10 @@
 
 A flush of every partition begins each `flush_interval_seconds` and is spread over the checkpoints of half of
 that time, so that none takes long. Its last part brings the `replay` record: whoever recovers the partition
-later needs no click from before the flush began. Blocks are large: they go early, so that they are on their
-way while clicks are served, and no commit waits for them.
+later needs no click from before the flush began.
+
+Blocks are sent when a transaction begins. Rejected: when it ends. A commit that waits for the acknowledgement
+of half a megabyte added 29 ms to the p99 of a click; now none is seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The table of partitions: which ones this worker has, and what each is about."""
+"""The table of partitions: which ones this worker has, and what each is about.
+
+Rule e: an aborted transaction is a crash of the partitions in it. They are dropped, memory and all, and
+recovered.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 The follower builds a release's tables beside those that serve; the loop adopts it between two batches, by one
 reference. Rows that another release made are rebuilt when their users next click
 (`worker.core.recommender`), and in idle time from here.
+
+Rebuilt rows are not saved, as whoever loads the old row computes the same again. So a new release writes
+no block.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ One record per worker and ten seconds in which something was counted, inside the
 that it counts: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
 "releases"}`; the last has a `worker.core.quality.Tally` for each number. Key: group and worker. Nothing is
 compacted: what counts is the sum.
+
+Clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per interval. The clicks
+of one user are not independent over any interval, and groups add up over time and workers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import kafka
+import numpy as np
+import pytest
+
+from tests import documents
+from tests.documents import DOCUMENTS, ROOT, read
+from trainer.commands import cli as trainer
+from trainer.config import FitSettings
+from trainer.settings_file import read_settings
+from worker import __main__ as worker
+from worker import config
+from worker.core.batch import Clicks
+from worker.core.event import Decoder, Fields
+from worker.core.recommender import Recommendations
+from worker.kafka.memory import MemoryCluster, MemoryRecord
+from worker.topics.clicks import decode
+from worker.topics.recommendations import RecommendationWriter
+
+PROGRAMS: Final[dict[str, click.Group]] = {"nextclick-worker": worker.cli, "nextclick-trainer": trainer.cli}
+
+OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", config.CONFIG_VARIABLE}
+"""Environment variables that are no settings."""
+
+START_MS: Final = 1_800_000_000_000
+"""Later than the records in the documents."""
+
+PRIVATE_WORDS: Final = (
+    *(
+        "absorb",
+        "anew",
+        "beside",
+        "dirt",
+        "lockstep",
+        "page",
+        "rewarm",
+        "so many",
+        "test end",
+        "told",
+        "wish",
+    ),
+)
+"""The words of our old dialect, which no reader knows."""
+
+FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+CODE: Final = re.compile(r"`([^`\n]+)`")
+LINK: Final = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+
+every_document = pytest.mark.parametrize("name", DOCUMENTS)
+
+
+def blocks(name: str, *languages: str) -> list[str]:
+    """Return the code blocks of a document in some languages."""
+    return [code for language, code in FENCE.findall(read(name)) if language in languages]
+
+
+def inline(name: str) -> list[str]:
+    """Return the pieces of code in the prose and the tables of a document."""
+    return CODE.findall(FENCE.sub("", read(name)))
+
+
+def shell_lines(name: str) -> list[list[str]]:
+    """Return the command lines in the shell blocks of a document, as words, without variables before them."""
+    lines = "\n".join(blocks(name, "sh")).replace("\\\n", " ").splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [[word for word in words if not re.match(r"[A-Z_]+=", word)] for words in split if words]
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub makes of the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_generated_parts_are_as_the_code_says(name: str) -> None:
+    """Each setting, option and metric is described once, in the code."""
+    assert documents.generated(read(name)) == read(name), "run `make reference`"
+
+
+def test_every_setting_option_and_metric_has_a_description() -> None:
+    """It is all that the reference says of it."""
+    settings = {key: field.description for key, field in documents.settings()}
+    options = {f"{name} {option.name}": option.help for name, option in documents.options()}
+    metrics = {
+        name: text
+        for registry in documents.registries().values()
+        for name, _, text in documents.metrics(registry)
+    }
+
+    assert [name for name, text in [*settings.items(), *options.items(), *metrics.items()] if not text] == []
+
+
+def test_readme_is_read_in_five_minutes() -> None:
+    """Everything else has a document of its own."""
+    assert len(read("README.md").split()) < 1_500
+
+
+@every_document
+def test_no_word_of_a_private_dialect(name: str) -> None:
+    """A reader has never met us. Code and generated tables keep the names that the programs have."""
+    prose = re.sub(r"<!-- generated.*?<!-- end -->", "", read(name), flags=re.DOTALL)
+    prose = CODE.sub("", FENCE.sub("", prose)).lower()
+    if name == "README.md":
+        prose = prose.replace("your pages", "")  # of a shop
+    found = [word for word in PRIVATE_WORDS if re.search(rf"\b{word}(s|ed|es)?\b", prose)]
+
+    assert found == []
+
+
+@every_document
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    """Within the repository; addresses of others are not looked at."""
+    here = ROOT / name
+    for target, anchor in LINK.findall(read(name)):
+        if "://" in target:
+            continue
+        path = (here.parent / target).resolve() if target else here
+
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+@every_document
+def test_files_that_are_named_exist(name: str) -> None:
+    """By a path from the root, such as `worker/loop.py` or `tests/laws/`."""
+    named = [code for code in inline(name) if re.fullmatch(r"(worker|trainer|tests|deploy)/[\w./-]*", code)]
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@every_document
+def test_settings_in_toml_are_taken(name: str, tmp_path: Path) -> None:
+    """Blocks of the worker load; those of the trainer begin with the name of their file."""
+    path = tmp_path / "settings.toml"
+    for block in blocks(name, "toml"):
+        path.write_text(block)
+        if block.startswith("# settings.toml"):
+            fields = {*FitSettings.__dataclass_fields__}
+
+            assert read_settings(path, fields)
+        else:
+            assert config.load(path, {}) != config.load(None, {})
+
+
+@every_document
+def test_settings_that_are_named_exist(name: str) -> None:
+    """As `section.key`, and as environment variables."""
+    keys = {key for key, _ in documents.settings()}
+    sections = {key.partition(".")[0] for key in keys if "." in key}
+    named = [code for code in inline(name) if re.fullmatch(r"\w+\.\w+", code)]
+    variables = {f"NEXTCLICK_{key.replace('.', '_').upper()}" for key in keys} | OF_TESTS
+    mentioned = re.findall(r"\bNEXTCLICK_[A-Z_]+[A-Z]\b", read(name))
+
+    assert [key for key in named if key.partition(".")[0] in sections and key not in keys] == []
+    assert [one for one in mentioned if one not in variables and f"{one}_*" not in read(name)] == []
+
+
+@every_document
+def test_metrics_that_are_named_exist(name: str) -> None:
+    """Under the name that a scrape shows."""
+    known = {
+        metric.strip("`").partition("{")[0]
+        for registry in documents.registries().values()
+        for metric, _, _ in documents.metrics(registry)
+    }
+    named = re.findall(r"\bnextclick_[a-z_]+", read(name))
+
+    assert [one for one in named if one not in known] == []
+
+
+@every_document
+def test_targets_of_make_exist(name: str) -> None:
+    """In shell blocks and in the text."""
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    texts = [*inline(name), *(" ".join(words) for words in shell_lines(name))]
+    named = [found[1] for text in texts if (found := re.search(r"\bmake ([a-z-]+)", text))]
+
+    assert [target for target in named if target not in targets] == []
+
+
+@every_document
+def test_arguments_of_benchmarks_are_taken(name: str) -> None:
+    """Measures have the names that the documents say."""
+    try_arguments(name, "bench[a-z-]*")
+
+
+@pytest.mark.slow  # loads Keras
+@every_document
+def test_arguments_of_quality_are_taken(name: str) -> None:
+    """Data sets have the names that the documents say."""
+    try_arguments(name, "quality")
+
+
+def try_arguments(name: str, targets: str) -> None:
+    """Parse what a document passes to the programs behind some targets of make."""
+    for target, arguments in re.findall(rf'\bmake ({targets}) ARGS="?(--[\w -]+)"?', read(name)):
+        (module,) = re.findall(rf"^{target}:.*\n.* -m ([\w.]+)", read("Makefile"), re.MULTILINE)
+        # NAME stands for any.
+        words = [] if arguments == "--only NAME" else arguments.split()
+        with importlib.import_module(module).main.make_context(target, words):
+            pass
+
+
+@every_document
+def test_commands_in_blocks_are_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command exists, with its options, their values and what it cannot do without."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned/best.toml").touch()
+    for program, *words in shell_lines(name):
+        if program in PROGRAMS:
+            command, arguments = _found(program, words)
+            with command.make_context(command.name, arguments):
+                pass
+
+
+@every_document
+def test_commands_in_the_text_exist(name: str) -> None:
+    """With their options; what they work on may be left out there."""
+    for code in inline(name):
+        program, *words = code.split()
+        if program in PROGRAMS and words and not words[0].startswith("COMMAND"):
+            command, arguments = _found(program, words)
+            with command.make_context(command.name, arguments, resilient_parsing=True):
+                pass
+
+
+def _found(program: str, words: list[str]) -> tuple[click.Command, list[str]]:
+    group = PROGRAMS[program]
+
+    assert words[0] in group.commands, f"{program} {words[0]}"
+    return group.commands[words[0]], words[1:]
+
+
+@every_document
+def test_programs_of_python_in_blocks_exist(name: str) -> None:
+    """A file by its path, a module by its name."""
+    texts = [*inline(name), *(" ".join(words) for words in shell_lines(name))]
+    for text in texts:
+        if found := re.match(r"python (?:-m ([\w.]+)|(\S+\.py))", text):
+            path = ROOT / (found[2] or found[1].replace(".", "/"))
+            program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+
+            assert found[1] or 'if __name__ == "__main__":' in program.read_text()
+            assert program.is_file()
+
+
+def test_the_topic_in_readme_is_read_and_its_lists_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record goes through the decoder under the settings, the list through the ten lines of Python."""
+    (tmp_path / "nextclick.toml").write_text(*blocks("README.md", "toml"))
+    settings = config.load(tmp_path / "nextclick.toml", {})
+    clicks, bad = decode(written(*blocks("README.md", "json")), Decoder(settings.click.fields()))
+    sent = answer(clicks, settings.topics.recommendations)
+    monkeypatch.setattr(
+        kafka, "KafkaConsumer", lambda topic, **_: iter([sent] if topic == sent.topic else [])
+    )
+    (code,) = blocks("README.md", "python")
+    exec(compile(code, "README.md", "exec"), {})
+
+    assert bad == []
+    assert capsys.readouterr().out == "7 ['rug', 'sofa'] model\n"
+    assert len(code.splitlines()) <= 13
+
+
+def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
+    """A click is read under the defaults; a list has the fields that the worker writes."""
+    click, shown = blocks("worker/README.md", "json")
+    clicks, bad = decode(written(click), Decoder(Fields()))
+    published = json.loads(answer(clicks, "recommendations").value or b"")
+    documented = json.loads(shown)
+
+    assert bad == []
+    assert [*documented] == [*published]
+    assert [*documented["event"]] == [*published["event"]]
+
+
+def written(value: str) -> list[MemoryRecord]:
+    """Return a record with this value as a consumer gets it."""
+    cluster = MemoryCluster(start_ms=START_MS)
+    cluster.create("clicks")
+    cluster.produce("clicks", value.encode())
+    return cluster.read("clicks")
+
+
+def answer(clicks: Clicks, topic: str) -> MemoryRecord:
+    """Return the record of a list for the first of `clicks`, as the worker writes it."""
+    cluster = MemoryCluster(start_ms=START_MS)
+    cluster.create(topic)
+    transactions = cluster.connect().transactions("document", timeout_ms=10_000)
+    transactions.renew()
+    writer = RecommendationWriter(transactions, topic=topic, clicks_topic="clicks")
+    ranked = Recommendations(0, ["rug", "sofa"], np.array([9.1, 8.7], np.float32), "model", 3)
+    writer.publish(clicks, [ranked], now_ms=START_MS)
+    transactions.commit(topic, {}, "document", seconds=1)
+    (record,) = cluster.read(topic)
+    return record
+
+
+def messages() -> Iterator[str]:
+    """Yield the messages that the worker's reference tells what to do about."""
+    section = read("worker/README.md").partition("## Operations by symptom")[2].partition("### No message")[0]
+    for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE):
+        yield from CODE.findall(row)
+
+
+def test_the_messages_that_are_explained_exist() -> None:
+    """Word for word in the worker's source; what varies is shown as three dots."""
+    source = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "worker").rglob("*.py")))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    pieces = [piece for message in messages() for piece in message.split("…") if len(piece.strip()) > 2]
+
+    assert len(pieces) > 20
+    assert [piece for piece in pieces if piece.strip(" .") not in source] == []
