@@ -8,7 +8,7 @@ Imports run down this list and never up::
     training      how a model is trained: the story is `training.fit`
     evaluation    how good a release is                       release  how it is packed and kept
     model         network, losses, optimizer, blend: the only home of TensorFlow
-    dataset       sessions, hold-out, features, batches, counts
+    dataset       sessions, hold-out, features, batches, counts, lists of items
     clicks        files, topic, archive: where clicks come from
-    config, errors, console, settings_file
+    config, errors, console, settings_file, files_on_disk
 """

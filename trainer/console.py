@@ -1,4 +1,4 @@
-"""What is told while something long runs: nothing, lines for a log, or a bar for a terminal."""
+"""Progress of what runs long: nothing, lines for a log, or a bar for a terminal."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Progress:
         """Tell one fact."""
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """`items`, so many in `total`, one after the other; how far the `task` is, is told meanwhile."""
+        """Yield `items`, `total` of them, one after the other, and show meanwhile how far the `task` is."""
         yield from items
 
     def start(self, predictions: int) -> None:
         """A training of at most `predictions` clicks to be predicted begins."""
 
     def advance(self, predictions: int, loss: float) -> None:
-        """A training step over so many clicks came to an average `loss`."""
+        """Count a training step over this many clicks with this average `loss`."""
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
         """Epoch `number`, from 1, is over and came to `results`."""

@@ -25,7 +25,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write a file to; once the context ends, that file is `path`, on disk.
+    """Give a name in the folder of `path` to write a file to; at the end that file becomes `path`, on disk.
 
     Where the context raises, or the process is killed, `path` stays as it was. One process at a time may
     write a path. Its folder is made if need be.
@@ -46,7 +46,7 @@ def unfinished_name(name: str) -> str:
 
 
 def put_in_place(unfinished: Path, path: Path) -> None:
-    """Bring `unfinished`, a file or a folder of files, to the disk; then name it `path`, a name beside it."""
+    """Bring `unfinished`, a file or a folder of files, to the disk, then name it `path`, in that folder."""
     for written in (*(unfinished.iterdir() if unfinished.is_dir() else ()), unfinished):
         _sync(written)
     unfinished.replace(path)

@@ -143,7 +143,7 @@ def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
 
 
 def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
-    """What was left aside beside so many clicks, a removal for each reason."""
+    """Return what was left aside of a source with this many clicks, a removal for each reason."""
     left = clicks + reasons.total()
     removals = []
     for reason, count in reasons.most_common():

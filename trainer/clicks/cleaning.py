@@ -22,7 +22,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """What one step of cleaning took away: so many of `what`, so many are left, and why."""
+    """What one step of cleaning took away: the number of `what`, the number left, and why."""
 
     removed: int
     left: int

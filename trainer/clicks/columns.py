@@ -84,7 +84,7 @@ class Table(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """As `Table`, before it is read; so many `rows` there are."""
+    """As `Table`, before it is read; `rows` is their number."""
 
     clicks: pl.LazyFrame
     columns: Columns

@@ -18,8 +18,8 @@ from trainer.dataset.sessions import Sessions
 from worker.core.ranking import Indexes
 
 _POOL_BATCHES: Final = 32
-"""Sessions are sorted by length within so many batches' worth of shuffled ones, not over all: so the
-batches of each epoch are composed anew."""
+"""Sessions are sorted by length within this many batches' worth of shuffled ones, not over all: so each
+epoch has batches of its own."""
 
 
 class Batch(NamedTuple):

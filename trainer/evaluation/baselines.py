@@ -70,7 +70,7 @@ class RecentlyPopular:
 
 
 class LivePopular:
-    """The most clicked items of the last `hours`, counted anew at every full hour, held-out clicks too."""
+    """The most clicked items of the last `hours`, counted again at every full hour, held-out clicks too."""
 
     def __init__(self, past: PastSessions, hours: float) -> None:
         self._past = past

@@ -27,9 +27,9 @@ class NeighbourSettings:
     """What the three have in common, and where they differ."""
 
     sample: int
-    """m: so many past sessions are looked at, the most recent ones that share an item."""
+    """m: how many past sessions are looked at, the most recent ones that share an item."""
     neighbours: int
-    """k: so many of these, the most similar ones, vote."""
+    """k: how many of these vote, the most similar ones."""
     similarity: Literal["cosine", "position"]
     """Of item sets: `|s & n| / sqrt(|s| |n|)`. Or the sum over the shared items of their places in s."""
     matching: Literal["none", "inverse", "linear"]
@@ -37,7 +37,7 @@ class NeighbourSettings:
     rarity: bool
     """Whether the vote for an item counts log(sessions / sessions with it) times."""
     last_items: int = 9
-    """So many of a session's last items are looked at."""
+    """How many of a session's last items are looked at."""
 
 
 S_KNN: Final = NeighbourSettings(
@@ -170,5 +170,5 @@ def _index(past: PastSessions) -> _Sessions:
 
 
 def _ranges(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers from each of `begins` on, so many as `sizes` says, one range after the other."""
+    """Return the numbers from each of `begins` on, as many as `sizes` says, one range after the other."""
     return np.arange(sizes.sum()) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)

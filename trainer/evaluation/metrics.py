@@ -47,7 +47,7 @@ class Figure(NamedTuple):
 
 
 def answers_of(targets: Indexes, lists: Indexes, items: int) -> Answers:
-    """`lists` `[P, K]` from a catalogue of so many `items`, held against `targets` `[P]`."""
+    """Compare `lists` `[P, K]` from a catalogue of this many `items` with `targets` `[P]`."""
     return Answers(ranks_of(targets, lists), np.bincount(lists[lists != NO_ITEM], minlength=items))
 
 

@@ -82,7 +82,7 @@ def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
-    """`later`, times a share that grows to 1 over so many steps."""
+    """Return `later` times a share that grows to 1 over this many steps."""
 
     def __init__(self, later: Any, steps: int) -> None:
         super().__init__()

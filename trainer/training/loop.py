@@ -40,13 +40,13 @@ class Sums:
     clipped: int = 0
 
     def seen(self, predictions: int, loss: float) -> None:
-        """A batch of so many predictions had this average loss."""
+        """Add a batch of this many predictions with this average loss."""
         self.batches += 1
         self.predictions += predictions
         self.loss += loss * predictions
 
     def moved(self, norm: float, limit: float) -> None:
-        """A step was taken. Norms above `limit` are clipped, unless it is 0."""
+        """Add a step. Norms above `limit` are clipped, unless it is 0."""
         self.steps += 1
         self.norm += norm
         self.largest_norm = max(self.largest_norm, norm)
@@ -80,7 +80,7 @@ class Best:
 
     @property
     def is_past(self) -> bool:
-        """Whether so many epochs were worse that no better one is to be expected."""
+        """Whether no better epoch is to be expected: the last `patience` ones were worse."""
         return self.epochs_since >= self.patience
 
 
@@ -178,8 +178,8 @@ class Training:
             self._best.note(self._network, results.get(f"mrr_at_{self._settings.top}"))
         self.history.append({**self._sums.means(), **results})
         self._sums = Sums()
-        told = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1].items())
-        progress.say(f"epoch {len(self.history)} of {self.epochs}: {told}")
+        results_text = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1].items())
+        progress.say(f"epoch {len(self.history)} of {self.epochs}: {results_text}")
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:

@@ -1,6 +1,6 @@
-"""A network that follows clicks: window by window it is tested, learns, and gives a release.
+"""Online training: a network that follows clicks, learns window by window, and gives a release after each.
 
-    for each window of sessions, an hour's say:
+    for each window of sessions (an hour, say):
         learn the weights of the blend on it, with the last release as it was served
         choose the active items: those that are clicked at present
         train the network on the window's sessions
@@ -41,7 +41,7 @@ from worker.core.release import Release
 
 _BLEND_STEPS: Final = 12
 _BLEND_RATE: Final = 0.02
-"""The weights of the blend follow a window by so many small steps; larger ones in the first windows."""
+"""The weights of the blend follow a window in this many small steps; larger ones in the first windows."""
 
 
 class _Served(NamedTuple):
@@ -199,7 +199,7 @@ class _Rows:
         self._rows = [np.zeros((0, own.shape[1]), np.float32) for _ in self._variables]
 
     def grow(self, items: int) -> None:
-        """Have rows for so many items: fresh ones for those that are new."""
+        """Have rows for this many items: fresh ones for those that are new."""
         fresh = self._fresh(items - len(self._rows[0]))
         self._rows = [np.concatenate([rows, more]) for rows, more in zip(self._rows, fresh, strict=True)]
 

@@ -1,7 +1,7 @@
 """The trials of a search, and what they say about the next one.
 
 A search has no state but its finished trials and its seed: the study that Optuna chooses from is made
-of them anew for every trial. So a search that was killed goes on as if nothing had happened, with the
+of them for every trial again. So a search that was killed goes on as if nothing had happened, with the
 trial that was running.
 """
 
@@ -102,7 +102,7 @@ def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], se
     """The trial to follow `trials`: the same for the same ones and seed. The first has the defaults."""
     study = optuna.create_study(
         direction="maximize",
-        # A seed per trial: a sampler that lived on would have drawn more numbers than one that is made anew.
+        # A seed per trial: a sampler that lived on would have drawn more numbers than a new one.
         sampler=TPESampler(seed=1000 * seed + len(trials), multivariate=True),
         pruner=MedianPruner(n_startup_trials=JUDGED_AFTER_TRIALS, n_warmup_steps=JUDGED_AFTER_EPOCHS),
     )

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +7,7 @@ import pytest
 
 from tests.trainer.builders import START_MS
 from trainer.clicks.archive import ARCHIVE_SCHEMA, ClickArchive, is_archive, scan_archive
-from trainer.errors import UnreadableFile, UnusableClicks
+from trainer.errors import ArchiveInUse, UnreadableFile, UnusableClicks
 from worker.errors import SettingError
 
 
@@ -82,15 +80,13 @@ def test_old_files_are_forgotten_and_the_place_is_not(archive: ClickArchive) -> 
 
 
 def test_one_topic_and_one_writer(archive: ClickArchive) -> None:
-    """A second process is refused while the first writes, and another topic always."""
-    code = "import sys, trainer.__main__ as t; sys.argv[1:] = {}; t.main()"
-    arguments = ["collect", "--kafka", "localhost:1", "-o", str(archive.folder)]
-    with archive.writing("clicks"):
-        done = subprocess.run(
-            [sys.executable, "-c", code.format(arguments)], capture_output=True, text=True, check=False
-        )
-
-    assert "another process collects into this folder" in done.stderr
+    """A second writer is refused while the first writes, and another topic always."""
+    with (
+        archive.writing("clicks"),
+        pytest.raises(ArchiveInUse, match="another process collects into this folder"),
+        ClickArchive(archive.folder).writing("clicks"),
+    ):
+        pass
     with (
         pytest.raises(SettingError, match="an archive of the topic clicks, not of others"),
         archive.writing("others"),

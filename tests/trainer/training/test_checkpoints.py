@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.trainer.builders import NOW, cyclic_clicks
 from tests.waiting import eventually
+from trainer.commands.cli import cli
 from trainer.config import FitSettings
 from trainer.console import Lines
 from trainer.release.folder import read_folder
@@ -40,15 +42,15 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     """kill -9, the same command again: the same weights to the bit, and the checkpoint is gone."""
     clicks, release = tmp_path / "clicks.csv", tmp_path / "release"
     cyclic_clicks(200).write_csv(clicks)
-    command = [sys.executable, "-m", "trainer", "fit", str(clicks), "-o", str(release)]
+    command = ["fit", str(clicks), "-o", str(release)]
     command += [str(part) for option in OPTIONS.items() for part in option]
     checkpoint = work_folder(release) / "checkpoint.safetensors"
 
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as killed:
+    with subprocess.Popen([sys.executable, "-m", "trainer", *command], stderr=subprocess.DEVNULL) as killed:
         eventually(checkpoint.exists, 60, "a checkpoint")
         killed.kill()
     assert not release.exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    again = CliRunner().invoke(cli, command, catch_exceptions=False)
 
     assert f"going on from {checkpoint}: epoch " in again.stderr
     assert read_folder(release).blob == fit(cyclic_clicks(200), SMALL, now=NOW).blob

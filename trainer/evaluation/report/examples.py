@@ -17,7 +17,7 @@ from worker.core.release import Release
 SESSIONS: Final = 5
 STEPS: Final = 6
 SHOWN: Final = 5
-"""So many sessions, so many clicks of each, and so many items of the list after each."""
+"""The number of sessions, of clicks shown of each, and of items shown of the list after each."""
 
 
 class Step(NamedTuple):
