@@ -21,7 +21,7 @@ from trainer.console import Lines
 from trainer.continuous.click_source import ClickSource
 from trainer.continuous.leader import Leader
 from trainer.continuous.metrics import TrainingMetrics
-from trainer.continuous.plan import Outcome, Plan, Window
+from trainer.continuous.plan import Plan, RunOutcome, Window
 from trainer.continuous.runner import ContinuousTraining
 from trainer.release.package import PackagedRelease
 from worker.clock import Clock
@@ -77,7 +77,7 @@ class Prepared:
 class Trainer:
     """One trainer as a process of its own, with an archive of its own."""
 
-    def __init__(self, desk: Desk, folder: Path, plan: Plan) -> None:
+    def __init__(self, desk: TrainerDesk, folder: Path, plan: Plan) -> None:
         self.connection = desk.cluster.connect()
         clock = Clock(desk.cluster.wall, desk.cluster.steady, partial(desk.sleep, but=self))
         self.strategy = Prepared()
@@ -112,7 +112,7 @@ class Trainer:
         self._life = ExitStack()
         self._life.enter_context(self.leader.membership())
 
-    def once(self) -> Outcome:
+    def once(self) -> RunOutcome:
         """Make one run, if this trainer leads."""
         return self.training.run_once(patience_seconds=10)
 
@@ -128,7 +128,7 @@ class Trainer:
         self._life.close()
 
 
-class Desk:
+class TrainerDesk:
     """A cluster with the topics of a trainer, and the trainers on it."""
 
     def __init__(self, folder: Path) -> None:

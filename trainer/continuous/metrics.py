@@ -11,7 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from trainer.continuous.gate import DECISIONS, decision
-from trainer.continuous.plan import Outcome
+from trainer.continuous.plan import RunOutcome
 from trainer.evaluation.compare import Difference
 from worker.clock import Clock
 from worker.core.manifest import Manifest
@@ -52,7 +52,7 @@ class TrainingMetrics:
             ["decision"],
             registry=registry,
         )
-        for outcome in Outcome:
+        for outcome in RunOutcome:
             self._runs.labels(outcome)
         for known in DECISIONS:
             self._decisions.labels(known)
@@ -84,7 +84,7 @@ class TrainingMetrics:
         self._decisions.labels(decision(found)).inc()
         self._difference.set(found.difference)
 
-    def ended(self, outcome: Outcome, seconds: float) -> None:
+    def ended(self, outcome: RunOutcome, seconds: float) -> None:
         """Note how a run ended just now, and how long it took."""
         self._runs.labels(outcome).inc()
         self._run_seconds.set(seconds)

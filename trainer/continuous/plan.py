@@ -1,8 +1,8 @@
 """What continuous training decides, apart from what it does: pure, so that every case can be tested.
 
->>> next_begin(began=0.0, now=20.0, every=60.0, outcome=Outcome.PUBLISHED)
+>>> next_begin(began=0.0, now=20.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 60.0
->>> next_begin(began=0.0, now=90.0, every=60.0, outcome=Outcome.PUBLISHED)
+>>> next_begin(began=0.0, now=90.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 90.0
 """
 
@@ -30,7 +30,7 @@ POLICIES: Final = ("champion", "candidate")
 _DAY_SECONDS: Final = 86_400.0
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """How a retraining run ended."""
 
     PUBLISHED = "published"
@@ -50,17 +50,17 @@ class Outcome(StrEnum):
     @property
     def is_fine(self) -> bool:
         """Whether the run did all that there was to do, with a release or not."""
-        return self not in (Outcome.TOO_FEW, Outcome.FAILED, Outcome.DEPOSED)
+        return self not in (RunOutcome.TOO_FEW, RunOutcome.FAILED, RunOutcome.DEPOSED)
 
 
 EXIT_CODES: Final = {
-    Outcome.PUBLISHED: 0,
-    Outcome.IDLE: 1,
-    Outcome.EXPERIMENT: 1,
-    Outcome.DEPOSED: 1,
-    Outcome.REFUSED: 3,
-    Outcome.TOO_FEW: 2,
-    Outcome.FAILED: 2,
+    RunOutcome.PUBLISHED: 0,
+    RunOutcome.IDLE: 1,
+    RunOutcome.EXPERIMENT: 1,
+    RunOutcome.DEPOSED: 1,
+    RunOutcome.REFUSED: 3,
+    RunOutcome.TOO_FEW: 2,
+    RunOutcome.FAILED: 2,
 }
 """Of a single run: 1 means nothing to do, 2 an error, as everywhere."""
 
@@ -163,9 +163,9 @@ def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
     return {int(partition): end for partition, end in found.items()} if isinstance(found, Mapping) else None
 
 
-def next_begin(*, began: float, now: float, every: float, outcome: Outcome) -> float:
+def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
     """Return when the run after one that `began` then and is over `now` begins, by the same steady clock."""
     due = began + every
-    if outcome in (Outcome.FAILED, Outcome.DEPOSED):
+    if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)
     return max(due, now)

@@ -24,8 +24,8 @@ from trainer.continuous.metrics import TrainingMetrics
 from trainer.continuous.plan import (
     COLLECTED,
     CurrentReleases,
-    Outcome,
     Plan,
+    RunOutcome,
     Window,
     known_to,
     next_begin,
@@ -77,27 +77,29 @@ class ContinuousTraining:
             now = self._clock.steady()
             due = next_begin(began=began, now=now, every=self._plan.every_seconds, outcome=outcome)
 
-    def run_once(self, patience_seconds: float) -> Outcome:
+    def run_once(self, patience_seconds: float) -> RunOutcome:
         """Make one run if this trainer leads, or comes to in time. Raises as `run`, and KafkaAway."""
         until = self._clock.steady() + patience_seconds
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:
             if self._leader.state == STANDING_BY:
                 self._progress.say("another trainer leads: nothing done")
-                return Outcome.DEPOSED
+                return RunOutcome.DEPOSED
             if self._clock.steady() > until:
                 raise KafkaAway(f"it is not known which trainer leads: {self._leader.state}")
         return self.run(lease)
 
-    def run(self, lease: Lease) -> Outcome:
+    def run(self, lease: Lease) -> RunOutcome:
         """Make one run; return how it ended. Raises SettingError, NotAllowed, TopicError."""
         began = self._clock.steady()
         try:
             outcome = self._run(lease)
         except UnusableClicks as error:
-            outcome = self._ended(Outcome.TOO_FEW, f"no release: {error}")
+            outcome = self._ended(RunOutcome.TOO_FEW, f"no release: {error}")
         except (Retriable, ReleaseRefused, OSError) as error:
             self._tried = None
-            outcome = self._ended(Outcome.DEPOSED if lease.over else Outcome.FAILED, f"no release: {error}")
+            outcome = self._ended(
+                RunOutcome.DEPOSED if lease.over else RunOutcome.FAILED, f"no release: {error}"
+            )
         self._metrics.ended(outcome, self._clock.steady() - began)
         return outcome
 
@@ -116,7 +118,7 @@ class ContinuousTraining:
                 self._progress.say(said)
         return lease
 
-    def _run(self, lease: Lease) -> Outcome:
+    def _run(self, lease: Lease) -> RunOutcome:
         with self._metrics.stage("collect"):
             ends = self._source.collect(self._progress)
         with self._metrics.stage("read"):
@@ -124,18 +126,18 @@ class ContinuousTraining:
         champion = current.champion
         if self._plan.skips(current):
             return self._ended(
-                Outcome.EXPERIMENT,
+                RunOutcome.EXPERIMENT,
                 f"the experiment of release {current.candidate} runs: no other release is made",
             )
         if ends in (self._tried, known_to(champion)):
-            return self._ended(Outcome.IDLE, "no clicks since the last run: nothing is trained")
+            return self._ended(RunOutcome.IDLE, "no clicks since the last run: nothing is trained")
         clicks, span = self._source.newest(self._plan, self._clock.now_ms())
         self._tried = ends
         with self._metrics.stage("fit"):
             fitted = self._train(clicks, span, champion, ends)
         with self._metrics.stage("gate"):
             if champion and not self._passes(champion, fitted, clicks, span):
-                return self._ended(Outcome.REFUSED, f"release {champion.release.number} stays champion")
+                return self._ended(RunOutcome.REFUSED, f"release {champion.release.number} stays champion")
         with self._metrics.stage("publish"):
             return self._publish_patiently(fitted, current, lease)
 
@@ -182,7 +184,9 @@ class ContinuousTraining:
         self._progress.say(found.sentence(f"release {champion.release.number}", "the new release"))
         return not found.worse
 
-    def _publish_patiently(self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease) -> Outcome:
+    def _publish_patiently(
+        self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease
+    ) -> RunOutcome:
         """Publish, in several attempts: what took long to make is not thrown away for a hiccup."""
         for attempt, pause in enumerate(_PUBLISH_PAUSES):
             try:
@@ -196,7 +200,7 @@ class ContinuousTraining:
 
     def _publish(
         self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease, *, repeated: bool
-    ) -> Outcome:
+    ) -> RunOutcome:
         plan = self._plan
         pointer = plan.pointer(current.number)
         number = publish(
@@ -211,8 +215,8 @@ class ContinuousTraining:
             repeated=repeated,
         )
         self._metrics.found(number, fitted.manifest)
-        return self._ended(Outcome.PUBLISHED, f"release {number} is {pointer} in {self._releases}")
+        return self._ended(RunOutcome.PUBLISHED, f"release {number} is {pointer} in {self._releases}")
 
-    def _ended(self, outcome: Outcome, line: str) -> Outcome:
+    def _ended(self, outcome: RunOutcome, line: str) -> RunOutcome:
         self._progress.say(line)
         return outcome

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.desk import Desk
+from tests.trainer.desk import TrainerDesk
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> TrainerDesk:
     """Return a desk without clicks, releases and trainers."""
-    return Desk(tmp_path)
+    return TrainerDesk(tmp_path)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from tests.trainer.builders import MINUTE_MS, START_MS
-from tests.trainer.desk import CLICKS, Desk
+from tests.trainer.desk import CLICKS, TrainerDesk
 from trainer.clicks.archive import ClickArchive
 from trainer.console import Lines, Progress
 from trainer.continuous.click_source import ClickSource
@@ -19,14 +19,14 @@ NOW_MS = START_MS + 10_000 * MINUTE_MS
 
 
 @pytest.fixture
-def source(desk: Desk, tmp_path: Path) -> ClickSource:
+def source(desk: TrainerDesk, tmp_path: Path) -> ClickSource:
     """Return the clicks of the desk, with an archive that is empty."""
     archive = ClickArchive(tmp_path / "archive")
     decoder = Decoder(Fields("user", "item"))
     return ClickSource(connection=desk.cluster.connect(), topic=CLICKS, decoder=decoder, archive=archive)
 
 
-def test_the_archive_is_brought_up_to_the_end_of_the_topic(desk: Desk, source: ClickSource) -> None:
+def test_the_archive_is_brought_up_to_the_end_of_the_topic(desk: TrainerDesk, source: ClickSource) -> None:
     """Each click is collected once, however often that is done."""
     desk.send(4)
     assert source.collect(Progress()) == {0: 10, 1: 10}
@@ -39,7 +39,7 @@ def test_the_archive_is_brought_up_to_the_end_of_the_topic(desk: Desk, source: C
     assert minutes.to_list() == list(range(30))
 
 
-def test_what_another_process_collects_is_used_as_it_is(desk: Desk, source: ClickSource) -> None:
+def test_what_another_process_collects_is_used_as_it_is(desk: TrainerDesk, source: ClickSource) -> None:
     """The run goes on with the clicks that are there."""
     lines: list[str] = []
     desk.send(4)
@@ -52,7 +52,7 @@ def test_what_another_process_collects_is_used_as_it_is(desk: Desk, source: Clic
     assert lines[-1].endswith("what it has is used")
 
 
-def test_the_window_ends_with_the_newest_click(desk: Desk, source: ClickSource) -> None:
+def test_the_window_ends_with_the_newest_click(desk: TrainerDesk, source: ClickSource) -> None:
     """Clicks from the future do not move it; where all are from there, there is nothing to learn."""
     desk.send(400)
     source.collect(Progress())

@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 
 from tests.builders import ITEMS, successor_release_parts
 from trainer.continuous.metrics import TrainingMetrics
-from trainer.continuous.plan import Outcome
+from trainer.continuous.plan import RunOutcome
 from worker.clock import Clock
 
 
@@ -39,8 +39,8 @@ def test_a_run_that_failed_is_no_success() -> None:
     """It is counted, and the time of the last success stays."""
     times = iter([1_012.0])
     metrics = TrainingMetrics(lambda: True, Clock(wall=lambda: next(times)))
-    metrics.ended(Outcome.PUBLISHED, seconds=12.0)
-    metrics.ended(Outcome.FAILED, seconds=1.0)
+    metrics.ended(RunOutcome.PUBLISHED, seconds=12.0)
+    metrics.ended(RunOutcome.FAILED, seconds=1.0)
 
     assert "nextclick_trainer_last_success_timestamp_seconds 1012.0" in lines(metrics)
     assert 'nextclick_trainer_rounds_total{outcome="failed"} 1.0' in lines(metrics)

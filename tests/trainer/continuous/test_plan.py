@@ -9,8 +9,8 @@ from trainer.continuous.plan import (
     AGAIN_SECONDS,
     COLLECTED,
     CurrentReleases,
-    Outcome,
     Plan,
+    RunOutcome,
     known_to,
     next_begin,
     window,
@@ -33,17 +33,17 @@ def current(champion: int | None = 7, candidate: int | None = None) -> CurrentRe
 @pytest.mark.parametrize(
     ("took", "outcome", "begins"),
     [
-        (600.0, Outcome.PUBLISHED, HOUR),
-        (600.0, Outcome.REFUSED, HOUR),
-        (600.0, Outcome.TOO_FEW, HOUR),
-        (HOUR + 1, Outcome.PUBLISHED, HOUR + 1),
-        (600.0, Outcome.FAILED, 600 + AGAIN_SECONDS),
-        (600.0, Outcome.DEPOSED, 600 + AGAIN_SECONDS),
-        (HOUR - 1, Outcome.FAILED, HOUR),
-        (HOUR + 1, Outcome.FAILED, HOUR + 1),
+        (600.0, RunOutcome.PUBLISHED, HOUR),
+        (600.0, RunOutcome.REFUSED, HOUR),
+        (600.0, RunOutcome.TOO_FEW, HOUR),
+        (HOUR + 1, RunOutcome.PUBLISHED, HOUR + 1),
+        (600.0, RunOutcome.FAILED, 600 + AGAIN_SECONDS),
+        (600.0, RunOutcome.DEPOSED, 600 + AGAIN_SECONDS),
+        (HOUR - 1, RunOutcome.FAILED, HOUR),
+        (HOUR + 1, RunOutcome.FAILED, HOUR + 1),
     ],
 )
-def test_runs_begin_steadily(took: float, outcome: Outcome, begins: float) -> None:
+def test_runs_begin_steadily(took: float, outcome: RunOutcome, begins: float) -> None:
     """From begin to begin; at once after one that took longer, and soon after one that may go better."""
     assert next_begin(began=0.0, now=took, every=HOUR, outcome=outcome) == begins
 
@@ -91,11 +91,11 @@ def test_a_release_says_which_clicks_it_knew() -> None:
 
 def test_what_went_as_it_should_is_a_success() -> None:
     """With a release or without; the rest is for someone to look at, where it goes on."""
-    assert {outcome for outcome in Outcome if outcome.is_fine} == {
-        Outcome.PUBLISHED,
-        Outcome.REFUSED,
-        Outcome.IDLE,
-        Outcome.EXPERIMENT,
+    assert {outcome for outcome in RunOutcome if outcome.is_fine} == {
+        RunOutcome.PUBLISHED,
+        RunOutcome.REFUSED,
+        RunOutcome.IDLE,
+        RunOutcome.EXPERIMENT,
     }
 
 

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, Desk, Trainer
-from trainer.continuous.plan import Outcome, Plan
+from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, Trainer, TrainerDesk
+from trainer.continuous.plan import Plan, RunOutcome
 from worker.core.manifest import Manifest
 from worker.core.release import Pointer
 from worker.errors import KafkaAway
@@ -38,7 +38,7 @@ class Trainers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.desk = Desk(Path(self.folder.name))
+        self.desk = TrainerDesk(Path(self.folder.name))
         self.desk.send()
         for plan in (PLAN, EXPERIMENTS):
             self.desk.trainer(plan)
@@ -175,7 +175,7 @@ class Trainers(RuleBasedStateMachine):
             session = one.member.session
             assert session is not None, "published by a trainer that its group has thrown out"
             assert session.assigned == {0}, "published by a trainer that does not lead"
-        assert outcome is None or published == (outcome is Outcome.PUBLISHED)
+        assert outcome is None or published == (outcome is RunOutcome.PUBLISHED)
 
 
 TestTrainers = Trainers.TestCase

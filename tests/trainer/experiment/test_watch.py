@@ -47,7 +47,7 @@ class Observed(ExperimentMetrics):
             self.meanwhile()
 
 
-class Desk:
+class ExperimentDesk:
     """Release 1 is champion, release 2 the candidate."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Watched:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: ExperimentDesk,
         *script: Callable[[], object],
         rules: Rules = RULES,
         group: str | None = None,
@@ -156,16 +156,16 @@ def expected(hits: Sequence[int]) -> Experiment:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def desk() -> ExperimentDesk:
     """Return a desk where an experiment begins."""
-    return Desk()
+    return ExperimentDesk()
 
 
 def nothing() -> None:
     """Let nothing happen."""
 
 
-def test_a_bad_candidate_is_dropped(desk: Desk) -> None:
+def test_a_bad_candidate_is_dropped(desk: ExperimentDesk) -> None:
     """The line has the figures; there is nothing to decide then."""
     desk.report(BAD)
     watched = Watched(desk)
@@ -179,7 +179,7 @@ def test_a_bad_candidate_is_dropped(desk: Desk) -> None:
     assert watched.decisions() == 1
 
 
-def test_a_better_candidate_is_promoted(desk: Desk) -> None:
+def test_a_better_candidate_is_promoted(desk: ExperimentDesk) -> None:
     """It is champion then, and a rollback leads back."""
     desk.report(GOOD)
 
@@ -192,14 +192,14 @@ def test_a_better_candidate_is_promoted(desk: Desk) -> None:
     assert Pointer(2, None, 1).value() in [record.value for record in desk.cluster.read(RELEASES)]
 
 
-def test_without_a_champion_there_is_nothing_to_decide(desk: Desk) -> None:
+def test_without_a_champion_there_is_nothing_to_decide(desk: ExperimentDesk) -> None:
     """A candidate alone serves nobody."""
     desk.point(champion=None)
 
     assert Watched(desk).once() == "topic releases has no @champion: nothing to decide"
 
 
-def test_what_is_not_shown_is_not_decided(desk: Desk) -> None:
+def test_what_is_not_shown_is_not_decided(desk: ExperimentDesk) -> None:
     """Without reports, with too few clicks, without a difference, and of other groups: all stays as it is."""
     assert "release 2 against release 1: undecided, 0 judged clicks against 0" in Watched(desk).once()
     desk.report(ALIKE)
@@ -210,7 +210,7 @@ def test_what_is_not_shown_is_not_decided(desk: Desk) -> None:
     assert desk.pointers == (1, 2)
 
 
-def test_an_undecided_candidate_is_given_up_in_the_end(desk: Desk) -> None:
+def test_an_undecided_candidate_is_given_up_in_the_end(desk: ExperimentDesk) -> None:
     """After so many hours as a candidate, whoever watched meanwhile; or never."""
     desk.report(ALIKE)
     desk.cluster.advance(24 * 3_600 - 1)
@@ -226,7 +226,7 @@ def test_an_undecided_candidate_is_given_up_in_the_end(desk: Desk) -> None:
     assert desk.pointers == (1, None)
 
 
-def test_started_again_it_decides_the_same(desk: Desk) -> None:
+def test_started_again_it_decides_the_same(desk: ExperimentDesk) -> None:
     """At the same report as a watch that looked all the time: another start is another look, no more."""
     source = random.Random(5)
     hits = [source.choice([3, 4, 4]) for _ in range(40)]
@@ -241,7 +241,7 @@ def test_started_again_it_decides_the_same(desk: Desk) -> None:
     assert line == f"release 2 is dropped: it is worse than release 1, {expected(hits[:decided]).sentence()}"
 
 
-def test_a_better_candidate_that_is_gone_is_not_promoted(desk: Desk) -> None:
+def test_a_better_candidate_that_is_gone_is_not_promoted(desk: ExperimentDesk) -> None:
     """The watch says what to do, and leaves the transactional id to whoever publishes."""
     desk.report(GOOD)
     desk.cluster.produce(RELEASES, None, key=b"release/0002")
@@ -253,7 +253,7 @@ def test_a_better_candidate_that_is_gone_is_not_promoted(desk: Desk) -> None:
     assert desk.pointers == (1, 2)
 
 
-def test_of_two_that_decide_at_once_one_does(desk: Desk) -> None:
+def test_of_two_that_decide_at_once_one_does(desk: ExperimentDesk) -> None:
     """The second finds the pointers changed, and goes on with the next candidate."""
     desk.report(BAD)
     first, second = Watched(desk), Watched(desk, nothing, desk.publish)
@@ -267,7 +267,7 @@ def test_of_two_that_decide_at_once_one_does(desk: Desk) -> None:
     assert (first.decisions(), second.decisions()) == (1, 0)
 
 
-def test_two_that_fence_each_other_do_not_do_so_for_ever(desk: Desk) -> None:
+def test_two_that_fence_each_other_do_not_do_so_for_ever(desk: ExperimentDesk) -> None:
     """After a failure a watch waits for a time of chance, longer and longer: in it the other one decides."""
     desk.report(BAD)
     drawn: list[tuple[float, float]] = []
@@ -297,7 +297,7 @@ def test_pauses_grow_to_a_minute() -> None:
     assert found == [0.2, 0.8, 60, 90]
 
 
-def test_a_person_may_decide_meanwhile(desk: Desk) -> None:
+def test_a_person_may_decide_meanwhile(desk: ExperimentDesk) -> None:
     """The watch says so and goes on with the next candidate, against the champion of then."""
     watched = Watched(
         desk,
@@ -322,7 +322,7 @@ def test_a_person_may_decide_meanwhile(desk: Desk) -> None:
     assert watched.decisions() == watched.metric("candidate") == 0
 
 
-def test_an_outage_is_waited_out(desk: Desk) -> None:
+def test_an_outage_is_waited_out(desk: ExperimentDesk) -> None:
     """The watch says once that Kafka is away, and decides when it is back."""
 
     def back() -> None:
@@ -342,7 +342,7 @@ def test_an_outage_is_waited_out(desk: Desk) -> None:
     assert watched.slept == [10, 20, 40, 60, 10]
 
 
-def test_a_topic_that_is_not_there_ends_a_watch_that_never_saw_it(desk: Desk) -> None:
+def test_a_topic_that_is_not_there_ends_a_watch_that_never_saw_it(desk: ExperimentDesk) -> None:
     """One that has looked before waits: a broker that was just started may not know its topics yet."""
     topics = desk.cluster._broker.topics
     quality = topics.pop(QUALITY)
@@ -365,7 +365,7 @@ def test_a_topic_that_is_not_there_ends_a_watch_that_never_saw_it(desk: Desk) ->
     assert lines[3].startswith("release 2 is dropped")
 
 
-def test_one_look_waits_for_nothing(desk: Desk) -> None:
+def test_one_look_waits_for_nothing(desk: ExperimentDesk) -> None:
     """It is an error where Kafka is away, and a missing right ends every watch."""
     desk.cluster.down()
     with pytest.raises(KafkaAway):
