@@ -22,8 +22,9 @@ from rich.console import Console
 from deploy.demo.scoreboard import Figures, Latency, Moment, Score
 from deploy.demo.view import Now, Page
 from trainer.commands import cli as trainer
-from trainer.continuous.metrics import Gauges
-from trainer.experiment.watch import Metrics as WatchMetrics
+from trainer.continuous.metrics import TrainingMetrics
+from trainer.experiment.metrics import ExperimentMetrics
+from worker.clock import Clock
 from worker.config import Settings
 from worker.metrics import Metrics
 
@@ -47,8 +48,8 @@ def registries() -> dict[str, CollectorRegistry]:
     """Return every registry that is scraped, by the name of its table."""
     return {
         "worker metrics": Metrics().registry,
-        "training metrics": Gauges(lambda: False, float).registry,
-        "experiment metrics": WatchMetrics().registry,
+        "training metrics": TrainingMetrics(lambda: False, Clock()).registry,
+        "experiment metrics": ExperimentMetrics(Clock()).registry,
     }
 
 

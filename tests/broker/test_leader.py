@@ -1,9 +1,9 @@
-"""Who leads among trainers, and what one who leads no more can do; with the client alone."""
+"""The real broker refuses a trainer that leads no more; all else of leading is tested at a desk."""
 
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 from kafka.admin import KafkaAdminClient, MemberToRemove
@@ -11,41 +11,18 @@ from kafka.admin import KafkaAdminClient, MemberToRemove
 from tests.broker.client import Client
 from tests.builders import ITEMS, successor_release_parts
 from tests.conftest import TopicFactory
-from tests.waiting import eventually
-from trainer.continuous.leader import STANDING_BY, Leader, Term
-from worker.errors import CheckpointFailed, TopicError
+from trainer.continuous.leader import Lease
+from worker.errors import CheckpointFailed
 from worker.kafka.connection import KafkaConnection
 from worker.topics.releases import publish
 
 
-def leader(kafka: str, releases: str) -> Leader:
-    """One that is replaced as soon as the broker allows."""
-    return Leader(KafkaConnection(kafka), releases=releases, session_timeout_ms=6_000)
-
-
-def test_one_leads_and_the_next_takes_over(kafka: str, topics: TopicFactory) -> None:
-    """Who comes later stands by until the one who leads is gone."""
-    releases = topics("releases")
-    with ExitStack() as life:
-        first = life.enter_context(ExitStack())
-        one = first.enter_context(leader(kafka, releases).standing())
-        assert one.wait(30)
-        other = life.enter_context(leader(kafka, releases).standing())
-        eventually(lambda: other.state == STANDING_BY, what="the second to know that the first leads")
-        assert one.leads
-        assert other.wait(0) is None
-
-        first.close()
-
-        assert other.wait(30)
-
-
-def test_who_was_thrown_out_publishes_nothing_whatever_it_believes(
+def test_a_trainer_that_was_thrown_out_publishes_nothing(
     kafka: str, client: Client, topics: TopicFactory
 ) -> None:
-    """The broker refuses the transaction of a term that is over, though this trainer did not hear of it."""
+    """The broker refuses its transaction, though this trainer did not hear that its lease is over."""
     releases, parts = topics("releases"), successor_release_parts(ITEMS)
-    members = KafkaConnection(kafka).member(
+    member = KafkaConnection(kafka).member(
         client_id="nextclick-test",
         topic=releases,
         group=f"{releases}.trainer",
@@ -53,44 +30,21 @@ def test_who_was_thrown_out_publishes_nothing_whatever_it_believes(
         heartbeat_interval_ms=29_000,
         static_member=None,
     )
-    members.join(lambda _: None)
+    member.join(lambda _: None)
     try:
         deadline = time.monotonic() + 30
-        while not members.assigned():
-            members.poll(20)
+        while not member.assigned():
+            member.poll(20)
             assert time.monotonic() < deadline
-        term = Term(members)
-        assert publish(KafkaConnection(kafka), releases, *parts, fence=term.metadata) == 1
+        lease = Lease(member)
+        assert publish(KafkaConnection(kafka), releases, *parts, fence=lease.metadata) == 1
         with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
-            admin.remove_group_members(f"{releases}.trainer", [MemberToRemove(members.metadata.member_id)])
+            admin.remove_group_members(f"{releases}.trainer", [MemberToRemove(member.metadata.member_id)])
 
         with pytest.raises(CheckpointFailed, match="commit"):
-            publish(KafkaConnection(kafka), releases, *parts, fence=term.metadata)
+            publish(KafkaConnection(kafka), releases, *parts, fence=lease.metadata)
 
         assert not [one for one in client.read(releases) if (one.key or b"").startswith(b"release/0002")]
         assert client.committed(releases, f"{releases}.trainer") == {0: 0}
     finally:
-        members.close(seconds=10)
-
-
-def test_a_term_that_is_over_touches_nothing(kafka: str, client: Client, topics: TopicFactory) -> None:
-    """It does not even take the transactional id from whoever publishes at the moment."""
-    releases = topics("releases")
-    with leader(kafka, releases).standing() as one:
-        term = one.wait(30)
-        assert term
-        term.end()
-
-        with pytest.raises(CheckpointFailed, match="another trainer leads now"):
-            publish(KafkaConnection(kafka), releases, *successor_release_parts(ITEMS), fence=term.metadata)
-
-        assert client.read(releases, isolation="read_uncommitted") == []
-
-
-def test_without_the_topic_nobody_ever_leads(kafka: str, unique: str) -> None:
-    """It is said, and not waited for."""
-    with (
-        leader(kafka, f"nowhere-{unique}").standing() as one,
-        pytest.raises(TopicError, match="does not exist"),
-    ):
-        one.wait(30)
+        member.close(seconds=10)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from trainer import config
 from trainer.commands import options
+from trainer.commands.kafka import connect
 from trainer.commands.measures import size
 from trainer.release.folder import fetch_folder
 from worker.topics.releases import CANDIDATE, CHAMPION
@@ -34,5 +33,5 @@ def fetch(folder: Path, kafka: str, topic: str, *, number: int | None, candidate
     if number is not None and candidate:
         raise click.UsageError("--number and --candidate each name a release: give one of them")
     wanted = number if number is not None else CANDIDATE if candidate else CHAMPION
-    found, manifest = fetch_folder(folder, config.connection(kafka, os.environ), wanted, topic=topic)
+    found, manifest = fetch_folder(folder, connect(kafka), wanted, topic=topic)
     click.echo(f"release {found} written to {folder}: {size(manifest)}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-from trainer import config
 from trainer.commands import options
+from trainer.commands.kafka import connect
 from worker.core.quality import Tally
 from worker.core.release import Pointer, numbers
 from worker.errors import ReleaseRefused
@@ -21,8 +20,8 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 @click.command()
 @options.topic_of_releases
 def promote(kafka: str, topic: str) -> None:
-    """Make the candidate the champion. It serves everyone within seconds."""
-    connection = config.connection(kafka, os.environ)
+    """Make the candidate the champion: it serves everyone, within seconds."""
+    connection = connect(kafka)
     _, candidate = _pointers(connection, topic)
     if candidate is None:
         raise ReleaseRefused(
@@ -36,11 +35,11 @@ def promote(kafka: str, topic: str) -> None:
 @click.command()
 @options.topic_of_releases
 @click.option(
-    "--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead."
+    "--candidate", "only_candidate", is_flag=True, help="End the experiment of the candidate instead."
 )
 def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
     """Make the release that was champion before the champion again."""
-    connection = config.connection(kafka, os.environ)
+    connection = connect(kafka)
     champion, candidate = _pointers(connection, topic)
     if only_candidate:
         if candidate is None:
@@ -64,7 +63,7 @@ def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
 
     Live figures are sums over the reports that retention has left in the topic of live quality.
     """
-    connection = config.connection(kafka, os.environ)
+    connection = connect(kafka)
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()
         pointers = {name: reader.readable_pointer(name) for name in (CANDIDATE, CHAMPION)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from trainer import config
 from trainer.commands import options
+from trainer.commands.kafka import connect
 from trainer.release.folder import publish_folder
 from worker.core.release import CANDIDATE_SHARE
 from worker.topics.releases import CANDIDATE, CHAMPION
@@ -31,7 +30,7 @@ def publish(folder: Path, kafka: str, topic: str, *, candidate: bool, share: flo
         )
     number = publish_folder(
         folder,
-        config.connection(kafka, os.environ),
+        connect(kafka),
         topic=topic,
         pointer=CANDIDATE if candidate else CHAMPION,
         share=share or CANDIDATE_SHARE,

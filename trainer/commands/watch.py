@@ -1,19 +1,20 @@
-"""`nextclick-trainer watch`: the live trial of a candidate, decided."""
+"""`nextclick-trainer watch`: the experiment of a candidate on live clicks, decided."""
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 import click
 import prometheus_client
 
-from trainer import config
 from trainer.commands import options
 from trainer.commands.ending import ending_on_request
-from trainer.continuous.metrics import serving
+from trainer.commands.kafka import connect
+from trainer.experiment.metrics import ExperimentMetrics
 from trainer.experiment.sequential import Rules
-from trainer.experiment.watch import Metrics, Scope, Watch
+from trainer.experiment.watch import Scope, Watch
+from trainer.prometheus import serving
+from worker.clock import Clock
 
 _RULES = Rules()
 
@@ -26,7 +27,7 @@ _RULES = Rules()
     "--alpha",
     default=_RULES.alpha,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="How probably a candidate that is no different may be decided on.",
+    help="Significance level: how often a candidate that is no different may be decided on.",
 )
 @click.option(
     "--min-clicks",
@@ -66,18 +67,20 @@ def watch(
     until stopped; with --once it ends with exit code 0 whether or not there was anything to decide.
     """
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
-    metrics = Metrics()
+    clock = Clock()
+    metrics = ExperimentMetrics(clock)
     watching = Watch(
-        config.connection(kafka, os.environ),
+        connect(kafka),
         Scope(topic, quality, group),
         Rules(alpha=alpha, min_clicks=min_clicks),
         give_up_hours=give_up_hours,
-        say=click.echo if once else _tell,
+        say=click.echo if once else _say,
         metrics=metrics,
+        clock=clock,
     )
     with ending_on_request(), serving(metrics.registry, metrics_host, metrics_port):
         watching.once() if once else watching.follow(every_seconds)
 
 
-def _tell(line: str) -> None:
+def _say(line: str) -> None:
     click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}")

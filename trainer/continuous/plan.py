@@ -1,8 +1,8 @@
-"""What a periodic training decides, apart from what it does: pure, so that every case can be looked at.
+"""What continuous training decides, apart from what it does: pure, so that every case can be tested.
 
->>> next_begin(began=0.0, now=20.0, every=60.0, outcome=Outcome.PUBLISHED)
+>>> next_begin(began=0.0, now=20.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 60.0
->>> next_begin(began=0.0, now=90.0, every=60.0, outcome=Outcome.PUBLISHED)
+>>> next_begin(began=0.0, now=90.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 90.0
 """
 
@@ -14,32 +14,32 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from trainer.config import ACTIVE_HALF_LIFE_HOURS, ACTIVE_ITEMS
-from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE, Release
+from trainer.release.package import PackagedRelease
+from worker.core.release import CANDIDATE_SHARE
 from worker.errors import SettingError
 from worker.topics.releases import CANDIDATE, CHAMPION, KEPT
 
 COLLECTED: Final = "collected"
-"""Where a manifest's `training` says up to which offset it knew each partition of the clicks."""
+"""The key of a manifest's `training` that says up to which offset it knew each partition of the clicks."""
 
 AGAIN_SECONDS: Final = 60.0
-"""A round that failed in a way that may pass is done again so soon."""
+"""When a run that failed in a way that may pass is followed by the next, at the latest."""
 
 POLICIES: Final = ("champion", "candidate")
 
 _DAY_SECONDS: Final = 86_400.0
 
 
-class Outcome(StrEnum):
-    """How a round ended."""
+class RunOutcome(StrEnum):
+    """How a retraining run ended."""
 
     PUBLISHED = "published"
     REFUSED = "refused"
     """By the gate."""
     IDLE = "idle"
     """There are no clicks that the release before did not know."""
-    ON_TRIAL = "on_trial"
-    """A candidate is being tried and is not to be replaced."""
+    EXPERIMENT = "on_trial"
+    """A candidate is compared with the champion on live clicks and is not to be replaced."""
     TOO_FEW = "too_few"
     """The clicks do not suffice."""
     FAILED = "failed"
@@ -49,36 +49,36 @@ class Outcome(StrEnum):
 
     @property
     def is_fine(self) -> bool:
-        """Whether the round did all that there was to do, with a release or not."""
-        return self not in (Outcome.TOO_FEW, Outcome.FAILED, Outcome.DEPOSED)
+        """Whether the run did all that there was to do, with a release or not."""
+        return self not in (RunOutcome.TOO_FEW, RunOutcome.FAILED, RunOutcome.DEPOSED)
 
 
 EXIT_CODES: Final = {
-    Outcome.PUBLISHED: 0,
-    Outcome.IDLE: 1,
-    Outcome.ON_TRIAL: 1,
-    Outcome.DEPOSED: 1,
-    Outcome.REFUSED: 3,
-    Outcome.TOO_FEW: 2,
-    Outcome.FAILED: 2,
+    RunOutcome.PUBLISHED: 0,
+    RunOutcome.IDLE: 1,
+    RunOutcome.EXPERIMENT: 1,
+    RunOutcome.DEPOSED: 1,
+    RunOutcome.REFUSED: 3,
+    RunOutcome.TOO_FEW: 2,
+    RunOutcome.FAILED: 2,
 }
-"""Of a single round: 1 is nothing to be done, 2 an error, as everywhere."""
+"""Of a single run: 1 means nothing to do, 2 an error, as everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How rounds are made. Raises SettingError where it makes no sense."""
+    """How retraining runs are made. Raises SettingError where it makes no sense."""
 
     every_seconds: float = 3_600.0
-    """From the begin of a round to that of the next."""
+    """From the begin of a run to that of the next."""
     window_days: float = 7.0
-    """A round learns from the clicks of so many days."""
+    """The age of the oldest clicks that a run learns from."""
     held_out_seconds: float | None = None
-    """And is measured on the newest of them, of so long; None: of `every_seconds`."""
+    """The length of the hold-out, the newest clicks, on which the gate compares; None: `every_seconds`."""
     warm: bool = True
-    """Whether it begins with the champion's weights."""
+    """Whether a training begins with the champion's weights."""
     warm_epochs: int = 2
-    """How often all sessions are seen, where it does."""
+    """Epochs of a training that does."""
     by: str = "recall"
     """The metric that the gate decides by: recall, mrr or ndcg."""
     policy: str = "champion"
@@ -86,11 +86,11 @@ class Plan:
     share: float = CANDIDATE_SHARE
     """Which part of the users a candidate serves."""
     replace_candidate: bool = False
-    """Whether a candidate on trial makes way for a newer one."""
+    """Whether a newer candidate replaces one whose experiment runs."""
     keep: int = KEPT
-    """How many releases stay in the topic, beside those that a pointer names."""
+    """How many of the latest releases stay in the topic; those that a pointer names stay, too."""
     page: int = ACTIVE_ITEMS
-    """As `trainer.config.ACTIVE_ITEMS`, for a stream."""
+    """As `trainer.config.ACTIVE_ITEMS`, for online training."""
     page_half_life_hours: float = ACTIVE_HALF_LIFE_HOURS
     """As `trainer.config.ACTIVE_HALF_LIFE_HOURS`."""
 
@@ -105,45 +105,38 @@ class Plan:
 
     @property
     def held_out(self) -> float:
-        """How long the held-out end is, in seconds."""
+        """The length of the hold-out, in seconds."""
         return self.held_out_seconds or self.every_seconds
 
     def pointer(self, champion: int | None) -> str:
-        """What a new release is published as; the first one serves everyone, whatever the policy."""
+        """Return what a new release is published as; the first one serves everyone, whatever the policy."""
         return CANDIDATE if self.policy == "candidate" and champion else CHAMPION
 
-    def expected(self, standing: Standing) -> dict[str, int | None]:
-        """What pointers must name when a release is published: those that the round was about."""
-        champion = standing.champion and standing.champion.number
-        others = {CANDIDATE: None} if self._spares_candidate(champion) else {}
-        return {CHAMPION: champion or standing.broken, **others}
+    def expected(self, current: CurrentReleases) -> dict[str, int | None]:
+        """Return what pointers must name when a release is published: what they named as the run began."""
+        others = {CANDIDATE: None} if self._spares_candidate(current) else {}
+        return {CHAMPION: current.number or current.broken, **others}
 
-    def skips(self, standing: Standing) -> bool:
-        """Whether a round has to leave a candidate on trial in peace."""
-        champion = standing.champion and standing.champion.number
-        return standing.candidate is not None and self._spares_candidate(champion)
+    def skips(self, current: CurrentReleases) -> bool:
+        """Return whether a run must leave the experiment of a candidate alone."""
+        return current.candidate is not None and self._spares_candidate(current)
 
-    def _spares_candidate(self, champion: int | None) -> bool:
-        return self.pointer(champion) == CANDIDATE and not self.replace_candidate
+    def _spares_candidate(self, current: CurrentReleases) -> bool:
+        return self.pointer(current.number) == CANDIDATE and not self.replace_candidate
 
 
-class Champion(NamedTuple):
-    """The release that serves."""
+class CurrentReleases(NamedTuple):
+    """What the topic of releases says at the begin of a run."""
 
-    number: int
-    manifest: Manifest
-    blob: bytes
-
-
-class Standing(NamedTuple):
-    """What the topic of releases says at the begin of a round."""
-
-    champion: Champion | None
+    champion: PackagedRelease | None
     candidate: int | None
     broken: int | None = None
     """The number of a champion that cannot be used: workers refuse it, too."""
-    release: Release | None = None
-    """The champion, verified."""
+
+    @property
+    def number(self) -> int | None:
+        """The number of the champion."""
+        return self.champion.release.number if self.champion else None
 
 
 class Window(NamedTuple):
@@ -155,7 +148,7 @@ class Window(NamedTuple):
 
 
 def window(newest_ms: int, plan: Plan) -> Window:
-    """That of a round whose newest click is at `newest_ms`.
+    """Return the window of a run whose newest click is at `newest_ms`.
 
     >>> window(1_000_000_000, Plan(every_seconds=60, window_days=1))
     Window(begin_ms=913600000, split_at_ms=999940000, end_ms=1000000000)
@@ -164,15 +157,15 @@ def window(newest_ms: int, plan: Plan) -> Window:
     return Window(begin, newest_ms - round(plan.held_out * 1000), newest_ms)
 
 
-def known_to(champion: Champion | None) -> dict[int, int] | None:
-    """Up to which offset a release knew each partition of the clicks; None where that is not told."""
+def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
+    """Return up to which offset a release knew each partition of the clicks; None where it does not say."""
     found = champion.manifest.training.get(COLLECTED) if champion else None
     return {int(partition): end for partition, end in found.items()} if isinstance(found, Mapping) else None
 
 
-def next_begin(*, began: float, now: float, every: float, outcome: Outcome) -> float:
-    """When the round after one that `began` then and is over `now` begins, by the same steady clock."""
+def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
+    """Return when the run after one that `began` then and is over `now` begins, by the same steady clock."""
     due = began + every
-    if outcome in (Outcome.FAILED, Outcome.DEPOSED):
+    if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)
     return max(due, now)

@@ -1,16 +1,14 @@
-"""How a round makes its release: by a training warm from the champion, or by a stream that goes on."""
+"""How a retraining run makes its release: by a training of its own, or by online training that goes on.
+
+TensorFlow takes seconds and much memory to load: only the process that trains does so, when it trains.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
-from multiprocessing.connection import Connection
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
@@ -18,15 +16,12 @@ from trainer.clicks.cleaning import Removal, added, clean
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.continuous.plan import Champion, Plan, Window
+from trainer.continuous.plan import Plan, Window
 from trainer.dataset.dataset import moment
 from trainer.dataset.sessions import cut
-from trainer.errors import TooFewClicks, TrainingDied
+from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
-from trainer.training import warm_start
-from trainer.training.fit import fit
-from trainer.training.online import OnlineTraining
-from worker.errors import NextclickError, SettingError
+from worker.errors import SettingError
 
 _LONGEST_MS: Final = 24 * HOUR_MS
 """Sessions that last longer are cut."""
@@ -34,17 +29,20 @@ _LONGEST_MS: Final = 24 * HOUR_MS
 _TIME: Final = pl.col("timestamp_ms")
 
 
-class Maker(Protocol):
-    """What makes the release of a round."""
+class Strategy(Protocol):
+    """A way to make the release of a run."""
 
-    def make(
-        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    def train(
+        self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """The release of the `clicks` before the held-out end. Raises UnusableClicks, SettingError."""
+        """Return a release that learned the `clicks` before the hold-out.
+
+        Raises UnusableClicks, SettingError.
+        """
 
 
 class Refit:
-    """A training on the whole window, warm from the champion's weights where the plan says so.
+    """Trains on the whole window, from the champion's weights where the plan says so.
 
     `asked`: the settings that were given by name; they must be as the champion's (`warm_start`).
     """
@@ -54,15 +52,14 @@ class Refit:
     ) -> None:
         self._plan, self._settings, self._progress, self._asked = plan, settings, progress, asked
 
-    def make(
-        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    def train(
+        self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """As `Maker` says."""
-        parent = (
-            PackagedRelease.verified(champion.manifest, champion.blob)
-            if champion and self._plan.warm
-            else None
-        )
+        """As `Strategy` says."""
+        from trainer.training import warm_start  # noqa: PLC0415  # loads TensorFlow
+        from trainer.training.fit import fit  # noqa: PLC0415  # ditto
+
+        parent = champion if self._plan.warm else None
         settings = replace(self._settings, split_at_ms=span.split_at_ms)
         if parent:
             shape = warm_start.shaped_as(parent.manifest, settings, self._asked)
@@ -70,92 +67,34 @@ class Refit:
         return fit(clicks, settings, self._progress, now=now, parent=parent)
 
 
-class Apart:
-    """Another maker, each time in a process of its own.
+class Online:
+    """Online training that lives over the runs: each learns the sessions that ended since the one before.
 
-    TensorFlow keeps the graph of every training, some 15 MB, for as long as the process lives: here that is
-    only until the release is made. And a training that is killed for its memory does not take the rest along.
-    """
-
-    def __init__(self, maker: Maker) -> None:
-        self._maker = maker
-
-    def make(
-        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
-    ) -> PackagedRelease:
-        """As `Maker` says. Raises TrainingDied, and RuntimeError where the training ended by a fault."""
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe(duplex=False)
-        arguments = (there, self._maker, clicks, span, champion, now)
-        process = context.Process(target=_send, args=arguments, name="nextclick-training", daemon=True)
-        process.start()
-        there.close()
-        with here:
-            try:
-                made = here.recv()
-            except EOFError:
-                process.join()
-                raise _died(process.exitcode or 0) from None
-        process.join()
-        if isinstance(made, Exception):
-            raise made
-        return PackagedRelease.verified(*made)
-
-
-def _send(to: Connection, maker: Maker, *arguments: Any) -> None:
-    """Send what `maker` makes, or why it makes nothing."""
-    # Whoever trains ends with the trainer, however that ends, and it alone hears what is to be stopped.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
-    try:
-        to.send(maker.make(*arguments).parts)
-    except (NextclickError, OSError) as error:
-        to.send(error)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)
-
-
-def _died(exit_code: int) -> Exception:
-    """A signal may pass; what else ends a training is a fault, which trying again does not mend."""
-    if exit_code < 0:
-        return TrainingDied(
-            f"the training was killed by signal {-exit_code}: "
-            "it may need more memory, or a shorter --window-days"
-        )
-    return RuntimeError(f"the training ended with exit code {exit_code}; what it said is above")
-
-
-class Streamed:
-    """A stream that lives over the rounds: each learns the sessions that ended since the one before.
-
-    Its memory is the window of the plan. In the first round, and after a restart, it is made anew from
-    the clicks in that, an hour (or a round, if that is longer) at a time.
+    Its memory is the window of the plan. In the first run, and after a restart, it learns all clicks of that
+    window: an hour at a time, or the time between two runs if that is longer.
     """
 
     def __init__(self, plan: Plan, settings: FitSettings, progress: Progress) -> None:
+        from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
+
         _check(settings)
         self._plan, self._progress = plan, progress
         self._settings = replace(settings, epochs=plan.warm_epochs)
-        self._stream = OnlineTraining(
+        self._training = OnlineTraining(
             self._settings,
             active_items=plan.page,
             active_half_life_hours=plan.page_half_life_hours,
             memory_hours=plan.window_days * 24,
         )
         self._until_ms: int | None = None
-        """What ended before that was learned."""
+        """Up to when ended sessions were learned."""
         self._removed: list[Removal] = []
-        """What cleaning took away of the clicks until then."""
+        """The clicks until then that cleaning removed."""
 
-    def make(
-        self, clicks: pl.LazyFrame, span: Window, champion: Champion | None, now: datetime
+    def train(
+        self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """As `Maker` says."""
+        """As `Strategy` says."""
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
         now_ms = round(now.timestamp() * 1000)
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
@@ -164,9 +103,9 @@ class Streamed:
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every_seconds * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):
-                self._stream.apply(ended, until_ms)
+                self._training.apply(ended, until_ms)
                 if until_ms < span.split_at_ms:
-                    self._stream.release(until_ms)
+                    self._training.release(until_ms)
             learned += len(ended)
             # Duplicates have the same time, so parts divided by time are cleaned as the whole is.
             _, here = clean(recent.filter(_TIME.is_between(after_ms, until_ms, closed="left")), now_ms=now_ms)
@@ -176,14 +115,14 @@ class Streamed:
             if removal.removed:
                 self._progress.say(str(removal))
         self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
-        if not len(self._stream.catalogue):
+        if not len(self._training.catalogue):
             raise TooFewClicks("no session ended before the held-out end")
-        fitted = self._stream.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
+        fitted = self._training.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
         cleaning = [removal._asdict() for removal in self._removed]
         return fitted.with_training(test_from=moment(span.split_at_ms), cleaning=cleaning)
 
     def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
-        """The sessions in `clicks`, with a column `ended_ms`: when it was known that they were over."""
+        """Return the sessions in `clicks`; their column `ended_ms` says when it was known that they ended."""
         gap_seconds = self._settings.session_gap_seconds
         cleaned, _ = clean(clicks, now_ms=now_ms)
         sessions = cut(cleaned, gap_seconds=gap_seconds)
@@ -191,7 +130,7 @@ class Streamed:
 
 
 def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int]]:
-    """From `begin_ms` to `end_ms` in steps of `every_ms`, but no shorter than an hour where there is one.
+    """Yield the steps from `begin_ms` to `end_ms`, of `every_ms` or an hour, whichever is longer.
 
     >>> list(_steps(0, 9_000_000, every_ms=60_000))
     [(0, 3600000), (3600000, 7200000), (7200000, 9000000)]
@@ -219,11 +158,11 @@ _WITHOUT_EFFECT: Final = (
     "validation_fraction",
     "checkpoint_seconds",
 )
-"""Settings that a stream would pass over. With `negatives` its loss would even be wrong: it draws none."""
+"""Settings that online training ignores. With `negatives` its loss would even be wrong: it draws none."""
 
 
 def _check(settings: FitSettings) -> None:
-    """Raises SettingError where a stream cannot be of that kind."""
+    """Raise SettingError where online training cannot have these settings."""
     wanted = {"output_table": "tied", "output_bias": False, "normalize": True, "schedule": "constant"}
     wrong = [
         f"{name} is {getattr(settings, name)!r}, it must be {value!r}"
@@ -233,10 +172,12 @@ def _check(settings: FitSettings) -> None:
     if not settings.session_gap_seconds:
         wrong.append("session_gap_minutes is 0, it must be more: sessions are learned when they have ended")
     if settings.categorical or settings.numeric:
-        wrong.append("item_features, categorical and numeric: a stream knows no features, leave them out")
+        wrong.append(
+            "item_features, categorical and numeric: online training knows no features, leave them out"
+        )
     usual = FitSettings()
     idle = [name for name in _WITHOUT_EFFECT if getattr(settings, name) != getattr(usual, name)]
     if idle:
-        wrong.append(f"{', '.join(idle)}: without effect on a stream, leave them out")
+        wrong.append(f"{', '.join(idle)}: without effect on online training, leave them out")
     if wrong:
         raise SettingError("with --streaming " + "; ".join(wrong))

@@ -15,11 +15,11 @@ would exceed 1 / alpha at any of all looks with probability alpha at most. So it
 the differences that it leaves are an interval, that hold however often one looks (Johari, Koomen, Pekelis and
 Walsh 2022; with estimated variances asymptotically: Waudby-Smith et al. 2024).
 
->>> trial = Trial(Rules(min_clicks=500))
+>>> experiment = Experiment(Rules(min_clicks=500))
 >>> champion, candidate = (Tally(clicks_by_bucket=np.full(BUCKETS, 10)) for _ in range(2))
 >>> champion.hits_by_bucket += 3
->>> trial.add(champion, candidate)
->>> str(trial.verdict), trial.p < 0.001
+>>> experiment.add(champion, candidate)
+>>> str(experiment.verdict), experiment.p < 0.001
 ('worse', True)
 """
 
@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a trial is decided.
+    """When an experiment is decided.
 
     `alpha`: how probably a candidate that is no different is decided on, at most. Nothing is decided before
     both arms have `min_clicks` judged clicks, and users in as many buckets as `min_buckets` of equal weight.
@@ -77,7 +77,7 @@ class Evidence(NamedTuple):
 
 
 def evidence(clicks: Counts, hits: Counts, rules: Rules) -> Evidence:
-    """The evidence in sums of clicks and hits `[..., 2, B]`, by bucket, of champion and candidate."""
+    """Return the evidence in sums of clicks and hits `[..., 2, B]`, by bucket, of champion and candidate."""
     # Without clicks, or with one bucket that has all of them, there are no numbers, and not enough.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         arms = _arms(clicks, hits)
@@ -101,8 +101,8 @@ def evidence(clicks: Counts, hits: Counts, rules: Rules) -> Evidence:
     )
 
 
-class Trial:
-    """A candidate against the champion, report by report: the same reports come to the same verdict."""
+class Experiment:
+    """An A/B test of a candidate, report by report: the same reports come to the same verdict."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -127,7 +127,7 @@ class Trial:
             self.verdict = Verdict.BETTER if self.found.difference > 0 else Verdict.WORSE
 
     def sentence(self) -> str:
-        """How it stands, for a person: what the figures are, or what they lack."""
+        """Return how it stands, for a person: the figures, or what they lack."""
         champion, candidate = self.found.clicks.tolist()
         if not self.found.enough:
             return (

@@ -85,6 +85,11 @@ class ReleaseReader:
         """Whether release `number` is there."""
         return f"release/{number:04}" in self._small
 
+    def number_of(self, manifest: Manifest) -> int | None:
+        """Return the number of the newest release with this manifest; None where there is none."""
+        held = (number for number in reversed(numbers(self._small)) if self.holds(number))
+        return next((one for one in held if self.identity(one)[0] == manifest.to_json()), None)
+
     def require(self, number: int) -> None:
         """Raises ReleaseRefused where release `number` is not there."""
         if not self.holds(number):
@@ -168,6 +173,7 @@ def publish(
     keep: int = KEPT,
     expected: Mapping[str, int | None] | None = None,
     fence: Callable[[], Any] | None = None,
+    repeated: bool = False,
 ) -> int:
     """Send a release and point `pointer` at it, in one transaction; the number that it got.
 
@@ -175,6 +181,8 @@ def publish(
     latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: as for `point`.
     `fence`: where several trainers run, returns the group metadata of the one that leads, and raises
     CheckpointFailed once another one does: nothing is published after that.
+    `repeated`: an attempt before this one failed, or its answer was lost: a release with this manifest that
+    is there already is not sent again.
     Raises KafkaAway, NotAllowed, TopicError, ReleaseRefused (not as expected), CheckpointFailed (another
     publisher came in between; another trainer leads).
     """
@@ -185,6 +193,8 @@ def publish(
         # Read after the transactional id is ours: whoever else was publishing can no longer commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
+        if repeated and (sent := reader.number_of(manifest)):
+            return sent
         _require(reader, expected or {})
         number = max(numbers(reader.held()), default=0) + 1
         pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}

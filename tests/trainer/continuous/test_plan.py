@@ -8,47 +8,48 @@ from tests.builders import ITEMS, successor_release_parts
 from trainer.continuous.plan import (
     AGAIN_SECONDS,
     COLLECTED,
-    Champion,
-    Outcome,
+    CurrentReleases,
     Plan,
-    Standing,
+    RunOutcome,
     known_to,
     next_begin,
     window,
 )
+from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 HOUR = 3_600.0
-TRIAL = Plan(policy="candidate")
+EXPERIMENTS = Plan(policy="candidate")
 
 
-def standing(champion: int | None = 7, candidate: int | None = None) -> Standing:
-    """What serves."""
-    parts = successor_release_parts(ITEMS)
-    return Standing(Champion(champion, *parts) if champion else None, candidate)
+def current(champion: int | None = 7, candidate: int | None = None) -> CurrentReleases:
+    """Return releases that serve."""
+    manifest, blob = successor_release_parts(ITEMS)
+    release = PackagedRelease.verified(manifest, blob, number=champion or 0)
+    return CurrentReleases(release if champion else None, candidate)
 
 
 @pytest.mark.parametrize(
     ("took", "outcome", "begins"),
     [
-        (600.0, Outcome.PUBLISHED, HOUR),
-        (600.0, Outcome.REFUSED, HOUR),
-        (600.0, Outcome.TOO_FEW, HOUR),
-        (HOUR + 1, Outcome.PUBLISHED, HOUR + 1),
-        (600.0, Outcome.FAILED, 600 + AGAIN_SECONDS),
-        (600.0, Outcome.DEPOSED, 600 + AGAIN_SECONDS),
-        (HOUR - 1, Outcome.FAILED, HOUR),
-        (HOUR + 1, Outcome.FAILED, HOUR + 1),
+        (600.0, RunOutcome.PUBLISHED, HOUR),
+        (600.0, RunOutcome.REFUSED, HOUR),
+        (600.0, RunOutcome.TOO_FEW, HOUR),
+        (HOUR + 1, RunOutcome.PUBLISHED, HOUR + 1),
+        (600.0, RunOutcome.FAILED, 600 + AGAIN_SECONDS),
+        (600.0, RunOutcome.DEPOSED, 600 + AGAIN_SECONDS),
+        (HOUR - 1, RunOutcome.FAILED, HOUR),
+        (HOUR + 1, RunOutcome.FAILED, HOUR + 1),
     ],
 )
-def test_rounds_begin_steadily(took: float, outcome: Outcome, begins: float) -> None:
+def test_runs_begin_steadily(took: float, outcome: RunOutcome, begins: float) -> None:
     """From begin to begin; at once after one that took longer, and soon after one that may go better."""
     assert next_begin(began=0.0, now=took, every=HOUR, outcome=outcome) == begins
 
 
-def test_the_held_out_end_is_the_newest_of_the_window() -> None:
-    """As long as a round is, unless told; and shorter than what is learned from."""
+def test_the_hold_out_is_the_newest_part_of_the_window() -> None:
+    """As long as the time between runs, unless the plan says otherwise; shorter than the window."""
     day_ms = 86_400_000
     hourly = window(10 * day_ms, Plan(window_days=2))
 
@@ -61,28 +62,28 @@ def test_the_held_out_end_is_the_newest_of_the_window() -> None:
 
 def test_the_first_release_serves_everyone() -> None:
     """Whatever the policy: a candidate needs a champion beside it."""
-    assert [plan.pointer(None) for plan in (Plan(), TRIAL)] == [CHAMPION, CHAMPION]
-    assert [plan.pointer(7) for plan in (Plan(), TRIAL)] == [CHAMPION, CANDIDATE]
+    assert [plan.pointer(None) for plan in (Plan(), EXPERIMENTS)] == [CHAMPION, CHAMPION]
+    assert [plan.pointer(7) for plan in (Plan(), EXPERIMENTS)] == [CHAMPION, CANDIDATE]
 
 
-def test_a_trial_is_not_disturbed() -> None:
+def test_an_experiment_is_not_disturbed() -> None:
     """Neither where it is known at the begin, nor where it begins meanwhile; unless that is wanted."""
-    replacing = replace(TRIAL, replace_candidate=True)
+    replacing = replace(EXPERIMENTS, replace_candidate=True)
 
-    assert TRIAL.skips(standing(candidate=8))
-    assert TRIAL.expected(standing()) == {CHAMPION: 7, CANDIDATE: None}
+    assert EXPERIMENTS.skips(current(candidate=8))
+    assert EXPERIMENTS.expected(current()) == {CHAMPION: 7, CANDIDATE: None}
     for plan in (Plan(), replacing):
-        assert not plan.skips(standing(candidate=8))
-        assert plan.expected(standing(candidate=8)) == {CHAMPION: 7}
-    assert not TRIAL.skips(standing(champion=None, candidate=8))
-    assert TRIAL.expected(standing(champion=None)) == {CHAMPION: None}
+        assert not plan.skips(current(candidate=8))
+        assert plan.expected(current(candidate=8)) == {CHAMPION: 7}
+    assert not EXPERIMENTS.skips(current(champion=None, candidate=8))
+    assert EXPERIMENTS.expected(current(champion=None)) == {CHAMPION: None}
 
 
 def test_a_release_says_which_clicks_it_knew() -> None:
-    """One that was not made by a round, or of another make, says nothing."""
-    champion = standing().champion
+    """One that no run made, or that another program made, says nothing."""
+    champion = current().champion
     assert champion
-    made = champion._replace(manifest=replace(champion.manifest, training={COLLECTED: {"0": 12, "11": 3}}))
+    made = champion.with_training(**{COLLECTED: {"0": 12, "11": 3}})
 
     assert known_to(made) == {0: 12, 11: 3}
     assert known_to(champion) is known_to(None) is None
@@ -90,21 +91,21 @@ def test_a_release_says_which_clicks_it_knew() -> None:
 
 def test_what_went_as_it_should_is_a_success() -> None:
     """With a release or without; the rest is for someone to look at, where it goes on."""
-    assert {outcome for outcome in Outcome if outcome.is_fine} == {
-        Outcome.PUBLISHED,
-        Outcome.REFUSED,
-        Outcome.IDLE,
-        Outcome.ON_TRIAL,
+    assert {outcome for outcome in RunOutcome if outcome.is_fine} == {
+        RunOutcome.PUBLISHED,
+        RunOutcome.REFUSED,
+        RunOutcome.IDLE,
+        RunOutcome.EXPERIMENT,
     }
 
 
 def test_a_champion_that_cannot_be_used_is_replaced() -> None:
     """By a release that serves everyone, unless the pointer was moved meanwhile."""
-    broken = Standing(None, 8, broken=7)
+    broken = CurrentReleases(None, 8, broken=7)
 
-    assert not TRIAL.skips(broken)
-    assert TRIAL.pointer(None) == CHAMPION
-    assert TRIAL.expected(broken) == {CHAMPION: 7}
+    assert not EXPERIMENTS.skips(broken)
+    assert EXPERIMENTS.pointer(None) == CHAMPION
+    assert EXPERIMENTS.expected(broken) == {CHAMPION: 7}
 
 
 def test_a_policy_that_there_is_not_is_refused() -> None:

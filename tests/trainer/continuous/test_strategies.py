@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,9 +10,9 @@ import pytest
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.continuous.plan import Champion, Plan, Window
-from trainer.continuous.strategies import Apart, Maker, Refit, Streamed
-from trainer.errors import TooFewClicks, TrainingDied
+from trainer.continuous.plan import Plan, Window
+from trainer.continuous.strategies import Online, Refit, Strategy
+from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 
@@ -33,82 +31,50 @@ SMALL = FitSettings(
 
 
 def span(minutes: int) -> Window:
-    """A window of a day whose held-out end begins so many minutes after the first click."""
+    """Return a window of a day whose hold-out begins `minutes` after the first click."""
     split_ms = START_MS + minutes * MINUTE_MS
     return Window(START_MS, split_ms, split_ms + 60 * MINUTE_MS)
 
 
 def clicks_until(window: Window) -> pl.LazyFrame:
-    """Sessions of five minutes one after the other, up to the end of the window."""
+    """Return sessions of five minutes one after the other, up to the end of the window."""
     return cyclic_clicks(400).lazy().filter(pl.col("timestamp_ms") <= window.end_ms)
 
 
-def made(maker: Maker, minutes: int, champion: Champion | None = None) -> PackagedRelease:
-    """The release of a round."""
-    return maker.make(clicks_until(span(minutes)), span(minutes), champion, NOW)
+def made(strategy: Strategy, minutes: int, champion: PackagedRelease | None = None) -> PackagedRelease:
+    """Return the release of a run."""
+    return strategy.train(clicks_until(span(minutes)), span(minutes), champion, NOW)
 
 
 def training(fitted: PackagedRelease) -> Mapping[str, Any]:
-    """What its manifest says of how it was trained."""
+    """Return what its manifest says of its training."""
     return fitted.manifest.training
 
 
 @pytest.mark.slow
-def test_a_round_begins_with_the_champion() -> None:
-    """For its few epochs, in its shape and on what is before the held-out end; or from the start."""
+def test_a_run_begins_with_the_champion() -> None:
+    """With few epochs, in its shape and on the clicks before the hold-out; or from the start."""
     first = made(Refit(PLAN, SMALL, Progress(), asked=()), 500)
-    champion = Champion(1, *first.parts)
     wider = replace(SMALL, hidden_size=12)
 
-    warm = made(Refit(PLAN, wider, Progress(), asked=()), 600, champion)
-    anew = made(Refit(replace(PLAN, warm=False), wider, Progress(), asked=("hidden_size",)), 600, champion)
+    warm = made(Refit(PLAN, wider, Progress(), asked=()), 600, first)
+    from_start = made(Refit(replace(PLAN, warm=False), wider, Progress(), asked=("hidden_size",)), 600, first)
 
-    assert [len(training(one)["epochs"]) for one in (first, warm, anew)] == [3, 1, 3]
-    assert [one.manifest.hidden_size for one in (warm, anew)] == [8, 12]
-    assert [one.manifest.lineage["parent"] for one in (warm, anew)] == [first.manifest.sha256, None]
+    assert [len(training(one)["epochs"]) for one in (first, warm, from_start)] == [3, 1, 3]
+    assert [one.manifest.hidden_size for one in (warm, from_start)] == [8, 12]
+    assert [one.manifest.lineage["parent"] for one in (warm, from_start)] == [first.manifest.sha256, None]
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
     with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
-        made(Refit(PLAN, wider, Progress(), asked=("hidden_size",)), 600, champion)
-
-
-class Dying:
-    """A maker whose process is killed."""
-
-    def make(self, *arguments: Any) -> PackagedRelease:
-        """Never."""
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
-
-
-class Faulty:
-    """A maker with a fault: no later round would make anything else."""
-
-    def make(self, *arguments: Any) -> PackagedRelease:
-        """Never."""
-        raise ZeroDivisionError
+        made(Refit(PLAN, wider, Progress(), asked=("hidden_size",)), 600, first)
 
 
 @pytest.mark.slow
-def test_a_training_apart_makes_the_same_and_its_end_is_no_other_s() -> None:
-    """The release, an error, or that it died."""
-    refit = Refit(PLAN, SMALL, Progress(), asked=())
+def test_online_training_learns_what_ended_since_the_last_run() -> None:
+    """It learns each session once, when its gap is over; after a restart it learns all of the window."""
+    online = Online(PLAN, SMALL, Progress())
 
-    assert made(Apart(refit), 500).blob == made(refit, 500).blob
-    with pytest.raises(TooFewClicks, match="no session begins before"):
-        made(Apart(refit), -10)
-    with pytest.raises(TrainingDied, match="killed by signal 9"):
-        made(Apart(Dying()), 500)
-    with pytest.raises(RuntimeError, match="ended with exit code 1"):
-        made(Apart(Faulty()), 500)
-
-
-@pytest.mark.slow
-def test_a_stream_learns_what_ended_since_the_last_round() -> None:
-    """Each session once, when its gap is over; a stream made anew learns all of the window."""
-    stream = Streamed(PLAN, SMALL, Progress())
-
-    first, second = made(stream, 420), made(stream, 480)
-    anew = made(Streamed(PLAN, SMALL, Progress()), 480)
+    first, second = made(online, 420), made(online, 480)
+    restarted = made(Online(PLAN, SMALL, Progress()), 480)
 
     # A session that begins at minute m has its last click at m + 4 and is over at m + 14.
     sessions = [len([m for m in range(0, 480, 5) if m + 14 <= end]) for end in (420, 480)]
@@ -121,39 +87,39 @@ def test_a_stream_learns_what_ended_since_the_last_round() -> None:
         "memory_hours": 24,
     }
     assert first.blob != second.blob
-    for release in (first, second, anew):
+    for release in (first, second, restarted):
         assert release.manifest.items == 12
-    assert told(second) == told(anew)
+    assert reported(second) == reported(restarted)
 
 
-def told(fitted: PackagedRelease) -> list[Any]:
-    """What its manifest says that it is made of."""
+def reported(fitted: PackagedRelease) -> list[Any]:
+    """Return what its manifest says of its clicks."""
     names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "stream")
     return [training(fitted)[name] for name in names]
 
 
 @pytest.mark.slow
-def test_a_stream_tells_what_it_was_made_of() -> None:
-    """As a training does: each click, and each that cleaning removed, counts once, over all rounds."""
+def test_online_training_reports_what_it_learned_from() -> None:
+    """As any training does: each click, and each that cleaning removed, counts once over all runs."""
     twice = pl.concat(
         [clicks_until(span(400)), clicks_until(span(400)).filter(pl.col("item_id") == "item-0")]
     )
     copies = clicks_until(span(400)).filter(pl.col("item_id") == "item-0").collect()["timestamp_ms"]
-    stream = Streamed(PLAN, SMALL, Progress())
+    online = Online(PLAN, SMALL, Progress())
 
-    rounds = [stream.make(twice, span(minutes), None, NOW) for minutes in (300, 400)]
+    runs = [online.train(twice, span(minutes), None, NOW) for minutes in (300, 400)]
 
-    assert [training(one)["first_click"] for one in rounds] == ["2020-09-13T12:26:40+00:00"] * 2
-    assert [training(one)["test_from"] for one in rounds] == [
+    assert [training(one)["first_click"] for one in runs] == ["2020-09-13T12:26:40+00:00"] * 2
+    assert [training(one)["test_from"] for one in runs] == [
         "2020-09-13T17:26:40+00:00",
         "2020-09-13T19:06:40+00:00",
     ]
     # The last sessions that are over begin at minutes 285 and 385.
-    assert [training(one)["last_click"] for one in rounds] == [
+    assert [training(one)["last_click"] for one in runs] == [
         "2020-09-13T17:15:40+00:00",
         "2020-09-13T18:55:40+00:00",
     ]
-    for one, minutes in zip(rounds, (300, 400), strict=True):
+    for one, minutes in zip(runs, (300, 400), strict=True):
         steps = training(one)["cleaning"]
         removed = int((copies < span(minutes).split_at_ms).sum())
         assert [step["removed"] for step in steps] == [0, 0, 0, removed]
@@ -166,19 +132,19 @@ def test_a_stream_tells_what_it_was_made_of() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_of_a_stream_is_the_plan_s() -> None:
-    """Its size, and how fast clicks fade on it."""
+def test_the_active_items_are_those_of_the_plan() -> None:
+    """Their number, and how fast their clicks fade."""
     plan = replace(PLAN, page=4, page_half_life_hours=0.5)
 
-    stream = training(made(Streamed(plan, SMALL, Progress()), 60))["stream"]
+    stream = training(made(Online(plan, SMALL, Progress()), 60))["stream"]
 
     assert (stream["page"], stream["page_half_life_hours"]) == (4, 0.5)
 
 
-def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
-    """Too early."""
+def test_without_a_session_that_ended_nothing_is_made() -> None:
+    """It is too early for that."""
     with pytest.raises(TooFewClicks, match="no session ended before the held-out end"):
-        made(Streamed(PLAN, SMALL, Progress()), 10)
+        made(Online(PLAN, SMALL, Progress()), 10)
 
 
 @pytest.mark.parametrize(
@@ -187,13 +153,13 @@ def test_a_stream_without_a_session_that_ended_makes_nothing() -> None:
         ("schedule", "cosine", "schedule is 'cosine', it must be 'constant'"),
         ("output_table", "separate", "output_table is 'separate', it must be 'tied'"),
         ("session_gap_seconds", 0.0, "session_gap_minutes is 0"),
-        ("numeric", ("price",), "a stream knows no features"),
-        ("min_value_count", 9, "min_value_count: without effect on a stream"),
-        ("negatives", 64, "negatives: without effect on a stream, leave them out"),
-        ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on a stream"),
+        ("numeric", ("price",), "online training knows no features"),
+        ("min_value_count", 9, "min_value_count: without effect on online training"),
+        ("negatives", 64, "negatives: without effect on online training, leave them out"),
+        ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on online training"),
     ],
 )
-def test_what_a_stream_cannot_be_is_refused(name: str, value: Any, problem: str) -> None:
-    """With the setting and what it must be."""
+def test_settings_that_online_training_cannot_have_are_refused(name: str, value: Any, problem: str) -> None:
+    """The error names the setting and its right value."""
     with pytest.raises(SettingError, match=problem):
-        Streamed(PLAN, replace(SMALL, **{name: value}), Progress())
+        Online(PLAN, replace(SMALL, **{name: value}), Progress())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.trainer.simulated import LARGE, SHOPS, Shop, outcomes, sums, tally
-from trainer.experiment.sequential import Rules, Trial, Verdict, evidence
+from trainer.experiment.sequential import Experiment, Rules, Verdict, evidence
 from worker.core.quality import BUCKETS
 
 RULES: Final = Rules()
@@ -119,11 +119,11 @@ def test_a_restless_user_does_not_decide() -> None:
     """Whoever clicks more than everybody else together changes neither the rate nor the decision."""
     clicks, hits = np.full(BUCKETS, 100), np.arange(BUCKETS) % 21
     restless = np.where(np.arange(BUCKETS) == 20, 100, 1)
-    trial = Trial(RULES)
-    trial.add(tally(clicks, hits), tally(restless * clicks, restless * hits))
+    experiment = Experiment(RULES)
+    experiment.add(tally(clicks, hits), tally(restless * clicks, restless * hits))
 
-    assert trial.verdict is None
-    assert trial.found.rates == pytest.approx([0.1, 0.1], abs=0.005)
+    assert experiment.verdict is None
+    assert experiment.found.rates == pytest.approx([0.1, 0.1], abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -137,41 +137,43 @@ def test_a_restless_user_does_not_decide() -> None:
 )
 def test_too_little_is_not_judged(clicks: np.ndarray, hits: np.ndarray) -> None:
     """Few clicks, few users, or one that clicks more than all others together: nothing is said yet."""
-    trial = Trial(RULES)
-    trial.add(tally(1_000, 500), tally(clicks, hits))
+    experiment = Experiment(RULES)
+    experiment.add(tally(1_000, 500), tally(clicks, hits))
 
-    assert (trial.verdict, trial.p) == (None, 1)
-    assert "too few; it takes 1,000 of each, of many users" in trial.sentence()
+    assert (experiment.verdict, experiment.p) == (None, 1)
+    assert "too few; it takes 1,000 of each, of many users" in experiment.sentence()
 
 
 def test_nothing_hit_on_either_side_is_no_difference() -> None:
     """Zero against zero has no variance, and decides nothing."""
-    trial = Trial(RULES)
-    trial.add(tally(1_000, 0), tally(1_000, 0))
+    experiment = Experiment(RULES)
+    experiment.add(tally(1_000, 0), tally(1_000, 0))
 
-    assert (trial.verdict, trial.p) == (None, 1)
+    assert (experiment.verdict, experiment.p) == (None, 1)
 
 
 def test_a_trial_ends_with_its_first_verdict() -> None:
     """Report by report it comes to what the sums show at that look, and to nothing else later."""
     random = np.random.default_rng(5)
     clicks, hits = sums(random, SHOPS[0], looks=LOOKS, change=0.5)
-    found, trial = evidence(clicks, hits, RULES), Trial(RULES)
+    found, experiment = evidence(clicks, hits, RULES), Experiment(RULES)
     look = int((found.p <= RULES.alpha).argmax())
     for at, (new_clicks, new_hits) in enumerate(
         zip(np.diff(clicks, axis=0, prepend=0), np.diff(hits, axis=0, prepend=0), strict=True)
     ):
-        assert (trial.verdict is Verdict.WORSE) == (at > look)
-        trial.add(*map(tally, new_clicks, new_hits))
+        assert (experiment.verdict is Verdict.WORSE) == (at > look)
+        experiment.add(*map(tally, new_clicks, new_hits))
 
-    assert trial.p == found.p[look]
-    assert trial.found.clicks.tolist() == found.clicks[look].tolist()
+    assert experiment.p == found.p[look]
+    assert experiment.found.clicks.tolist() == found.clicks[look].tolist()
 
 
 def test_the_sentence_has_all_that_a_person_asks() -> None:
     """Both rates, their difference with its interval, p, and how many clicks."""
-    trial = Trial(RULES)
-    trial.add(tally(1_000, 500), tally(100, 25))
+    experiment = Experiment(RULES)
+    experiment.add(tally(1_000, 500), tally(100, 25))
 
-    assert trial.sentence().startswith("hit rate 25.00% against 50.00%, -25.00 points (95 % interval -27.")
-    assert trial.sentence().endswith("p < 0.0001, on 6,400 and 64,000 judged clicks")
+    assert experiment.sentence().startswith(
+        "hit rate 25.00% against 50.00%, -25.00 points (95 % interval -27."
+    )
+    assert experiment.sentence().endswith("p < 0.0001, on 6,400 and 64,000 judged clicks")

@@ -14,7 +14,7 @@ from trainer.commands.cli import cli
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.continuous.plan import Plan, Window
-from trainer.continuous.strategies import Streamed
+from trainer.continuous.strategies import Online
 from trainer.errors import UnreadableFile
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.charts import line_chart, percent
@@ -91,9 +91,9 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
     table = pl.concat([clicks, clicks.head(7)]).lazy()
     settings = FitSettings(hidden_size=8, schedule="constant", session_gap_seconds=600)
-    stream = Streamed(Plan(window_days=1, warm_epochs=1), settings, Progress())
+    stream = Online(Plan(window_days=1, warm_epochs=1), settings, Progress())
     span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
-    write_folder(folder / "release", *stream.make(table, span, None, NOW).parts)
+    write_folder(folder / "release", *stream.train(table, span, None, NOW).parts)
     return folder
 
 

@@ -1,0 +1,97 @@
+"""A training in a process of its own: its memory goes back when it ends, and its end ends nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from datetime import datetime
+from multiprocessing.connection import Connection
+
+import polars as pl
+
+from trainer.continuous.plan import Window
+from trainer.continuous.strategies import Strategy
+from trainer.errors import TrainingDied
+from trainer.release.package import PackagedRelease
+from worker.core.manifest import Manifest
+from worker.errors import NextclickError
+
+
+class InSubprocess:
+    """Trains by another strategy, each time in a new process.
+
+    TensorFlow keeps the graph of every training, some 15 MB, for as long as the process lives: here that is
+    only until the release is made. And a training that is killed for its memory does not take the rest along.
+
+    Releases go from process to process as bytes, and are verified on arrival: their tables are six times as
+    large.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+
+    def train(
+        self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
+    ) -> PackagedRelease:
+        """As `Strategy` says. Raises TrainingDied, and RuntimeError where the training ended by a fault."""
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe(duplex=False)
+        parts = champion and champion.parts
+        process = context.Process(
+            target=_send,
+            args=(there, self._strategy),
+            kwargs={"clicks": clicks, "span": span, "champion": parts, "now": now},
+            name="nextclick-training",
+            daemon=True,
+        )
+        process.start()
+        there.close()
+        with here:
+            try:
+                received = here.recv()
+            except EOFError:
+                process.join()
+                raise _died(process.exitcode or 0) from None
+        process.join()
+        if isinstance(received, Exception):
+            raise received
+        return PackagedRelease.verified(*received)
+
+
+def _send(
+    to: Connection,
+    strategy: Strategy,
+    *,
+    clicks: pl.LazyFrame,
+    span: Window,
+    champion: tuple[Manifest, bytes] | None,
+    now: datetime,
+) -> None:
+    """Send the parts of what `strategy` trains, or why it trains nothing."""
+    # The training ends with the trainer, however that ends, and the trainer alone hears that it is to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
+    try:
+        parent = PackagedRelease.verified(*champion) if champion else None
+        to.send(strategy.train(clicks, span, parent, now).parts)
+    except (NextclickError, OSError) as error:
+        to.send(error)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _died(exit_code: int) -> Exception:
+    """Return why a training ended: a signal may pass, but trying again does not mend a fault."""
+    if exit_code < 0:
+        return TrainingDied(
+            f"the training was killed by signal {-exit_code}: "
+            "it may need more memory, or a shorter --window-days"
+        )
+    return RuntimeError(f"the training ended with exit code {exit_code}; what it said is above")

@@ -1,0 +1,61 @@
+"""What Prometheus sees of experiments. It watches from the side: nothing reads it back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from trainer.experiment.sequential import Experiment
+from worker.clock import Clock
+
+PROMOTE: Final = "promote"
+DROP: Final = "drop"
+GIVE_UP: Final = "give_up"
+DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
+"""What may be decided on a candidate."""
+
+
+class ExperimentMetrics:
+    """All metrics of one watch, in a registry of its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        registry = self.registry = CollectorRegistry()
+        self._clock = clock
+        self._candidate = Gauge(
+            "nextclick_trainer_candidate", "The release that is tried; 0: none.", registry=registry
+        )
+        self._p = Gauge(
+            "nextclick_trainer_candidate_p_value",
+            "The always-valid p-value of no difference between candidate and champion.",
+            registry=registry,
+        )
+        self._rates = Gauge(
+            "nextclick_trainer_live_hit_rate", "Live hit rate while both serve.", ["role"], registry=registry
+        )
+        self._clicks = Gauge(
+            "nextclick_trainer_judged_clicks", "The clicks that it is of.", ["role"], registry=registry
+        )
+        self._decisions = Counter(
+            "nextclick_trainer_decisions", "Decisions on candidates.", ["decision"], registry=registry
+        )
+        for decision in DECISIONS:
+            self._decisions.labels(decision)
+        self._looked = Gauge(
+            "nextclick_trainer_last_look_timestamp_seconds", "When Kafka was last read.", registry=registry
+        )
+
+    def observe(self, candidate: int | None, experiment: Experiment) -> None:
+        """Note what a look showed."""
+        self._candidate.set(candidate or 0)
+        self._p.set(experiment.p)
+        for role, clicks, rate in zip(
+            ("champion", "candidate"), experiment.found.clicks, experiment.found.rates, strict=True
+        ):
+            self._rates.labels(role).set(rate)
+            self._clicks.labels(role).set(clicks)
+        self._looked.set(self._clock.wall())
+
+    def decided(self, decision: str) -> None:
+        """Count a decision of this watch."""
+        self._decisions.labels(decision).inc()
