@@ -248,7 +248,7 @@ class Leash:
         )
 
     def release(self) -> None:
-        """Let go of the process: it has ended."""
+        """Let go of the process, which has ended. To do so twice does nothing."""
         self._shell.kill()
         self._shell.communicate()
 

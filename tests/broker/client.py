@@ -169,8 +169,9 @@ class Client:
         at_end: set[int | None] = set()
         while at_end != partitions or len(records) < at_least:
             # `consume` alone waits for a thousand, or for all of its timeout.
-            came = (consumer.poll(0.1), *consumer.consume(1000, timeout=0))
-            for message in filter(None, came):
+            first = consumer.poll(0.1)
+            came = consumer.consume(1000, timeout=0)
+            for message in came if first is None else [first, *came]:
                 error = message.error()
                 if error is None:
                     at_end.discard(message.partition())

@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from deploy.kafka.local import Leash
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,7 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._leash = Leash(self._process.pid, ())  # a test run that is killed leaves no workers behind
 
     @property
     def pid(self) -> int:
@@ -88,9 +90,11 @@ class WorkerProcess:
     def wait(self, timeout_seconds: float = 30.0) -> int:
         """Its exit code, once it has ended by itself; AssertionError with its log when it is late."""
         try:
-            return self._process.wait(timeout_seconds)
+            code = self._process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs after {timeout_seconds:g} s; its log:\n{self.log}") from None
+        self._leash.release()
+        return code
 
     def terminate(self) -> None:
         """Ask it to stop (SIGTERM)."""
@@ -100,6 +104,7 @@ class WorkerProcess:
         """End it at once (SIGKILL) and wait until it is gone."""
         self._process.kill()
         self._process.wait()
+        self._leash.release()
 
     def sigstop(self) -> None:
         """Freeze it; returns when it stands still."""
@@ -115,6 +120,7 @@ class WorkerProcess:
         if self.exit_code is None:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
+        self._leash.release()
 
     def _ready_or_ended(self) -> bool:
         assert self.exit_code is None, f"the worker ended: {self.exit_code}; its log:\n{self.log}"
