@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -178,5 +179,8 @@ class Trainers(RuleBasedStateMachine):
         assert outcome is None or published == (outcome is RunOutcome.PUBLISHED)
 
 
-TestTrainers = Trainers.TestCase
-TestTrainers.settings = settings(max_examples=25, stateful_step_count=12)
+Trainers.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=12, deadline=None, report_multiple_bugs=False
+)
+# Only a failure takes long: it is made as short as possible.
+TestTrainers = pytest.mark.timeout(600)(Trainers.TestCase)
