@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, Trainer, TrainerDesk
 from trainer.continuous.plan import Plan, RunOutcome
 from worker.core.manifest import Manifest
-from worker.core.release import Pointer
+from worker.core.release import Pointer, parse_pointer
 from worker.errors import KafkaAway
 from worker.kafka.memory import Crashed
 from worker.topics.releases import CANDIDATE, CHAMPION, point
@@ -175,8 +176,14 @@ class Trainers(RuleBasedStateMachine):
             session = one.member.session
             assert session is not None, "published by a trainer that its group has thrown out"
             assert session.assigned == {0}, "published by a trainer that does not lead"
+            pointer = parse_pointer(self.desk.held()[CHAMPION])
+            champion = pointer.previous if self._run_of(pointer.release) == run else pointer.release
+            assert one.strategy.champions[-1] == champion, "compared with another champion"
         assert outcome is None or published == (outcome is RunOutcome.PUBLISHED)
 
 
-TestTrainers = Trainers.TestCase
-TestTrainers.settings = settings(max_examples=25, stateful_step_count=12)
+Trainers.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=12, deadline=None, report_multiple_bugs=False
+)
+# Only a failure takes long: it is made as short as possible.
+TestTrainers = pytest.mark.timeout(600)(Trainers.TestCase)
