@@ -1,4 +1,4 @@
-"""What `reset --at` means for a partition."""
+"""What `reset --at` means for a partition, and that a refusal can be mended by it."""
 
 from __future__ import annotations
 

@@ -105,6 +105,18 @@ class MemoryCluster:
             offsets = self._broker.group(group).offsets
             return {partition: offset for (of, partition), offset in offsets.items() if of == topic}
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic, and what groups have committed of it."""
+        with self._broker.lock:
+            del self._broker.topics[topic]
+            for group in self._broker.groups.values():
+                group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
+
+    def delete_group(self, group: str) -> None:
+        """Delete a group that has no members, as the broker does when nobody has come for a week."""
+        with self._broker.lock:
+            del self._broker.groups[group]
+
     def delete_before(self, topic: str, partition: int, offset: int) -> None:
         """Delete the records before `offset`, as retention does."""
         with self._broker.lock:
