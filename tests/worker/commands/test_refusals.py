@@ -158,7 +158,7 @@ def test_too_few_state_partitions_stop_the_worker(command: Command) -> None:
     desk.cluster.add_partitions(desk.topics.clicks, 3)
     desk.partitions = 3
 
-    with pytest.raises(TopicError, match="has 2 partitions, it needs 3. Run `nextclick-worker topics`"):
+    with pytest.raises(TopicError, match=r"has 2 partitions, it needs 3\. Run `nextclick-worker topics`"):
         desk.start()
     desk.kill()
     code, _ = command(desk.cluster, "topics")
