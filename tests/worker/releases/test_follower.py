@@ -52,7 +52,8 @@ def events(follower: ReleaseFollower) -> list[Event]:
 def numbers(event: Event | None) -> tuple[int, int | None, float]:
     """Champion, candidate and share of what is to serve."""
     assert isinstance(event, Verified)
-    return event.champion.number, event.candidate and event.candidate.number, event.share
+    candidate = event.candidate.number if event.candidate else None
+    return event.champion.number, candidate, event.share
 
 
 def test_without_a_champion_it_waits(cluster: MemoryCluster, follower: ReleaseFollower) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Final
 
 import pytest
@@ -81,27 +82,28 @@ def test_of_two_publishers_one_wins(cluster: MemoryCluster) -> None:
     """Whoever comes later takes the transactional id: the other publishes nothing."""
     turns: list[Callable[[], object]] = [lambda: None, lambda: publish(cluster)]
 
+    def fence() -> object:
+        return turns.pop(0)()
+
     with pytest.raises(CheckpointFailed):
-        publish(cluster, GOOD, fence=lambda: turns.pop(0)())
+        publish(cluster, GOOD, fence=fence)
 
     assert held(cluster) == [1]
     assert turns == []
 
 
-def test_who_leads_no_more_publishes_nothing(cluster: MemoryCluster) -> None:
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_who_leads_no_more_publishes_nothing(cluster: MemoryCluster, fails_at: int) -> None:
     """The fence is asked before the transactional id is taken, and again before the commit."""
     publish(cluster)
-    asked: list[int] = []
+    asked = count(1)
 
     def fence() -> None:
-        asked.append(len(asked))
-        if len(asked) == fails_at:
+        if next(asked) == fails_at:
             raise CheckpointFailed("another trainer leads")
 
-    for fails_at in (1, 2):
-        asked.clear()
-        with pytest.raises(CheckpointFailed, match="another trainer leads"):
-            publish(cluster, fence=fence)
+    with pytest.raises(CheckpointFailed, match="another trainer leads"):
+        publish(cluster, fence=fence)
     assert held(cluster) == [1]
 
 
