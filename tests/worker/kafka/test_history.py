@@ -46,7 +46,7 @@ def test_what_comes_meanwhile_is_left_for_the_next_time(cluster: MemoryCluster) 
         found += [record.value for record in records]
         cluster.produce("clicks", b"later", partition=records[0].partition if records else 0)
 
-    assert sorted(found) == [b"0", b"1", b"2", b"3", b"4"]
+    assert sorted(one or b"" for one in found) == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_where_to_begin_is_asked(cluster: MemoryCluster) -> None:

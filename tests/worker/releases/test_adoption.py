@@ -153,7 +153,7 @@ def test_a_candidate_serves_its_share() -> None:
 
 
 def test_what_is_refused_changes_nothing() -> None:
-    """The old release serves on, the worker stays ready and says what it refused and why, until it is mended."""
+    """The old release serves on; the worker stays ready and says what it refused and why."""
     desk = Desk()
     worker = desk.serving()
     manifest, blob = tiny_release_parts(seed=9)

@@ -45,7 +45,7 @@ def test_a_list_says_what_it_answers(format: Format, decoded: Callable[[bytes], 
 
     assert (found.key, found.partition) == ("bøb".encode(), 1)
     assert found.headers == (("id", b"clicks/1/1"),)
-    assert np.float32(scores).tolist() == np.float32([0.1, -2.5]).tolist()
+    assert np.array(scores, np.float32).tolist() == np.array([0.1, -2.5], np.float32).tolist()
     assert document == {
         "user_id": "bøb",
         "items": ["sofa", "rug"],
