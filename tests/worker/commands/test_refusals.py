@@ -168,6 +168,23 @@ def test_too_few_state_partitions_stop_the_worker(command: Command) -> None:
     desk.assert_answered_once()
 
 
+def test_missing_topics_stop_the_worker() -> None:
+    """All that are missing are named, and the command that makes them."""
+    desk = Desk()
+    desk.cluster.delete(desk.topics.clicks)
+    desk.cluster.delete(desk.topics.recommendations)
+
+    with pytest.raises(TopicError) as refused:
+        desk.start()
+
+    said = str(refused.value).splitlines()
+    assert [line.split(".")[0] for line in said] == [
+        "topic clicks does not exist",
+        "topic recommendations does not exist",
+    ]
+    assert all("Run `nextclick-worker topics`" in line for line in said)
+
+
 def test_reset_asks_first(command: Command) -> None:
     """Nothing changes without a yes."""
     desk = ada_saved()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy.kafka.local import free_port
+from deploy.kafka.ports import free_port
 from tests.broker.process import WorkerProcess, toml
 from tests.waiting import eventually
 
