@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
-from tests.broker.deployment import HURRIED, Deployment
-from tests.broker.test_look import OFTEN, SELDOM, click, known, saved
+from tests.broker.deployment import Deployment
+from tests.broker.test_look import SELDOM, click, known, saved
 from tests.conftest import create_topic
 from tests.waiting import eventually
 
@@ -36,12 +35,6 @@ def admin(kafka: str) -> AdminClient:
 def ada(item_id: str) -> Record:
     """A click of the one user."""
     return click("ada", item_id, partition=HOME)
-
-
-def delete_before(admin: AdminClient, topic: str, offset: int) -> None:
-    """Do what retention does."""
-    at = TopicPartition(topic, HOME, offset)
-    admin.delete_records([at])[at].result(timeout=30)
 
 
 def delete_group(deployment: Deployment, admin: AdminClient) -> None:
@@ -122,27 +115,6 @@ def test_what_a_refusal_says_helps(
     assert len(deployment.answers()) == mishap.answers
 
 
-def test_clicks_that_grow_before_their_topics_do_stop_the_worker(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, admin: AdminClient
-) -> None:
-    """It stops with the command to run; started again after that it serves the new partitions too."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(**SELDOM))
-    sent = deployment.send_clicks(8)
-    deployment.answers(at_least=8)
-
-    admin.create_partitions([NewPartitions(deployment.clicks, 6)])[deployment.clicks].result(timeout=30)
-
-    assert process.wait(60) == 2
-    assert f"topic {deployment.state} has 4 partitions, it needs 6" in process.log
-    assert "Traceback" not in process.log
-    assert command(deployment.settings(), "topics")[0] == 0
-
-    worker(deployment.settings())
-    deployment.partitions = 6
-    deployment.assert_answered_once([*sent, *deployment.send_clicks(12, first=8)])
-
-
 def test_clicks_that_grow_after_their_topics_are_served_at_once(
     deployment: Deployment, worker: WorkerFactory, admin: AdminClient
 ) -> None:
@@ -162,23 +134,3 @@ def test_clicks_that_grow_after_their_topics_are_served_at_once(
     eventually(lambda: process.metric("nextclick_users_moved_total") == 1, what="the count")
     process.terminate()
     assert process.wait(15) == 0
-
-
-def test_clicks_that_retention_deleted_are_missed_and_counted(
-    deployment: Deployment, worker: WorkerFactory, admin: AdminClient
-) -> None:
-    """Replay goes on with what is left; the worker says how many offsets it lacked."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(kafka=HURRIED, **SELDOM))
-    deployment.send([ada(item_id) for item_id in ("item-1", "item-2", "item-3", "item-4")])
-    deployment.answers(at_least=4)
-    process.kill9()
-    delete_before(admin, deployment.clicks, 2)
-
-    again = worker(deployment.settings(kafka=HURRIED, **OFTEN))
-
-    assert known(again, "ada")[1]["recent_items"] == ["item-3", "item-4"]
-    assert again.metric("nextclick_replay_missing_records_total") == 2
-    assert again.metric("nextclick_unanswered_records_total") == 0
-    assert "retention deleted clicks that were not saved yet" in again.log
-    assert len(deployment.answers()) == 4

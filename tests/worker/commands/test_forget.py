@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from tests.worker.commands.conftest import Command, stepping
 from tests.worker.desk import Desk
+from worker.errors import StateRefused
 
 OFTEN = {"flush_interval_seconds": 0.4}
 SELDOM = {"flush_interval_seconds": 3_600.0}
@@ -126,3 +128,22 @@ def test_a_state_topic_with_too_few_partitions_is_named(command: Command) -> Non
     assert code == 2
     assert "topic desk.state has 2 partitions, it needs 3" in text
     assert desk.states() == []
+
+
+def test_a_request_that_cannot_be_read_is_written_again(command: Command) -> None:
+    """The worker stops rather than skip it, and says so; after that all is as it was."""
+    desk = Desk()
+    desk.serving()
+    desk.click("ada", "item-2", partition=1)
+    desk.settle()
+    desk.stop()
+    desk.cluster.produce(desk.topics.state, b"junk", key=b"forget/eve", partition=1)
+    with pytest.raises(StateRefused, match="`nextclick-worker forget eve` writes it again"):
+        desk.serving()
+    desk.kill()
+    desk.advance(11)
+
+    code, _ = command(desk.cluster, "forget", "eve")
+
+    assert code == 0
+    assert desk.serving().recent("ada") == ["item-2"]

@@ -105,22 +105,22 @@ class MemoryCluster:
             offsets = self._broker.group(group).offsets
             return {partition: offset for (of, partition), offset in offsets.items() if of == topic}
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before `offset`, as retention does."""
+        with self._broker.lock:
+            self._broker.log(topic, partition).delete_before(offset)
+
     def delete(self, topic: str) -> None:
-        """Delete a topic, and what groups have committed of it."""
+        """Delete a topic, and with it what groups have committed there."""
         with self._broker.lock:
             del self._broker.topics[topic]
             for group in self._broker.groups.values():
                 group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
 
-    def delete_group(self, group: str) -> None:
-        """Delete a group that has no members, as the broker does when nobody has come for a week."""
+    def delete_offsets(self, group: str) -> None:
+        """Delete all that a group has committed, as happens to one that was away for long."""
         with self._broker.lock:
-            del self._broker.groups[group]
-
-    def delete_before(self, topic: str, partition: int, offset: int) -> None:
-        """Delete the records before `offset`, as retention does."""
-        with self._broker.lock:
-            self._broker.log(topic, partition).delete_before(offset)
+            self._broker.group(group).offsets.clear()
 
     def compact(self, topic: str, *, tombstones: bool = False) -> None:
         """Keep the newest record of each key alone; with `tombstones` those without a value go too."""
