@@ -20,6 +20,8 @@ from worker.kafka.connection import KafkaConnection
 
 FIELDS = Fields("user", "product.id", "timestamp")
 
+KILLS = 3
+
 
 def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_records: int = 100) -> Collector:
     """One that goes to the end of the topic in small files."""
@@ -59,8 +61,8 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     names = ["--user", "user", "--item", "product.id", "--file-records", "50", "--every-seconds", "0.05"]
     arguments = ["collect", "--kafka", kafka, "--topic", topic, *names, "--follow", "-o", str(folder)]
     sent = records_of_cycle(4_000)
-    for part in range(6):
-        client.send(topic, [*sent[part::6], Record(b"no click", partition=part % 4)])
+    for part in range(KILLS):
+        client.send(topic, [*sent[part::KILLS], Record(b"no click", partition=part % 4)])
         process = WorkerProcess(arguments, log_path=tmp_path / f"{part}.log", http_port=0, module="trainer")
         deadline, before = time.monotonic() + 30, len(ClickArchive(folder).stretches())
         while len(ClickArchive(folder).stretches()) < before + 2 and time.monotonic() < deadline:
@@ -73,4 +75,4 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     assert collected(folder) == held(client, topic)
     scan, removals = scan_archive(folder)
     assert scan.clicks.select(pl.len()).collect().item() == len(sent)
-    assert [(one.removed, one.why) for one in removals] == [(6, "no click (unknown_format)")]
+    assert [(one.removed, one.why) for one in removals] == [(KILLS, "no click (unknown_format)")]

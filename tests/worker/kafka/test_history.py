@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,10 @@ def cluster() -> MemoryCluster:
     return found
 
 
-def values(cluster: MemoryCluster, **options: object) -> dict[int, list[bytes | None]]:
+def values(cluster: MemoryCluster, **options: Any) -> dict[int, list[bytes | None]]:
     """The values that are read, by partition."""
     found: dict[int, list[bytes | None]] = {}
-    for records in history.read(cluster.connect(), topic="clicks", **options):  # type: ignore[arg-type]  # passed on
+    for records in history.read(cluster.connect(), topic="clicks", **options):
         for record in records:
             found.setdefault(record.partition, []).append(record.value)
     return found

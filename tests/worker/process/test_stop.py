@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from worker.process.stop import LIMIT_SECONDS, Stop, StopNow
+from worker.process.stop import GRACE_SECONDS, LIMIT_SECONDS, Stop, StopNow
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_who_cleans_up_is_not_interrupted(stop: Stop) -> None:
     signal.raise_signal(signal.SIGTERM)
     stop.ending()
 
-    assert LIMIT_SECONDS - 1 < signal.getitimer(signal.ITIMER_REAL)[0] <= LIMIT_SECONDS
+    assert GRACE_SECONDS < signal.getitimer(signal.ITIMER_REAL)[0] <= LIMIT_SECONDS
 
 
 def test_without_a_request_the_end_has_no_limit() -> None:
