@@ -111,11 +111,9 @@ class MemoryCluster:
             self._broker.log(topic, partition).delete_before(offset)
 
     def delete(self, topic: str) -> None:
-        """Delete a topic, and with it what groups have committed there."""
+        """Delete a topic. What groups have committed there stays."""
         with self._broker.lock:
             del self._broker.topics[topic]
-            for group in self._broker.groups.values():
-                group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
 
     def delete_offsets(self, group: str) -> None:
         """Delete all that a group has committed, as happens to one that was away for long."""
@@ -199,3 +197,10 @@ class MemoryCluster:
     ) -> None:
         """Let the process of a later call crash in the midst of it: see `fail`."""
         self.fail(call, Crashed(), after=after, skip=skip, connection=connection)
+
+    def end_faults(self) -> None:
+        """Let no call fail any more, the cluster answer, and what it promised be visible."""
+        with self._broker.lock:
+            self._broker.faults.clear()
+        self.up()
+        self.write_marks()
