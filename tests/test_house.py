@@ -13,10 +13,7 @@ FILE_LINES: Final = 400
 FUNCTION_LINES: Final = 60
 
 TESTED_ELSEWHERE: Final = {
-    "trainer/clicks/collector.py": "tests/broker/test_collect.py: the log of a real topic",
-    "trainer/clicks/topic.py": "tests/broker/test_trainer.py: clicks of a real topic",
     "trainer/commands/": "tests/trainer/test_main.py and tests/trainer/commands call them as a user does",
-    "trainer/continuous/leader.py": "tests/broker/test_leader.py: only Kafka elects",
     "trainer/evaluation/report/": "tests/trainer/evaluation/report/test_page.py reads the page as a whole",
     "trainer/model/backend.py": "names the backend of Keras; every test of the model runs on it",
     "worker/core/layers.py": "tests/laws/test_layers.py",

@@ -5,6 +5,7 @@ The tree answers the only question a caller has, whether to try again::
     NextclickError
       Retriable                 the same thing may work later: back off, keep the state
         KafkaAway               no broker answers, or not in time
+        NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or ran out of time
       SettingError              a setting is wrong: nothing was started
       TopicError                a topic is missing or has the wrong shape
@@ -25,6 +26,7 @@ __all__ = [
     "KafkaAway",
     "NextclickError",
     "NotAllowed",
+    "NotStable",
     "ReleaseRefused",
     "Retriable",
     "SettingError",

@@ -7,9 +7,6 @@ import time
 from pathlib import Path
 
 import polars as pl
-import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from tests.broker.client import Client, Record
 from tests.broker.process import WorkerProcess
@@ -19,10 +16,11 @@ from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
 from trainer.console import Lines
 from worker.core.event import Decoder, Fields
-from worker.errors import TopicError
 from worker.kafka.connection import KafkaConnection
 
 FIELDS = Fields("user", "product.id", "timestamp")
+
+KILLS = 3
 
 
 def collector(kafka: str, topic: str, folder: Path, said: list[str], *, file_records: int = 100) -> Collector:
@@ -63,8 +61,8 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     names = ["--user", "user", "--item", "product.id", "--file-records", "50", "--every-seconds", "0.05"]
     arguments = ["collect", "--kafka", kafka, "--topic", topic, *names, "--follow", "-o", str(folder)]
     sent = records_of_cycle(4_000)
-    for part in range(6):
-        client.send(topic, [*sent[part::6], Record(b"no click", partition=part % 4)])
+    for part in range(KILLS):
+        client.send(topic, [*sent[part::KILLS], Record(b"no click", partition=part % 4)])
         process = WorkerProcess(arguments, log_path=tmp_path / f"{part}.log", http_port=0, module="trainer")
         deadline, before = time.monotonic() + 30, len(ClickArchive(folder).stretches())
         while len(ClickArchive(folder).stretches()) < before + 2 and time.monotonic() < deadline:
@@ -77,28 +75,4 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     assert collected(folder) == held(client, topic)
     scan, removals = scan_archive(folder)
     assert scan.clicks.select(pl.len()).collect().item() == len(sent)
-    assert [(one.removed, one.why) for one in removals] == [(6, "no click (unknown_format)")]
-
-
-def test_what_retention_deleted_is_said_and_a_new_topic_is_refused(
-    kafka: str, client: Client, topics: TopicFactory, tmp_path: Path
-) -> None:
-    """The gap is told in offsets; a log that is ahead of its topic is of another one."""
-    topic, said = topics("clicks"), list[str]()
-    records = [Record(one.value, partition=0) for one in records_of_cycle(20)]
-    client.send(topic, records[:40])
-    collector(kafka, topic, tmp_path, said).collect()
-    client.send(topic, records[40:])
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-    for deleted in admin.delete_records([TopicPartition(topic, 0, 70)]).values():
-        deleted.result()
-
-    collector(kafka, topic, tmp_path, said).collect()
-
-    assert "gap: Kafka deleted 30 offsets of partition 0 before they were collected (40 to 70)" in said
-    assert [row[1] for row in collected(tmp_path)] == [*range(40), *range(70, 100)]
-    ClickArchive(tmp_path).append(0, 100, 999, pl.DataFrame(), {})
-    with pytest.raises(
-        TopicError, match=r"ends at offset 100, the archive in .* at 999: the topic was made anew"
-    ):
-        collector(kafka, topic, tmp_path, said).collect()
+    assert [(one.removed, one.why) for one in removals] == [(KILLS, "no click (unknown_format)")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import pytest
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
-from tests.broker.deployment import HURRIED, Deployment
+from tests.broker.deployment import Deployment
 from tests.broker.process import WorkerProcess
 from tests.conftest import TopicFactory
 from tests.waiting import eventually
@@ -59,57 +58,7 @@ def saved(deployment: Deployment, worker: WorkerFactory, *clicks: Record) -> Non
     assert process.wait(15) == 0
 
 
-def test_a_running_worker_tells_what_it_knows_of_a_user(
-    deployment: Deployment, worker: WorkerFactory
-) -> None:
-    """By HTTP, while idle too, and at once: the row and the list as it would be published now."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(**SELDOM))
-    sent = deployment.send([click("a/b ü", "item-3", partition=1), click("a/b ü", "item-5", partition=1)])
-    answers = deployment.answers(at_least=2)
-
-    began = time.monotonic()
-    status, found = known(process, "a/b ü")
-    took = time.monotonic() - began
-
-    assert status == 200
-    assert took < 1
-    assert found["recommendations"] == {
-        "items": answers[-1].json["items"],
-        "scores": answers[-1].json["scores"],
-        "release": 1,
-        "reason": "model",
-    }
-    del found["recommendations"]
-    assert found == {
-        "user_id": "a/b ü",
-        "partition": 1,
-        "recent_items": ["item-3", "item-5"],
-        "clicks": 2,
-        "session_clicks": 2,
-        "timestamp": 1_700_000_000_000,
-        "offset": sent[-1].offset,
-        "release": 1,
-        "saved": False,
-    }
-
-
-def test_a_worker_says_which_users_it_cannot_know(deployment: Deployment, worker: WorkerFactory) -> None:
-    """404 and the partitions that it serves; before it serves any, 503 and why."""
-    process = worker(deployment.settings(), ready=False)
-    eventually(lambda: "no release" in process.http("/readyz")[1], what="the worker to wait")
-    early = known(process, "ada")
-    deployment.publish_successor()
-    process.wait_until_ready()
-
-    status, document = known(process, "ada")
-
-    assert (status, document["serves"]) == (404, [0, 1, 2, 3])
-    assert early[0] == 503
-    assert "no release" in early[1]["error"]
-
-
-def test_user_shows_what_a_worker_would_load(
+def test_user_and_state_show_what_a_worker_would_load(
     deployment: Deployment, worker: WorkerFactory, command: CommandRunner
 ) -> None:
     """The same as the worker that saved it says, where it stands, and who serves it."""
@@ -117,7 +66,7 @@ def test_user_shows_what_a_worker_would_load(
     settings = deployment.settings(**OFTEN)
     process = worker(settings)
     deployment.send([click("ada", "item-3", partition=2)])
-    eventually(lambda: saved_clicks(command, settings, "ada") == 1, what="ada to be saved")
+    eventually(lambda: known(process, "ada")[1].get("saved"), what="ada to be saved")
     deployment.send([click("ada", "item-6", partition=2), click("bob", "item-1", partition=2)])
     eventually(lambda: saved_clicks(command, settings, "ada") == 2, what="ada to be saved again")
     _, expected = known(process, "ada")
@@ -135,62 +84,10 @@ def test_user_shows_what_a_worker_would_load(
     assert "recent items, the last one first: item-6, item-3" in text
     assert "recommendations: item-7" in text
 
-    code, text = command(settings, "user", "eve")
+    code, text = command(settings, "state")
 
-    assert code == 1
-    assert "no trace of eve" in text
-
-
-def test_state_counts_what_each_partition_holds(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """Blocks, users, bytes and offsets per partition and in all; after a clean stop nothing is unsaved."""
-    deployment.publish_successor()
-    saved(deployment, worker, *(deployment.click(number, users=12) for number in range(24)))
-
-    code, text = command(deployment.settings(), "state")
-    _, output = command(deployment.settings(), "state", "--json")
-
-    found = orjson.loads(output)
     assert code == 0
-    assert [row["users"] for row in found["partitions"]] == [3, 3, 3, 3]
-    assert [row["blocks"] for row in found["partitions"]] == [1, 1, 1, 1]
-    for row in found["partitions"]:
-        assert row["replay_offset"] == row["committed_offset"] == row["end_offset"] == 6
-        assert row["clicks_not_saved"] == 0
-        assert 0 < row["dirt"] < 1
-    assert found["total"]["users"] == 12
-    assert found["total"]["live_bytes"] == sum(row["live_bytes"] for row in found["partitions"])
-    assert text.splitlines()[-1].split()[:3] == ["all", "4", "12"]
-
-
-def test_a_person_is_forgotten_everywhere(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """Gone from memory and from every block, with idle workers too; who stands beside them stays."""
-    deployment.publish_successor()
-    settings = deployment.settings(kafka=HURRIED, **OFTEN)
-    process = worker(settings)
-    deployment.send([click("ada", "item-3", partition=2), click("bob", "item-3", partition=2)])
-    deployment.send([click("ada", "item-4", partition=0)])
-    eventually(lambda: known(process, "ada")[1].get("saved"), what="ada to be saved")
-
-    code, text = command(settings, "forget", "ada", "--wait", "30")
-
-    assert code == 0, text
-    assert text.count("forgotten in partition") == 4
-    assert known(process, "ada")[0] == 404
-    assert known(process, "bob")[0] == 200
-    found = orjson.loads(command(settings, "user", "--json", "ada")[1])
-    assert (found["state"], found["other_copies"], found["wishes_to_be_forgotten"]) == (None, [], [])
-    assert found["copies_not_compacted_yet"]
-    assert command(settings, "user", "bob")[0] == 0
-
-    process.kill9()
-    again = worker(settings)
-
-    assert known(again, "ada")[0] == 404
-    assert known(again, "bob")[0] == 200
+    assert text.splitlines()[-1].split()[:3] == ["all", "1", "2"]
 
 
 @pytest.mark.timeout(180)
@@ -203,8 +100,11 @@ def test_compaction_removes_what_was_forgotten(
     settings = deployment.settings(**OFTEN)
     process = worker(settings)
     deployment.send([click("ada", "item-3"), click("bob", "item-3")])
-    eventually(lambda: saved_clicks(command, settings, "ada") == 1, what="ada to be saved")
-    assert command(settings, "forget", "ada", "--wait", "30")[0] == 0
+    eventually(lambda: known(process, "ada")[1].get("saved"), what="ada to be saved")
+    code, text = command(settings, "forget", "ada", "--wait", "30")
+    assert code == 0, text
+    assert text.count("forgotten in partition") == 4
+    assert known(process, "ada")[0] == 404
 
     def gone() -> bool:
         deployment.send([click("bob", "item-4")])
@@ -213,75 +113,6 @@ def test_compaction_removes_what_was_forgotten(
     eventually(gone, 90, "compaction")
 
     assert known(process, "bob")[0] == 200
-
-
-def test_a_wish_waits_for_a_worker(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """Without one it is kept and shown; --wait says where it is not done; who starts obeys it."""
-    deployment.publish_successor()
-    settings = deployment.settings(**OFTEN)
-    saved(deployment, worker, click("ada", "item-3", partition=2), click("bob", "item-3", partition=2))
-
-    code, text = command(settings, "forget", "ada", "--wait", "1")
-    shown_code, shown = command(settings, "user", "ada")
-
-    assert code == 1
-    assert f"No worker of group {deployment.group} runs" in text
-    assert "not done after 1 s in partitions 0, 1, 2, 3" in text
-    assert shown_code == 0
-    assert "no state that a worker would load" in shown
-    assert "to be done in partition 2" in shown
-
-    process = worker(settings)
-
-    eventually(
-        lambda: orjson.loads(command(settings, "user", "--json", "ada")[1])["wishes_to_be_forgotten"] == [],
-        what="the wish to be fulfilled",
-    )
-    assert known(process, "ada")[0] == 404
-
-
-def test_clicks_after_the_wish_count(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """A person who comes back begins anew, also where a crash has the clicks replayed."""
-    deployment.publish_successor()
-    settings = deployment.settings(kafka=HURRIED, **SELDOM)
-    process = worker(settings)
-    deployment.send([click("ada", "item-3")])
-    deployment.answers(at_least=1)
-    assert command(settings, "forget", "ada")[0] == 0
-    eventually(lambda: known(process, "ada")[0] == 404, what="ada to be forgotten")
-    deployment.send([click("ada", "item-5")])
-    deployment.answers(at_least=2)
-
-    process.kill9()
-    again = worker(settings)
-
-    assert known(again, "ada")[1]["recent_items"] == ["item-5"]
-
-
-def test_reset_asks_first_and_refuses_while_a_worker_runs(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """Nothing changes without a yes, nor under a running worker, which is named."""
-    deployment.publish_successor()
-    settings = deployment.settings()
-    saved(deployment, worker, click("ada", "item-3"))
-
-    code, text = command(settings, "reset", "--at", "earliest")
-
-    assert code == 1
-    assert "partition 0: drops the states of 1 users, goes on at offset 0, the first click" in text
-    assert "Aborted" in text
-
-    worker(settings)
-    code, text = command(settings, "reset", "--at", "earliest", "--yes")
-
-    assert code == 2
-    assert f"group {deployment.group} has members: {deployment.group}.a at " in text
-    assert command(settings, "user", "ada")[0] == 0
 
 
 def test_reset_latest_skips_what_is_there(

@@ -1,4 +1,7 @@
-"""Where states, offsets and clicks do not fit together a worker stops, and what it says to do helps."""
+"""Where states, offsets and clicks do not fit together a worker stops, and what it says to do helps.
+
+Here what only a real broker can do; the rest on the cluster in memory: `tests.worker.commands.test_refusals`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgpack
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from tests.broker.client import Record
 from tests.broker.conftest import CommandRunner, WorkerFactory
-from tests.broker.deployment import HURRIED, Deployment
-from tests.broker.test_look import OFTEN, SELDOM, click, known, saved
-from tests.conftest import TopicFactory, create_topic
+from tests.broker.deployment import Deployment
+from tests.broker.test_look import SELDOM, click, known, saved
+from tests.conftest import create_topic
 from tests.waiting import eventually
 
 HOME: Final = 1
@@ -36,26 +37,9 @@ def ada(item_id: str) -> Record:
     return click("ada", item_id, partition=HOME)
 
 
-def delete_before(admin: AdminClient, topic: str, offset: int) -> None:
-    """Do what retention does."""
-    at = TopicPartition(topic, HOME, offset)
-    admin.delete_records([at])[at].result(timeout=30)
-
-
 def delete_group(deployment: Deployment, admin: AdminClient) -> None:
     """Do what Kafka does to a group that was away for a week."""
     admin.delete_consumer_groups([deployment.group])[deployment.group].result(timeout=30)
-
-
-def set_offset(offset: int) -> Callable[[Deployment, AdminClient], None]:
-    """Have someone commit another offset for the group."""
-
-    def happens(deployment: Deployment, admin: AdminClient) -> None:
-        ats = [TopicPartition(deployment.clicks, HOME, offset)]
-        asked = ConsumerGroupTopicPartitions(deployment.group, ats)
-        admin.alter_consumer_group_offsets([asked])[deployment.group].result(timeout=30)
-
-    return happens
 
 
 def make_clicks_anew(deployment: Deployment, admin: AdminClient) -> None:
@@ -63,20 +47,6 @@ def make_clicks_anew(deployment: Deployment, admin: AdminClient) -> None:
     admin.delete_topics([deployment.clicks])[deployment.clicks].result(timeout=30)
     eventually(lambda: deployment.clicks not in admin.list_topics(timeout=10).topics, what="the deletion")
     create_topic(admin, deployment.clicks, deployment.partitions, {})
-
-
-def empty_the_state_topic(deployment: Deployment, admin: AdminClient) -> None:
-    """Lose all states."""
-    delete_before(admin, deployment.state, -1)
-
-
-def write(key: bytes, value: bytes) -> Callable[[Deployment, AdminClient], None]:
-    """Have someone else write to the state topic."""
-
-    def happens(deployment: Deployment, _: AdminClient) -> None:
-        deployment.client.send(deployment.state, [Record(value, key=key, partition=HOME)])
-
-    return happens
 
 
 def refusal(deployment: Deployment, worker: WorkerFactory) -> str:
@@ -116,23 +86,7 @@ MISHAPS: Final = {
     "no committed offset": Mishap(
         delete_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
     ),
-    "no states": Mishap(empty_the_state_topic, "but partition 1 of topic", "--at committed"),
     "clicks made anew": Mishap(make_clicks_anew, "was their topic made anew?", "--at earliest"),
-    "committed beyond the end": Mishap(
-        set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
-    ),
-    "offsets set back": Mishap(
-        set_offset(1), "were its offsets set back?", "--at committed", ("item-3",), answers=4
-    ),
-    "garbage": Mishap(write(b"block/7", b"garbage"), "block/7 in partition 1", "--at committed"),
-    "a newer format": Mishap(
-        write(b"block/1", msgpack.packb({"format": 99})),
-        "its format is 99, this worker reads 1",
-        "--at committed",
-    ),
-    "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
-    "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
-    "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is none", "--at committed"),
 }
 
 
@@ -161,78 +115,6 @@ def test_what_a_refusal_says_helps(
     assert len(deployment.answers()) == mishap.answers
 
 
-def test_a_wish_that_cannot_be_read_costs_no_states(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, admin: AdminClient
-) -> None:
-    """The worker stops rather than skip it, and says how to write it again; then all is as it was."""
-    deployment.publish_successor()
-    saved(deployment, worker, ada("item-2"), ada("item-3"))
-    write(b"forget/eve", b"\x00")(deployment, admin)
-
-    text = refusal(deployment, worker)
-    code, _ = command(deployment.settings(), "forget", "eve")
-    process = worker(deployment.settings())
-
-    assert "`nextclick-worker forget eve` writes it again" in text
-    assert code == 0
-    assert known(process, "ada")[1]["recent_items"] == ["item-2", "item-3"]
-
-
-def test_a_damaged_block_is_named_by_the_commands(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner
-) -> None:
-    """They look on; a person of whom nothing can be said is not said to be gone."""
-    deployment.publish_successor()
-    saved(deployment, worker, ada("item-2"))
-    write(b"block/7", b"garbage")(deployment, AdminClient({}))
-
-    code, text = command(deployment.settings(), "state")
-    found, shown = command(deployment.settings(), "user", "ada")
-    unclear, complaint = command(deployment.settings(), "user", "eve")
-
-    assert (code, found, unclear) == (0, 0, 2)
-    assert "cannot be read: block/7 in partition 1" in text
-    assert "cannot be read: block/7" in shown
-    assert "records that may hold this user cannot be read" in complaint
-
-
-def test_too_few_state_partitions_stop_the_worker(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, topics: TopicFactory
-) -> None:
-    """Never a wrong partition: the worker stops and names the command, after which it serves."""
-    deployment.publish_successor()
-    deployment.state = topics("narrow", partitions=2)
-
-    text = refusal(deployment, worker)
-
-    assert f"topic {deployment.state} has 2 partitions, it needs 4. Run `nextclick-worker topics`" in text
-    assert command(deployment.settings(), "topics")[0] == 0
-
-    worker(deployment.settings())
-    deployment.assert_answered_once(deployment.send_clicks(8))
-
-
-def test_clicks_that_grow_before_their_topics_do_stop_the_worker(
-    deployment: Deployment, worker: WorkerFactory, command: CommandRunner, admin: AdminClient
-) -> None:
-    """It stops with the command to run; started again after that it serves the new partitions too."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(**SELDOM))
-    sent = deployment.send_clicks(8)
-    deployment.answers(at_least=8)
-
-    admin.create_partitions([NewPartitions(deployment.clicks, 6)])[deployment.clicks].result(timeout=30)
-
-    assert process.wait(60) == 2
-    assert f"topic {deployment.state} has 4 partitions, it needs 6" in process.log
-    assert "Traceback" not in process.log
-    assert command(deployment.settings(), "topics")[0] == 0
-
-    worker(deployment.settings())
-    deployment.partitions = 6
-    deployment.assert_answered_once([*sent, *deployment.send_clicks(12, first=8)])
-
-
 def test_clicks_that_grow_after_their_topics_are_served_at_once(
     deployment: Deployment, worker: WorkerFactory, admin: AdminClient
 ) -> None:
@@ -252,23 +134,3 @@ def test_clicks_that_grow_after_their_topics_are_served_at_once(
     eventually(lambda: process.metric("nextclick_users_moved_total") == 1, what="the count")
     process.terminate()
     assert process.wait(15) == 0
-
-
-def test_clicks_that_retention_deleted_are_missed_and_counted(
-    deployment: Deployment, worker: WorkerFactory, admin: AdminClient
-) -> None:
-    """Replay goes on with what is left; the worker says how many offsets it lacked."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(kafka=HURRIED, **SELDOM))
-    deployment.send([ada(item_id) for item_id in ("item-1", "item-2", "item-3", "item-4")])
-    deployment.answers(at_least=4)
-    process.kill9()
-    delete_before(admin, deployment.clicks, 2)
-
-    again = worker(deployment.settings(kafka=HURRIED, **OFTEN))
-
-    assert known(again, "ada")[1]["recent_items"] == ["item-3", "item-4"]
-    assert again.metric("nextclick_replay_missing_records_total") == 2
-    assert again.metric("nextclick_unanswered_records_total") == 0
-    assert "retention deleted clicks that were not saved yet" in again.log
-    assert len(deployment.answers()) == 4

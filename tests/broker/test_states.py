@@ -9,7 +9,8 @@ import pytest
 from tests.broker.conftest import WorkerFactory
 from tests.broker.deployment import HURRIED, Deployment
 from tests.broker.process import WorkerProcess
-from tests.broker.remembered import USERS, assert_remembered, clicks, publish
+from tests.broker.remembered import assert_remembered, publish
+from tests.remembered import USERS, clicks
 from tests.waiting import eventually
 from worker.topics.states import parse_replay
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
+import orjson
 import polars as pl
 
 from trainer.clicks.columns import SCHEMA, Columns, Table, convert
@@ -49,6 +50,17 @@ def cyclic_clicks(sessions: int = 400, length: int = 5, *, seed: int = 0) -> pl.
             for step in range(length)
         ]
     )
+
+
+def click_records(sessions: int) -> list[tuple[int, bytes]]:
+    """`cyclic_clicks` as JSON values, each with its partition: by user on four."""
+    return [
+        (
+            int(user.removeprefix("user-")) % 4,
+            orjson.dumps({"user": user, "product": {"id": item}, "timestamp": time}),
+        )
+        for user, item, time in cyclic_clicks(sessions).rows()
+    ]
 
 
 def twice(clicks: pl.DataFrame) -> pl.DataFrame:

@@ -106,3 +106,27 @@ def test_settings_cannot_be_changed() -> None:
     settings: Any = Settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.group = "other"
+
+
+def test_what_the_client_needs_is_passed_on(tmp_path: Path) -> None:
+    """All keys of `[kafka]` that say who we are and where the brokers are."""
+    certificate = tmp_path / "ca.pem"
+    certificate.write_text("")
+    kafka = {
+        "bootstrap_servers": "a:1,b:2",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_username": "ada",
+        "sasl_password": "hush",
+        "ssl_ca_file": str(certificate),
+        "ssl_check_hostname": "false",
+    }
+    settings = load(None, {f"{ENVIRONMENT_PREFIX}KAFKA_{name.upper()}": one for name, one in kafka.items()})
+
+    arguments = settings.kafka.connection().arguments()
+
+    assert arguments["bootstrap_servers"] == ["a:1", "b:2"]
+    assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("ada", "hush")
+    assert arguments["ssl_cafile"] == str(certificate)
+    assert arguments["ssl_check_hostname"] is False

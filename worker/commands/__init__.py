@@ -1,4 +1,4 @@
-"""The commands beside `run`: what a person does around running workers. Wired in `worker.__main__`."""
+"""The commands of `nextclick-worker`, one file each (`look` has two). Put together in `worker.__main__`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from worker import config
+from worker.config import Settings
+from worker.kafka.interface import Connection
 
 config_option = click.option(
     "--config",
@@ -17,6 +19,12 @@ config_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+
+
+def connect(settings: Settings) -> Connection:
+    """Return the connection that the command was called with (tests bring one), else that of the settings."""
+    given: Connection | None = click.get_current_context().obj
+    return given or settings.kafka.connection()
 
 
 def numbers(partitions: list[int]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from worker import config
-from worker.commands import config_option, numbers
+from worker.commands import config_option, connect, numbers
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
 
@@ -26,7 +26,7 @@ def forget(path: Path | None, wait: float | None, user_id: str) -> None:
     With --wait the exit code is 1 when that is not done in time; it will be done all the same.
     """
     settings = config.load(path, os.environ)
-    connection, state = settings.kafka.connection(), settings.topics.state
+    connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
     asked = state_changes.ask_to_forget(
         connection, user_id, before, topic=state, asked_at=round(time.time() * 1000)
@@ -39,7 +39,7 @@ def forget(path: Path | None, wait: float | None, user_id: str) -> None:
 
 def _ends(settings: Settings) -> dict[int, int]:
     """Where each partition of the clicks ends: what comes later was not asked to be forgotten."""
-    connection, topics = settings.kafka.connection(), settings.topics
+    connection, topics = connect(settings), settings.topics
     needs.at_least_as_many(connection, topics.state, topics.clicks)
     count = needs.counts(connection, [topics.clicks])[topics.clicks]
     marks = state_scan.marks(connection, topic=topics.clicks, group=settings.group, partitions=range(count))
@@ -47,7 +47,7 @@ def _ends(settings: Settings) -> dict[int, int]:
 
 
 def _outlook(settings: Settings, partitions: set[int]) -> str:
-    with closing(settings.kafka.connection().admin()) as admin:
+    with closing(connect(settings).admin()) as admin:
         members = admin.members(settings.group, topic=settings.topics.clicks)
     alone = sorted(partitions - {partition for member in members for partition in member.partitions})
     what = (
@@ -63,7 +63,7 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
 
 def _done(settings: Settings, user_id: str, asked: dict[int, int], seconds: float) -> bool:
     deadline, left = time.monotonic() + seconds, set(asked)
-    looks = state_changes.pending(settings.kafka.connection(), user_id, asked, topic=settings.topics.state)
+    looks = state_changes.pending(connect(settings), user_id, asked, topic=settings.topics.state)
     while left and time.monotonic() < deadline:
         before, left = left, next(looks)
         for partition in sorted(before - left):

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from worker import config
-from worker.commands import config_option, json_option
+from worker.commands import config_option, connect, json_option
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
@@ -33,7 +33,7 @@ from worker.topics.state_scan import Contents, Marks, Trace
 def user(path: Path | None, as_json: bool, user_id: str) -> None:
     """Show what the state topic has of a user, as of the last flush; exit code 1 when it has nothing."""
     settings = config.load(path, os.environ)
-    trace = state_scan.look_for(settings.kafka.connection(), user_id, topic=settings.topics.state)
+    trace = state_scan.look_for(connect(settings), user_id, topic=settings.topics.state)
     if not trace and trace.unreadable:
         raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
     document = _user_document(settings, user_id, trace)
@@ -47,7 +47,7 @@ def user(path: Path | None, as_json: bool, user_id: str) -> None:
 def state(path: Path | None, as_json: bool) -> None:
     """Show what each partition of the state topic holds, and what is not saved yet."""
     settings = config.load(path, os.environ)
-    connection, topics = settings.kafka.connection(), settings.topics
+    connection, topics = connect(settings), settings.topics
     counts = needs.counts(connection, [topics.clicks, topics.state])
     held = state_scan.contents(connection, topic=topics.state)
     marks = state_scan.marks(
@@ -126,7 +126,7 @@ def _current(
 
 def _champion(settings: Settings) -> tuple[Release | None, str]:
     """The release that serves, or why there is none."""
-    with ReleaseReader(settings.kafka.connection(), topic=settings.topics.releases).opened() as reader:
+    with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:
             pointer = reader.pointer(CHAMPION)
@@ -138,7 +138,7 @@ def _champion(settings: Settings) -> tuple[Release | None, str]:
 
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
     """The member of the consumer group that serves a partition."""
-    with closing(settings.kafka.connection().admin()) as admin:
+    with closing(connect(settings).admin()) as admin:
         try:
             members = admin.members(settings.group, topic=settings.topics.clicks)
         except NextclickError as error:

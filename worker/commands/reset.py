@@ -11,7 +11,7 @@ from typing import Final, Literal
 import click
 
 from worker import config
-from worker.commands import config_option, numbers
+from worker.commands import config_option, connect, numbers
 from worker.config import Settings
 from worker.errors import NextclickError, StateRefused
 from worker.topics import needs, state_changes, state_scan
@@ -42,7 +42,7 @@ def reset(path: Path | None, at: At, only: tuple[int, ...], yes: bool) -> None:
     All partitions change in one transaction, or none. Deletion requests stay.
     """
     settings = config.load(path, os.environ)
-    connection, topics = settings.kafka.connection(), settings.topics
+    connection, topics = connect(settings), settings.topics
     partitions = _partitions(settings, only)
     _refuse_while_it_runs(settings)
     _settle(settings, partitions)
@@ -129,8 +129,8 @@ def _what(held: Contents) -> str:
 
 def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
     topics = settings.topics
-    needs.at_least_as_many(settings.kafka.connection(), topics.state, topics.clicks)
-    count = needs.counts(settings.kafka.connection(), [topics.clicks])[topics.clicks]
+    needs.at_least_as_many(connect(settings), topics.state, topics.clicks)
+    count = needs.counts(connect(settings), [topics.clicks])[topics.clicks]
     unknown = sorted(set(only) - set(range(count)))
     if unknown:
         raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, no {numbers(unknown)}")
@@ -138,7 +138,7 @@ def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
 
 
 def _refuse_while_it_runs(settings: Settings) -> None:
-    with closing(settings.kafka.connection().admin()) as admin:
+    with closing(connect(settings).admin()) as admin:
         members = admin.members(settings.group, topic=settings.topics.clicks)
     if members:
         names = ", ".join(f"{member.client_id} at {member.host}" for member in members)
@@ -152,7 +152,7 @@ def _settle(settings: Settings, partitions: list[int]) -> None:
     """Wait until no transaction is open that could still commit offsets."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while open_ones := state_scan.unsettled(
-        settings.kafka.connection(), topic=settings.topics.clicks, group=settings.group, partitions=partitions
+        connect(settings), topic=settings.topics.clicks, group=settings.group, partitions=partitions
     ):
         if time.monotonic() > deadline:
             raise NextclickError(f"a transaction in {numbers(open_ones)} is still open: try again in a while")

@@ -1,14 +1,28 @@
-"""What `reset --at` means for a partition."""
+"""`reset`: what `--at` means for a partition, and that it mends what a worker refuses.
+
+All refusals, and what they say: `tests.worker.partitions.test_consistency`.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
 import pytest
 
+from tests.worker.commands.conftest import Command
+from tests.worker.desk import GROUP, Desk
 from worker.commands.reset import At, plan
 from worker.errors import StateRefused
 from worker.topics.state_changes import Beginning
 from worker.topics.state_scan import Contents, Entry, Marks
 from worker.topics.states import Forget, Replay
+
+HOME: Final = 1
+"""The partition that has clicks."""
 
 
 def held(replay: int | None = None) -> Contents:
@@ -64,3 +78,165 @@ def test_where_nothing_is_saved_there_is_nothing_to_keep() -> None:
         None,
         "partition 3: nothing is saved, it stays as it is",
     )
+
+
+def expire_the_group(desk: Desk) -> None:
+    """Do what Kafka does to a group that was away for a week."""
+    desk.cluster.delete_offsets(GROUP)
+
+
+def make_the_clicks_again(desk: Desk) -> None:
+    """Delete the clicks topic and create it again."""
+    desk.cluster.delete(desk.topics.clicks)
+    desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
+
+
+def write_garbage(desk: Desk) -> None:
+    """Have someone else write to the state topic."""
+    desk.cluster.produce(desk.topics.state, b"garbage", key=b"block/7", partition=HOME)
+
+
+def ada_saved() -> Desk:
+    """A group whose worker has saved two clicks of ada, on items 2 and 3, and stopped."""
+    desk = Desk()
+    desk.serving()
+    desk.click("ada", "item-2", partition=HOME)
+    desk.click("ada", "item-3", partition=HOME)
+    desk.settle()
+    desk.stop()
+    return desk
+
+
+def refusal(desk: Desk) -> str:
+    """What a worker says that refuses to serve."""
+    desk.start()
+    with pytest.raises(StateRefused) as refused:
+        desk.settle()
+    desk.kill()
+    desk.advance(11)
+    return str(refused.value)
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """Something that must not happen, after a user clicked item 2 and 3, and what follows."""
+
+    happens: Callable[[Desk], None]
+    says: str
+    does: str
+    remembers: Sequence[str] = ()
+    """What is still known of the user."""
+    answers: int = 3
+    """How many there are in all once the user clicked again."""
+
+
+MISHAPS: Final = {
+    "no committed offset": Mishap(
+        expire_the_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
+    ),
+    "clicks made again": Mishap(make_the_clicks_again, "was their topic made anew?", "--at earliest"),
+    "garbage": Mishap(write_garbage, "block/7 in partition 1", "--at committed"),
+}
+
+
+@pytest.mark.parametrize("name", MISHAPS)
+def test_what_a_refusal_says_helps(command: Command, name: str) -> None:
+    """With the states where they are sound, else with empty ones; and from the offset that it names."""
+    mishap, desk = MISHAPS[name], ada_saved()
+    mishap.happens(desk)
+
+    text = refusal(desk)
+    found = re.search(r"`nextclick-worker (reset [^`]*)`", text)
+    assert found, text
+    code, output = command(desk.cluster, *shlex.split(found[1]), "--yes")
+    worker = desk.serving()
+    desk.click("ada", "item-5", partition=HOME)
+    desk.settle()
+
+    assert mishap.says in text
+    assert found[1] == f"reset --partition {HOME} {mishap.does}"
+    assert code == 0, output
+    assert output.endswith("done\n")
+    assert worker.recent("ada") == [*mishap.remembers, "item-5"]
+    assert len(desk.answers()) == mishap.answers
+
+
+def test_reset_asks_first(command: Command) -> None:
+    """Nothing changes without a yes."""
+    desk = ada_saved()
+    before = desk.states(), desk.committed()
+
+    refused, text = command(desk.cluster, "reset", "--at", "earliest", types="n\n")
+    after = desk.states(), desk.committed()
+    agreed, _ = command(desk.cluster, "reset", "--at", "earliest", types="y\n")
+
+    assert (refused, agreed) == (1, 0)
+    assert "partition 1: drops the states of 1 users, goes on at offset 0, the first click" in text
+    assert "Aborted" in text
+    assert after == before
+    assert desk.committed() == {0: 0, 1: 0}
+    assert command(desk.cluster, "user", "ada")[1].startswith("ada in desk.state")
+    desk.cluster.compact(desk.topics.state, tombstones=True)
+    assert command(desk.cluster, "user", "ada")[0] == 1
+
+
+def test_reset_refuses_while_a_worker_runs(command: Command) -> None:
+    """The members are named, those too that were killed and are still members."""
+    desk = ada_saved()
+    desk.serving()
+
+    running, text = command(desk.cluster, "reset", "--at", "earliest", "--yes")
+    desk.kill()
+    killed, _ = command(desk.cluster, "reset", "--at", "earliest", "--yes")
+    desk.advance(11)
+    gone, _ = command(desk.cluster, "reset", "--at", "earliest", "--yes")
+
+    assert (running, killed, gone) == (2, 2, 0)
+    assert "group desk has members: desk.a at memory. Stop all its workers first" in text
+
+
+def test_reset_latest_skips_what_is_there(command: Command) -> None:
+    """Of one partition alone: its clicks that nobody answered are passed over, the others are not."""
+    desk = ada_saved()
+    desk.click("ada", "item-4", partition=HOME)
+    desk.click("bob", "item-4", partition=0)
+
+    code, text = command(desk.cluster, "reset", "--at", "latest", "--partition", str(HOME), "--yes")
+    worker = desk.serving()
+    desk.click("ada", "item-5", partition=HOME)
+    desk.settle()
+
+    assert code == 0, text
+    assert worker.recent("ada") == ["item-5"]
+    assert worker.recent("bob") == ["item-4"]
+    assert len(desk.answers()) == 4
+
+
+def test_reset_of_a_partition_that_is_not_there_is_a_mistake(command: Command) -> None:
+    """It is named, and nothing happens."""
+    desk = ada_saved()
+
+    code, text = command(desk.cluster, "reset", "--at", "latest", "--partition", "7", "--yes")
+
+    assert code == 2
+    assert "topic clicks has 2 partitions, no partition 7" in text
+
+
+def test_where_nothing_is_saved_there_is_nothing_to_do(command: Command) -> None:
+    """`--at saved` on a state topic that is empty."""
+    code, text = command(Desk().cluster, "reset", "--at", "saved", "--yes")
+
+    assert code == 0
+    assert text.endswith("nothing to do\n")
+
+
+def test_a_reset_that_fails_changes_nothing(command: Command) -> None:
+    """All of it or nothing: tombstones, replay and offsets stand in one transaction."""
+    desk = ada_saved()
+    before = desk.states(), desk.committed()
+    desk.cluster.fail("commit")
+
+    code, _ = command(desk.cluster, "reset", "--at", "earliest", "--yes")
+
+    assert code == 2
+    assert (desk.states(), desk.committed()) == before

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.worker.desk import records, successor_desk
 from worker.http.questions import Questions
 
 
@@ -45,3 +46,42 @@ def test_too_many_questions_are_refused_at_once() -> None:
             questions.ask("ada")
 
     assert questions._asked.qsize() < 100
+
+
+def test_a_worker_tells_what_it_knows_of_a_user() -> None:
+    """While idle too: the row, and the list as it would be published now."""
+    desk = successor_desk()
+    worker = desk.serving()
+    began = desk.cluster.now_ms
+    desk.click("a/b ü", "item-3", partition=1, timestamp=began)
+    desk.click("a/b ü", "item-5", partition=1, timestamp=began + 1)
+    desk.settle()
+    answer = records(desk.answers())[-1].json
+
+    here, found = worker.known("a/b ü")
+
+    ranked = found.pop("recommendations")
+    assert here
+    assert ranked["scores"].tolist() == pytest.approx(answer["scores"])
+    assert (ranked["items"], ranked["release"], ranked["reason"]) == (answer["items"], 1, "model")
+    assert found == {
+        "user_id": "a/b ü",
+        "partition": 1,
+        "recent_items": ["item-3", "item-5"],
+        "clicks": 2,
+        "session_clicks": 2,
+        "timestamp": began + 1,
+        "offset": 1,
+        "release": 1,
+        "saved": False,
+    }
+
+
+def test_a_worker_says_which_users_it_cannot_know() -> None:
+    """Those of partitions that it does not serve."""
+    desk = successor_desk()
+
+    here, document = desk.serving().known("eve")
+
+    assert not here
+    assert document["serves"] == [0, 1]

@@ -7,10 +7,14 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import pytest
 
 from worker.core import blocks
 from worker.core.states import States
-from worker.topics.state_scan import Contents, Entry, trace
+from worker.errors import KafkaAway
+from worker.kafka.memory import MemoryCluster
+from worker.topics import state_scan
+from worker.topics.state_scan import Contents, Entry, Marks, trace
 from worker.topics.states import Forget, Replay
 
 
@@ -91,3 +95,83 @@ def test_contents_are_what_counts() -> None:
 def replace_value(entry: Entry, value: bytes | None) -> Entry:
     """The next record under the same key."""
     return entry._replace(offset=entry.offset + 1, value=value)
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    """Clicks and states in two partitions; ada and bob are saved, ada once more."""
+    found = MemoryCluster()
+    for topic in ("clicks", "state"):
+        found.create(topic, partitions=2)
+    for key, value in ((b"block/1", OLD), (b"block/2", NEW), (b"replay", Replay(4, 1).value())):
+        found.produce("state", value, key=key, partition=1)
+    return found
+
+
+def test_the_topic_is_looked_through_for_a_user(cluster: MemoryCluster) -> None:
+    """In all partitions, the deletion requests too."""
+    cluster.produce("state", Forget(5, 1).value(), key=b"forget/ada", partition=0)
+
+    found = state_scan.look_for(cluster.connect(), "ada", topic="state")
+
+    assert [(copy.partition, copy.block, copy.at) for copy in found.copies] == [(1, 1, 0), (1, 2, 1)]
+    assert found.wishes == {0: Forget(5, 1)}
+    assert not state_scan.look_for(cluster.connect(), "eve", topic="state")
+
+
+def test_the_contents_of_partitions_that_have_any(cluster: MemoryCluster) -> None:
+    """What compaction removes is not counted after it."""
+    cluster.produce("state", None, key=b"block/1", partition=1)
+    before = state_scan.contents(cluster.connect(), topic="state")[1]
+    cluster.compact("state", tombstones=True)
+    after = state_scan.contents(cluster.connect(), topic="state")
+
+    assert list(after) == [1]
+    assert before.users == after[1].users == {b"block/2": ["ada"]}
+    assert before.log_bytes > after[1].log_bytes == sum(after[1].sizes.values())
+    assert after[1].replay == Replay(4, 1)
+
+
+def test_marks_are_what_kafka_knows(cluster: MemoryCluster) -> None:
+    """The first offset that is left, the end with what is not committed, and how far the group is."""
+    for _ in range(4):
+        cluster.produce("clicks", b"x")
+    cluster.delete_before("clicks", 0, 1)
+    transactions = cluster.connect().transactions("a", timeout_ms=10_000)
+    transactions.renew()
+    transactions.commit("clicks", {0: 2}, "group", seconds=1)
+    transactions.send("clicks", 0, key=None, value=b"open")
+
+    found = state_scan.marks(cluster.connect(), topic="clicks", group="group", partitions=[0, 1])
+
+    assert found == {0: Marks(1, 5, 2), 1: Marks(0, 0, None)}
+
+
+def test_a_transaction_that_may_commit_offsets_is_not_settled(cluster: MemoryCluster) -> None:
+    """Until it ends, by itself at the latest when its time is over."""
+
+    def unsettled() -> list[int]:
+        return state_scan.unsettled(cluster.connect(), topic="clicks", group="group", partitions=[0, 1])
+
+    before = unsettled()
+    transactions = cluster.connect().transactions("a", timeout_ms=10_000)
+    transactions.renew()
+    transactions.send("state", 0, key=b"block/1", value=NEW)
+    cluster.hold_marks()
+    transactions.commit("clicks", {1: 2}, "group", seconds=1)
+    between = unsettled()
+    cluster.write_marks()
+
+    assert (before, between, unsettled()) == ([], [1], [])
+
+
+def test_no_broker_is_said(cluster: MemoryCluster) -> None:
+    """Whatever is asked."""
+    cluster.down()
+
+    with pytest.raises(KafkaAway, match="ask for the offsets of topic clicks"):
+        state_scan.marks(cluster.connect(), topic="clicks", group="group", partitions=[0])
+    with pytest.raises(KafkaAway, match="ask for the offsets of group group"):
+        state_scan.unsettled(cluster.connect(), topic="clicks", group="group", partitions=[0])
+    with pytest.raises(KafkaAway, match="read the topic state"):
+        state_scan.contents(cluster.connect(), topic="state")

@@ -6,7 +6,8 @@ import msgpack
 import pytest
 
 from worker.errors import StateRefused
-from worker.topics.states import Forget, block_number, parse_forget
+from worker.kafka.memory import MemoryCluster
+from worker.topics.states import Forget, Replay, StateWriter, block_number, parse_forget, parse_replay
 
 
 @pytest.mark.parametrize("key", ["block/99999999999", "block/2000000000", "block/", "block/-1", "block/x"])
@@ -37,3 +38,33 @@ def test_a_wish_that_cannot_be_read_says_how_to_write_it_again() -> None:
     """It is a person's right: it must not be skipped, and the state need not go for it."""
     with pytest.raises(StateRefused, match="`nextclick-worker forget ada` writes it again"):
         parse_forget("ada", b"junk")
+
+
+def test_what_is_written_is_read_again() -> None:
+    """Each record under its key, in the transaction; every byte of it is counted."""
+    cluster = MemoryCluster()
+    cluster.create("state", partitions=2)
+    transactions = cluster.connect().transactions("a", timeout_ms=10_000)
+    transactions.renew()
+    sent: list[int] = []
+    writer = StateWriter(transactions, topic="state", sent=sent.append)
+
+    writer.block(1, 7, b"block")
+    writer.block(1, 8, None)
+    writer.replay(1, Replay(5, 2))
+    writer.heard(1, "ada", Forget(5, 1, heard=True))
+    writer.forgotten(1, "bob")
+    transactions.commit("state", {}, "group", seconds=1)
+
+    found = cluster.read("state")
+    assert [(one.key, one.value) for one in found] == [
+        (b"block/7", b"block"),
+        (b"block/8", None),
+        (b"replay", Replay(5, 2).value()),
+        (b"forget/ada", Forget(5, 1, heard=True).value()),
+        (b"forget/bob", None),
+    ]
+    assert {one.partition for one in found} == {1}
+    assert sent == [len(one.key or b"") + len(one.value or b"") for one in found]
+    assert parse_replay(Replay(5, 2).value()) == Replay(5, 2)
+    assert block_number("block/7") == 7

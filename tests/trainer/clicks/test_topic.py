@@ -1,0 +1,67 @@
+"""What the trainer learns from a topic: all clicks that are in it, in the order in which they came."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.trainer.builders import click_records, cyclic_clicks
+from trainer.clicks.columns import Columns
+from trainer.clicks.topic import read_topic
+from trainer.errors import UnusableClicks
+from worker.errors import KafkaAway, TopicError
+from worker.kafka.memory import MemoryCluster
+
+COLUMNS = Columns(user="user", item="product.id", timestamp="timestamp")
+
+
+def cluster_with(sessions: int) -> MemoryCluster:
+    """A cluster whose topic `clicks` holds sessions on four partitions."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=4)
+    for partition, value in click_records(sessions):
+        cluster.produce("clicks", value, partition=partition)
+    return cluster
+
+
+def test_the_topic_is_read_whole_and_in_order() -> None:
+    """Every click of every partition once, each user's in the order of arrival."""
+    table, removals = read_topic(cluster_with(500).connect(), "clicks", COLUMNS)
+
+    by_user = cyclic_clicks(500).sort("user_id", maintain_order=True)
+    assert table.clicks.sort("user_id", maintain_order=True).rows() == by_user.rows()
+    assert removals == []
+
+
+def test_what_is_no_click_is_left_aside_and_counted() -> None:
+    """By its reason."""
+    cluster = cluster_with(60)
+    for value in (b"no click", None, b"no click"):
+        cluster.produce("clicks", value)
+
+    table, removals = read_topic(cluster.connect(), "clicks", COLUMNS)
+
+    assert len(table.clicks) == 300
+    assert [(one.removed, one.why) for one in removals] == [
+        (2, "no click (unknown_format)"),
+        (1, "no click (null_value)"),
+    ]
+
+
+def test_a_topic_without_clicks_is_refused() -> None:
+    """An empty one, one that holds something else (the reasons are named), and one that is not there."""
+    cluster = MemoryCluster()
+    for topic in ("empty", "other"):
+        cluster.create(topic)
+    cluster.produce("other", b"{}")
+    cluster.produce("other", None)
+    connection = cluster.connect()
+
+    with pytest.raises(UnusableClicks, match="no record in the topic"):
+        read_topic(connection, "empty", Columns())
+    with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
+        read_topic(connection, "other", Columns())
+    with pytest.raises(TopicError, match="there is no topic nowhere"):
+        read_topic(connection, "nowhere", Columns())
+    cluster.down()
+    with pytest.raises(KafkaAway):
+        read_topic(connection, "other", Columns())

@@ -1,0 +1,149 @@
+"""`forget`: a person's right to be deleted, with a worker running or without."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from tests.worker.commands.conftest import Command, stepping
+from tests.worker.desk import Desk
+from worker.errors import StateRefused
+
+OFTEN = {"flush_interval_seconds": 0.4}
+SELDOM = {"flush_interval_seconds": 3_600.0}
+
+
+def shown(command: Command, desk: Desk, user_id: str) -> dict[str, object]:
+    """What `user --json` says."""
+    document: dict[str, object] = orjson.loads(command(desk.cluster, "user", "--json", user_id)[1])
+    return document
+
+
+def test_a_person_is_forgotten_everywhere(command: Command) -> None:
+    """From memory and from every block, on an idle worker too; others in the same blocks stay."""
+    desk = Desk(state=OFTEN)
+    worker = desk.serving()
+    desk.click("ada", partition=0)
+    desk.click("ada", partition=1)
+    desk.click("bob", partition=1)
+    desk.until(lambda: worker.known("ada")[1].get("saved"), "ada to be saved")
+    before = len(desk.answers())
+
+    with stepping(desk):
+        code, text = command(desk.cluster, "forget", "ada", "--wait", "30")
+
+    found = shown(command, desk, "ada")
+    assert code == 0, text
+    assert "asked in partitions 0, 1 of desk.state to forget ada" in text
+    assert text.count("forgotten in partition") == 2
+    assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
+    assert (found["state"], found["other_copies"], found["wishes_to_be_forgotten"]) == (None, [], [])
+    assert found["copies_not_compacted_yet"]
+    assert len(desk.answers()) == before
+
+    again = desk.restart()
+
+    assert [again.known(user)[0] for user in ("ada", "bob")] == [False, True]
+
+
+def test_compaction_removes_the_last_trace(command: Command) -> None:
+    """Then, and not before, `user` says that there is none."""
+    desk = Desk(state=OFTEN)
+    worker = desk.serving()
+    desk.click("ada", partition=0)
+    desk.until(lambda: worker.known("ada")[1].get("saved"), "ada to be saved")
+    with stepping(desk):
+        assert command(desk.cluster, "forget", "ada", "--wait", "30")[0] == 0
+    assert command(desk.cluster, "user", "ada")[0] == 0
+
+    desk.cluster.compact(desk.topics.state, tombstones=True)
+
+    assert command(desk.cluster, "user", "ada") == (
+        1,
+        "no trace of ada in desk.state, as of the last flush\n",
+    )
+
+
+def test_a_request_waits_for_a_worker(command: Command) -> None:
+    """Without one it is kept and shown; --wait says where it is not done; who starts obeys it."""
+    desk = Desk(state=OFTEN)
+    desk.serving()
+    desk.click("ada", partition=1)
+    desk.click("bob", partition=1)
+    desk.settle()
+    desk.stop()
+
+    code, text = command(desk.cluster, "forget", "ada", "--wait", "0")
+    shown_code, shown_text = command(desk.cluster, "user", "ada")
+
+    assert code == 1
+    assert "No worker of group desk runs: the next to start will do it" in text
+    assert "not done after 0 s in partitions 0, 1" in text
+    assert shown_code == 0
+    assert "no state that a worker would load" in shown_text
+    assert "to be done in partition 1" in shown_text
+
+    worker = desk.serving()
+
+    desk.until(lambda: not shown(command, desk, "ada")["wishes_to_be_forgotten"], "the request to be done")
+    assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
+
+
+def test_partitions_that_nobody_serves_are_named(command: Command) -> None:
+    """The member that has just joined serves none yet."""
+    desk = Desk()
+    desk.start()
+    desk.step()
+    desk.cluster.add_partitions(desk.topics.state, 3)
+    desk.cluster.add_partitions(desk.topics.clicks, 3)
+
+    _, text = command(desk.cluster, "forget", "ada")
+
+    assert "Nobody serves partition 2 at the moment" in text
+
+
+def test_clicks_after_the_request_count(command: Command) -> None:
+    """A person who comes back begins at zero, also where a crash has the clicks replayed."""
+    desk = Desk(state=SELDOM)
+    worker = desk.serving()
+    desk.click("ada", "item-3", partition=0)
+    desk.settle()
+    assert command(desk.cluster, "forget", "ada")[0] == 0
+    desk.until(lambda: not worker.known("ada")[0], "ada to be forgotten")
+    desk.click("ada", "item-5", partition=0)
+    desk.settle()
+
+    again = desk.restart()
+
+    assert again.recent("ada") == ["item-5"]
+
+
+def test_a_state_topic_with_too_few_partitions_is_named(command: Command) -> None:
+    """Nothing is written to half of the partitions."""
+    desk = Desk()
+    desk.cluster.add_partitions(desk.topics.clicks, 3)
+
+    code, text = command(desk.cluster, "forget", "ada")
+
+    assert code == 2
+    assert "topic desk.state has 2 partitions, it needs 3" in text
+    assert desk.states() == []
+
+
+def test_a_request_that_cannot_be_read_is_written_again(command: Command) -> None:
+    """The worker stops rather than skip it, and says so; after that all is as it was."""
+    desk = Desk()
+    desk.serving()
+    desk.click("ada", "item-2", partition=1)
+    desk.settle()
+    desk.stop()
+    desk.cluster.produce(desk.topics.state, b"junk", key=b"forget/eve", partition=1)
+    with pytest.raises(StateRefused, match="`nextclick-worker forget eve` writes it again"):
+        desk.serving()
+    desk.kill()
+    desk.advance(11)
+
+    code, _ = command(desk.cluster, "forget", "eve")
+
+    assert code == 0
+    assert desk.serving().recent("ada") == ["item-2"]

@@ -1,0 +1,149 @@
+"""`user` and `state` show what the state topic holds, as of the last flush."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.builders import ITEMS, successor_release_parts
+from tests.worker.commands.conftest import Command
+from tests.worker.desk import Desk
+from worker.kafka.memory import MemoryCluster
+
+OFTEN = {"flush_interval_seconds": 0.4}
+
+
+def shown(command: Command, desk: Desk, user_id: str) -> Any:
+    """What `user --json` says."""
+    return orjson.loads(command(desk.cluster, "user", "--json", user_id)[1])
+
+
+def saved_clicks(command: Command, desk: Desk) -> int:
+    """How many clicks of ada are in the state that is saved."""
+    found = shown(command, desk, "ada")["state"]
+    return found["clicks"] if found else 0
+
+
+def test_user_shows_what_a_worker_would_load(command: Command) -> None:
+    """The same as the worker that saved it says, where it stands, and who serves it."""
+    desk = Desk(release=successor_release_parts(ITEMS), state=OFTEN)
+    worker = desk.serving()
+    desk.click("ada", "item-3", partition=1)
+    desk.until(lambda: saved_clicks(command, desk) == 1, "ada to be saved")
+    desk.click("ada", "item-6", partition=1)
+    desk.click("bob", "item-1", partition=1)
+    desk.until(lambda: saved_clicks(command, desk) == 2, "ada to be saved again")
+    expected = worker.known("ada")[1]
+
+    code, text = command(desk.cluster, "user", "ada")
+    found = shown(command, desk, "ada")
+
+    del expected["saved"]
+    assert code == 0
+    assert found["state"] == orjson.loads(orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY))
+    assert found["owner"]["client_id"] == "desk.a"
+    assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
+    assert "lives in: partition 1, block 2, made by release 1" in text
+    assert "served by: desk.a at memory (member desk.a-" in text
+    assert "clicks: 2, 2 of the last session still kept" in text
+    assert "recent items, the last one first: item-6, item-3" in text
+    assert "recommendations: item-7" in text
+    assert "copies that compaction has still to remove: 1 (block 1 of partition 1)" in text
+
+
+def test_a_user_without_a_trace_is_said_to_have_none(command: Command) -> None:
+    """With exit code 1."""
+    desk = Desk()
+
+    code, text = command(desk.cluster, "user", "eve")
+
+    assert code == 1
+    assert "no trace of eve in desk.state" in text
+
+
+def test_a_user_whom_nobody_serves_is_shown_all_the_same(command: Command) -> None:
+    """After the worker stopped; and without a release nothing is recommended, which is said."""
+    desk = Desk()
+    desk.serving()
+    desk.click("ada")
+    desk.settle()
+    desk.stop()
+    desk.cluster.produce(desk.topics.releases, None, key=b"@champion")
+
+    code, text = command(desk.cluster, "user", "ada")
+
+    assert code == 0
+    assert "served by: nobody at the moment" in text
+    assert "recommendations: topic nextclick.releases has no @champion" in text
+
+
+def test_state_counts_what_each_partition_holds(command: Command) -> None:
+    """Blocks, users, bytes and offsets per partition and in all; after a clean stop nothing is unsaved."""
+    desk = Desk()
+    desk.serving()
+    for number in range(24):
+        desk.click(f"user-{number % 12}", partition=number % 2)
+    desk.settle()
+    desk.stop()
+    total = sum(len(one.key or b"") + len(one.value or b"") for one in desk.states())
+
+    code, text = command(desk.cluster, "state")
+    found = orjson.loads(command(desk.cluster, "state", "--json")[1])
+
+    assert code == 0
+    assert [row["users"] for row in found["partitions"]] == [6, 6]
+    assert [row["blocks"] for row in found["partitions"]] == [1, 1]
+    for row in found["partitions"]:
+        assert row["replay_offset"] == row["committed_offset"] == row["end_offset"] == 12
+        assert row["clicks_not_saved"] == 0
+    assert found["total"]["users"] == 12
+    assert found["total"]["log_bytes"] == total
+    assert found["total"]["live_bytes"] == sum(row["live_bytes"] for row in found["partitions"])
+    assert text.splitlines()[-1].split()[:3] == ["all", "2", "12"]
+
+
+def test_clicks_that_are_not_saved_are_counted(command: Command) -> None:
+    """A worker that was killed before its flush leaves them to be replayed."""
+    desk = Desk(state={"flush_interval_seconds": 3_600.0})
+    desk.serving()
+    for _ in range(3):
+        desk.click("ada", partition=0)
+    desk.settle()
+    desk.kill()
+
+    found = orjson.loads(command(desk.cluster, "state", "--json")[1])
+
+    row = found["partitions"][0]
+    assert (row["committed_offset"], row["end_offset"]) == (3, 3)
+    assert row["clicks_not_saved"] == 3 - (row["replay_offset"] or 0)
+
+
+def test_a_damaged_block_is_named(command: Command) -> None:
+    """The commands look on; a person of whom nothing can be said is not said to be gone."""
+    desk = Desk()
+    desk.serving()
+    desk.click("ada", partition=0)
+    desk.settle()
+    desk.stop()
+    desk.cluster.produce(desk.topics.state, b"garbage", key=b"block/7", partition=1)
+
+    code, text = command(desk.cluster, "state")
+    found, shown = command(desk.cluster, "user", "ada")
+    unclear, complaint = command(desk.cluster, "user", "eve")
+
+    assert (code, found, unclear) == (0, 0, 2)
+    assert "cannot be read: block/7 in partition 1" in text
+    assert "cannot be read: block/7" in shown
+    assert "records that may hold this user cannot be read" in complaint
+
+
+@pytest.mark.parametrize("name", ["user", "state"])
+def test_a_missing_topic_is_said(command: Command, name: str) -> None:
+    """Nothing that is not there is said to be empty."""
+    code, text = command(MemoryCluster(), name, *(["ada"] if name == "user" else []))
+
+    assert code == 2
+    assert "topic" in text
+    assert {"user": "desk.state", "state": "clicks"}[name] in text

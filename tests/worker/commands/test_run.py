@@ -1,0 +1,72 @@
+"""`run`: the worker as a process, from its settings to its exit code. Kafka is in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from deploy.kafka.ports import free_port
+from tests.broker.process import WorkerProcess, toml
+from tests.waiting import eventually
+
+SETTINGS: Mapping[str, Any] = {
+    "group": "desk",
+    "worker_id": "a",
+    "recommend": {"publish": "every", "publish_max_age_seconds": 0},
+    "log": {"format": "json"},
+}
+
+
+class Start(Protocol):
+    """What the fixture `start` is."""
+
+    def __call__(self, **sections: Mapping[str, Any]) -> WorkerProcess:
+        """Start a worker with these settings on top."""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker, which ends with the test."""
+    with ExitStack() as life:
+
+        def started(**sections: Mapping[str, Any]) -> WorkerProcess:
+            port, config = free_port(), tmp_path / "worker.toml"
+            config.write_text(toml({**SETTINGS, "http": {"port": port}, **sections}))
+            one = WorkerProcess(
+                ["run", "--config", str(config)],
+                log_path=tmp_path / "worker.log",
+                http_port=port,
+                module="tests.worker.commands.alone",
+            )
+            life.callback(one.end)
+            return one
+
+        yield started
+
+
+def test_a_worker_serves_until_it_is_told_to_stop(start: Start) -> None:
+    """Settings, signals, HTTP, followers in threads of their own and the loop, together; exit code 0."""
+    process = start()
+    process.wait_until_ready()
+    eventually(lambda: process.metric("nextclick_checkpoints_total", outcome="committed"), what="a commit")
+    found = process.http("/v1/users/ada")
+    process.terminate()
+
+    assert process.wait(15) == 0
+    assert found[0] == 200
+    assert "answers: 1, committed: {0: 1}" in process.log
+    assert '"event": "started"' in process.log
+    assert "Traceback" not in process.log
+
+
+def test_a_worker_that_cannot_serve_says_what_to_do(start: Start) -> None:
+    """Exit code 2, and a line instead of a traceback."""
+    process = start(topics={"clicks": "nowhere"})
+
+    assert process.wait() == 2
+    assert "nextclick-worker: topic nowhere does not exist. Run `nextclick-worker topics`" in process.log
+    assert "Traceback" not in process.log

@@ -1,0 +1,40 @@
+"""`topics` creates what is missing, and nothing else."""
+
+from __future__ import annotations
+
+from tests.worker.commands.conftest import Command
+from worker.kafka.memory import MemoryCluster
+
+TOPICS = ("clicks", "recommendations", "clicks.dead-letter", "nextclick.releases", "desk.state")
+
+
+def partitions(cluster: MemoryCluster) -> list[int]:
+    """How many partitions each topic has."""
+    return [one.partitions for one in cluster.connect().admin().describe(TOPICS).values()]
+
+
+def test_missing_topics_are_created_with_the_settings_that_they_need(command: Command) -> None:
+    """State and releases are compacted: nothing in them is lost with time."""
+    cluster = MemoryCluster()
+
+    code, text = command(cluster, "topics", "--partitions", "3")
+
+    assert code == 0
+    assert "topic desk.state created, 3 partitions" in text
+    assert partitions(cluster) == [3, 3, 1, 1, 3]
+    for topic in ("desk.state", "nextclick.releases"):
+        assert cluster.connect().admin().settings(topic)["cleanup.policy"] == "compact"
+
+
+def test_topics_that_are_there_stay_as_they_are(command: Command) -> None:
+    """Those alone grow that have fewer partitions than the clicks."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--partitions", "3")
+    cluster.add_partitions("clicks", 4)
+
+    code, text = command(cluster, "topics")
+
+    assert code == 0
+    assert "topic clicks is there, 4 partitions" in text
+    assert "topic desk.state has 4 partitions, had 3" in text
+    assert partitions(cluster) == [4, 4, 1, 1, 4]

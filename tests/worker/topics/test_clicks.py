@@ -1,0 +1,37 @@
+"""The input topic: records become columns, or are handed back with their reason."""
+
+from __future__ import annotations
+
+from worker.core.event import Decoder, Fields, Reason
+from worker.kafka.memory import MemoryCluster
+from worker.topics.clicks import decode
+
+
+def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
+    """In the order of arrival; each with its partition, its offset and both of its times."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=2)
+    cluster.produce("clicks", b'{"user_id": "ada", "item_id": "lamp", "timestamp": 1699999999000}')
+    cluster.produce("clicks", b"no click")
+    cluster.produce("clicks", b'{"user_id": "bob", "item_id": "sofa"}', partition=1)
+    cluster.produce("clicks", None, partition=1)
+    records = cluster.read("clicks")
+
+    clicks, bad = decode(records, Decoder(Fields()))
+
+    assert clicks.user_ids == ["ada", "bob"]
+    assert clicks.item_ids == ["lamp", "sofa"]
+    assert clicks.partitions.tolist() == [0, 1]
+    assert clicks.offsets.tolist() == [0, 0]
+    assert clicks.timestamps_ms.tolist() == [1_699_999_999_000, cluster.now_ms]
+    assert clicks.record_timestamps_ms.tolist() == [cluster.now_ms, cluster.now_ms]
+    assert bad == [(records[1], Reason.UNKNOWN_FORMAT), (records[3], Reason.NULL_VALUE)]
+
+
+def test_no_record_is_no_click() -> None:
+    """The columns are empty, and have their types."""
+    clicks, bad = decode([], Decoder(Fields()))
+
+    assert len(clicks) == 0
+    assert clicks.offsets.dtype == "int64"
+    assert bad == []

@@ -1,0 +1,56 @@
+"""`run`: the worker itself."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import prometheus_client
+import structlog
+from threadpoolctl import threadpool_limits
+
+from worker import config
+from worker.clock import Clock
+from worker.commands import config_option, connect
+from worker.http.questions import Questions
+from worker.http.readiness import Readiness
+from worker.http.server import serving
+from worker.metrics import Metrics
+from worker.process import logging
+from worker.process.memory import collect_seldom
+from worker.process.stop import Stop
+from worker.process.watchdog import watching
+from worker.wiring import Process, wired
+
+
+@click.command()
+@config_option
+def run(path: Path | None) -> None:
+    """Serve: read clicks, publish recommendations, until SIGTERM."""
+    settings = config.load(path, os.environ)
+    logging.configure(settings.log.format, settings.log.level)
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    metrics, clock = Metrics(), Clock()
+    readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
+    process = Process(metrics, readiness, questions, Stop(), clock)
+    collect_seldom()
+    with ExitStack() as life:
+        life.enter_context(process.stop.installed())
+        life.enter_context(watching(readiness))
+        # Batches are small, and the other cores belong to other workers.
+        life.enter_context(threadpool_limits(1, user_api="blas"))
+        port = life.enter_context(
+            serving(
+                settings.http.host,
+                settings.http.port,
+                registry=metrics.registry,
+                readiness=readiness,
+                questions=questions,
+            )
+        )
+        structlog.get_logger("worker").info(
+            "started", group=settings.group, worker_id=settings.worker_id, http=f"{settings.http.host}:{port}"
+        )
+        wired(settings, connect(settings), process).loop.run()
