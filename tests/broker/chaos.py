@@ -22,7 +22,7 @@ from deploy.kafka.local import KafkaUnavailable, LocalKafka
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
 from tests.broker.rounds import BROKER_PROPERTIES, Plan, run_round
-from tests.broker.verdict import Verdict
+from tests.verdict import Verdict
 
 LOGS: Final = ROOT / "build" / "chaos"
 """Where the logs of a round that went wrong stay."""

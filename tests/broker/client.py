@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, cast
 
-import orjson
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
@@ -19,30 +18,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from tests.records import Record
 from tests.waiting import eventually
 
+__all__ = ["Client", "Isolation", "Record", "as_record"]
+
 Isolation = Literal["read_committed", "read_uncommitted"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record to send (`offset` is then not looked at) or one that was read."""
-
-    value: bytes | None
-    key: bytes | None = None
-    partition: int | None = None
-    offset: int | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp_ms: int | None = None
-
-    @property
-    def json(self) -> Any:
-        """The value as JSON."""
-        return orjson.loads(self.value or b"")
-
-    def header(self, name: str) -> str:
-        """The text of the one header with this name; KeyError when there is none."""
-        return dict(self.headers)[name].decode()
 
 
 class Client:

@@ -13,8 +13,8 @@ from deploy.kafka.local import LocalKafka
 from tests.broker.faults import Fleet
 from tests.broker.load import Load, records
 from tests.broker.rounds import ITEMS, PARTITIONS, finish, stage
-from tests.broker.verdict import Verdict
 from tests.builders import tiny_release_parts
+from tests.verdict import Verdict
 from tests.waiting import eventually
 from worker.core.release import verify
 

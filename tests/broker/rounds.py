@@ -17,9 +17,9 @@ from deploy.kafka.local import LocalKafka
 from tests.broker.deployment import Deployment
 from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
 from tests.broker.load import Load, records
-from tests.broker.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.builders import item_names, tiny_release_parts
 from tests.conftest import create_topic
+from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.waiting import eventually
 from worker.core.release import Release, verify
 from worker.topics.needs import COMPACTED

@@ -150,7 +150,7 @@ class StateFollower:
         """Return the next event, waiting for it that long; None where there is none."""
         if not self._background:
             timeout_seconds = 0.0
-            if not self._closed:
+            if not self._closed and self._events.empty():
                 self._step()
         try:
             return self._events.get(timeout=timeout_seconds) if timeout_seconds else self._events.get_nowait()
@@ -179,7 +179,7 @@ class StateFollower:
         while not self._closed:
             if not self._step():
                 self._changed.wait(_AGAIN_SECONDS)
-            if not self._readings and not self._closed:
+            elif not self._readings and not self._closed:
                 self._changed.wait()
             self._changed.clear()
         self._drop_clients()

@@ -80,8 +80,10 @@ class Recovery:
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Waits):
+                # Nothing more will come for a while.
                 self._table.waits_for = event.reason
-            elif (partition := self._table.get(event.partition)) and partition.token == event.token:
+                break
+            if (partition := self._table.get(event.partition)) and partition.token == event.token:
                 self._table.waits_for = ""
                 self._take(partition, event)
             event = self._follower.take() if self._steady() < deadline else None
@@ -121,7 +123,7 @@ class Recovery:
         try:
             self._load_record(partition, record.key, record.value)
         except StateRefused as error:
-            if partition.status is Status.REPLAYING:
+            if partition.status in {Status.WAITING, Status.REPLAYING}:
                 raise
             if record.value is not None:
                 partition.progress.refused[record.key] = str(error)

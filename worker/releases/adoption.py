@@ -71,7 +71,8 @@ class Adoption:
 
     def adopt(self) -> None:
         """Take up what is ready: to be called between two batches. Raises what ended the follower."""
-        while event := self._follower.take():
+        event = None
+        while not isinstance(event, Waits) and (event := self._follower.take()):
             self._act(event)
 
     def knows(self, number: int) -> bool:

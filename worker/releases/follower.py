@@ -83,7 +83,7 @@ class ReleaseFollower:
         """Return the next event, waiting for it that long; None where there is none."""
         if not self._background:
             timeout_seconds = 0.0
-            if not self._closed.is_set():
+            if not self._closed.is_set() and self._events.empty():
                 self._step(0)
         try:
             return self._events.get(timeout=timeout_seconds) if timeout_seconds else self._events.get_nowait()

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.broker import oracle
-from tests.broker.client import Record
-from tests.broker.oracle import PlacedClick
+from tests import oracle
+from tests.oracle import PlacedClick
+from tests.records import Record
 from worker.core.event import Click, Decoder, Fields
 from worker.core.release import Release
 

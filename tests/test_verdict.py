@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.broker import oracle
-from tests.broker.client import Record
+from tests import oracle
 from tests.broker.load import records
-from tests.broker.oracle import Owner, PlacedClick, State
-from tests.broker.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.builders import item_names, tiny_release
+from tests.oracle import Owner, PlacedClick, State
+from tests.records import Record
+from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from worker.core.event import Click
 from worker.core.flush import Flush, Ledger
 from worker.core.recommender import Recommender

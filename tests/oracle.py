@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.broker.client import Record
+from tests.records import Record
 from worker.core import blocks
 from worker.core.batch import Clicks
 from worker.core.event import Click
