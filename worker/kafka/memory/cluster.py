@@ -187,3 +187,9 @@ class MemoryCluster:
     ) -> None:
         """Let the process of a later call crash in the midst of it: see `fail`."""
         self.fail(call, Crashed(), after=after, skip=skip, connection=connection)
+
+    def end_faults(self) -> None:
+        """Let no call fail any more, and the cluster answer."""
+        with self._broker.lock:
+            self._broker.faults.clear()
+        self.up()
