@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Final, Literal, NamedTuple
@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from structlog.testing import capture_logs
 
 from tests.builders import ITEMS, tiny_release_parts
 from tests.oracle import Owner, PlacedClick
@@ -61,6 +62,8 @@ class Fleet(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.life = ExitStack()
+        self.life.enter_context(capture_logs())
         self.rows, blocks.MAX_ROWS = blocks.MAX_ROWS, 2  # type: ignore[misc]  # a constant for all but this
         self.desk = FleetDesk(partitions=PARTITIONS, release=release(0))
         self.releases = [0]
@@ -151,18 +154,23 @@ class Fleet(RuleBasedStateMachine):
         elif name in self.desk.workers:
             self.desk.freeze(name)
 
-    @rule(call=calls, after=st.booleans(), skip=st.integers(0, 3), crash=st.booleans())
-    def fail(self, call: Call, after: bool, skip: int, crash: bool) -> None:
+    @rule(name=names, call=calls, after=st.booleans(), skip=st.integers(0, 3), crash=st.booleans())
+    def fail(self, name: str, call: Call, after: bool, skip: int, crash: bool) -> None:
         """A call of one of them fails, or is its last; before it takes effect, or after."""
-        if crash:
-            self.desk.cluster.crash_at(call, after=after, skip=skip)
-        else:
-            self.desk.cluster.fail(call, after=after, skip=skip)
+        if name in self.desk.workers:
+            connection = self.desk.workers[name].connection
+            strike = self.desk.cluster.crash_at if crash else self.desk.cluster.fail
+            strike(call, after=after, skip=skip, connection=connection)
 
     @rule(seconds=st.sampled_from([0.5, 5, 15]))
     def lose_the_cluster(self, seconds: float) -> None:
         """No broker answers for some seconds."""
         self.desk.down(seconds)
+
+    @rule(held=st.booleans())
+    def hold_marks(self, held: bool) -> None:
+        """Commits are answered before they are visible, or no longer so."""
+        (self.desk.cluster.hold_marks if held else self.desk.cluster.write_marks)()
 
     @rule(seconds=st.sampled_from([1, 4, 11, 400]))
     def wait(self, seconds: float) -> None:
@@ -242,6 +250,7 @@ class Fleet(RuleBasedStateMachine):
                 self.desk.stop(name)
             self.judge()
         finally:
+            self.life.close()
             blocks.MAX_ROWS = self.rows  # type: ignore[misc]  # see above
 
     def end_faults(self) -> None:

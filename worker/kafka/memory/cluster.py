@@ -189,7 +189,8 @@ class MemoryCluster:
         self.fail(call, Crashed(), after=after, skip=skip, connection=connection)
 
     def end_faults(self) -> None:
-        """Let no call fail any more, and the cluster answer."""
+        """Let no call fail any more, the cluster answer, and what it promised be visible."""
         with self._broker.lock:
             self._broker.faults.clear()
         self.up()
+        self.write_marks()
