@@ -359,4 +359,4 @@ def copies(kept: Sequence[Record]) -> list[Copy]:
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=60, stateful_step_count=30)
+TestFleet.settings = settings(max_examples=45, stateful_step_count=30)
