@@ -27,4 +27,6 @@ def assert_sound(desk: Desk) -> None:
     for name in [*desk.workers]:
         desk.stop(name)
 
-    assert problems(desk) == []
+    found = problems(desk)
+
+    assert not found, "\n".join(found)
