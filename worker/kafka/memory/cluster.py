@@ -110,6 +110,16 @@ class MemoryCluster:
         with self._broker.lock:
             self._broker.log(topic, partition).delete_before(offset)
 
+    def delete(self, topic: str) -> None:
+        """Delete a topic. What groups have committed there stays."""
+        with self._broker.lock:
+            del self._broker.topics[topic]
+
+    def delete_offsets(self, group: str) -> None:
+        """Delete all that a group has committed, as happens to one that was away for long."""
+        with self._broker.lock:
+            self._broker.group(group).offsets.clear()
+
     def compact(self, topic: str, *, tombstones: bool = False) -> None:
         """Keep the newest record of each key alone; with `tombstones` those without a value go too."""
         with self._broker.lock:
