@@ -106,6 +106,22 @@ def test_a_commit_without_an_answer_is_taken_for_none(after: bool) -> None:
     assert_sound(desk)
 
 
+@pytest.mark.parametrize("crash", [False, True], ids=["failure", "crash"])
+def test_offsets_without_their_commit_change_nothing(crash: bool) -> None:
+    """Between steps 3 and 4: the transaction has the offsets, and nobody sees them."""
+    desk = about_to_commit()
+    before = desk.committed()
+    error = Crashed() if crash else KafkaConnectionError("lost")
+    desk.cluster.fail("end", error, connection=desk.workers["a"].connection)
+    desk.step()
+
+    assert desk.committed() == before
+
+    desk.restart() if crash else desk.settle()
+
+    assert_sound(desk)
+
+
 def test_commits_fail_again_and_again() -> None:
     """The worker waits the longer the more often it failed; in the end all is as if it had not."""
     desk = about_to_commit()

@@ -34,8 +34,8 @@ BAD: Final = (None, b"", b"garbage", b'{"user_id": "a"}')
 
 which = st.integers(0, 2)
 few = st.integers(0, 8)
-calls = st.sampled_from(["send", "commit", "commit", "commit", "poll", "renew"])
-Call = Literal["send", "commit", "poll", "renew"]
+calls = st.sampled_from(["send", "commit", "commit", "end", "poll", "renew"])
+Call = Literal["send", "commit", "end", "poll", "renew"]
 
 
 @cache
@@ -82,7 +82,7 @@ class Fleet(RuleBasedStateMachine):
         """Let some workers serve."""
         for name in first:
             self.desk.start(name)
-        self.go(10)
+            self.go(7)
 
     # What goes on all the time
 
@@ -141,20 +141,28 @@ class Fleet(RuleBasedStateMachine):
 
     # What an orchestrator does
 
-    @precondition(lambda self: len(self.desk.workers) < len(WORKERS))
     @rule(rounds=few)
-    def start(self, rounds: int) -> None:
-        """One more is started."""
-        self.desk.start(next(name for name in WORKERS if name not in self.desk.workers))
-        self.go(rounds)
+    def scale(self, rounds: int) -> None:
+        """One more is started in the midst of the others' work; where all run, one is stopped."""
+        self.go(1)
+        absent = [name for name in WORKERS if name not in self.desk.workers]
+        if absent:
+            self.desk.start(absent[0])
+        elif self.running():
+            self.stop_one(self.running())
+        self.go(2 + rounds)
 
     @precondition(lambda self: self.running())
     @rule(which=which, rounds=few)
     def stop(self, which: int, rounds: int) -> None:
         """One is stopped."""
-        with suppress(Crashed):
-            self.desk.stop(self.running(which))
+        self.stop_one(self.running(which))
         self.go(rounds)
+
+    def stop_one(self, name: str) -> None:
+        """End a worker as SIGTERM does; a fault may strike its last checkpoint."""
+        with suppress(Crashed):
+            self.desk.stop(name)
 
     @precondition(lambda self: self.desk.workers)
     @rule(which=which, again=st.booleans(), rounds=few)
@@ -191,7 +199,7 @@ class Fleet(RuleBasedStateMachine):
         """A call of one of them fails, or is its last; before it takes effect, or after."""
         connection = self.desk.workers[self.running(which)].connection
         strike = self.desk.cluster.crash_at if crash else self.desk.cluster.fail
-        strike(call, after=after, skip=skip, connection=connection)
+        strike(call, after=after and call in {"send", "commit"}, skip=skip, connection=connection)
         self.go(rounds)
 
     @rule(held=st.booleans(), rounds=few)
