@@ -58,14 +58,27 @@ class Worker:
     loop: Loop
     states: States
     table: PartitionTable
+    checkpoint: Checkpoint
     adoption: Adoption
     member: GroupMember
     process: Process
 
 
-def wired(settings: Settings, connection: Connection, process: Process, *, background: bool = True) -> Worker:
-    """Return a worker. Without `background` its followers read in the loop's thread, for tests."""
-    return _Wiring(settings, connection, process, background=background).worker()
+def wired(
+    settings: Settings,
+    connection: Connection,
+    process: Process,
+    *,
+    background: bool = True,
+    states: States | None = None,
+) -> Worker:
+    """Return a worker.
+
+    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory.
+    """
+    # How large hidden states are, the first release will say.
+    states = States(state_size=0) if states is None else states
+    return _Wiring(settings, connection, process, states, background=background).worker()
 
 
 def topics_needed(settings: Settings) -> list[Need]:
@@ -85,15 +98,20 @@ class _Wiring:
     """Builds the parts in the order in which they depend on each other."""
 
     def __init__(
-        self, settings: Settings, connection: Connection, process: Process, *, background: bool
+        self,
+        settings: Settings,
+        connection: Connection,
+        process: Process,
+        states: States,
+        *,
+        background: bool,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._process = process
         self._background = background
         self._metrics, self._clock = process.metrics, process.clock
-        # How large hidden states are, the first release will say.
-        self._states = States(state_size=0)
+        self._states = states
         recommend = settings.recommend
         self._quality = Quality(self._states, top=recommend.top, exclude_recent=recommend.exclude_recent)
         self._transactions = connection.transactions(
@@ -139,7 +157,7 @@ class _Wiring:
             clock=clock,
         )
         loop = self._new_loop(table, recovery, flushing, checkpoint, retry)
-        return Worker(loop, self._states, table, self._adoption, self._member, process)
+        return Worker(loop, self._states, table, checkpoint, self._adoption, self._member, process)
 
     def _new_loop(
         self,

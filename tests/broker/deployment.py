@@ -21,6 +21,9 @@ HURRIED: Final[Mapping[str, Any]] = {
 }
 """Kafka settings under which a dead worker is replaced within seconds."""
 
+SLOW_COMMIT: Final = 1.9
+"""A commit interval, in seconds, that leaves time to do something between sends and commit."""
+
 
 class Deployment:
     """The topics of one group of workers. `create_topic(name, partitions)` makes one, under a full name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -11,14 +10,11 @@ from confluent_kafka.admin import AdminClient
 from deploy.kafka.local import LocalKafka
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
-from tests.broker.deployment import HURRIED, Deployment
+from tests.broker.deployment import HURRIED, SLOW_COMMIT, Deployment
 from tests.broker.outage import READY_SECONDS
 from tests.broker.process import WorkerProcess
 from tests.conftest import create_topic
 from tests.waiting import eventually
-
-SLOW_COMMIT: Final = 1.9
-"""A commit interval, in seconds, that leaves time to do something between sends and commit."""
 
 
 def sent_and_not_committed(
@@ -29,34 +25,6 @@ def sent_and_not_committed(
     committed = len(deployment.answers())
     deployment.answers(isolation="read_uncommitted", at_least=committed + count)
     return clicks
-
-
-def test_killed_between_sends_and_commit(deployment: Deployment, worker: WorkerFactory) -> None:
-    """kill -9 with answers sent and not committed: who starts again aborts them and answers once."""
-    deployment.publish_successor()
-    settings = deployment.settings(kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT)
-    process = worker(settings)
-    clicks = sent_and_not_committed(deployment, process, 50)
-    process.kill9()
-    before = len(deployment.answers())
-
-    worker(settings)
-    more = deployment.send_clicks(50, first=50)
-
-    deployment.assert_answered_once([*clicks, *more])
-    assert before == 0
-
-
-def test_killed_and_replaced_by_another(deployment: Deployment, worker: WorkerFactory) -> None:
-    """A killed worker that does not come back is replaced by one with another id, within seconds."""
-    deployment.publish_successor()
-    process = worker(deployment.settings("a", kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT))
-    clicks = sent_and_not_committed(deployment, process, 50)
-    process.kill9()
-
-    worker(deployment.settings("b", kafka=HURRIED))
-
-    deployment.assert_answered_once(clicks)
 
 
 def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: WorkerFactory) -> None:
@@ -84,57 +52,6 @@ def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: Wor
     deployment.assert_answered_once(clicks)
     assert zombie.metric("nextclick_clicks_total") > 50
     assert successor.metric("nextclick_checkpoints_total", outcome="failed") == 0
-
-
-def test_partitions_move_without_an_abort(deployment: Deployment, worker: WorkerFactory) -> None:
-    """Rule b: a worker commits what it has before it gives partitions up, so nothing is done again."""
-    deployment.publish_successor()
-    first = worker(deployment.settings("a", commit_interval_seconds=SLOW_COMMIT))
-    clicks = sent_and_not_committed(deployment, first, 50)
-
-    second = worker(deployment.settings("b"))
-    eventually(lambda: first.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
-    clicks += deployment.send_clicks(50, first=50)
-
-    deployment.assert_answered_once(clicks)
-    uncommitted = deployment.answers(isolation="read_uncommitted")
-    assert len(uncommitted) == len(clicks)
-    assert second.metric("nextclick_clicks_total") > 0
-    assert first.metric("nextclick_checkpoints_total", outcome="failed") == 0
-
-
-def test_partitions_come_back_when_a_worker_stops(deployment: Deployment, worker: WorkerFactory) -> None:
-    """SIGTERM leaves the group at once: the others have the partitions long before a session timeout."""
-    deployment.publish_successor()
-    first = worker(deployment.settings("a"))
-    second = worker(deployment.settings("b"))
-    eventually(lambda: first.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
-    clicks = deployment.send_clicks(50)
-
-    second.terminate()
-    code = second.wait(10)
-    eventually(lambda: first.metric("nextclick_assigned_partitions") == 4, 10, "all partitions to come back")
-    clicks += deployment.send_clicks(50, first=50)
-
-    deployment.assert_answered_once(clicks)
-    assert code == 0
-
-
-def test_bad_records_alone_move_the_offsets(deployment: Deployment, worker: WorkerFactory) -> None:
-    """Rule d: a transaction always carries the offsets of its partitions, so dead letters come once."""
-    deployment.publish_successor()
-    settings = deployment.settings(kafka=HURRIED)
-    process = worker(settings)
-    deployment.send(Record(b"garbage", partition=number % 4) for number in range(40))
-    deployment.letters(at_least=40)
-    eventually(lambda: process.metric("nextclick_lag_records") == 0, what="the lag to be gone")
-    process.kill9()
-
-    worker(settings)
-    clicks = deployment.send_clicks(10)
-
-    deployment.assert_answered_once(clicks)
-    assert len(deployment.letters()) == 40
 
 
 def test_two_workers_with_one_identity(deployment: Deployment, worker: WorkerFactory) -> None:

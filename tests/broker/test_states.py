@@ -1,113 +1,65 @@
-"""User states survive: what was clicked before a crash counts after it, under another release too."""
+"""User states survive on a real broker: a worker that is killed, and partitions that move."""
 
 from __future__ import annotations
 
-from typing import Final
-
-import pytest
+from collections.abc import Mapping
+from typing import Any
 
 from tests.broker.conftest import WorkerFactory
-from tests.broker.deployment import HURRIED, Deployment
-from tests.broker.process import WorkerProcess
+from tests.broker.deployment import HURRIED, SLOW_COMMIT, Deployment
 from tests.broker.remembered import assert_remembered, publish
 from tests.remembered import USERS, clicks
 from tests.waiting import eventually
-from worker.topics.states import parse_replay
-
-OFTEN: Final = {"flush_interval_seconds": 0.4}
-SELDOM: Final = {"flush_interval_seconds": 3_600}
 
 
-def flushed(deployment: Deployment, process: WorkerProcess) -> None:
-    """Wait until nothing is left that replay would have to bring."""
-    eventually(lambda: process.metric("nextclick_lag_records") == 0, what="the lag to be gone")
-    ends = {
-        record.partition: (record.offset or 0) + 1 for record in deployment.client.read(deployment.clicks)
-    }
+def test_what_was_clicked_before_a_crash_counts(deployment: Deployment, worker: WorkerFactory) -> None:
+    """kill -9 with answers sent and not committed, and some of the states saved.
 
-    def saved() -> bool:
-        marks = {
-            record.partition: parse_replay(record.value or b"").offset
-            for record in deployment.client.read(deployment.state)
-            if record.key == b"replay"
-        }
-        return marks == ends
-
-    eventually(saved, what="a flush of all that was clicked")
-
-
-@pytest.mark.parametrize("state", [OFTEN, SELDOM], ids=["from blocks", "from replay"])
-def test_what_was_clicked_before_a_crash_counts(
-    deployment: Deployment, worker: WorkerFactory, state: dict[str, float]
-) -> None:
-    """kill -9: the states come back from blocks, from replay, or from both, no click twice in them."""
+    Another worker has all of it within seconds: from blocks, from replay, and from clicks that are answered
+    again; no click is twice in a state, and none has two committed answers.
+    """
     reference = publish(deployment)
-    settings = deployment.settings(kafka=HURRIED, state=state)
-    process = worker(settings)
+    hurried: dict[str, Mapping[str, Any]] = {"kafka": HURRIED, "state": {"flush_interval_seconds": 0.4}}
+    process = worker(deployment.settings("a", commit_interval_seconds=SLOW_COMMIT, **hurried))
     sent = deployment.send(clicks(400))
     deployment.answers(at_least=400)
-    if state is OFTEN:
-        flushed(deployment, process)
+    sent += deployment.send(clicks(100, first=400))
+    deployment.answers(isolation="read_uncommitted", at_least=500)
     process.kill9()
 
-    restarted = worker(settings)
-    asked = deployment.send(clicks(USERS, first=400))
+    replacing = worker(deployment.settings("b", **hurried))
+    asked = deployment.send(clicks(USERS, first=500))
 
     assert_remembered(deployment, reference, sent, asked)
-    replayed = restarted.metric("nextclick_replayed_clicks_total")
-    assert replayed == (0 if state is OFTEN else 400)
-    assert restarted.metric("nextclick_users") == USERS
+    deployment.assert_answered_once([*sent, *asked])
+    assert replacing.metric("nextclick_users") == USERS
 
 
 def test_states_move_with_their_partitions(deployment: Deployment, worker: WorkerFactory) -> None:
-    """A worker saves what is changed before it gives partitions up: who gets them replays nothing."""
-    reference = publish(deployment)
-    first = worker(deployment.settings("a", state=SELDOM))
-    sent = deployment.send(clicks(400))
-    deployment.answers(at_least=400)
+    """A worker commits and saves what it has before it gives partitions up (rule b).
 
-    second = worker(deployment.settings("b", state=SELDOM))
+    So nothing is answered a second time, not even uncommitted, and who gets them replays nothing; after
+    SIGTERM the others have all of them long before a session timeout.
+    """
+    reference = publish(deployment)
+    slow: dict[str, Any] = {
+        "commit_interval_seconds": SLOW_COMMIT,
+        "state": {"flush_interval_seconds": 3_600},
+    }
+    first = worker(deployment.settings("a", **slow))
+    sent = deployment.send(clicks(400))
+    deployment.answers(isolation="read_uncommitted", at_least=400)
+
+    second = worker(deployment.settings("b", **slow))
     eventually(lambda: second.metric("nextclick_assigned_partitions") == 2, what="two partitions to move")
+    failures = first.metric("nextclick_checkpoints_total", outcome="failed")
     first.terminate()
     code = first.wait(10)
-    eventually(lambda: second.metric("nextclick_assigned_partitions") == 4, what="the others to follow")
+    eventually(lambda: second.metric("nextclick_assigned_partitions") == 4, 10, "the others to follow")
     asked = deployment.send(clicks(USERS, first=400))
 
     assert_remembered(deployment, reference, sent, asked)
-    assert code == 0
+    assert (code, failures) == (0, 0)
+    assert len(deployment.answers(isolation="read_uncommitted")) == len(sent) + len(asked)
     assert second.metric("nextclick_replayed_clicks_total") == 0
     assert second.metric("nextclick_users") == USERS
-
-
-def test_users_are_known_under_the_next_release(deployment: Deployment, worker: WorkerFactory) -> None:
-    """After a restart with a new champion, of another size: hidden states are made anew from recent items."""
-    publish(deployment)
-    process = worker(deployment.settings(state=SELDOM))
-    sent = deployment.send(clicks(400))
-    deployment.answers(at_least=400)
-    process.terminate()
-    process.wait(10)
-    reference = publish(deployment, hidden_size=12, cell="lstm")
-
-    worker(deployment.settings(state=SELDOM))
-    asked = deployment.send(clicks(USERS, first=400))
-
-    assert_remembered(deployment, reference, sent, asked)
-
-
-def test_nothing_is_replayed_into_a_partition_that_never_had_a_click(
-    deployment: Deployment, worker: WorkerFactory
-) -> None:
-    """Only what moved leaves marks; the rest is recovered in no time."""
-    publish(deployment)
-    settings = deployment.settings(kafka=HURRIED)
-    process = worker(settings)
-    deployment.send(clicks(1))
-    deployment.answers(at_least=1)
-    process.kill9()
-
-    restarted = worker(settings)
-
-    assert restarted.metric("nextclick_replayed_clicks_total") == 1
-    marks = [record.partition for record in deployment.client.read(deployment.state)]
-    assert set(marks) == {0}

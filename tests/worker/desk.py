@@ -24,6 +24,7 @@ from tests.records import Record
 from worker.clock import Clock
 from worker.config import Settings
 from worker.core.manifest import Manifest
+from worker.core.states import States
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
 from worker.kafka.memory import Crashed, MemoryCluster, MemoryConnection, MemoryRecord
@@ -38,6 +39,9 @@ SETTLED_ROUNDS: Final = 1_000
 
 ROUND_SECONDS: Final = 0.05
 """How much time passes with every round."""
+
+SLAB_ROWS: Final = 64
+"""For how many users memory is reserved at a time: few, so that a worker costs little."""
 
 GROUP: Final = "desk"
 
@@ -69,7 +73,13 @@ class DeskWorker:
         self.stop_by_hand = StopByHand(advance)
         self.connection: MemoryConnection = cluster.connect()
         self.process = Process(metrics, readiness, Questions(), self.stop_by_hand, clock)
-        self.worker: Worker = wired(settings, self.connection, self.process, background=False)
+        self.worker: Worker = wired(
+            settings,
+            self.connection,
+            self.process,
+            background=False,
+            states=States(state_size=0, slab_rows=SLAB_ROWS),
+        )
 
     @property
     def member(self) -> Any:
@@ -242,6 +252,12 @@ class Desk:
         """Step until every partition is served and every click is committed."""
         self.until(self._settled, "all to be served and committed")
 
+    def written(self) -> dict[str, int]:
+        """How many records workers wrote to each topic, committed or not."""
+        topics = self.topics
+        names = (topics.recommendations, topics.dead_letters, topics.state, topics.quality)
+        return {topic: len(self.cluster.read(topic, committed=False)) for topic in names}
+
     def until(self, done: Callable[[], object], what: str) -> None:
         """Step until something is so."""
         for _ in range(SETTLED_ROUNDS):
@@ -323,7 +339,8 @@ class Desk:
     def _settled(self) -> bool:
         committed = self.committed()
         logs = {number: self.cluster.log(self.topics.clicks, number) for number in range(self.partitions)}
-        served = [number for worker in self.workers.values() for number in worker.served]
+        running = [worker for name, worker in self.workers.items() if name not in self.frozen]
+        served = [number for worker in running for number in worker.served]
         done = all(committed.get(number, log.start) >= log.end for number, log in logs.items())
         return done and sorted(served) == list(range(self.partitions))
 

@@ -1,142 +1,185 @@
-"""Saving: what is due when, and who is let go of."""
+"""Flushing: what is saved when, and which users are evicted."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
 
-import numpy as np
 import pytest
+from kafka.errors import KafkaConnectionError
 
-from worker.core.flush import Ledger
-from worker.core.states import States
+from tests.oracle import Owner, saved
+from tests.worker.desk import Desk, records
+from tests.worker.judging import assert_sound
 from worker.errors import CheckpointFailed
-from worker.metrics import Metrics
-from worker.partitions.flushing import Saving
-from worker.partitions.follower import StateFollower
-from worker.topics.states import Forget, StateWriter
 
-HOUR_MS = 3_600_000
-NOW_MS = 1_700_000_000_000
+HOUR_SECONDS: Final = 3_600
+HOUR_MS: Final = 1_000 * HOUR_SECONDS
+SELDOM: Final = {"flush_interval_seconds": 100_000}
 
 
-class Writer:
-    """Keeps no record but wishes, only that there was one."""
-
-    def __init__(self) -> None:
-        self.wishes: dict[str, Forget] = {}
-
-    def heard(self, partition: int, user_id: str, wish: Forget) -> int:
-        """A wish as it is obeyed."""
-        self.wishes[user_id] = wish
-        return 1
-
-    def replay(self, partition: int, replay: Any) -> int:
-        """Where replay begins."""
-        return 1
-
-    def block(self, partition: int, number: int, value: bytes | None) -> int:
-        """A block."""
-        return 1
+def known(desk: Desk, *user_ids: str) -> list[bool]:
+    """Of each of these users, whether the worker holds a state."""
+    states = desk.workers["a"].worker.states
+    return [any(states.find(at, user) is not None for at in range(desk.partitions)) for user in user_ids]
 
 
-class Unwritable(Writer):
-    """A transaction that has failed."""
-
-    def replay(self, partition: int, replay: Any) -> int:
-        """Nothing is sent."""
-        raise CheckpointFailed("send")
-
-    def block(self, partition: int, number: int, value: bytes | None) -> int:
-        """Ditto."""
-        raise CheckpointFailed("send")
+def evicted(desk: Desk, reason: str) -> float:
+    """How many users the worker evicted for a reason."""
+    return desk.workers["a"].metric("nextclick_users_forgotten_total", reason=reason)
 
 
-class Follower:
-    """Notes what is searched for."""
-
-    def __init__(self) -> None:
-        self.sought: dict[str, int] = {}
-
-    def search(self, partition: int, sought: dict[str, int]) -> None:
-        """Look through a partition."""
-        self.sought = sought
+def saved_users(desk: Desk) -> set[str]:
+    """Whose states stand in the state topic."""
+    return {owner.user_id for owner in saved(records(desk.states()))}
 
 
-def saving(states: States, follower: Follower | None = None, writer: Writer | None = None) -> Saving:
-    """Of partition 0, served from offset 0; who was away for ten hours starts afresh."""
-    one = Saving(
-        states,
-        cast("StateWriter", writer or Writer()),
-        cast("StateFollower", follower or Follower()),
-        flush_interval_seconds=1e-9,
-        user_ttl_ms=10 * HOUR_MS,
-        max_users=0,
-        metrics=Metrics(),
-        steady=iter(range(1_000)).__next__,
-        wall_ms=lambda: NOW_MS,
-    )
-    one.begin(0, Ledger(), None, {}, 0)
-    return one
-
-
-def clicked(states: States, **timestamps_ms: int) -> None:
-    """One click of each user, the offsets counting from 0."""
-    states.item_codes.codes(["lamp"])
-    rows = states.rows(0, list(timestamps_ms))
-    times, count = np.array([*timestamps_ms.values()]), len(timestamps_ms)
-    row = replace(states.read(rows), clicks=np.ones(count, np.int32), timestamp_ms=times)
-    states.write(rows, replace(row, offset=np.arange(count, dtype=np.int64)))
-
-
-@pytest.mark.parametrize("how", ["parts", "missing", "everything"])
+@pytest.mark.parametrize("how", ["flush_due", "commit", "commit_all"])
 def test_whoever_cannot_send_knows_of_which_partition(how: str) -> None:
     """A flush believes that its blocks are written: without the partition its memory would not be dropped."""
-    states, noted = States(state_size=4), list[int]()
-    clicked(states, ada=NOW_MS)
-    one = saving(states, writer=Unwritable())
-    ways = {
-        "parts": one.parts({0: 3}, release=1),
-        "missing": one.missing({0}, release=1),
-        "everything": one.everything([0], {0: 3}, release=1, seconds=1_000),
+    desk = Desk(partitions=1, commit_interval_seconds=5)
+    worker = desk.serving()
+    desk.click("ada")
+    desk.step()
+    if how == "commit":
+        desk.forget("ada")
+        worker.worker.loop._recovery.load(1)
+    checkpoint, table = worker.worker.checkpoint, worker.worker.table
+    # As at the begin of a transaction that nothing was walked in.
+    checkpoint._pending, checkpoint._touched, checkpoint._flush_due = set(), set(), True
+    desk.advance(2)
+    desk.cluster.fail("send", KafkaConnectionError("lost"), connection=worker.connection)
+    ways: dict[str, Callable[[], None]] = {
+        "flush_due": checkpoint.flush_due,
+        "commit": lambda: checkpoint.commit(15),
+        "commit_all": lambda: checkpoint.commit_all([*table], 15, flush_seconds=1),
     }
 
     with pytest.raises(CheckpointFailed):
-        noted.extend(ways[how])
-    assert noted == [0]
+        ways[how]()
+    assert checkpoint.take_touched() == {0}
 
 
-def test_users_who_would_start_afresh_anyway_are_freed() -> None:
+def test_users_who_would_start_afresh_anyway_are_evicted() -> None:
     """By the time of the newest click, an hour later than their time to live ends."""
-    states = States(state_size=4)
-    clicked(states, ada=NOW_MS - 12 * HOUR_MS, bob=NOW_MS - 10 * HOUR_MS, eve=NOW_MS)
+    desk = Desk(partitions=1, state={"user_ttl_seconds": 10 * HOUR_SECONDS} | SELDOM)
+    desk.serving()
+    now = desk.cluster.now_ms
+    for user, hours in {"ada": 12, "bob": 10, "eve": 0}.items():
+        desk.click(user, timestamp=now - hours * HOUR_MS)
+    desk.settle()
+    desk.workers["a"].worker.table[0].flush_due = 0
+    desk.step(10)
 
-    list(saving(states).parts({0: 3}, release=1))
+    assert known(desk, "ada", "bob", "eve") == [False, True, True]
+    assert evicted(desk, "ttl") == 1
+    assert saved_users(desk) == {"bob", "eve"}
 
-    assert [states.find(0, user_id) is None for user_id in ("ada", "bob", "eve")] == [True, False, False]
 
-
-def test_a_click_from_the_future_frees_nobody() -> None:
+def test_a_click_from_the_future_evicts_nobody() -> None:
     """A producer whose clock is wrong dates its records, too: one such click must not cost all others."""
-    states = States(state_size=4)
-    clicked(states, ada=NOW_MS, bob=NOW_MS, eve=NOW_MS + 1_000_000 * HOUR_MS)
+    desk = Desk(partitions=1, state={"user_ttl_seconds": 10 * HOUR_SECONDS})
+    desk.serving()
+    now = desk.cluster.now_ms
+    desk.click("ada", timestamp=now)
+    desk.click("bob", timestamp=now)
+    far = now + 1_000_000 * HOUR_MS
+    value = b'{"user_id": "eve", "item_id": "item-1", "timestamp": %d}' % far
+    desk.cluster.produce(desk.topics.clicks, value, timestamp=far)
+    desk.settle()
+    desk.step(60)
 
-    list(saving(states).parts({0: 3}, release=1))
+    assert known(desk, "ada", "bob", "eve") == [True, True, True]
+    assert saved_users(desk) == {"ada", "bob", "eve"}
 
-    assert len(states) == 3
+
+def test_without_a_time_to_live_nobody_is_evicted() -> None:
+    """0 means for ever."""
+    desk = Desk(partitions=1, state={"user_ttl_seconds": 0})
+    desk.serving()
+    desk.click("ada", timestamp=desk.cluster.now_ms - 10_000 * HOUR_MS)
+    desk.click("eve")
+    desk.settle()
+    desk.step(60)
+
+    assert known(desk, "ada", "eve") == [True, True]
 
 
-def test_a_click_after_the_wish_does_not_save_what_came_before() -> None:
-    """The wish is raised to where its owner hears it, and stands so in the transaction before the search."""
-    states, follower, writer = States(state_size=4), Follower(), Writer()
-    clicked(states, ada=NOW_MS, bob=NOW_MS, eve=NOW_MS)
-    one = saving(states, follower, writer)
+def test_where_there_are_too_many_the_longest_idle_are_evicted() -> None:
+    """Some more than the surplus, so that room is not made for each new user; the newest stay."""
+    desk = Desk(partitions=1, state={"max_users": 40} | SELDOM)
+    desk.serving()
+    for number in range(41):
+        desk.click(f"user-{number}", timestamp=desk.cluster.now_ms + number)
+    desk.settle()
 
-    one.wish(0, "eve", Forget(1, NOW_MS), position=3)
-    added = list(one.missing(set(), release=1))
-    one.committed()
+    assert known(desk, "user-0", "user-1", "user-2", "user-3", "user-40") == [False] * 3 + [True] * 2
+    assert evicted(desk, "max_users") == 3
+    assert desk.workers["a"].metric("nextclick_users") == 38
 
-    assert states.find(0, "eve") is None
-    assert added == [0]
-    assert writer.wishes == {"eve": Forget(3, NOW_MS, heard=True)}
-    assert follower.sought == {"eve": 3}
+
+def test_a_flush_begins_each_interval_where_something_changed() -> None:
+    """Each brings the rows that changed and the offset where it began; nothing that did not."""
+    desk = Desk(partitions=1, state={"flush_interval_seconds": 2.0})
+    desk.serving()
+    for user in ("ada", "bob"):
+        desk.click(user)
+        desk.settle()
+        desk.step(60)
+
+    blocks = [one for one in desk.states() if (one.key or b"").startswith(b"block/")]
+    assert len(blocks) == 2
+    assert desk.saved() == {0: 2}
+    assert saved(records(blocks[:1])).keys() == {Owner(0, "ada")}
+    assert saved(records(blocks[1:])).keys() == {Owner(0, "bob")}
+
+
+def test_partitions_are_not_all_flushed_at_once() -> None:
+    """The first flushes of a worker are spread over their interval, by the numbers of their partitions."""
+    desk = Desk(partitions=8, state={"flush_interval_seconds": 8.0})
+    worker = desk.serving()
+    dues = sorted(one.flush_due for one in worker.worker.table)
+
+    assert dues[-1] - dues[0] > 4
+    assert min(later - sooner for sooner, later in pairwise(dues)) > 0.2
+
+
+def test_blocks_that_are_hollow_are_merged_and_go(small_blocks: None) -> None:
+    """A block with few current rows gives them to the next flush and gets a tombstone with it."""
+    desk = Desk(partitions=1)
+    desk.serving()
+    for _ in range(6):
+        for number in range(6):
+            desk.click(f"user-{number}")
+        desk.settle()
+        desk.step(30)
+
+    latest = {one.key: one.value for one in desk.states()}
+    tombstones = [key for key, value in latest.items() if value is None]
+    held = sum(value is not None and key != b"replay" for key, value in latest.items())
+    assert tombstones or max(Counter(one.key for one in desk.states()).values()) > 3
+    assert held <= 6
+    assert held == desk.workers["a"].metric("nextclick_state_blocks")
+
+    desk.restart()
+    assert_sound(desk)
+
+
+def test_a_flush_in_the_midst_of_which_the_worker_dies_begins_again(small_blocks: None) -> None:
+    """Its blocks count as far as they were committed; replay begins where the flush before it did."""
+    desk = Desk(partitions=1, state={"flush_interval_seconds": 20.0})
+    desk.serving()
+    for number in range(40):
+        desk.click(f"user-{number}")
+    desk.settle()
+    desk.until(lambda: desk.workers["a"].worker.table[0].flushing, "a flush")
+    desk.step(20)
+
+    assert desk.workers["a"].worker.table[0].flushing
+    assert len(saved_users(desk)) < 40
+
+    worker = desk.restart()
+    assert worker.metric("nextclick_replayed_clicks_total") + len(saved_users(desk)) >= 40
+    assert_sound(desk)

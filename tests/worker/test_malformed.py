@@ -11,13 +11,10 @@ from typing import Final
 import msgpack
 import orjson
 
-from tests.broker.client import Record
-from tests.broker.conftest import WorkerFactory
-from tests.broker.deployment import Deployment
-from tests.waiting import eventually
+from tests.worker.desk import Desk, records
 from worker.core.event import MAX_ID_BYTES, Click, Decoder, Fields
 
-BAD: Final = int(os.environ.get("NEXTCLICK_TEST_MALFORMED", "20000"))
+BAD: Final = int(os.environ.get("NEXTCLICK_TEST_MALFORMED", "5000"))
 """How many; a million takes some minutes."""
 
 ONE_GOOD_IN: Final = 50
@@ -75,39 +72,27 @@ def values(source: random.Random) -> Iterator[bytes | None]:
             yield orjson.dumps(GOOD | {"user_id": source.randrange(1000)})
 
 
-def test_no_malformed_record_is_lost(deployment: Deployment, worker: WorkerFactory) -> None:
+def test_no_malformed_record_is_lost() -> None:
     """Dead letters are the bad records, reason by reason; the good ones are answered, each once."""
-    deployment.publish_successor()
-    process = worker(deployment.settings(click={"max_bytes": 1000}))
-    stream, sent = values(random.Random(SEED)), 0
-    while sent < BAD:
-        batch = [Record(next(stream), partition=number % 4) for number in range(10_000)]
-        sent += len(deployment.send(batch))
-
-    def done() -> bool:
-        assert process.exit_code is None, process.log
-        return (
-            process.metric("nextclick_clicks_total") + process.metric("nextclick_dead_letters_total") == sent
-        )
-
-    eventually(done, 60 + BAD / 1000, "all records to be read")
-    decoder, clicks, reasons = Decoder(Fields(), max_bytes=1000), [], Counter[str]()
-    for record in deployment.client.read(deployment.clicks, at_least=sent, timeout_seconds=600):
-        found = decoder.decode(record.value, record.key, record.timestamp_ms or -1)
+    desk = Desk(partitions=4, click={"max_bytes": 1000})
+    worker = desk.serving()
+    stream = values(random.Random(SEED))
+    for number in range(BAD):
+        desk.send(next(stream), partition=number % 4)
+    desk.settle()
+    decoder, clicks, reasons = Decoder(Fields(), max_bytes=1000), list[str](), Counter[str]()
+    for record in desk.cluster.read(desk.topics.clicks):
+        found = decoder.decode(record.value, record.key, record.timestamp)
         if isinstance(found, Click):
-            clicks.append(record)
+            clicks.append(f"{record.topic}/{record.partition}/{record.offset}")
         else:
             reasons[found.value] += 1
-    letters = deployment.client.read(
-        deployment.dead_letters, at_least=sum(reasons.values()), timeout_seconds=600
-    )
+    letters = records(desk.letters())
 
     places = {(letter.header("nextclick.partition"), letter.header("nextclick.offset")) for letter in letters}
-    print(f"{sent} records, {len(clicks)} clicks, {len(letters)} dead letters: {reasons}")
+    print(f"{BAD} records, {len(clicks)} clicks, {len(letters)} dead letters: {reasons}")
     assert len(reasons) >= 10
     assert len(places) == len(letters) == sum(reasons.values())
     assert Counter(letter.header("nextclick.reason") for letter in letters) == reasons
-    assert all(
-        process.metric("nextclick_dead_letters_total", reason=name) == n for name, n in reasons.items()
-    )
-    deployment.assert_answered_once(clicks)
+    assert all(worker.metric("nextclick_dead_letters_total", reason=name) == n for name, n in reasons.items())
+    assert Counter(one.header("id") for one in records(desk.answers())) == Counter(clicks)

@@ -1,0 +1,123 @@
+"""The observer: what people and Prometheus get to know of a worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.builders import ITEMS
+from tests.worker.desk import Desk, successor_desk
+from worker.errors import KafkaAway
+from worker.observer import LOOK_SECONDS
+
+
+def test_it_notes_what_the_worker_has() -> None:
+    """Partitions, users, blocks, and what is not saved."""
+    desk = Desk(partitions=3)
+    worker = desk.serving()
+    for number in range(6):
+        desk.click(f"user-{number}", partition=number % 2)
+    desk.settle()
+    desk.step(200)
+
+    assert worker.metric("nextclick_assigned_partitions") == 3
+    assert worker.metric("nextclick_recovering_partitions") == 0
+    assert worker.metric("nextclick_users") == 6
+    assert worker.metric("nextclick_state_blocks") == 2
+    assert worker.metric("nextclick_unsaved_users") == 0
+    assert worker.metric("nextclick_release") == 1
+    assert worker.metric("nextclick_ready") == 1
+
+
+def test_the_lag_is_asked_for_every_few_seconds() -> None:
+    """Per partition: how many records are still to be read."""
+    desk = Desk(partitions=2)
+    worker = desk.serving()
+    desk.step()
+    for _ in range(5):
+        desk.click("ada", partition=1)
+    observer = worker.worker.loop._observer
+    observer.look()
+
+    assert worker.metric("nextclick_lag_records", partition="1") == 0
+
+    desk.advance(LOOK_SECONDS)
+    observer.look()
+
+    assert worker.metric("nextclick_lag_records", partition="1") == 5
+    assert worker.metric("nextclick_lag_records", partition="0") == 0
+
+
+def test_the_lag_costs_no_transaction() -> None:
+    """In the midst of one it is not asked for: a late answer must not cost a sound one."""
+    desk = Desk(commit_interval_seconds=5.0)
+    worker = desk.serving()
+    desk.step(110)
+    desk.click("ada")
+    desk.step(2)
+    desk.advance(4)
+    desk.cluster.down()
+    observer = worker.worker.loop._observer
+    observer.look()
+    worker.worker.checkpoint.failed()
+    desk.advance(LOOK_SECONDS)
+
+    with pytest.raises(KafkaAway):
+        observer.look()
+
+
+def test_marks_of_others_in_the_clicks_are_passed() -> None:
+    """They are no records, so no batch brings them; but what is saved and committed goes past them."""
+    desk = Desk(partitions=1)
+    desk.serving()
+    desk.click("ada")
+    desk.settle()
+    producer = desk.cluster.connect().transactions("shop", timeout_ms=10_000)
+    producer.renew()
+    producer.send(desk.topics.clicks, 0, key=None, value=b'{"user_id": "eve", "item_id": "item-1"}')
+    producer.commit(desk.topics.clicks, {}, "shop", seconds=1)
+    desk.until(lambda: desk.committed() == {0: 3}, "the mark to be passed")
+
+    assert len(desk.answers()) == 2
+
+    desk.until(lambda: desk.saved() == {0: 3}, "the mark to be saved")
+
+
+def test_questions_about_users_are_answered() -> None:
+    """What is known of one, and what would be recommended now."""
+    desk = successor_desk(partitions=4)
+    worker = desk.serving()
+    for number in (3, 4):
+        desk.click("ada", ITEMS[number], partition=2)
+    desk.settle()
+    found, known = worker.known("ada")
+
+    assert found
+    assert known["recent_items"] == ["item-3", "item-4"]
+    assert known["recommendations"]["items"][0] == "item-5"
+
+
+def test_of_a_user_who_is_not_here_it_says_who_is() -> None:
+    """Another worker may have the partition; and why this one may not have it yet."""
+    desk = Desk(partitions=2)
+    worker = desk.serving()
+    worker.worker.table.drop(1)
+    worker.worker.table.assign(1)
+    found, known = worker.worker.loop._observer._known_of("nobody")
+
+    assert not found
+    assert known["serves"] == [0]
+    assert "no state of this user" in known["error"]
+    assert known["not_ready"].startswith("recovering partitions 1")
+
+
+def test_the_loop_beats() -> None:
+    """/livez says no when it does not come round any more."""
+    desk = Desk()
+    worker = desk.serving()
+    desk.advance(70)
+
+    assert worker.process.readiness.silent_seconds == 70
+
+    desk.step()
+
+    assert worker.process.readiness.silent_seconds == 0
