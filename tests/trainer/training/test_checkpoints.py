@@ -47,8 +47,10 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     checkpoint = work_folder(release) / "checkpoint.safetensors"
 
     with subprocess.Popen([sys.executable, "-m", "trainer", *command], stderr=subprocess.DEVNULL) as killed:
-        eventually(checkpoint.exists, 60, "a checkpoint")
-        killed.kill()
+        try:
+            eventually(checkpoint.exists, 60, "a checkpoint")
+        finally:
+            killed.kill()
     assert not release.exists()
     again = CliRunner().invoke(cli, command, catch_exceptions=False)
 

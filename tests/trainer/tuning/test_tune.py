@@ -150,12 +150,13 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
         options = ["--trials", "3", "--epochs", "2", "--hidden-size", "8", "--top", "3"]
         return ["tune", str(clicks), "-o", str(tmp_path / folder), *options]
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", *search("killed")], stderr=subprocess.DEVNULL
-    )
-    eventually(lambda: trials_in(tmp_path / "killed"), 60, "a trial")
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    words = [sys.executable, "-m", "trainer", *search("killed")]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: trials_in(tmp_path / "killed"), 60, "a trial")
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGKILL
     before = trials_in(tmp_path / "killed")
 
     resumed = CliRunner().invoke(cli, search("killed"), catch_exceptions=False)
