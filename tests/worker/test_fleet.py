@@ -30,10 +30,13 @@ WORKERS: Final = ("a", "b", "c")
 USERS: Final = "abcde"
 PARTITIONS: Final = 2
 MOST_PARTITIONS: Final = 4
+FLUSH_SECONDS: Final = 2.0
+FLUSH_ROUNDS: Final = int(FLUSH_SECONDS / ROUND_SECONDS) + 5
 BAD: Final = (None, b"", b"garbage", b'{"user_id": "a"}')
 
 which = st.integers(0, 2)
 few = st.integers(0, 8)
+skips = st.sampled_from([0, 1, 2, 3, 5, 8])
 calls = st.sampled_from(["send", "send", "commit", "end", "poll", "renew"])
 Call = Literal["send", "commit", "end", "poll", "renew"]
 
@@ -68,7 +71,7 @@ class Fleet(RuleBasedStateMachine):
             partitions=PARTITIONS,
             release=release(0),
             commit_interval_seconds=0.5,
-            state={"flush_interval_seconds": 2.0},
+            state={"flush_interval_seconds": FLUSH_SECONDS},
         )
         self.sent = 0
         """How many records were sent to the clicks."""
@@ -86,10 +89,10 @@ class Fleet(RuleBasedStateMachine):
 
     # What goes on all the time
 
-    def go(self, rounds: int, only: str = "") -> None:
+    def go(self, rounds: int, only: str = "", *, per_round: int = 2) -> None:
         """Let all workers go round, or one of them; users click meanwhile, and some records are no clicks."""
         for _ in range(rounds):
-            for _ in range(2):
+            for _ in range(per_round):
                 self.send_next()
             self.desk.advance(ROUND_SECONDS)
             for name in [only] if only else [*self.desk.workers]:
@@ -99,8 +102,9 @@ class Fleet(RuleBasedStateMachine):
     def send_next(self) -> None:
         """Send the next record of a row that is always the same."""
         number, self.sent = self.sent, self.sent + 1
-        # Each partition is quiet for some transactions, and busy for some.
-        partition = number // 30 % self.desk.partitions
+        # All are busy for a while; then one is for some transactions, and the others are quiet.
+        spread = number // 80 if number // 40 % 2 else number * 5 // 3
+        partition = spread % self.desk.partitions
         if number % 7 == 3:
             self.desk.send(BAD[number % len(BAD)], partition=partition)
         else:
@@ -115,6 +119,14 @@ class Fleet(RuleBasedStateMachine):
     def go_alone(self, which: int, rounds: int) -> None:
         """One goes on, and the others are slow."""
         self.go(rounds, only=self.running(which))
+
+    @precondition(lambda self: self.running())
+    @rule(which=which, skip=skips)
+    def rest(self, which: int, skip: int) -> None:
+        """Nobody clicks until all is flushed; a send of one flush fails."""
+        connection = self.desk.workers[self.running(which)].connection
+        self.desk.cluster.fail("send", skip=skip, connection=connection)
+        self.go(FLUSH_ROUNDS, per_round=0)
 
     # What people do
 
@@ -193,15 +205,22 @@ class Fleet(RuleBasedStateMachine):
         self.go(rounds)
 
     @precondition(lambda self: self.running())
-    @rule(
-        which=which, call=calls, after=st.booleans(), skip=st.integers(0, 12), crash=st.booleans(), rounds=few
-    )
-    def fail(self, which: int, call: Call, *, after: bool, skip: int, crash: bool, rounds: int) -> None:
-        """A call of one of them fails, or is its last; before it takes effect, or after."""
+    @rule(which=which, call=calls, after=st.booleans(), skip=skips, rounds=few)
+    def fail(self, which: int, call: Call, after: bool, skip: int, rounds: int) -> None:
+        """A call of one of them fails; before it takes effect, or after."""
         connection = self.desk.workers[self.running(which)].connection
-        strike = self.desk.cluster.crash_at if crash else self.desk.cluster.fail
-        strike(call, after=after and call in {"send", "commit"}, skip=skip, connection=connection)
-        self.go(rounds)
+        after = after and call in {"send", "commit"}
+        self.desk.cluster.fail(call, after=after, skip=skip, connection=connection)
+        self.go(4 + rounds)
+
+    @precondition(lambda self: self.running())
+    @rule(which=which, call=calls, after=st.booleans(), skip=skips, rounds=few)
+    def crash(self, which: int, call: Call, after: bool, skip: int, rounds: int) -> None:
+        """A call is the last of one of them."""
+        connection = self.desk.workers[self.running(which)].connection
+        after = after and call in {"send", "commit"}
+        self.desk.cluster.crash_at(call, after=after, skip=skip, connection=connection)
+        self.go(4 + rounds)
 
     @rule(held=st.booleans(), rounds=few)
     def hold_marks(self, held: bool, rounds: int) -> None:
@@ -368,4 +387,4 @@ def copies(kept: Sequence[Record]) -> list[Copy]:
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=45, stateful_step_count=30)
+TestFleet.settings = settings(max_examples=60, stateful_step_count=30)

@@ -212,6 +212,22 @@ def test_a_missing_topic_ends_the_worker_before_it_joins() -> None:
     assert desk.connection.admin().members("desk", topic=desk.topics.clicks) == []
 
 
+def test_a_state_topic_with_too_few_partitions_ends_the_worker_before_it_joins() -> None:
+    """Never a wrong partition; after the command it serves."""
+    desk = Desk(partitions=4)
+    desk.cluster.delete(desk.topics.state)
+    desk.cluster.create(desk.topics.state, partitions=2)
+
+    with pytest.raises(TopicError, match=r"topic desk.state has 2 partitions, it needs 4\. Run"):
+        desk.start()
+
+    desk.cluster.add_partitions(desk.topics.state, 4)
+    desk.serving()
+    load(desk)
+    desk.settle()
+    assert_sound(desk)
+
+
 def test_a_worker_waits_for_the_cluster() -> None:
     """At the start it is alive, not ready, and says where it looks; then it serves."""
     desk = Desk()

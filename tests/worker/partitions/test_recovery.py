@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from structlog.typing import EventDict
 
-from tests.builders import ITEMS, successor_release_parts
+from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
 from tests.worker.desk import Desk, successor_desk
-from tests.worker.judging import assert_sound
-from worker.core.release import Pointer, to_records
+from tests.worker.judging import assert_sound, problems
+from worker.core.release import Pointer, to_records, verify
 
 SELDOM = {"flush_interval_seconds": 3_600}
 
@@ -117,6 +117,23 @@ def test_clicks_that_retention_deleted_and_nobody_saw_are_not_missed() -> None:
 
     assert worker.recent("ada") == ["item-3"]
     assert worker.metric("nextclick_replay_missing_records_total") == 0
+
+
+def test_users_are_known_under_the_next_release() -> None:
+    """With a champion of another cell and size hidden states are rebuilt from recent items."""
+    desk = Desk(state=SELDOM)
+    desk.serving()
+    clicked(desk)
+    desk.settle()
+    desk.stop()
+    parts = tiny_release_parts(hidden_size=12, cell="lstm")
+    desk.publish(*parts)
+    desk.serving()
+    clicked(desk, first=20)
+    desk.settle()
+    desk.stop()
+
+    assert problems(desk, verify(*parts, number=2)) == []
 
 
 def without_its_release() -> Desk:
