@@ -25,7 +25,8 @@ def test_a_worker_from_its_start_to_its_stop(deployment: Deployment, worker: Wor
     process.wait_until_ready()
     value = b'{"user_id": "ada", "item_id": "item-3", "timestamp": 1700000000000}'
     large = b"{" + b"x" * 950_000
-    click, *_ = deployment.send([Record(value, partition=2), Record(large, partition=0)])
+    (click,) = deployment.send([Record(value, partition=2)])
+    deployment.send([Record(large, partition=0)])
     (early,) = deployment.answers(isolation="read_uncommitted", at_least=1)
     process.terminate()
 
