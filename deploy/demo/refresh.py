@@ -79,7 +79,7 @@ class Refresh:
         while _runs(publishing):
             yield Step("publishing a candidate that mixes up the films")
         self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
-        watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--every-seconds", "1")
+        watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--set", "watch.every=1s")
         tried = f"half of the users try release {release}; nextclick-trainer watch looks at both"
         yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, tried)
         dropped = next(line for line in watch.log.splitlines() if "is dropped" in line)

@@ -180,7 +180,7 @@ def test_where_nothing_happened_nothing_is_written() -> None:
 
 def test_the_first_transaction_of_a_partition_says_where_replay_begins() -> None:
     """Whoever recovers it then never finds an offset without a `replay`, nor blocks without one."""
-    desk = Desk(state={"flush_interval_seconds": 3_600})
+    desk = Desk(state={"flush_interval": 3_600})
     desk.serving()
     desk.click("ada", partition=1)
     desk.settle()
@@ -206,7 +206,7 @@ def test_a_checkpoint_is_due_each_interval() -> None:
 
 def test_many_changes_are_saved_over_many_checkpoints(small_blocks: None) -> None:
     """A flush is spread over half of its interval, so that no checkpoint takes long."""
-    desk = Desk(partitions=1, state={"flush_interval_seconds": 10})
+    desk = Desk(partitions=1, state={"flush_interval": 10})
     desk.serving()
     for number in range(20):
         desk.click(f"user-{number}")

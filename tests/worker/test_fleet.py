@@ -71,7 +71,7 @@ class Fleet(RuleBasedStateMachine):
             partitions=PARTITIONS,
             release=release(0),
             commit_interval_seconds=0.5,
-            state={"flush_interval_seconds": FLUSH_SECONDS},
+            state={"flush_interval": FLUSH_SECONDS},
         )
         self.sent = 0
         """How many records were sent to the clicks."""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,14 @@ from trainer.release.folder import read_folder
 from trainer.training.checkpoints import work_folder
 from trainer.training.fit import fit
 
-SMALL = FitSettings(
+SMALL = FitSettings.of(
     hidden_size=12,
     epochs=20,
     patience=20,
     batch_clicks=32,
     hidden_dropout=0.1,
     negatives=4,
-    checkpoint_seconds=0.05,
+    checkpoint_interval=0.05,
 )
 OPTIONS = {
     "--hidden-size": 12,
@@ -62,7 +61,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
 @pytest.mark.slow
 def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
     """Where clicks were added since, it is said, and the training is as if there had been none."""
-    short, lines = replace(SMALL, epochs=2, checkpoint_seconds=1e-6), list[str]()
+    short, lines = SMALL.replaced(epochs=2, checkpoint_interval=1e-6), list[str]()
     fit(cyclic_clicks(150), short, now=NOW, work=tmp_path)
     assert (tmp_path / "checkpoint.safetensors").exists()
 
