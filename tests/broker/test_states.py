@@ -20,7 +20,7 @@ def test_what_was_clicked_before_a_crash_counts(deployment: Deployment, worker: 
     """
     reference = publish(deployment)
     hurried: dict[str, Mapping[str, Any]] = {"kafka": HURRIED, "state": {"flush_interval": 0.4}}
-    process = worker(deployment.settings("a", commit_interval_seconds=SLOW_COMMIT, **hurried))
+    process = worker(deployment.settings("a", commit_interval=SLOW_COMMIT, **hurried))
     sent = deployment.send(clicks(400))
     deployment.answers(at_least=400)
     sent += deployment.send(clicks(100, first=400))

@@ -147,7 +147,7 @@ def test_all_partitions_of_a_transaction_have_their_offsets_in_it() -> None:
 
 def test_a_stale_member_commits_nothing() -> None:
     """Rule a: thrown out while it stood still, a worker commits under metadata that the broker refuses."""
-    desk = Desk(commit_interval_seconds=5)
+    desk = Desk(commit_interval=5)
     zombie = desk.serving()
     desk.click("ada")
     desk.step()
@@ -191,7 +191,7 @@ def test_the_first_transaction_of_a_partition_says_where_replay_begins() -> None
 
 def test_a_checkpoint_is_due_each_interval() -> None:
     """No sooner, so that a transaction has many clicks; what is open meanwhile no committed reader sees."""
-    desk = Desk(commit_interval_seconds=1)
+    desk = Desk(commit_interval=1)
     desk.serving()
     desk.step()
     desk.click("ada")

@@ -70,7 +70,7 @@ class Fleet(RuleBasedStateMachine):
         self.desk = FleetDesk(
             partitions=PARTITIONS,
             release=release(0),
-            commit_interval_seconds=0.5,
+            commit_interval=0.5,
             state={"flush_interval": FLUSH_SECONDS},
         )
         self.sent = 0

@@ -39,7 +39,7 @@ def saved_users(desk: Desk) -> set[str]:
 @pytest.mark.parametrize("how", ["flush_due", "commit", "commit_all"])
 def test_whoever_cannot_send_knows_of_which_partition(how: str) -> None:
     """A flush believes that its blocks are written: without the partition its memory would not be dropped."""
-    desk = Desk(partitions=1, commit_interval_seconds=5)
+    desk = Desk(partitions=1, commit_interval=5)
     worker = desk.serving()
     desk.click("ada")
     desk.step()

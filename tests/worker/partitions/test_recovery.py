@@ -185,7 +185,7 @@ def test_replay_does_not_wait_for_ever() -> None:
 
 def test_a_partition_waits_for_the_transaction_of_its_predecessor() -> None:
     """Its offset may still change: the worker says so, and serves once it cannot."""
-    desk = Desk(partitions=1, commit_interval_seconds=5.0, state=SELDOM)
+    desk = Desk(partitions=1, commit_interval=5.0, state=SELDOM)
     desk.serving()
     clicked(desk, 3)
     desk.settle()
