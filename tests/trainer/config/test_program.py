@@ -28,7 +28,7 @@ def test_every_setting_comes_from_file_environment_and_command_line(key: str, tm
     "key", [key for key in KEYS if "password" not in key and key != "kafka.security_protocol"]
 )
 def test_every_setting_is_written_as_it_is_read(key: str, tmp_path: Path) -> None:
-    """Durations, lists and all that it needs beside it; nothing that nobody chose."""
+    """Durations, lists and what else it needs; nothing that nobody chose."""
     text, _, more = examples(TrainerSettings, key, tmp_path)
     settings = load(TrainerSettings, None, {}, [(key, text), *more.items()])
     path = tmp_path / "best.toml"
