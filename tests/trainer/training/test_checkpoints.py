@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import NOW, cyclic_clicks
+from tests.trainer.builders import NOW, cyclic_clicks, set_to
 from tests.waiting import eventually
 from trainer.commands.cli import cli
 from trainer.config import FitSettings
@@ -15,6 +15,8 @@ from trainer.console import Lines
 from trainer.release.folder import read_folder
 from trainer.training.checkpoints import work_folder
 from trainer.training.fit import fit
+from worker.settings.fields import value_of
+from worker.settings.loading import given
 
 SMALL = FitSettings.of(
     hidden_size=12,
@@ -25,15 +27,6 @@ SMALL = FitSettings.of(
     negatives=4,
     checkpoint_interval=0.05,
 )
-OPTIONS = {
-    "--hidden-size": 12,
-    "--epochs": 20,
-    "--patience": 20,
-    "--batch-clicks": 32,
-    "--hidden-dropout": 0.1,
-    "--negatives": 4,
-    "--checkpoint-seconds": 0.05,
-}
 
 
 @pytest.mark.slow
@@ -42,7 +35,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     clicks, release = tmp_path / "clicks.csv", tmp_path / "release"
     cyclic_clicks(200).write_csv(clicks)
     command = ["fit", str(clicks), "-o", str(release)]
-    command += [str(part) for option in OPTIONS.items() for part in option]
+    command += set_to(*(f"{key}={value_of(SMALL, key)}" for key in sorted(given(SMALL))))
     checkpoint = work_folder(release) / "checkpoint.safetensors"
 
     with subprocess.Popen([sys.executable, "-m", "trainer", *command], stderr=subprocess.DEVNULL) as killed:
