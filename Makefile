@@ -27,8 +27,8 @@ help: ## this list
 demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, live recommendations out; KAFKA=host:port uses a Kafka of yours
 	@$(BIN)/python deploy/demo/demo.py
 
-check: lint ## lint, then all tests that need no broker and no long training; ARGS="-k name" chooses
-	@$(PYTEST) -n $(PROCESSES) -m "not broker and not slow" --durations 10 --durations-min 0.5 $(ARGS)
+check: lint ## lint, then all tests that need no broker and are not slow; ARGS="-k name" chooses
+	@$(PYTEST) -n $(PROCESSES) -m "not broker and not slow" --hypothesis-profile quick --durations 10 --durations-min 0.5 $(ARGS)
 
 test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true

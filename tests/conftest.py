@@ -32,8 +32,16 @@ LIFE = pytest.StashKey[contextlib.ExitStack]()
 # No deadline: the machine is shared, and what is slow is a benchmark's to find. No database: a run must
 # not depend on the one before; what it found once is kept as an example in the code.
 settings.register_profile(
-    "nextclick", max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "nextclick",
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow],
 )
+# For `make check`, which is run after every change: each run draws other examples.
+settings.register_profile("quick", settings.get_profile("nextclick"), max_examples=20, stateful_step_count=20)
 settings.load_profile("nextclick")
 
 

@@ -17,6 +17,7 @@ TESTED_ELSEWHERE: Final = {
     "trainer/evaluation/report/": "tests/trainer/evaluation/report/test_page.py reads the page as a whole",
     "trainer/model/backend.py": "names the backend of Keras; every test of the model runs on it",
     "worker/core/layers.py": "tests/laws/test_layers.py",
+    "worker/core/recent.py": "tests/laws/test_recent.py",
     "worker/kafka/": "tests/worker/kafka: the same laws on a real broker and on the cluster in memory",
 }
 """Modules, and folders of them, that have no test module of their own name, and why."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import tiny_tensors
+from tests.examples import examples
 from worker.core.cells import CELLS, CellWeights, Floats
 
 
@@ -25,7 +26,7 @@ def drawn(name: str, rows: int, hidden_size: int, seed: int) -> tuple[CellWeight
 
 @pytest.mark.parametrize("name", CELLS)
 @given(rows=st.integers(1, 70), hidden_size=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60)
+@examples(0.6)
 def test_a_batch_is_its_rows_one_by_one(name: str, rows: int, hidden_size: int, seed: int) -> None:
     """`step` equals `step_one` of every row to 1e-5, whatever the batch is made of."""
     weights, inputs, states = drawn(name, rows, hidden_size, seed)
@@ -38,7 +39,7 @@ def test_a_batch_is_its_rows_one_by_one(name: str, rows: int, hidden_size: int, 
 
 @pytest.mark.parametrize("name", CELLS)
 @given(data=st.data(), rows=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=30)
+@examples(0.3)
 def test_a_row_does_not_depend_on_its_company(name: str, data: st.DataObject, rows: int, seed: int) -> None:
     """Any rows taken out, in any order, step to 1e-5 as they did among the others."""
     weights, inputs, states = drawn(name, rows, 16, seed)

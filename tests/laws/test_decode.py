@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import msgpack
 import orjson
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker.core.event import (
     KEY_FIELD,
     MAX_AHEAD_MS,
@@ -112,7 +113,7 @@ def check(found: Click | Reason, record_ms: int) -> None:
     record_times,
     fields,
 )
-@settings(max_examples=500)
+@examples(5)
 @example(b"\x81\xa1a\xc7\x0c\xff\x00\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff", None, 0, Fields())
 def test_any_bytes_are_a_click_or_a_reason(
     value: bytes | None, key: bytes | None, record_ms: int, paths: Fields
@@ -129,7 +130,7 @@ def test_any_bytes_are_a_click_or_a_reason(
     record_times,
     fields,
 )
-@settings(max_examples=200)
+@examples(2)
 def test_any_document_is_a_click_or_a_reason(
     value: bytes, key: bytes | None, record_ms: int, paths: Fields
 ) -> None:
@@ -140,7 +141,7 @@ def test_any_document_is_a_click_or_a_reason(
 
 
 @given(mutations(), record_times)
-@settings(max_examples=400)
+@examples(4)
 def test_a_damaged_click_is_a_click_or_a_reason(value: bytes, record_ms: int) -> None:
     """A few bytes lost, changed or added anywhere in a good click."""
     found = Decoder(Fields()).decode(value, None, record_ms)
@@ -149,7 +150,7 @@ def test_a_damaged_click_is_a_click_or_a_reason(value: bytes, record_ms: int) ->
 
 
 @given(maps, keys, record_times, fields)
-@settings(max_examples=150)
+@examples(1.5)
 def test_json_and_messagepack_of_a_map_are_the_same_click(
     document: dict[str, Any], key: bytes | None, record_ms: int, paths: Fields
 ) -> None:

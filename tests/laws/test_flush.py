@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from tests.examples import examples
 from tests.laws.histories import Rules, forgets, frees, histories, rules
 from tests.laws.world import lived
 from worker.core import blocks, flush
@@ -28,7 +29,7 @@ def block_limits(rules: Rules) -> Iterator[None]:
 
 
 @given(histories(), rules)
-@settings(max_examples=150)
+@examples(1.5)
 def test_no_crash_is_seen_in_the_states(history: list[Any], rules: Rules) -> None:
     """After any crashes, moves and compactions: the same users, offsets, items, sessions; hidden to rounding.
 
@@ -44,7 +45,7 @@ def test_no_crash_is_seen_in_the_states(history: list[Any], rules: Rules) -> Non
 
 
 @given(histories(frees), rules)
-@settings(max_examples=60)
+@examples(0.6)
 def test_freeing_users_harms_no_others(history: list[Any], rules: Rules) -> None:
     """Whoever was not freed is as if nothing had happened; those who were may come back older."""
     with block_limits(rules):
@@ -57,7 +58,6 @@ def test_freeing_users_harms_no_others(history: list[Any], rules: Rules) -> None
 
 
 @given(histories(forgets, forgets), rules)
-@settings(max_examples=100)
 def test_who_is_forgotten_is_as_if_they_had_not_clicked(history: list[Any], rules: Rules) -> None:
     """Wherever the limit falls within a batch, a replay or the blocks, and after the wish is struck out."""
     with block_limits(rules):

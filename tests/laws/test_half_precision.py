@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import item_names, tiny_release
+from tests.examples import examples
 from worker.core.cells import CELLS
 from worker.core.ranking import NO_ITEM
 
@@ -27,7 +28,7 @@ SCORE_BOUND: Final = SCALE / 1000
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("cell", CELLS)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10)
+@examples(0.1)
 def test_rounding_the_stored_states_hardly_moves_a_list(cell: str, layers: int, seed: int) -> None:
     """After 60 clicks the states differ by no more than 0.004: the error of a step fades, it does not grow.
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release_parts
@@ -28,7 +28,6 @@ histories = st.lists(st.one_of(batches, batches, steps, steps, reloads), min_siz
 
 
 @given(histories, st.sampled_from([1, 4, 1 << 20]), st.integers(1, 3))
-@settings(max_examples=100)
 def test_collecting_items_changes_nothing_that_can_be_seen(
     history: list[Any], slab_rows: int, recent_items: int
 ) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import state_size, tiny_tensors
+from tests.examples import examples
 from worker.core.cells import CELLS, Floats, by_gate
 from worker.core.layers import Layers
 
@@ -29,7 +30,7 @@ def drawn(name: str, number: int, rows: int, hidden_size: int, seed: int) -> tup
     hidden_size=st.integers(1, 40),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60)
+@examples(0.6)
 def test_a_batch_is_its_rows_one_by_one(
     name: str, number: int, rows: int, hidden_size: int, seed: int
 ) -> None:

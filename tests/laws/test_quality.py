@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release
+from tests.examples import examples
 from tests.laws.test_recommender import MAX_AGE_MS, NOW_MS, dated, sequences
 from tests.reference import OneClick, columns
 from worker.core.quality import Quality, Tally
@@ -89,7 +90,7 @@ def releases() -> list[Release]:
 
 
 @given(sequences, rules, st.sets(st.integers(0, 5)))
-@settings(max_examples=60)
+@examples(0.6)
 def test_what_is_counted_is_what_a_person_would_count(
     batches: list[Any], rules: Rules, drops: set[int]
 ) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, Transitions, _keys, top_k
 
 # Around the sizes at which the number of groups, their depth or their padding changes.
@@ -58,7 +59,7 @@ def with_gains(
     lags=st.sampled_from([0, 1, 3, 20]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=200)
+@examples(2)
 def test_the_top_k_are_those_of_a_stable_sort(
     *,
     items: int,
@@ -96,7 +97,6 @@ def test_the_top_k_are_those_of_a_stable_sort(
 
 
 @given(items=sizes, rows=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=100)
 def test_different_scores_are_found_in_order(items: int, rows: int, k: int, seed: int) -> None:
     """Without ties the search looks into K groups only: they hold all that belongs in the list."""
     random = np.random.default_rng(seed)

@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS, tiny_release_parts
+from tests.examples import examples
 from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, User, check_user, columns
 from worker.core.blocks import decode, encode
 from worker.core.cells import CELLS
@@ -185,7 +186,7 @@ def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
 
 
 @given(sequences, rules)
-@settings(max_examples=150)
+@examples(1.5)
 @example(
     [[(0, "a", "unknown", 1, NOW_MS)], [(0, "a", "item-1", 1, NOW_MS)]],
     Rules("gru", 0.0, True, "every", 0, 3, 20, 20, 2),
@@ -223,7 +224,7 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
 
 
 @given(sequences, sequences, rules)
-@settings(max_examples=40)
+@examples(0.4)
 def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any], rules: Rules) -> None:
     """Clicks of other partitions in the same batches, of users of the same names, change nothing.
 
@@ -246,7 +247,7 @@ def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any
 
 
 @given(sequences, rules)
-@settings(max_examples=40)
+@examples(0.4)
 def test_an_unknown_item_is_remembered_and_moves_nothing(batches: list[Any], rules: Rules) -> None:
     """Within a session the state after it is the state before it; the item stands among the recent ones."""
     made, states = recommender(rules)
@@ -266,7 +267,7 @@ def test_an_unknown_item_is_remembered_and_moves_nothing(batches: list[Any], rul
 
 
 @given(sequences, rules, st.integers(0, 90), st.integers(0, 90), st.integers(1, 20))
-@settings(max_examples=40)
+@examples(0.4)
 def test_replaying_what_is_held_changes_nothing(
     batches: list[Any], rules: Rules, begin: int, end: int, at_once: int
 ) -> None:
@@ -327,7 +328,7 @@ def successor_parts(cell: str, successor: Successor) -> tuple[Manifest, bytes]:
 
 
 @given(sequences, sequences, rules, successors)
-@settings(max_examples=80)
+@examples(0.8)
 def test_a_row_of_another_release_is_made_anew(
     before: list[Any], after: list[Any], rules: Rules, successor: Successor
 ) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.laws.test_recommender import Successor, dated, sequences, successor_parts, successors
 from tests.reference import Reference, check_user, columns
 from worker.core.recommender import Recommender
@@ -65,7 +66,7 @@ class Fleet:
     st.sampled_from(["gru", "lstm", "elman"]),
     st.lists(successors, min_size=5, max_size=5),
 )
-@settings(max_examples=40)
+@examples(0.4)
 def test_a_state_is_what_the_serving_release_makes_of_the_items(
     history: list[tuple[Phase, Any]], cell: str, kinds: list[Successor]
 ) -> None:

@@ -6,9 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker.core.states import States, UserStates
 
 STATE_SIZE, RECENT_ITEMS = 3, 2
@@ -48,7 +49,7 @@ def rows_of(states: UserStates) -> list[list[Any]]:
 
 
 @given(histories, st.sampled_from([1, 2, 4, 5, 1 << 20]))
-@settings(max_examples=150)
+@examples(1.5)
 def test_every_user_has_what_was_last_written(history: list[Any], slab_rows: int) -> None:
     """A dictionary is the definition, however rows are divided into slabs, forgotten and used again."""
     states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
@@ -73,7 +74,7 @@ def test_every_user_has_what_was_last_written(history: list[Any], slab_rows: int
 
 
 @given(histories, st.sampled_from([1, 3, 1 << 20]))
-@settings(max_examples=50)
+@examples(0.5)
 def test_no_two_users_share_a_row(history: list[Any], slab_rows: int) -> None:
     """Of any partitions, after any history; and a new one finds zeros in theirs."""
     states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)

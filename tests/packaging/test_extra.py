@@ -57,6 +57,7 @@ def test_the_extra_is_known_by_the_names_that_are_imported() -> None:
 @pytest.mark.parametrize(
     ("package", "command"), [("polars", "fit"), ("tensorflow", "fit"), ("optuna", "tune")]
 )
+@pytest.mark.slow  # starts processes that load TensorFlow
 def test_a_single_missing_package_is_named(tmp_path: Path, package: str, command: str) -> None:
     """It may be missing alone, and may be needed late."""
     clicks = tmp_path / "clicks.csv"

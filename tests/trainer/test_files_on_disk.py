@@ -30,7 +30,7 @@ class Interrupted(Exception):
     """What ends a write in the midst of it."""
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(old=st.none() | st.binary(), new=st.lists(st.binary(), max_size=4), whole=st.booleans())
 def test_a_write_that_ends_early_changes_nothing(
     tmp_path: Path, old: bytes | None, new: list[bytes], *, whole: bool

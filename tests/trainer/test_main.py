@@ -97,6 +97,7 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.stderr == f"nextclick-trainer: {tmp_path / 'nowhere.csv'}: there is no such file\n"
 
 
+@pytest.mark.slow  # starts a process that loads TensorFlow
 def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) -> None:
     """However far down it is: nothing is trained on what was read before it."""
     with clicks.open("a") as file:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Final, Literal, NamedTuple
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from structlog.testing import capture_logs
 
 from tests.builders import ITEMS, tiny_release_parts
+from tests.examples import examples
 from tests.oracle import Owner, PlacedClick
 from tests.records import Record
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
@@ -387,4 +387,4 @@ def copies(kept: Sequence[Record]) -> list[Copy]:
 
 
 TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=60, stateful_step_count=30)
+TestFleet.settings = examples(0.6, steps=0.6)

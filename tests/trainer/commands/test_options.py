@@ -21,6 +21,7 @@ def archive(tmp_path: Path) -> ClickArchive:
         return archive
 
 
+@pytest.mark.slow  # trains
 def test_fit_learns_from_a_log(archive: ClickArchive, tmp_path: Path) -> None:
     """The folder stands where files of clicks do."""
     made = cyclic_clicks(100).with_row_index("offset").with_columns(recorded_ms=pl.col("timestamp_ms"))

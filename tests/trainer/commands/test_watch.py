@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.test_main import trainer
+from trainer.commands import watch
 from trainer.commands.cli import cli
-from worker.errors import SettingError
+from worker.errors import KafkaAway, SettingError
+from worker.kafka import client
+
+NOBODY = ["watch", "--kafka", "localhost:9"]
+"""The command, where no broker answers."""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a client look for a broker for a moment, not for seconds."""
+    monkeypatch.setattr(client, "BOOTSTRAP_TIMEOUT_MS", 100)
 
 
 def test_a_port_that_is_taken_is_said_at_once() -> None:
@@ -18,26 +27,33 @@ def test_a_port_that_is_taken_is_said_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = ["watch", "--kafka", "localhost:9", "--metrics-port", str(port)]
+        words = [*NOBODY, "--metrics-port", str(port)]
 
         with pytest.raises(SettingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .* Name a free one"):
             CliRunner().invoke(cli, words, catch_exceptions=False)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_look_does_not_wait_for_kafka() -> None:
     """`--once` is an error where nothing answers: whoever called it decides when to try again."""
-    done = trainer("watch", "--kafka", "localhost:9", "--once")
-
-    assert done.returncode == 2
-    assert "Is a broker running at localhost:9" in done.stderr
+    with pytest.raises(KafkaAway, match="Is a broker running at localhost:9"):
+        CliRunner().invoke(cli, [*NOBODY, "--once"], catch_exceptions=False)
 
 
-def test_a_watch_ends_in_order_when_asked_to() -> None:
+@pytest.mark.usefixtures("impatient")
+def test_a_watch_ends_in_order_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `run` does: on SIGTERM with exit code 0, while Kafka is away too."""
-    words = [sys.executable, "-u", "-m", "trainer", "watch", "--kafka", "localhost:9"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watch:
-        assert watch.stdout
-        assert "trying again" in watch.stdout.readline()
-        watch.terminate()
+    said: list[str] = []
 
-        assert watch.wait(10) == 0
+    def asked_to_end(line: str) -> None:
+        said.append(line)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(watch, "_say", asked_to_end)
+    before = signal.getsignal(signal.SIGTERM)
+
+    done = CliRunner().invoke(cli, NOBODY)
+
+    assert done.exit_code == 0
+    assert said[0].endswith("trying again")
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.examples import examples
 from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, Trainer, TrainerDesk
 from trainer.config import Run
 from trainer.continuous.plan import RunOutcome
@@ -182,8 +182,6 @@ class Trainers(RuleBasedStateMachine):
         assert outcome is None or published == (outcome is RunOutcome.PUBLISHED)
 
 
-Trainers.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=12, deadline=None, report_multiple_bugs=False
-)
+Trainers.TestCase.settings = examples(0.25, steps=0.4)
 # Only a failure takes long: it is made as short as possible.
 TestTrainers = pytest.mark.timeout(600)(Trainers.TestCase)

@@ -56,6 +56,7 @@ def trained(strategy: Strategy) -> PackagedRelease:
     return InSubprocess(strategy).train(cyclic_clicks(4).lazy(), Window(0, 1, 2), CHAMPION, NOW)
 
 
+@pytest.mark.slow  # starts four processes that load TensorFlow
 def test_a_training_in_a_subprocess_ends_as_it_would_here() -> None:
     """With the same release, with an error of ours, or with the news that it died."""
     assert trained(Unchanged()).parts == CHAMPION.parts

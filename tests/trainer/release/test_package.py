@@ -41,6 +41,7 @@ def counted() -> Iterator[dict[str, int]]:
         sys.setprofile(None)
 
 
+@pytest.mark.slow  # trains, with each call of a function watched
 def test_a_release_is_verified_once_by_whoever_makes_or_reads_it(tmp_path: Path) -> None:
     """By `fit`, however many epochs it validates, and by the reader of the folder; by no other."""
     with counted() as fitting:

@@ -206,6 +206,7 @@ def test_training_stops_when_validation_gets_no_better() -> None:
     assert len(release.manifest.training["epochs"]) == 3
 
 
+@pytest.mark.slow  # trains
 def test_the_held_out_end_is_not_trained_on() -> None:
     """An item that appears only at the end is in no catalogue, and its clicks count as misses."""
     begin = cyclic_clicks(200)

@@ -51,6 +51,7 @@ def of_items(number: int, items: Sequence[str]) -> pl.DataFrame:
     return cut(table(rows), gap_seconds=1800)
 
 
+@pytest.mark.slow  # trains eight times
 def test_a_stream_learns_what_follows() -> None:
     """After some windows the next item comes first, in releases that verify."""
     stream = OnlineTraining(SETTINGS, active_items=CYCLE + 4)

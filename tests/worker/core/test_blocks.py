@@ -9,10 +9,11 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import clicked
+from tests.examples import examples
 from worker.core import blocks
 from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
@@ -74,7 +75,6 @@ def check_equal(states: States, rows: Rows, saved: Saved) -> None:
     st.sampled_from([1, 2, 20]),
     st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=100)
 def test_what_is_read_is_what_was_written(
     user_ids: list[str], item_ids: list[str], state_size: int, recent: int, seed: int
 ) -> None:
@@ -139,7 +139,7 @@ def test_a_row_costs_little_more_than_what_is_in_it() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200)
+@examples(2)
 def test_any_bytes_are_a_block_or_refused(value: bytes) -> None:
     """Nothing else is raised."""
     with pytest.raises(StateRefused):
@@ -160,7 +160,7 @@ keys = st.sampled_from(sorted(msgpack.unpackb(block_of())))
 
 
 @given(st.integers(0, 4), st.dictionaries(keys, anything, min_size=1, max_size=2))
-@settings(max_examples=200)
+@examples(2)
 def test_a_map_with_anything_in_it_is_a_block_or_refused(count: int, entries: dict[str, Any]) -> None:
     """And what is taken for a block can be loaded."""
     load_or_refuse(changed(block_of(count), **entries))
@@ -170,7 +170,7 @@ GOOD = block_of(recent_items=3)
 
 
 @given(st.data())
-@settings(max_examples=300)
+@examples(3)
 def test_damaged_bytes_are_a_block_or_refused(data: st.DataObject) -> None:
     """Cut, lengthened, and with some bytes changed."""
     value = bytearray(GOOD[: data.draw(st.integers(0, len(GOOD)) | st.just(len(GOOD)))])

@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import clicked, item_names
+from tests.examples import examples
 from worker.core import blocks
 from worker.core.blocks import MAX_BYTES, MAX_ROWS, decode
 from worker.core.flush import SMALL_BLOCKS, Flush, Ledger
@@ -324,7 +325,7 @@ activity = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=
 
 
 @given(activity, st.sampled_from([1, 4, 16]))
-@settings(max_examples=60)
+@examples(0.6)
 def test_the_topic_holds_at_most_twice_the_users(history: list[tuple[int, int]], max_rows: int) -> None:
     """After every flush: of each block at least half is current, few are small, nobody is lost."""
     saved = Saved()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from kafka import errors as kafka_errors
 
+from tests.examples import examples
 from worker.errors import CheckpointFailed
 from worker.kafka.interface import Reader, Record, TopicPartition, Transactions
 from worker.kafka.memory import MemoryCluster, MemoryConnection, MemoryGroupMember
@@ -284,4 +284,4 @@ class _Members(RuleBasedStateMachine):
 
 TestProducers = _Producers.TestCase
 TestMembers = _Members.TestCase
-TestProducers.settings = TestMembers.settings = settings(stateful_step_count=30)
+TestProducers.settings = TestMembers.settings = examples()

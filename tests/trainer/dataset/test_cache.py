@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import NOW, START_MS, cyclic_clicks, table
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.cache import entry, load, save
+from trainer.dataset.dataset import Data
+from trainer.dataset.prepare import prepare
+
+CLICKS = cyclic_clicks(60).with_columns(kind=pl.col("item_id").str.slice(-1))
+
+
+def prepared(**settings: Any) -> Data:
+    """Return the sessions of the clicks under these settings."""
+    return prepare(CLICKS, FitSettings.of(**settings), Progress(), NOW)
+
+
+@pytest.mark.parametrize("settings", [{}, {"categorical": ("kind",), "min_value_count": 1}], ids=str)
+def test_what_was_saved_is_loaded(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Sessions, catalogue, features and summary, and nothing else is left in the folder."""
+    data = prepared(**settings)
+    save(tmp_path / "entry", data)
+
+    found = load(tmp_path / "entry")
+
+    assert (found.fingerprint, found.summary) == (data.fingerprint, data.summary)
+    assert found.test.items.tolist() == data.test.items.tolist()
+    assert found.clicked_items == data.clicked_items
+    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
+def test_an_entry_that_another_process_made_meanwhile_stays(tmp_path: Path) -> None:
+    """Both prepared the same; the second one leaves nothing behind."""
+    data = prepared()
+    save(tmp_path / "entry", data)
+    made = (tmp_path / "entry").stat().st_ino
+
+    save(tmp_path / "entry", data)
+
+    assert (tmp_path / "entry").stat().st_ino == made
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_an_entry_is_named_after_clicks_and_what_is_done_to_them(tmp_path: Path) -> None:
+    """Not after the order of the clicks or what has to do with the network."""
+
+    def named(clicks: pl.DataFrame, **settings: Any) -> Path:
+        return entry(tmp_path, clicks.lazy(), FitSettings.of(**settings))
+
+    known = named(CLICKS)
+
+    assert named(CLICKS.reverse(), hidden_size=8) == known
+    assert known.parent == tmp_path
+    others = [named(CLICKS, min_item_count=1), named(CLICKS.head(-1)), named(table([("a", "x", START_MS)]))]
+    assert len({known, *others}) == 4
+
+
+def test_features_from_a_file_are_in_the_name(tmp_path: Path) -> None:
+    """Other contents under the same name are another entry."""
+    path = tmp_path / "items.csv"
+    names = []
+    for genre in ("x", "y"):
+        path.write_text(f"item_id,genre\nitem-0,{genre}\n")
+        settings = FitSettings.of(file=path, categorical=("genre",))
+        names.append(entry(tmp_path, CLICKS.lazy(), settings))
+
+    assert names[0] != names[1]
