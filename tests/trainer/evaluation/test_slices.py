@@ -9,6 +9,7 @@ from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_click
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut, cleaned, hold_out
 from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
+from trainer.evaluation.compare import paired
 from trainer.evaluation.metrics import Answers
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.ranking import NO_ITEM
@@ -104,3 +105,15 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     """With the name and the value."""
     with pytest.raises(SettingError, match="knn_sample is 0"):
         BaselineSettings(knn_sample=0)
+
+
+def test_a_lead_has_the_interval_of_the_paired_bootstrap() -> None:
+    """It is that of `compare`: both models are measured on the same resampled sessions."""
+    random, sessions = np.random.default_rng(0), sessions_of(*[[1, 2, 3, 4, 5]] * 50)
+    shown = np.zeros(6, np.int64)
+    own, other = (Answers(random.choice([0, 0, 2], size=200), shown) for _ in range(2))
+
+    found = EvaluationResult.of({"own": own, "other": other}, Predictions.of(sessions), top=5)
+
+    for metric, one in paired(other, own, Predictions.of(sessions).session, top=5).items():
+        assert found.leads["other"][metric] == pytest.approx((one.difference, one.low, one.high))
