@@ -56,6 +56,7 @@ class LiveClicks:
         self._refresh = refresh
         self._refreshed = False
         self._step = Step("", learning=True)
+        self._step_began = 0.0
         self._sent = 0
         self._answers_due = 0.0
 
@@ -90,7 +91,9 @@ class LiveClicks:
     def _take_step(self) -> None:
         step = next(self._refresh, None)
         self._refreshed = step is None
-        self._step = step or Step("the new release serves")
+        step = step or Step("the second release serves")
+        if step != self._step:
+            self._step, self._step_began = step, time.monotonic()
 
     def _check_answers(self) -> None:
         now = time.monotonic()
@@ -100,8 +103,21 @@ class LiveClicks:
             raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
 
     def _now(self) -> Now:
-        waiting = "clicks wait for the new release; " if self._held else ""
-        return Now(self._scoreboard.figures(), len(self._clicks), waiting + self._step.doing)
+        waiting = "clicks wait for the second release; " if self._held else ""
+        return Now(
+            self._scoreboard.figures(),
+            len(self._clicks),
+            waiting + self._step.doing,
+            seconds_left=self._seconds_left,
+            training=self._step.learning and bool(self._step.doing),
+        )
+
+    @property
+    def _seconds_left(self) -> float:
+        """The longer of what the clicks take at their pace and what the steps usually take."""
+        of_clicks = (len(self._clicks) - self._sent) / CLICKS_PER_SECOND
+        of_step = self._step.seconds_left - (time.monotonic() - self._step_began)
+        return max(of_clicks, of_step)
 
     def _wait_for_last_answers(self) -> None:
         deadline = time.monotonic() + _LAST_ANSWERS_SECONDS

@@ -1,8 +1,8 @@
 """The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up,
-   then refuse a broken release, and try a bad candidate, which is dropped
+-> the rest as live clicks, and meanwhile: train again on the topic and publish, so that the worker adopts
+   the second release; then it refuses a broken one, and an A/B test drops a bad candidate
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from deploy.demo import broker as brokers
 from deploy.demo import data, view
 from deploy.demo.broker import Broker
 from deploy.demo.data import Click, MovieLens
+from deploy.demo.errors import DemoError
 from deploy.demo.life import ROOT, Life
 from deploy.demo.live import LiveClicks
 from deploy.demo.refresh import Refresh, Step
 from deploy.demo.replay import AnswerReader, ClickSender, side_by_side
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import PARTITIONS, Stage
-from deploy.demo.summary import summary
+from deploy.demo.summary import summary, trained
+from deploy.demo.training import progress
 
 CACHE: Final = ROOT / "build" / "demo"
 """What is fetched or unpacked once; `make clean` removes it."""
@@ -62,7 +64,7 @@ def tell() -> None:
         with Life() as life:
             _Story(life, console).run()
     finally:
-        # A training that was ended in its middle leaves it hidden.
+        # A page that was interrupted while it was drawn may leave it hidden.
         console.show_cursor()
 
 
@@ -85,8 +87,9 @@ class _Story:
             self._train(stage)
             self._serve(stage, len(history))
             reader.start(range(PARTITIONS), scoreboard.recommended)
-            refresh = self._refresh(Refresh(stage, scoreboard, self._say))
-            with self._view(movies) as shown:
+            shown = self._view(movies)
+            refresh = self._refresh(Refresh(stage, scoreboard, shown.note))
+            with shown:
                 LiveClicks(self._life, sender, scoreboard, live, refresh).run(shown)
             listed = self._life.run(stage.start_listing(), seconds=COMMAND_SECONDS)
         self._say(summary(scoreboard, [self._folder(1), self._folder(2)], listed, began=self._began))
@@ -126,11 +129,19 @@ class _Story:
                 self._life.pause(0)
             if number >= len(history) - _ALONE:
                 sender.flush()
-        self._say(f"The first {len(history):,} clicks are in the topic. Training on it:")
+        self._say(f"The first {len(history):,} clicks are in the topic.")
 
     def _train(self, stage: Stage) -> None:
-        folder = self._folder(1)
-        self._life.run(stage.start_training(folder, TRAINING, shown=True), seconds=TRAINING_SECONDS)
+        folder, began = self._folder(1), self._seconds
+        training = stage.start_training(folder, TRAINING)
+        with self._console.status("Training release 1") as status:
+            while training.exit_code is None:
+                status.update(f"Training release 1: {view.training(progress(training.log))}")
+                self._life.pause()
+                if self._seconds - began > TRAINING_SECONDS:
+                    raise DemoError(f"The training took longer than {TRAINING_SECONDS:g} s")
+        self._life.run(training, seconds=COMMAND_SECONDS)
+        self._say(f"Release 1 was trained in {self._seconds - began:.0f} s: {trained(folder)}")
         said = self._life.run(stage.start_publishing(folder), seconds=COMMAND_SECONDS)
         self._say(f"Published: {said.strip()}")
 
@@ -157,4 +168,4 @@ class _Story:
         return time.monotonic() - self._began
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)

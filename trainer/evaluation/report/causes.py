@@ -28,8 +28,11 @@ class Cause(NamedTuple):
     remedy: str
 
 
-def causes(manifest: Manifest, result: EvaluationResult) -> list[Cause]:
-    """Return what the figures show, the most likely reason first; nothing where they show none."""
+def causes(manifest: Manifest, result: EvaluationResult, *, certain: bool) -> list[Cause]:
+    """Return what the figures show, the most likely reason first; nothing where they show none.
+
+    `certain`: the difference is more than chance, so measuring more sessions would not help.
+    """
     training = manifest.training
     found = (
         _one_click_sessions(training),
@@ -37,7 +40,7 @@ def causes(manifest: Manifest, result: EvaluationResult) -> list[Cause]:
         _unknown_items(result),
         _few_clicks_per_item(training, manifest.items),
         _unfinished(training, result.top),
-        _few_sessions(result),
+        None if certain else _few_sessions(result),
     )
     return [cause for cause in found if cause]
 

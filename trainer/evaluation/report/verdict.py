@@ -57,7 +57,7 @@ def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "") 
     recall = f"recall_at_{result.top}"
     rival = best_baseline(result, recall)
     outcome = UNKNOWN if rival is None or caution else _outcome(lead(result, rival, recall))
-    found = causes(manifest, result) if outcome in {LEVEL, BELOW} else []
+    found = causes(manifest, result, certain=outcome == BELOW) if outcome in {LEVEL, BELOW} else []
     return Verdict(
         outcome=outcome,
         headline=_HEADLINES[outcome],
