@@ -75,6 +75,7 @@ class _Story:
         self._began = time.monotonic()
 
     def run(self) -> None:
+        self._say("The demo takes about five minutes and ends by itself. Ctrl-C stops it.")
         movies = self._data()
         history, rest = movies.clicks[:HISTORY_CLICKS], movies.clicks[HISTORY_CLICKS:]
         live = list(side_by_side(rest, PEOPLE))[:LIVE_CLICKS]
@@ -104,7 +105,7 @@ class _Story:
         users = len({click.user_id for click in movies.clicks})
         self._say(
             f"Data: MovieLens 100K (GroupLens, for research use): {len(movies.clicks):,} ratings by "
-            f"{users:,} users of {len(movies.titles):,} films, each rating taken as a click"
+            f"{users:,} users of {len(movies.titles):,} films. Each rating counts as a click"
         )
         return movies
 
@@ -115,7 +116,7 @@ class _Story:
             return brokers.existing(address)
         broker = brokers.embedded(self._life, CACHE)
         self._say(
-            f"Broker: Tansu at {broker.bootstrap}, in memory and for show, slower the more it holds; "
+            f"Broker: Tansu at {broker.bootstrap}, in memory, only for demos, slower the more it holds. "
             "`KAFKA=host:port make demo` uses a real Kafka"
         )
         return broker
@@ -123,12 +124,14 @@ class _Story:
     def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
         """Put the history into the topic, as it would stand there had Kafka been running then."""
         then = round(time.time() * 1000) - HISTORY_AGE_MS
-        for number, click in enumerate(history):
-            sender.send(click, then)
-            if number % 1000 == 0:
-                self._life.pause(0)
-            if number >= len(history) - _ALONE:
-                sender.flush()
+        with self._console.status("") as status:
+            for number, click in enumerate(history):
+                sender.send(click, then)
+                if number % 1000 == 0:
+                    status.update(f"Writing clicks into the topic: {number:,} of {len(history):,}")
+                    self._life.pause(0)
+                if number >= len(history) - _ALONE:
+                    sender.flush()
         self._say(f"The first {len(history):,} clicks are in the topic.")
 
     def _train(self, stage: Stage) -> None:
@@ -147,12 +150,14 @@ class _Story:
 
     def _serve(self, stage: Stage, clicks: int) -> None:
         stage.start_worker()
-        self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
-        applied = f"applying {clicks:,} clicks"
-        self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applied)
+        applying = f"applying {clicks:,} clicks to the states of the users"
+        with self._console.status("Starting the worker") as status:
+            self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
+            status.update(f"The worker is {applying}")
+            self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applying)
         self._say(
-            f"The worker runs and has applied the topic; its metrics: {stage.metrics_address}\n"
-            f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
+            f"The worker runs and has applied all clicks; its metrics: {stage.metrics_address}\n"
+            f"{self._seconds:.0f} s after the command: live clicks by {PEOPLE} users at a time"
         )
 
     def _view(self, movies: MovieLens) -> view.View:
