@@ -22,6 +22,9 @@ REFRESH_AFTER: Final = 0.2
 HOLD_AFTER: Final = 0.7
 """The share that is replayed at most before the second release serves: the rest is for comparing."""
 
+EXPERIMENT_AFTER: Final = 0.75
+"""The share that is replayed at most before the A/B test begins: it needs clicks of many users."""
+
 SILENCE_SECONDS: Final = 30.0
 """How long no list may come while clicks are sent."""
 
@@ -76,7 +79,8 @@ class LiveClicks:
 
     @property
     def _held(self) -> bool:
-        return self._step.learning and self._sent >= HOLD_AFTER * len(self._clicks)
+        share = HOLD_AFTER if self._step.learning else EXPERIMENT_AFTER if self._step.preparing else 1.0
+        return share < 1.0 and self._sent >= share * len(self._clicks)
 
     @property
     def _all_sent(self) -> bool:
@@ -103,7 +107,8 @@ class LiveClicks:
             raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
 
     def _now(self) -> Now:
-        waiting = "clicks wait for the second release; " if self._held else ""
+        awaited = "second release" if self._step.learning else "A/B test"
+        waiting = f"clicks wait for the {awaited}; " if self._held else ""
         return Now(
             self._scoreboard.figures(),
             len(self._clicks),

@@ -43,12 +43,13 @@ class Step(NamedTuple):
     """One thing that is being done.
 
     `learning`: the last clicks wait until it is over, for the new release's lists. `seconds_left`: the usual
-    time from its begin to the end of the demo.
+    time from its begin to the end of the demo. `preparing`: the A/B test comes, and clicks are kept for it.
     """
 
     doing: str
     learning: bool = False
     seconds_left: float = 0.0
+    preparing: bool = False
 
 
 class Refresh:
@@ -83,13 +84,13 @@ class Refresh:
         """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
         manifest, blob = read_folder(folder).parts
         self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
-        step = Step("a third release comes, with one byte flipped", False, _AFTER_BROKEN)
+        step = Step("a third release comes, with one byte flipped", False, _AFTER_BROKEN, preparing=True)
         yield from _until(lambda: "refused" in self._stage.remark(), step)
         remark = _DIGEST.sub(r"\1…", self._stage.remark())
         self._say(f"Release {release} has a flipped byte. The worker serves on: {remark}")
         rollback = self._stage.start_rollback()
         while _runs(rollback):
-            yield Step("rolling back to the second release", False, _AFTER_BROKEN)
+            yield Step("rolling back to the second release", False, _AFTER_BROKEN, preparing=True)
         self._say(f"Rolled back: {rollback.last_line}")
 
     def bad(self, folder: Path, *, made_of: Path, release: int) -> Iterator[Step]:
@@ -98,7 +99,8 @@ class Refresh:
         self._scoreboard.learned(release, self._scoreboard.popular)
         publishing = self._stage.start_publishing(folder, "--candidate", "--share", "0.5")
         while _runs(publishing):
-            yield Step("publishing a candidate that mixes up the films", False, _EXPERIMENT)
+            doing = "publishing a candidate that mixes up the films"
+            yield Step(doing, False, _EXPERIMENT, preparing=True)
         self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
         watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--every-seconds", "1")
         doing = f"A/B test: half of the users get release {release}, and nextclick-trainer watch compares"

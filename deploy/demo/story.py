@@ -34,9 +34,9 @@ CACHE: Final = ROOT / "build" / "demo"
 """What is fetched or unpacked once; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
-LIVE_CLICKS: Final = 18_000
-PEOPLE: Final = 40
-"""How many users click side by side."""
+LIVE_CLICKS: Final = 16_500
+PEOPLE: Final = 60
+"""The users who click at a time: enough of them in the last quarter for each side of the A/B test."""
 
 _ALONE: Final = 500
 """So many records at the end of the history go one by one: Tansu takes the begin of a partition's last

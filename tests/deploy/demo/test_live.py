@@ -10,7 +10,7 @@ from deploy.demo import live
 from deploy.demo.data import Click
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life
-from deploy.demo.live import HOLD_AFTER, REFRESH_AFTER, LiveClicks
+from deploy.demo.live import EXPERIMENT_AFTER, HOLD_AFTER, REFRESH_AFTER, LiveClicks
 from deploy.demo.refresh import Step
 from deploy.demo.scoreboard import Answer, Scoreboard
 from deploy.demo.view import Now
@@ -96,6 +96,25 @@ def test_the_refresh_begins_after_a_share_of_the_clicks_and_holds_the_last_ones_
 
     assert at_step[0] >= REFRESH_AFTER * len(CLICKS)
     assert HOLD_AFTER * len(CLICKS) <= at_step[-1] < len(CLICKS)
+    assert sender.sent == CLICKS
+
+
+def test_clicks_are_kept_for_the_experiment() -> None:
+    """However slow the machine is before it, the last quarter is left for the A/B test."""
+    scoreboard = board()
+    sender = AnsweringSender(scoreboard)
+    at_step: list[int] = []
+
+    def refresh() -> Iterator[Step]:
+        for _ in range(100):
+            at_step.append(len(sender.sent))
+            yield Step("rolling back", preparing=True)
+        yield Step("A/B test")
+
+    with Life() as life:
+        LiveClicks(life, sender, scoreboard, CLICKS, refresh()).run(Watching())
+
+    assert EXPERIMENT_AFTER * len(CLICKS) <= at_step[-1] < len(CLICKS)
     assert sender.sent == CLICKS
 
 
