@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 import click
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.console import Console
@@ -22,11 +21,15 @@ from rich.console import Console
 from deploy.demo.scoreboard import Figures, Latency, Moment, Score
 from deploy.demo.view import Now, Page
 from trainer.commands import cli as trainer
+from trainer.config import TrainerSettings
 from trainer.continuous.metrics import TrainingMetrics
 from trainer.experiment.metrics import ExperimentMetrics
+from worker import __main__ as worker
 from worker.clock import Clock
 from worker.config import Settings
 from worker.metrics import Metrics
+from worker.settings.fields import Section, duration_text, fields_of, is_duration
+from worker.settings.loading import literal
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -36,12 +39,6 @@ DOCUMENTS: Final = (
 )
 
 _GENERATED: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-
-_FIT: Final = "fit"
-"""The command whose options the others share."""
-
-_FEW: Final = 14
-"""Shared options that are named one by one, at most."""
 
 
 def registries() -> dict[str, CollectorRegistry]:
@@ -53,32 +50,30 @@ def registries() -> dict[str, CollectorRegistry]:
     }
 
 
-def settings_table() -> str:
-    """Return all settings of the worker."""
+def settings_table(model: type[Section], without: Collection[str] = ()) -> str:
+    """Return the settings of a program, but for some sections."""
     rows = [
-        (f"`{key}`", _default(field), f"{_choices(field)}{field.description}") for key, field in settings()
+        (f"`{key}`", _default(field), f"{_choices(field)}{field.description}")
+        for key, field in fields_of(model)
+        if key.partition(".")[0] not in without
     ]
     return _table(("key", "default", "meaning"), rows)
 
 
-def settings() -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the dotted key and the field of every setting of the worker, those without a section first."""
-    sections: dict[str, type[BaseModel]] = {}
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            sections[name] = field.annotation
-        else:
-            yield name, field
-    for name, section in sections.items():
-        yield from ((f"{name}.{key}", field) for key, field in section.model_fields.items())
+def settings() -> dict[str, FieldInfo]:
+    """Return the dotted key and the field of every setting of both programs."""
+    return dict(fields_of(Settings)) | dict(fields_of(TrainerSettings))
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined or field.default == "":
+    default, text = field.default, field.description or ""
+    if default is PydanticUndefined or default == "" or (default is None and "Default: " in text):
         return "see right"
-    if isinstance(field.default, bool):
-        return f"`{str(field.default).lower()}`"
-    return "none" if field.default is None else f"`{field.default}`"
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{duration_text(one)}`" for one in default)
+    return f"`{literal(default, is_time=is_duration(field)).strip(chr(34))}`"
 
 
 def _choices(field: FieldInfo) -> str:
@@ -103,58 +98,35 @@ def metrics(registry: CollectorRegistry) -> Iterator[tuple[str, str, str]]:
                 yield f"`{name}{{{labels}}}`" if labels else f"`{name}`", metric.type, metric.documentation
 
 
-def fit_table() -> str:
-    """Return all options of `nextclick-trainer fit`."""
-    return _table(("option", "default", "meaning"), map(_row, _options(trainer.cli.commands[_FIT])))
-
-
-def command_tables() -> str:
-    """Return the options of every other command of the trainer."""
-    shared = dict(map(_named, _options(trainer.cli.commands[_FIT])))
-    parts = []
-    for name, command in trainer.cli.commands.items():
-        if name == _FIT:
-            continue
-        options = list(_options(command))
-        own = [one for one in options if shared.get(one.opts[-1]) != one.help]
-        parts += [f"**`{name}`**: {_summary(command)}", _also([*map(_named, options)], shared)]
-        parts += [_table(("option", "default", "meaning"), map(_row, own))] if own else []
-    return "\n\n".join(filter(None, parts))
+def command_tables(program: click.Group) -> str:
+    """Return the commands of a program, and all their options with the commands that have them."""
+    commands = [(f"`{name}`", _summary(command)) for name, command in program.commands.items()]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for name, option in options(program):
+        rows.setdefault(_row(option), []).append(f"`{name}`")
+    every = len(program.commands)
+    table = [
+        (flags, "all" if len(names) == every else ", ".join(names), default, text)
+        for (flags, default, text), names in rows.items()
+    ]
+    return "\n\n".join(
+        [_table(("command", "what it does"), commands), _table(("option", "of", "default", "meaning"), table)]
+    )
 
 
 def _summary(command: click.Command) -> str:
     return " ".join((command.help or "").split("\n\n")[0].split())
 
 
-def _also(options: list[tuple[str, str]], shared: Mapping[str, str]) -> str:
-    taken = [flag for flag, text in options if shared.get(flag) == text]
-    if not taken:
-        return ""
-    if len(taken) <= _FEW:
-        return f"From `{_FIT}`: {_listed(taken)}."
-    return f"From `{_FIT}`: all but {_listed(flag for flag in shared if flag not in taken)}."
-
-
-def _listed(flags: Iterable[str]) -> str:
-    return ", ".join(f"`{flag}`" for flag in flags)
-
-
-def options() -> Iterator[tuple[str, click.Option]]:
-    """Yield every option of the trainer, with the name of its command."""
-    for name, command in trainer.cli.commands.items():
-        yield from ((name, option) for option in _options(command))
-
-
-def _options(command: click.Command) -> Iterator[click.Option]:
-    return (one for one in command.params if isinstance(one, click.Option))
-
-
-def _named(option: click.Option) -> tuple[str, str]:
-    return option.opts[-1], option.help or ""
+def options(program: click.Group) -> Iterator[tuple[str, click.Option]]:
+    """Yield every option of a program, with the name of its command."""
+    for name, command in program.commands.items():
+        yield from ((name, one) for one in command.params if isinstance(one, click.Option))
 
 
 def _row(option: click.Option) -> tuple[str, str, str]:
     text, _, default = (option.help or "").partition(" [default: ")
+    text = re.sub(r" \[([a-z_]+\.[a-z_]+)\]", r" (`\1`)", text)
     names = ", ".join(f"`{one}`" for one in [*option.opts, *option.secondary_opts])
     if isinstance(option.type, click.Choice):
         text += f" One of {', '.join(f'`{one}`' for one in option.type.choices)}."
@@ -162,16 +134,9 @@ def _row(option: click.Option) -> tuple[str, str, str]:
 
 
 def _shown(default: Any) -> str:
-    if (
-        default is None
-        or default is False
-        or default == ()
-        or not isinstance(default, bool | int | float | str | tuple)
-    ):
-        return ""
-    if isinstance(default, tuple):
-        return f"`{','.join(f'{one:g}' for one in default)}`"
-    return "yes" if default is True else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    if default is True:
+        return "yes"
+    return f"`{default}`" if isinstance(default, int | str) and default is not False else ""
 
 
 def demo_still() -> str:
@@ -205,9 +170,10 @@ def _parts() -> dict[str, Callable[[], str]]:
         name: lambda registry=registry: metrics_table(registry) for name, registry in registries().items()
     }
     return {
-        "worker settings": settings_table,
-        "fit options": fit_table,
-        "other options": command_tables,
+        "worker settings": lambda: settings_table(Settings),
+        "trainer settings": lambda: settings_table(TrainerSettings, without=("kafka", "topics", "click")),
+        "worker commands": lambda: command_tables(worker.cli),
+        "trainer commands": lambda: command_tables(trainer.cli),
         "demo": demo_still,
         **tables,
     }

@@ -16,20 +16,20 @@ import pytest
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT, read
 from trainer.commands import cli as trainer
-from trainer.config import FitSettings
-from trainer.settings_file import read_settings
+from trainer.config import TrainerSettings
 from worker import __main__ as worker
-from worker import config
+from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster, MemoryRecord
+from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
 from worker.topics.clicks import decode
 from worker.topics.recommendations import RecommendationWriter
 
 PROGRAMS: Final[dict[str, click.Group]] = {"nextclick-worker": worker.cli, "nextclick-trainer": trainer.cli}
 
-OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", config.CONFIG_VARIABLE}
+OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", CONFIG_VARIABLE}
 """Environment variables that are no settings."""
 
 START_MS: Final = 1_800_000_000_000
@@ -90,8 +90,9 @@ def test_generated_parts_are_as_the_code_says(name: str) -> None:
 
 def test_every_setting_option_and_metric_has_a_description() -> None:
     """It is all that the reference says of it."""
-    settings = {key: field.description for key, field in documents.settings()}
-    options = {f"{name} {option.name}": option.help for name, option in documents.options()}
+    settings = {key: field.description for key, field in documents.settings().items()}
+    found = [*documents.options(worker.cli), *documents.options(trainer.cli)]
+    options = {f"{name} {option.name}": option.help for name, option in found}
     metrics = {
         name: text
         for registry in documents.registries().values()
@@ -141,25 +142,21 @@ def test_files_that_are_named_exist(name: str) -> None:
 
 @every_document
 def test_settings_in_toml_are_taken(name: str, tmp_path: Path) -> None:
-    """Blocks of the worker load; those of the trainer begin with the name of their file."""
-    path = tmp_path / "settings.toml"
+    """By both programs: each checks its own sections and the common ones."""
+    path = tmp_path / "nextclick.toml"
     for block in blocks(name, "toml"):
         path.write_text(block)
-        if block.startswith("# settings.toml"):
-            fields = {*FitSettings.__dataclass_fields__}
 
-            assert read_settings(path, fields)
-        else:
-            assert config.load(path, {}) != config.load(None, {})
+        assert given(load(Settings, path, {})) | given(load(TrainerSettings, path, {}))
 
 
 @every_document
 def test_settings_that_are_named_exist(name: str) -> None:
     """As `section.key`, and as environment variables."""
-    keys = {key for key, _ in documents.settings()}
+    keys = {*documents.settings()}
     sections = {key.partition(".")[0] for key in keys if "." in key}
     named = [code for code in inline(name) if re.fullmatch(r"\w+\.\w+", code)]
-    variables = {f"NEXTCLICK_{key.replace('.', '_').upper()}" for key in keys} | OF_TESTS
+    variables = {variable(key) for key in keys} | OF_TESTS
     mentioned = re.findall(r"\bNEXTCLICK_[A-Z_]+[A-Z]\b", read(name))
 
     assert [key for key in named if key.partition(".")[0] in sections and key not in keys] == []
@@ -261,7 +258,7 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 ) -> None:
     """The record goes through the decoder under the settings, the list through the ten lines of Python."""
     (tmp_path / "nextclick.toml").write_text(*blocks("README.md", "toml"))
-    settings = config.load(tmp_path / "nextclick.toml", {})
+    settings = load(Settings, tmp_path / "nextclick.toml", {})
     clicks, bad = decode(written(*blocks("README.md", "json")), Decoder(settings.click.fields()))
     sent = answer(clicks, settings.topics.recommendations)
     monkeypatch.setattr(

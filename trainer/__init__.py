@@ -10,5 +10,5 @@ Imports run down this list and never up::
     model         network, losses, optimizer, blend: the only home of TensorFlow
     dataset       sessions, hold-out, features, batches, counts, lists of items
     clicks        files, topic, archive: where clicks come from
-    config, errors, console, settings_file, files_on_disk
+    config, errors, console, files_on_disk
 """

@@ -13,6 +13,10 @@ _EXTRA: Final = frozenset({"jinja2", "keras", "optuna", "polars", "rich", "tenso
 """The packages that the extra `trainer` brings, by the names that are imported."""
 
 
+_INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C (`worker.commandline`)."""
+
+
 def main() -> None:
     """Run the command line; whatever goes wrong ends it with exit code 2, an error of ours with its text."""
     try:
@@ -22,8 +26,10 @@ def main() -> None:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-    except click.Abort:
+    except click.Abort as error:
         click.echo("Aborted", err=True)
+        if isinstance(error.__cause__, KeyboardInterrupt):  # before a command could say more
+            sys.exit(_INTERRUPTED)
     except NextclickError as error:
         click.echo(f"nextclick-trainer: {error}", err=True)
     except OSError as error:

@@ -20,7 +20,7 @@ def serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterato
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise SettingError(
-            f"--metrics-port: cannot listen on {host}:{port}: {error.strerror}. Name a free one"
+            f"metrics.port: cannot listen on {host}:{port}: {error.strerror}. Name a free one"
         ) from None
     try:
         yield

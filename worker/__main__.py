@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from worker.commandline import Group, completion
 from worker.commands.check import check
 from worker.commands.forget import forget
 from worker.commands.look import state, user
@@ -17,7 +18,7 @@ from worker.errors import NextclickError
 from worker.kafka.interface import Connection
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, epilog=completion("nextclick-worker"))
 @click.version_option(package_name="nextclick")
 def cli() -> None:
     """Live next-item recommendations from a Kafka topic of clicks."""

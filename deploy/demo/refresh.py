@@ -102,7 +102,7 @@ class Refresh:
             doing = "publishing a candidate that mixes up the films"
             yield Step(doing, False, _EXPERIMENT, preparing=True)
         self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
-        watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--every-seconds", "1")
+        watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--set", "watch.every=1s")
         doing = f"A/B test: half of the users get release {release}, and nextclick-trainer watch compares"
         step = Step(doing, False, _EXPERIMENT)
         yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, step, watch)

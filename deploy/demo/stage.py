@@ -24,11 +24,12 @@ from worker import config
 from worker.core.manifest import Manifest
 from worker.core.release import Pointer, to_records
 from worker.errors import SettingError
+from worker.settings.loading import ENVIRONMENT_PREFIX
 from worker.topics.releases import CHAMPION
 
 PARTITIONS: Final = 4
 
-_PREFIX: Final = config.ENVIRONMENT_PREFIX
+_PREFIX: Final = ENVIRONMENT_PREFIX
 _COMMAND_SECONDS: Final = 60.0
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
 """Of the caller's own settings only how to reach their Kafka is heard."""
@@ -132,27 +133,26 @@ class Stage:
         values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
         return int(float(values[0])) if values else 0
 
-    def start_training(self, folder: Path, options: Sequence[str]) -> Process:
+    def start_training(self, folder: Path, settings: Sequence[str]) -> Process:
         """`nextclick-trainer fit` on the topic of clicks, from its begin to its end."""
-        where = ["--topic", self.clicks, "--output", str(folder)]
-        return self._start_trainer("fit", *where, *options)
+        options = [word for one in settings for word in ("--set", one)]
+        return self._start_trainer("fit", "--output", str(folder), *options)
 
     def start_publishing(self, folder: Path, *options: str) -> Process:
         """`nextclick-trainer publish`."""
-        return self._start_trainer("publish", str(folder), "--topic", self.releases, *options)
+        return self._start_trainer("publish", str(folder), *options)
 
     def start_rollback(self) -> Process:
         """`nextclick-trainer rollback`."""
-        return self._start_trainer("rollback", "--topic", self.releases)
+        return self._start_trainer("rollback")
 
     def start_watch(self, *options: str) -> Process:
         """`nextclick-trainer watch`."""
-        where = ["--topic", self.releases, "--quality", self.quality]
-        return self._start_trainer("watch", *where, *options)
+        return self._start_trainer("watch", *options)
 
     def start_listing(self) -> Process:
         """`nextclick-trainer releases`."""
-        return self._start_trainer("releases", "--topic", self.releases, "--quality", self.quality)
+        return self._start_trainer("releases")
 
     def send_champion(self, number: int, manifest: Manifest, blob: bytes, *, previous: int) -> None:
         """Put a release into the topic and point `@champion` at it, whatever it is; no command does that."""
@@ -164,7 +164,7 @@ class Stage:
     def _start_trainer(self, command: str, *arguments: str) -> Process:
         return self._life.start(
             f"nextclick-trainer {command}",
-            [sys.executable, "-m", "trainer", command, "--kafka", self.broker.bootstrap, *arguments],
+            [sys.executable, "-m", "trainer", command, *arguments],
             environment=self.environment,
         )
 

@@ -45,8 +45,8 @@ batch for its end, and the trainer would not see the rest."""
 # A hundred thousand clicks in a thousand long sessions train five times faster as large batches of short
 # pieces, and as well if the learning rate is higher. The trainer's own settings take minutes here.
 TRAINING: Final = (
-    *("--epochs", "6", "--batch-clicks", "2048", "--max-session-clicks", "50"),
-    *("--learning-rate", "0.008", "--test-fraction", "0.05"),
+    *("training.epochs=6", "training.batch_clicks=2048", "training.max_session_clicks=50"),
+    *("optimizer.learning_rate=0.008", "dataset.test_fraction=0.05"),
 )
 
 HISTORY_AGE_MS: Final = 3_600_000

@@ -43,7 +43,7 @@ class Passthrough:
         )
         self._topic = settings.topics.recommendations
         self._value = recommendation(settings)
-        self._interval = settings.commit_interval_seconds
+        self._interval = settings.commit_interval
         self._begun: set[int] = set()
         self._pending: dict[int, int] = {}
         self._due = 0.0

@@ -40,8 +40,8 @@ def precision(_: Stand, sizes: Sizes) -> Figures:
     training = everything.filter(before).tail(sizes.precision_clicks)
     test = everything.filter(~before).head(sizes.precision_clicks)
     clicks = pl.concat([training, test]).collect()
-    settings = FitSettings(
-        epochs=1, split_at_ms=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
+    settings = FitSettings.of(
+        epochs=1, split_at=TEST_FROM_MS, min_item_count=1, validation_fraction=0, exclude_recent=0
     )
     release = fit(clicks, settings).release
     now, gap_seconds = datetime.now(UTC), release.manifest.session_gap_seconds

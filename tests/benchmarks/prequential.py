@@ -185,11 +185,11 @@ def _settings(stand: Stand, name: str, *, clicks: str = "") -> dict[str, Any]:
         clicks=clicks,
         releases=f"bench.releases-{name}",
         publish="every",
-        publish_max_age_seconds=0,
-        exclude_recent=SETTINGS.exclude_recent,
+        publish_max_age=0,
+        exclude_recent=SETTINGS.evaluation.exclude_recent,
     )
     # Answers are seen before they are committed: commits would only be waited for.
-    return {**settings, "commit_interval_seconds": 1.0, "state": {"user_ttl_seconds": _TTL_SECONDS}}
+    return {**settings, "commit_interval": 1.0, "state": {"user_ttl": _TTL_SECONDS}}
 
 
 def _learned(stream: OnlineTraining, hour: Hour) -> PackagedRelease:

@@ -22,7 +22,7 @@ _QUIET_SECONDS: Final = 10.0
 
 def rolling(stand: Stand, sizes: Sizes) -> Figures:
     """Return the longest time from a click to its list, uncommitted. RuntimeError where one is lost."""
-    settings = primed(stand, USERS, partitions=PARTITIONS, publish="every", publish_max_age_seconds=0)
+    settings = primed(stand, USERS, partitions=PARTITIONS, publish="every", publish_max_age=0)
     topics = settings["topics"]
     with ExitStack() as life:
         reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted", partitions=PARTITIONS)

@@ -78,7 +78,7 @@ def primed(stand: Stand, users: int, *, partitions: int = PARTITIONS, **recommen
 
 def flushing(settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Return the settings with that flush interval."""
-    return {**settings, "state": {"flush_interval_seconds": seconds}}
+    return {**settings, "state": {"flush_interval": seconds}}
 
 
 def steady(stand: Stand, sizes: Sizes) -> Figures:
@@ -192,7 +192,7 @@ def _read_seconds(stand: Stand, topic: str, sizes: Sizes) -> float:
 
 def cost(stand: Stand, sizes: Sizes) -> Figures:
     """Measure the throughput of a worker with more to read than it can, with saving and without, in turns."""
-    settings = primed(stand, sizes.users, publish_max_age_seconds=0)
+    settings = primed(stand, sizes.users, publish_max_age=0)
     topic = settings["topics"]["clicks"]
     backlog = Backlog(stand.sender.all_at_once, topic, items=ITEMS, users=sizes.users)
     with_saving, without = flushing(settings, sizes.flush_seconds), flushing(settings, NEVER_SECONDS)

@@ -33,7 +33,7 @@ def swap(stand: Stand, *, users: int, seconds: float) -> dict[str, float]:
     `seconds` of steady load come before. A click's time is from its handing over to the moment a foreign
     reader holds its list, uncommitted.
     """
-    busy = stand.settings(ITEMS, releases="bench.releases-swap", publish="every", publish_max_age_seconds=0)
+    busy = stand.settings(ITEMS, releases="bench.releases-swap", publish="every", publish_max_age=0)
     idle = stand.settings(ITEMS, releases="bench.releases-swap")
     topics = busy["topics"]
     with (

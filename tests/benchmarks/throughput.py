@@ -57,7 +57,7 @@ def of_passthrough(stand: Stand, items: int, load: Load) -> Speed:
 
 def of_worker(stand: Stand, items: int, publish: str, load: Load) -> Speed:
     """Return the speed of a worker with a catalogue of `items`."""
-    return _measured(stand, items, load, stand.worker, publish=publish, publish_max_age_seconds=0)
+    return _measured(stand, items, load, stand.worker, publish=publish, publish_max_age=0)
 
 
 def _measured(

@@ -64,7 +64,7 @@ class Deployment:
                 "state": self.state,
                 "quality": self.quality,
             },
-            "recommend": {"publish": "every", "publish_max_age_seconds": 0},
+            "recommend": {"publish": "every", "publish_max_age": 0},
         }
         for name, value in sections.items():
             settings[name] = settings.get(name, {}) | value if isinstance(value, Mapping) else value

@@ -113,9 +113,9 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
                 name,
                 kafka=SHORT_SESSIONS | {"transaction_timeout_ms": plan.transaction_timeout_ms},
                 recommend={"top": 5},
-                commit_interval_seconds=plan.commit_interval_seconds,
+                commit_interval=plan.commit_interval_seconds,
                 static_membership=plan.static_membership,
-                state={"flush_interval_seconds": plan.flush_interval_seconds},
+                state={"flush_interval": plan.flush_interval_seconds},
             )
 
         load = Load(node.bootstrap, deployment.clicks, given, per_second=plan.per_second)

@@ -12,6 +12,7 @@ from tests.broker.client import Client, Record
 from tests.broker.process import WorkerProcess
 from tests.broker.test_trainer import records_of_cycle
 from tests.conftest import TopicFactory
+from tests.trainer.builders import set_to
 from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
 from trainer.console import Lines
@@ -58,8 +59,14 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
 ) -> None:
     """kill -9 over and over while clicks come: in the end the log equals the topic."""
     topic, folder, rng = topics("clicks", partitions=4), tmp_path / "log", random.Random(5)
-    names = ["--user", "user", "--item", "product.id", "--file-records", "50", "--every-seconds", "0.05"]
-    arguments = ["collect", "--kafka", kafka, "--topic", topic, *names, "--follow", "-o", str(folder)]
+    names = [
+        "--user",
+        "user",
+        "--item",
+        "product.id",
+        *set_to("archive.file_records=50", "archive.write_interval=50ms"),
+    ]
+    arguments = ["collect", "--kafka", kafka, "--clicks-topic", topic, *names, "--follow", "-o", str(folder)]
     sent = records_of_cycle(4_000)
     for part in range(KILLS):
         client.send(topic, [*sent[part::KILLS], Record(b"no click", partition=part % 4)])

@@ -33,7 +33,7 @@ def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: Wor
     Its commit is refused, it drops what it did, joins again and serves its share.
     """
     deployment.publish_successor()
-    zombie = worker(deployment.settings("a", kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT))
+    zombie = worker(deployment.settings("a", kafka=HURRIED, commit_interval=SLOW_COMMIT))
     clicks = sent_and_not_committed(deployment, zombie, 50)
     zombie.sigstop()
     successor = worker(deployment.settings("b", kafka=HURRIED))
@@ -113,7 +113,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     """SIGTERM while a commit waits for a dead broker: the process ends within 10 s, and nothing is lost."""
     node, deployment = own
     deployment.publish_successor()
-    settings = deployment.settings(kafka=HURRIED, commit_interval_seconds=SLOW_COMMIT)
+    settings = deployment.settings(kafka=HURRIED, commit_interval=SLOW_COMMIT)
     process = worker(settings)
     clicks = sent_and_not_committed(deployment, process, 50)
     node.kill()

@@ -16,8 +16,8 @@ from tests.broker.process import WorkerProcess
 from tests.conftest import TopicFactory
 from tests.waiting import eventually
 
-OFTEN: Final[Mapping[str, Any]] = {"state": {"flush_interval_seconds": 0.4}}
-SELDOM: Final[Mapping[str, Any]] = {"state": {"flush_interval_seconds": 3_600}}
+OFTEN: Final[Mapping[str, Any]] = {"state": {"flush_interval": 0.4}}
+SELDOM: Final[Mapping[str, Any]] = {"state": {"flush_interval": 3_600}}
 
 
 IMPATIENT: Final = {

@@ -13,12 +13,16 @@ from tests.broker.process import WorkerProcess
 from tests.broker.test_collect import collected, held
 from tests.broker.test_trainer import records_of_cycle
 from tests.conftest import TopicFactory
+from tests.trainer.builders import set_to
 from tests.waiting import eventually
 from trainer.commands.cli import cli
 from worker.core.release import from_records, numbers, parse_pointer, verify
 from worker.topics.releases import CANDIDATE, CHAMPION
 
-QUICK = ("--hidden-size", "8", "--epochs", "1", "--warm-epochs", "1", "--held-out", "1h", "--top", "1")
+QUICK = set_to(
+    *("model.hidden_size=8", "training.epochs=1", "run.warm_epochs=1", "run.held_out=1h"),
+    *("evaluation.top=1", "run.session_timeout=6s"),
+)
 
 
 PATIENCE_SECONDS = 90.0
@@ -41,9 +45,9 @@ class Site:
 
     def arguments(self, log: str, *more: str) -> list[str]:
         """Return the command line of a trainer that keeps its archive there."""
-        where = ["--kafka", self.kafka, "--topic", self.clicks, "--releases", self.releases]
-        fields = ["--user", "user", "--item", "product.id", "--log", str(self.folder / log)]
-        return ["run", *where, *fields, *QUICK, "--session-timeout", "6s", *more]
+        where = ["--kafka", self.kafka, "--clicks-topic", self.clicks, "--releases-topic", self.releases]
+        fields = ["--user", "user", "--item", "product.id", "--archive", str(self.folder / log)]
+        return ["run", *where, *fields, *QUICK, *more]
 
     def once(self, log: str) -> tuple[int, str]:
         """Make one run in this process; return the exit code and the last line."""

@@ -19,8 +19,8 @@ def test_what_was_clicked_before_a_crash_counts(deployment: Deployment, worker: 
     again; no click is twice in a state, and none has two committed answers.
     """
     reference = publish(deployment)
-    hurried: dict[str, Mapping[str, Any]] = {"kafka": HURRIED, "state": {"flush_interval_seconds": 0.4}}
-    process = worker(deployment.settings("a", commit_interval_seconds=SLOW_COMMIT, **hurried))
+    hurried: dict[str, Mapping[str, Any]] = {"kafka": HURRIED, "state": {"flush_interval": 0.4}}
+    process = worker(deployment.settings("a", commit_interval=SLOW_COMMIT, **hurried))
     sent = deployment.send(clicks(400))
     deployment.answers(at_least=400)
     sent += deployment.send(clicks(100, first=400))
@@ -43,8 +43,8 @@ def test_states_move_with_their_partitions(deployment: Deployment, worker: Worke
     """
     reference = publish(deployment)
     slow: dict[str, Any] = {
-        "commit_interval_seconds": SLOW_COMMIT,
-        "state": {"flush_interval_seconds": 3_600},
+        "commit_interval": SLOW_COMMIT,
+        "state": {"flush_interval": 3_600},
     }
     first = worker(deployment.settings("a", **slow))
     sent = deployment.send(clicks(400))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tests.broker.client import Client, Record
 from tests.conftest import TopicFactory
-from tests.trainer.builders import click_records
+from tests.trainer.builders import click_records, set_to
 from trainer.commands.cli import cli
 from worker.core.release import from_records, parse_pointer, verify
 
@@ -21,16 +21,16 @@ def records_of_cycle(sessions: int) -> list[Record]:
 def test_from_the_topic_to_a_published_champion(
     kafka: str, client: Client, topics: TopicFactory, tmp_path: Path
 ) -> None:
-    """`fit --kafka` trains on what is in the topic, bad records left aside; `publish` makes it champion."""
+    """`fit` trains on what is in the topic, bad records left aside; `publish` makes it champion."""
     clicks, releases = topics("clicks", partitions=4), topics("releases")
     client.send(clicks, [*records_of_cycle(60), Record(b"no click", partition=0)])
     folder, runner = str(tmp_path / "release"), CliRunner()
-    source = ["--kafka", kafka, "--topic", clicks, "--user", "user", "--item", "product.id"]
-    quick = ["--hidden-size", "8", "--epochs", "1"]
+    source = ["--kafka", kafka, "--clicks-topic", clicks, "--user", "user", "--item", "product.id"]
+    quick = set_to("model.hidden_size=8", "training.epochs=1")
 
     fitted = runner.invoke(cli, ["fit", *source, *quick, "-o", folder], catch_exceptions=False)
     published = runner.invoke(
-        cli, ["publish", folder, "--kafka", kafka, "--topic", releases], catch_exceptions=False
+        cli, ["publish", folder, "--kafka", kafka, "--releases-topic", releases], catch_exceptions=False
     )
 
     assert "removed 1 of 301 records: no click (unknown_format)" in fitted.stderr

@@ -32,7 +32,7 @@ def watchers(tmp_path: Path) -> Iterator[Watchers]:
     def start(deployment: Deployment, *arguments: str) -> WorkerProcess:
         port = free_port()
         process = WorkerProcess(
-            [*words(deployment), "--every-seconds", "0.1", "--metrics-port", str(port), *arguments],
+            [*words(deployment), "--set", "watch.every=100ms", "--metrics-port", str(port), *arguments],
             log_path=tmp_path / f"watch-{len(started)}.log",
             http_port=port,
             module="trainer",
@@ -48,8 +48,8 @@ def watchers(tmp_path: Path) -> Iterator[Watchers]:
 
 def words(deployment: Deployment) -> list[str]:
     """Return the command line that watches a deployment."""
-    where = ["--kafka", deployment.bootstrap, "--topic", deployment.releases]
-    return ["watch", *where, "--quality", deployment.quality, "--min-clicks", "500"]
+    where = ["--kafka", deployment.bootstrap, "--releases-topic", deployment.releases]
+    return ["watch", *where, "--set", f"topics.quality={deployment.quality}", "--min-clicks", "500"]
 
 
 def published(deployment: Deployment, pointer: str = CANDIDATE) -> None:
@@ -103,9 +103,7 @@ def test_a_shuffled_candidate_is_dropped_while_a_worker_serves(
     connection, topic = KafkaConnection(deployment.bootstrap), deployment.releases
     publish(connection, topic, *successor_release_parts(ITEMS))
     publish(connection, topic, *successor_release_parts(shuffled), pointer=CANDIDATE, share=0.5)
-    process = worker(
-        deployment.settings(recommend={"publish": "every", "publish_max_age_seconds": 0, "top": 1})
-    )
+    process = worker(deployment.settings(recommend={"publish": "every", "publish_max_age": 0, "top": 1}))
     eventually(lambda: process.metric("nextclick_candidate") == 2, what="the candidate to serve")
     follower = watchers(deployment)
     users = [f"user-{number}" for number in range(500)]

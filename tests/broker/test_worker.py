@@ -15,7 +15,7 @@ def test_a_worker_from_its_start_to_its_stop(deployment: Deployment, worker: Wor
     The answer can be read uncommitted before it is committed. A record that is too large to be written again
     keeps its begin, its size and its hash in a dead letter that Kafka takes.
     """
-    process = worker(deployment.settings(commit_interval_seconds=5), ready=False)
+    process = worker(deployment.settings(commit_interval=5), ready=False)
     eventually(lambda: "no release" in process.http("/readyz")[1], what="the reason")
 
     assert process.http("/livez")[0] == 200

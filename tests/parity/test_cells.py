@@ -26,7 +26,7 @@ KERAS = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras
 def network(cell: str) -> Network:
     """A network with weights large enough to matter: with fresh ones 50 steps leave little to compare."""
     keras.utils.set_random_seed(11)
-    net = Network(np.ones(ITEMS, np.int64), FitSettings(cell=cell, hidden_size=SIZE, dropout=0.0))
+    net = Network(np.ones(ITEMS, np.int64), FitSettings.of(cell=cell, hidden_size=SIZE, dropout=0.0))
     random = np.random.default_rng(7)
     for weight in net.cells[0].weights:
         weight.assign(random.normal(0, SIZE**-0.5, weight.shape))
@@ -90,7 +90,7 @@ def test_scores_agree(cell: str) -> None:
 
     _, keras_scores = net.answer(items)
     hidden = walked(cell, net, items)[-1, :SIZE]
-    numpy_scores = net.settings.scale * net.tensors()["embedding"] @ (hidden / np.linalg.norm(hidden))
+    numpy_scores = net.settings.model.scale * net.tensors()["embedding"] @ (hidden / np.linalg.norm(hidden))
 
     np.testing.assert_allclose(numpy_scores, keras_scores, rtol=0, atol=1e-4)
 

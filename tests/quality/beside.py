@@ -20,14 +20,16 @@ METRICS: Final = (f"recall_at_{TOP}", f"mrr_at_{TOP}", f"ndcg_at_{TOP}")
 def beside_baselines(
     fitted: PackagedRelease, clicks: pl.DataFrame, settings: FitSettings, progress: Progress
 ) -> dict[str, Any]:
-    """What `fitted` and the baselines come to on the sessions from `settings.split_at_ms` on."""
+    """What `fitted` and the baselines come to on the sessions from `settings.dataset.split_at` on."""
     held = hold_out(
         cleaned(clicks, progress, datetime.now(UTC)),
-        gap_seconds=settings.session_gap_seconds,
-        from_ms=settings.split_at_ms,
+        gap_seconds=settings.dataset.session_gap,
+        from_ms=settings.dataset.split_at,
         progress=progress,
     )
-    result = score(fitted.release, held, top=TOP, exclude_recent=settings.exclude_recent, progress=progress)
+    result = score(
+        fitted.release, held, top=TOP, exclude_recent=settings.evaluation.exclude_recent, progress=progress
+    )
     models = {
         model: {metric: list(figures[metric]) for metric in METRICS}
         for model, figures in result.models.items()

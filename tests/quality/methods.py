@@ -25,7 +25,7 @@ NAME: Final = "ml100k"
 
 ALL: Final[dict[str, Any]] = {"exclude_recent": 20, "min_item_count": 2}
 
-UNBLENDED: Final[dict[str, Any]] = {"popularity_half_lives_hours": (), "transitions": 0, "repeat_lags": 0}
+UNBLENDED: Final[dict[str, Any]] = {"popularity_half_lives": (), "transitions": 0, "repeat_lags": 0}
 
 PLAIN: Final[dict[str, Any]] = {
     "normalize": False,
@@ -50,8 +50,8 @@ METHODS: Final[dict[str, dict[str, Any]]] = {
     "Elman, squared error, SGD": {
         **PLAIN,
         "cell": "elman",
-        "loss": "squared_error",
-        "optimizer": "sgd",
+        "function": "squared_error",
+        "algorithm": "sgd",
         "learning_rate": 0.5,
     },
     "Elman": {"cell": "elman"},
@@ -59,21 +59,21 @@ METHODS: Final[dict[str, dict[str, Any]]] = {
     "two layers": {"layers": 2},
     "loss: sampled softmax": {"negatives": 512},
     "loss: label smoothing": {"label_smoothing": 0.1},
-    "loss: bpr_max": {"loss": "bpr_max", "negatives": 512},
-    "loss: top1_max": {"loss": "top1_max", "negatives": 512},
-    "loss: squared_error": {**PLAIN, "loss": "squared_error"},
+    "loss: bpr_max": {"function": "bpr_max", "negatives": 512},
+    "loss: top1_max": {"function": "top1_max", "negatives": 512},
+    "loss: squared_error": {**PLAIN, "function": "squared_error"},
     "optimiser: full-batch gradient descent": {
-        "optimizer": "sgd",
+        "algorithm": "sgd",
         "full_batch": True,
         "learning_rate": 5.0,
         "epochs": 40,
     },
-    "optimiser: sgd": {"optimizer": "sgd", "learning_rate": 0.5},
-    "optimiser: momentum": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.1},
-    "optimiser: rmsprop": {"optimizer": "rmsprop", "learning_rate": 1e-3},
-    "optimiser: adagrad": {"optimizer": "adagrad", "learning_rate": 0.05},
-    "optimiser: adamw": {"optimizer": "adamw", "weight_decay": 0.1},
-    "endless sessions": {"session_gap_seconds": 0, "max_session_clicks": 50, "carry_state": True},
+    "optimiser: sgd": {"algorithm": "sgd", "learning_rate": 0.5},
+    "optimiser: momentum": {"algorithm": "sgd", "momentum": 0.9, "learning_rate": 0.1},
+    "optimiser: rmsprop": {"algorithm": "rmsprop", "learning_rate": 1e-3},
+    "optimiser: adagrad": {"algorithm": "adagrad", "learning_rate": 0.05},
+    "optimiser: adamw": {"algorithm": "adamw", "weight_decay": 0.1},
+    "endless sessions": {"session_gap": 0, "max_session_clicks": 50, "carry_state": True},
 }
 BLENDED: Final = "GRU with the blend"
 
@@ -86,7 +86,7 @@ def run(progress: Progress) -> dict[str, Any]:
     held = cleaned(clicks, progress, datetime.now(UTC))
     first: Release | None = None
     for method, chosen in {**{name: UNBLENDED | one for name, one in METHODS.items()}, BLENDED: {}}.items():
-        settings = FitSettings(**ALL, **chosen, split_at_ms=split_at_ms)
+        settings = FitSettings.of(**ALL, **chosen, split_at=split_at_ms)
         began = time.monotonic()
         fitted = fit(clicks, settings)
         seconds = time.monotonic() - began

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from tests.quality.data import FOLDER, clicks_of
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.config import FitSettings
+from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.sessions import PastSessions, Sessions, catalogue_of, to_arrays
 from trainer.evaluation import replay
 from trainer.evaluation.baselines import Asked
-from trainer.evaluation.benchmark import BaselineSettings, baseline_answers
+from trainer.evaluation.benchmark import baseline_answers
 from trainer.evaluation.metrics import metrics
 from trainer.training.online import OnlineTraining
 from worker.core.catalogue import Catalogue
@@ -37,17 +37,17 @@ NAME: Final = "globo_g1_news"
 BEGIN_MS: Final = 1_506_825_380_000
 LONGEST: Final = 20
 TOP: Final = 20
-SETTINGS: Final = FitSettings(
+SETTINGS: Final = FitSettings.of(
     hidden_size=128,
     epochs=2,
     batch_clicks=128,
     learning_rate=4e-3,
     schedule="constant",
-    popularity_half_lives_hours=(0.15, 1.0, 6.0),
-    transition_half_lives_hours=(6.0, 48.0),
+    popularity_half_lives=(540.0, 3600.0, 21600.0),
+    transition_half_lives=(21600.0, 172800.0),
     repeat_lags=0,
     exclude_recent=LONGEST - 1,
-    session_gap_seconds=0,
+    session_gap=0,
 )
 
 BASELINES: Final = ("recently popular", "markov", "vmis-knn")
@@ -83,13 +83,13 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
 def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]:
     """The same of `BASELINES`, which learn anew from the last hours before each."""
     past, found = deque[pl.DataFrame](maxlen=BASELINE_HOURS), list[dict[str, float]]()
-    began, settings = time.monotonic(), BaselineSettings(recent_hours=1)
+    began, settings = time.monotonic(), Baselines(recent=3_600)
     for number, (hour, clicks) in enumerate(_windows()):
         if past:
             known = pl.concat(past)
             catalogue = catalogue_of(known)
             sessions = _last_clicks(clicks, catalogue)
-            excluded = replay.recent_items(sessions, SETTINGS.exclude_recent)
+            excluded = replay.recent_items(sessions, SETTINGS.evaluation.exclude_recent)
             asked = Asked(sessions, clicks["timestamp_ms"].to_numpy(), excluded)
             answers = baseline_answers(
                 PastSessions.of(known, catalogue), asked, top=TOP, names=BASELINES, settings=settings
@@ -135,7 +135,7 @@ def _known_by(hour: int) -> pl.Expr:
 
 def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:
     sessions = _last_clicks(clicks, release.catalogue)
-    answers = replay.answers(release, sessions, top=TOP, exclude_recent=SETTINGS.exclude_recent)
+    answers = replay.answers(release, sessions, top=TOP, exclude_recent=SETTINGS.evaluation.exclude_recent)
     even = clicks.group_by("session", maintain_order=True).len()["session"].to_numpy() % 2 == 0
     parts = {"": slice(None), "choosing_": even, "measuring_": ~even}
     return {

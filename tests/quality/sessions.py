@@ -34,7 +34,7 @@ PROTOCOLS: Final = {
             "hidden_dropout": 0.2,
             "epochs": 6,
             "validation_fraction": 0.03,
-            "transition_half_lives_hours": (),
+            "transition_half_lives": (),
             "negatives": 4096,
         },
     ),
@@ -49,7 +49,7 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
     protocol, clicks = PROTOCOLS[name], clicks_of(name)
     split_at_ms = begin_of(clicks, protocol.first_test_session)
     clicks = clicks.select(*SCHEMA)
-    settings = FitSettings(**ALL, **protocol.settings, split_at_ms=split_at_ms)
+    settings = FitSettings.of(**ALL, **protocol.settings, split_at=split_at_ms)
     began = time.monotonic()
     fitted = fit(clicks, settings, progress, work=BUILD / name)
     seconds = time.monotonic() - began

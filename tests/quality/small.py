@@ -35,7 +35,7 @@ NAMES: Final = tuple(SETTINGS)
 def run(name: str, progress: Progress) -> dict[str, Any]:
     """Fit on all but the end of `name`; network and baselines on its end."""
     clicks, split_at_ms = _split(name)
-    settings = FitSettings(**SETTINGS[name], split_at_ms=split_at_ms)
+    settings = FitSettings.of(**SETTINGS[name], split_at=split_at_ms)
     began = time.monotonic()
     fitted = fit(clicks, settings, progress)
     seconds = time.monotonic() - began

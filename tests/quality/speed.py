@@ -86,12 +86,12 @@ def _data(name: str, chosen: dict[str, Any], progress: Progress) -> tuple[Data, 
     """The training part of `name`, the end of which is held out in place of the test."""
     clicks = before(clicks_of(name), PROTOCOLS[name].first_test_session)
     at_ms = begin_of(clicks, HELD_OUT_FROM[name])
-    settings = FitSettings(**{**ALL, **chosen, "validation_fraction": 0.0}, split_at_ms=at_ms)
+    settings = FitSettings.of(**{**ALL, **chosen, "validation_fraction": 0.0}, split_at=at_ms)
     return prepare(clicks.select(*SCHEMA), settings, progress, datetime.now(UTC)), settings
 
 
 def _ours(data: Data, settings: FitSettings, progress: Progress, enough: float = 1.0) -> Curve:
-    keras.utils.set_random_seed(settings.seed)
+    keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings)
     curve = _Curve(lambda: _recall(network.tensors(), network, data, settings), progress, enough)
     with suppress(_Enough):
@@ -137,11 +137,11 @@ class _Plain(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def __init__(self, items: int, settings: FitSettings) -> None:
         super().__init__(name="plain")
-        self._scale = settings.scale
+        self._scale = settings.model.scale
         spread = keras.initializers.RandomUniform(-0.1, 0.1)
-        self.table = self.add_weight(shape=(items, settings.hidden_size), initializer=spread)
-        self.dropout = keras.layers.Dropout(settings.dropout)
-        self.recurrent = keras.layers.GRU(settings.hidden_size, return_sequences=True)
+        self.table = self.add_weight(shape=(items, settings.model.hidden_size), initializer=spread)
+        self.dropout = keras.layers.Dropout(settings.model.dropout)
+        self.recurrent = keras.layers.GRU(settings.model.hidden_size, return_sequences=True)
 
     def call(self, items: Any, training: bool = False) -> Any:
         """The scores `[B, L, N]` after each of `items` `[B, L]`."""
@@ -158,12 +158,14 @@ class _Plain(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 def _plain_keras(data: Data, settings: FitSettings, progress: Progress) -> Curve:
     """The curve of `model.fit` with Adam and shuffled batches, each padded to its longest session."""
-    keras.utils.set_random_seed(settings.seed)
+    keras.utils.set_random_seed(settings.training.seed)
     batches = _Padded(data.train, settings)
     model, measured = _Plain(len(data.catalogue), settings), Network(targets_of(data), settings)
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, len(batches) * _epochs(settings))
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.optimizer.learning_rate, len(batches) * _epochs(settings)
+    )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=settings.clip_norm), loss)
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=settings.optimizer.clip_norm), loss)
 
     def recall() -> float:
         tensors = model.tensors()
@@ -178,7 +180,7 @@ def _plain_keras(data: Data, settings: FitSettings, progress: Progress) -> Curve
 
 
 def _epochs(settings: FitSettings) -> int:
-    return settings.epochs_for(1 << 30)
+    return settings.training.epochs_for(1 << 30)
 
 
 class _Padded(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -186,9 +188,9 @@ class _Padded(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no type
 
     def __init__(self, sessions: Sessions, settings: FitSettings) -> None:
         super().__init__()
-        self._sessions = [items[: settings.max_session_clicks] for items in sessions]
-        self._size = round(settings.batch_clicks * len(sessions) / sessions.predictions)
-        self._random = np.random.default_rng(settings.seed)
+        self._sessions = [items[: settings.training.max_session_clicks] for items in sessions]
+        self._size = round(settings.training.batch_clicks * len(sessions) / sessions.predictions)
+        self._random = np.random.default_rng(settings.training.seed)
         self.on_epoch_end()
 
     def __len__(self) -> int:

@@ -63,6 +63,11 @@ def click_records(sessions: int) -> list[tuple[int, bytes]]:
     ]
 
 
+def set_to(*assignments: str) -> list[str]:
+    """Return `--set` for each of the assignments."""
+    return [word for one in assignments for word in ("--set", one)]
+
+
 def twice(clicks: pl.DataFrame) -> pl.DataFrame:
     """`clicks` that come in order, each again ten seconds later."""
     again = clicks.with_columns(pl.col("timestamp_ms") + 10_000)

@@ -16,12 +16,12 @@ import polars as pl
 from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks
 from trainer.clicks.archive import ClickArchive
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Lines
 from trainer.continuous.click_source import ClickSource
 from trainer.continuous.leader import Leader
 from trainer.continuous.metrics import TrainingMetrics
-from trainer.continuous.plan import Plan, RunOutcome, Window
+from trainer.continuous.plan import RunOutcome, Window
 from trainer.continuous.runner import ContinuousTraining
 from trainer.release.package import PackagedRelease
 from worker.clock import Clock
@@ -37,8 +37,8 @@ RELEASES: Final = "releases"
 SESSION_SECONDS: Final = 30.0
 """After which a trainer that is frozen or gone is thrown out of the group."""
 
-PLAN: Final = Plan(every_seconds=3_600, window_days=1)
-SETTINGS: Final = FitSettings(top=1, exclude_recent=0)
+PLAN: Final = Run(every=3_600, window=86_400)
+SETTINGS: Final = FitSettings.of(top=1, exclude_recent=0)
 
 RIGHT: Final = item_names(CYCLE)
 """The order of items that a release must have to be right on the clicks."""
@@ -77,7 +77,7 @@ class Prepared:
 class Trainer:
     """One trainer as a process of its own, with an archive of its own."""
 
-    def __init__(self, desk: TrainerDesk, folder: Path, plan: Plan) -> None:
+    def __init__(self, desk: TrainerDesk, folder: Path, plan: Run) -> None:
         self.connection = desk.cluster.connect()
         clock = Clock(desk.cluster.wall, desk.cluster.steady, partial(desk.sleep, but=self))
         self.strategy = Prepared()
@@ -144,7 +144,7 @@ class TrainerDesk:
         for user, value in (next(self._clicks) for _ in range(sessions * 5)):
             self.cluster.produce(CLICKS, value, partition=user % 2)
 
-    def trainer(self, plan: Plan = PLAN) -> Trainer:
+    def trainer(self, plan: Run = PLAN) -> Trainer:
         """Start a trainer."""
         self.trainers.append(Trainer(self, self.folder / str(len(self.trainers)), plan))
         return self.trainers[-1]

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from tests.builders import item_names, successor_release_parts
-from tests.trainer.builders import CYCLE, cyclic_clicks, twice
+from tests.trainer.builders import CYCLE, cyclic_clicks, set_to, twice
 from trainer.clicks.columns import SAMPLE_ROWS
 from trainer.commands.cli import cli
-from trainer.commands.options import Numbers
 from trainer.release.folder import read_folder, write_folder
+from worker.errors import SettingError
 
-QUICK = ["--hidden-size", "8", "--epochs", "1", "--batch-clicks", "64"]
+QUICK = set_to("model.hidden_size=8", "training.epochs=1", "training.batch_clicks=64")
 
 
 def trainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -63,15 +63,15 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     twice(cyclic_clicks(60)).write_csv(tmp_path / "clicks.csv")
     files, all_of_it = (
         [str(tmp_path / "clicks.csv"), "-o", str(tmp_path / "release")],
-        ["--test-fraction", "0"],
+        set_to("dataset.test_fraction=0", "dataset.repeat_within=10s"),
     )
 
-    done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, "--repeat-seconds", "10", *QUICK])
+    done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, *QUICK])
 
     assert done.exit_code == 0, done.output
     training = read_folder(tmp_path / "release").manifest.training
     removed = {one["why"]: one["removed"] for one in training["cleaning"]}
-    assert training["settings"]["repeat_seconds"] == 10
+    assert training["settings"]["dataset"]["repeat_within"] == 10
     assert removed["the same item by the same user again within 10 s"] == training["clicks"]
     assert f"removed {training['clicks']} of {2 * training['clicks']} clicks: the same item" in done.stderr
 
@@ -111,7 +111,7 @@ def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["clicks.csv", "--kafka", "localhost:9092"]], ids=["neither", "both"]
+    "arguments", [[], ["clicks.csv", "--clicks-topic", "clicks"]], ids=["neither", "both"]
 )
 def test_clicks_come_from_files_or_from_kafka(arguments: list[str]) -> None:
     """One of the two must be named."""
@@ -128,52 +128,40 @@ def test_help_loads_no_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_half_lives_are_a_list_or_none() -> None:
-    """Anything else is refused with an example."""
-    numbers = Numbers()
-
-    assert numbers.convert("24,168", None, None) == (24.0, 168.0)
-    assert numbers.convert("none", None, None) == ()
-    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--popularity-half-lives-hours", "a day"])
-    assert (done.exit_code, "'a day' is no list like 24,168" in done.output) == (2, True)
-
-
-def test_a_half_life_without_end_is_refused(clicks: Path) -> None:
-    """A manifest could not hold it; what could not be read back is not begun."""
-    done = trainer("fit", clicks, "--popularity-half-lives-hours", "24,inf")
-
-    assert done.returncode == 2
-    assert done.stderr.endswith("popularity_half_lives_hours is (24.0, inf), it must be finite\n")
-
-
 def test_a_split_must_be_a_time() -> None:
     """The message shows what one looks like."""
-    done = CliRunner().invoke(cli, ["fit", "clicks.csv", "--split-at", "soon"])
-
-    assert "'soon' is no time like 2014-09-29T00:00:00Z" in done.output
+    with pytest.raises(SettingError, match=r"dataset\.split_at is 'soon': must be a time like 2020-09-13 or"):
+        CliRunner().invoke(cli, ["fit", "clicks.csv", "--split-at", "soon"], catch_exceptions=False)
 
 
 def test_a_release_is_measured_beside_baselines(tmp_path: Path, clicks: Path, release: Path) -> None:
     """With a cut the clicks before it train the baselines; the figures are written for machines, too."""
-    figures = tmp_path / "figures.json"
-    cut = ["--split-at", "2020-09-13T16:00:00Z", "--json", str(figures), "--exact"]
+    words = [
+        "evaluate",
+        str(release),
+        str(clicks),
+        "--top",
+        "3",
+        "--split-at",
+        "2020-09-13T16:00:00Z",
+        "--exact",
+    ]
 
-    done = CliRunner().invoke(cli, ["evaluate", str(release), str(clicks), "--top", "3", *cut])
+    done, figures = (CliRunner().invoke(cli, [*words, *more]) for more in ([], ["--json"]))
 
     assert done.exit_code == 0, done.output
     assert "vmis-knn" in done.stdout
     assert "Recall@3 by slice" in done.stdout
-    assert orjson.loads(figures.read_bytes())["models"]["markov"]["recall_at_3"][0] == 1.0
+    assert orjson.loads(figures.stdout)["models"]["markov"]["recall_at_3"][0] == 1.0
 
 
 def test_without_baselines_there_is_the_network_alone(clicks: Path, release: Path) -> None:
     """With a cut and without; otherwise the release's own popular items stand beside it where none is."""
 
     def models(*options: str) -> list[str]:
-        figures = clicks.with_suffix(".json")
-        words = ["evaluate", str(release), str(clicks), "--top", "3", "--json", str(figures), *options]
-        CliRunner().invoke(cli, words, catch_exceptions=False)
-        return [*orjson.loads(figures.read_bytes())["models"]]
+        words = ["evaluate", str(release), str(clicks), "--top", "3", "--json", *options]
+        done = CliRunner().invoke(cli, words, catch_exceptions=False)
+        return [*orjson.loads(done.stdout)["models"]]
 
     assert models() == ["network", "popular"]
     assert models("--no-baselines") == ["network"]
@@ -227,12 +215,13 @@ def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -
 def test_compare_writes_what_it_shows(tmp_path: Path, clicks: Path, release: Path) -> None:
     """For machines: each metric of both, their difference with its interval, and the verdict by which one."""
     write_folder(tmp_path / "reversed", *successor_release_parts(item_names(CYCLE)[::-1], popular=()))
-    figures = tmp_path / "figures.json"
     words = ["compare", str(tmp_path / "reversed"), str(release), str(clicks), "--top", "1", "--by", "mrr"]
 
-    done = CliRunner().invoke(cli, [*words, "--json", str(figures)], catch_exceptions=False)
+    done, figures = (
+        CliRunner().invoke(cli, [*words, *more], catch_exceptions=False) for more in ([], ["--json"])
+    )
 
-    found = orjson.loads(figures.read_bytes())
+    found = orjson.loads(figures.stdout)
     assert found["verdict"] == done.stdout.splitlines()[-1]
     assert (found["by"], found["predictions"], found["sessions"]) == ("mrr_at_1", 400, 100)
     assert found["metrics"]["mrr_at_1"] == {

@@ -158,8 +158,8 @@ class Desk:
         document: dict[str, Any] = {
             "group": GROUP,
             "worker_id": worker_id,
-            "recommend": {"publish": "every", "publish_max_age_seconds": 0},
-            "state": {"flush_interval_seconds": 1.0},
+            "recommend": {"publish": "every", "publish_max_age": 0},
+            "state": {"flush_interval": 1.0},
         }
         for name, value in self.sections.items():
             document[name] = document.get(name, {}) | value if isinstance(value, Mapping) else value

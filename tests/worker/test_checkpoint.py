@@ -147,7 +147,7 @@ def test_all_partitions_of_a_transaction_have_their_offsets_in_it() -> None:
 
 def test_a_stale_member_commits_nothing() -> None:
     """Rule a: thrown out while it stood still, a worker commits under metadata that the broker refuses."""
-    desk = Desk(commit_interval_seconds=5)
+    desk = Desk(commit_interval=5)
     zombie = desk.serving()
     desk.click("ada")
     desk.step()
@@ -180,7 +180,7 @@ def test_where_nothing_happened_nothing_is_written() -> None:
 
 def test_the_first_transaction_of_a_partition_says_where_replay_begins() -> None:
     """Whoever recovers it then never finds an offset without a `replay`, nor blocks without one."""
-    desk = Desk(state={"flush_interval_seconds": 3_600})
+    desk = Desk(state={"flush_interval": 3_600})
     desk.serving()
     desk.click("ada", partition=1)
     desk.settle()
@@ -191,7 +191,7 @@ def test_the_first_transaction_of_a_partition_says_where_replay_begins() -> None
 
 def test_a_checkpoint_is_due_each_interval() -> None:
     """No sooner, so that a transaction has many clicks; what is open meanwhile no committed reader sees."""
-    desk = Desk(commit_interval_seconds=1)
+    desk = Desk(commit_interval=1)
     desk.serving()
     desk.step()
     desk.click("ada")
@@ -206,7 +206,7 @@ def test_a_checkpoint_is_due_each_interval() -> None:
 
 def test_many_changes_are_saved_over_many_checkpoints(small_blocks: None) -> None:
     """A flush is spread over half of its interval, so that no checkpoint takes long."""
-    desk = Desk(partitions=1, state={"flush_interval_seconds": 10})
+    desk = Desk(partitions=1, state={"flush_interval": 10})
     desk.serving()
     for number in range(20):
         desk.click(f"user-{number}")

@@ -70,8 +70,8 @@ class Fleet(RuleBasedStateMachine):
         self.desk = FleetDesk(
             partitions=PARTITIONS,
             release=release(0),
-            commit_interval_seconds=0.5,
-            state={"flush_interval_seconds": FLUSH_SECONDS},
+            commit_interval=0.5,
+            state={"flush_interval": FLUSH_SECONDS},
         )
         self.sent = 0
         """How many records were sent to the clicks."""

@@ -82,7 +82,7 @@ def test_counts_are_reported_each_interval_where_there_are_some() -> None:
 
 def test_a_report_may_be_the_first_that_a_partition_hears_of() -> None:
     """It brings an offset for a partition without clicks, and so where its replay begins, too."""
-    desk = successor_desk(partitions=4, state={"flush_interval_seconds": 3_600})
+    desk = successor_desk(partitions=4, state={"flush_interval": 3_600})
     desk.serving()
     for item in ITEMS[1:3]:
         desk.click("ada", item, partition=3)
@@ -97,7 +97,7 @@ def test_a_report_may_be_the_first_that_a_partition_hears_of() -> None:
 
 def test_no_click_counts_twice() -> None:
     """What is replayed after kill -9 is not judged, and neither is the first click after it."""
-    desk = successor_desk(state={"flush_interval_seconds": 3_600})
+    desk = successor_desk(state={"flush_interval": 3_600})
     desk.serving()
     turn(desk, 1)
     turn(desk, 2)

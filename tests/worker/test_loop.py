@@ -27,7 +27,7 @@ def load(desk: Desk, count: int = 10) -> None:
 
 def answered_and_not_committed() -> Desk:
     """A desk where worker `a` has sent answers in a transaction that is still open, for five seconds."""
-    desk = Desk(commit_interval_seconds=5.0)
+    desk = Desk(commit_interval=5.0)
     desk.serving()
     desk.step(100)
     load(desk)

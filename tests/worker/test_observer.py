@@ -49,7 +49,7 @@ def test_the_lag_is_asked_for_every_few_seconds() -> None:
 
 def test_the_lag_costs_no_transaction() -> None:
     """In the midst of one it is not asked for: a late answer must not cost a sound one."""
-    desk = Desk(commit_interval_seconds=5.0)
+    desk = Desk(commit_interval=5.0)
     worker = desk.serving()
     desk.step(110)
     desk.click("ada")

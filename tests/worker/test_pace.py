@@ -26,7 +26,7 @@ def pace(desk: Desk) -> Pace:
 
 def idle_desk() -> Desk:
     """A desk whose worker has nothing to do, and commits each second."""
-    desk = Desk(commit_interval_seconds=1.0, state={"flush_interval_seconds": 3_600})
+    desk = Desk(commit_interval=1.0, state={"flush_interval": 3_600})
     desk.serving()
     desk.step(30)
     return desk
@@ -54,7 +54,7 @@ def test_who_has_something_to_commit_waits_until_it_is_due() -> None:
 
 def test_who_has_a_flush_under_way_does_not_sleep_over_it(small_blocks: None) -> None:
     """Its next part is due with the next checkpoint, though nobody clicks."""
-    desk = Desk(partitions=1, commit_interval_seconds=0.1, state={"flush_interval_seconds": 60})
+    desk = Desk(partitions=1, commit_interval=0.1, state={"flush_interval": 60})
     desk.serving()
     for number in range(30):
         desk.click(f"user-{number}")

@@ -134,7 +134,7 @@ def test_every_answers_each_click_of_a_batch() -> None:
 
 def test_old_clicks_move_states_and_get_no_answer() -> None:
     """By the record's timestamp: whoever catches up hands out no stale lists."""
-    desk = successor_desk(recommend={"publish_max_age_seconds": 60})
+    desk = successor_desk(recommend={"publish_max_age": 60})
     desk.click("ada", "item-1")
     desk.advance(61)
     new = desk.click("ada", "item-2")
@@ -199,7 +199,7 @@ def test_letters_go_to_a_partition_that_there_is() -> None:
 
 def test_replayed_clicks_are_answered_by_nobody() -> None:
     """Neither they nor the bad records among them leave anything a second time, committed or not."""
-    desk = Desk(state={"flush_interval_seconds": 3_600})
+    desk = Desk(state={"flush_interval": 3_600})
     desk.serving()
     for number in range(10):
         desk.click(f"user-{number}")

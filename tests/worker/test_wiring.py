@@ -40,7 +40,7 @@ def test_what_is_a_click_is_as_the_settings_say() -> None:
 
 def test_who_starts_afresh_is_as_the_settings_say() -> None:
     """After the time to live a user is new, decided with their click."""
-    desk = Desk(state={"user_ttl_seconds": 100})
+    desk = Desk(state={"user_ttl": 100})
     worker = desk.serving()
     desk.click("ada", "item-1", timestamp=desk.cluster.now_ms - 101_000)
     desk.click("ada", "item-2")

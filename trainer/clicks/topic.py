@@ -17,13 +17,12 @@ from worker.kafka.interface import Connection
 from worker.topics.clicks import decode
 
 
-def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Table, list[Removal]]:
+def read_topic(connection: Connection, topic: str, fields: Fields) -> tuple[Table, list[Removal]]:
     """All clicks in the topic as of now, each user's in order of arrival; and the records that are none.
 
-    `columns` are paths into a record's value, as in the worker's settings. Raises UnusableClicks where
+    `fields` say where a record's value keeps its click. Raises UnusableClicks where
     no record is a click, and what `worker.kafka.history.read` raises.
     """
-    fields = fields_of(columns)
     decoder = Decoder(fields)
     frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
     for records in history.read(connection, topic=topic):
@@ -35,14 +34,6 @@ def read_topic(connection: Connection, topic: str, columns: Columns) -> tuple[Ta
         raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
     return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))
-
-
-def fields_of(columns: Columns) -> Fields:
-    """Where a record's value keeps its click: the paths in `columns`, else the worker's own."""
-    usual = Fields()
-    return Fields(
-        columns.user or usual.user_id, columns.item or usual.item_id, columns.timestamp or usual.timestamp
-    )
 
 
 def _frame(clicks: Clicks) -> pl.DataFrame:

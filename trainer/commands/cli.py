@@ -17,9 +17,10 @@ from trainer.commands import (
     tune,
     watch,
 )
+from worker.commandline import Group, completion
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Group, epilog=completion("nextclick-trainer"))
 @click.version_option(package_name="nextclick")
 def cli() -> None:
     """Train next-item recommenders on clicks, measure them, and publish them to the workers."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from trainer import config
+from trainer.config import TrainerSettings
 from worker.kafka.interface import Connection
 
 
-def connect(bootstrap_servers: str) -> Connection:
-    """Return a connection to the brokers there, with TLS and SASL from the environment. Raises SettingError.
+def connect(chosen: TrainerSettings) -> Connection:
+    """Return a connection to the brokers that the settings name.
 
     A caller in this process may give the commands another one as click's `obj`, as tests do.
     """
     given: Connection | None = click.get_current_context().find_root().obj
-    return given or config.connection(bootstrap_servers, os.environ)
+    return given or chosen.kafka.connection()

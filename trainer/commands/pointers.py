@@ -6,9 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+import orjson
 
 from trainer.commands import options
 from trainer.commands.kafka import connect
+from worker.commandline import (
+    Command,
+    all_of,
+    config_options,
+    json_option,
+    kafka_option,
+    option,
+    releases_topic_option,
+)
 from worker.core.quality import Tally
 from worker.core.release import Pointer, numbers
 from worker.errors import ReleaseRefused
@@ -16,12 +26,14 @@ from worker.kafka.interface import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 
+_where = all_of(kafka_option, releases_topic_option, config_options)
 
-@click.command()
-@options.topic_of_releases
-def promote(kafka: str, topic: str) -> None:
+
+@click.command(cls=Command)
+@_where
+def promote() -> None:
     """Make the candidate the champion: it serves everyone, within seconds."""
-    connection = connect(kafka)
+    connection, topic = _place()
     _, candidate = _pointers(connection, topic)
     if candidate is None:
         raise ReleaseRefused(
@@ -32,14 +44,12 @@ def promote(kafka: str, topic: str) -> None:
     click.echo(f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}")
 
 
-@click.command()
-@options.topic_of_releases
-@click.option(
-    "--candidate", "only_candidate", is_flag=True, help="End the experiment of the candidate instead."
-)
-def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
+@click.command(cls=Command)
+@option("--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead.")
+@_where
+def rollback(*, only_candidate: bool) -> None:
     """Make the release that was champion before the champion again."""
-    connection = connect(kafka)
+    connection, topic = _place()
     champion, candidate = _pointers(connection, topic)
     if only_candidate:
         if candidate is None:
@@ -54,31 +64,54 @@ def rollback(kafka: str, topic: str, *, only_candidate: bool) -> None:
     click.echo(f"release {previous} is {CHAMPION} in {topic} again, release {champion.release} no longer")
 
 
-@click.command()
-@options.topic_of_releases
-@click.option("--quality", default="nextclick.quality", help="Topic of live quality.")
-@click.option("--group", help="Consumer group whose workers count. [default: all]")
-def releases(kafka: str, topic: str, quality: str, group: str | None) -> None:
+@click.command(cls=Command)
+@option("--group", help="Consumer group whose workers count. [default: all]")
+@_where
+@json_option
+def releases(group: str | None, as_json: bool) -> None:
     """List the releases, whom they serve, and how often users clicked on their lists.
 
     Live figures are sums over the reports that retention has left in the topic of live quality.
     """
-    connection = connect(kafka)
+    connection, topic = _place()
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()
         pointers = {name: reader.readable_pointer(name) for name in (CANDIDATE, CHAMPION)}
         roles = {pointer.release: name for name, pointer in pointers.items() if pointer}
         there = numbers(reader.held())
     tallies: dict[int, Tally] = {}
-    for report in read_reports(connection, quality):
+    for report in read_reports(connection, options.settings().topics.quality):
         if group in (None, report.group):
             for number, tally in report.tallies.items():
                 tallies.setdefault(number, Tally()).add(tally)
+    if as_json:
+        facts = [_facts(number, roles.get(number), tallies.get(number, Tally())) for number in there]
+        click.echo(orjson.dumps({"topic": topic, "releases": facts}, option=orjson.OPT_INDENT_2))
+        return
     click.echo(
         _line(["release", "role", "lists", "clicks", "hit rate", "MRR", "cold", "popular hit", "popular MRR"])
     )
     for number in there:
         click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))
+
+
+def _place() -> tuple[Connection, str]:
+    chosen = options.settings()
+    return connect(chosen), chosen.topics.releases
+
+
+def _facts(number: int, role: str | None, tally: Tally) -> dict[str, Any]:
+    return {
+        "release": number,
+        "role": role,
+        "lists": int(tally.lists),
+        "clicks": int(tally.clicks),
+        "hits": int(tally.hits),
+        "reciprocal_ranks": float(tally.reciprocal_ranks),
+        "fallback_lists": int(tally.cold),
+        "popular_hits": int(tally.popular_hits),
+        "popular_reciprocal_ranks": float(tally.popular_reciprocal_ranks),
+    }
 
 
 def _pointers(connection: Connection, topic: str) -> tuple[Pointer | None, Pointer | None]:

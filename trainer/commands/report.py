@@ -4,71 +4,72 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from trainer import console
 from trainer.commands import options
 from trainer.commands.kafka import connect
-from trainer.config import FitSettings
 from trainer.dataset.holdout import cleaned, hold_out, manifest_time_ms
 from trainer.evaluation.benchmark import score
 from trainer.evaluation.report.names import find_names, read_names
 from trainer.evaluation.report.published import Published
 from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", default="report.html", type=click.Path(path_type=Path), help="HTML file to write."
+from worker.commandline import (
+    OUTPUT,
+    Command,
+    config_options,
+    kafka_option,
+    named_here,
+    option,
+    releases_topic_option,
 )
-@click.option(
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=options.FOLDER)
+@click.argument("files", nargs=-1, required=True, type=options.FOLDER)
+@option(
+    "-o", "--output", default="report.html", type=options.FOLDER, group=OUTPUT, help="HTML file to write."
+)
+@option(
     "--names",
-    type=click.Path(path_type=Path),
+    type=options.FOLDER,
     help="CSV or TSV file with item ids and their names. [default: a column `title` or `name` of the item "
     "features or of FILES]",
 )
-@click.option("--kafka", help="HOST:PORT of Kafka, to name the release's number and the champion.")
-@click.option("--releases-topic", default="nextclick.releases", help="Topic of releases.")
 @options.columns
-@options.reading
-@options.measuring
-def report(
-    folder: Path,
-    files: tuple[Path, ...],
-    *,
-    output: Path,
-    names: Path | None,
-    kafka: str | None,
-    releases_topic: str,
-    **chosen: Any,
-) -> None:
+@options.split_at
+@options.top
+@kafka_option
+@releases_topic_option
+@config_options
+def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None) -> None:
     """Write an HTML page on the release in FOLDER, measured on the clicks in FILES.
 
     It begins with a verdict and the next step. With --kafka it names the champion, too.
     Without --split-at it is measured on the test split of its own training, so the files that it was
     trained on will do.
     """
-    columns = options.columns_of(chosen)
-    settings, teller = FitSettings(**chosen), console.for_this_place()
+    chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
-    from_ms = settings.split_at_ms or manifest_time_ms(release.manifest, "test_from")
+    from_ms = chosen.dataset.split_at or manifest_time_ms(release.manifest, "test_from")
     # Jinja is needed here alone.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
-    trained_with = release.manifest.training.get("settings", {})
+    trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
     item_names = read_names(names) if names else find_names(trained_with, files, columns)
-    published = Published.read(connect(kafka), releases_topic, release.manifest) if kafka else None
-    clicks = options.read_clicks(files, columns, teller)
+    asked = named_here(("kafka.bootstrap_servers", "topics.releases"))
+    published = Published.read(connect(chosen), chosen.topics.releases, release.manifest) if asked else None
+    clicks = options.read_clicks(files, chosen, teller)
     clicks = cleaned(clicks, teller, datetime.now(UTC))
     gap = release.manifest.session_gap_seconds
     held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
-    top, exclude_recent = settings.top, settings.exclude_recent
-    result = score(release, held, top=top, exclude_recent=exclude_recent, progress=teller)
+    top, exclude_recent = chosen.evaluation.top, chosen.evaluation.exclude_recent
+    result = score(
+        release, held, top=top, exclude_recent=exclude_recent, settings=chosen.baselines, progress=teller
+    )
     shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
     text = page.render(
         release.manifest,

@@ -9,8 +9,9 @@ import polars as pl
 
 from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
+from trainer.config import Run
 from trainer.console import Progress
-from trainer.continuous.plan import Plan, Window, window
+from trainer.continuous.plan import Window, window
 from trainer.errors import ArchiveInUse, TooFewClicks
 from worker.core.event import Decoder
 from worker.kafka.interface import Connection
@@ -51,7 +52,7 @@ class ClickSource:
             progress.say(f"{error}: what it has is used")
         return self.archive.ends()
 
-    def newest(self, plan: Plan, now_ms: int) -> tuple[pl.LazyFrame, Window]:
+    def newest(self, plan: Run, now_ms: int) -> tuple[pl.LazyFrame, Window]:
         """Return the clicks of the plan's window, which ends with the newest click, and the window.
 
         Clicks after `now_ms` do not count. Raises TooFewClicks where there are no others.

@@ -45,11 +45,13 @@ def measured(
         new,
         cleaned(theirs.collect(engine="streaming"), Progress(), now),
         from_ms=from_ms,
-        top=settings.top,
-        exclude_recent=settings.exclude_recent,
+        top=settings.evaluation.top,
+        exclude_recent=settings.evaluation.exclude_recent,
     )
-    found = paired(aligned.a, aligned.b, aligned.session, top=settings.top, seed=settings.seed)
-    return found[f"{by}_at_{settings.top}"]
+    found = paired(
+        aligned.a, aligned.b, aligned.session, top=settings.evaluation.top, seed=settings.training.seed
+    )
+    return found[f"{by}_at_{settings.evaluation.top}"]
 
 
 def decision(found: Difference) -> str:

@@ -9,25 +9,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from trainer.config import ACTIVE_HALF_LIFE_HOURS, ACTIVE_ITEMS
+from trainer.config import Run
 from trainer.release.package import PackagedRelease
-from worker.core.release import CANDIDATE_SHARE
-from worker.errors import SettingError
-from worker.topics.releases import CANDIDATE, CHAMPION, KEPT
+from worker.topics.releases import CANDIDATE, CHAMPION
 
 COLLECTED: Final = "collected"
 """The key of a manifest's `training` that says up to which offset it knew each partition of the clicks."""
 
 AGAIN_SECONDS: Final = 60.0
 """When a run that failed in a way that may pass is followed by the next, at the latest."""
-
-POLICIES: Final = ("champion", "candidate")
-
-_DAY_SECONDS: Final = 86_400.0
 
 
 class RunOutcome(StrEnum):
@@ -65,66 +58,6 @@ EXIT_CODES: Final = {
 """Of a single run: 1 means nothing to do, 2 an error, as everywhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How retraining runs are made. Raises SettingError where it makes no sense."""
-
-    every_seconds: float = 3_600.0
-    """From the begin of a run to that of the next."""
-    window_days: float = 7.0
-    """The age of the oldest clicks that a run learns from."""
-    held_out_seconds: float | None = None
-    """The length of the hold-out, the newest clicks, on which the gate compares; None: `every_seconds`."""
-    warm: bool = True
-    """Whether a training begins with the champion's weights."""
-    warm_epochs: int = 2
-    """Epochs of a training that does."""
-    by: str = "recall"
-    """The metric that the gate decides by: recall, mrr or ndcg."""
-    policy: str = "champion"
-    """What a release is published as: champion or candidate."""
-    share: float = CANDIDATE_SHARE
-    """Which part of the users a candidate serves."""
-    replace_candidate: bool = False
-    """Whether a newer candidate replaces one whose experiment runs."""
-    keep: int = KEPT
-    """How many of the latest releases stay in the topic; those that a pointer names stay, too."""
-    page: int = ACTIVE_ITEMS
-    """As `trainer.config.ACTIVE_ITEMS`, for online training."""
-    page_half_life_hours: float = ACTIVE_HALF_LIFE_HOURS
-    """As `trainer.config.ACTIVE_HALF_LIFE_HOURS`."""
-
-    def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise SettingError(f"policy is {self.policy!r}, it must be one of {', '.join(POLICIES)}")
-        if self.held_out >= self.window_days * _DAY_SECONDS:
-            raise SettingError(
-                f"held_out ({self.held_out:g} s) must be shorter than window_days ({self.window_days:g}): "
-                "what is held out is not learned from"
-            )
-
-    @property
-    def held_out(self) -> float:
-        """The length of the hold-out, in seconds."""
-        return self.held_out_seconds or self.every_seconds
-
-    def pointer(self, champion: int | None) -> str:
-        """Return what a new release is published as; the first one serves everyone, whatever the policy."""
-        return CANDIDATE if self.policy == "candidate" and champion else CHAMPION
-
-    def expected(self, current: CurrentReleases) -> dict[str, int | None]:
-        """Return what pointers must name when a release is published: what they named as the run began."""
-        others = {CANDIDATE: None} if self._spares_candidate(current) else {}
-        return {CHAMPION: current.number or current.broken, **others}
-
-    def skips(self, current: CurrentReleases) -> bool:
-        """Return whether a run must leave the experiment of a candidate alone."""
-        return current.candidate is not None and self._spares_candidate(current)
-
-    def _spares_candidate(self, current: CurrentReleases) -> bool:
-        return self.pointer(current.number) == CANDIDATE and not self.replace_candidate
-
-
 class CurrentReleases(NamedTuple):
     """What the topic of releases says at the begin of a run."""
 
@@ -147,14 +80,34 @@ class Window(NamedTuple):
     end_ms: int
 
 
-def window(newest_ms: int, plan: Plan) -> Window:
+def pointer(run: Run, champion: int | None) -> str:
+    """Return what a new release is published as; the first one serves everyone, whatever the policy."""
+    return CANDIDATE if run.policy == "candidate" and champion else CHAMPION
+
+
+def expected(run: Run, current: CurrentReleases) -> dict[str, int | None]:
+    """Return what pointers must name when a release is published: what they named as the run began."""
+    others = {CANDIDATE: None} if _spares_candidate(run, current) else {}
+    return {CHAMPION: current.number or current.broken, **others}
+
+
+def skips(run: Run, current: CurrentReleases) -> bool:
+    """Return whether a run must leave the experiment of a candidate alone."""
+    return current.candidate is not None and _spares_candidate(run, current)
+
+
+def _spares_candidate(run: Run, current: CurrentReleases) -> bool:
+    return pointer(run, current.number) == CANDIDATE and not run.replace_candidate
+
+
+def window(newest_ms: int, run: Run) -> Window:
     """Return the window of a run whose newest click is at `newest_ms`.
 
-    >>> window(1_000_000_000, Plan(every_seconds=60, window_days=1))
+    >>> window(1_000_000_000, Run(every=60, window=86_400))
     Window(begin_ms=913600000, split_at_ms=999940000, end_ms=1000000000)
     """
-    begin = newest_ms - round(plan.window_days * _DAY_SECONDS * 1000)
-    return Window(begin, newest_ms - round(plan.held_out * 1000), newest_ms)
+    begin = newest_ms - round(run.window * 1000)
+    return Window(begin, newest_ms - round(run.newest * 1000), newest_ms)
 
 
 def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:

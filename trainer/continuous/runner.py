@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import polars as pl
 
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Progress
 from trainer.continuous import gate
 from trainer.continuous.click_source import ClickSource
@@ -24,11 +24,13 @@ from trainer.continuous.metrics import TrainingMetrics
 from trainer.continuous.plan import (
     COLLECTED,
     CurrentReleases,
-    Plan,
     RunOutcome,
     Window,
+    expected,
     known_to,
     next_begin,
+    pointer,
+    skips,
 )
 from trainer.continuous.strategies import Strategy
 from trainer.errors import UnusableClicks
@@ -51,7 +53,7 @@ class ContinuousTraining:
         self,
         source: ClickSource,
         releases: str,
-        plan: Plan,
+        plan: Run,
         settings: FitSettings,
         *,
         strategy: Strategy,
@@ -75,7 +77,7 @@ class ContinuousTraining:
             began = self._clock.steady()
             outcome = self.run(lease)
             now = self._clock.steady()
-            due = next_begin(began=began, now=now, every=self._plan.every_seconds, outcome=outcome)
+            due = next_begin(began=began, now=now, every=self._plan.every, outcome=outcome)
 
     def run_once(self, patience_seconds: float) -> RunOutcome:
         """Make one run if this trainer leads, or comes to in time. Raises as `run`, and KafkaAway."""
@@ -124,7 +126,7 @@ class ContinuousTraining:
         with self._metrics.stage("read"):
             current = self._read()
         champion = current.champion
-        if self._plan.skips(current):
+        if skips(self._plan, current):
             return self._ended(
                 RunOutcome.EXPERIMENT,
                 f"the experiment of release {current.candidate} runs: no other release is made",
@@ -145,18 +147,18 @@ class ContinuousTraining:
         """Return what serves at the moment."""
         with ReleaseReader(self._source.connection, topic=self._releases).opened() as reader:
             reader.read()
-            pointer, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
+            champion_pointer, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
             tried = candidate and candidate.release
-            if pointer is None:
+            if champion_pointer is None:
                 return CurrentReleases(None, tried)
             try:
-                manifest, blob = reader.fetch(pointer.release)
-                champion = PackagedRelease.verified(manifest, blob, number=pointer.release)
+                manifest, blob = reader.fetch(champion_pointer.release)
+                champion = PackagedRelease.verified(manifest, blob, number=champion_pointer.release)
             except ReleaseRefused as error:
                 self._progress.say(
                     f"{CHAMPION} cannot be used: {error}; its successor is trained from the start"
                 )
-                return CurrentReleases(None, tried, broken=pointer.release)
+                return CurrentReleases(None, tried, broken=champion_pointer.release)
         self._metrics.found(champion.release.number, champion.manifest)
         return CurrentReleases(champion, tried)
 
@@ -202,20 +204,20 @@ class ContinuousTraining:
         self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease, *, repeated: bool
     ) -> RunOutcome:
         plan = self._plan
-        pointer = plan.pointer(current.number)
+        name = pointer(plan, current.number)
         number = publish(
             self._source.connection,
             self._releases,
             *fitted.parts,
-            pointer=pointer,
+            pointer=name,
             share=plan.share,
             keep=plan.keep,
-            expected=plan.expected(current),
+            expected=expected(plan, current),
             fence=lease.metadata,
             repeated=repeated,
         )
         self._metrics.found(number, fitted.manifest)
-        return self._ended(RunOutcome.PUBLISHED, f"release {number} is {pointer} in {self._releases}")
+        return self._ended(RunOutcome.PUBLISHED, f"release {number} is {name} in {self._releases}")
 
     def _ended(self, outcome: RunOutcome, line: str) -> RunOutcome:
         self._progress.say(line)

@@ -6,7 +6,6 @@ TensorFlow takes seconds and much memory to load: only the process that trains d
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -14,14 +13,17 @@ import polars as pl
 
 from trainer.clicks.cleaning import Removal, added, clean
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
+from trainer.config.fitting import keys_with
 from trainer.console import Progress
-from trainer.continuous.plan import Plan, Window
+from trainer.continuous.plan import Window
 from trainer.dataset.dataset import moment
 from trainer.dataset.sessions import cut
 from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
+from worker.settings.fields import fact, fields_of, value_of
+from worker.settings.loading import literal
 
 _LONGEST_MS: Final = 24 * HOUR_MS
 """Sessions that last longer are cut."""
@@ -48,7 +50,7 @@ class Refit:
     """
 
     def __init__(
-        self, plan: Plan, settings: FitSettings, progress: Progress, *, asked: Collection[str]
+        self, plan: Run, settings: FitSettings, progress: Progress, *, asked: Collection[str]
     ) -> None:
         self._plan, self._settings, self._progress, self._asked = plan, settings, progress, asked
 
@@ -60,10 +62,10 @@ class Refit:
         from trainer.training.fit import fit  # noqa: PLC0415  # ditto
 
         parent = champion if self._plan.warm else None
-        settings = replace(self._settings, split_at_ms=span.split_at_ms)
+        settings = self._settings.replaced(split_at=span.split_at_ms)
         if parent:
             shape = warm_start.shaped_as(parent.manifest, settings, self._asked)
-            settings = replace(settings, **shape, epochs=self._plan.warm_epochs)
+            settings = settings.replaced(**shape, epochs=self._plan.warm_epochs)
         return fit(clicks, settings, self._progress, now=now, parent=parent)
 
 
@@ -74,17 +76,17 @@ class Online:
     window: an hour at a time, or the time between two runs if that is longer.
     """
 
-    def __init__(self, plan: Plan, settings: FitSettings, progress: Progress) -> None:
+    def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
         from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
 
         _check(settings)
         self._plan, self._progress = plan, progress
-        self._settings = replace(settings, epochs=plan.warm_epochs)
+        self._settings = settings.replaced(epochs=plan.warm_epochs)
         self._training = OnlineTraining(
             self._settings,
-            active_items=plan.page,
-            active_half_life_hours=plan.page_half_life_hours,
-            memory_hours=plan.window_days * 24,
+            active_items=plan.active_items,
+            active_half_life_hours=plan.active_half_life / 3_600,
+            memory_hours=plan.window / 3_600,
         )
         self._until_ms: int | None = None
         """Up to when ended sessions were learned."""
@@ -100,7 +102,7 @@ class Online:
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
         sessions = self._sessions(recent, now_ms)
         learned, removed = 0, list[Removal]()
-        for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every_seconds * 1000)):
+        for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):
                 self._training.apply(ended, until_ms)
@@ -123,7 +125,7 @@ class Online:
 
     def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
         """Return the sessions in `clicks`; their column `ended_ms` says when it was known that they ended."""
-        gap_seconds = self._settings.session_gap_seconds
+        gap_seconds = self._settings.dataset.session_gap
         cleaned, _ = clean(clicks, now_ms=now_ms)
         sessions = cut(cleaned, gap_seconds=gap_seconds)
         return sessions.with_columns(ended_ms=_TIME.max().over("session") + round(gap_seconds * 1000))
@@ -140,44 +142,21 @@ def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int
         yield after_ms, min(after_ms + step_ms, end_ms)
 
 
-_WITHOUT_EFFECT: Final = (
-    "negatives",
-    "class_weight_power",
-    "average_decay",
-    "full_batch",
-    "carry_state",
-    "patience",
-    "min_item_count",
-    "repeat_seconds",
-    "max_clicks_per_hour",
-    "max_clicks_per_day",
-    "settle",
-    "min_value_count",
-    "value_separator",
-    "test_fraction",
-    "validation_fraction",
-    "checkpoint_seconds",
-)
-"""Settings that online training ignores. With `negatives` its loss would even be wrong: it draws none."""
-
-
 def _check(settings: FitSettings) -> None:
     """Raise SettingError where online training cannot have these settings."""
-    wanted = {"output_table": "tied", "output_bias": False, "normalize": True, "schedule": "constant"}
-    wrong = [
-        f"{name} is {getattr(settings, name)!r}, it must be {value!r}"
-        for name, value in wanted.items()
-        if getattr(settings, name) != value
+    usual, wrong = FitSettings(), []
+    for key, field in fields_of(FitSettings):
+        needed, value = fact(field, "online_needs"), value_of(settings, key)
+        if needed is not None and value != needed:
+            wrong.append(f"{key} is {literal(value)}, it must be {literal(needed)}")
+    if not settings.dataset.session_gap:
+        wrong.append("dataset.session_gap is 0, it must be more: sessions are learned when they have ended")
+    if settings.features.any:
+        wrong.append("[features]: online training knows no features, leave them out")
+    idle = [
+        key for key in keys_with("online", value=False) if value_of(settings, key) != value_of(usual, key)
     ]
-    if not settings.session_gap_seconds:
-        wrong.append("session_gap_minutes is 0, it must be more: sessions are learned when they have ended")
-    if settings.categorical or settings.numeric:
-        wrong.append(
-            "item_features, categorical and numeric: online training knows no features, leave them out"
-        )
-    usual = FitSettings()
-    idle = [name for name in _WITHOUT_EFFECT if getattr(settings, name) != getattr(usual, name)]
     if idle:
         wrong.append(f"{', '.join(idle)}: without effect on online training, leave them out")
     if wrong:
-        raise SettingError("with --streaming " + "; ".join(wrong))
+        raise SettingError("with run.strategy online " + "; ".join(wrong))

@@ -92,6 +92,6 @@ def _died(exit_code: int) -> Exception:
     if exit_code < 0:
         return TrainingDied(
             f"the training was killed by signal {-exit_code}: "
-            "it may need more memory, or a shorter --window-days"
+            "it may need more memory, or a shorter run.window"
         )
     return RuntimeError(f"the training ended with exit code {exit_code}; what it said is above")

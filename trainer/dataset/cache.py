@@ -17,27 +17,24 @@ import orjson
 import polars as pl
 
 from trainer.config import FitSettings
+from trainer.config.fitting import keys_with
 from trainer.dataset.dataset import Data
 from trainer.dataset.features import Categorical, Features
 from trainer.dataset.sessions import Sessions
 from trainer.files_on_disk import put_in_place
 from worker.core.catalogue import Catalogue
+from worker.settings.fields import value_of
 
 _VERSION: Final = 2
 """Another one when what is done to clicks changes."""
 
-_SETTINGS: Final = (
-    *("session_gap_seconds", "min_item_count", "test_fraction", "validation_fraction", "split_at_ms"),
-    *("repeat_seconds", "max_clicks_per_hour", "max_clicks_per_day", "settle"),
-    *("categorical", "numeric", "min_value_count", "value_separator"),
-)
 _PARTS: Final = ("train", "validation", "test")
 
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
     """Where in `folder` the sessions of these clicks, under these settings, are or would be kept."""
-    chosen = [getattr(settings, name) for name in _SETTINGS]
-    known = Path(settings.item_features).read_bytes() if settings.item_features else b""
+    chosen = [value_of(settings, key) for key in keys_with("prepares")]
+    known = settings.features.file.read_bytes() if settings.features.file else b""
     parts = [pl.__version__, _VERSION, _print_of(clicks), chosen, hashlib.sha256(known).hexdigest()]
     return folder / hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -54,12 +53,12 @@ def prepare(
 
     Rare items, short sessions, repeats and bots are dropped from the training part alone: what is held
     out stays as a worker would meet it, and an item that training did not know is a miss. With
-    `settings.cache` what was prepared before is taken from there.
+    `settings.dataset.cache` what was prepared before is taken from there.
     """
-    if settings.cache is None:
+    if settings.dataset.cache is None:
         data = _prepared(clicks.lazy(), settings, progress, now)
     else:
-        kept = cache.entry(Path(settings.cache), clicks.lazy(), settings)
+        kept = cache.entry(settings.dataset.cache, clicks.lazy(), settings)
         if kept.is_dir():
             data = cache.load(kept)
             progress.say(f"prepared sessions are taken from {kept}")
@@ -72,7 +71,7 @@ def prepare(
 
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
-    sessions, removals = sessionised(clicks, settings.session_gap_seconds, round(now.timestamp() * 1000))
+    sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     past, test = _past_and_test(sessions, settings)
@@ -127,15 +126,15 @@ def _with_features(
     clicked: Catalogue, clicks: pl.LazyFrame, settings: FitSettings, report: _Report
 ) -> tuple[Catalogue, Features | None, dict[str, Any]]:
     columns = columns_of(
-        settings.categorical,
-        settings.numeric,
-        min_count=settings.min_value_count,
-        separator=settings.value_separator,
+        settings.features.categorical,
+        settings.features.numeric,
+        min_count=settings.features.min_value_count,
+        separator=settings.features.value_separator,
     )
     if not columns:
         return clicked, None, {}
-    file = settings.item_features
-    table = from_file(Path(file), columns) if file else from_clicks(clicks, columns)
+    file = settings.features.file
+    table = from_file(file, columns) if file else from_clicks(clicks, columns)
     table = table.filter(pl.col("item_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
     ids = clicked.ids(np.arange(len(clicked))).tolist()
     ids += never_clicked(ids, table, columns)
@@ -147,10 +146,10 @@ def _with_features(
 
 
 def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
-    test_from = settings.split_at_ms
+    test_from = settings.dataset.split_at
     if test_from is None:
-        test_from = moment_before(sessions, settings.test_fraction)
-    divided = divide(sessions, test_from, endless=settings.session_gap_seconds == 0)
+        test_from = moment_before(sessions, settings.dataset.test_fraction)
+    divided = divide(sessions, test_from, endless=settings.dataset.session_gap == 0)
     _require(
         len(divided.before) > 0,
         f"no session begins before {moment(test_from)}, where the held-out end begins",
@@ -159,18 +158,18 @@ def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
 
 
 def _train_and_validation(past: pl.DataFrame, settings: FitSettings) -> Divided:
-    at_ms = moment_before(past, settings.validation_fraction)
-    return divide(past, at_ms, endless=settings.session_gap_seconds == 0)
+    at_ms = moment_before(past, settings.dataset.validation_fraction)
+    return divide(past, at_ms, endless=settings.dataset.session_gap == 0)
 
 
 def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
-    sessions, repeats = drop_repeats(sessions, settings.repeat_seconds)
+    sessions, repeats = drop_repeats(sessions, settings.dataset.repeat_within)
     sessions, bots = drop_bots(
-        sessions, per_hour=settings.max_clicks_per_hour, per_day=settings.max_clicks_per_day
+        sessions, per_hour=settings.dataset.max_clicks_per_hour, per_day=settings.dataset.max_clicks_per_day
     )
     report.add(*(removal for removal in (repeats, bots) if removal.removed))
     kept = _without_rare_and_short(sessions, settings, report)
-    while settings.settle and len(kept) < len(sessions):
+    while settings.dataset.settle and len(kept) < len(sessions):
         sessions, kept = kept, _without_rare_and_short(kept, settings, report)
     items = kept["item_id"].n_unique()
     _require(
@@ -180,19 +179,19 @@ def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Repo
 
 
 def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, report: _Report) -> pl.DataFrame:
-    common, rare = drop_rare_items(sessions, settings.min_item_count)
+    common, rare = drop_rare_items(sessions, settings.dataset.min_item_count)
     report.add(rare)
     _require(
         len(common) > 0,
-        f"none of the {sessions['item_id'].n_unique():,} items has {settings.min_item_count} clicks "
-        "before the held-out end; lower --min-item-count or bring more clicks",
+        f"none of the {sessions['item_id'].n_unique():,} items has {settings.dataset.min_item_count} clicks "
+        "before the held-out end; lower dataset.min_item_count or bring more clicks",
     )
     kept, short = drop_short(common)
     report.add(short)
     _require(
         len(kept) > 0,
         f"all {short.removed:,} sessions have one click: there is no next click to learn; "
-        "is the user column the right one, is --session-gap-minutes too small?",
+        "is the user column the right one, is dataset.session_gap too small?",
     )
     return kept
 

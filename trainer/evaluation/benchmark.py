@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from trainer.config import Baselines
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut
 from trainer.dataset.lists import counted, popular_lists
@@ -24,46 +25,28 @@ from trainer.evaluation.metrics import Answers, Counts, answers_of
 from trainer.evaluation.replay import answers, recent_items, walk
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.release import Release
-from worker.errors import SettingError
 
 NETWORK: Final = "network"
 """The release's name among the models."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineSettings:
-    """What baselines are told. Raises SettingError where it makes no sense."""
-
-    recent_hours: float = 24.0
-    """How far back the recently popular items are counted."""
-    knn_sample: int | None = None
-    """m of all nearest neighbour models; None: each its own (500, 1000, 5000)."""
-    knn_neighbours: int | None = None
-    """k of all nearest neighbour models; None: each its own (100, 100, 500)."""
-
-    def __post_init__(self) -> None:
-        for name in ("recent_hours", "knn_sample", "knn_neighbours"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise SettingError(f"{name} is {value!r}, it must be greater than 0")
-
-    def neighbours(self, published: NeighbourSettings) -> NeighbourSettings:
-        """The `published` settings of a nearest neighbour model with what is set here."""
-        return replace(
-            published,
-            sample=self.knn_sample or published.sample,
-            neighbours=self.knn_neighbours or published.neighbours,
-        )
+def _neighbours(published: NeighbourSettings, settings: Baselines) -> NeighbourSettings:
+    """Return the `published` settings of a nearest neighbour model with what is set here."""
+    return replace(
+        published,
+        sample=settings.knn_sample or published.sample,
+        neighbours=settings.knn_neighbours or published.neighbours,
+    )
 
 
-BASELINES: Final[dict[str, Callable[[PastSessions, BaselineSettings, Progress], Baseline]]] = {
+BASELINES: Final[dict[str, Callable[[PastSessions, Baselines, Progress], Baseline]]] = {
     "popular": lambda past, *_: Popular(past),
-    "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent_hours),
-    "live popular": lambda past, settings, _: LivePopular(past, settings.recent_hours),
+    "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent / 3_600),
+    "live popular": lambda past, settings, _: LivePopular(past, settings.recent / 3_600),
     "markov": lambda past, *_: Markov(past),
-    "s-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(S_KNN), progress),
-    "vs-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VS_KNN), progress),
-    "vmis-knn": lambda past, settings, progress: Neighbours(past, settings.neighbours(VMIS_KNN), progress),
+    "s-knn": lambda past, settings, progress: Neighbours(past, _neighbours(S_KNN, settings), progress),
+    "vs-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VS_KNN, settings), progress),
+    "vmis-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VMIS_KNN, settings), progress),
 }
 """By name, from the cheapest on."""
 
@@ -74,7 +57,7 @@ def baseline_answers(
     *,
     top: int,
     names: Collection[str] = tuple(BASELINES),
-    settings: BaselineSettings = BaselineSettings(),  # frozen
+    settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> dict[str, Answers]:
     """What the baselines of these `names`, trained on `past`, answer; both over the same catalogue."""
@@ -96,7 +79,7 @@ def score(
     exclude_recent: int,
     exact: bool = False,
     names: Collection[str] = tuple(BASELINES),
-    settings: BaselineSettings = BaselineSettings(),  # frozen
+    settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> EvaluationResult:
     """Measure `release` beside the baselines of these `names`.

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config import Watch
 from worker.core.quality import BUCKETS, Tally
 
 Counts = NDArray[np.int64]
@@ -47,8 +48,8 @@ class Rules:
     `scale` is that of the mixture, as a share of the hit rate: differences of that size are found soonest.
     """
 
-    alpha: float = 0.05
-    min_clicks: int = 1_000
+    alpha: float = Watch().alpha
+    min_clicks: int = Watch().min_clicks
     min_buckets: float = 16.0
     scale: float = 0.3
 

@@ -12,7 +12,7 @@ the counts contain: on its own training clicks a network knows too much to need 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -104,15 +104,19 @@ class Lessons(NamedTuple):
 
 def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
     """What `past` comes to at `now_ms`, for the half-lives that `settings` name."""
-    counts = popularity(past, now_ms, settings.popularity_half_lives_hours, items=items)
+    counts = popularity(past, now_ms, _hours(settings.blend.popularity_half_lives), items=items)
     following = transitions(
         past,
         now_ms,
-        settings.transition_half_lives_hours,
+        _hours(settings.blend.transition_half_lives),
         items=items,
-        entries=settings.transitions if settings.transition_half_lives_hours else 0,
+        entries=settings.blend.transitions if settings.blend.transition_half_lives else 0,
     )
     return Priors(np.log(counts + np.float32(_FLOOR)), following.items, np.log1p(following.counts / _UNIT))
+
+
+def _hours(durations: Iterable[float]) -> list[float]:
+    return [seconds / 3_600 for seconds in durations]
 
 
 class Blend:
@@ -120,11 +124,11 @@ class Blend:
 
     def __init__(self, settings: FitSettings) -> None:
         sizes = {
-            "popularity": len(settings.popularity_half_lives_hours),
-            "transitions": len(settings.transition_half_lives_hours),
-            "repeats": settings.repeat_lags,
+            "popularity": len(settings.blend.popularity_half_lives),
+            "transitions": len(settings.blend.transition_half_lives),
+            "repeats": settings.blend.repeat_lags,
         }
-        self._seed = settings.seed
+        self._seed = settings.training.seed
         # The logarithm of the factor, which must stay above 0.
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}

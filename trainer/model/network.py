@@ -42,24 +42,24 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, counts: NDArray[np.int64], settings: FitSettings, features: Features | None = None
     ) -> None:
         super().__init__()
-        self.settings, items, size = settings, len(counts), settings.hidden_size
-        vectors = partial(ItemVectors, items, unit=settings.normalize, features=features)
-        self.inputs_of = vectors(settings.input_size)
-        self.outputs_of = vectors(size) if settings.output_table == "separate" else self.inputs_of
-        self.bias = self._bias(items) if settings.output_bias else None
-        sizes = (settings.input_size, *[size] * (settings.layers - 1))
+        self.settings, items, size = settings, len(counts), settings.model.hidden_size
+        vectors = partial(ItemVectors, items, unit=settings.model.normalize, features=features)
+        self.inputs_of = vectors(settings.model.input_size)
+        self.outputs_of = vectors(size) if settings.model.output_table == "separate" else self.inputs_of
+        self.bias = self._bias(items) if settings.model.output_bias else None
+        sizes = (settings.model.input_size, *[size] * (settings.model.layers - 1))
         self.cells = [_recurrent(settings, below) for below in sizes]
-        self.state_size = settings.layers * CELLS[settings.cell].state_size(size)
+        self.state_size = settings.model.layers * CELLS[settings.model.cell].state_size(size)
         self.negatives = Negatives(
             counts,
-            size=settings.negatives,
-            power=settings.negatives_power,
-            uniform=settings.negatives_uniform,
+            size=settings.loss.negatives,
+            power=settings.loss.negatives_power,
+            uniform=settings.loss.negatives_uniform,
         )
         self._chances = (counts / counts.sum()).astype(np.float32)
-        vectors_of_one = tf.TensorSpec([1, None, settings.input_size])
+        vectors_of_one = tf.TensorSpec([1, None, settings.model.input_size])
         self._through = tf.function(self._states_after, input_signature=[vectors_of_one], autograph=False)
-        self._weights = _weights(counts, settings.class_weight_power)
+        self._weights = _weights(counts, settings.loss.class_weight_power)
 
     def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The training loss on one `Batch`, and the states `[B, S]` after it.
@@ -77,13 +77,13 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     def walk(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The hidden vectors `[B, L, H]` of the top layer in training, and the states after the last step."""
         before = tf.where(batch.fresh[:, None], 0.0, states)
-        by_layer = tf.split(before, self.settings.layers, axis=-1)[::-1]
-        sequence = self._dropped(self.inputs_of.of(batch.items), self.settings.dropout, 0, number)
+        by_layer = tf.split(before, self.settings.model.layers, axis=-1)[::-1]
+        sequence = self._dropped(self.inputs_of.of(batch.items), self.settings.model.dropout, 0, number)
         after: list[tf.Tensor] = []
         for layer, (cell, own) in enumerate(zip(self.cells, by_layer, strict=True), start=1):
-            parts = tf.split(own, CELLS[self.settings.cell].vectors, axis=-1)
+            parts = tf.split(own, CELLS[self.settings.model.cell].vectors, axis=-1)
             sequence, *found = cell(sequence, initial_state=parts)
-            sequence = self._dropped(sequence, self.settings.hidden_dropout, layer, number)
+            sequence = self._dropped(sequence, self.settings.model.hidden_dropout, layer, number)
             after = [*found, *after]
         return sequence, tf.concat(after, axis=-1)
 
@@ -112,7 +112,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         for layer, cell in enumerate(self.cells, start=1):
             for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):
                 tensors[name if layer == 1 else f"{name}_{layer}"] = weight
-        if self.settings.output_table == "separate":
+        if self.settings.model.output_table == "separate":
             tensors["output"] = self.outputs_of.table()
         if self.bias is not None:
             # An item that was never clicked is taken for as rare as the rarest.
@@ -122,7 +122,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     @property
     def _is_whole(self) -> bool:
-        return self.settings.loss == "cross_entropy" and not self.settings.negatives
+        return self.settings.loss.function == "cross_entropy" and not self.settings.loss.negatives
 
     def _bias(self, items: int) -> tf.Variable:
         return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
@@ -131,14 +131,14 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         # Drawn from seed, place and step alone: a training that goes on after a crash hides the same.
         if not share:
             return vectors
-        seed = tf.stack([self.settings.seed * 1000 + place, number])
+        seed = tf.stack([self.settings.training.seed * 1000 + place, number])
         return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
 
     def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
         """What is multiplied with item vectors: `hidden`, or what is left of it at length `scale`."""
-        if not self.settings.normalize:
+        if not self.settings.model.normalize:
             return hidden
-        return self.settings.scale * tf.math.l2_normalize(hidden, axis=-1)
+        return self.settings.model.scale * tf.math.l2_normalize(hidden, axis=-1)
 
     def _with_one(self, hidden: tf.Tensor) -> tf.Tensor:
         """`hidden` with a last column of ones, that a bias in the table's is multiplied with."""
@@ -148,10 +148,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         table, bound = self.outputs_of.clicked_ones(), None
         if self.bias is not None:
             table = tf.concat([table, self.bias[:, None]], axis=-1)
-        elif self.settings.normalize:
-            bound = self.settings.scale
+        elif self.settings.model.normalize:
+            bound = self.settings.model.scale
         return losses.softmax_cross_entropy(
-            hidden, table, batch.targets, bound, self.settings.label_smoothing
+            hidden, table, batch.targets, bound, self.settings.loss.label_smoothing
         )
 
     def _compared(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
@@ -164,11 +164,11 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     def _loss(self, scored: losses.Scored) -> tf.Tensor:
         settings = self.settings
-        match settings.loss:
+        match settings.loss.function:
             case "cross_entropy":
-                return losses.sampled_cross_entropy(scored, settings.label_smoothing)
+                return losses.sampled_cross_entropy(scored, settings.loss.label_smoothing)
             case "bpr_max":
-                return losses.bpr_max(scored, settings.score_penalty)
+                return losses.bpr_max(scored, settings.loss.score_penalty)
             case "top1_max":
                 return losses.top1_max(scored)
         return losses.squared_error(scored)
@@ -178,10 +178,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
         The latter as a logarithm, `[C]` or `[P, C]`.
         """
-        if not self.settings.negatives:
+        if not self.settings.loss.negatives:
             return tf.range(len(self._chances)), tf.zeros(len(self._chances))
         items, expected = batch.negatives, tf.constant(self.negatives.expected)
-        if not self.settings.batch_negatives:
+        if not self.settings.loss.batch_negatives:
             return items, tf.math.log(tf.gather(expected, items))
         items = tf.concat([items, batch.targets], axis=0)
         expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
@@ -198,20 +198,20 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 def _recurrent(settings: FitSettings, below: int) -> Any:
     """A layer on vectors of size `below`."""
-    cell = _LAYERS[settings.cell](settings.hidden_size, return_sequences=True, return_state=True)
+    cell = _LAYERS[settings.model.cell](settings.model.hidden_size, return_sequences=True, return_state=True)
     cell.build((None, None, below))
-    if settings.memory_clicks:
+    if settings.model.memory_clicks:
         cell.set_weights([*cell.get_weights()[:2], _remembering(settings, cell.get_weights()[2])])
     return cell
 
 
 def _remembering(settings: FitSettings, bias: Floats) -> Floats:
     """`bias` with gates that begin to forget after 1 to `memory_clicks` steps, each unit after its own."""
-    size = settings.hidden_size
-    spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.memory_clicks))((size,))
+    size = settings.model.hidden_size
+    spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.model.memory_clicks))((size,))
     keep = np.log(np.asarray(spans))
-    gates = bias.reshape(-1, CELLS[settings.cell].gates, size).copy()
-    if settings.cell == "lstm":
+    gates = bias.reshape(-1, CELLS[settings.model.cell].gates, size).copy()
+    if settings.model.cell == "lstm":
         gates[0, 0], gates[0, 1] = -keep, keep
     else:
         gates[0, 0] = keep

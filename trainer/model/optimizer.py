@@ -26,7 +26,7 @@ class Optimizer:
         self._weights, self._settings = list(variables), settings
         self._keras = _named(settings, learning_rate(settings, epochs=epochs, steps=steps))
         self._keras.build(self._weights)
-        averaged = self._weights if settings.average_decay else []
+        averaged = self._weights if settings.optimizer.average_decay else []
         self._averages = [tf.Variable(weight) for weight in averaged]
         # Hot path: compiled to one pass over each weight and its averages, Adam takes a third of the time.
         self.move = tf.function(self._move, jit_compile=True, autograph=False)
@@ -50,35 +50,42 @@ class Optimizer:
     def _move(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         """One step against `gradients`; their norm, before anything was clipped."""
         norm = tf.linalg.global_norm(gradients)
-        if self._settings.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, self._settings.clip_norm, use_norm=norm)
-        if self._settings.clip_value:
-            limit = self._settings.clip_value
+        if self._settings.optimizer.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(
+                gradients, self._settings.optimizer.clip_norm, use_norm=norm
+            )
+        if self._settings.optimizer.clip_value:
+            limit = self._settings.optimizer.clip_value
             gradients = [tf.clip_by_value(one, -limit, limit) for one in gradients]
         self._keras.apply(gradients, self._weights)
         if self._averages:
             taken = tf.cast(self._keras.iterations, tf.float32)
-            keep = tf.minimum(self._settings.average_decay, (1 + taken) / (_LONGEST_MEMORY + taken))
+            keep = tf.minimum(self._settings.optimizer.average_decay, (1 + taken) / (_LONGEST_MEMORY + taken))
             for average, weight in zip(self._averages, self._weights, strict=True):
                 average.assign(keep * average + (1 - keep) * weight)
         return norm
 
 
 def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
-    """The learning rate by step: `settings.schedule` after a warm-up."""
-    top, total = settings.learning_rate, epochs * steps
+    """The learning rate by step: `settings.optimizer.schedule` after a warm-up."""
+    top, total = settings.optimizer.learning_rate, epochs * steps
     schedules = keras.optimizers.schedules
-    match settings.schedule:
+    match settings.optimizer.schedule:
         case "cosine":
             later = schedules.CosineDecay(top, total)
         case "linear":
             later = schedules.PolynomialDecay(top, total, end_learning_rate=0.0)
         case "exponential" | "step":
-            often, sudden = round(settings.decay_epochs * steps), settings.schedule == "step"
-            later = schedules.ExponentialDecay(top, max(1, often), settings.decay_factor, staircase=sudden)
+            often, sudden = (
+                round(settings.optimizer.decay_epochs * steps),
+                settings.optimizer.schedule == "step",
+            )
+            later = schedules.ExponentialDecay(
+                top, max(1, often), settings.optimizer.decay_factor, staircase=sudden
+            )
         case _:
             later = schedules.ExponentialDecay(top, total, 1.0)
-    return _WarmUp(later, settings.warmup_steps) if settings.warmup_steps else later
+    return _WarmUp(later, settings.optimizer.warmup_steps) if settings.optimizer.warmup_steps else later
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
@@ -93,12 +100,13 @@ class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[
 
 
 def _named(settings: FitSettings, rate: Any) -> Any:
-    kind = KINDS.get(settings.optimizer)
+    kind = KINDS.get(settings.optimizer.algorithm)
     if kind is None:
         raise SettingError(
-            f"optimizer is {settings.optimizer!r}, it must be one of {', '.join(sorted(KINDS))}"
+            f"optimizer.algorithm is {settings.optimizer.algorithm!r}: "
+            f"it must be one of {', '.join(sorted(KINDS))}"
         )
-    asked = {name: getattr(settings, name) for name in ("momentum", "weight_decay")}
+    asked = {name: getattr(settings.optimizer, name) for name in ("momentum", "weight_decay")}
     return kind(rate, **{name: value for name, value in asked.items() if value})
 
 
@@ -111,7 +119,7 @@ def _kinds() -> dict[str, Any]:
 
 
 KINDS: Final = _kinds()
-"""The optimizers by the names that `FitSettings.optimizer` may have."""
+"""The optimizers by the names that `optimizer.algorithm` may have."""
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

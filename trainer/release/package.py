@@ -100,8 +100,8 @@ class Model(NamedTuple):
             tensors,
             data.catalogue.ids(np.arange(len(data.catalogue))).tolist(),
             **added,
-            output=settings.output_table,
-            session_gap_seconds=settings.session_gap_seconds,
+            output=settings.model.output_table,
+            session_gap_seconds=settings.dataset.session_gap,
             popular=data.catalogue.ids(_popular(data)).tolist(),
             golden=self._golden(data),
             metrics=metrics,
@@ -114,13 +114,13 @@ class Model(NamedTuple):
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """The tensors of a release, and how they are to be read."""
         settings, tensors, repeat_bias = self.network.settings, self.tensors, list[float]()
-        scale = settings.scale if settings.normalize else 1.0
+        scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
             tensors, scale = self.terms.added_to(tensors), scale * self.terms.network
             repeat_bias = self.terms.repeat_bias.tolist()
         return tensors, {
-            "cell": settings.cell,
-            "normalize": settings.normalize,
+            "cell": settings.model.cell,
+            "normalize": settings.model.normalize,
             "scale": scale,
             "repeat_bias": repeat_bias,
         }

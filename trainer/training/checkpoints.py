@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from trainer.config import FitSettings
+from trainer.config.fitting import keys_with
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.files_on_disk import replacing, unfinished_name
 from trainer.training.loop import Training
+from worker.settings.fields import fields_of, value_of
 
 _FILE: Final = "checkpoint.safetensors"
 
@@ -32,8 +34,9 @@ def work_folder(output: Path) -> Path:
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
     """What a training goes on from must be of the same: clicks, settings, and the release it began with."""
-    decisive = {**settings.to_json(), "checkpoint_seconds": None}
-    of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS)
+    idle = keys_with("decides", value=False)
+    decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
+    of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
     return hashlib.sha256(of).hexdigest()
 
 

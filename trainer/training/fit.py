@@ -76,14 +76,14 @@ def train(
     parent: PackagedRelease | None = None,
 ) -> tuple[Network, list[Epoch]]:
     """A network with the weights of its best epoch on the validation end, and what each epoch came to."""
-    keras.utils.set_random_seed(settings.seed)
+    keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
         warm_start.begin_with(network, *parent.parts)
     training = Training(network, data.train, settings)
     ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
-        work, fingerprint(data, settings, ancestor), seconds=settings.checkpoint_seconds
+        work, fingerprint(data, settings, ancestor), seconds=settings.training.checkpoint_interval
     )
     checkpoints.restore(training, progress)
     training.run(partial(_validate, network, data), progress, checkpoints.save)
@@ -105,14 +105,17 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
         return {}
     settings = model.network.settings
     return replay.measure(
-        model.tables(data), sessions, top=settings.top, exclude_recent=settings.exclude_recent
+        model.tables(data),
+        sessions,
+        top=settings.evaluation.top,
+        exclude_recent=settings.evaluation.exclude_recent,
     )
 
 
 def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
     """What is added to the network's scores, by weights learned on the validation end; None: nothing."""
     held, items = data.validation, len(data.catalogue)
-    if not settings.blended:
+    if not settings.blend.any:
         return None
     if not held.predictions:
         progress.say("the blend is left out: no click is held out to learn its weights with")
@@ -121,9 +124,9 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     tensors = network.tensors()
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
-        np.asarray(network.scaled(hidden[:, : settings.hidden_size])),
-        replay.recent_items(held, max(1, settings.repeat_lags)),
-        replay.recent_items(held, settings.exclude_recent),
+        np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
+        replay.recent_items(held, max(1, settings.blend.repeat_lags)),
+        replay.recent_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)

@@ -90,15 +90,17 @@ class Training:
     def __init__(self, network: Network, sessions: Sessions, settings: FitSettings) -> None:
         self._network, self._settings = network, settings
         self._batches = _batches(sessions, settings)
-        self.epochs = settings.epochs_for(sessions.predictions)
+        self.epochs = settings.training.epochs_for(sessions.predictions)
         self._predictions = sessions.predictions
         weights = network.trainable_variables
-        steps = 1 if settings.full_batch else len(self._batches)
+        steps = 1 if settings.training.full_batch else len(self._batches)
         self._optimizer = Optimizer(weights, settings, epochs=self.epochs, steps=steps)
-        self._collected = [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.full_batch else []
+        self._collected = (
+            [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.training.full_batch else []
+        )
         self._states = tf.zeros((1, network.state_size))
         self._step = compiled_step(network, self._use)
-        self._best = Best(settings.patience or max(2, self.epochs // 3))
+        self._best = Best(settings.training.patience or max(2, self.epochs // 3))
         self._sums, self.history = Sums(), list[Epoch]()
 
     def run(
@@ -155,19 +157,19 @@ class Training:
 
     def _epoch(self, progress: Progress, saved: Callable[[Training], None]) -> None:
         """What is left of the epoch that is under way."""
-        epoch, limit = len(self.history), self._settings.clip_norm
+        epoch, limit = len(self.history), self._settings.optimizer.clip_norm
         for batch in islice(self._batches.epoch(epoch), self._sums.batches, None):
             number = epoch * len(self._batches) + self._sums.batches
-            drawn = self._network.negatives.draw(self._settings.seed, number)
+            drawn = self._network.negatives.draw(self._settings.training.seed, number)
             loss, norm, states = self._step(batch._replace(negatives=drawn), self._states, number)
             self._sums.seen(len(batch.targets), float(loss))
-            if self._settings.carry_state:
+            if self._settings.training.carry_state:
                 self._states = states
-            if not self._settings.full_batch:
+            if not self._settings.training.full_batch:
                 self._sums.moved(float(norm), limit)
             progress.advance(len(batch.targets), float(loss))
             saved(self)
-        if self._settings.full_batch:
+        if self._settings.training.full_batch:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
@@ -175,7 +177,7 @@ class Training:
     def _finish(self, validate: Callable[[], Epoch], progress: Progress) -> None:
         with self._optimizer.averaged():
             results = validate()
-            self._best.note(self._network, results.get(f"mrr_at_{self._settings.top}"))
+            self._best.note(self._network, results.get(f"mrr_at_{self._settings.evaluation.top}"))
         self.history.append({**self._sums.means(), **results})
         self._sums = Sums()
         results_text = ", ".join(f"{name} {value:.4f}" for name, value in self.history[-1].items())
@@ -215,7 +217,11 @@ def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.T
 
 
 def _batches(sessions: Sessions, settings: FitSettings) -> Batches:
-    size, length, seed = settings.batch_clicks, settings.max_session_clicks, settings.seed
-    if settings.carry_state:
+    size, length, seed = (
+        settings.training.batch_clicks,
+        settings.training.max_session_clicks,
+        settings.training.seed,
+    )
+    if settings.training.carry_state:
         return Carried(sessions, predictions=size, length=length, seed=seed)
     return Shuffled(sessions, predictions=size, max_length=length, seed=seed)

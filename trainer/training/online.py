@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.config import ACTIVE_HALF_LIFE_HOURS, ACTIVE_ITEMS, FitSettings
+from trainer.config import ACTIVE_HALF_LIFE, ACTIVE_ITEMS, FitSettings
 from trainer.dataset.batches import Shuffled
 from trainer.dataset.dataset import Data, Learned
 from trainer.dataset.decayed_counts import Past, popularity
@@ -65,13 +65,13 @@ class OnlineTraining:
         settings: FitSettings,
         *,
         active_items: int = ACTIVE_ITEMS,
-        active_half_life_hours: float = ACTIVE_HALF_LIFE_HOURS,
+        active_half_life_hours: float = ACTIVE_HALF_LIFE / 3_600,
         memory_hours: float = 72.0,
     ) -> None:
         self._settings, self._size = settings, active_items
         self._half_life, self._memory_ms = active_half_life_hours, memory_hours * HOUR_MS
-        keras.utils.set_random_seed(settings.seed)
-        self._random = np.random.default_rng(settings.seed)
+        keras.utils.set_random_seed(settings.training.seed)
+        self._random = np.random.default_rng(settings.training.seed)
         self._network = Network(np.ones(active_items, np.int64), settings)
         self._optimizer = Optimizer(self._network.trainable_variables, settings, epochs=1, steps=1)
         self._step = compiled_step(self._network, lambda gradients, _: self._optimizer.move(gradients))
@@ -147,11 +147,14 @@ class OnlineTraining:
         known = sessions.items < len(release.catalogue)
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
         hidden, _ = replay.hidden_before(release, met)
-        places, lags = _places(served.active, len(release.catalogue)), max(1, self._settings.repeat_lags)
+        places, lags = (
+            _places(served.active, len(release.catalogue)),
+            max(1, self._settings.blend.repeat_lags),
+        )
         lessons = Lessons(
-            np.asarray(self._network.scaled(hidden[:, : self._settings.hidden_size])),
+            np.asarray(self._network.scaled(hidden[:, : self._settings.model.hidden_size])),
             places[replay.recent_items(met, lags)],
-            places[replay.recent_items(met, self._settings.exclude_recent)],
+            places[replay.recent_items(met, self._settings.evaluation.exclude_recent)],
             places[met.items[met.scored]],
         )
         tensors = {"embedding": self._rows.vectors()[served.active]}
@@ -172,12 +175,12 @@ class OnlineTraining:
             return
         batches = Shuffled(
             sessions,
-            predictions=settings.batch_clicks,
-            max_length=settings.max_session_clicks,
-            seed=settings.seed + self._steps,
+            predictions=settings.training.batch_clicks,
+            max_length=settings.training.max_session_clicks,
+            seed=settings.training.seed + self._steps,
         )
         states = tf.zeros((1, self._network.state_size))
-        for epoch in range(settings.epochs_for(sessions.predictions)):
+        for epoch in range(settings.training.epochs_for(sessions.predictions)):
             sums = Sums()
             for batch in batches.epoch(epoch):
                 loss, _, _ = self._step(batch, states, self._steps)

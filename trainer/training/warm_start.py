@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 from safetensors.numpy import load
 
-from trainer.config import FitSettings
+from trainer.config import FitSettings, recorded
+from trainer.config.fitting import keys_with
 from trainer.dataset.dataset import Data
 from trainer.dataset.features import Features
 from trainer.dataset.sessions import Sessions
@@ -25,33 +26,34 @@ from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
 from worker.errors import SettingError
+from worker.settings.fields import value_of
 
-SHAPE: Final = (
-    *("cell", "layers", "hidden_size", "embedding_size", "output_table", "output_bias", "normalize", "scale"),
-)
+SHAPE: Final = frozenset(keys_with("shape"))
 """The settings that a release decides for all that are trained from it."""
 
 
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
-    """What `SHAPE` must be to begin with the release of `manifest`.
+    """Return what the settings in `SHAPE` must be, by bare names, to begin with the release of `manifest`.
 
-    Raises SettingError where one of the settings that were `asked` for by name is another.
+    Raises SettingError where one of the keys that were `asked` for has another value.
     """
+    names = [key.partition(".")[2] for key in SHAPE]
     # A release of format 1 has one layer and does not say so.
-    shape = {name: getattr(manifest, name, 1) for name in SHAPE} | {"output_table": manifest.output}
+    shape = {name: getattr(manifest, name, 1) for name in names} | {"output_table": manifest.output}
     # What the blend added to the release's scores is not the network's own.
     own = manifest.training.get("settings", {})
-    shape |= {name: own[name] for name in ("output_bias", "scale") if name in own}
+    told = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
+    shape |= {name: value for name, value in told.items() if value is not None}
     if manifest.embedding_size == manifest.hidden_size:
         shape["embedding_size"] = None
     if not manifest.normalize:
-        shape["scale"] = settings.scale
-    for name in SHAPE:
-        given = getattr(settings, name)
+        shape["scale"] = settings.model.scale
+    for key, name in zip(SHAPE, names, strict=True):
+        given = value_of(settings, key)
         spelled_out = name == "embedding_size" and given == manifest.embedding_size
-        if name in asked and given != shape[name] and not spelled_out:
+        if key in asked and given != shape[name] and not spelled_out:
             raise SettingError(
-                f"{name} is {given!r}, the release to begin with has {shape[name]!r}: "
+                f"{key} is {given!r}, the release to begin with has {shape[name]!r}: "
                 "leave it out, or train from the start"
             )
     return shape

@@ -13,15 +13,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from trainer.config import FitSettings
 from worker.errors import SettingError
+from worker.settings.fields import value_of
 
 SPACE: Final[dict[str, BaseDistribution]] = {
-    "learning_rate": FloatDistribution(3e-4, 2e-2, log=True),
-    "batch_clicks": CategoricalDistribution([128, 256, 512, 1024, 2048]),
-    "hidden_size": CategoricalDistribution([64, 100, 128, 192]),
-    "layers": CategoricalDistribution([1, 2]),
-    "loss": CategoricalDistribution(["cross_entropy", "bpr_max", "top1_max"]),
-    "dropout": FloatDistribution(0.0, 0.6),
-    "scale": FloatDistribution(8.0, 24.0),
+    "optimizer.learning_rate": FloatDistribution(3e-4, 2e-2, log=True),
+    "training.batch_clicks": CategoricalDistribution([128, 256, 512, 1024, 2048]),
+    "model.hidden_size": CategoricalDistribution([64, 100, 128, 192]),
+    "model.layers": CategoricalDistribution([1, 2]),
+    "loss.function": CategoricalDistribution(["cross_entropy", "bpr_max", "top1_max"]),
+    "model.dropout": FloatDistribution(0.0, 0.6),
+    "model.scale": FloatDistribution(8.0, 24.0),
 }
 
 
@@ -36,4 +37,4 @@ def space(given: Collection[str]) -> dict[str, BaseDistribution]:
 def default_values(searched: Collection[str]) -> dict[str, Any]:
     """What `searched` settings are when nobody chooses."""
     defaults = FitSettings()
-    return {name: getattr(defaults, name) for name in searched}
+    return {key: value_of(defaults, key) for key in searched}

@@ -1,7 +1,7 @@
 """Settings for given clicks: trainings with many, judged on the validation end, never on the test end.
 
 A folder holds a search: `trials.json` has every finished trial (`search`), `best.toml` the best
-settings so far, as `fit --settings` reads them.
+settings so far, as `fit --config` reads them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import optuna
 import polars as pl
 
-from trainer.config import FitSettings
+from trainer.config import FitSettings, TrainerSettings, recorded
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.prepare import prepare
@@ -25,14 +25,18 @@ from trainer.dataset.sessions import Sessions
 from trainer.errors import BudgetTooSmall, TooFewClicks
 from trainer.files_on_disk import write_file
 from trainer.model.backend import keras
-from trainer.settings_file import to_toml
 from trainer.training import fit
 from trainer.tuning.search import Search, Trial, next_trial, settings_of, speak_through
 from trainer.tuning.space import space
 from worker.errors import ReleaseRefused, SettingError
+from worker.settings.fields import duration_text, fields_of
+from worker.settings.loading import replaced, to_toml
 
 TRIALS: Final = "trials.json"
 BEST: Final = "best.toml"
+
+_KEPT: Final = ("click", "files", *FitSettings.model_fields)
+"""The sections in `best.toml`: how clicks are read, and what decides a training."""
 
 
 class Budget(NamedTuple):
@@ -45,13 +49,13 @@ class Budget(NamedTuple):
 class Tuned(NamedTuple):
     """The settings that did best, and what they came to on the validation end."""
 
-    settings: FitSettings
+    settings: TrainerSettings
     value: float
 
 
 def tune(
     clicks: pl.DataFrame | pl.LazyFrame,
-    settings: FitSettings,
+    settings: TrainerSettings,
     *,
     given: Collection[str],
     folder: Path,
@@ -72,8 +76,10 @@ def tune(
     if search.trials:
         progress.say(f"{len(search.trials)} trials are in {folder} already: going on after them")
     while len(search.trials) < budget.trials and search.seconds < budget.seconds:
-        asked = next_trial(search.trials, searched, settings.seed)
-        watched = _Watched(progress, asked, settings.top, clock, seconds=budget.seconds - search.seconds)
+        asked = next_trial(search.trials, searched, settings.training.seed)
+        watched = _Watched(
+            progress, asked, settings.evaluation.top, clock, seconds=budget.seconds - search.seconds
+        )
         try:
             trial = _run(data, settings, settings_of(asked), watched)
         except _TimeIsUp:
@@ -82,7 +88,7 @@ def tune(
             break
         search.spend(trial.seconds, trial)
         _write_best(folder, search, settings)
-        progress.say(_told(search, budget, settings.top))
+        progress.say(_told(search, budget, settings.evaluation.top))
     return _tuned(search, settings, budget)
 
 
@@ -154,11 +160,11 @@ class _Watched(Progress):
         self._teller.stop()
 
 
-def _run(data: Data, settings: FitSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
+def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
     """A training with `settings` and those `searched`, as `fit` does it. Raises _TimeIsUp."""
     given_up = ""
     try:
-        fit.train(data, dataclasses.replace(settings, **searched), watched)
+        fit.train(data, replaced(settings, searched), watched)
     except optuna.TrialPruned as why:
         given_up = str(why)
     except (ReleaseRefused, SettingError) as error:  # weights that are no numbers; what does not go together
@@ -172,14 +178,17 @@ def _without_test_end(data: Data) -> Data:
     """`data` without what no choice may look at. Raises TooFewClicks where nothing is left to judge on."""
     if not data.validation.predictions:
         raise TooFewClicks(
-            "no click is held out to judge settings on: raise --validation-fraction or bring more clicks"
+            "no click is held out to judge settings on: "
+            "raise dataset.validation_fraction or bring more clicks"
         )
     return dataclasses.replace(data, test=Sessions.empty())
 
 
-def _made_of(data: Data, settings: FitSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
+def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
     """What the trials of a search have in common; those of another are not comparable."""
-    fixed = {name: value for name, value in settings.to_json().items() if name not in searched}
+    fixed = {
+        key: recorded(settings.to_json(), key) for key, _ in fields_of(FitSettings) if key not in searched
+    }
     asked = {name: str(searched[name]) for name in searched}
     return {"clicks": data.fingerprint, "search": asked, **fixed}
 
@@ -206,13 +215,13 @@ def _listed(values: Mapping[str, Any]) -> str:
     )
 
 
-def _write_best(folder: Path, search: Search, settings: FitSettings) -> None:
+def _write_best(folder: Path, search: Search, settings: TrainerSettings) -> None:
     if search.best:
-        text = to_toml(dataclasses.replace(settings, **search.best.settings))
+        text = to_toml(replaced(settings, search.best.settings), _KEPT)
         write_file(folder / BEST, text.encode())
 
 
-def _tuned(search: Search, settings: FitSettings, budget: Budget) -> Tuned:
+def _tuned(search: Search, settings: TrainerSettings, budget: Budget) -> Tuned:
     best = search.best
     if best is None and search.trials:
         raise BudgetTooSmall(
@@ -221,7 +230,7 @@ def _tuned(search: Search, settings: FitSettings, budget: Budget) -> Tuned:
         )
     if best is None:
         raise BudgetTooSmall(
-            f"{search.seconds:.0f} s did not suffice for one trial: raise --minutes "
-            f"(it is {budget.seconds / 60:g}), or lower --epochs"
+            f"{search.seconds:.0f} s did not suffice for one trial: raise --time "
+            f"(it is {duration_text(budget.seconds)}), or lower training.epochs"
         )
-    return Tuned(dataclasses.replace(settings, **best.settings), best.value)
+    return Tuned(replaced(settings, best.settings), best.value)

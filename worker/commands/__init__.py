@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
+import orjson
 
-from worker import config
 from worker.config import Settings
 from worker.kafka.interface import Connection
-
-config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    envvar=config.CONFIG_VARIABLE,
-    help=f"The settings file (TOML); the environment ({config.ENVIRONMENT_PREFIX}*) overrides its keys.",
-)
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+from worker.topics.needs import Finding
 
 
 def connect(settings: Settings) -> Connection:
@@ -34,3 +25,13 @@ def numbers(partitions: list[int]) -> str:
     ('partition 0', 'partitions 0, 2')
     """
     return f"partition{'' if len(partitions) == 1 else 's'} {', '.join(map(str, partitions))}"
+
+
+def fact(finding: Finding) -> dict[str, Any]:
+    """Return a finding for machines."""
+    return {"ok": not finding.remedy, "what": finding.what, "remedy": finding.remedy}
+
+
+def to_json(document: dict[str, Any]) -> bytes:
+    """Return a document as a person can read it, too."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)

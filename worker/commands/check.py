@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import click
 
-from worker import config
-from worker.commands import config_option, connect
+from worker import commandline
+from worker.commandline import Command, config_options, json_option
+from worker.commands import connect, fact, to_json
+from worker.config import Settings
 from worker.errors import NotAllowed
 from worker.topics import needs
 from worker.topics.needs import Finding
 from worker.wiring import topics_needed
 
 
-@click.command()
-@config_option
-def check(path: Path | None) -> None:
-    """Say what would keep the worker from running, and how to mend it; exit code 1 if anything would."""
-    settings = config.load(path, os.environ)
+@click.command(cls=Command)
+@config_options
+@json_option
+def check(as_json: bool) -> None:
+    """Say what would keep the worker from running, and how to fix it; exit code 1 if anything would."""
+    settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
     with closing(connection.admin()) as admin:
@@ -37,11 +38,15 @@ def check(path: Path | None) -> None:
             timeout_ms=settings.kafka.transaction_timeout_ms,
         )
     )
-    for finding in findings:
-        click.echo(_line(finding))
-    click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
-    for acl in needs.acls(wanted, group=settings.group):
-        click.echo(f"      {acl}")
+    acls = needs.acls(wanted, group=settings.group)
+    if as_json:
+        click.echo(to_json({"findings": [fact(finding) for finding in findings], "acls": acls}))
+    else:
+        for finding in findings:
+            click.echo(_line(finding))
+        click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
+        for acl in acls:
+            click.echo(f"      {acl}")
     sys.exit(any(finding.remedy for finding in findings))
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import click
 
-from worker import config
-from worker.commands import config_option, connect, numbers
+from worker import commandline
+from worker.commandline import Command, Span, config_options, option
+from worker.commands import connect, numbers
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
 
 
-@click.command()
-@config_option
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait until it is done.")
+@click.command(cls=Command)
+@config_options
+@option("--wait", type=Span(), help="Longest time to wait until it is done, such as 30s.")
 @click.argument("user_id")
-def forget(path: Path | None, wait: float | None, user_id: str) -> None:
+def forget(wait: float | None, user_id: str) -> None:
     """Have every worker forget a user: all that came of clicks until now.
 
     With --wait the exit code is 1 when that is not done in time; it will be done all the same.
     """
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
     asked = state_changes.ask_to_forget(

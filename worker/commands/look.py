@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import orjson
 
-from worker import config
-from worker.commands import config_option, connect, json_option
+from worker import commandline
+from worker.commandline import Command, config_options, json_option
+from worker.commands import connect, to_json
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
@@ -26,27 +24,27 @@ from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 
 
-@click.command()
-@config_option
+@click.command(cls=Command)
+@config_options
 @json_option
 @click.argument("user_id")
-def user(path: Path | None, as_json: bool, user_id: str) -> None:
+def user(as_json: bool, user_id: str) -> None:
     """Show what the state topic has of a user, as of the last flush; exit code 1 when it has nothing."""
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     trace = state_scan.look_for(connect(settings), user_id, topic=settings.topics.state)
     if not trace and trace.unreadable:
         raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
     document = _user_document(settings, user_id, trace)
-    click.echo(_json(document) if as_json else _user_text(document))
+    click.echo(to_json(document) if as_json else _user_text(document))
     sys.exit(not trace)
 
 
-@click.command()
-@config_option
+@click.command(cls=Command)
+@config_options
 @json_option
-def state(path: Path | None, as_json: bool) -> None:
+def state(as_json: bool) -> None:
     """Show what each partition of the state topic holds, and what is not saved yet."""
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     connection, topics = connect(settings), settings.topics
     counts = needs.counts(connection, [topics.clicks, topics.state])
     held = state_scan.contents(connection, topic=topics.state)
@@ -69,7 +67,7 @@ def state(path: Path | None, as_json: bool) -> None:
             for key, why in keys.items()
         ],
     }
-    click.echo(_json(document) if as_json else _state_text(document))
+    click.echo(to_json(document) if as_json else _state_text(document))
 
 
 def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
@@ -92,10 +90,6 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
         ],
         "unreadable": trace.unreadable,
     }
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _place(copy: state_scan.Copy) -> dict[str, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Final, Literal
 
 import click
 
-from worker import config
-from worker.commands import config_option, connect, numbers
+from worker import commandline
+from worker.commandline import Command, config_options
+from worker.commands import connect, numbers
 from worker.config import Settings
 from worker.errors import NextclickError, StateRefused
 from worker.topics import needs, state_changes, state_scan
@@ -25,8 +24,8 @@ _SETTLE_SECONDS: Final = 20.0
 """How long the last transaction of a worker that was killed may still be open."""
 
 
-@click.command()
-@config_option
+@click.command(cls=Command)
+@config_options
 @click.option(
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
@@ -36,12 +35,12 @@ _SETTLE_SECONDS: Final = 20.0
 )
 @click.option("--partition", "only", type=int, multiple=True, help="Only this one; may come several times.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def reset(path: Path | None, at: At, only: tuple[int, ...], yes: bool) -> None:
+def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
     """Start again where states, offsets and clicks contradict each other, while no worker of the group runs.
 
     All partitions change in one transaction, or none. Deletion requests stay.
     """
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     connection, topics = connect(settings), settings.topics
     partitions = _partitions(settings, only)
     _refuse_while_it_runs(settings)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
-from pathlib import Path
 
 import click
 import prometheus_client
 import structlog
 from threadpoolctl import threadpool_limits
 
-from worker import config
+from worker import commandline
 from worker.clock import Clock
-from worker.commands import config_option, connect
+from worker.commandline import Command, config_options
+from worker.commands import connect
+from worker.config import Settings
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
@@ -25,11 +25,11 @@ from worker.process.watchdog import watching
 from worker.wiring import Process, wired
 
 
-@click.command()
-@config_option
-def run(path: Path | None) -> None:
+@click.command(cls=Command)
+@config_options
+def run() -> None:
     """Serve: read clicks, publish recommendations, until SIGTERM."""
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     logging.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
     metrics, clock = Metrics(), Clock()

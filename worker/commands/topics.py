@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
-from pathlib import Path
 
 import click
 
-from worker import config
-from worker.commands import config_option, connect
+from worker import commandline
+from worker.commandline import Command, config_options, json_option, option
+from worker.commands import connect, fact, to_json
+from worker.config import Settings
 from worker.topics import needs
 from worker.wiring import topics_needed
 
 
-@click.command()
-@config_option
-@click.option(
-    "--partitions", default=4, show_default=True, help="Partitions of the clicks topic where it is new."
-)
-@click.option("--replication", default=-1, help="Replication factor of new topics (default: the broker's).")
-def topics(path: Path | None, partitions: int, replication: int) -> None:
+@click.command(cls=Command)
+@config_options
+@option("--partitions", default=4, help="Partitions of the clicks topic where it is new.")
+@option("--replication", default=-1, help="Replication factor of new topics. [default: the broker's]")
+@json_option
+def topics(partitions: int, replication: int, as_json: bool) -> None:
     """Create the topics that are missing, with the settings they need."""
-    settings = config.load(path, os.environ)
+    settings = commandline.settings(Settings)
     with closing(connect(settings).admin()) as admin:
         wanted = topics_needed(settings)
-        for finding in needs.create(admin, wanted, partitions=partitions, replication=replication):
-            click.echo(finding.what)
+        created = needs.create(admin, wanted, partitions=partitions, replication=replication)
+    if as_json:
+        click.echo(to_json({"topics": [fact(finding) for finding in created]}))
+        return
+    for finding in created:
+        click.echo(finding.what)

@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import cyclic_clicks
+from tests.trainer.builders import cyclic_clicks, set_to
 from trainer.clicks.archive import ClickArchive
 from trainer.commands.cli import cli
+from trainer.errors import UnusableClicks
 from worker.errors import SettingError
 
 
@@ -24,7 +25,7 @@ def test_fit_learns_from_a_log(archive: ClickArchive, tmp_path: Path) -> None:
     """The folder stands where files of clicks do."""
     made = cyclic_clicks(100).with_row_index("offset").with_columns(recorded_ms=pl.col("timestamp_ms"))
     archive.append(0, 0, len(made), made.cast({"offset": pl.Int64}), {"empty_id": 2})
-    quick = ["--hidden-size", "8", "--epochs", "1", "-o", str(tmp_path / "release")]
+    quick = [*set_to("model.hidden_size=8", "training.epochs=1"), "-o", str(tmp_path / "release")]
 
     done = CliRunner().invoke(cli, ["fit", str(archive.folder), *quick], catch_exceptions=False)
 
@@ -34,32 +35,31 @@ def test_fit_learns_from_a_log(archive: ClickArchive, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("names", "options", "message"),
-    [
-        (["log", "more.csv"], [], "log is a click archive, which is read alone: leave the other files out"),
-        (["log"], ["--item", "sku", "--time-unit", "s"], "leave out --item, --time-unit"),
-        ([], ["--kafka", "localhost:1", "--time-zone", "Europe/Lisbon"], "leave out --time-zone"),
-    ],
-    ids=["other files", "columns", "zone of a topic"],
-)
-def test_what_does_not_go_with_a_log_or_a_topic_is_refused(
-    archive: ClickArchive, names: list[str], options: list[str], message: str
-) -> None:
+def test_other_files_do_not_go_with_an_archive(archive: ClickArchive) -> None:
     """Nothing that was asked for is passed over in silence."""
-    files = [str(archive.folder.parent / name) for name in names]
-
-    done = CliRunner().invoke(cli, ["fit", *files, *options])
+    done = CliRunner().invoke(cli, ["fit", str(archive.folder), "more.csv"])
 
     assert done.exit_code == 2
-    assert message in " ".join(done.output.split())
+    assert "is a click archive, which is read alone: leave the other" in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("source", ["log", "--kafka"])
-def test_features_of_items_are_not_in_a_log_or_a_topic(archive: ClickArchive, source: str) -> None:
+def test_the_columns_of_an_archive_are_known(archive: ClickArchive, tmp_path: Path) -> None:
+    """A mapping on the command line is refused; that of the settings was applied by `collect`."""
+    path = tmp_path / "nextclick.toml"
+    path.write_text("[click]\nitem_id = 'what.sku'\n")
+    words = ["fit", str(archive.folder), "--config", str(path)]
+
+    with pytest.raises(SettingError, match=r"whose columns are known: leave out click\.item_id"):
+        CliRunner().invoke(cli, [*words, "--item", "sku"], catch_exceptions=False)
+    with pytest.raises(UnusableClicks):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("source", ["log", "topic"])
+def test_features_of_items_are_not_in_an_archive_or_a_topic(archive: ClickArchive, source: str) -> None:
     """The error says where they come from."""
-    words = [str(archive.folder)] if source == "log" else ["--kafka", "localhost:1"]
-    features = ["--categorical", "genre", "--numeric", "price"]
+    words = [str(archive.folder)] if source == "log" else ["--clicks-topic", "clicks"]
+    features = set_to("features.categorical=genre", "features.numeric=price")
 
-    with pytest.raises(SettingError, match=r"has no column genre, price: .* that --item-features names"):
+    with pytest.raises(SettingError, match=r"has no column genre, price: .* that features.file names"):
         CliRunner().invoke(cli, ["fit", *words, *features], catch_exceptions=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
 from tests.builders import ITEMS, successor_release_parts
+from tests.trainer.builders import set_to
 from trainer.commands.cli import cli
 from worker.core.quality import Tally
 from worker.core.release import parse_pointer
@@ -16,6 +18,7 @@ from worker.topics.quality import Report
 from worker.topics.releases import CANDIDATE, CHAMPION, publish
 
 RELEASES, QUALITY = "releases", "quality"
+WITH_QUALITY = set_to(f"topics.quality={QUALITY}")
 PARTS = successor_release_parts(ITEMS)
 
 
@@ -32,7 +35,7 @@ def cluster() -> MemoryCluster:
 
 def said(cluster: MemoryCluster, *words: str) -> str:
     """Return what a command prints."""
-    where = ["--kafka", "memory:9092", "--topic", RELEASES]
+    where = ["--kafka", "memory:9092", "--releases-topic", RELEASES]
     runner = CliRunner()
     return runner.invoke(cli, [*words, *where], obj=cluster.connect(), catch_exceptions=False).stdout
 
@@ -70,8 +73,8 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(cluster: Memory
         report = Report(group, "a", at_ms=0, champion=1, candidate=2, tallies={1: tally})
         cluster.produce(QUALITY, report.value())
 
-    everyone = said(cluster, "releases", "--quality", QUALITY).splitlines()
-    ours = said(cluster, "releases", "--quality", QUALITY, "--group", "ours").splitlines()
+    everyone = said(cluster, "releases", *WITH_QUALITY).splitlines()
+    ours = said(cluster, "releases", *WITH_QUALITY, "--group", "ours").splitlines()
 
     live = ["8", "8", "50.00%", "0.2500", "25.00%", "0.00%", "0.0000"]
     assert everyone[1].split() == ["1", "@champion", *live]
@@ -79,9 +82,23 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(cluster: Memory
     assert ours[1].split()[4] == "25.00%"
 
 
+def test_releases_are_listed_for_machines(cluster: MemoryCluster) -> None:
+    """With counts instead of shares, so that anyone can add them."""
+    tally = Tally(lists=4, cold=1, clicks=4, hits=3, reciprocal_ranks=1.5)
+    report = Report("ours", "a", at_ms=0, champion=1, candidate=2, tallies={1: tally})
+    cluster.produce(QUALITY, report.value())
+
+    found = orjson.loads(said(cluster, "releases", *WITH_QUALITY, "--json"))
+
+    first, second = found["releases"]
+    assert found["topic"] == RELEASES
+    assert (first["release"], first["role"], first["hits"], first["fallback_lists"]) == (1, CHAMPION, 3, 1)
+    assert (second["role"], second["clicks"]) == (CANDIDATE, 0)
+
+
 def test_one_look_of_a_watch_says_what_it_sees(cluster: MemoryCluster) -> None:
     """The exit code is 0 whether or not there is anything to decide."""
-    watch = ["watch", "--once", "--quality", QUALITY, "--give-up-hours", "0"]
+    watch = ["watch", "--once", *set_to(f"topics.quality={QUALITY}", "watch.give_up_after=0")]
 
     assert said(cluster, *watch).startswith("release 2 against release 1: undecided, 0 judged clicks")
     said(cluster, "promote")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from tests.trainer.builders import set_to
 from trainer.commands.cli import cli
-from trainer.commands.options import Duration
 from worker.errors import SettingError
 
 
@@ -16,32 +16,24 @@ def refused(*arguments: str) -> str:
         return str(error)
 
 
-def test_a_time_span_has_a_unit() -> None:
-    """Anything else is refused with an example."""
-    durations = [Duration().convert(text, None, None) for text in ("90s", "1.5m", "1h", "7d")]
-
-    assert durations == [90, 90, 3_600, 604_800]
-    assert "'60' is no time span like 30m, 1h or 7d" in refused("--every", "60")
-    assert "'0h' is no time span" in refused("--every", "0h")
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--share", "0.5"], "--share is for a candidate"),
-        (["--window-days", "3", "--keep-days", "2"], "keep_days (2) is less than window_days (3)"),
-        (["--every", "2d", "--window-days", "1"], "held_out (172800 s) must be shorter than window_days (1)"),
-        (["--streaming", "--epochs", "3", "--no-warm"], "epochs, warm: online training goes on"),
-        (["--page", "64", "--page-half-life-hours", "2"], "page, page_half_life_hours: for online training"),
-        (["--streaming", "--page", "1"], "Invalid value for '--page'"),
-        (["--streaming", "--page-half-life-hours", "0"], "Invalid value for '--page-half-life-hours'"),
-        (["--item-features", "items.csv"], "item_features is 'items.csv', it must be left out, or come with"),
+        (["--every", "often"], "run.every is 'often': must be a duration like 30s, 5m, 1h or 7d"),
+        (["--every", "0h"], "run.every is 0.0: must be greater than 0"),
+        (set_to("run.window=3d", "archive.keep=2d"), "archive.keep (2d) is less than run.window (3d)"),
+        (["--every", "2d", *set_to("run.window=1d")], "every, which is held out, (2d) must be shorter than"),
         (
-            ["--streaming", "--item-features", "items.csv"],
-            "item_features is 'items.csv', it must be left out",
+            set_to("run.strategy=online", "optimizer.schedule=constant", "training.epochs=3"),
+            "training.epochs: an online training goes on",
         ),
-        (["--cache", "kept"], "cache: every run has other clicks"),
-        (["--categorical", "genre"], "name item_features"),
+        (set_to("run.strategy=online", "run.warm=no"), "run.warm is 'no': must be a valid boolean"),
+        (set_to("run.strategy=online", "run.warm=false"), "warm: without effect where strategy is online"),
+        (set_to("run.active_items=64"), "active_items: without effect where strategy is retrain"),
+        (set_to("run.strategy=online", "run.active_items=1"), "run.active_items is 1: must be greater than"),
+        (set_to("features.file=items.csv"), "file is items.csv: categorical or numeric must name columns"),
+        (set_to("features.categorical=genre"), "name features.file"),
+        (set_to("run.strategy=online"), 'optimizer.schedule is "cosine", it must be "constant"'),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: list[str], problem: str) -> None:

@@ -8,13 +8,13 @@ import pytest
 from tests.trainer.builders import MINUTE_MS, START_MS
 from tests.trainer.desk import CLICKS, TrainerDesk
 from trainer.clicks.archive import ClickArchive
+from trainer.config import Run
 from trainer.console import Lines, Progress
 from trainer.continuous.click_source import ClickSource
-from trainer.continuous.plan import Plan
 from trainer.errors import TooFewClicks
 from worker.core.event import Decoder, Fields
 
-HOURLY = Plan(every_seconds=3_600, window_days=1)
+HOURLY = Run(every=3600, window=86400)
 NOW_MS = START_MS + 10_000 * MINUTE_MS
 
 

@@ -10,7 +10,7 @@ from trainer.errors import TooFewClicks
 from trainer.evaluation.compare import Difference
 from worker.core.release import Release, verify
 
-SETTINGS = FitSettings(top=1, exclude_recent=0)
+SETTINGS = FitSettings.of(top=1, exclude_recent=0)
 SPLIT_MS = START_MS + 500 * MINUTE_MS
 """Half of the sessions begin there or later."""
 

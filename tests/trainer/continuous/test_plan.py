@@ -1,26 +1,28 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.builders import ITEMS, successor_release_parts
+from trainer.config import Run, TrainerSettings
 from trainer.continuous.plan import (
     AGAIN_SECONDS,
     COLLECTED,
     CurrentReleases,
-    Plan,
     RunOutcome,
+    expected,
     known_to,
     next_begin,
+    pointer,
+    skips,
     window,
 )
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
+from worker.settings.loading import load
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 HOUR = 3_600.0
-EXPERIMENTS = Plan(policy="candidate")
+EXPERIMENTS = Run(policy="candidate")
 
 
 def current(champion: int | None = 7, candidate: int | None = None) -> CurrentReleases:
@@ -51,32 +53,34 @@ def test_runs_begin_steadily(took: float, outcome: RunOutcome, begins: float) ->
 def test_the_hold_out_is_the_newest_part_of_the_window() -> None:
     """As long as the time between runs, unless the plan says otherwise; shorter than the window."""
     day_ms = 86_400_000
-    hourly = window(10 * day_ms, Plan(window_days=2))
+    hourly = window(10 * day_ms, Run(window=172800))
 
     assert (hourly.begin_ms, hourly.end_ms) == (8 * day_ms, 10 * day_ms)
     assert hourly.split_at_ms == 10 * day_ms - 3_600_000
-    assert window(10 * day_ms, Plan(window_days=2, held_out_seconds=60)).split_at_ms == 10 * day_ms - 60_000
-    with pytest.raises(SettingError, match=r"held_out \(86400 s\) must be shorter than window_days \(1\)"):
-        Plan(every_seconds=86_400, window_days=1)
+    assert window(10 * day_ms, Run(window=172800, held_out=60)).split_at_ms == 10 * day_ms - 60_000
+    with pytest.raises(
+        SettingError, match=r"every, which is held out, \(1d\) must be shorter than window \(1d\)"
+    ):
+        load(TrainerSettings, None, {}, [("run.every", "1d"), ("run.window", "1d")])
 
 
 def test_the_first_release_serves_everyone() -> None:
     """Whatever the policy: a candidate needs a champion beside it."""
-    assert [plan.pointer(None) for plan in (Plan(), EXPERIMENTS)] == [CHAMPION, CHAMPION]
-    assert [plan.pointer(7) for plan in (Plan(), EXPERIMENTS)] == [CHAMPION, CANDIDATE]
+    assert [pointer(run, None) for run in (Run(), EXPERIMENTS)] == [CHAMPION, CHAMPION]
+    assert [pointer(run, 7) for run in (Run(), EXPERIMENTS)] == [CHAMPION, CANDIDATE]
 
 
 def test_an_experiment_is_not_disturbed() -> None:
     """Neither where it is known at the begin, nor where it begins meanwhile; unless that is wanted."""
-    replacing = replace(EXPERIMENTS, replace_candidate=True)
+    replacing = EXPERIMENTS.model_copy(update={"replace_candidate": True})
 
-    assert EXPERIMENTS.skips(current(candidate=8))
-    assert EXPERIMENTS.expected(current()) == {CHAMPION: 7, CANDIDATE: None}
-    for plan in (Plan(), replacing):
-        assert not plan.skips(current(candidate=8))
-        assert plan.expected(current(candidate=8)) == {CHAMPION: 7}
-    assert not EXPERIMENTS.skips(current(champion=None, candidate=8))
-    assert EXPERIMENTS.expected(current(champion=None)) == {CHAMPION: None}
+    assert skips(EXPERIMENTS, current(candidate=8))
+    assert expected(EXPERIMENTS, current()) == {CHAMPION: 7, CANDIDATE: None}
+    for run in (Run(), replacing):
+        assert not skips(run, current(candidate=8))
+        assert expected(run, current(candidate=8)) == {CHAMPION: 7}
+    assert not skips(EXPERIMENTS, current(champion=None, candidate=8))
+    assert expected(EXPERIMENTS, current(champion=None)) == {CHAMPION: None}
 
 
 def test_a_release_says_which_clicks_it_knew() -> None:
@@ -103,12 +107,12 @@ def test_a_champion_that_cannot_be_used_is_replaced() -> None:
     """By a release that serves everyone, unless the pointer was moved meanwhile."""
     broken = CurrentReleases(None, 8, broken=7)
 
-    assert not EXPERIMENTS.skips(broken)
-    assert EXPERIMENTS.pointer(None) == CHAMPION
-    assert EXPERIMENTS.expected(broken) == {CHAMPION: 7}
+    assert not skips(EXPERIMENTS, broken)
+    assert pointer(EXPERIMENTS, None) == CHAMPION
+    assert expected(EXPERIMENTS, broken) == {CHAMPION: 7}
 
 
 def test_a_policy_that_there_is_not_is_refused() -> None:
     """Taken for another it would serve everyone."""
-    with pytest.raises(SettingError, match="policy is 'canary', it must be one of champion, candidate"):
-        Plan(policy="canary")
+    with pytest.raises(SettingError, match=r"run\.policy is 'canary': must be 'champion' or 'candidate'"):
+        load(TrainerSettings, None, {"NEXTCLICK_RUN_POLICY": "canary"})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from prometheus_client import generate_latest
 
 from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, WRONG, TrainerDesk
+from trainer.config import Run
 from trainer.continuous.leader import STANDING_BY
 from trainer.continuous.plan import COLLECTED, RunOutcome
 from worker.core.manifest import Manifest
@@ -16,7 +15,7 @@ from worker.errors import KafkaAway, NotAllowed
 from worker.kafka.memory import Crashed
 from worker.topics.releases import CANDIDATE, CHAMPION, point
 
-EXPERIMENTS = replace(PLAN, policy="candidate", share=0.2)
+EXPERIMENTS = PLAN.model_copy(update={"policy": "candidate", "share": 0.2})
 
 
 def test_the_first_release_is_champion_and_the_next_begins_with_it(desk: TrainerDesk) -> None:
@@ -54,7 +53,7 @@ def test_a_candidate_is_left_alone_while_its_experiment_runs(desk: TrainerDesk) 
 
 def test_a_candidate_may_be_replaced_where_the_plan_says_so(desk: TrainerDesk) -> None:
     """Its experiment ends without a decision."""
-    trainer = desk.trainer(replace(EXPERIMENTS, replace_candidate=True))
+    trainer = desk.trainer(EXPERIMENTS.model_copy(update={"replace_candidate": True}))
     for _ in range(3):
         desk.send()
         assert trainer.once() is RunOutcome.PUBLISHED
@@ -66,7 +65,7 @@ def test_the_gate_refuses_what_is_worse_than_the_champion(desk: TrainerDesk) -> 
     """Nothing is published, and the same clicks are not learned again."""
     desk.publish()
     desk.send(100)
-    trainer = desk.trainer(replace(PLAN, held_out_seconds=4 * 3_600))
+    trainer = desk.trainer(PLAN.model_copy(update={"held_out": 4 * 3600}))
     trainer.strategy.items = WRONG
 
     assert trainer.once() is RunOutcome.REFUSED
@@ -138,12 +137,14 @@ def test_a_run_that_could_not_publish_is_made_again(desk: TrainerDesk) -> None:
     assert desk.releases() == [1]
 
 
-@pytest.mark.parametrize("plan", [PLAN, EXPERIMENTS, replace(EXPERIMENTS, replace_candidate=True)])
-def test_a_release_whose_commit_got_no_answer_is_published_once(desk: TrainerDesk, plan: object) -> None:
+@pytest.mark.parametrize(
+    "plan", [PLAN, EXPERIMENTS, EXPERIMENTS.model_copy(update={"replace_candidate": True})]
+)
+def test_a_release_whose_commit_got_no_answer_is_published_once(desk: TrainerDesk, plan: Run) -> None:
     """The next attempt finds it, whatever the plan lets a release replace."""
     desk.publish()
     desk.send()
-    trainer = desk.trainer(plan)  # type: ignore[arg-type]  # of the list above
+    trainer = desk.trainer(plan)
     desk.cluster.fail("commit", after=True)
 
     assert trainer.once() is RunOutcome.PUBLISHED
@@ -186,7 +187,7 @@ def test_a_trainer_that_was_frozen_publishes_nothing(desk: TrainerDesk, replace_
     """It made its release, but another trainer leads now: the broker refuses it, whatever it believes."""
     desk.publish()
     desk.send()
-    plan = replace(EXPERIMENTS, replace_candidate=replace_candidate)
+    plan = EXPERIMENTS.model_copy(update={"replace_candidate": replace_candidate})
     sleeping, other = desk.trainer(plan), desk.trainer(plan)
     desk.settle()
 

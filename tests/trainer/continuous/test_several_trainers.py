@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -15,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, Trainer, TrainerDesk
-from trainer.continuous.plan import Plan, RunOutcome
+from trainer.config import Run
+from trainer.continuous.plan import RunOutcome
 from worker.core.manifest import Manifest
 from worker.core.release import Pointer, parse_pointer
 from worker.errors import KafkaAway
@@ -23,9 +23,9 @@ from worker.kafka.memory import Crashed
 from worker.topics.releases import CANDIDATE, CHAMPION, point
 
 MOST: Final = 3
-EXPERIMENTS: Final = replace(PLAN, policy="candidate", replace_candidate=True)
+EXPERIMENTS: Final = PLAN.model_copy(update={"policy": "candidate", "replace_candidate": True})
 
-plans = st.sampled_from([PLAN, EXPERIMENTS, replace(EXPERIMENTS, replace_candidate=False)])
+plans = st.sampled_from([PLAN, EXPERIMENTS, EXPERIMENTS.model_copy(update={"replace_candidate": False})])
 others = st.integers(0, MOST - 1)
 seconds = st.sampled_from([1.0, 10.0, SESSION_SECONDS + 1])
 calls = ["renew", "send", "commit", "end"]
@@ -57,7 +57,7 @@ class Trainers(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.alive) < MOST)
     @rule(plan=plans)
-    def start(self, plan: Plan) -> None:
+    def start(self, plan: Run) -> None:
         """Start one more trainer."""
         self.desk.trainer(plan)
         self.desk.settle()

@@ -1,31 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Progress
-from trainer.continuous.plan import Plan, Window
+from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online, Refit, Strategy
 from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 
-PLAN = Plan(every_seconds=3_600, window_days=1, warm_epochs=1)
-SMALL = FitSettings(
+PLAN = Run(every=3_600, window=86_400, warm_epochs=1)
+SMALL = FitSettings.of(
     hidden_size=8,
     epochs=3,
     batch_clicks=64,
     learning_rate=0.02,
     schedule="constant",
-    session_gap_seconds=600,
-    popularity_half_lives_hours=(1.0,),
-    transition_half_lives_hours=(24.0,),
+    session_gap=600,
+    popularity_half_lives=(3600.0,),
+    transition_half_lives=(86400.0,),
     repeat_lags=0,
 )
 
@@ -55,17 +54,21 @@ def training(fitted: PackagedRelease) -> Mapping[str, Any]:
 def test_a_run_begins_with_the_champion() -> None:
     """With few epochs, in its shape and on the clicks before the hold-out; or from the start."""
     first = made(Refit(PLAN, SMALL, Progress(), asked=()), 500)
-    wider = replace(SMALL, hidden_size=12)
+    wider = SMALL.replaced(hidden_size=12)
 
     warm = made(Refit(PLAN, wider, Progress(), asked=()), 600, first)
-    from_start = made(Refit(replace(PLAN, warm=False), wider, Progress(), asked=("hidden_size",)), 600, first)
+    from_start = made(
+        Refit(PLAN.model_copy(update={"warm": False}), wider, Progress(), asked=("model.hidden_size",)),
+        600,
+        first,
+    )
 
     assert [len(training(one)["epochs"]) for one in (first, warm, from_start)] == [3, 1, 3]
     assert [one.manifest.hidden_size for one in (warm, from_start)] == [8, 12]
     assert [one.manifest.lineage["parent"] for one in (warm, from_start)] == [first.manifest.sha256, None]
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
     with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
-        made(Refit(PLAN, wider, Progress(), asked=("hidden_size",)), 600, first)
+        made(Refit(PLAN, wider, Progress(), asked=("model.hidden_size",)), 600, first)
 
 
 @pytest.mark.slow
@@ -134,7 +137,7 @@ def test_online_training_reports_what_it_learned_from() -> None:
 @pytest.mark.slow
 def test_the_active_items_are_those_of_the_plan() -> None:
     """Their number, and how fast their clicks fade."""
-    plan = replace(PLAN, page=4, page_half_life_hours=0.5)
+    plan = PLAN.model_copy(update={"active_items": 4, "active_half_life": 1800})
 
     stream = training(made(Online(plan, SMALL, Progress()), 60))["stream"]
 
@@ -150,9 +153,9 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("schedule", "cosine", "schedule is 'cosine', it must be 'constant'"),
-        ("output_table", "separate", "output_table is 'separate', it must be 'tied'"),
-        ("session_gap_seconds", 0.0, "session_gap_minutes is 0"),
+        ("schedule", "cosine", 'schedule is "cosine", it must be "constant"'),
+        ("output_table", "separate", 'output_table is "separate", it must be "tied"'),
+        ("session_gap", 0.0, "dataset.session_gap is 0"),
         ("numeric", ("price",), "online training knows no features"),
         ("min_value_count", 9, "min_value_count: without effect on online training"),
         ("negatives", 64, "negatives: without effect on online training, leave them out"),
@@ -162,4 +165,4 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
 def test_settings_that_online_training_cannot_have_are_refused(name: str, value: Any, problem: str) -> None:
     """The error names the setting and its right value."""
     with pytest.raises(SettingError, match=problem):
-        Online(PLAN, replace(SMALL, **{name: value}), Progress())
+        Online(PLAN, SMALL.replaced(**{name: value}), Progress())

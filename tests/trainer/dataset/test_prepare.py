@@ -24,7 +24,7 @@ GENRES = pl.DataFrame(
 
 def prepared(clicks: pl.DataFrame | pl.LazyFrame, **settings: Any) -> Data:
     """`prepare` with these settings, silently."""
-    return prepare(clicks, FitSettings(**settings), Progress(), NOW)
+    return prepare(clicks, FitSettings.of(**settings), Progress(), NOW)
 
 
 def same(one: Data, other: Data) -> bool:
@@ -68,7 +68,7 @@ def test_every_removal_is_told_and_stands_in_the_summary() -> None:
     bot = table([("bot", f"item-{number % 12}", START_MS + number * 1000) for number in range(50)])
 
     data = prepare(
-        cyclic_clicks(100).vstack(bot), FitSettings(max_clicks_per_hour=20), Lines(lines.append), NOW
+        cyclic_clicks(100).vstack(bot), FitSettings.of(max_clicks_per_hour=20), Lines(lines.append), NOW
     )
 
     assert any("removed 50 of" in line and "more than 20 clicks in an hour" in line for line in lines)
@@ -79,7 +79,7 @@ def test_repeats_are_dropped_from_the_training_part_alone() -> None:
     """What is held out stays as a worker would meet it; the count stands in the summary."""
     clicks = twice(cyclic_clicks(100))
 
-    data, untouched = (prepared(clicks, repeat_seconds=seconds) for seconds in (10.0, 0.0))
+    data, untouched = (prepared(clicks, repeat_within=seconds) for seconds in (10.0, 0.0))
 
     repeats = len(untouched.train.items) // 2
     assert not has_repeats(data.train)
@@ -117,7 +117,7 @@ def test_rare_items_and_short_sessions_settle() -> None:
 def test_features_and_items_without_clicks_join_the_catalogue(tmp_path: Path, cached: bool) -> None:
     """Clicked items come first; the features stand in the catalogue's order, also out of the cache."""
     GENRES.with_columns(pl.col("price").cast(pl.Float64)).write_parquet(tmp_path / "items.parquet")
-    settings = {"item_features": str(tmp_path / "items.parquet"), "min_value_count": 1}
+    settings = {"file": str(tmp_path / "items.parquet"), "min_value_count": 1}
     settings |= {"categorical": ("genre",), "numeric": ("price",)}
     if cached:
         settings |= {"cache": str(tmp_path / "cache")}
@@ -150,7 +150,7 @@ def test_the_cache_knows_clicks_and_settings(tmp_path: Path) -> None:
     lines: list[str] = []
 
     first = prepared(clicks, cache=cache)
-    again = prepare(clicks, FitSettings(cache=cache), Lines(lines.append), NOW)
+    again = prepare(clicks, FitSettings.of(cache=cache), Lines(lines.append), NOW)
     prepared(clicks.vstack(table([("a", "x", START_MS)])), cache=cache)
     prepared(clicks, cache=cache, min_item_count=1)
     prepared(clicks, cache=cache, hidden_size=8)

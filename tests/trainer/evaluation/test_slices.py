@@ -8,12 +8,11 @@ from tests.builders import item_names, tiny_release
 from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks, sessions_of
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut, cleaned, hold_out
-from trainer.evaluation.benchmark import BASELINES, BaselineSettings, score
+from trainer.evaluation.benchmark import BASELINES, score
 from trainer.evaluation.compare import paired
 from trainer.evaluation.metrics import Answers
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.ranking import NO_ITEM
-from worker.errors import SettingError
 
 HALFWAY = START_MS + 200 * 5 * MINUTE_MS
 
@@ -99,12 +98,6 @@ def test_without_a_cut_there_is_the_list_of_the_release() -> None:
 
     assert list(found.models) == ["network", "popular"]
     assert "novelty" not in found.models["network"]
-
-
-def test_settings_that_make_no_sense_are_refused() -> None:
-    """With the name and the value."""
-    with pytest.raises(SettingError, match="knn_sample is 0"):
-        BaselineSettings(knn_sample=0)
 
 
 def test_a_lead_has_the_interval_of_the_paired_bootstrap() -> None:

@@ -11,8 +11,8 @@ from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
 ITEMS, SIZE, LAGS = 12, 4, 3
-SETTINGS = FitSettings(
-    popularity_half_lives_hours=(1.0, 24.0), transition_half_lives_hours=(24.0,), repeat_lags=LAGS
+SETTINGS = FitSettings.of(
+    popularity_half_lives=(3600.0, 86400.0), transition_half_lives=(86400.0,), repeat_lags=LAGS
 )
 TRUE: dict[str, Any] = {
     "network": 0.5,

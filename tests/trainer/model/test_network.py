@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from tests.trainer.builders import sessions_of
-from trainer.config import CHOICES, FitSettings
+from trainer.config import FitSettings, Loss
 from trainer.dataset.batches import Batch, Carried, assemble
 from trainer.dataset.sessions import Sessions
 from trainer.model.backend import keras, tf
@@ -15,7 +14,7 @@ from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
 from worker.core.cells import CELLS
 
-SETTINGS = FitSettings(hidden_size=6, dropout=0.0)
+SETTINGS = FitSettings.of(hidden_size=6, dropout=0.0)
 COUNTS = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
 
 
@@ -27,10 +26,10 @@ def loss_of(network: Network, sessions: Sessions, *chosen: int, number: int = 0)
     return float(loss)
 
 
-@pytest.mark.parametrize("loss", CHOICES["loss"])
+@pytest.mark.parametrize("loss", get_args(Loss.model_fields["function"].annotation))
 def test_padding_and_company_change_no_loss(loss: str) -> None:
     """The loss of a batch is the mean over its predictions as if every session stood alone."""
-    network = Network(COUNTS, replace(SETTINGS, loss=loss))
+    network = Network(COUNTS, SETTINGS.replaced(function=loss))
     sessions = sessions_of([1, 2, 3, 4], [5, 6], [7, 8, 0])
 
     together = loss_of(network, sessions, 0, 1, 2)
@@ -45,9 +44,9 @@ def test_many_negatives_come_to_the_loss_over_the_whole_catalogue(
     *, normalize: bool, output_bias: bool
 ) -> None:
     """The estimate has no bias: with 5,000 draws of 9 items it is within two hundredths."""
-    settings = replace(SETTINGS, scale=4.0, normalize=normalize, output_bias=output_bias, negatives=5000)
+    settings = SETTINGS.replaced(scale=4.0, normalize=normalize, output_bias=output_bias, negatives=5000)
     sampled, sessions = Network(COUNTS, settings), sessions_of([1, 2, 3, 4], [5, 6], [7, 8, 0])
-    whole = Network(COUNTS, replace(settings, negatives=0))
+    whole = Network(COUNTS, settings.replaced(negatives=0))
     random = np.random.default_rng(3)
     whole.set_weights([random.normal(0, 0.5, weight.shape) for weight in whole.get_weights()])
     sampled.set_weights(whole.get_weights())
@@ -60,7 +59,7 @@ def test_targets_need_not_be_negatives_of_each_other() -> None:
 
     An item that was drawn twice counts twice, and a target that was drawn not at all.
     """
-    free = replace(SETTINGS, output_table="separate", normalize=False, negatives=5, batch_negatives=False)
+    free = SETTINGS.replaced(output_table="separate", normalize=False, negatives=5, batch_negatives=False)
     network, drawn = Network(COUNTS, free), np.array([3, 0, 3, 6, 2], np.int32)
     random = np.random.default_rng(3)
     network.set_weights([random.normal(0, 0.7, weight.shape) for weight in network.get_weights()])
@@ -72,7 +71,7 @@ def test_targets_need_not_be_negatives_of_each_other() -> None:
     gradient = tf.convert_to_tensor(tape.gradient(loss, network.outputs_of.own)).numpy()
 
     walked, _ = network.walk(tensors, states, 0)
-    hidden = walked.numpy().reshape(-1, free.hidden_size)[batch.places]
+    hidden = walked.numpy().reshape(-1, free.model.hidden_size)[batch.places]
     table, expected = network.tensors()["output"], network.negatives.expected
     losses, by_hand = [], np.zeros_like(table)
     for vector, target in zip(hidden, batch.targets, strict=True):
@@ -94,9 +93,9 @@ def test_the_rest_of_a_session_counts_once_among_the_targets_of_a_batch() -> Non
     vector is the last item's.
     """
     random, sessions = np.random.default_rng(3), sessions_of(*np.arange(300).reshape(-1, 6).tolist())
-    settings = replace(SETTINGS, scale=4.0)
+    settings = SETTINGS.replaced(scale=4.0)
     whole, sampled = (
-        Network(np.ones(300, np.int64), replace(settings, negatives=count)) for count in (0, 300)
+        Network(np.ones(300, np.int64), settings.replaced(negatives=count)) for count in (0, 300)
     )
     kernel, forgetful = np.hstack([np.zeros((6, 12)), np.eye(6)]), np.zeros((2, 18))
     forgetful[:, :6] = -20
@@ -116,7 +115,7 @@ def test_the_rest_of_a_session_counts_once_among_the_targets_of_a_batch() -> Non
 
 def test_rare_targets_can_count_more() -> None:
     """With a power of 1 a target whose item has 1 click counts 9 times one whose item has 9."""
-    even, tilted = (Network(COUNTS, replace(SETTINGS, class_weight_power=power)) for power in (0.0, 1.0))
+    even, tilted = (Network(COUNTS, SETTINGS.replaced(class_weight_power=power)) for power in (0.0, 1.0))
     tilted.set_weights(even.get_weights())
 
     ratios = [
@@ -131,7 +130,7 @@ def test_dropout_is_on_in_training_and_off_in_answers(place: str) -> None:
     """Steps of a training hide different numbers, the same step always the same ones, an answer none."""
     network = Network(
         COUNTS,
-        replace(SETTINGS, dropout=0.5 * (place == "dropout"), hidden_dropout=0.5 * (place != "dropout")),
+        SETTINGS.replaced(dropout=0.5 * (place == "dropout"), hidden_dropout=0.5 * (place != "dropout")),
     )
     sessions, items = sessions_of([1, 2, 3]), np.array([1, 2], np.int32)
 
@@ -144,7 +143,7 @@ def test_dropout_is_on_in_training_and_off_in_answers(place: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_session_in_pieces_is_the_session(cell: str) -> None:
     """With the state handed on, two pieces predict as the whole; a fresh row ignores what is handed on."""
-    network = Network(COUNTS, replace(SETTINGS, cell=cell, layers=2))
+    network = Network(COUNTS, SETTINGS.replaced(cell=cell, layers=2))
     sessions = sessions_of([1, 2, 3, 4, 5])
     whole = loss_of(network, sessions, 0)
 
@@ -158,14 +157,13 @@ def test_a_session_in_pieces_is_the_session(cell: str) -> None:
 
 def test_the_textbooks_network_can_be_said() -> None:
     """`h = tanh(Whh h + Wxh x + b)`, `y = Why h + b`, `L = 1/2 sum (y - y*)^2`, each number of it."""
-    settings = replace(
-        SETTINGS,
+    settings = SETTINGS.replaced(
         cell="elman",
         embedding_size=4,
         output_table="separate",
         normalize=False,
         output_bias=True,
-        loss="squared_error",
+        function="squared_error",
     )
     network = Network(COUNTS, settings)
     random = np.random.default_rng(3)
@@ -205,9 +203,9 @@ def first_items_share(steps: int, settings: FitSettings) -> float:
 @pytest.mark.slow
 def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
     """After 200 steps the first item does not move an Elman cell's loss; gates that remember keep it."""
-    plain = replace(SETTINGS, hidden_size=16, output_table="separate")
-    lost = first_items_share(200, replace(plain, cell="elman"))
-    kept = [first_items_share(200, replace(plain, cell=cell, memory_clicks=400)) for cell in ("gru", "lstm")]
+    plain = SETTINGS.replaced(hidden_size=16, output_table="separate")
+    lost = first_items_share(200, plain.replaced(cell="elman"))
+    kept = [first_items_share(200, plain.replaced(cell=cell, memory_clicks=400)) for cell in ("gru", "lstm")]
 
     assert lost < 1e-8
     assert min(kept) > 1e-5
@@ -216,11 +214,11 @@ def test_gates_keep_gradients_alive_where_elman_loses_them() -> None:
 @pytest.mark.slow
 def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
     """After 200 steps of an Elman cell that amplifies a step is wild, unless gradients are clipped."""
-    settings = replace(SETTINGS, cell="elman", hidden_size=16, optimizer="sgd", learning_rate=0.1)
+    settings = SETTINGS.replaced(cell="elman", hidden_size=16, algorithm="sgd", learning_rate=0.1)
     norms, moved = list[float](), dict[float, float]()
     for limit in (1.0, 0.0):
         keras.utils.set_random_seed(2)
-        network = Network(COUNTS, replace(settings, clip_norm=limit))
+        network = Network(COUNTS, settings.replaced(clip_norm=limit))
         cell = network.cells[0]
         kernel, recurrent, bias = cell.get_weights()
         # Small inputs and a gain of 1.15 keep tanh in its straight part: gradients grow step by step.
@@ -240,7 +238,7 @@ def test_clipping_keeps_a_step_small_where_gradients_explode() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_tensors_have_the_shapes_of_a_release(cell: str) -> None:
     """What a release of each cell needs, with unit item vectors."""
-    tensors = Network(COUNTS, FitSettings(cell=cell, hidden_size=6)).tensors()
+    tensors = Network(COUNTS, FitSettings.of(cell=cell, hidden_size=6)).tensors()
 
     width = CELLS[cell].gates * 6
     assert tensors["kernel"].shape == tensors["recurrent_kernel"].shape == (6, width)

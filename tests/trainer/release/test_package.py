@@ -21,7 +21,7 @@ from worker.core.release import Release, verify
 from worker.core.tables import ServingTables
 from worker.errors import ReleaseRefused
 
-SETTINGS = FitSettings(hidden_size=8, epochs=2, batch_clicks=64, top=1)
+SETTINGS = FitSettings.of(hidden_size=8, epochs=2, batch_clicks=64, top=1)
 
 
 @contextmanager

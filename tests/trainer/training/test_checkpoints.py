@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import NOW, cyclic_clicks
+from tests.trainer.builders import NOW, cyclic_clicks, set_to
 from tests.waiting import eventually
 from trainer.commands.cli import cli
 from trainer.config import FitSettings
@@ -16,25 +15,18 @@ from trainer.console import Lines
 from trainer.release.folder import read_folder
 from trainer.training.checkpoints import work_folder
 from trainer.training.fit import fit
+from worker.settings.fields import value_of
+from worker.settings.loading import given
 
-SMALL = FitSettings(
+SMALL = FitSettings.of(
     hidden_size=12,
     epochs=20,
     patience=20,
     batch_clicks=32,
     hidden_dropout=0.1,
     negatives=4,
-    checkpoint_seconds=0.05,
+    checkpoint_interval=0.05,
 )
-OPTIONS = {
-    "--hidden-size": 12,
-    "--epochs": 20,
-    "--patience": 20,
-    "--batch-clicks": 32,
-    "--hidden-dropout": 0.1,
-    "--negatives": 4,
-    "--checkpoint-seconds": 0.05,
-}
 
 
 @pytest.mark.slow
@@ -43,7 +35,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     clicks, release = tmp_path / "clicks.csv", tmp_path / "release"
     cyclic_clicks(200).write_csv(clicks)
     command = ["fit", str(clicks), "-o", str(release)]
-    command += [str(part) for option in OPTIONS.items() for part in option]
+    command += set_to(*(f"{key}={value_of(SMALL, key)}" for key in sorted(given(SMALL))))
     checkpoint = work_folder(release) / "checkpoint.safetensors"
 
     with subprocess.Popen([sys.executable, "-m", "trainer", *command], stderr=subprocess.DEVNULL) as killed:
@@ -62,7 +54,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
 @pytest.mark.slow
 def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
     """Where clicks were added since, it is said, and the training is as if there had been none."""
-    short, lines = replace(SMALL, epochs=2, checkpoint_seconds=1e-6), list[str]()
+    short, lines = SMALL.replaced(epochs=2, checkpoint_interval=1e-6), list[str]()
     fit(cyclic_clicks(150), short, now=NOW, work=tmp_path)
     assert (tmp_path / "checkpoint.safetensors").exists()
 

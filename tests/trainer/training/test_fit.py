@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from trainer.release.package import PackagedRelease
 from trainer.training.fit import fit
 from worker.core.ranking import NO_ITEM
 
-SMALL = FitSettings(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
+SMALL = FitSettings.of(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
 
 
 class Remembered(Progress):
@@ -57,7 +56,7 @@ def test_a_network_learns_what_popularity_cannot(fitted: tuple[PackagedRelease, 
 @pytest.mark.parametrize(("cell", "state_size"), [("elman", 16), ("lstm", 32)])
 def test_the_other_cells_learn_too(cell: str, state_size: int) -> None:
     """One epoch count and learning rate for all; an LSTM's golden state is h and c."""
-    manifest = fit(cyclic_clicks(), replace(SMALL, cell=cell), now=NOW).manifest
+    manifest = fit(cyclic_clicks(), SMALL.replaced(cell=cell), now=NOW).manifest
 
     assert manifest.metrics["recall_at_1"] > 0.9
     assert len(manifest.golden[0].hidden) == state_size
@@ -72,10 +71,10 @@ REFERENCE = {"output_table": "separate", "output_bias": True, "normalize": False
     "chosen",
     [
         {**REFERENCE, "cell": "lstm", "hidden_dropout": 0.2},
-        {**REFERENCE, "cell": "elman", "loss": "squared_error", "optimizer": "sgd", "learning_rate": 0.5},
+        {**REFERENCE, "cell": "elman", "function": "squared_error", "algorithm": "sgd", "learning_rate": 0.5},
         {"negatives": 4, "label_smoothing": 0.1},
-        {"loss": "bpr_max"},
-        {"loss": "top1_max", "negatives": 8},
+        {"function": "bpr_max"},
+        {"function": "top1_max", "negatives": 8},
         {"full_batch": True, "epochs": 30, "learning_rate": 0.1},
         {"carry_state": True, "max_session_clicks": 3, "schedule": "linear", "warmup_steps": 10},
         {"average_decay": 0.9, "weight_decay": 1e-4, "clip_value": 1.0, "class_weight_power": 0.5},
@@ -84,7 +83,7 @@ REFERENCE = {"output_table": "separate", "output_bias": True, "normalize": False
 )
 def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     """Better than chance by far, and the release verifies in NumPy."""
-    settings = replace(SMALL, **{"epochs": 12, "patience": 80, **chosen})
+    settings = SMALL.replaced(**{"epochs": 12, "patience": 80, **chosen})
 
     manifest = fit(cyclic_clicks(), settings, now=NOW).manifest
 
@@ -95,12 +94,12 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
 def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     """And is in the release, which verifies; nothing is added where nothing is asked for."""
     clicks = cyclic_clicks()
-    chosen = replace(SMALL, epochs=2, transition_half_lives_hours=(1.0,), transitions=3)
-    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+    chosen = SMALL.replaced(epochs=2, transition_half_lives=(3600.0,), transitions=3)
+    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0)
 
     blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
 
-    assert len(blended.repeat_bias) == chosen.repeat_lags
+    assert len(blended.repeat_bias) == chosen.blend.repeat_lags
     assert (blended.output_bias, blended.transitions) == (True, 3)
     assert blended.training["blend"]["transitions"][0] > 0
     assert (plain.repeat_bias, plain.output_bias, plain.transitions) == ((), False, 0)
@@ -110,8 +109,8 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
 @pytest.mark.slow
 def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
     """Unless none was asked for."""
-    chosen = replace(SMALL, epochs=1, validation_fraction=0.0)
-    without = replace(chosen, popularity_half_lives_hours=(), transition_half_lives_hours=(), repeat_lags=0)
+    chosen = SMALL.replaced(epochs=1, validation_fraction=0.0)
+    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0)
     told, silent = Remembered(), Remembered()
 
     fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
@@ -125,9 +124,9 @@ def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
 def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     """Two kinds alternate: after one of a, items of kind b come first, also the one that nobody clicked."""
     clicks = two_kinds()
-    settings = replace(SMALL, epochs=15, categorical=("kind",), min_value_count=1, min_item_count=1)
+    settings = SMALL.replaced(epochs=15, categorical=("kind",), min_value_count=1, min_item_count=1)
 
-    release = fit(clicks, replace(settings, item_features=None), now=NOW).release
+    release = fit(clicks, settings.replaced(file=None), now=NOW).release
 
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
@@ -164,10 +163,10 @@ def test_the_release_verifies_and_says_where_it_comes_from(
 
     training = manifest.training
     assert len(release.catalogue) == CYCLE
-    assert [len(golden.hidden) for golden in manifest.golden] == 5 * [SMALL.hidden_size]
-    assert manifest.session_gap_seconds == SMALL.session_gap_seconds
+    assert [len(golden.hidden) for golden in manifest.golden] == 5 * [SMALL.model.hidden_size]
+    assert manifest.session_gap_seconds == SMALL.dataset.session_gap
     assert training["first_click"] == "2020-09-13T12:26:40+00:00"
-    assert training["settings"]["hidden_size"] == 16
+    assert training["settings"]["model"]["hidden_size"] == 16
     assert training["cleaning"][0] == {
         "removed": 0,
         "left": 2000,
@@ -191,8 +190,8 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
 @pytest.mark.slow
 def test_a_seed_repeats_a_release_bit_by_bit() -> None:
     """Same clicks, settings and seed: same blob and metrics; another seed: another blob."""
-    short = replace(SMALL, epochs=2)
-    first, again, other = (fit(cyclic_clicks(150), replace(short, seed=seed), now=NOW) for seed in (1, 1, 2))
+    short = SMALL.replaced(epochs=2)
+    first, again, other = (fit(cyclic_clicks(150), short.replaced(seed=seed), now=NOW) for seed in (1, 1, 2))
 
     assert first.blob == again.blob
     assert first.manifest == again.manifest
@@ -202,7 +201,7 @@ def test_a_seed_repeats_a_release_bit_by_bit() -> None:
 @pytest.mark.slow
 def test_training_stops_when_validation_gets_no_better() -> None:
     """With a learning rate that moves nothing, patience ends it early and the best weights are kept."""
-    release = fit(cyclic_clicks(150), replace(SMALL, learning_rate=1e-12, patience=2), now=NOW)
+    release = fit(cyclic_clicks(150), SMALL.replaced(learning_rate=1e-12, patience=2), now=NOW)
 
     assert len(release.manifest.training["epochs"]) == 3
 
@@ -212,7 +211,7 @@ def test_the_held_out_end_is_not_trained_on() -> None:
     begin = cyclic_clicks(200)
     last_ms = begin["timestamp_ms"][-1]
     end = table([(f"late-{n % 20}", f"new-{n // 20}", last_ms + 1 + n) for n in range(100)])
-    settings = replace(SMALL, epochs=1, min_item_count=1, split_at_ms=last_ms + 1)
+    settings = SMALL.replaced(epochs=1, min_item_count=1, split_at=last_ms + 1)
 
     manifest = fit(pl.concat([begin, end]), settings, now=NOW).manifest
 
@@ -224,7 +223,7 @@ def test_the_held_out_end_is_not_trained_on() -> None:
 @pytest.mark.slow
 def test_without_held_out_parts_the_release_is_unmeasured() -> None:
     """Fractions of 0: all clicks are trained on, nothing is claimed."""
-    settings = replace(SMALL, epochs=1, test_fraction=0.0, validation_fraction=0.0)
+    settings = SMALL.replaced(epochs=1, test_fraction=0.0, validation_fraction=0.0)
 
     manifest = fit(cyclic_clicks(50), settings, now=NOW).manifest
 
@@ -236,7 +235,7 @@ def test_without_held_out_parts_the_release_is_unmeasured() -> None:
 def test_sessions_without_an_end_are_trained_in_pieces() -> None:
     """Gap 0 and users of many clicks: the release says so, and has learned the cycle."""
     clicks = cyclic_clicks(20, 60)
-    settings = replace(SMALL, session_gap_seconds=0.0, max_session_clicks=16)
+    settings = SMALL.replaced(session_gap=0.0, max_session_clicks=16)
 
     manifest = fit(clicks, settings, now=NOW).manifest
 
@@ -255,7 +254,7 @@ NO_TIME = [("user", "lamp", None)]
     [
         (ALONE, "sessions have one click: there is no next click to learn; is the user column the right one"),
         (ONE_ITEM, r"all clicks are on one item \('lamp'\)"),
-        (RARE, "none of the 60 items has 5 clicks before the held-out end; lower --min-item-count"),
+        (RARE, "none of the 60 items has 5 clicks before the held-out end; lower dataset.min_item_count"),
         (NO_TIME, "no click is left after cleaning"),
     ],
     ids=["sessions of one click", "one item", "rare items", "no times"],

@@ -15,14 +15,14 @@ from trainer.evaluation import replay
 from trainer.training.online import OnlineTraining
 from worker.core.cells import Floats
 
-SETTINGS = FitSettings(
+SETTINGS = FitSettings.of(
     hidden_size=16,
     epochs=3,
     batch_clicks=64,
     learning_rate=0.02,
     schedule="constant",
-    popularity_half_lives_hours=(1.0,),
-    transition_half_lives_hours=(24.0,),
+    popularity_half_lives=(3600.0,),
+    transition_half_lives=(86400.0,),
     transitions=4,
     repeat_lags=2,
     exclude_recent=0,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from trainer.training.fit import fit
 from trainer.training.warm_start import SHAPE, begin_with, grown, shaped_as
 from worker.errors import SettingError
 
-SMALL = FitSettings(
+SMALL = FitSettings.of(
     hidden_size=16,
     epochs=8,
     batch_clicks=64,
@@ -44,7 +43,7 @@ def renamed(clicks: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.slow
 def test_old_items_keep_their_places_and_new_ones_follow(parent: PackagedRelease) -> None:
     """The child knows the parent's items under the same indexes, clicked or not, and names its parent."""
-    child = fit(renamed(cyclic_clicks()), replace(SMALL, epochs=1), now=NOW, parent=parent)
+    child = fit(renamed(cyclic_clicks()), SMALL.replaced(epochs=1), now=NOW, parent=parent)
 
     old, new = (one.release.catalogue for one in (parent, child))
     assert new.ids(old.indexes([f"item-{n}" for n in range(CYCLE)])).tolist() == [
@@ -58,7 +57,7 @@ def test_old_items_keep_their_places_and_new_ones_follow(parent: PackagedRelease
 @pytest.mark.slow
 def test_it_begins_with_what_the_parent_knows(parent: PackagedRelease) -> None:
     """With a learning rate that moves nothing the child answers as its parent does."""
-    still = replace(SMALL, epochs=1, learning_rate=1e-12)
+    still = SMALL.replaced(epochs=1, learning_rate=1e-12)
 
     child = fit(cyclic_clicks(), still, now=NOW, parent=parent)
 
@@ -68,11 +67,11 @@ def test_it_begins_with_what_the_parent_knows(parent: PackagedRelease) -> None:
 @pytest.mark.slow
 def test_the_release_decides_the_shape(parent: PackagedRelease) -> None:
     """What was not asked for comes from it; what was, and differs, is refused with both values."""
-    other = replace(SMALL, hidden_size=20)
+    other = SMALL.replaced(hidden_size=20)
 
     assert shaped_as(parent.manifest, other, asked=())["hidden_size"] == 16
     with pytest.raises(SettingError, match="hidden_size is 20, the release to begin with has 16"):
-        shaped_as(parent.manifest, other, asked=["hidden_size"])
+        shaped_as(parent.manifest, other, asked=["model.hidden_size"])
     with pytest.raises(SettingError, match="hidden_size is 20"):
         fit(cyclic_clicks(), other, now=NOW, parent=parent)
 
@@ -84,7 +83,7 @@ def described(tmp_path: Path) -> FitSettings:
     table = {"item_id": ids, "kind": [f"{one[-1]}|{one}" for one in ids], "price": [*range(CYCLE), 9, None]}
     pl.DataFrame(table).write_parquet(tmp_path / "items.parquet")
     file = str(tmp_path / "items.parquet")
-    return replace(SMALL, item_features=file, categorical=("kind",), numeric=("price",), min_value_count=1)
+    return SMALL.replaced(file=file, categorical=("kind",), numeric=("price",), min_value_count=1)
 
 
 def features_of(data: Data) -> dict[str, tuple[set[str], float]]:
@@ -115,7 +114,7 @@ def test_a_parent_without_features_has_a_child_with_some(
     parent: PackagedRelease, described: FitSettings
 ) -> None:
     """What the parent knows stays, beside what features that begin fresh add; items nobody clicked join."""
-    still = replace(described, epochs=1, learning_rate=1e-12)
+    still = described.replaced(epochs=1, learning_rate=1e-12)
 
     child = fit(cyclic_clicks(), still, now=NOW, parent=parent)
 
@@ -127,10 +126,10 @@ def test_a_parent_without_features_has_a_child_with_some(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half_lives", [(24.0,), ()], ids=["popularity", "without"])
+@pytest.mark.parametrize("half_lives", [(86_400.0,), ()], ids=["popularity", "without"])
 def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float, ...]) -> None:
     """Beside popularity the learned numbers are not known and begin fresh; item vectors are as they were."""
-    settings = replace(SMALL, epochs=1, popularity_half_lives_hours=half_lives)
+    settings = SMALL.replaced(epochs=1, popularity_half_lives=half_lives)
     manifest, blob = fit(cyclic_clicks(), settings, now=NOW).parts
     network, released = Network(np.ones(CYCLE + 1, np.int64), settings), load(blob)
 
@@ -148,11 +147,11 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
 @pytest.mark.slow
 def test_what_a_blend_added_is_not_of_the_shape() -> None:
     """A bias and a scale that are the blend's do not count, those that were trained with do."""
-    manifest = fit(cyclic_clicks(), replace(SMALL, epochs=1, output_bias=False), now=NOW).manifest
-    same = replace(SMALL, output_bias=False, embedding_size=16)
+    manifest = fit(cyclic_clicks(), SMALL.replaced(epochs=1, output_bias=False), now=NOW).manifest
+    same = SMALL.replaced(output_bias=False, embedding_size=16)
 
     assert manifest.output_bias
-    assert manifest.scale != SMALL.scale
-    assert shaped_as(manifest, same, asked=SHAPE)["scale"] == SMALL.scale
+    assert manifest.scale != SMALL.model.scale
+    assert shaped_as(manifest, same, asked=SHAPE)["scale"] == SMALL.model.scale
     with pytest.raises(SettingError, match="output_bias is True, the release to begin with has False"):
-        shaped_as(manifest, SMALL, asked=["output_bias"])
+        shaped_as(manifest, SMALL, asked=["model.output_bias"])

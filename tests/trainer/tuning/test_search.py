@@ -10,9 +10,11 @@ from trainer.tuning.search import Search, Trial, next_trial, settings_of, speak_
 from trainer.tuning.space import default_values, space
 from worker.errors import SettingError
 
-SEARCHED = space(["batch_clicks", "hidden_size", "layers", "loss"])
+SEARCHED = space(["training.batch_clicks", "model.hidden_size", "model.layers", "loss.function"])
 OTHERS = [
-    Trial({"learning_rate": rate, "dropout": 0.1, "scale": 12.0}, [rate, 50 * rate], 1.0)
+    Trial(
+        {"optimizer.learning_rate": rate, "model.dropout": 0.1, "model.scale": 12.0}, [rate, 50 * rate], 1.0
+    )
     for rate in (0.001, 0.002, 0.004, 0.008)
 ]
 GIVEN_UP = dataclasses.replace(OTHERS[0], values=[0.0], given_up="the loss became nan")

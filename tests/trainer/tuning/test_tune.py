@@ -5,9 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,10 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import NOW, cyclic_clicks
+from tests.trainer.builders import NOW, cyclic_clicks, set_to
 from tests.waiting import eventually
 from trainer.commands.cli import cli
-from trainer.config import FitSettings
+from trainer.config import TrainerSettings
 from trainer.console import Progress
 from trainer.errors import BudgetTooSmall, TooFewClicks
 from trainer.release.folder import read_folder
@@ -29,9 +27,10 @@ from trainer.tuning.search import next_trial
 from trainer.tuning.space import space
 from trainer.tuning.tune import Budget, Tuned, _Watched, tune
 from worker.errors import SettingError
+from worker.settings.loading import load
 
-SMALL = FitSettings(hidden_size=8, epochs=2, batch_clicks=64, top=3)
-GIVEN = ["hidden_size", "batch_clicks", "layers", "loss"]
+SMALL = TrainerSettings.of(hidden_size=8, epochs=2, batch_clicks=64, top=3)
+GIVEN = ["model.hidden_size", "training.batch_clicks", "model.layers", "loss.function"]
 
 
 def tuned(folder: Path, budget: Budget, clicks: pl.DataFrame | None = None, **more: Any) -> Tuned:
@@ -55,9 +54,13 @@ def test_a_search_ends_with_its_best_settings_in_a_file(tmp_path: Path) -> None:
 
     trials = trials_in(tmp_path)
     assert best.value == max(max(trial["values"]) for trial in trials)
-    assert FitSettings(**tomllib.loads((tmp_path / "best.toml").read_text())) == best.settings
-    assert best.settings.hidden_size == 8
-    assert trials[0]["settings"] == {"learning_rate": 2e-3, "dropout": 0.25, "scale": 16.0}
+    assert load(TrainerSettings, tmp_path / "best.toml", {}) == best.settings
+    assert best.settings.model.hidden_size == 8
+    assert trials[0]["settings"] == {
+        "optimizer.learning_rate": 2e-3,
+        "model.dropout": 0.25,
+        "model.scale": 16.0,
+    }
 
 
 @pytest.mark.slow
@@ -78,7 +81,7 @@ def test_a_search_with_more_trials_goes_on_where_the_first_ended(tmp_path: Path)
 def test_other_features_are_another_search(tmp_path: Path) -> None:
     """Be the file's name the same: trials with other contents cannot be compared."""
     file = tmp_path / "items.csv"
-    settings = replace(SMALL, item_features=str(file), categorical=("genre",), min_value_count=1)
+    settings = SMALL.replaced(file=str(file), categorical=("genre",), min_value_count=1)
     file.write_text("id,genre\nitem-0,x\nitem-1,y\n")
     tuned(tmp_path, Budget(trials=1), settings=settings)
     file.write_text("id,genre\nitem-0,y\nitem-1,x\n")
@@ -110,7 +113,7 @@ def clock_of(seconds: float) -> Any:
 def test_a_budget_too_small_for_one_trial_is_an_error(tmp_path: Path) -> None:
     """It says so, now and when the same is tried again."""
     for _ in range(2):
-        with pytest.raises(BudgetTooSmall, match="did not suffice for one trial: raise --minutes"):
+        with pytest.raises(BudgetTooSmall, match="did not suffice for one trial: raise --time"):
             tuned(tmp_path, Budget(trials=3, seconds=2.0), clock=clock_of(1.0))
 
 
@@ -127,9 +130,9 @@ def test_when_the_time_is_up_the_best_so_far_counts(tmp_path: Path) -> None:
 
 
 def test_without_a_validation_end_nothing_can_be_judged(tmp_path: Path) -> None:
-    """The error names the option."""
-    with pytest.raises(TooFewClicks, match="raise --validation-fraction"):
-        tuned(tmp_path, Budget(trials=1), settings=FitSettings(validation_fraction=0.0))
+    """The error names the setting."""
+    with pytest.raises(TooFewClicks, match=r"raise dataset\.validation_fraction"):
+        tuned(tmp_path, Budget(trials=1), settings=TrainerSettings.of(validation_fraction=0.0))
 
 
 def test_a_training_that_diverges_is_given_up() -> None:
@@ -147,7 +150,7 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
     cyclic_clicks(100).write_csv(clicks)
 
     def search(folder: str) -> list[str]:
-        options = ["--trials", "3", "--epochs", "2", "--hidden-size", "8", "--top", "3"]
+        options = ["--trials", "3", *set_to("training.epochs=2", "model.hidden_size=8", "evaluation.top=3")]
         return ["tune", str(clicks), "-o", str(tmp_path / folder), *options]
 
     words = [sys.executable, "-m", "trainer", *search("killed")]
@@ -169,19 +172,18 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
-    """It makes the same release as `--settings` with the file; an option that is given wins over the file."""
+    """It trains with the file; what is set on the command line wins over the file."""
     clicks, best = tmp_path / "my clicks.csv", tmp_path / "tuned" / "best.toml"
     cyclic_clicks(100).write_csv(clicks)
-    fixed = ["--epochs", "2", "--hidden-size", "8", "--top", "3", "--session-gap-minutes", "45"]
+    fixed = set_to("training.epochs=2", "model.hidden_size=8", "evaluation.top=3", "dataset.session_gap=45m")
     found = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed)
     line = shlex.split(found.splitlines()[-1])
 
-    command(*line[1:], "-o", tmp_path / "typed")
-    command("fit", clicks, "--settings", best, "-o", tmp_path / "read")
-    command("fit", clicks, "--settings", best, "--hidden-size", "4", "-o", tmp_path / "other")
+    command(*line[1:], "-o", tmp_path / "read")
+    command("fit", clicks, "--config", best, *set_to("model.hidden_size=4"), "-o", tmp_path / "other")
 
-    typed, read, other = (read_folder(tmp_path / name).manifest for name in ("typed", "read", "other"))
-    assert (typed.sha256, typed.training) == (read.sha256, read.training)
+    read, other = (read_folder(tmp_path / name).manifest for name in ("read", "other"))
+    assert line[1:] == ["fit", str(clicks), "--config", str(best)]
     assert read.session_gap_seconds == 45 * 60
     assert (read.hidden_size, other.hidden_size) == (8, 4)
 

@@ -9,8 +9,8 @@ from tests.worker.commands.conftest import Command, stepping
 from tests.worker.desk import Desk
 from worker.errors import StateRefused
 
-OFTEN = {"flush_interval_seconds": 0.4}
-SELDOM = {"flush_interval_seconds": 3_600.0}
+OFTEN = {"flush_interval": 0.4}
+SELDOM = {"flush_interval": 3_600.0}
 
 
 def shown(command: Command, desk: Desk, user_id: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from tests.worker.commands.conftest import Command
 from tests.worker.desk import Desk
 from worker.kafka.memory import MemoryCluster
 
-OFTEN = {"flush_interval_seconds": 0.4}
+OFTEN = {"flush_interval": 0.4}
 
 
 def shown(command: Command, desk: Desk, user_id: str) -> Any:
@@ -106,7 +106,7 @@ def test_state_counts_what_each_partition_holds(command: Command) -> None:
 
 def test_clicks_that_are_not_saved_are_counted(command: Command) -> None:
     """A worker that was killed before its flush leaves them to be replayed."""
-    desk = Desk(state={"flush_interval_seconds": 3_600.0})
+    desk = Desk(state={"flush_interval": 3_600.0})
     desk.serving()
     for _ in range(3):
         desk.click("ada", partition=0)

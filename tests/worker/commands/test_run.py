@@ -16,7 +16,7 @@ from tests.waiting import eventually
 SETTINGS: Mapping[str, Any] = {
     "group": "desk",
     "worker_id": "a",
-    "recommend": {"publish": "every", "publish_max_age_seconds": 0},
+    "recommend": {"publish": "every", "publish_max_age": 0},
     "log": {"format": "json"},
 }
 

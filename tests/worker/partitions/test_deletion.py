@@ -11,7 +11,7 @@ from tests.worker.desk import Desk, DeskWorker, records
 from worker.core import blocks
 from worker.topics.states import FORGET, Forget, parse_forget
 
-SELDOM: Final = {"flush_interval_seconds": 3_600}
+SELDOM: Final = {"flush_interval": 3_600}
 
 
 def clicked(desk: Desk, *user_ids: str, rounds: int = 3) -> None:
@@ -158,7 +158,7 @@ def test_a_request_that_comes_while_clicks_are_replayed_is_heard() -> None:
 
 def test_a_request_is_fulfilled_only_when_no_replay_can_undo_it() -> None:
     """Where a flush began before the request, its `replay` offset lies before the user's clicks: it waits."""
-    desk = Desk(partitions=1, state={"flush_interval_seconds": 60.0})
+    desk = Desk(partitions=1, state={"flush_interval": 60.0})
     desk.serving()
     clicked(desk, "ada", "eve")
     desk.forget("eve")

@@ -17,7 +17,7 @@ from worker.errors import CheckpointFailed
 
 HOUR_SECONDS: Final = 3_600
 HOUR_MS: Final = 1_000 * HOUR_SECONDS
-SELDOM: Final = {"flush_interval_seconds": 100_000}
+SELDOM: Final = {"flush_interval": 100_000}
 
 
 def known(desk: Desk, *user_ids: str) -> list[bool]:
@@ -39,7 +39,7 @@ def saved_users(desk: Desk) -> set[str]:
 @pytest.mark.parametrize("how", ["flush_due", "commit", "commit_all"])
 def test_whoever_cannot_send_knows_of_which_partition(how: str) -> None:
     """A flush believes that its blocks are written: without the partition its memory would not be dropped."""
-    desk = Desk(partitions=1, commit_interval_seconds=5)
+    desk = Desk(partitions=1, commit_interval=5)
     worker = desk.serving()
     desk.click("ada")
     desk.step()
@@ -64,7 +64,7 @@ def test_whoever_cannot_send_knows_of_which_partition(how: str) -> None:
 
 def test_users_who_would_start_afresh_anyway_are_evicted() -> None:
     """By the time of the newest click, an hour later than their time to live ends."""
-    desk = Desk(partitions=1, state={"user_ttl_seconds": 10 * HOUR_SECONDS} | SELDOM)
+    desk = Desk(partitions=1, state={"user_ttl": 10 * HOUR_SECONDS} | SELDOM)
     desk.serving()
     now = desk.cluster.now_ms
     for user, hours in {"ada": 12, "bob": 10, "eve": 0}.items():
@@ -80,7 +80,7 @@ def test_users_who_would_start_afresh_anyway_are_evicted() -> None:
 
 def test_a_click_from_the_future_evicts_nobody() -> None:
     """A producer whose clock is wrong dates its records, too: one such click must not cost all others."""
-    desk = Desk(partitions=1, state={"user_ttl_seconds": 10 * HOUR_SECONDS})
+    desk = Desk(partitions=1, state={"user_ttl": 10 * HOUR_SECONDS})
     desk.serving()
     now = desk.cluster.now_ms
     desk.click("ada", timestamp=now)
@@ -97,7 +97,7 @@ def test_a_click_from_the_future_evicts_nobody() -> None:
 
 def test_without_a_time_to_live_nobody_is_evicted() -> None:
     """0 means for ever."""
-    desk = Desk(partitions=1, state={"user_ttl_seconds": 0})
+    desk = Desk(partitions=1, state={"user_ttl": 0})
     desk.serving()
     desk.click("ada", timestamp=desk.cluster.now_ms - 10_000 * HOUR_MS)
     desk.click("eve")
@@ -122,7 +122,7 @@ def test_where_there_are_too_many_the_longest_idle_are_evicted() -> None:
 
 def test_a_flush_begins_each_interval_where_something_changed() -> None:
     """Each brings the rows that changed and the offset where it began; nothing that did not."""
-    desk = Desk(partitions=1, state={"flush_interval_seconds": 2.0})
+    desk = Desk(partitions=1, state={"flush_interval": 2.0})
     desk.serving()
     for user in ("ada", "bob"):
         desk.click(user)
@@ -138,7 +138,7 @@ def test_a_flush_begins_each_interval_where_something_changed() -> None:
 
 def test_partitions_are_not_all_flushed_at_once() -> None:
     """The first flushes of a worker are spread over their interval, by the numbers of their partitions."""
-    desk = Desk(partitions=8, state={"flush_interval_seconds": 8.0})
+    desk = Desk(partitions=8, state={"flush_interval": 8.0})
     worker = desk.serving()
     dues = sorted(one.flush_due for one in worker.worker.table)
 
@@ -169,7 +169,7 @@ def test_blocks_that_are_hollow_are_merged_and_go(small_blocks: None) -> None:
 
 def test_a_flush_in_the_midst_of_which_the_worker_dies_begins_again(small_blocks: None) -> None:
     """Its blocks count as far as they were committed; replay begins where the flush before it did."""
-    desk = Desk(partitions=1, state={"flush_interval_seconds": 20.0})
+    desk = Desk(partitions=1, state={"flush_interval": 20.0})
     desk.serving()
     for number in range(40):
         desk.click(f"user-{number}")

@@ -10,7 +10,7 @@ from tests.worker.desk import Desk, successor_desk
 from tests.worker.judging import assert_sound, problems
 from worker.core.release import Pointer, to_records, verify
 
-SELDOM = {"flush_interval_seconds": 3_600}
+SELDOM = {"flush_interval": 3_600}
 
 
 def clicked(desk: Desk, count: int = 20, *, first: int = 0) -> None:
@@ -22,7 +22,7 @@ def clicked(desk: Desk, count: int = 20, *, first: int = 0) -> None:
 @pytest.mark.parametrize("interval", [0.4, 3_600], ids=["from blocks", "from replay"])
 def test_what_was_clicked_before_a_crash_counts(interval: float) -> None:
     """kill -9: the states come back from blocks, from replay, or from both, no click twice in them."""
-    desk = Desk(state={"flush_interval_seconds": interval})
+    desk = Desk(state={"flush_interval": interval})
     desk.serving()
     clicked(desk)
     desk.settle()
@@ -185,7 +185,7 @@ def test_replay_does_not_wait_for_ever() -> None:
 
 def test_a_partition_waits_for_the_transaction_of_its_predecessor() -> None:
     """Its offset may still change: the worker says so, and serves once it cannot."""
-    desk = Desk(partitions=1, commit_interval_seconds=5.0, state=SELDOM)
+    desk = Desk(partitions=1, commit_interval=5.0, state=SELDOM)
     desk.serving()
     clicked(desk, 3)
     desk.settle()

@@ -32,7 +32,7 @@ def find_names(settings: dict[str, Any], files: Sequence[Path], columns: Columns
 
     A file without a column of `TITLES` has none; item features that are no longer there neither.
     """
-    features = settings.get("item_features")
+    features = settings.get("features", {}).get("file")
     if features and Path(features).is_file() and (found := _in_file(Path(features), Columns())):
         return found
     found = {}

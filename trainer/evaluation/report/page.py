@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainer.config import FitSettings, recorded
 from trainer.evaluation.compare import title
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.baselines import model, part
@@ -16,8 +17,8 @@ from trainer.evaluation.report.examples import Step
 from trainer.evaluation.report.published import Published
 from trainer.evaluation.report.verdict import verdict
 from trainer.evaluation.slices import EvaluationResult
-from trainer.settings_file import defaults
 from worker.core.manifest import Manifest
+from worker.settings.fields import fields_of
 
 _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists themselves, right or wrong."""
@@ -184,6 +185,12 @@ def _bars(models: Mapping[str, Mapping[str, Figure]], metric: str, longest: floa
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
-    """Name, value, and whether it is not the default."""
-    usual = defaults()
-    return [(name, value, value != usual.get(name)) for name, value in settings.items()]
+    """Return key, value, and whether it is not the default; old releases have keys without sections."""
+    usual = FitSettings().to_json()
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= (
+            {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    known = {key.partition(".")[2]: recorded(usual, key) for key, _ in fields_of(FitSettings)}
+    return [(key, value, value != known.get(key.rpartition(".")[2])) for key, value in flat.items()]

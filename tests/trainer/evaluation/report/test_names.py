@@ -32,7 +32,7 @@ def test_item_features_of_the_training_come_first(tmp_path: Path) -> None:
     """Their file is named in the settings; one that has gone is passed over."""
     (tmp_path / "clicks.csv").write_text(CLICKS)
     (tmp_path / "items.csv").write_text("item_id,name,price\n1,Table lamp,5\n2,Rug,7\n")
-    settings = {"item_features": str(tmp_path / "items.csv")}
+    settings = {"features": {"file": str(tmp_path / "items.csv")}}
 
     assert find_names(settings, [tmp_path / "clicks.csv"], Columns()) == {"1": "Table lamp", "2": "Rug"}
     (tmp_path / "items.csv").unlink()

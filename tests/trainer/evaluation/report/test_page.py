@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.builders import item_names, successor_release_parts
-from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
+from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks, set_to
 from trainer.commands.cli import cli
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Progress
-from trainer.continuous.plan import Plan, Window
+from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online
 from trainer.evaluation.report.baselines import MODELS
 from trainer.evaluation.report.charts import line_chart, percent
@@ -36,7 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     cyclic_clicks(100).with_columns(items).write_csv(folder / "clicks.csv")
     (folder / "names.csv").write_text(f'id,name\nitem-1,"{EVIL}"\nitem-2,A lamp & a rug\n')
     clicks, release, out = folder / "clicks.csv", folder / "release", folder / "report.html"
-    run("fit", clicks, "-o", release, "--hidden-size", "8", "--epochs", "2")
+    run("fit", clicks, "-o", release, *set_to("model.hidden_size=8", "training.epochs=2"))
     run("report", release, clicks, "-o", out, "--names", folder / "names.csv")
     return out.read_text("utf-8")
 
@@ -101,8 +101,8 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, clicks = tmp_path_factory.mktemp("streamed"), cyclic_clicks(100)
     pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
     table = pl.concat([clicks, clicks.head(7)]).lazy()
-    settings = FitSettings(hidden_size=8, schedule="constant", session_gap_seconds=600)
-    stream = Online(Plan(window_days=1, warm_epochs=1), settings, Progress())
+    settings = FitSettings.of(hidden_size=8, schedule="constant", session_gap=600)
+    stream = Online(Run(window=86400, warm_epochs=1), settings, Progress())
     span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
     write_folder(folder / "release", *stream.train(table, span, None, NOW).parts)
     return folder

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.settings import examples, loaded_three_ways
+from trainer.config import FitSettings, TrainerSettings
+from worker.errors import SettingError
+from worker.settings.fields import fields_of, value_of
+from worker.settings.loading import PROGRAMS, given, load, to_toml
+
+KEYS: Final = [key for key, _ in fields_of(TrainerSettings)]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_comes_from_file_environment_and_command_line(key: str, tmp_path: Path) -> None:
+    """With the same result."""
+    text, value, more = examples(TrainerSettings, key, tmp_path)
+
+    for settings in loaded_three_ways(TrainerSettings, key, text, tmp_path, more):
+        assert value_of(settings, key) == value
+        assert key in given(settings)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS if "password" not in key and key != "kafka.security_protocol"]
+)
+def test_every_setting_is_written_as_it_is_read(key: str, tmp_path: Path) -> None:
+    """Durations, lists and what else it needs; nothing that nobody chose."""
+    text, _, more = examples(TrainerSettings, key, tmp_path)
+    settings = load(TrainerSettings, None, {}, [(key, text), *more.items()])
+    path = tmp_path / "best.toml"
+    path.write_text(to_toml(settings, TrainerSettings.model_fields))
+
+    assert load(TrainerSettings, path, {}) == settings
+    assert given(load(TrainerSettings, path, {})) == {key, *more}
+
+
+def test_secrets_are_not_written() -> None:
+    """They come from the environment again."""
+    settings = load(TrainerSettings, None, {"NEXTCLICK_KAFKA_SASL_PASSWORD": "hunter2"})
+
+    assert to_toml(settings, TrainerSettings.model_fields) == ""
+
+
+def test_settings_from_before_there_were_sections_are_told_their_new_names(tmp_path: Path) -> None:
+    """A `best.toml` of an earlier release has keys without sections: each is refused with its new place."""
+    path = tmp_path / "best.toml"
+    path.write_text("hidden_size = 64\nlearning_rate = 0.001\n")
+
+    with pytest.raises(SettingError, match=r"hidden_size: .* did you mean model\.hidden_size\?") as refusal:
+        load(TrainerSettings, path, {})
+    assert "learning_rate: there is no such setting; did you mean optimizer.learning_rate?" in str(
+        refusal.value
+    )
+
+
+def test_a_manifest_holds_no_way_to_kafka() -> None:
+    """Only what decides a training is recorded."""
+    settings = load(TrainerSettings, None, {"NEXTCLICK_KAFKA_SASL_PASSWORD": "hunter2"})
+
+    assert [*settings.to_json()] == [*FitSettings.model_fields]
+    assert settings.fitting.to_json() == settings.to_json()
+
+
+def test_the_way_to_kafka_is_the_workers() -> None:
+    """By the same names, for every command; the worker's own sections are left to the worker."""
+    environment = {
+        "NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": "broker:9093",
+        "NEXTCLICK_KAFKA_SECURITY_PROTOCOL": "SSL",
+        "NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "false",
+        "NEXTCLICK_STATE_USER_TTL": "3d",
+        "NEXTCLICK_GROUP": "shop",
+    }
+    found = load(TrainerSettings, None, environment).kafka.connection()
+
+    assert (found.bootstrap_servers, found.security_protocol) == ("broker:9093", "SSL")
+    assert found.ssl_check_hostname is False
+    with pytest.raises(SettingError, match=r"kafka\.ssl_check_hostname is 'maybe': must be a valid boolean"):
+        load(TrainerSettings, None, {"NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "maybe"})
+
+
+def test_the_names_that_the_worker_knows_are_the_trainers() -> None:
+    """They are written down once more, since the worker does not load the trainer's settings."""
+    common = {"kafka", "topics", "click"}
+
+    assert set(PROGRAMS["nextclick-trainer"]) == set(TrainerSettings.model_fields) - common

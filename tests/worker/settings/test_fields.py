@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.settings.fields import duration_text, parse_duration, parse_moment
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("300ms", 0.3), ("30s", 30), ("1.5h", 5_400), ("7d", 604_800), ("12", 12), (2.5, 2.5), (3, 3)],
+)
+def test_a_duration_has_a_unit_or_is_seconds(text: Any, seconds: float) -> None:
+    """As text and as a number."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-3s", "1y", "h", "1h30m", True, math.inf, None, [3]])
+def test_nothing_else_is_a_duration(text: Any) -> None:
+    """The message shows what one looks like."""
+    with pytest.raises(ValueError, match="must be a duration like 30s, 5m, 1h or 7d"):
+        parse_duration(text)
+
+
+@given(st.floats(1e-6, 1e12) | st.integers(0, 10**12))
+def test_a_duration_is_written_as_it_is_read(seconds: float) -> None:
+    """To the last bit, in the largest unit that has no fraction."""
+    assert parse_duration(duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(86_400, "1d"), (5_400, "90m"), (0, "0s"), (0.25, "0.25s")])
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    """So that a person reads it."""
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["2020-09-13T12:26:40Z", "2020-09-13T14:26:40+02:00", "2020-09-13 12:26:40", 1_600_000_000_000]
+)
+def test_a_moment_is_a_time_or_milliseconds(text: Any) -> None:
+    """Without an offset it is UTC."""
+    assert parse_moment(text) == 1_600_000_000_000
+
+
+@pytest.mark.parametrize("text", ["soon", None, 1.5, True])
+def test_nothing_else_is_a_moment(text: Any) -> None:
+    """The message shows what one looks like."""
+    with pytest.raises(ValueError, match="must be a time like 2020-09-13"):
+        parse_moment(text)

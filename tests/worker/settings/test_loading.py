@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.settings import refused
+from worker.config import load
+from worker.errors import SettingError
+from worker.settings.loading import literal, typed
+
+
+def test_later_places_win(tmp_path: Path) -> None:
+    """The environment over the file, the command line over both."""
+    path = tmp_path / "nextclick.toml"
+    path.write_text("[recommend]\ntop = 3\nexclude_recent = 0\n")
+    settings = load(path, {"NEXTCLICK_RECOMMEND_TOP": "4", "NEXTCLICK_GROUP": "a"}, [("group", "b")])
+
+    assert (settings.recommend.top, settings.recommend.exclude_recent, settings.group) == (4, 0, "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("grup = 'a'", "grup: there is no such setting; did you mean group?"),
+        ("[recomend]\ntop = 3", "recomend: there is no such setting; did you mean recommend?"),
+        ("[state]\ntop = 3", "state.top: there is no such setting; did you mean recommend.top?"),
+        (
+            "commit_interval_seconds = 1",
+            "commit_interval_seconds: there is no such setting; did you mean commit_interval?",
+        ),
+        ("[recommend]\ntop = 'many'", "recommend.top is 'many': must be a valid integer"),
+        ("[recommend]\ntop = true", "recommend.top is True: must be a valid integer"),
+        ("[recommend]\ntop = 0", "recommend.top is 0: must be greater than or equal to 1"),
+        ("[recommend]\nformat = 'xml'", "recommend.format is 'xml': must be 'json' or 'msgpack'"),
+        ("commit_interval = nan", "commit_interval is 'nan': must be a duration like 30s"),
+        ("[state]\nuser_ttl = '1y'", "state.user_ttl is '1y': must be a duration like 30s, 5m, 1h or 7d"),
+        ("static_membership = 1", "static_membership is 1: must be a valid boolean"),
+        ("kafka = 3", "kafka: "),
+    ],
+)
+def test_what_cannot_be_used_is_named(text: str, problem: str, tmp_path: Path) -> None:
+    """The key, its value, and what would be right."""
+    assert problem in refused(tmp_path, text)
+
+
+def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
+    """From the file and the environment."""
+    said = refused(tmp_path, "[http]\nport = -1\n", NEXTCLICK_HTTP_PROT="1")
+
+    assert "http.port is -1" in said
+    assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in said
+
+
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    """Not in a message about it, not in the settings' own text."""
+    assert "hunter2" not in refused(tmp_path, "[kafka]\nsasl_password = ['hunter2']\n")
+    assert "hunter2" not in repr(load(None, {"NEXTCLICK_KAFKA_SASL_PASSWORD": "hunter2"}))
+
+
+def test_the_trainers_settings_are_left_to_the_trainer(tmp_path: Path) -> None:
+    """In one file and one environment for both; a name that neither has is an error all the same."""
+    path = tmp_path / "nextclick.toml"
+    path.write_text("[model]\nhidden_size = 3\n")
+
+    assert load(path, {"NEXTCLICK_MODEL_CELL": "lstm"}) == load(None, {})
+    assert "NEXTCLICK_MODLE_CELL: there is no such setting" in refused(tmp_path, "", NEXTCLICK_MODLE_CELL="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("group", "is not TOML"), (None, "cannot be read: No such file")],
+    ids=["broken", "missing"],
+)
+def test_a_file_that_cannot_be_read_is_named(text: str | None, problem: str, tmp_path: Path) -> None:
+    """With the reason."""
+    path = tmp_path / "nextclick.toml"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(SettingError, match=f"{path} .*{problem}"):
+        load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("none", str | None, None),
+        ("none", str, "none"),
+        ("TRUE", bool, True),
+        ("yes", bool, "yes"),
+        ("1e3", float, 1000.0),
+        ("inf", float, "inf"),
+        ("a, b", tuple[str, ...], ["a", "b"]),
+        ("none", tuple[float, ...], []),
+    ],
+)
+def test_a_text_becomes_a_value_of_its_fields_type(text: str, kind: Any, value: Any) -> None:
+    """What cannot become one stays a text, for the error that names it."""
+    assert typed(text, kind) == value
+
+
+def test_texts_are_written_as_toml() -> None:
+    """Quotes and umlauts included."""
+    assert literal('a"ü\n') == '"a\\"ü\\n"'

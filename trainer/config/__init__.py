@@ -1,0 +1,55 @@
+"""The trainer's settings: `fitting` is what decides a training, `sections` its parts, `program` all.
+
+Every setting is defined once, with its type, limits, default, description and the facts that code asks for.
+"""
+
+from __future__ import annotations
+
+from trainer.config.fitting import FitSettings, recorded
+from trainer.config.program import (
+    Archive,
+    Baselines,
+    Files,
+    Metrics,
+    Run,
+    TrainerSettings,
+    Watch,
+)
+from trainer.config.sections import (
+    ACTIVE_HALF_LIFE,
+    ACTIVE_ITEMS,
+    MAX_TRAINED_SCALE,
+    POPULAR_ITEMS,
+    Blend,
+    Dataset,
+    Evaluation,
+    Features,
+    Loss,
+    Model,
+    Optimizer,
+    Training,
+)
+
+__all__ = [
+    "ACTIVE_HALF_LIFE",
+    "ACTIVE_ITEMS",
+    "MAX_TRAINED_SCALE",
+    "POPULAR_ITEMS",
+    "Archive",
+    "Baselines",
+    "Blend",
+    "Dataset",
+    "Evaluation",
+    "Features",
+    "Files",
+    "FitSettings",
+    "Loss",
+    "Metrics",
+    "Model",
+    "Optimizer",
+    "Run",
+    "TrainerSettings",
+    "Training",
+    "Watch",
+    "recorded",
+]

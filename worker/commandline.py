@@ -1,0 +1,212 @@
+"""What the command lines of both programs have in common: settings, groups of options in help, Ctrl-C.
+
+A command of class `Command` shows its options in groups, as wide as the terminal. An option made by
+`shorthand` is another way to write `--set`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from worker.errors import SettingError
+from worker.settings.fields import Section, parse_duration
+from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, load
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as of a program that SIGINT ended."""
+
+CONTEXT: Final = {
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+    "max_content_width": 1_000,  # the terminal is narrower, and decides
+}
+
+SETTINGS: Final = "Settings"
+OUTPUT: Final = "Output"
+KAFKA: Final = "Kafka"
+CLICKS: Final = "Clicks"
+METRICS: Final = "Metrics"
+
+_ORDER: Final = ("Options", CLICKS, KAFKA, METRICS, OUTPUT, SETTINGS)
+"""The groups of options, as help shows them."""
+
+_META: Final = "nextclick.settings"
+
+_Model = TypeVar("_Model", bound=Section)
+_Callable = TypeVar("_Callable", bound=Callable[..., Any])
+
+
+class Option(click.Option):
+    """An option that help shows under the title `group`."""
+
+    def __init__(self, *args: Any, group: str = "Options", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help has groups of options; `resume` says what to do after Ctrl-C."""
+
+    def __init__(self, *args: Any, resume: str = "", **more: Any) -> None:
+        more["context_settings"] = {**CONTEXT, **(more.get("context_settings") or {})}
+        super().__init__(*args, **more)
+        self.resume = resume
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group; those without a group come first."""
+        groups: dict[str, list[tuple[str, str]]] = {title: [] for title in _ORDER}
+        *own, help_option = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        for one in own:
+            if record := one.get_help_record(ctx):
+                groups.setdefault(getattr(one, "group", _ORDER[0]), []).append(record)
+        if record := help_option.get_help_record(ctx):
+            groups[SETTINGS].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; after Ctrl-C say how to go on, and end with exit code 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"\ninterrupted{f': {self.resume}' if self.resume else ''}", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+class Group(click.Group):
+    """A group of commands of class `Command`."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        more["context_settings"] = {**CONTEXT, **(more.get("context_settings") or {})}
+        super().__init__(*args, **more)
+
+
+def completion(program: str) -> str:
+    """Return how a user gets shell completion, for the end of a program's help."""
+    name = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    return f'Shell completion for bash (zsh and fish likewise): eval "$({name}=bash_source {program})"'
+
+
+class Span(click.ParamType[float]):
+    """A duration such as 30s, 5m, 1h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds that `value` names."""
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+def option(*names: str, group: str = "Options", **more: Any) -> Callable[[_Callable], _Callable]:
+    """Return an option in a group of the help."""
+    return click.option(*names, cls=Option, group=group, **more)
+
+
+def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], _Callable]:
+    """Return several options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: _Callable) -> _Callable:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+def shorthand(
+    *names: str, key: str, help: str, group: str = SETTINGS, **more: Any
+) -> Callable[[_Callable], _Callable]:
+    """Return an option that is `--set key=...`, and wins over it."""
+
+    def note(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value is not None:
+            _noted(context)["short"].append((key, str(value)))
+
+    return option(*names, group=group, expose_value=False, callback=note, help=f"{help} [{key}]", **more)
+
+
+def _take_path(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    _noted(context)["path"] = value
+
+
+def _take_assignments(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    for value in values:
+        key, sign, text = value.partition("=")
+        if not sign:
+            raise click.BadParameter(f"{value!r} is not section.key=value")
+        _noted(context)["set"].append((key.strip(), text.strip()))
+
+
+def _noted(context: click.Context) -> dict[str, Any]:
+    noted: dict[str, Any] = context.meta.setdefault(_META, {"path": None, "set": [], "short": []})
+    return noted
+
+
+config_options = all_of(
+    option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        show_envvar=True,
+        expose_value=False,
+        callback=_take_path,
+        group=SETTINGS,
+        help=f"Settings file (TOML). The environment ({ENVIRONMENT_PREFIX}*) overrides its keys.",
+    ),
+    option(
+        "--set",
+        multiple=True,
+        expose_value=False,
+        callback=_take_assignments,
+        metavar="SECTION.KEY=VALUE",
+        group=SETTINGS,
+        help="Value of a setting; may come several times. It overrides file and environment.",
+    ),
+)
+"""`--config` and `--set`; `settings` has what they and the shorthands come to."""
+
+json_option = option("--json", "as_json", is_flag=True, group=OUTPUT, help="Print JSON, for machines.")
+
+kafka_option = shorthand(
+    "--kafka", key="kafka.bootstrap_servers", metavar="HOST:PORT", group=KAFKA, help="Brokers of Kafka."
+)
+clicks_topic_option = shorthand(
+    "--clicks-topic", key="topics.clicks", metavar="TOPIC", group=KAFKA, help="Topic of clicks."
+)
+releases_topic_option = shorthand(
+    "--releases-topic", key="topics.releases", metavar="TOPIC", group=KAFKA, help="Topic of releases."
+)
+
+
+def settings(model: type[_Model]) -> _Model:
+    """Return the settings of the command that runs, from file, environment and options.
+
+    Raises SettingError.
+    """
+    noted = _noted(click.get_current_context())
+    return load(model, noted["path"], os.environ, [*noted["set"], *noted["short"]])
+
+
+def named_here(keys: tuple[str, ...]) -> list[str]:
+    """Return those of the dotted keys that stand on the command line itself."""
+    noted = _noted(click.get_current_context())
+    there = {key for key, _ in [*noted["set"], *noted["short"]]}
+    return [key for key in keys if key in there]
+
+
+def refuse(keys: tuple[str, ...], why: str) -> None:
+    """Raise SettingError where the command line itself sets one of these keys."""
+    if found := named_here(keys):
+        raise SettingError(f"{why}: leave out {', '.join(found)}")

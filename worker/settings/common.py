@@ -1,0 +1,174 @@
+"""The sections that worker and trainer share: how to reach Kafka, the topics, and what a click is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import SecretStr, model_validator
+
+from worker.core.event import Fields
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.interface import FETCH_MAX_WAIT_MS
+from worker.settings.fields import TOPIC, Section, setting
+
+
+class Kafka(Section):
+    """How to reach Kafka. The `sasl_` and `ssl_` keys are passed to the client as they are."""
+
+    bootstrap_servers: str = setting(
+        "localhost:9092",
+        "Addresses of one or more brokers, as `host:port`, separated by commas.",
+        pattern=r"^[^\s,]+(,[^\s,]+)*$",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
+        "PLAINTEXT", "Protocol of the connection."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = setting(
+        None, "SASL mechanism. Required by the two SASL protocols, as are name and password."
+    )
+    sasl_username: str | None = setting(None, "SASL user name.")
+    sasl_password: SecretStr | None = setting(
+        None, "SASL password. Prefer the environment variable to the file."
+    )
+    ssl_ca_file: Path | None = setting(
+        None, "PEM file with the authorities to trust. Without it those of the system are used."
+    )
+    ssl_certificate_file: Path | None = setting(None, "PEM file with the client certificate, for mutual TLS.")
+    ssl_key_file: Path | None = setting(None, "PEM file with the key of the client certificate.")
+    ssl_key_password: SecretStr | None = setting(None, "Password of the key file.")
+    ssl_check_hostname: bool = setting(
+        True, "Whether the name in the broker's certificate must match its host name."
+    )
+    session_timeout_ms: int = setting(
+        10_000,
+        "Silence after which the group gives a worker's partitions to others, in milliseconds.",
+        ge=1_000,
+    )
+    heartbeat_interval_ms: int = setting(
+        1_000,
+        "Interval between heartbeats, in milliseconds. At most a third of `session_timeout_ms`.",
+        ge=100,
+    )
+    transaction_timeout_ms: int = setting(
+        10_000,
+        "Time after which the broker aborts an open transaction, in milliseconds. At least twice "
+        "`commit_interval`.",
+        ge=1_000,
+    )
+    fetch_max_wait_ms: int = setting(
+        FETCH_MAX_WAIT_MS,
+        "Longest time that the broker may wait for a record before it answers a fetch, in "
+        "milliseconds. Kafka answers at the first record; some compatible brokers always wait this long.",
+        ge=1,
+        le=5_000,
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
+            raise ValueError(
+                f"heartbeat_interval_ms is {self.heartbeat_interval_ms}, session_timeout_ms "
+                f"{self.session_timeout_ms}: the first must be at most a third of the second"
+            )
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_mechanism and self.sasl_username and self.sasl_password
+        ):
+            raise ValueError(
+                f"security_protocol is {self.security_protocol}: "
+                "it needs sasl_mechanism, sasl_username and sasl_password"
+            )
+        for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name} is {path}: there is no such file")
+        return self
+
+    def connection(self) -> KafkaConnection:
+        """Return the part that the clients need."""
+        return KafkaConnection(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_username=self.sasl_username,
+            sasl_password=_secret(self.sasl_password),
+            ssl_ca_file=_text(self.ssl_ca_file),
+            ssl_certificate_file=_text(self.ssl_certificate_file),
+            ssl_key_file=_text(self.ssl_key_file),
+            ssl_key_password=_secret(self.ssl_key_password),
+            ssl_check_hostname=self.ssl_check_hostname,
+        )
+
+
+class Topics(Section):
+    """The names of the topics. They must differ."""
+
+    clicks: str = setting("clicks", "Topic that clicks are read from.", pattern=TOPIC)
+    recommendations: str = setting("recommendations", "Topic that the worker writes lists to.", pattern=TOPIC)
+    dead_letters: str = setting(
+        "",
+        "Topic for records that are not valid clicks. Default: `<clicks>.dead-letter`.",
+        pattern=TOPIC + "|^$",
+    )
+    releases: str = setting(
+        "nextclick.releases", "Topic that the trainer publishes releases to.", pattern=TOPIC
+    )
+    quality: str = setting(
+        "nextclick.quality", "Topic that the worker reports live quality to.", pattern=TOPIC
+    )
+    state: str = setting(
+        "", "Topic that user states are saved in. Default: `<group>.state`.", pattern=TOPIC + "|^$"
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if not self.dead_letters:
+            # Frozen for everyone else; here the model is still being made.
+            object.__setattr__(self, "dead_letters", f"{self.clicks}.dead-letter")
+        self.must_differ()
+        return self
+
+    def must_differ(self) -> None:
+        """Raise ValueError where two names are the same."""
+        names = {name: getattr(self, name) for name in type(self).model_fields}
+        for name, topic in names.items():
+            same = [other for other, its in names.items() if its == topic and other != name]
+            if same:
+                raise ValueError(f"{name} and {same[0]} are both {topic}: they must be different topics")
+
+
+class Click(Section):
+    """Where a record keeps what a click needs.
+
+    A dotted path reaches into nested maps; `@key` is the record's key. In files of clicks these are names of
+    columns; there a name that is not given is recognised.
+    """
+
+    user_id: str = setting("user_id", "Path of the user id, or `@key`.", min_length=1)
+    item_id: str = setting("item_id", "Path of the item id, or `@key`.", min_length=1)
+    timestamp: str = setting(
+        "timestamp",
+        "Path of the time of the click, in milliseconds since the epoch or as RFC 3339 with an "
+        "offset. Where it is absent the record's own time counts.",
+        min_length=1,
+    )
+    max_bytes: int = setting(
+        262_144, "Largest value of a click, in bytes. A larger one is a dead letter.", ge=64
+    )
+
+    def fields(self) -> Fields:
+        """Return the part that the decoder needs."""
+        return Fields(self.user_id, self.item_id, self.timestamp)
+
+    def named(self, name: str) -> str | None:
+        """Return the column that a file of clicks is said to have; None: it is to be recognised."""
+        value: str = getattr(self, name)
+        return value if name in self.model_fields_set and not value.startswith("@") else None
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _text(value: Path | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,121 @@
+"""How a setting is defined: the base of all sections, the types of values, and facts about a field.
+
+>>> parse_duration("1.5h"), parse_duration(30), duration_text(1800)
+(5400.0, 30.0, '30m')
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+"""Seconds in each unit of a duration."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings, in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+def setting(default: Any, description: str, *, facts: dict[str, Any] | None = None, **limits: Any) -> Any:
+    """Return the definition of a setting.
+
+    `facts` are what programs ask of fields by `fact`; `limits` are pydantic's (`ge`, `pattern`, ...).
+    """
+    return Field(default, description=description, json_schema_extra=facts, **limits)
+
+
+def fact(field: FieldInfo, name: str, default: Any = None) -> Any:
+    """Return a fact of a field."""
+    extra = field.json_schema_extra
+    return extra.get(name, default) if isinstance(extra, dict) else default
+
+
+def is_section(kind: Any) -> bool:
+    """Return whether the type of a field is a section."""
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def fields_of(model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the dotted key and the definition of every setting, those without a section first."""
+    for name, field in model.model_fields.items():
+        if not is_section(field.annotation):
+            yield name, field
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from ((f"{name}.{key}", one) for key, one in field.annotation.model_fields.items())
+
+
+def value_of(settings: Section, key: str) -> Any:
+    """Return the value of the setting with a dotted key."""
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def parse_duration(value: Any) -> float:
+    """Return a duration such as `30s`, `1.5h` or `7d` in seconds; a bare number is seconds already.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("must be a duration like 30s, 5m, 1h or 7d; a bare number is seconds")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the largest unit that divides it, so that `parse_duration` gives it back."""
+    for unit in ("d", "h", "m"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return f"{f'{Decimal(repr(seconds)):f}'.removesuffix('.0')}s"
+
+
+def parse_moment(value: Any) -> int:
+    """Return a time such as `2020-09-13T16:00:00Z` in milliseconds since the epoch; without an offset UTC.
+
+    An integer is milliseconds already. Raises ValueError for anything else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("must be a time like 2020-09-13 or 2020-09-13T16:00:00Z") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+_DURATION: Final = BeforeValidator(parse_duration)
+
+Duration = Annotated[float, _DURATION]
+"""Seconds, written as `30s`, `5m`, `1h` or `7d`."""
+
+Moment = Annotated[int, BeforeValidator(parse_moment)]
+"""Milliseconds since the epoch, written as RFC 3339."""
+
+TOPIC: Final = r"^[a-zA-Z0-9._-]{1,249}$"
+"""Names of topics and groups."""
+
+
+def is_duration(field: FieldInfo) -> bool:
+    """Return whether a field holds a duration, or several."""
+    return _DURATION in field.metadata or _has_duration(field.annotation)
+
+
+def _has_duration(kind: Any) -> bool:
+    inner = get_args(kind)
+    return _DURATION in inner or any(_has_duration(one) for one in inner if one is not Ellipsis)

@@ -1,0 +1,272 @@
+"""Settings from a TOML file, the environment and `--set`, checked at once; the later of these wins.
+
+A key `[kafka] bootstrap_servers` is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the environment and
+`--set kafka.bootstrap_servers=...` on a command line. An unknown key is an error: a misspelled one would
+change nothing. One file may hold the settings of both programs: each checks its own and knows the names of
+the other's sections.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+
+import orjson
+from pydantic import SecretStr, ValidationError
+
+from worker.errors import SettingError
+from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_section, value_of
+
+ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
+
+CONFIG_VARIABLE: Final = "NEXTCLICK_CONFIG"
+"""Names the settings file where the command line does not."""
+
+PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
+    "nextclick-worker": (
+        *("group", "worker_id", "static_membership", "commit_interval"),
+        *("recommend", "state", "http", "log"),
+    ),
+    "nextclick-trainer": (
+        *("files", "dataset", "features", "model", "loss", "optimizer", "blend", "training", "evaluation"),
+        *("baselines", "archive", "run", "watch", "metrics"),
+    ),
+}
+"""The sections, and the keys without a section, that each program has for itself.
+
+Neither program loads the other's definitions; a test holds these names equal to them."""
+
+_OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA"})
+"""Variables with our prefix that are no settings."""
+
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+_Settings = TypeVar("_Settings", bound=Section)
+
+
+def load(
+    model: type[_Settings],
+    path: Path | None,
+    environment: Mapping[str, str],
+    assignments: Collection[tuple[str, str]] = (),
+) -> _Settings:
+    """Return the settings in the file at `path`, changed by the `environment`, then by the `assignments`.
+
+    An assignment is a dotted key and a text. Raises SettingError with a line for each thing that is wrong.
+    """
+    document = {name: value for name, value in _read(path).items() if name not in _foreign(model)}
+    known = {key: field.annotation for key, field in fields_of(model)}
+    problems = []
+    for name, key, text in [*_in_environment(model, environment), *_assigned(assignments)]:
+        if key in known:
+            _put(document, key, typed(text, known[key]))
+        else:
+            problems.append(f"{name}: there is no such setting{_meant(name, _names(known, like=name))}")
+    places = ["environment", "command line"] if assignments else ["environment"]
+    source = ", ".join([str(path), *places] if path else places)
+    return checked(model, document, source=source, problems=problems)
+
+
+def checked(
+    model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
+) -> _Settings:
+    """Return the settings in a `document` of JSON's types. Raises SettingError, also for known `problems`."""
+    lines = [*problems]
+    try:
+        settings = model.model_validate_json(orjson.dumps(_finite(document), default=str), strict=True)
+    except ValidationError as error:
+        lines += [_explained(one, model) for one in error.errors(include_url=False)]
+    else:
+        if not lines:
+            return settings
+    text = "\n".join([f"these settings cannot be used ({source}):", *(f"  {line}" for line in lines)])
+    raise SettingError(text)
+
+
+def given(settings: Section) -> frozenset[str]:
+    """Return the dotted keys of the settings that somebody chose."""
+    keys = set()
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        keys |= {f"{name}.{key}" for key in value.model_fields_set} if isinstance(value, Section) else {name}
+    return frozenset(keys)
+
+
+def replaced(settings: _Settings, changes: Mapping[str, Any]) -> _Settings:
+    """Return `settings` with other values under some dotted keys. Raises SettingError."""
+    document = settings.model_dump(exclude_unset=True)
+    for key, value in changes.items():
+        _put(document, key, value)
+    try:
+        return type(settings).model_validate(document)
+    except ValidationError as error:
+        lines = [_explained(one, type(settings)) for one in error.errors(include_url=False)]
+        raise SettingError("\n".join(lines)) from None
+
+
+def to_toml(settings: Section, sections: Iterable[str]) -> str:
+    """Return what somebody chose in some sections, without secrets, as `load` reads it."""
+    chosen, parts = given(settings), []
+    for section in sections:
+        lines = []
+        for key, field in fields_of(type(settings)):
+            value = None if _hidden(field.annotation) else value_of(settings, key)
+            if key.startswith(f"{section}.") and key in chosen and value is not None:
+                lines.append(f"{key.partition('.')[2]} = {literal(value, is_time=is_duration(field))}")
+        if lines:
+            parts.append("\n".join([f"[{section}]", *lines]) + "\n")
+    return "\n".join(parts)
+
+
+def literal(value: Any, *, is_time: bool = False) -> str:
+    """Return a value as TOML writes it; `is_time`: numbers in it are durations.
+
+    >>> literal((86400.0, 5.5), is_time=True), literal(False), literal("a")
+    ('["1d", "5.5s"]', 'false', '"a"')
+    """
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(literal(one, is_time=is_time) for one in value)}]"
+    if is_time and isinstance(value, int | float):
+        return f'"{duration_text(value)}"'
+    return orjson.dumps(value, default=str).decode()
+
+
+def variable(key: str) -> str:
+    """Return the environment variable of a setting.
+
+    >>> variable("kafka.bootstrap_servers")
+    'NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS'
+    """
+    return ENVIRONMENT_PREFIX + key.replace(".", "_").upper()
+
+
+def typed(text: str, kind: Any) -> Any:
+    """Return a `text` as a value for a field of this type; unchanged where it is none, for a later error.
+
+    Lists are separated by commas; `none` is an empty list, and no value where that is allowed.
+
+    >>> typed("3", int), typed("true", bool), typed("1d,3h", tuple[float, ...]), typed("none", int | None)
+    (3, True, ['1d', '3h'], None)
+    """
+    kinds = alternatives(kind)
+    lists = [one for one in kinds if get_origin(one) is tuple]
+    if lists:
+        item = get_args(lists[0])[0]
+        return [] if text in ("", "none") else [typed(one.strip(), item) for one in text.split(",")]
+    if NoneType in kinds and text == "none":
+        return None
+    if bool in kinds:
+        return _FLAGS.get(text.lower(), text)
+    if int in kinds or float in kinds:
+        return _number(text)
+    return text
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else text
+    return text
+
+
+def alternatives(kind: Any) -> list[Any]:
+    """Return the types that a field's type is a union of."""
+    if get_origin(kind) is Annotated:
+        return alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [one for part in get_args(kind) for one in alternatives(part)]
+    return [kind]
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"the settings file {path} is not TOML: {error}") from None
+
+
+def _foreign(model: type[Section]) -> set[str]:
+    """Return the names at the top that belong to another program than the one of `model`."""
+    return {name for names in PROGRAMS.values() for name in names} - {*model.model_fields}
+
+
+def _in_environment(model: type[Section], environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Yield variable, dotted key and text of what the environment sets, unknown ones by their own name."""
+    keys = {variable(key): key for key, _ in fields_of(model)}
+    foreign = tuple(variable(name) for name in _foreign(model))
+    for name, text in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in _OUTSIDE:
+            continue
+        if name in keys or not any(name == one or name.startswith(f"{one}_") for one in foreign):
+            yield name, keys.get(name, name), text
+
+
+def _assigned(assignments: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str, str]]:
+    return ((key, key, text) for key, text in assignments)
+
+
+def _put(document: dict[str, Any], key: str, value: Any) -> None:
+    section, _, name = key.rpartition(".")
+    target = document.setdefault(section, {}) if section else document
+    if isinstance(target, dict):  # what else stands there is an error of its own
+        target[name] = value
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with what JSON has no number for as text, so that it is refused with its name."""
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _explained(error: Any, model: type[Section]) -> str:
+    """Return one line: the key, its value, what is wrong, what was meant."""
+    path = [str(part) for part in error["loc"]]
+    where, known = ".".join(path), {key: field.annotation for key, field in fields_of(model)}
+    if error["type"] == "extra_forbidden":
+        names = [
+            *known,
+            *(name for name, field in model.model_fields.items() if is_section(field.annotation)),
+        ]
+        return f"{where}: there is no such setting{_meant(where, names)}"
+    message = re.sub(r"^Value error, |^Input should be", "", error["msg"]).strip()
+    if error["type"] != "value_error":
+        message = f"must be {message}" if error["msg"].startswith("Input should be") else message
+    key = ".".join(path[:2])
+    if key not in known:  # a section as a whole, or a relation between values in it
+        return f"{where}: {message}" if where else message
+    value = "not shown" if _hidden(known[key]) else repr(error["input"])
+    return f"{where} is {value}: {message}"
+
+
+def _hidden(kind: Any) -> bool:
+    return SecretStr in alternatives(kind)
+
+
+def _names(known: Iterable[str], *, like: str) -> list[str]:
+    return [variable(key) for key in known] if like.startswith(ENVIRONMENT_PREFIX) else [*known]
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """Return a question with the nearest of the `known` names; the same key in another section is nearest."""
+    last = name.rpartition(".")[2]
+    same = [one for one in known if one.rpartition(".")[2] == last]
+    ends = {one.rpartition(".")[2]: one for one in reversed(known)}
+    close = same or difflib.get_close_matches(name, known, n=1)
+    close = close or [ends[one] for one in difflib.get_close_matches(last, [*ends], n=1)]
+    return f"; did you mean {close[0]}?" if close else ""
