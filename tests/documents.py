@@ -152,9 +152,10 @@ def demo_still() -> str:
     console = Console(file=io.StringIO(), width=92, color_system=None)
     page = Page(console, titles, clock=lambda: 0.0)
     page._people = figures.moments
-    now = Now(figures, 15_000, "release 2 serves; a broken release is published next")
+    page.note("Release 3 has a flipped byte. The worker serves on: release 3 was refused")
+    now = Now(figures, 15_000, "rolling back to the second release", seconds_left=45)
     with console.capture() as capture:
-        console.print(page._page(now))
+        console.print(page.drawn(now))
     lines = [line.rstrip() for line in capture.get().splitlines()]
     return "\n".join(["```", *lines, "```"])
 

@@ -14,7 +14,7 @@ FUNCTION_LINES: Final = 60
 
 TESTED_ELSEWHERE: Final = {
     "trainer/commands/": "tests/trainer/test_main.py and tests/trainer/commands call them as a user does",
-    "trainer/evaluation/report/": "tests/trainer/evaluation/report/test_page.py reads the page as a whole",
+    "trainer/evaluation/report/": "tests/trainer/evaluation/report reads the page and the sentences on it",
     "trainer/model/backend.py": "names the backend of Keras; every test of the model runs on it",
     "worker/core/layers.py": "tests/laws/test_layers.py",
     "worker/core/recent.py": "tests/laws/test_recent.py",

@@ -34,7 +34,7 @@ _PATIENCE: Final = 3
 class Process:
     """A program that was started: what it wrote, whether it runs, how to end it."""
 
-    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path | None) -> None:
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
         self._popen = popen
         self._log = log
@@ -46,8 +46,8 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it wrote so far; nothing where it writes to our own output."""
-        return self._log.read_text(errors="replace") if self._log else ""
+        """The text that it wrote so far."""
+        return self._log.read_text(errors="replace")
 
     @property
     def last_line(self) -> str:
@@ -101,14 +101,13 @@ class Life:
         command: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
-        shown: bool = False,
         lasting: bool = False,
     ) -> Process:
-        """Start a program. `shown`: it writes to our own output. `lasting`: it must not end by itself.
+        """Start a program. `lasting`: it must not end by itself.
 
         Raises DemoError where there is no such program.
         """
-        path = None if shown else self.folder / f"{len(self._processes)}.log"
+        path = self.folder / f"{len(self._processes)}.log"
         try:
             process = Process(name, _popen(command, environment, path), path)
         except OSError as error:
@@ -170,19 +169,14 @@ class Life:
 
 
 def _popen(
-    command: Sequence[str], environment: Mapping[str, str] | None, log: Path | None
+    command: Sequence[str], environment: Mapping[str, str] | None, log: Path
 ) -> subprocess.Popen[bytes]:
-    """A process in a session of its own: Ctrl-C is for the demo, which then ends it."""
-    variables = None if environment is None else dict(environment)
-    if log is None:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+    """Start a process in a session of its own: Ctrl-C is for the demo, which then ends it."""
     with log.open("wb") as file:
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=variables,
+            env=None if environment is None else dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

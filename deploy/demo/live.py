@@ -22,6 +22,9 @@ REFRESH_AFTER: Final = 0.2
 HOLD_AFTER: Final = 0.7
 """The share that is replayed at most before the second release serves: the rest is for comparing."""
 
+EXPERIMENT_AFTER: Final = 0.75
+"""The share that is replayed at most before the A/B test begins: it needs clicks of many users."""
+
 SILENCE_SECONDS: Final = 30.0
 """How long no list may come while clicks are sent."""
 
@@ -56,6 +59,7 @@ class LiveClicks:
         self._refresh = refresh
         self._refreshed = False
         self._step = Step("", learning=True)
+        self._step_began = 0.0
         self._sent = 0
         self._answers_due = 0.0
 
@@ -75,7 +79,8 @@ class LiveClicks:
 
     @property
     def _held(self) -> bool:
-        return self._step.learning and self._sent >= HOLD_AFTER * len(self._clicks)
+        share = HOLD_AFTER if self._step.learning else EXPERIMENT_AFTER if self._step.preparing else 1.0
+        return share < 1.0 and self._sent >= share * len(self._clicks)
 
     @property
     def _all_sent(self) -> bool:
@@ -90,7 +95,9 @@ class LiveClicks:
     def _take_step(self) -> None:
         step = next(self._refresh, None)
         self._refreshed = step is None
-        self._step = step or Step("the new release serves")
+        step = step or Step("the second release serves")
+        if step != self._step:
+            self._step, self._step_began = step, time.monotonic()
 
     def _check_answers(self) -> None:
         now = time.monotonic()
@@ -100,8 +107,22 @@ class LiveClicks:
             raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
 
     def _now(self) -> Now:
-        waiting = "clicks wait for the new release; " if self._held else ""
-        return Now(self._scoreboard.figures(), len(self._clicks), waiting + self._step.doing)
+        awaited = "second release" if self._step.learning else "A/B test"
+        waiting = f"clicks wait for the {awaited}; " if self._held else ""
+        return Now(
+            self._scoreboard.figures(),
+            len(self._clicks),
+            waiting + self._step.doing,
+            seconds_left=self._seconds_left,
+            training=self._step.learning and bool(self._step.doing),
+        )
+
+    @property
+    def _seconds_left(self) -> float:
+        """The longer of what the clicks take at their pace and what the steps usually take."""
+        of_clicks = (len(self._clicks) - self._sent) / CLICKS_PER_SECOND
+        of_step = self._step.seconds_left - (time.monotonic() - self._step_began)
+        return max(of_clicks, of_step)
 
     def _wait_for_last_answers(self) -> None:
         deadline = time.monotonic() + _LAST_ANSWERS_SECONDS

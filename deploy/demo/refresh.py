@@ -1,8 +1,9 @@
-"""While clicks go on: a new release that is better, one that is broken, and a candidate that is bad."""
+"""Three releases while clicks go on: a better one, a broken one, and a bad candidate."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from deploy.demo.errors import DemoError
 from deploy.demo.life import Process
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import Stage
+from deploy.demo.training import progress
 from deploy.kafka.install import tail
 from trainer.release.folder import read_folder, write_folder
 from worker.core.catalogue import Catalogue
@@ -27,17 +29,33 @@ TRIAL_CLICKS: Final = 200
 PATIENCE_SECONDS: Final = 90.0
 
 
+_AFTER_TRAINING: Final = 70.0
+_AFTER_BROKEN: Final = 50.0
+_EXPERIMENT: Final = 40.0
+_TRAINING: Final = 60.0
+"""Usual seconds: from the end of the training, of the broken release and of its rollback to the end of the
+demo; and of a training that has not yet said how long it takes."""
+
+_DIGEST: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
+
+
 class Step(NamedTuple):
-    """What is being done. `learning`: the last clicks wait until it is over, for the new release's lists."""
+    """One thing that is being done.
+
+    `learning`: the last clicks wait until it is over, for the new release's lists. `seconds_left`: the usual
+    time from its begin to the end of the demo. `preparing`: the A/B test comes, and clicks are kept for it.
+    """
 
     doing: str
     learning: bool = False
+    seconds_left: float = 0.0
+    preparing: bool = False
 
 
 class Refresh:
-    """The second release, a broken one, and a bad candidate; `say` is told what came of them.
+    """The second release, a broken one and a bad candidate; the results go to `say`.
 
-    All steps are to be called on while the clicks are replayed; none waits itself. They raise DemoError.
+    Each method yields while it waits, so that clicks go on meanwhile. All raise DemoError.
     """
 
     def __init__(self, stage: Stage, scoreboard: Scoreboard, say: Callable[[str], object]) -> None:
@@ -48,27 +66,31 @@ class Refresh:
     def better(self, folder: Path, options: Sequence[str], *, release: int) -> Iterator[Step]:
         """Learn, publish, until lists by `release` come."""
         popular = self._scoreboard.popular
-        training = self._stage.start_training(folder, options, shown=False)
+        training = self._stage.start_training(folder, options)
         training.lower_priority()
         while _runs(training):
-            yield Step(f"learning from the topic: {training.last_line or 'starting'}", learning=True)
+            words, left = progress(training.log)
+            left = _TRAINING if left is None else left
+            yield Step(f"training a second release: {words}", True, left + _AFTER_TRAINING)
         # Before it is published: the worker may serve it before the command that publishes has ended.
         self._scoreboard.learned(release, popular)
         publishing = self._stage.start_publishing(folder)
         while _runs(publishing):
-            yield Step("publishing the new release", learning=True)
+            yield Step("publishing the second release", True, _AFTER_TRAINING)
         while self._scoreboard.newest_release < release:
-            yield Step("the worker takes the new release up while it serves")
+            yield Step("the worker adopts the second release while it serves", False, _AFTER_TRAINING)
 
     def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
         """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
         manifest, blob = read_folder(folder).parts
         self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
-        yield from _until(lambda: "refused" in self._stage.remark(), "a release with a flipped byte comes")
-        self._say(f"Release {release} has a flipped byte. The worker serves on: {self._stage.remark()}")
+        step = Step("a third release comes, with one byte flipped", False, _AFTER_BROKEN, preparing=True)
+        yield from _until(lambda: "refused" in self._stage.remark(), step)
+        remark = _DIGEST.sub(r"\1…", self._stage.remark())
+        self._say(f"Release {release} has a flipped byte. The worker serves on: {remark}")
         rollback = self._stage.start_rollback()
         while _runs(rollback):
-            yield Step("going back to the release before")
+            yield Step("rolling back to the second release", False, _AFTER_BROKEN, preparing=True)
         self._say(f"Rolled back: {rollback.last_line}")
 
     def bad(self, folder: Path, *, made_of: Path, release: int) -> Iterator[Step]:
@@ -77,11 +99,13 @@ class Refresh:
         self._scoreboard.learned(release, self._scoreboard.popular)
         publishing = self._stage.start_publishing(folder, "--candidate", "--share", "0.5")
         while _runs(publishing):
-            yield Step("publishing a candidate that mixes up the films")
+            doing = "publishing a candidate that mixes up the films"
+            yield Step(doing, False, _EXPERIMENT, preparing=True)
         self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
         watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--set", "watch.every=1s")
-        tried = f"half of the users try release {release}; nextclick-trainer watch looks at both"
-        yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, tried)
+        doing = f"A/B test: half of the users get release {release}, and nextclick-trainer watch compares"
+        step = Step(doing, False, _EXPERIMENT)
+        yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, step, watch)
         dropped = next(line for line in watch.log.splitlines() if "is dropped" in line)
         self._say(f"nextclick-trainer watch at {dropped}")
         watch.ask_to_stop()
@@ -105,12 +129,14 @@ def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
     return replace(manifest, size_bytes=len(blob), sha256=sha256, golden=tuple(golden)), blob
 
 
-def _until(done: Callable[[], object], doing: str) -> Iterator[Step]:
+def _until(done: Callable[[], object], step: Step, process: Process | None = None) -> Iterator[Step]:
+    """Yield `step` until `done()` is true; too late is a DemoError, with the last words of `process`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         if time.monotonic() > deadline:
-            raise DemoError(f"{doing}: nothing came of it within {PATIENCE_SECONDS:g} s")
-        yield Step(doing)
+            wrote = f". {process.name} wrote:\n{tail(process.log)}" if process else ""
+            raise DemoError(f"{step.doing}: no result within {PATIENCE_SECONDS:g} s{wrote}")
+        yield step
 
 
 def _runs(process: Process) -> bool:

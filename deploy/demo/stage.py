@@ -133,10 +133,10 @@ class Stage:
         values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
         return int(float(values[0])) if values else 0
 
-    def start_training(self, folder: Path, settings: Sequence[str], *, shown: bool) -> Process:
+    def start_training(self, folder: Path, settings: Sequence[str]) -> Process:
         """`nextclick-trainer fit` on the topic of clicks, from its begin to its end."""
         options = [word for one in settings for word in ("--set", one)]
-        return self._start_trainer("fit", "--output", str(folder), *options, shown=shown)
+        return self._start_trainer("fit", "--output", str(folder), *options)
 
     def start_publishing(self, folder: Path, *options: str) -> Process:
         """`nextclick-trainer publish`."""
@@ -161,12 +161,11 @@ class Stage:
             for key, value in [*to_records(number, manifest, blob), (CHAMPION, pointing)]:
                 producer.send(self.releases, key=key.encode(), value=value, partition=0)
 
-    def _start_trainer(self, command: str, *arguments: str, shown: bool = False) -> Process:
+    def _start_trainer(self, command: str, *arguments: str) -> Process:
         return self._life.start(
             f"nextclick-trainer {command}",
             [sys.executable, "-m", "trainer", command, *arguments],
             environment=self.environment,
-            shown=shown,
         )
 
     def _settings(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up,
-   then refuse a broken release, and try a bad candidate, which is dropped
+-> the rest as live clicks, and meanwhile: train again on the topic and publish, so that the worker adopts
+   the second release; then it refuses a broken one, and an A/B test drops a bad candidate
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from deploy.demo import broker as brokers
 from deploy.demo import data, view
 from deploy.demo.broker import Broker
 from deploy.demo.data import Click, MovieLens
+from deploy.demo.errors import DemoError
 from deploy.demo.life import ROOT, Life
 from deploy.demo.live import LiveClicks
 from deploy.demo.refresh import Refresh, Step
 from deploy.demo.replay import AnswerReader, ClickSender, side_by_side
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import PARTITIONS, Stage
-from deploy.demo.summary import summary
+from deploy.demo.summary import summary, trained
+from deploy.demo.training import progress
 
 CACHE: Final = ROOT / "build" / "demo"
 """What is fetched or unpacked once; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
-LIVE_CLICKS: Final = 18_000
-PEOPLE: Final = 40
-"""How many users click side by side."""
+LIVE_CLICKS: Final = 16_500
+PEOPLE: Final = 60
+"""The users who click at a time: enough of them in the last quarter for each side of the A/B test."""
 
 _ALONE: Final = 500
 """So many records at the end of the history go one by one: Tansu takes the begin of a partition's last
@@ -62,7 +64,7 @@ def tell() -> None:
         with Life() as life:
             _Story(life, console).run()
     finally:
-        # A training that was ended in its middle leaves it hidden.
+        # A page that was interrupted while it was drawn may leave it hidden.
         console.show_cursor()
 
 
@@ -73,6 +75,7 @@ class _Story:
         self._began = time.monotonic()
 
     def run(self) -> None:
+        self._say("The demo takes about five minutes and ends by itself. Ctrl-C stops it.")
         movies = self._data()
         history, rest = movies.clicks[:HISTORY_CLICKS], movies.clicks[HISTORY_CLICKS:]
         live = list(side_by_side(rest, PEOPLE))[:LIVE_CLICKS]
@@ -85,8 +88,9 @@ class _Story:
             self._train(stage)
             self._serve(stage, len(history))
             reader.start(range(PARTITIONS), scoreboard.recommended)
-            refresh = self._refresh(Refresh(stage, scoreboard, self._say))
-            with self._view(movies) as shown:
+            shown = self._view(movies)
+            refresh = self._refresh(Refresh(stage, scoreboard, shown.note))
+            with shown:
                 LiveClicks(self._life, sender, scoreboard, live, refresh).run(shown)
             listed = self._life.run(stage.start_listing(), seconds=COMMAND_SECONDS)
         self._say(summary(scoreboard, [self._folder(1), self._folder(2)], listed, began=self._began))
@@ -101,7 +105,7 @@ class _Story:
         users = len({click.user_id for click in movies.clicks})
         self._say(
             f"Data: MovieLens 100K (GroupLens, for research use): {len(movies.clicks):,} ratings by "
-            f"{users:,} users of {len(movies.titles):,} films, each rating taken as a click"
+            f"{users:,} users of {len(movies.titles):,} films. Each rating counts as a click"
         )
         return movies
 
@@ -112,7 +116,7 @@ class _Story:
             return brokers.existing(address)
         broker = brokers.embedded(self._life, CACHE)
         self._say(
-            f"Broker: Tansu at {broker.bootstrap}, in memory and for show, slower the more it holds; "
+            f"Broker: Tansu at {broker.bootstrap}, in memory, only for demos, slower the more it holds. "
             "`KAFKA=host:port make demo` uses a real Kafka"
         )
         return broker
@@ -120,28 +124,40 @@ class _Story:
     def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
         """Put the history into the topic, as it would stand there had Kafka been running then."""
         then = round(time.time() * 1000) - HISTORY_AGE_MS
-        for number, click in enumerate(history):
-            sender.send(click, then)
-            if number % 1000 == 0:
-                self._life.pause(0)
-            if number >= len(history) - _ALONE:
-                sender.flush()
-        self._say(f"The first {len(history):,} clicks are in the topic. Training on it:")
+        with self._console.status("") as status:
+            for number, click in enumerate(history):
+                sender.send(click, then)
+                if number % 1000 == 0:
+                    status.update(f"Writing clicks into the topic: {number:,} of {len(history):,}")
+                    self._life.pause(0)
+                if number >= len(history) - _ALONE:
+                    sender.flush()
+        self._say(f"The first {len(history):,} clicks are in the topic.")
 
     def _train(self, stage: Stage) -> None:
-        folder = self._folder(1)
-        self._life.run(stage.start_training(folder, TRAINING, shown=True), seconds=TRAINING_SECONDS)
+        folder, began = self._folder(1), self._seconds
+        training = stage.start_training(folder, TRAINING)
+        with self._console.status("Training release 1") as status:
+            while training.exit_code is None:
+                status.update(f"Training release 1: {view.training(progress(training.log))}")
+                self._life.pause()
+                if self._seconds - began > TRAINING_SECONDS:
+                    raise DemoError(f"The training took longer than {TRAINING_SECONDS:g} s")
+        self._life.run(training, seconds=COMMAND_SECONDS)
+        self._say(f"Release 1 was trained in {self._seconds - began:.0f} s: {trained(folder)}")
         said = self._life.run(stage.start_publishing(folder), seconds=COMMAND_SECONDS)
         self._say(f"Published: {said.strip()}")
 
     def _serve(self, stage: Stage, clicks: int) -> None:
         stage.start_worker()
-        self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
-        applied = f"applying {clicks:,} clicks"
-        self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applied)
+        applying = f"applying {clicks:,} clicks to the states of the users"
+        with self._console.status("Starting the worker") as status:
+            self._life.wait_for(stage.is_ready, seconds=READY_SECONDS, what="the start of the worker")
+            status.update(f"The worker is {applying}")
+            self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applying)
         self._say(
-            f"The worker runs and has applied the topic; its metrics: {stage.metrics_address}\n"
-            f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
+            f"The worker runs and has applied all clicks; its metrics: {stage.metrics_address}\n"
+            f"{self._seconds:.0f} s after the command: live clicks by {PEOPLE} users at a time"
         )
 
     def _view(self, movies: MovieLens) -> view.View:
@@ -157,4 +173,4 @@ class _Story:
         return time.monotonic() - self._began
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)

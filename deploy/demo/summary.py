@@ -1,4 +1,4 @@
-"""The last thing the demo says: what was learned, what was measured, and where to go on."""
+"""The end of the demo: the result of the trainings, the live figures, and where to go on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NEXT: Final = (
 
 
 def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, began: float) -> str:
-    """All figures of a run that `began` then; `folders` hold its releases, the first first.
+    """Return all figures of a run that `began` then; `folders` hold its releases in their order.
 
-    `listed` is what `nextclick-trainer releases` said.
+    `listed` is the output of `nextclick-trainer releases`.
     """
     figures, served, first = scoreboard.figures(), scoreboard.served, scoreboard.first_answer_at or began
     lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
@@ -31,10 +31,10 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, beg
     lines += ["", "Live (was a click in the list that its user had been shown last?):"]
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
-        f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list {latency(served)}",
-        "  (on different clicks; the worker took release 2 up while it served, refused 3, and gave 4",
-        "  to half of the users until nextclick-trainer watch dropped it;",
-        f"  no click that has a list waited longer than {served.longest:.1f} s)",
+        f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list: {latency(served)}",
+        "  Each release was judged on its own clicks. The worker adopted release 2 while it served, refused",
+        "  release 3, and gave release 4 to half of the users until nextclick-trainer watch dropped it.",
+        f"  No answered click waited longer than {served.longest:.1f} s.",
         f"  first live recommendation {first - began:.0f} s after the command",
         "",
         "As the worker counted it until its last report (nextclick-trainer releases):",
@@ -45,7 +45,7 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, beg
 
 
 def trained(folder: Path) -> str:
-    """What the manifest in `folder` says of its training."""
+    """Return a line on the training of the release in `folder`, from its manifest."""
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
     metrics, training = manifest["metrics"], manifest["training"]
     recall = f"recall_at_{TOP}"

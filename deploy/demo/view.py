@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.demo.scoreboard import TOP, Figures, Latency, Moment, Score
+from deploy.demo.training import Progress
 
 _PEOPLE: Final = 5
 _READING_SECONDS: Final = 4.0
@@ -22,14 +24,22 @@ _READING_SECONDS: Final = 4.0
 
 _LINE_SECONDS: Final = 5.0
 
+_NOTES: Final = 3
+"""How many of the last notes the page shows."""
+
+_FRAME: Final = 4
+"""The columns that the frame of the page takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """One moment of the replay. `doing` says what goes on beside it."""
+    """One moment of the replay. `doing` says what else goes on; `training`: a training is part of that."""
 
     figures: Figures
     of_clicks: int
     doing: str
+    seconds_left: float = 0.0
+    training: bool = False
 
 
 class View(Protocol):
@@ -42,18 +52,27 @@ class View(Protocol):
     def show(self, now: Callable[[], Now]) -> None:
         """Show the moment, if it is time to: only then is `now` called."""
 
+    def note(self, text: str) -> None:
+        """Show what has happened."""
+
 
 class Page:
-    """A page that is drawn anew four times a second; what is printed meanwhile stands above it."""
+    """A page of its own in the terminal, drawn four times a second.
+
+    It fills the terminal whatever its size, so nothing is torn when that changes. On leaving, the notes are
+    printed on the ordinary screen.
+    """
 
     def __init__(
         self, console: Console, titles: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self._console = console
         self._titles = titles
         self._clock = clock
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live = Live(console=console, auto_refresh=False, screen=True)
         self._due = self._people_due = 0.0
         self._people: list[Moment] = []
+        self._notes: list[str] = []
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -61,6 +80,12 @@ class Page:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        for note in self._notes:
+            self._console.print(note, markup=False, highlight=False)
+
+    def note(self, text: str) -> None:
+        """Keep the text for the page; the last ones fit on it."""
+        self._notes.append(text)
 
     def show(self, now: Callable[[], Now]) -> None:
         """Draw the page, if it is time to."""
@@ -71,16 +96,32 @@ class Page:
             if at >= self._people_due and moment.figures.moments:
                 self._people_due = at + _READING_SECONDS
                 self._people = moment.figures.moments[:_PEOPLE]
-            self._live.update(self._page(moment), refresh=True)
+            self._live.update(self.drawn(moment), refresh=True)
 
-    def _page(self, now: Now) -> RenderableType:
+    def drawn(self, now: Now) -> RenderableType:
+        """Return the page at this moment, with as many people as the terminal has lines for."""
         rows: list[RenderableType] = [
             Text(speed(now), style="bold"),
+            Text(waiting(now), style="dim") if now.training else Text(),
             scores(now.figures.scores),
             Text(now.doing, style="cyan"),
+            *(Text(f"• {note}") for note in self._notes[-_NOTES:]),
+            Text(),
         ]
+        width = self._console.size.width - _FRAME
+        options = self._console.options.update(width=width, height=None)
+        used = len(self._console.render_lines(Group(*rows), options)) + 2
         people = [self._person(moment) for moment in self._people]
-        return Panel(Group(*rows, Text(), *people), title="Nextclick, live", title_align="left")
+        free = max(0, self._console.size.height - used)
+        left = f"about {time_left(now.seconds_left)} left" if now.seconds_left > 0 else None
+        return Panel(
+            Group(*rows, *people[:free]),
+            title="Nextclick, live",
+            title_align="left",
+            subtitle=left,
+            subtitle_align="right",
+            border_style="none",
+        )
 
     def _person(self, moment: Moment) -> Text:
         line = Text(f"user {moment.user_id} ", style="dim", no_wrap=True, overflow="ellipsis")
@@ -103,12 +144,17 @@ class Lines:
         self._due = 0.0
         self._clicks = -1
         self._doing = ""
+        self._explained = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def note(self, text: str) -> None:
+        """Write it at once."""
+        self._write(text)
 
     def show(self, now: Callable[[], Now]) -> None:
         """Write lines, if it is time to."""
@@ -123,6 +169,9 @@ class Lines:
         if moment.doing != self._doing:
             self._doing = moment.doing
             self._write(f"    {moment.doing}")
+            if moment.training and not self._explained:
+                self._explained = True
+                self._write(f"    {waiting(moment)}")
 
     def _write_figures(self, now: Now) -> None:
         self._write(speed(now))
@@ -135,19 +184,41 @@ class Lines:
 
 
 def speed(now: Now) -> str:
-    """How far, how fast."""
+    """Return how far the clicks are, how fast they come, and how long a list takes."""
     figures = now.figures
-    return (
-        f"{figures.clicks:,} of {now.of_clicks:,} clicks, {figures.clicks_per_second:.0f}/s; "
-        f"click to recommendation {latency(figures.latency)}"
-    )
+    if figures.clicks == now.of_clicks and not figures.latency.answered:
+        return f"All {now.of_clicks:,} clicks are sent and answered"
+    far = f"{figures.clicks:,} of {now.of_clicks:,} clicks, {figures.clicks_per_second:.0f}/s"
+    return f"{far}; click to list: {latency(figures.latency)}"
+
+
+def waiting(now: Now) -> str:
+    """Return why latency is higher during a training; nothing at other times."""
+    return "Lists take longer for now: the training runs on the same processors." if now.training else ""
 
 
 def latency(figures: Latency) -> str:
-    """Median and 99th percentile."""
+    """Return the median and the 99th percentile."""
     if not figures.answered:
         return "(none yet)"
-    return f"p50 {figures.p50 * 1000:.0f} ms, p99 {figures.p99 * 1000:.0f} ms"
+    return f"median {figures.p50 * 1000:.0f} ms, 99 % within {figures.p99 * 1000:.0f} ms"
+
+
+def time_left(seconds: float) -> str:
+    """Return a time rounded up to what an estimate is good for.
+
+    >>> time_left(3), time_left(44), time_left(125)
+    ('10 s', '50 s', '2 min 10 s')
+    """
+    minutes, rest = divmod(10 * math.ceil(seconds / 10), 60)
+    parts = [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * bool(rest)
+    return " ".join(parts)
+
+
+def training(far: Progress) -> str:
+    """Return how far a training is, for a line of status."""
+    left = "" if far.seconds_left is None else f", about {time_left(max(1.0, far.seconds_left))} left"
+    return f"{far.words}{left}"
 
 
 def scores(by_release: Mapping[int, Score]) -> Table:

@@ -9,11 +9,22 @@ import click
 
 from trainer import console
 from trainer.commands import options
+from trainer.commands.kafka import connect
 from trainer.dataset.holdout import cleaned, hold_out, manifest_time_ms
 from trainer.evaluation.benchmark import score
+from trainer.evaluation.report.names import find_names, read_names
+from trainer.evaluation.report.published import Published
 from trainer.files_on_disk import write_file
 from trainer.release.folder import read_folder
-from worker.commandline import OUTPUT, Command, config_options, option
+from worker.commandline import (
+    OUTPUT,
+    Command,
+    config_options,
+    kafka_option,
+    named_here,
+    option,
+    releases_topic_option,
+)
 
 
 @click.command(cls=Command)
@@ -25,15 +36,19 @@ from worker.commandline import OUTPUT, Command, config_options, option
 @option(
     "--names",
     type=options.FOLDER,
-    help="CSV or TSV file with item ids and their names, for the examples.",
+    help="CSV or TSV file with item ids and their names. [default: a column `title` or `name` of the item "
+    "features or of FILES]",
 )
 @options.columns
 @options.split_at
 @options.top
+@kafka_option
+@releases_topic_option
 @config_options
 def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None) -> None:
     """Write an HTML page on the release in FOLDER, measured on the clicks in FILES.
 
+    It begins with a verdict and the next step. With --kafka it names the champion, too.
     Without --split-at it is measured on the test split of its own training, so the files that it was
     trained on will do.
     """
@@ -43,7 +58,10 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     # Jinja is needed here alone.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
-    item_names = examples.read_names(names) if names else {}
+    trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
+    item_names = read_names(names) if names else find_names(trained_with, files, columns)
+    asked = named_here(("kafka.bootstrap_servers", "topics.releases"))
+    published = Published.read(connect(chosen), chosen.topics.releases, release.manifest) if asked else None
     clicks = options.read_clicks(files, chosen, teller)
     clicks = cleaned(clicks, teller, datetime.now(UTC))
     gap = release.manifest.session_gap_seconds
@@ -53,18 +71,25 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
         release, held, top=top, exclude_recent=exclude_recent, settings=chosen.baselines, progress=teller
     )
     shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
-    measured = f"{told(from_ms, exclude_recent)} {held.caution(release.manifest)}".strip()
-    text = page.render(release.manifest, result, shown, item_names, measured=measured)
+    text = page.render(
+        release.manifest,
+        result,
+        shown,
+        item_names,
+        measured=measured_on(from_ms, exclude_recent),
+        caution=held.caution(release.manifest),
+        published=published,
+    )
     write_file(output, text.encode())
     click.echo(f"report written to {output}")
 
 
-def told(from_ms: int | None, exclude_recent: int) -> str:
-    """On which clicks the figures of a report are."""
+def measured_on(from_ms: int | None, exclude_recent: int) -> str:
+    """Return a sentence on the clicks that the figures of a report are measured on."""
     begin = "all clicks in the files"
     if from_ms is not None:
         begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"
-    return (
-        f"Measured on {begin}, by the code that serves; the last {exclude_recent} clicked items "
-        "are not recommended back."
+    left_out = {0: "", 1: "; the last clicked item is not recommended back"}.get(
+        exclude_recent, f"; the last {exclude_recent} clicked items are not recommended back"
     )
+    return f"Measured on {begin}, by the code that serves{left_out}."

@@ -12,7 +12,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -99,6 +99,11 @@ class EvaluationResult:
     predictions: int
     models: dict[str, Figures]
     slices: dict[str, Slice]
+    leads: dict[str, Figures] = field(default_factory=dict)
+    """other model -> metric -> figures of the first model less those of the other, on all predictions.
+
+    The intervals are paired: both models are measured on the same resampled sessions.
+    """
 
     @classmethod
     def of(
@@ -117,10 +122,12 @@ class EvaluationResult:
         """
         slices = predictions.slices()
         chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
-        models = {
-            name: _figures(found, predictions.session, chosen, top, rounds=rounds, seed=seed)
-            for name, found in answers.items()
-        }
+        models, resamples = {}, {}
+        for name, found in answers.items():
+            models[name], resamples[name] = _figures(
+                found, predictions.session, chosen, top, rounds=rounds, seed=seed
+            )
+        leads = _leads({name: figures[0] for name, figures in models.items()}, resamples)
         for name, found in answers.items():
             lists = list_metrics(found.shown, (clicks or {}).get(name))
             models[name][0].update({metric: Figure(value) for metric, value in lists.items()})
@@ -133,6 +140,7 @@ class EvaluationResult:
                 name: Slice(int(flags.sum()), {model: figures[number] for model, figures in models.items()})
                 for number, (name, flags) in enumerate(slices.items(), start=1)
             },
+            leads=leads,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -147,6 +155,7 @@ class EvaluationResult:
             "predictions": self.predictions,
             "models": _models_to(self.models),
             "slices": slices,
+            "leads": _models_to(self.leads),
         }
 
     @classmethod
@@ -156,7 +165,8 @@ class EvaluationResult:
             name: Slice(one["predictions"], _models_from(one["models"]))
             for name, one in stored["slices"].items()
         }
-        return cls(**{**stored, "models": _models_from(stored["models"]), "slices": slices})
+        models, leads = _models_from(stored["models"]), _models_from(stored.get("leads", {}))
+        return cls(**{**stored, "models": models, "slices": slices, "leads": leads})
 
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
@@ -172,16 +182,34 @@ def thirds(clicks: Counts, targets: Indexes) -> Indexes:
 
 def _figures(
     found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
-) -> list[Figures]:
-    """The metrics of one model on each of the `chosen` predictions."""
+) -> tuple[list[Figures], Values]:
+    """Return the metrics of one model on each of the `chosen` predictions, and the resamples of the first.
+
+    The resamples are `[rounds, metrics]`. The same seed draws the same sessions for every model.
+    """
     metrics = values_of(found.ranks, top)
     values = np.stack([*metrics.values(), np.ones(len(session))], axis=1)
     columns = np.concatenate([values * flags[:, None] for flags in chosen], axis=1)
     sums = sums_by(session, columns)
     value = _means(sums.sum(axis=0)[None], len(chosen))[0]
-    low, high = interval(_means(resampled(sums, rounds=rounds, seed=seed), len(chosen)))
+    resamples = _means(resampled(sums, rounds=rounds, seed=seed), len(chosen))
+    low, high = interval(resamples)
     figures = np.stack([value, low, high], axis=-1).tolist()
-    return [{name: Figure(*one) for name, one in zip(metrics, part, strict=True)} for part in figures]
+    named = [{name: Figure(*one) for name, one in zip(metrics, part, strict=True)} for part in figures]
+    return named, resamples[:, 0]
+
+
+def _leads(models: Mapping[str, Figures], resamples: Mapping[str, Values]) -> dict[str, Figures]:
+    """Return by how much the first of `models` is ahead of each of the others, with paired intervals."""
+    first, *others = models
+    leads = {}
+    for other in others:
+        low, high = interval(resamples[first] - resamples[other])
+        leads[other] = {
+            metric: Figure(models[first][metric].value - models[other][metric].value, below, above)
+            for metric, below, above in zip(models[first], low.tolist(), high.tolist(), strict=True)
+        }
+    return leads
 
 
 def _means(totals: Values, parts: int) -> Values:

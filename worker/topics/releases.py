@@ -96,6 +96,11 @@ class ReleaseReader:
             there = f"there is no release {number} in topic {self.topic}"
             raise ReleaseRefused("missing", f"{there}; `nextclick-trainer releases` lists what it has")
 
+    def manifest(self, number: int) -> Manifest:
+        """Return the manifest of release `number`, unverified. Raises ReleaseRefused."""
+        self.require(number)
+        return Manifest.from_json(self._small[f"release/{number:04}"])
+
     def pointer(self, name: str) -> Pointer | None:
         """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
         value = self._small.get(name)

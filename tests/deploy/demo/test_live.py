@@ -10,7 +10,7 @@ from deploy.demo import live
 from deploy.demo.data import Click
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Life
-from deploy.demo.live import HOLD_AFTER, REFRESH_AFTER, LiveClicks
+from deploy.demo.live import EXPERIMENT_AFTER, HOLD_AFTER, REFRESH_AFTER, LiveClicks
 from deploy.demo.refresh import Step
 from deploy.demo.scoreboard import Answer, Scoreboard
 from deploy.demo.view import Now
@@ -57,6 +57,9 @@ class Watching:
         """Keep it."""
         self.now = now()
 
+    def note(self, text: str) -> None:
+        """Nobody reads it."""
+
 
 def board() -> Scoreboard:
     """One that knows release 1."""
@@ -73,7 +76,7 @@ def test_all_clicks_are_sent_in_their_order() -> None:
         LiveClicks(life, sender, scoreboard, CLICKS, iter([])).run(view)
 
     assert sender.sent == CLICKS
-    assert view.now.doing == "the new release serves"
+    assert view.now.doing == "the second release serves"
 
 
 def test_the_refresh_begins_after_a_share_of_the_clicks_and_holds_the_last_ones_back() -> None:
@@ -93,6 +96,25 @@ def test_the_refresh_begins_after_a_share_of_the_clicks_and_holds_the_last_ones_
 
     assert at_step[0] >= REFRESH_AFTER * len(CLICKS)
     assert HOLD_AFTER * len(CLICKS) <= at_step[-1] < len(CLICKS)
+    assert sender.sent == CLICKS
+
+
+def test_clicks_are_kept_for_the_experiment() -> None:
+    """However slow the machine is before it, the last quarter is left for the A/B test."""
+    scoreboard = board()
+    sender = AnsweringSender(scoreboard)
+    at_step: list[int] = []
+
+    def refresh() -> Iterator[Step]:
+        for _ in range(100):
+            at_step.append(len(sender.sent))
+            yield Step("rolling back", preparing=True)
+        yield Step("A/B test")
+
+    with Life() as life:
+        LiveClicks(life, sender, scoreboard, CLICKS, refresh()).run(Watching())
+
+    assert EXPERIMENT_AFTER * len(CLICKS) <= at_step[-1] < len(CLICKS)
     assert sender.sent == CLICKS
 
 

@@ -5,6 +5,7 @@ import orjson
 import pytest
 
 from tests.trainer.builders import sessions_of
+from trainer.evaluation.compare import paired
 from trainer.evaluation.metrics import Answers
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.ranking import NO_ITEM
@@ -63,3 +64,15 @@ def test_a_result_survives_json() -> None:
     found = EvaluationResult.of({"one": answers}, Predictions.of(sessions_of([0, 1], [1, 2, 3])), top=3)
 
     assert EvaluationResult.from_json(orjson.loads(orjson.dumps(found.to_json()))) == found
+
+
+def test_a_lead_has_the_interval_of_the_paired_bootstrap() -> None:
+    """It is that of `compare`: both models are measured on the same resampled sessions."""
+    random, sessions = np.random.default_rng(0), sessions_of(*[[1, 2, 3, 4, 5]] * 50)
+    shown = np.zeros(6, np.int64)
+    own, other = (Answers(random.choice([0, 0, 2], size=200), shown) for _ in range(2))
+
+    found = EvaluationResult.of({"own": own, "other": other}, Predictions.of(sessions), top=5)
+
+    for metric, one in paired(other, own, Predictions.of(sessions).session, top=5).items():
+        assert found.leads["other"][metric] == pytest.approx((one.difference, one.low, one.high))

@@ -1,5 +1,6 @@
-"""One HTML page on a release, for who did not train it: what it is, is it good, where is it weak.
+"""One HTML page on a release, for people who did not train it.
 
-`page` lays it out from `page.html`, `charts` draws, `verdict` says it in sentences, `examples` shows
-sessions.
+`page` fills in `page.html`; `verdict` and `causes` write the judgement, `baselines` and `names` give
+models and items their names, `published` reads the place among the releases, `examples` shows sessions,
+`charts` draws.
 """

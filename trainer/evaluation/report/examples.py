@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from trainer.clicks.files import reading, scan_file
 from trainer.dataset.holdout import HeldOut
-from trainer.errors import UnreadableFile
 from trainer.evaluation.replay import published
 from worker.core.release import Release
 
@@ -52,13 +49,3 @@ def _steps(items: list[str], lists: list[list[str]]) -> list[Step]:
         Step(clicked, shown[:SHOWN], following, shown.index(following) + 1 if following in shown else 0)
         for clicked, shown, following in pairs
     ][:STEPS]
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """Item ids, the first column of a CSV or TSV file, to names, the second. Raises UnreadableFile."""
-    with reading(path):
-        table = scan_file(path).collect()
-    if table.width < 2:
-        raise UnreadableFile(str(path), "it needs two columns: item ids and names")
-    ids, names = table.to_series(0), table.to_series(1)
-    return {item: name for item, name in zip(ids, names, strict=True) if item and name}

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from trainer.config import FitSettings, recorded
 from trainer.evaluation.compare import title
 from trainer.evaluation.metrics import Figure
+from trainer.evaluation.report.baselines import model, part
 from trainer.evaluation.report.charts import LineChart, line_chart, number, percent
 from trainer.evaluation.report.examples import Step
-from trainer.evaluation.report.verdict import best_baseline, verdict
+from trainer.evaluation.report.published import Published
+from trainer.evaluation.report.verdict import verdict
 from trainer.evaluation.slices import EvaluationResult
 from worker.core.manifest import Manifest
 from worker.settings.fields import fields_of
@@ -21,7 +24,7 @@ _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists themselves, right or wrong."""
 
 _LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
-"""What a manifest tells of what was learned from, unless another program made it."""
+"""Facts on the training clicks in a manifest; one that another program made may lack them."""
 
 _WHOLE: Final = 100.0
 
@@ -59,8 +62,14 @@ def render(
     names: Mapping[str, str],
     *,
     measured: str,
+    caution: str = "",
+    published: Published | None = None,
 ) -> str:
-    """The page. `names` of items, where known; `measured` says on which clicks `result` was."""
+    """Return the page.
+
+    `names`: of items, where known. `measured`: on which clicks `result` was measured. `caution`: says that
+    the release has learned from them; else empty. `published`: None where no releases topic was read.
+    """
     # Ids and names come from whoever sends clicks: everything is escaped.
     pages = Environment(
         loader=PackageLoader("trainer.evaluation", "report"),
@@ -68,7 +77,9 @@ def render(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    pages.filters.update(name=lambda item: names.get(item, item), percent=percent, number=number)
+    pages.filters.update(
+        name=lambda item: names.get(item, item), percent=percent, number=number, model=model, code=_with_code
+    )
     training = manifest.training
     recall = f"recall_at_{result.top}"
     return pages.get_template("page.html").render(
@@ -77,14 +88,16 @@ def render(
         is_told=_LEARNED <= training.keys(),
         result=result,
         measured=measured,
-        verdict=verdict(result),
+        caution=caution,
+        published=published,
+        champion=_champion(published, recall),
+        verdict=verdict(manifest, result, caution=caution),
         metrics=_table(result, lists=False),
         lists=_table(result, lists=True),
         overall=_bars(result.models, recall, _longest(result, recall)),
         panels=_panels(result, recall),
-        rival=best_baseline(result, recall),
         recall=title(recall),
-        # That of a stream's last window is a number, no curve.
+        # Online training keeps the loss of its last window only: that is no curve.
         curves=[] if "stream" in training else curves(training.get("epochs", [])),
         settings=_settings(training.get("settings", {})),
         examples=examples,
@@ -96,6 +109,18 @@ def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
     shared = [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
     charts = {name: [epoch[name] for epoch in epochs] for name in shared}
     return [line_chart(_curve_title(name), values) for name, values in charts.items()]
+
+
+def _champion(published: Published | None, metric: str) -> float | None:
+    """Return the champion's figure on its own hold-out, where it is known."""
+    manifest = published.champion_manifest if published else None
+    return manifest.metrics.get(metric) if manifest else None
+
+
+def _with_code(text: str) -> Markup:
+    """Return `text` as markup in which `backquoted` parts are code."""
+    parts = enumerate(text.split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in parts)
 
 
 def _curve_title(name: str) -> str:
@@ -131,7 +156,7 @@ def _cell(name: str, figure: Figure | None, best: float, *, lists: bool) -> Cell
 def _panels(result: EvaluationResult, metric: str) -> list[Panel]:
     longest = _longest(result, metric)
     return [
-        Panel(name, one.predictions, _bars(one.models, metric, longest))
+        Panel(part(name), one.predictions, _bars(one.models, metric, longest))
         for name, one in result.slices.items()
     ]
 

@@ -1,87 +1,197 @@
-"""What the figures of a release come to, in sentences."""
+"""The judgement on a release, in sentences: is it better than simple methods, why not, what comes next."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from trainer.evaluation.benchmark import NETWORK
 from trainer.evaluation.metrics import Figure
+from trainer.evaluation.report.baselines import model, part
+from trainer.evaluation.report.causes import causes
 from trainer.evaluation.report.charts import percent
 from trainer.evaluation.slices import EvaluationResult, Slice
+from worker.core.manifest import Manifest
+
+ABOVE: Final = "above"
+LEVEL: Final = "level"
+BELOW: Final = "below"
+UNKNOWN: Final = "unknown"
 
 _ENOUGH: Final = 50
 """Slices of fewer predictions are too small to be called weak."""
 
+_OF: Final = (100, 1_000, 10_000)
+"""A share is told as this many of so many clicks, by the first that tells all shares apart."""
+
+_HEADLINES: Final = {
+    ABOVE: "Better than the simple methods: try it on live users",
+    LEVEL: "No better than a simple method: do not prefer it yet",
+    BELOW: "Worse than a simple method: do not prefer it yet",
+    UNKNOWN: "Not proven: do not decide by these figures",
+}
+
+_BESTSELLERS: Final = "popular"
+
+
+class Verdict(NamedTuple):
+    """The judgement; `outcome` is the place of the release against the best baseline."""
+
+    outcome: str
+    headline: str
+    shares: str
+    """How many of a hundred next clicks each model foresees."""
+    judgement: str
+    """What to do, and why."""
+    causes: list[str]
+    """Why it is not better, as far as the figures show it."""
+    next_step: str
+    details: list[str]
+    """How sure that is, and where the release is weak."""
+
+
+def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "") -> Verdict:
+    """Judge a release by the figures in `result`.
+
+    `caution`: says that the release has learned from the clicks that it was measured on; else empty.
+    """
+    recall = f"recall_at_{result.top}"
+    rival = best_baseline(result, recall)
+    outcome = UNKNOWN if rival is None or caution else _outcome(lead(result, rival, recall))
+    found = causes(manifest, result, certain=outcome == BELOW) if outcome in {LEVEL, BELOW} else []
+    return Verdict(
+        outcome=outcome,
+        headline=_HEADLINES[outcome],
+        shares=_shares(result, recall, rival),
+        judgement=_judgement(result, recall, rival, outcome, caution),
+        causes=[cause.text for cause in found],
+        next_step=_next_step(outcome, [cause.remedy for cause in found], caution),
+        details=[*_certainty(result, recall, rival), *_weak(result, recall)],
+    )
+
 
 def best_baseline(result: EvaluationResult, metric: str) -> str | None:
-    """The model that is best in `metric` after the release, which comes first; None where it is alone."""
+    """Return the best model in `metric` after the release, which comes first; None where it is alone."""
     others = list(result.models)[1:]
     return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
 
-def verdict(result: EvaluationResult) -> list[str]:
-    """Is it good, against what, and where is it weak."""
-    recall, mrr = f"recall_at_{result.top}", f"mrr_at_{result.top}"
-    own = next(iter(result.models.values()))[recall]
-    first = (
-        f"In {percent(own.value)} of {result.predictions:,} held-out cases the item that the user clicked "
-        f"next is among the {result.top} that the release shows{between(own)}."
-    )
-    sentences = [
-        _against(result, recall, "by this measure"),
-        _against(result, mrr, "by how high in the list that item stands"),
-        *_weak(result, recall),
-    ]
-    return [first, *filter(None, sentences)]
+def lead(result: EvaluationResult, rival: str, metric: str) -> Figure:
+    """Return by how much the release is ahead of `rival`.
+
+    The interval is the paired one. Where there is none, it is the widest that the two intervals allow.
+    """
+    if rival in result.leads:
+        return result.leads[rival][metric]
+    own, other = result.models[NETWORK][metric], result.models[rival][metric]
+    if own.low is None or own.high is None or other.low is None or other.high is None:
+        return Figure(own.value - other.value)
+    return Figure(own.value - other.value, own.low - other.high, own.high - other.low)
 
 
 def between(figure: Figure) -> str:
-    """The interval of `figure`, in brackets after a blank; empty where there is none."""
+    """Return the interval of `figure` in brackets after a blank; empty where there is none."""
     if figure.low is None or figure.high is None:
         return ""
     return f" (95 % interval {percent(figure.low)} to {percent(figure.high)})"
 
 
-def _against(result: EvaluationResult, metric: str, measured: str) -> str:
-    rival = best_baseline(result, metric)
+def _outcome(ahead: Figure) -> str:
+    if ahead.low is None or ahead.high is None:
+        return UNKNOWN
+    return ABOVE if ahead.low > 0 else BELOW if ahead.high < 0 else LEVEL
+
+
+def _shares(result: EvaluationResult, metric: str, rival: str | None) -> str:
+    named = [name for name in dict.fromkeys((_BESTSELLERS, rival)) if name and name in result.models]
+    values = [result.models[name][metric].value for name in (NETWORK, *named)]
+    of = next((of for of in _OF if _told_apart(values, of)), _OF[-1])
+    own, *others = (f"{round(of * value):,}" for value in values)
+    first = f"Of {of:,} next clicks, this release foresaw {own}"
+    told = [f"{model(name).spoken} {number}" for name, number in zip(named, others, strict=True)]
+    return "; ".join([first, *told]) + "."
+
+
+def _told_apart(values: list[float], of: int) -> bool:
+    """Return whether these shares, as whole numbers out of `of`, differ wherever the shares differ."""
+    rounded = [round(of * value) for value in values]
+    return len(set(rounded)) == len(set(values)) and all(map(bool, rounded)) == all(map(bool, values))
+
+
+def _judgement(result: EvaluationResult, metric: str, rival: str | None, outcome: str, caution: str) -> str:
+    if caution:
+        return "The release has already seen the clicks that it was measured on, so its figures are too good."
     if rival is None:
-        return ""
-    own, other = next(iter(result.models.values()))[metric], result.models[rival][metric]
-    among = f"the best of the {len(result.models) - 1} simple methods beside it"
-    if len(result.models) == 2:
-        among = "the simple method beside it"
-    values = f"{percent(own.value)} against {percent(other.value)}"
-    if None in (own.low, own.high, other.low, other.high):
-        outcome = "better than" if own.value > other.value else "not better than"
-    else:
-        outcome = _outcome(own, other)
-    return f"It is {outcome} {rival}, {among}, {measured}: {values}."
+        return "No simple method was measured on the same clicks, so nothing says whether this is much."
+    name, ahead = model(rival).spoken, lead(result, rival, metric)
+    if outcome == UNKNOWN:
+        return f"The figures have no intervals, so the difference to {name} may be chance."
+    points = f"{100 * abs(ahead.value):.1f} percentage points"
+    if outcome == ABOVE:
+        return f"It is ahead of {name}, the best simple method here, by {points}. That is more than chance."
+    if outcome == BELOW:
+        return (
+            f"Do not prefer this release yet, because {name}, which needs no training, "
+            f"is ahead of it by {points}. That is more than chance."
+        )
+    return (
+        f"Do not prefer this release yet, because its difference to {name} ({points}) "
+        "is no larger than chance allows."
+    )
 
 
-def _outcome(own: Figure, other: Figure) -> str:
-    """How two figures with intervals compare; where the intervals meet, neither is said to be better."""
-    if own.low is not None and other.high is not None and own.low > other.high:
-        return "clearly better than"
-    if own.high is not None and other.low is not None and own.high < other.low:
-        return "clearly worse than"
-    return "not clearly different from"
+def _next_step(outcome: str, remedies: list[str], caution: str) -> str:
+    if outcome == ABOVE:
+        return (
+            "Publish it as a candidate for some of your users with "
+            "`nextclick-trainer publish --candidate`; `nextclick-trainer watch` decides by their clicks."
+        )
+    if caution:
+        return "Measure it on newer clicks: give --split-at a time after its training."
+    if outcome == UNKNOWN:
+        return "Measure it on more clicks, with --split-at, so that simple methods have clicks to count."
+    remedy = (
+        remedies[0]
+        if remedies
+        else "Train on more clicks, or search better settings with `nextclick-trainer tune`."
+    )
+    return f"{remedy} Then make this report again."
+
+
+def _certainty(result: EvaluationResult, metric: str, rival: str | None) -> list[str]:
+    own = result.models[NETWORK][metric]
+    first = (
+        f"In {percent(own.value)} of {result.predictions:,} held-out cases the next click "
+        f"was among the {result.top} items shown{between(own)}."
+    )
+    if rival is None:
+        return [first]
+    ahead = lead(result, rival, metric)
+    points = [100 * value for value in (ahead.value, ahead.low, ahead.high) if value is not None]
+    second = f"Lead over {model(rival).spoken}: {points[0]:+.2f} percentage points"
+    if len(points) == len(ahead):
+        second += f" (95 % interval {points[1]:+.2f} to {points[2]:+.2f})"
+    return [first, f"{second}."]
 
 
 def _weak(result: EvaluationResult, metric: str) -> list[str]:
-    slices = {name: one for name, one in result.slices.items() if one.predictions >= _ENOUGH}
+    # Where no model foresees anything, as on items outside the catalogue, no list could have been right.
+    slices = {
+        part(name): one
+        for name, one in result.slices.items()
+        if one.predictions >= _ENOUGH and any(figures[metric].value for figures in one.models.values())
+    }
     if not slices:
         return []
-    network = next(iter(result.models))
-    name, one = min(slices.items(), key=lambda item: item[1].models[network][metric].value)
-    weakest = (
-        f"It is weakest on {name}: {percent(one.models[network][metric].value)} of {one.predictions:,} cases."
-    )
-    rivals = {name: _beaten_by(one, network, metric) for name, one in slices.items()}
-    beaten = [f"{name} ({rival})" for name, rival in rivals.items() if rival]
+    name, one = min(slices.items(), key=lambda item: item[1].models[NETWORK][metric].value)
+    share = percent(one.models[NETWORK][metric].value)
+    weakest = f"It is weakest on {name}: {share} of {one.predictions:,}."
+    rivals = {name: _beaten_by(one, metric) for name, one in slices.items()}
+    beaten = [f"{name} ({model(rival).spoken})" for name, rival in rivals.items() if rival]
     return [weakest, f"A simple method does better on {', '.join(beaten)}."] if beaten else [weakest]
 
 
-def _beaten_by(part: Slice, network: str, metric: str) -> str:
-    """The model that is best on `part`, where the interval of the release excludes that; else empty."""
-    name = max(part.models, key=lambda model: part.models[model][metric].value)
-    own = part.models[network][metric]
-    return name if part.models[name][metric].value > max(own.value, own.high or 0.0) else ""
+def _beaten_by(one: Slice, metric: str) -> str:
+    """Return the best model on `one` where the release's interval excludes its figure; else nothing."""
+    name = max(one.models, key=lambda name: one.models[name][metric].value)
+    own = one.models[NETWORK][metric]
+    return name if one.models[name][metric].value > max(own.value, own.high or 0.0) else ""

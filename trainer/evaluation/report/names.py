@@ -1,0 +1,59 @@
+"""Names of items for the page: from a file of names, the item features or a column of the clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from trainer.clicks.archive import is_archive
+from trainer.clicks.columns import Columns, convert_items
+from trainer.clicks.files import reading, scan_file
+from trainer.errors import UnreadableFile
+
+TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
+"""Columns that hold a name, in any case of letters; the first that a file has counts."""
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Item ids, the first column of a CSV or TSV file, to names, the second. Raises UnreadableFile."""
+    with reading(path):
+        table = scan_file(path).collect()
+    if table.width < 2:
+        raise UnreadableFile(str(path), "it needs two columns: item ids and names")
+    return _paired(table.to_series(0), table.to_series(1))
+
+
+def find_names(settings: dict[str, Any], files: Sequence[Path], columns: Columns) -> dict[str, str]:
+    """Return names by item id from the item features of the training `settings`, else from click `files`.
+
+    A file without a column of `TITLES` has none; item features that are no longer there neither.
+    """
+    features = settings.get("features", {}).get("file")
+    if features and Path(features).is_file() and (found := _in_file(Path(features), Columns())):
+        return found
+    found = {}
+    for file in files:
+        if file.is_file() and not is_archive(file):
+            found |= _in_file(file, columns)
+    return found
+
+
+def _in_file(path: Path, columns: Columns) -> dict[str, str]:
+    with reading(path):
+        scan = scan_file(path)
+        by_name = {name.lower(): name for name in reversed(scan.collect_schema().names())}
+        title = next((by_name[name] for name in TITLES if name in by_name), None)
+        if title is None:
+            return {}
+        wanted = replace(columns, extra=(title,))
+        table = convert_items(scan, wanted, source=str(path)).unique().collect(engine="streaming")
+    return _paired(table["item_id"], table[title])
+
+
+def _paired(ids: pl.Series, names: pl.Series) -> dict[str, str]:
+    pairs = zip(ids.cast(pl.String), names.cast(pl.String), strict=True)
+    return {item: name for item, name in pairs if item and name}

@@ -1,0 +1,38 @@
+"""The place of a release among the published ones: its number, and the champion next to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from worker.core.manifest import Manifest
+from worker.kafka.interface import Connection
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
+
+
+class Published(NamedTuple):
+    """The releases topic at one moment; a number is None where there is no such release."""
+
+    topic: str
+    number: int | None
+    champion: int | None
+    champion_manifest: Manifest | None
+    candidate: int | None
+
+    @classmethod
+    def read(cls, connection: Connection, topic: str, manifest: Manifest) -> Self:
+        """Read the topic and look for the release with this `manifest`. Raises KafkaAway, NotAllowed."""
+        with ReleaseReader(connection, topic=topic).opened() as reader:
+            reader.read()
+            champion, candidate = (_pointed_at(reader, name) for name in (CHAMPION, CANDIDATE))
+            return cls(
+                topic=topic,
+                number=reader.number_of(manifest),
+                champion=champion,
+                champion_manifest=reader.manifest(champion) if champion and reader.holds(champion) else None,
+                candidate=candidate,
+            )
+
+
+def _pointed_at(reader: ReleaseReader, name: str) -> int | None:
+    pointer = reader.readable_pointer(name)
+    return pointer.release if pointer else None
