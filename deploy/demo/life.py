@@ -1,4 +1,4 @@
-"""What the demo starts and must not leave behind: processes, a folder, signal handlers.
+"""Everything that the demo starts and must not leave behind: processes, a folder, signal handlers.
 
 No signal interrupts the demo where it happens to be. It is noted, and `pause`, which every wait of
 the demo goes through, raises: so clean-up finds everything in order, and nothing prints a traceback.
@@ -24,15 +24,15 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 """The repository."""
 
 STOP_SECONDS: Final = 12.0
-"""How long a process may take to end after SIGTERM; a worker promises 10."""
+"""The time that a process may take to end after SIGTERM; a worker promises 10."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = 3
-"""A demo that does not react to so many signals may be interrupted wherever it is."""
+"""The number of ignored signals after which the demo is interrupted wherever it is."""
 
 
 class Process:
-    """A program that was started: what it wrote, whether it runs, how to end it."""
+    """A started program: its output, whether it runs, how to end it."""
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path | None) -> None:
         self.name = name
@@ -41,12 +41,12 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """The exit code; None while the process runs."""
         return self._popen.poll()
 
     @property
     def log(self) -> str:
-        """What it wrote so far; nothing where it writes to our own output."""
+        """The output until now; empty if the process writes to our own output."""
         return self._log.read_text(errors="replace") if self._log else ""
 
     @property
@@ -55,7 +55,7 @@ class Process:
         return self.log.strip().rpartition("\n")[2].strip()
 
     def lower_priority(self) -> None:
-        """Let everything else go first: for work in the background."""
+        """Lower the priority: for work in the background."""
         os.setpriority(os.PRIO_PROCESS, self._popen.pid, 15)
 
     def ask_to_stop(self) -> None:
@@ -106,7 +106,7 @@ class Life:
     ) -> Process:
         """Start a program. `shown`: it writes to our own output. `lasting`: it must not end by itself.
 
-        Raises DemoError where there is no such program.
+        Raises DemoError if there is no such program.
         """
         path = None if shown else self.folder / f"{len(self._processes)}.log"
         try:
@@ -126,7 +126,7 @@ class Life:
         for process in self._watched:
             if process.exit_code is not None:
                 how = f"{process.name} ended by itself (exit code {process.exit_code})"
-                raise DemoError(f"{how}. The last that it wrote:\n{tail(process.log)}")
+                raise DemoError(f"{how}. Its last output:\n{tail(process.log)}")
 
     def wait_for(self, done: Callable[[], object], *, seconds: float, what: str) -> None:
         """Pause until `done()` is true. Raises DemoError after `seconds`, and what `pause` raises."""
@@ -137,7 +137,7 @@ class Life:
             self.pause()
 
     def run(self, process: Process, *, seconds: float) -> str:
-        """Pause until `process` has ended; what it wrote. Raises DemoError when it fails or is late."""
+        """Pause until `process` has ended; return its output. Raises DemoError when it fails or is late."""
         self.wait_for(lambda: process.exit_code is not None, seconds=seconds, what=process.name)
         if process.exit_code:
             wrote = f"\n{tail(process.log)}" if process.log else ""
@@ -145,7 +145,7 @@ class Life:
         return process.log
 
     def last_words(self) -> str:
-        """The end of what the lasting processes wrote, for an error's text."""
+        """Return the last output of the lasting processes, for the text of an error."""
         return "".join(f"\n{one.name} wrote:\n{tail(one.log)}" for one in self._watched if one.log)
 
     def end_processes(self, *, keep: Process | None = None) -> None:
@@ -172,7 +172,7 @@ class Life:
 def _popen(
     command: Sequence[str], environment: Mapping[str, str] | None, log: Path | None
 ) -> subprocess.Popen[bytes]:
-    """A process in a session of its own: Ctrl-C is for the demo, which then ends it."""
+    """Start a process in a session of its own: Ctrl-C reaches only the demo, which then ends the process."""
     variables = None if environment is None else dict(environment)
     if log is None:
         return subprocess.Popen(

@@ -22,20 +22,23 @@ from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
 
 TRIAL_CLICKS: Final = 200
-"""How many clicks must follow lists of the candidate before it is decided on; the usual 1,000 take longer."""
+"""The clicks needed on lists of the candidate before the decision; the usual 1,000 take longer."""
 
 PATIENCE_SECONDS: Final = 90.0
 
 
 class Step(NamedTuple):
-    """What is being done. `learning`: the last clicks wait until it is over, for the new release's lists."""
+    """One step.
+
+    `learning`: the last clicks wait until it is over, so that the new release makes lists for them.
+    """
 
     doing: str
     learning: bool = False
 
 
 class Refresh:
-    """The second release, a broken one, and a bad candidate; `say` is told what came of them.
+    """The second release, a broken one, and a bad candidate; `say` receives a sentence on each outcome.
 
     All steps are to be called on while the clicks are replayed; none waits itself. They raise DemoError.
     """
@@ -58,14 +61,14 @@ class Refresh:
         while _runs(publishing):
             yield Step("publishing the new release", learning=True)
         while self._scoreboard.newest_release < release:
-            yield Step("the worker takes the new release up while it serves")
+            yield Step("the worker adopts the new release while it serves")
 
     def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
         """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
         manifest, blob = read_folder(folder).parts
         self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
         yield from _until(lambda: "refused" in self._stage.remark(), "a release with a flipped byte comes")
-        self._say(f"Release {release} has a flipped byte. The worker serves on: {self._stage.remark()}")
+        self._say(f"Release {release} has a flipped byte. The worker keeps serving: {self._stage.remark()}")
         rollback = self._stage.start_rollback()
         while _runs(rollback):
             yield Step("going back to the release before")
@@ -88,7 +91,7 @@ class Refresh:
 
 
 def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
-    """A release that is whole, whose golden answers are right, and that takes every item for another."""
+    """Return a valid release with correct golden answers that mistakes every item for another one."""
     tensors = load(blob)
     items = Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"]).ids(
         np.arange(manifest.items)
@@ -109,7 +112,7 @@ def _until(done: Callable[[], object], doing: str) -> Iterator[Step]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         if time.monotonic() > deadline:
-            raise DemoError(f"{doing}: nothing came of it within {PATIENCE_SECONDS:g} s")
+            raise DemoError(f"{doing}: no result within {PATIENCE_SECONDS:g} s")
         yield Step(doing)
 
 

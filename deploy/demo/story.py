@@ -1,8 +1,8 @@
 """The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train on the topic anew, publish, have the worker take it up,
-   then refuse a broken release, and try a bad candidate, which is dropped
+-> the rest as live clicks, and meanwhile: train on the topic again, publish, the worker adopts the release,
+   then it refuses a broken one, and a bad candidate is tried and dropped
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from deploy.demo.stage import PARTITIONS, Stage
 from deploy.demo.summary import summary
 
 CACHE: Final = ROOT / "build" / "demo"
-"""What is fetched or unpacked once; `make clean` removes it."""
+"""The folder of downloads and unpacked programs; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
 LIVE_CLICKS: Final = 18_000
 PEOPLE: Final = 40
-"""How many users click side by side."""
+"""The number of users who click at the same time."""
 
 _ALONE: Final = 500
-"""So many records at the end of the history go one by one: Tansu takes the begin of a partition's last
-batch for its end, and the trainer would not see the rest."""
+"""The number of records at the end of the history that are sent one by one: Tansu takes the begin of a
+partition's last batch for its end, and the trainer would not see the rest."""
 
 # A hundred thousand clicks in a thousand long sessions train five times faster as large batches of short
 # pieces, and as well if the learning rate is higher. The trainer's own settings take minutes here.
@@ -48,7 +48,7 @@ TRAINING: Final = (
 )
 
 HISTORY_AGE_MS: Final = 3_600_000
-"""How old the records of the history are: the worker answers none that is older than a minute."""
+"""The age of the history's records: the worker answers none that is older than a minute."""
 
 TRAINING_SECONDS: Final = 900.0
 COMMAND_SECONDS: Final = 60.0
@@ -56,7 +56,7 @@ READY_SECONDS: Final = 60.0
 
 
 def tell() -> None:
-    """One run of the demo. Raises DemoError, Interrupted."""
+    """Run the demo once. Raises DemoError, Interrupted."""
     console = Console()
     try:
         with Life() as life:
@@ -112,13 +112,13 @@ class _Story:
             return brokers.existing(address)
         broker = brokers.embedded(self._life, CACHE)
         self._say(
-            f"Broker: Tansu at {broker.bootstrap}, in memory and for show, slower the more it holds; "
+            f"Broker: Tansu at {broker.bootstrap}, in memory and only for demos, slower the more it holds; "
             "`KAFKA=host:port make demo` uses a real Kafka"
         )
         return broker
 
     def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
-        """Put the history into the topic, as it would stand there had Kafka been running then."""
+        """Put the history into the topic, as if Kafka had been running then."""
         then = round(time.time() * 1000) - HISTORY_AGE_MS
         for number, click in enumerate(history):
             sender.send(click, then)
@@ -141,7 +141,7 @@ class _Story:
         self._life.wait_for(lambda: stage.applied() >= clicks, seconds=READY_SECONDS, what=applied)
         self._say(
             f"The worker runs and has applied the topic; its metrics: {stage.metrics_address}\n"
-            f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users side by side"
+            f"{self._seconds:.0f} s after the command: live clicks, by {PEOPLE} users at the same time"
         )
 
     def _view(self, movies: MovieLens) -> view.View:

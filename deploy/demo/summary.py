@@ -1,4 +1,4 @@
-"""The last thing the demo says: what was learned, what was measured, and where to go on."""
+"""The end of the demo's output: what was learned, what was measured, and the next steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from deploy.demo.view import latency, score_line
 
 NEXT: Final = (
     "",
-    "What next? Your clicks, as a file or on Kafka (README.md has it all):",
+    "Next: your own clicks, as a file or on Kafka (README.md has it all):",
     "  .venv/bin/nextclick-trainer fit clicks.csv   learns and measures; --clicks-topic NAME: from a topic",
-    "  .venv/bin/nextclick-worker check             says what a worker would need on your Kafka",
+    "  .venv/bin/nextclick-worker check             shows what a worker would need on your Kafka",
     "  KAFKA=host:port make demo                    this demo on a Kafka of yours",
 )
 
 
 def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, began: float) -> str:
-    """All figures of a run that `began` then; `folders` hold its releases, the first first.
+    """Return all figures of a run that started at `began`; `folders` hold its releases, the first one first.
 
-    `listed` is what `nextclick-trainer releases` said.
+    `listed` is the output of `nextclick-trainer releases`.
     """
     figures, served, first = scoreboard.figures(), scoreboard.served, scoreboard.first_answer_at or began
     lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
@@ -32,7 +32,7 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, beg
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
         f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list {latency(served)}",
-        "  (on different clicks; the worker took release 2 up while it served, refused 3, and gave 4",
+        "  (on different clicks; the worker adopted release 2 while it served, refused 3, and gave 4",
         "  to half of the users until nextclick-trainer watch dropped it;",
         f"  no click that has a list waited longer than {served.longest:.1f} s)",
         f"  first live recommendation {first - began:.0f} s after the command",
@@ -45,7 +45,7 @@ def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, beg
 
 
 def trained(folder: Path) -> str:
-    """What the manifest in `folder` says of its training."""
+    """Return a line on the training, from the manifest in `folder`."""
     manifest = orjson.loads((folder / "manifest.json").read_bytes())
     metrics, training = manifest["metrics"], manifest["training"]
     recall = f"recall_at_{TOP}"

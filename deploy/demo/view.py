@@ -1,4 +1,4 @@
-"""What the demo shows: a live page in a terminal, lines everywhere else. The same facts in both."""
+"""The demo's display: a live page in a terminal, plain lines everywhere else. Both show the same facts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from deploy.demo.scoreboard import TOP, Figures, Latency, Moment, Score
 
 _PEOPLE: Final = 5
 _READING_SECONDS: Final = 4.0
-"""How long a page of people stands still: a page that changes faster cannot be read."""
+"""The time that a page of people stands still: a page that changes faster cannot be read."""
 
 _LINE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """One moment of the replay. `doing` says what goes on beside it."""
+    """One moment of the replay. `doing` names the step that runs meanwhile."""
 
     figures: Figures
     of_clicks: int
@@ -44,7 +44,7 @@ class View(Protocol):
 
 
 class Page:
-    """A page that is drawn anew four times a second; what is printed meanwhile stands above it."""
+    """A page that is redrawn four times a second; other output appears above it."""
 
     def __init__(
         self, console: Console, titles: Mapping[str, str], clock: Callable[[], float] = time.monotonic
@@ -89,7 +89,7 @@ class Page:
 
 
 class Lines:
-    """A line every five seconds, and one of a person; for logs and pipes."""
+    """A line every five seconds, and one on a user; for logs and pipes."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Lines:
 
 
 def speed(now: Now) -> str:
-    """How far, how fast."""
+    """Return progress and speed as text."""
     figures = now.figures
     return (
         f"{figures.clicks:,} of {now.of_clicks:,} clicks, {figures.clicks_per_second:.0f}/s; "
@@ -144,15 +144,15 @@ def speed(now: Now) -> str:
 
 
 def latency(figures: Latency) -> str:
-    """Median and 99th percentile."""
+    """Return median and 99th percentile as text."""
     if not figures.answered:
         return "(none yet)"
     return f"p50 {figures.p50 * 1000:.0f} ms, p99 {figures.p99 * 1000:.0f} ms"
 
 
 def scores(by_release: Mapping[int, Score]) -> Table:
-    """One row a release: how often the next click was in the list."""
-    title = f"How often the next click was among the {TOP} recommended"
+    """Return a table with one row per release: how often the next click was in the list."""
+    title = f"Share of next clicks that were among the {TOP} recommended"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("release", "clicks judged", "network", "popular", "popular and not yet clicked"):
         table.add_column(header, justify="right")
@@ -163,7 +163,7 @@ def scores(by_release: Mapping[int, Score]) -> Table:
 
 
 def score_line(release: int, score: Score) -> str:
-    """The same as a line."""
+    """Return the scores of one release as a line of text."""
     return (
         f"release {release}: hit rate@{TOP} {score.share(score.hits):.1%} on {score.judged:,} clicks "
         f"(popular {score.share(score.popular_hits):.1%}, "
@@ -172,13 +172,13 @@ def score_line(release: int, score: Score) -> str:
 
 
 def clicked(moment: Moment, titles: Mapping[str, str]) -> str:
-    """What was clicked, and where it had stood among the recommended, if it had."""
+    """Return the clicked item as text, with its rank among the recommended ones if it was there."""
     was = f" (was no. {moment.place})" if moment.place else ""
     return f"clicked {_title(moment.item_id, titles)}{was}"
 
 
 def following(moment: Moment, titles: Mapping[str, str]) -> str:
-    """The first of what is recommended next."""
+    """Return the first of the items recommended next, as text."""
     return "next " + " · ".join(_title(item_id, titles) for item_id in moment.following)
 
 

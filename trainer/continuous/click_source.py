@@ -29,7 +29,7 @@ class ClickSource:
     decoder: Decoder
     archive: ClickArchive
     keep_days: float | None = None
-    """How long the archive keeps a click; None: for ever."""
+    """The time that the archive keeps a click; None: for ever."""
 
     def collect(self, progress: Progress) -> dict[int, int]:
         """Read the topic to its end; return the end offset of each partition that the archive then has.

@@ -1,4 +1,4 @@
-"""A release as a folder: written, read, sent to Kafka, and brought from there.
+"""A release as a folder: written, read, sent to Kafka, and fetched from there.
 
 The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
 """
@@ -21,7 +21,7 @@ WEIGHTS: Final = "weights.safetensors"
 
 
 def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
-    """Write a release into `folder`, which is made if need be; what it held of a release is replaced.
+    """Write a release into `folder`, which is made if need be; an older release in it is replaced.
 
     Nothing is verified. The manifest comes last, so that a folder with a manifest has its weights.
     """

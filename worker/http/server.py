@@ -96,4 +96,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes and probes are no news."""
+        """Log nothing: scrapes and probes are routine."""

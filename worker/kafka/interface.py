@@ -36,10 +36,10 @@ MAX_BATCH: Final = 4_000
 """The most records that a member's poll brings."""
 
 ANSWER_MS: Final = 5_000
-"""How long a broker may take to answer a question before it counts as away."""
+"""The time that a broker may take to answer a question before it counts as away."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""How long a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
+"""The time that a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
 when this time is over, and need a short one."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
@@ -205,7 +205,7 @@ class Transactions(Protocol):
         """
 
     def drop(self) -> None:
-        """Close the producer; what was sent and not committed will be aborted."""
+        """Close the producer; an uncommitted transaction will be aborted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class TopicInfo:
     visible: bool = True
     """Whether we may see it."""
     rights: frozenset[str] | None = None
-    """What we may do with it, in Kafka's words; None where the broker does not say."""
+    """The operations that we may do with it, in Kafka's words; None if the broker does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +238,11 @@ class Admin(Protocol):
         ...
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False where somebody else just did."""
+        """Create a topic; return False if another client just did."""
         ...
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Give a topic more partitions, up to `total`."""
+        """Add partitions to a topic, up to `total`."""
 
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""

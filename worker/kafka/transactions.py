@@ -125,7 +125,7 @@ class KafkaTransactions:
         self._sent = []
 
     def drop(self) -> None:
-        """Close the producer; what was sent and not committed will be aborted."""
+        """Close the producer; an uncommitted transaction will be aborted."""
         if self._client is not None:
             _close(self._client)
         self._client = None

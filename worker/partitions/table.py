@@ -48,7 +48,7 @@ class PartitionTable:
         return partition
 
     def drop(self, number: int) -> int:
-        """Forget all of a partition, its rows too; return how many users these were of."""
+        """Drop a partition with its rows; return the number of its users."""
         self._follower.leave(number)
         self._quality.drop(number)
         self._partitions.pop(number, None)
@@ -84,7 +84,7 @@ class PartitionTable:
         return max((one.left_seconds(now) for one in self.recovering()), default=0.0)
 
     def describe(self) -> str:
-        """Say why not all partitions are served; empty when all are."""
+        """Return why not all partitions are served; "" when all are."""
         recovering = self.recovering()
         if not recovering:
             return ""

@@ -1,4 +1,4 @@
-"""What follows a failure that may pass: how long to wait, and when waiting is of no use."""
+"""Retries after a failure that may pass: how long to wait, and when waiting does not help."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists themselves, right or wrong."""
 
 _LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
-"""What a manifest tells of what was learned from, unless another program made it."""
+"""The manifest's entries on the training data, absent if another program made the release."""
 
 _WHOLE: Final = 100.0
 
@@ -60,8 +60,8 @@ def render(
     *,
     measured: str,
 ) -> str:
-    """The page. `names` of items, where known; `measured` says on which clicks `result` was."""
-    # Ids and names come from whoever sends clicks: everything is escaped.
+    """Return the page. `names` of items, if known; `measured` says on which clicks `result` was measured."""
+    # Ids and names come from the clicks, which anybody may send: everything is escaped.
     pages = Environment(
         loader=PackageLoader("trainer.evaluation", "report"),
         autoescape=True,
@@ -74,7 +74,7 @@ def render(
     return pages.get_template("page.html").render(
         manifest=manifest,
         training=training,
-        is_told=_LEARNED <= training.keys(),
+        has_extent=_LEARNED <= training.keys(),
         result=result,
         measured=measured,
         verdict=verdict(result),
@@ -84,7 +84,7 @@ def render(
         panels=_panels(result, recall),
         rival=best_baseline(result, recall),
         recall=title(recall),
-        # That of a stream's last window is a number, no curve.
+        # Online training has only the loss of its last window: a number, no curve.
         curves=[] if "stream" in training else curves(training.get("epochs", [])),
         settings=_settings(training.get("settings", {})),
         examples=examples,
@@ -92,7 +92,7 @@ def render(
 
 
 def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
-    """A chart for everything that every epoch has a value of."""
+    """Return a chart for every figure that all epochs have."""
     shared = [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
     charts = {name: [epoch[name] for epoch in epochs] for name in shared}
     return [line_chart(_curve_title(name), values) for name, values in charts.items()]
@@ -105,7 +105,7 @@ def _curve_title(name: str) -> str:
 
 
 def _table(result: EvaluationResult, *, lists: bool) -> dict[str, Any]:
-    """Models down, metrics across."""
+    """Return a table with a row per model and a column per metric."""
     found = [name for name in next(iter(result.models.values())) if (name in _LISTS) == lists]
     bests = {
         name: max(figures[name].value for figures in result.models.values() if name in figures)
@@ -137,7 +137,7 @@ def _panels(result: EvaluationResult, metric: str) -> list[Panel]:
 
 
 def _longest(result: EvaluationResult, metric: str) -> float:
-    """The largest figure that any bar shows, so that bars of all panels are to one scale."""
+    """Return the largest figure that any bar shows, so that the bars of all panels have the same scale."""
     parts = [result.models, *(one.models for one in result.slices.values())]
     figures = [models[name][metric] for models in parts for name in models]
     return max(max(figure.high or 0.0, figure.value) for figure in figures) or 1.0

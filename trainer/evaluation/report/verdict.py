@@ -1,4 +1,4 @@
-"""What the figures of a release come to, in sentences."""
+"""The verdict on a release, in sentences."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _ENOUGH: Final = 50
 
 
 def best_baseline(result: EvaluationResult, metric: str) -> str | None:
-    """The model that is best in `metric` after the release, which comes first; None where it is alone."""
+    """Return the model that is best in `metric` apart from the release, which comes first; None if alone."""
     others = list(result.models)[1:]
     return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
 
 def verdict(result: EvaluationResult) -> list[str]:
-    """Is it good, against what, and where is it weak."""
+    """Return sentences: is the release good, compared with what, and where is it weak."""
     recall, mrr = f"recall_at_{result.top}", f"mrr_at_{result.top}"
     own = next(iter(result.models.values()))[recall]
     first = (
@@ -35,7 +35,7 @@ def verdict(result: EvaluationResult) -> list[str]:
 
 
 def between(figure: Figure) -> str:
-    """The interval of `figure`, in brackets after a blank; empty where there is none."""
+    """Return the interval of `figure` in brackets, after a space; "" if there is none."""
     if figure.low is None or figure.high is None:
         return ""
     return f" (95 % interval {percent(figure.low)} to {percent(figure.high)})"
@@ -46,9 +46,9 @@ def _against(result: EvaluationResult, metric: str, measured: str) -> str:
     if rival is None:
         return ""
     own, other = next(iter(result.models.values()))[metric], result.models[rival][metric]
-    among = f"the best of the {len(result.models) - 1} simple methods beside it"
+    among = f"the best of the {len(result.models) - 1} simple methods compared with it"
     if len(result.models) == 2:
-        among = "the simple method beside it"
+        among = "the simple method compared with it"
     values = f"{percent(own.value)} against {percent(other.value)}"
     if None in (own.low, own.high, other.low, other.high):
         outcome = "better than" if own.value > other.value else "not better than"
@@ -58,7 +58,7 @@ def _against(result: EvaluationResult, metric: str, measured: str) -> str:
 
 
 def _outcome(own: Figure, other: Figure) -> str:
-    """How two figures with intervals compare; where the intervals meet, neither is said to be better."""
+    """Return how two figures compare; if their intervals overlap, neither is called better."""
     if own.low is not None and other.high is not None and own.low > other.high:
         return "clearly better than"
     if own.high is not None and other.low is not None and own.high < other.low:
@@ -81,7 +81,7 @@ def _weak(result: EvaluationResult, metric: str) -> list[str]:
 
 
 def _beaten_by(part: Slice, network: str, metric: str) -> str:
-    """The model that is best on `part`, where the interval of the release excludes that; else empty."""
+    """Return the model that is best on `part` if the interval of the release excludes its figure; else ""."""
     name = max(part.models, key=lambda model: part.models[model][metric].value)
     own = part.models[network][metric]
     return name if part.models[name][metric].value > max(own.value, own.high or 0.0) else ""

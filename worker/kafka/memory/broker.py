@@ -76,7 +76,7 @@ class Fault:
     """The number of calls that it lets pass."""
     times: int
     process: object
-    """Whose calls; None for everybody's."""
+    """The connection whose calls fail; None for all."""
 
 
 @dataclass(eq=False, slots=True)
@@ -190,7 +190,7 @@ class Broker:
         self.topics[topic] = Topic(topic, logs, {**DEFAULTS, **settings})
 
     def add_partitions(self, topic: str, total: int) -> None:
-        """Give a topic more partitions. Raises UnknownTopicOrPartitionError, InvalidPartitionsError."""
+        """Add partitions to a topic. Raises UnknownTopicOrPartitionError, InvalidPartitionsError."""
         if topic not in self.topics:
             raise kafka_errors.UnknownTopicOrPartitionError(topic)
         logs = self.topics[topic].logs
@@ -212,12 +212,12 @@ class Broker:
         return [one for group in self.groups.values() for one in group.members.values() if belongs(one)]
 
     def end(self, process: Process) -> None:
-        """End a process as kill -9 does: it says nothing more, and leaves nothing."""
+        """End a process as kill -9 does: it sends nothing more, and leaves no group."""
         process.alive = False
         self.silence(self.sessions(lambda one: one.process is process))
 
     def silence(self, sessions: Collection[Session]) -> None:
-        """Let members heartbeat no more."""
+        """Stop the heartbeats of members."""
         for one in sessions:
             if one.silent_since is None:
                 one.silent_since = self.now_ms

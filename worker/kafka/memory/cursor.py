@@ -1,4 +1,4 @@
-"""Where a client stands in the partitions that it reads: positions, pauses, and whose turn it is."""
+"""Positions of a client in the partitions that it reads, pauses, and whose turn it is."""
 
 from __future__ import annotations
 

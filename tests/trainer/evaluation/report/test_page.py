@@ -165,7 +165,7 @@ def test_a_verdict_says_no_more_than_the_intervals(own: tuple[float, float, floa
 
     said = verdict(EvaluationResult(top=20, sessions=5, predictions=90, models=models, slices={}))
 
-    assert said[1].startswith(f"It is {outcome} markov, the best of the 2 simple methods beside it")
+    assert said[1].startswith(f"It is {outcome} markov, the best of the 2 simple methods compared with it")
 
 
 def test_a_chart_stays_in_its_frame() -> None:
