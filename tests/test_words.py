@@ -84,22 +84,16 @@ def product() -> Iterator[Text]:
 
 def prose(path: str, source: str) -> Iterator[Text]:
     """Yield docstrings (those of attributes, too), all other strings, and comments of a Python file."""
-    tree = ast.parse(source)
-    kinds = dict(docstrings(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+    kinds: dict[ast.AST, str] = {}
+    for node in ast.walk(ast.parse(source)):  # parents first
+        if isinstance(node, Documented) and node.body and isinstance(node.body[0], ast.Expr):
+            kinds[node.body[0].value] = kind_of(node)
+        elif isinstance(node, ast.Expr):
+            kinds.setdefault(node.value, "attribute")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield Text(path, node.lineno, kinds.get(node, "string"), " ".join(node.value.split()))
     for line, comment in comments(source):
         yield Text(path, line, "comment", comment)
-
-
-def docstrings(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
-    """Yield the nodes of docstrings, and the kind of thing that each describes."""
-    for node in ast.walk(tree):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Expr):
-                is_first = isinstance(node, Documented) and node.body[0] is child
-                yield child.value, kind_of(node) if is_first else "attribute"
 
 
 def kind_of(node: ast.AST) -> str:

@@ -55,7 +55,7 @@ def _steps(items: list[str], lists: list[list[str]]) -> list[Step]:
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Return names by item id, from the first two columns of a CSV or TSV file: id, name. Raises UnreadableFile."""
+    """Return names by item id, the first two columns of a CSV or TSV file. Raises UnreadableFile."""
     with reading(path):
         table = scan_file(path).collect()
     if table.width < 2:
