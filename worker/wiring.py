@@ -197,7 +197,7 @@ class _Wiring:
         )
 
     def _look_at_topics(self) -> int:
-        """Return how many partitions the state topic has. Raises TopicError where a topic is not right."""
+        """Return how many partitions the state topic has. Raises TopicError if a topic is not right."""
         with closing(self._connection.admin()) as admin:
             partitions = needs.require(admin, topics_needed(self._settings))
         self._dead_letters.partitions = partitions[self._dead_letters.topic]

@@ -36,7 +36,7 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # 
     """Return the clicks of all files together, ordered by time; the files are read through, not kept.
 
     CSV (any usual separator), Parquet and JSON lines, by the name; CSV and JSON lines may be
-    compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks where no time can be read.
+    compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks if no time can be read.
     """
     scans = []
     for path in paths:

@@ -47,7 +47,7 @@ class Lease:
         self._ended.set()
 
     def metadata(self) -> Any:
-        """Return the group metadata to publish under. Raises CheckpointFailed where the lease is over."""
+        """Return the group metadata to publish under. Raises CheckpointFailed if the lease is over."""
         # Read first, looked at after: a partition that is revoked ends the lease before the group moves on,
         # and a member that was thrown out comes back under another id.
         found = self._member.metadata
@@ -108,9 +108,9 @@ class Leader:
             self._member.close(seconds=_CLOSE_SECONDS)
 
     def wait(self, seconds: float) -> Lease | None:
-        """Return the current lease, at the latest after `seconds`; None where another trainer leads.
+        """Return the current lease, at the latest after `seconds`; None if another trainer leads.
 
-        None, too, where it is not known who does. Raises NotAllowed, SettingError, TopicError where this
+        None, too, where it is not known who does. Raises NotAllowed, SettingError, TopicError if this
         trainer never will.
         """
         if self._background:

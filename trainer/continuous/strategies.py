@@ -143,7 +143,7 @@ def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int
 
 
 def _check(settings: FitSettings) -> None:
-    """Raise SettingError where online training cannot have these settings."""
+    """Raise SettingError if online training cannot have these settings."""
     usual, wrong = FitSettings(), []
     for key, field in fields_of(FitSettings):
         needed, value = fact(field, "online_needs"), value_of(settings, key)

@@ -125,7 +125,7 @@ def assemble(sessions: Sessions, chosen: NDArray[np.int64]) -> Batch:
 def _assemble(
     sessions: Sessions, begins: NDArray[np.int64], ends: NDArray[np.int64], fresh: NDArray[np.bool_]
 ) -> Batch:
-    """Return a batch of the clicks from `begins` to before `ends`, none the last of a session."""
+    """Return a batch, without negatives, of clicks from `begins` to before `ends`, none a session's last."""
     lengths = ends - begins
     steps = np.arange(lengths.max())
     inside = steps < lengths[:, None]

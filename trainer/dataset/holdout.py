@@ -84,7 +84,7 @@ def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataF
 def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
     """Return the sessions in `clicks` (of `cleaned`), cut as by a worker, those from `from_ms` on held out.
 
-    Raises TooFewClicks where no session of two clicks is left.
+    Raises TooFewClicks if no session of two clicks is left.
     """
     sessions = cut(clicks, gap_seconds=gap_seconds)
     if from_ms is None:

@@ -29,7 +29,7 @@ _USER = pl.col("user_id")
 class Sessions:
     """Sessions end to end: session s has the clicks `starts[s]` to `starts[s + 1]`.
 
-    `items` `[C]`: the `item_index` of each click, `NO_ITEM` where the catalogue lacks it.
+    `items` `[C]`: the `item_index` of each click, `NO_ITEM` if the catalogue lacks it.
     `starts` `[S + 1]`. `scored` `[C]`: whether the click is to be predicted from those before it;
     never a session's first. `times_ms` `[C]`: when it was, where that is known.
     """

@@ -147,7 +147,7 @@ def align(
     """Return the answers of `a` and `b` to the predictions in `clicks` (of `holdout.cleaned`) that both have.
 
     A prediction is a click that is not the first of its session. Where the session gaps differ, some
-    are so for one release alone and cannot be compared. Raises TooFewClicks where none is left.
+    are so for one release alone and cannot be compared. Raises TooFewClicks if none is left.
     """
     gaps = [release.manifest.session_gap_seconds for release in (a, b)]
     held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}

@@ -41,7 +41,7 @@ class Scope:
 
 
 class Comparison(NamedTuple):
-    """The releases that the pointers name; None where there is no such pointer, or it cannot be read."""
+    """The releases that the pointers name; None if there is no such pointer, or it cannot be read."""
 
     champion: int | None
     candidate: int | None

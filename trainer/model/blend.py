@@ -69,7 +69,7 @@ class Terms(NamedTuple):
         return added
 
     def added_to_scores(self, network: Floats, clicked: Indexes) -> Floats:
-        """Return all items' scores `[N]` after a session of known `clicked` items and `network` scores."""
+        """Return all items' scores `[N]` after known `clicked` items, from the `network` scores for them."""
         scores = network * np.float32(self.network) + self.output_bias
         if not len(clicked):
             return scores

@@ -19,7 +19,7 @@ _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
 class Optimizer:
     """Moves `variables` as `settings` say, in a training of `epochs` of at most `steps` steps each.
 
-    Raises SettingError where Keras has no optimizer of that name.
+    Raises SettingError if Keras has no optimizer of that name.
     """
 
     def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:

@@ -35,7 +35,7 @@ SHAPE: Final = frozenset(keys_with("shape"))
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
     """Return the `SHAPE` settings, by bare names, that are required to begin with the release of `manifest`.
 
-    Raises SettingError where one of the keys that were `asked` for has another value.
+    Raises SettingError if one of the keys that were `asked` for has another value.
     """
     names = [key.partition(".")[2] for key in SHAPE]
     # A release of format 1 has one layer and does not say so.

@@ -149,7 +149,7 @@ class _Watched(Progress):
             raise _TimeIsUp
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Judge an epoch. Raises TrialPruned where others were better at this point."""
+        """Judge an epoch. Raises TrialPruned if others were better at this point."""
         self.values.append(results[self._metric])
         self._trial.report(self.values[-1], number)
         if self._done < self._total and self._trial.should_prune():
@@ -185,7 +185,7 @@ def _without_test_end(data: Data) -> Data:
 
 
 def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a fingerprint of a search; the trials of searches with different ones cannot be compared."""
+    """Return the clicks and settings that all trials of a search share; others cannot be compared."""
     fixed = {
         key: recorded(settings.to_json(), key) for key, _ in fields_of(FitSettings) if key not in searched
     }

@@ -71,7 +71,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
 def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning | None, str]:
     """Return the effect of `--at` on one partition, and a sentence on it; None if there is nothing to do.
 
-    Raises StateRefused where it would not help.
+    Raises StateRefused if it would not help.
     """
     where = f"partition {number}"
     if at == "saved":

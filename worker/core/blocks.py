@@ -69,7 +69,7 @@ def encode(states: States, rows: Rows) -> bytes:
 
 
 def decode(value: bytes) -> Saved:
-    """Read the states in a block's value. Raises StateRefused where they cannot be read."""
+    """Read the states in a block's value. Raises StateRefused if they cannot be read."""
     document = _document(value)
     count, users, items = document["rows"], document["users"], document["items"]
     if len(users) != count or len(set(users)) != count or "" in users:

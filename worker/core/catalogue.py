@@ -17,7 +17,7 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 
 class Catalogue:
-    """Item ids in the order of a release's tables. Raises ValueError where an id comes twice."""
+    """Item ids in the order of a release's tables. Raises ValueError if an id comes twice."""
 
     def __init__(self, item_ids: Sequence[str]) -> None:
         self._index = {item_id: index for index, item_id in enumerate(item_ids)}

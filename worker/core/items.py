@@ -36,7 +36,7 @@ class ItemCodes:
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._ids: list[str] = []
-        """By code; empty where it was taken back."""
+        """By code; empty if it was taken back."""
         self._free: list[int] = []
         self._given: list[int] = []
         """The codes given since the last collection, in that order."""

@@ -80,7 +80,7 @@ class Tally:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tally:
-        """Read what `document` returned. Raises ValueError where it is something else."""
+        """Read what `document` returned. Raises ValueError if it is something else."""
         tally = cls()
         for one in fields(cls):
             kind, value = type(getattr(tally, one.name)), document.get(one.name)

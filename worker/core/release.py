@@ -171,7 +171,7 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
 
 
 class Record(NamedTuple):
-    """A record of the releases topic: its key and its value, None where the key is deleted."""
+    """A record of the releases topic: its key and its value, None if the key is deleted."""
 
     key: str
     value: bytes | None
@@ -219,7 +219,7 @@ def parse_pointer(value: bytes) -> Pointer:
 def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, bytes]:
     """Return the manifest and the blob of release `number`, from the latest value of each key.
 
-    Raises ReleaseRefused where the manifest or a chunk is missing; `verify` checks what was put together.
+    Raises ReleaseRefused if the manifest or a chunk is missing; `verify` checks what was put together.
     """
     key = f"release/{number:04}"
     if key not in records:

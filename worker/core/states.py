@@ -116,7 +116,7 @@ class States:
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
-        """By row: the id of its user; empty where it is free."""
+        """By row: the id of its user; empty if it is free."""
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
@@ -131,7 +131,7 @@ class States:
         return len(self._indexes.get(partition, ()))
 
     def find(self, partition: int, user_id: str) -> int | None:
-        """Return the row of a user of `partition`; None where there is none."""
+        """Return the row of a user of `partition`; None if there is none."""
         return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
@@ -343,7 +343,7 @@ class States:
             return self._found(partition, user_ids)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """Return the rows of users who have one. Raises KeyError where one has none."""
+        """Return the rows of users who have one. Raises KeyError if one has none."""
         index = self._indexes.get(partition, {})
         return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
 

@@ -78,7 +78,7 @@ class ServingTables:
         """Return the `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
-        or none. Raises ValueError where it is needed and not given.
+        or none. Raises ValueError if it is needed and not given.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:

@@ -68,7 +68,7 @@ class KafkaAdmin:
         return [_member(member, topic) for member in described["members"]]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where the broker does not say. Raises NotAllowed."""
+        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
         with self._endpoint.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)[group]
         # A group that does not exist yet is an "error" too, and none.

@@ -119,7 +119,7 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Return whether there are partitions that nobody has; True where the broker does not say.
+        """Return whether there are partitions that nobody has; True if the broker does not say.
 
         A member that gives some up asks for the rebalance in which others get them (KIP-429). A static member
         that ends in between is replaced without one (KIP-345): nobody asks before a member comes or goes.
@@ -192,7 +192,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0

@@ -103,7 +103,7 @@ class Reader(Protocol):
         ...
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the reader's group has committed; None where it has none.
+        """Return the offset that the reader's group has committed; None if it has none.
 
         A reader of committed records raises NotStable while a transaction that may change it is open.
         """
@@ -166,7 +166,7 @@ class GroupMember(Protocol):
         """Read an assigned partition from `offset` on; from its first record where that is gone."""
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         ...
 
     def lag(self) -> dict[int, int]:
@@ -253,7 +253,7 @@ class Admin(Protocol):
         ...
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where the broker does not say. Raises NotAllowed."""
+        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
         ...
 
     def close(self) -> None:

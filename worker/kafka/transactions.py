@@ -55,7 +55,7 @@ class KafkaTransactions:
         self._begun = False
         self._sent: list[Any] = []
         self._failure = ""
-        """Why it must not be used before `renew`; empty where it may be."""
+        """Why it must not be used before `renew`; empty if it may be."""
 
     def renew(self) -> None:
         """Start over: abort what any producer left open under this id, and fence that producer.

@@ -45,7 +45,7 @@ class AllRead:
     partition: int
     token: int
     committed: int | None
-    """The offset that the group has committed; None where there is none."""
+    """The offset that the group has committed; None if there is none."""
     begin: int
     """The first offset that is still there."""
     end: int

@@ -26,7 +26,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery does not get on at the moment; empty where it does."""
+        """Why recovery does not get on at the moment; empty if it does."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
@@ -38,7 +38,7 @@ class PartitionTable:
         return iter(self._partitions.values())
 
     def get(self, number: int) -> Partition | None:
-        """Return a partition; None where it is not assigned."""
+        """Return a partition; None if it is not assigned."""
         return self._partitions.get(number)
 
     def assign(self, number: int) -> Partition:

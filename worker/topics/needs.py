@@ -71,13 +71,13 @@ def require(admin: Admin, wanted: list[Need]) -> dict[str, int]:
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
-    """Return how many partitions each topic has. Raises TopicError where one is missing."""
+    """Return how many partitions each topic has. Raises TopicError if one is missing."""
     with closing(connection.admin()) as admin:
         return require(admin, [Need(topic, (), partitions=1) for topic in topics])
 
 
 def at_least_as_many(connection: Connection, topic: str, clicks: str) -> None:
-    """Raise TopicError where one of both is missing, or `topic` has fewer partitions than the clicks."""
+    """Raise TopicError if one of both is missing, or `topic` has fewer partitions than the clicks."""
     with closing(connection.admin()) as admin:
         require(admin, [Need(clicks, (), partitions=1), Need(topic, ())])
 

@@ -55,7 +55,7 @@ class Marks:
     end: int
     """The high-water mark."""
     committed: int | None
-    """The offset that the group has committed; None where there is none."""
+    """The offset that the group has committed; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

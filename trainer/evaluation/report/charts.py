@@ -59,7 +59,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Format a number in at most four digits; integers in full, as 1,234,567."""
+    """Format a number with three significant digits, or as a whole number from 1,000 on."""
     if not math.isfinite(value):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

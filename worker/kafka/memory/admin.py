@@ -70,7 +70,7 @@ class MemoryAdmin:
             ]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where it has never had members."""
+        """Return what we may do with a group; None if it has never had members."""
         with self._asking(f"describe the consumer group {group}") as broker:
             return _GROUP_RIGHTS if broker.group(group).generation else None
 

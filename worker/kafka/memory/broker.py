@@ -147,7 +147,7 @@ class Broker:
     def written(self, topic: str, partition: int) -> PartitionLog:
         """Return the log that a client writes to or asks about.
 
-        Raises KafkaTimeoutError where there is no such topic: the client waits for it; ValueError where the
+        Raises KafkaTimeoutError if there is no such topic: the client waits for it; ValueError where the
         topic has no such partition.
         """
         found = self.topics.get(topic)
@@ -178,7 +178,7 @@ class Broker:
         )
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; 0 where there is no such topic."""
+        """Return how many partitions a topic has; 0 if there is no such topic."""
         found = self.topics.get(topic)
         return len(found.logs) if found else 0
 
@@ -233,7 +233,7 @@ class Broker:
     def transaction(self, transactional_id: str, epoch: int) -> Transaction:
         """Return the open transaction of a producer; begin one where there is none.
 
-        Raises ProducerFencedError where the epoch is not the newest.
+        Raises ProducerFencedError if the epoch is not the newest.
         """
         self.reach()
         producer = self.producers[transactional_id]

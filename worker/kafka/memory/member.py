@@ -52,7 +52,7 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """The member as the group knows it; None where it is no member."""
+        """The member as the group knows it; None if it is no member."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
@@ -123,7 +123,7 @@ class MemoryGroupMember:
             self._cursor.resume(at)
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
