@@ -149,7 +149,7 @@ class _Pace:
         self._loss = self._weight = 0.0
 
     def advance(self, clicks: int, loss: float | None = None) -> float:
-        """Count a step; the time."""
+        """Count a step; return the time."""
         self.done += clicks
         if loss is not None:
             self._weight = _LOSS_MEMORY * self._weight + 1

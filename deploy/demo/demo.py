@@ -12,7 +12,7 @@ OURS = "Run `make demo` in the repository: it prepares a .venv with all that the
 
 
 def main() -> int:
-    """Run the demo; its exit code."""
+    """Run the demo; return its exit code."""
     try:
         return _run()
     except KeyboardInterrupt:

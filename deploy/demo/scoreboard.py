@@ -147,13 +147,13 @@ class Scoreboard:
 
     @property
     def unanswered(self) -> int:
-        """Clicks that no list came for, and may never: of a user's clicks in one batch the last has one."""
+        """Clicks without a list. Some never get one: of a user's clicks in one batch only the last does."""
         with self._lock:
             return len(self._pending)
 
     @property
     def first_answer_at(self) -> float | None:
-        """When the first list came, by the clock."""
+        """The time of the first list, by the clock."""
         return self._first
 
     def begin(self) -> None:

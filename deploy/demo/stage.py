@@ -119,7 +119,7 @@ class Stage:
 
     @property
     def metrics_address(self) -> str:
-        """Where the worker that was started last shows its metrics."""
+        """The address of the metrics of the worker that was started last."""
         return f"http://127.0.0.1:{self._port}/metrics"
 
     def is_ready(self) -> bool:

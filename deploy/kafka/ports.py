@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> bool:
-    """Bind the UDP port of the same number, which TCP does not mind and the kernel frees when we end."""
+    """Claim a port by its UDP twin, which the kernel frees when we end; return whether it was free."""
     claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         claim.bind((HOST, port))

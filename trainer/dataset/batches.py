@@ -41,7 +41,7 @@ class Batches(Protocol):
     """The batches of all epochs. The same epoch of the same seed has the same, whenever it is asked for."""
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, in random order."""
@@ -61,7 +61,7 @@ class Shuffled:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
         return int(np.ceil(self._sessions.predictions / self._size))
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -93,7 +93,7 @@ class Carried:
         self._pieces = -(-(sessions.lengths - 1) // length)
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
         return int(self._pieces.sum() // self._rows + self._pieces.max())
 
     def epoch(self, number: int) -> Iterator[Batch]:

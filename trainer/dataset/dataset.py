@@ -38,7 +38,7 @@ class Data:
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same sessions to train on and to judge by, catalogue and features."""
+        """A hash of the sessions to train on and to judge by, the catalogue and the features."""
         sha = hashlib.sha256()
         for part in (self.train, self.validation):
             for array in (part.items, part.starts, part.scored, part.times_ms):

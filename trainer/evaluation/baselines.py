@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
     @property
     def before(self) -> NDArray[np.int64]:
-        """`[P]`: where the click before each prediction stands."""
+        """`[P]`: the place of the click before each prediction."""
         return np.flatnonzero(self.sessions.scored) - 1
 
 

@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """B less A."""
+        """B minus A."""
         return self.b - self.a
 
     @property

@@ -138,7 +138,7 @@ class Blend:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """As they stand in a manifest."""
+        """The weights, in the form of the manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
         return {"network": round(self._factor, 4), **found}
 

@@ -48,7 +48,7 @@ def publish_folder(
     pointer: str = releases.CHAMPION,
     share: float = CANDIDATE_SHARE,
 ) -> int:
-    """Send the release in `folder` and point `pointer` at it; its number. A candidate serves that `share`.
+    """Publish the release in `folder` under `pointer`; return its number. A candidate serves that `share`.
 
     Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
     """
@@ -58,7 +58,7 @@ def publish_folder(
 def fetch_folder(
     folder: Path, connection: Connection, wanted: int | str, *, topic: str
 ) -> tuple[int, Manifest]:
-    """Write the release that is `wanted`, a number or a pointer, into `folder`; its number and manifest.
+    """Write the release `wanted`, a number or a pointer, into `folder`; return number and manifest.
 
     Raises ReleaseRefused, before anything is written, where it is not there or does not verify; KafkaAway,
     NotAllowed.

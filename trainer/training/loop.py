@@ -185,7 +185,7 @@ class Training:
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
-        """Move along `gradients`, or collect them for the end of the epoch; their norm."""
+        """Move along `gradients`, or collect them for the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions

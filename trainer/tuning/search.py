@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def value(self) -> float:
-        """That of the best epoch, which is the one that a training keeps; a trial given up has none: -1."""
+        """The value of the best epoch, which is the one that a training keeps; -1 for a trial given up."""
         return -1.0 if self.given_up else max(self.values)
 
 

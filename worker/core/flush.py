@@ -64,7 +64,7 @@ class Ledger:
         self._rows[number] = rows.astype(np.int32)
 
     def remove(self, number: int) -> NDArray[np.int32]:
-        """Strike out a block; the rows that it may still hold."""
+        """Strike out a block; return the rows that it may still hold."""
         del self.sizes[number], self.bytes[number]
         self._lowest = min(self._lowest, number)
         return self._rows.pop(number)

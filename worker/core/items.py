@@ -69,7 +69,7 @@ class ItemCodes:
 
     @property
     def end(self) -> int:
-        """No code is as high as this."""
+        """The end of the range of codes: each is lower."""
         return len(self._ids)
 
     @property

@@ -192,7 +192,7 @@ class States:
 
     @property
     def end(self) -> int:
-        """No row has a number as high as this."""
+        """The end of the range of row numbers: each is lower."""
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:

@@ -265,7 +265,7 @@ class Connection(Protocol):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where the brokers are, for messages."""
+        """The addresses of the brokers, for messages."""
         ...
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
