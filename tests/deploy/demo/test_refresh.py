@@ -73,5 +73,5 @@ def test_nothing_is_waited_for_without_a_limit(monkeypatch: pytest.MonkeyPatch) 
     """A step that comes to nothing ends the demo, with what it was."""
     monkeypatch.setattr(refresh, "PATIENCE_SECONDS", 0.05)
 
-    with pytest.raises(DemoError, match="a miracle: nothing came of it"):
+    with pytest.raises(DemoError, match="a miracle: no result"):
         list(refresh._until(lambda: False, "a miracle"))

@@ -204,7 +204,7 @@ def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """It is said which folders there may be."""
     with pytest.raises(
-        UnreadableFile, match="it is a folder, and not one that `collect` keeps a click archive"
+        UnreadableFile, match="it is a folder, but not a click archive of `collect`"
     ):
         clicks_in(tmp_path)
 

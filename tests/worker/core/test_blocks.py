@@ -208,8 +208,8 @@ def raw(kind: str, *values: float) -> bytes:
     [
         ({"format": 2}, "its format is 2, this worker reads 1"),
         ({"format": 0}, "its format is 0, this worker reads 1"),
-        ({"format": "1"}, "no map with the number of a format"),
-        ({"format": [[]] * 3}, "no map with the number of a format"),
+        ({"format": "1"}, "not a map with the number of a format"),
+        ({"format": [[]] * 3}, "not a map with the number of a format"),
         ({"rows": 2**63}, f"it has {2**63} rows and 3 users"),
         ({"rows": -1}, "it has -1 rows and 3 users"),
         ({"rows": 3.0}, "its rows is not a int but float"),

@@ -95,7 +95,7 @@ MISHAPS: Final = {
     ),
     "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
     "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
-    "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is none", "--at committed"),
+    "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is not", "--at committed"),
 }
 
 
