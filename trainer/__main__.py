@@ -1,4 +1,4 @@
-"""The program `nextclick-trainer`: runs a command and turns what goes wrong into a line and an exit code."""
+"""The program `nextclick-trainer`: runs a command and turns errors into a line and an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong ends it with exit code 2, an error of ours with its text."""
+    """Run the command line; any error ends it with exit code 2, an error of ours with its text."""
     try:
         # Only here: where the extra is not installed this import fails, and the user can mend that.
         from trainer.commands.cli import cli  # noqa: PLC0415

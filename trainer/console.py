@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
-"""How often `Lines` speaks while something runs."""
+"""The interval between the lines of `Lines`."""
 
 _SECONDS_BETWEEN_MOVES: Final = 0.1
-"""How often `Bar` moves for what is quicker than a training step."""
+"""The interval between moves of `Bar` for steps quicker than a training step."""
 
 Item = TypeVar("Item")
 
@@ -28,23 +28,23 @@ class Progress:
     """Silent; the base of those that speak."""
 
     def say(self, line: str) -> None:
-        """Tell one fact."""
+        """Print one line."""
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
         """Yield `items`, `total` of them, one after the other, and show meanwhile how far the `task` is."""
         yield from items
 
     def start(self, predictions: int) -> None:
-        """A training of at most `predictions` clicks to be predicted begins."""
+        """Note that a training begins that predicts at most `predictions` clicks."""
 
     def advance(self, predictions: int, loss: float) -> None:
         """Count a training step over this many clicks with this average `loss`."""
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Epoch `number`, from 1, is over and came to `results`."""
+        """Note that epoch `number`, from 1, is over, with its `results`."""
 
     def stop(self) -> None:
-        """The training is over, perhaps early or by an error."""
+        """Note that the training is over, perhaps early or by an error."""
 
 
 class Lines(Progress):
@@ -69,7 +69,7 @@ class Lines(Progress):
         self._speak(self._pace.advance(predictions, loss))
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """The same of a `task` without a loss."""
+        """Yield `items` unchanged while showing progress on a `task` that has no loss."""
         self._begin(total, task)
         for item in items:
             yield item
@@ -86,7 +86,7 @@ class Lines(Progress):
 
 
 class Bar(Progress):
-    """A bar that moves, below the facts told so far: for terminals."""
+    """A progress bar below the lines printed before: for terminals."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -108,7 +108,7 @@ class Bar(Progress):
         self._bar.update(self._task, advance=predictions, description=self._pace.text)
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """The same of another `task`."""
+        """Yield `items` unchanged while showing progress on another `task`."""
         self._begin(total, task)
         shown = self._pace.now
         try:
@@ -132,13 +132,13 @@ class Bar(Progress):
 
 
 def for_this_place() -> Progress:
-    """A bar where standard error is a terminal, else lines to it."""
+    """Return a progress bar if standard error is a terminal, else progress as lines."""
     console = Console(stderr=True)
     return Bar(console) if console.is_terminal else Lines(partial(click.echo, err=True))
 
 
 class _Pace:
-    """How far a task is and how fast it goes; a training has a loss."""
+    """Progress and speed of a task; a training also has a loss."""
 
     def __init__(self, total: int, clock: Callable[[], float], task: str) -> None:
         self._task = task
@@ -149,7 +149,7 @@ class _Pace:
         self._loss = self._weight = 0.0
 
     def advance(self, clicks: int, loss: float | None = None) -> float:
-        """Count a step; the time."""
+        """Count a step; return the time."""
         self.done += clicks
         if loss is not None:
             self._weight = _LOSS_MEMORY * self._weight + 1

@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, as `replacing` does; its folder is made if need be.
+    """Write `content` to `path`, as `replacing` does; make its folder if need be.
 
-    What is there and no file, such as /dev/stdout or a pipe, is written to as it is.
+    An existing path that is not a file, such as /dev/stdout or a pipe, is written to directly.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(content)
@@ -25,7 +25,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name in the folder of `path` to write a file to; at the end that file becomes `path`, on disk.
+    """Yield a name in the folder of `path` to write a file to; at the end that file becomes `path`, on disk.
 
     Where the context raises, or the process is killed, `path` stays as it was. One process at a time may
     write a path. Its folder is made if need be.
@@ -46,7 +46,7 @@ def unfinished_name(name: str) -> str:
 
 
 def put_in_place(unfinished: Path, path: Path) -> None:
-    """Bring `unfinished`, a file or a folder of files, to the disk, then name it `path`, in that folder."""
+    """Sync `unfinished`, a file or a folder of files, to the disk, then rename it to `path`."""
     for written in (*(unfinished.iterdir() if unfinished.is_dir() else ()), unfinished):
         _sync(written)
     unfinished.replace(path)

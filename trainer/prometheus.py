@@ -1,4 +1,4 @@
-"""Where Prometheus reads the metrics of a command that goes on."""
+"""The address where Prometheus reads the metrics of a long-running command."""
 
 from __future__ import annotations
 

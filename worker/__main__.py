@@ -1,4 +1,4 @@
-"""The command line `nextclick-worker`: its commands, and what becomes of their errors."""
+"""The command line `nextclick-worker`: its commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.kafka.interface import Connection
 @click.group(cls=Group, epilog=completion("nextclick-worker"))
 @click.version_option(package_name="nextclick")
 def cli() -> None:
-    """Live next-item recommendations from a Kafka topic of clicks."""
+    """Serve live next-item recommendations from a Kafka topic of clicks."""
 
 
 for command in (run, topics, check, user, state, forget, reset):
@@ -31,7 +31,7 @@ for command in (run, topics, check, user, state, forget, reset):
 def main(arguments: Sequence[str] | None = None, *, connection: Connection | None = None) -> None:
     """Run the command line; an error of ours ends it with its text and exit code 2.
 
-    `connection` stands in for that of the settings, for tests.
+    `connection` replaces that of the settings, for tests.
     """
     try:
         cli(arguments, obj=connection)

@@ -135,7 +135,7 @@ class Checkpoint:
             self._deletion.search(partition)
 
     def commit_all(self, partitions: Collection[Partition], seconds: float, *, flush_seconds: float) -> None:
-        """As `commit`, after all states of `partitions` were added, as far as `flush_seconds` allow.
+        """Commit as `commit` does, after adding all states of `partitions` that `flush_seconds` allow.
 
         For partitions that go to another worker, which replays what there was no time for.
         """
@@ -171,7 +171,7 @@ class Checkpoint:
         """Add what the first transaction of a partition has to bring, and what it heard of deletions."""
         for partition in self._table.served().values():
             unwritten = bool(self._deletion.unwritten(partition))
-            # From the first transaction on whoever recovers the partition knows where to begin.
+            # From the first transaction on, recovery of the partition knows where to begin.
             first = partition.saved is None and (partition.number in self._pending or unwritten)
             if not (first or unwritten):
                 continue

@@ -61,9 +61,9 @@ class NotStable(Retriable):
 
 
 class CheckpointFailed(Retriable):
-    """Raised when a transaction did not commit; what was in it must be done again.
+    """Raised when a transaction did not commit; its work must be done again.
 
-    `fenced` tells that the broker knows a newer producer under the same transactional id.
+    `fenced`: the broker knows a newer producer under the same transactional id.
     """
 
     def __init__(self, message: str, *, fenced: bool = False) -> None:

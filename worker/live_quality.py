@@ -1,8 +1,8 @@
 """Live quality on its way out: into its topic with a checkpoint, into the metrics after it.
 
 The counts belong to the transaction that their clicks are in: with it they are committed, or forgotten. So no
-click counts twice. Where nobody can say whether a transaction with a report was committed, the report is not
-sent again.
+click counts twice. If it is unknown whether a transaction with a report was committed, the report is not sent
+again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.metrics import Metrics
 from worker.topics.quality import QualityWriter
 
 INTERVAL_SECONDS: Final = 10.0
-"""How often the counts go into the topic."""
+"""The interval at which the counts go into the topic."""
 
 
 class LiveQuality:
@@ -34,7 +34,7 @@ class LiveQuality:
         self._sent = False
 
     def hurry(self) -> None:
-        """Let the next transaction take all counts: there may be none after it."""
+        """Put all counts into the next transaction: it may be the last."""
         self._report_due = 0.0
 
     def due(self) -> bool:

@@ -29,13 +29,13 @@ from worker.walk import Walk
 log = structlog.get_logger("worker")
 
 COMMIT_SECONDS: Final = 15.0
-"""How long a checkpoint may take before its transaction is given up."""
+"""The time that a checkpoint may take before its transaction is given up."""
 
 STOP_COMMIT_SECONDS: Final = 2.0
 """The same after a stop had to interrupt the loop."""
 
 FLUSH_SECONDS: Final = 1.0
-"""How long sending the states of partitions that go to another worker may take; it replays the rest."""
+"""The time for sending the states of partitions that go to another worker; it replays the rest."""
 
 
 class Loop:
@@ -79,7 +79,7 @@ class Loop:
         self._revoke_error: BaseException | None = None
 
     def run(self) -> None:
-        """Serve until a stop is requested. Raises what only a person can mend."""
+        """Serve until a stop is requested. Raises the errors that only people can fix."""
         try:
             self.begin()
             while not self._stop.requested:
@@ -92,7 +92,7 @@ class Loop:
             self.end()
 
     def round(self) -> None:
-        """Poll once and walk what came. Raises what only a person can mend."""
+        """Poll once and walk the batch. Raises the errors that only people can fix."""
         try:
             records = self._poll()
             self._notice_assignment()
@@ -196,7 +196,7 @@ class Loop:
             log.info("partition revoked", partition=number, users=self._table.drop(number))
 
     def _start_over(self, error: Retriable) -> None:
-        """After a failure: what was not committed did not happen (rules c and e)."""
+        """Begin again after a failure: what was not committed did not happen (rules c and e)."""
         log.warning("starting over from the last checkpoint", error=str(error))
         self._checkpoint.failed()
         self._metrics.checkpoints.labels("failed").inc()
@@ -212,7 +212,7 @@ class Loop:
     def last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
         """Commit what there is before the worker ends; a failure costs nothing but a replay."""
         if self._walk.under_way:
-            log.warning("stopped in the midst of a batch, its clicks will be read again")
+            log.warning("stopped in the middle of a batch, its clicks will be read again")
             return
         served = self._table.served()
         if not served:
@@ -223,7 +223,7 @@ class Loop:
             log.warning("the last checkpoint failed, its clicks will be read again", error=str(error))
 
     def end(self) -> None:
-        """Leave the group and close everything; what is not committed now will be read again."""
+        """Leave the group and close everything; uncommitted clicks will be read again."""
         self._readiness.not_ready("stopping")
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
         self._ending = True

@@ -208,7 +208,7 @@ class Latency:
             self._sum += float(seconds.sum())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What a scrape sees (called by the registry)."""
+        """Yield the metrics of a scrape (called by the registry)."""
         with self._lock:
             cumulative, total = np.cumsum(self._counts).tolist(), self._sum
         labels = [*(str(bound) for bound in self._bounds.tolist()), "+Inf"]

@@ -1,4 +1,4 @@
-"""What people and Prometheus get to know of the worker: gauges, the lag, answers about users."""
+"""Observation of the worker: gauges, the lag, and answers about users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
 
 LOOK_SECONDS: Final = 5.0
-"""How often the lag is asked for; where a broker that went away unnoticed is noticed."""
+"""The interval at which the lag is read, which also detects a broker that went away."""
 
 
 class Observer:

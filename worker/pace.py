@@ -19,13 +19,13 @@ LOADING_POLL_MS: Final = 10
 """The same where blocks may come any moment."""
 
 LOAD_SECONDS: Final = 0.02
-"""How long blocks are loaded in one round where other partitions wait to be served."""
+"""The time for loading blocks in one round while other partitions wait to be served."""
 
 LOAD_ALONE_SECONDS: Final = 0.2
 """The same where none does."""
 
 REBUILD_SECONDS: Final = 0.02
-"""How long states of another release are rebuilt in one round where no click came."""
+"""The time for rebuilding states of another release in one round without clicks."""
 
 REBUILD_MEANWHILE_SECONDS: Final = 0.001
 """The same where clicks did."""
@@ -56,7 +56,7 @@ class Pace:
         self._checkpoint = checkpoint
         self._steady = steady
         self.records = _FIRST_BATCH
-        """How many records the next poll may bring."""
+        """The number of records that the next poll may bring."""
 
     def wait_ms(self) -> int:
         """Return how long the next poll may wait."""

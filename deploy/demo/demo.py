@@ -1,4 +1,4 @@
-"""What `make demo` starts: sees to it that the demo can run, runs it, and says why if it could not.
+"""The program behind `make demo`: checks that the demo can run, runs it, and says why if it could not.
 
 Exit code 0: it ran to its end; 1: it could not, the reason is on standard error; 130: Ctrl-C.
 """
@@ -12,7 +12,7 @@ OURS = "Run `make demo` in the repository: it prepares a .venv with all that the
 
 
 def main() -> int:
-    """Run the demo; its exit code."""
+    """Run the demo; return its exit code."""
     try:
         return _run()
     except KeyboardInterrupt:

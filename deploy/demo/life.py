@@ -1,4 +1,4 @@
-"""What the demo starts and must not leave behind: processes, a folder, signal handlers.
+"""Everything that the demo starts and must not leave behind: processes, a folder, signal handlers.
 
 No signal interrupts the demo where it happens to be. It is noted, and `pause`, which every wait of
 the demo goes through, raises: so clean-up finds everything in order, and nothing prints a traceback.
@@ -24,15 +24,15 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 """The repository."""
 
 STOP_SECONDS: Final = 12.0
-"""How long a process may take to end after SIGTERM; a worker promises 10."""
+"""The time that a process may take to end after SIGTERM; a worker promises 10."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = 3
-"""A demo that does not react to so many signals may be interrupted wherever it is."""
+"""The number of ignored signals after which the demo is interrupted wherever it is."""
 
 
 class Process:
-    """A program that was started: what it wrote, whether it runs, how to end it."""
+    """A started program: its output, whether it runs, how to end it."""
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs."""
+        """The exit code; None while the process runs."""
         return self._popen.poll()
 
     @property
@@ -55,7 +55,7 @@ class Process:
         return self.log.strip().rpartition("\n")[2].strip()
 
     def lower_priority(self) -> None:
-        """Let everything else go first: for work in the background."""
+        """Lower the priority: for work in the background."""
         os.setpriority(os.PRIO_PROCESS, self._popen.pid, 15)
 
     def ask_to_stop(self) -> None:
@@ -136,7 +136,7 @@ class Life:
             self.pause()
 
     def run(self, process: Process, *, seconds: float) -> str:
-        """Pause until `process` has ended; what it wrote. Raises DemoError when it fails or is late."""
+        """Pause until `process` has ended; return its output. Raises DemoError when it fails or is late."""
         self.wait_for(lambda: process.exit_code is not None, seconds=seconds, what=process.name)
         if process.exit_code:
             wrote = f"\n{tail(process.log)}" if process.log else ""
@@ -144,7 +144,7 @@ class Life:
         return process.log
 
     def last_words(self) -> str:
-        """The end of what the lasting processes wrote, for an error's text."""
+        """Return the last output of the lasting processes, for the text of an error."""
         return "".join(f"\n{one.name} wrote:\n{tail(one.log)}" for one in self._watched if one.log)
 
     def end_processes(self, *, keep: Process | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The live part: clicks at one speed, what is done with releases beside them, and somebody who watches."""
+"""The live part: clicks at a steady speed, release steps that run meanwhile, and a view that shows both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXPERIMENT_AFTER: Final = 0.75
 """The share that is replayed at most before the A/B test begins: it needs clicks of many users."""
 
 SILENCE_SECONDS: Final = 30.0
-"""How long no list may come while clicks are sent."""
+"""The longest time without a list while clicks are sent."""
 
 _LAST_ANSWERS_SECONDS: Final = 3.0
 
@@ -64,7 +64,7 @@ class LiveClicks:
         self._answers_due = 0.0
 
     def run(self, view: View) -> None:
-        """All clicks, and the last answers. Raises DemoError, Interrupted."""
+        """Send all clicks and wait for the last lists. Raises DemoError, Interrupted."""
         pace = Pace(CLICKS_PER_SECOND)
         self._scoreboard.begin()
         while not (self._all_sent and self._refreshed):

@@ -24,7 +24,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
 
 TRIAL_CLICKS: Final = 200
-"""How many clicks must follow lists of the candidate before it is decided on; the usual 1,000 take longer."""
+"""The clicks needed on lists of the candidate before the decision; the usual 1,000 take longer."""
 
 PATIENCE_SECONDS: Final = 90.0
 
@@ -112,7 +112,7 @@ class Refresh:
 
 
 def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
-    """A release that is whole, whose golden answers are right, and that takes every item for another."""
+    """Return a valid release with correct golden answers that mistakes every item for another one."""
     tensors = load(blob)
     items = Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"]).ids(
         np.arange(manifest.items)

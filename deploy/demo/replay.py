@@ -1,4 +1,4 @@
-"""Recorded clicks as live ones: many people side by side, at one speed; and the lists that come out."""
+"""Replay of recorded clicks as live ones: many users at the same time, at a steady speed; and the lists."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ACKNOWLEDGED_SECONDS: Final = 10.0
 
 
 def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
-    """`clicks` (in the order of time) as if always `people` users were there, each clicking in turn.
+    """Yield `clicks` (ordered by time) as if `people` users were always there, each clicking in turn.
 
-    Recorded, one user's clicks come in one burst and then another's. Here every user's clicks keep
-    their order, users come in the order of their first click, and whoever has no more makes room for
-    the next. It ends when fewer than half of `people` are left: the last would click ever faster.
+    The recording has one user's clicks in one burst and then another's. Here every user's clicks keep
+    their order, users come in the order of their first click, and a user without further clicks makes
+    room for the next. It ends when fewer than half of `people` are left: the last would click ever faster.
 
         >>> burst = [Click("a", "1", 0), Click("a", "2", 1), Click("b", "3", 2), Click("c", "4", 3)]
         >>> [click.item_id for click in side_by_side(burst, 2)]
@@ -47,7 +47,7 @@ def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
 
 
 class Pace:
-    """How many clicks are due: `per_second` since the start, not counting the time that it was held."""
+    """The number of clicks that are due: `per_second` since the start, without the time that it was held."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -56,7 +56,7 @@ class Pace:
         self._due = 0.0
 
     def due(self, *, held: bool = False) -> int:
-        """How many clicks should have been sent by now."""
+        """Return the number of clicks that should have been sent by now."""
         now = self._clock()
         if not held:
             self._due += (now - self._at) * self._per_second
@@ -78,7 +78,7 @@ class ClickSender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A broker that went away takes nothing more, and whoever notices has said so.
+        # A broker that went away takes nothing more; an earlier error has said so.
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=1)
 
@@ -125,7 +125,7 @@ class AnswerReader:
         self._thread: threading.Thread | None = None
 
     def start(self, partitions: Iterable[int], take: Callable[[Answer], None]) -> None:
-        """Hand every list in the topic to `take`, on the reader's thread."""
+        """Pass every list in the topic to `take`, on the reader's thread."""
         consumer = KafkaConsumer(
             **self._settings,
             group_id=None,
@@ -155,7 +155,7 @@ class AnswerReader:
 
 
 def answer(value: bytes) -> Answer:
-    """A record of the recommendations topic."""
+    """Parse a record of the recommendations topic."""
     document = orjson.loads(value)
     return Answer(
         user_id=document["user_id"],

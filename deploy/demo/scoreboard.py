@@ -1,4 +1,4 @@
-"""What the demo measures, from outside: latency, and whether the next click had been recommended.
+"""The demo's measurements, taken from outside: latency, and whether the next click had been recommended.
 
 Each click is judged against the list that its user was shown last, and so are two lists of popular
 items for the same click. Everybody's rule is the worker's default: only the item just clicked is left
@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Final
 
 TOP: Final = 20
-"""How many items of a list count."""
+"""The number of items of a list that count."""
 
 RECENT_SECONDS: Final = 10.0
-"""What the live figures look back at."""
+"""The period that the live figures cover."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One click as a person would tell it. `place`: where it stood in the list shown before, 0 nowhere."""
+    """One click, described for people. `place`: its rank in the list shown before, 0 if it was not there."""
 
     user_id: str
     item_id: str
@@ -43,7 +43,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Score:
-    """How often the next click was in the list that one release had made, and in the popular ones."""
+    """The number of next clicks that were in the list of one release, and in the popular lists."""
 
     judged: int = 0
     hits: int = 0
@@ -51,7 +51,7 @@ class Score:
     unseen_popular_hits: int = 0
 
     def share(self, hits: int) -> float:
-        """Of the clicks judged."""
+        """Return the share that `hits` have in the clicks judged."""
         return hits / self.judged if self.judged else 0.0
 
 
@@ -66,7 +66,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Latency:
-        """The figures of these; zeros of none."""
+        """Return the figures of these latencies; all zero if there are none."""
         ordered = sorted(seconds)
         if not ordered:
             return cls(0, 0.0, 0.0, 0.0)
@@ -101,7 +101,7 @@ class _Recent:
 
 
 class Scoreboard:
-    """Told of every click when it is sent, and of every list when it comes, from whatever thread."""
+    """Counts every click when it is sent and every list when it arrives. May be called from any thread."""
 
     def __init__(self, history: Iterable[tuple[str, str]], clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -130,7 +130,7 @@ class Scoreboard:
 
     @property
     def popular(self) -> list[str]:
-        """All items clicked so far, the most clicked first: as good as a popularity list gets."""
+        """All items clicked until now, most clicked first: the best that a popularity list can be."""
         with self._lock:
             return [item_id for item_id, _ in self._counts.most_common()]
 
@@ -147,26 +147,26 @@ class Scoreboard:
 
     @property
     def unanswered(self) -> int:
-        """Clicks that no list came for, and may never: of a user's clicks in one batch the last has one."""
+        """Clicks without a list. Some never get one: of a user's clicks in one batch only the last does."""
         with self._lock:
             return len(self._pending)
 
     @property
     def first_answer_at(self) -> float | None:
-        """When the first list came, by the clock."""
+        """The time of the first list, by the clock."""
         return self._first
 
     def begin(self) -> None:
-        """The first click is about to be sent."""
+        """Note that the first click is about to be sent."""
         self._began = self._latest = self._clock()
 
     def learned(self, release: int, popular: list[str]) -> None:
-        """The popular list to compare `release` with: what was known when it was trained."""
+        """Set the popular list to compare `release` with: the one known when the release was trained."""
         with self._lock:
             self._popular[release] = popular
 
     def clicked(self, user_id: str, item_id: str) -> None:
-        """A click is about to be sent."""
+        """Note a click that is about to be sent."""
         with self._lock:
             now = self._clock()
             self._judge(user_id, item_id)
@@ -176,7 +176,7 @@ class Scoreboard:
             self._clicks += 1
 
     def recommended(self, answer: Answer) -> None:
-        """A list came in. One that comes twice counts once for the latency."""
+        """Note a list that arrived. A list that arrives twice counts once for the latency."""
         with self._lock:
             now = self._clock()
             self._latest = now
@@ -191,7 +191,7 @@ class Scoreboard:
                 self._moments.append(Moment(answer.user_id, answer.item_id, place, answer.items[:3]))
 
     def figures(self) -> Figures:
-        """Everything as it is now."""
+        """Return all figures as of now."""
         with self._lock:
             now = self._clock()
             begin = max(self._began, now - RECENT_SECONDS)
@@ -226,7 +226,7 @@ def _first(popular: Sequence[str], left_out: set[str]) -> list[str]:
 
 
 def _one_per_user(moments: Iterable[Moment]) -> list[Moment]:
-    """The latest moment of every user, the newest first."""
+    """Return the latest moment of every user, newest first."""
     latest: dict[str, Moment] = {}
     for moment in reversed(list(moments)):
         latest.setdefault(moment.user_id, moment)

@@ -68,7 +68,10 @@ class Stage:
 
     @property
     def client_settings(self) -> dict[str, Any]:
-        """What every client of ours takes. Raises DemoError where the caller's settings cannot be used."""
+        """The settings that each of our clients takes.
+
+        Raises DemoError if the caller's settings cannot be used.
+        """
         return self._worker_settings().kafka.connection().arguments()
 
     @property
@@ -84,7 +87,7 @@ class Stage:
             raise DemoError(str(error)) from None
 
     def _create_topics(self) -> None:
-        """`nextclick-worker topics`. Raises DemoError."""
+        """Run `nextclick-worker topics`. Raises DemoError."""
         command = [sys.executable, "-m", "worker", "topics", "--partitions", str(PARTITIONS)]
         process = self._life.start("nextclick-worker topics", command, environment=self.environment)
         try:
@@ -105,7 +108,7 @@ class Stage:
             admin.delete_groups([self.name])
 
     def start_worker(self) -> Process:
-        """`nextclick-worker run`."""
+        """Start `nextclick-worker run`."""
         self._port = free_port()
         return self._life.start(
             "the worker",
@@ -116,46 +119,46 @@ class Stage:
 
     @property
     def metrics_address(self) -> str:
-        """Where the worker that was started last shows its metrics."""
+        """The address of the metrics of the worker that was started last."""
         return f"http://127.0.0.1:{self._port}/metrics"
 
     def is_ready(self) -> bool:
-        """Whether the worker says so."""
+        """Return whether the worker reports that it is ready."""
         return self._get("/readyz")[0] == 200
 
     def remark(self) -> str:
-        """What the worker says of itself."""
+        """Return the worker's own words on its readiness."""
         return self._get("/readyz")[1].strip()
 
     def applied(self) -> int:
-        """How many clicks the worker has applied, in this life of its."""
+        """Return the number of clicks that the worker has applied since it started."""
         lines = self._get("/metrics")[1].splitlines()
         values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
         return int(float(values[0])) if values else 0
 
     def start_training(self, folder: Path, settings: Sequence[str]) -> Process:
-        """`nextclick-trainer fit` on the topic of clicks, from its begin to its end."""
+        """Start `nextclick-trainer fit` on the whole clicks topic."""
         options = [word for one in settings for word in ("--set", one)]
         return self._start_trainer("fit", "--output", str(folder), *options)
 
     def start_publishing(self, folder: Path, *options: str) -> Process:
-        """`nextclick-trainer publish`."""
+        """Start `nextclick-trainer publish`."""
         return self._start_trainer("publish", str(folder), *options)
 
     def start_rollback(self) -> Process:
-        """`nextclick-trainer rollback`."""
+        """Start `nextclick-trainer rollback`."""
         return self._start_trainer("rollback")
 
     def start_watch(self, *options: str) -> Process:
-        """`nextclick-trainer watch`."""
+        """Start `nextclick-trainer watch`."""
         return self._start_trainer("watch", *options)
 
     def start_listing(self) -> Process:
-        """`nextclick-trainer releases`."""
+        """Start `nextclick-trainer releases`."""
         return self._start_trainer("releases")
 
     def send_champion(self, number: int, manifest: Manifest, blob: bytes, *, previous: int) -> None:
-        """Put a release into the topic and point `@champion` at it, whatever it is; no command does that."""
+        """Put any release into the topic and point `@champion` at it; no command does that."""
         pointing = Pointer(number, previous=previous).value()
         with closing(KafkaProducer(**self.client_settings)) as producer:
             for key, value in [*to_records(number, manifest, blob), (CHAMPION, pointing)]:

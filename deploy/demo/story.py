@@ -31,7 +31,7 @@ from deploy.demo.summary import summary, trained
 from deploy.demo.training import progress
 
 CACHE: Final = ROOT / "build" / "demo"
-"""What is fetched or unpacked once; `make clean` removes it."""
+"""The folder of downloads and unpacked programs; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
 LIVE_CLICKS: Final = 16_500
@@ -39,8 +39,8 @@ PEOPLE: Final = 60
 """The users who click at a time: enough of them in the last quarter for each side of the A/B test."""
 
 _ALONE: Final = 500
-"""So many records at the end of the history go one by one: Tansu takes the begin of a partition's last
-batch for its end, and the trainer would not see the rest."""
+"""The number of records at the end of the history that are sent one by one: Tansu takes the begin of a
+partition's last batch for its end, and the trainer would not see the rest."""
 
 # A hundred thousand clicks in a thousand long sessions train five times faster as large batches of short
 # pieces, and as well if the learning rate is higher. The trainer's own settings take minutes here.
@@ -50,7 +50,7 @@ TRAINING: Final = (
 )
 
 HISTORY_AGE_MS: Final = 3_600_000
-"""How old the records of the history are: the worker answers none that is older than a minute."""
+"""The age of the history's records: the worker answers none that is older than a minute."""
 
 TRAINING_SECONDS: Final = 900.0
 COMMAND_SECONDS: Final = 60.0
@@ -58,7 +58,7 @@ READY_SECONDS: Final = 60.0
 
 
 def tell() -> None:
-    """One run of the demo. Raises DemoError, Interrupted."""
+    """Run the demo once. Raises DemoError, Interrupted."""
     console = Console()
     try:
         with Life() as life:
@@ -122,7 +122,7 @@ class _Story:
         return broker
 
     def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
-        """Put the history into the topic, as it would stand there had Kafka been running then."""
+        """Put the history into the topic, as if Kafka had been running then."""
         then = round(time.time() * 1000) - HISTORY_AGE_MS
         with self._console.status("") as status:
             for number, click in enumerate(history):

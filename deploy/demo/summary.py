@@ -13,7 +13,7 @@ from deploy.demo.view import latency, score_line
 
 NEXT: Final = (
     "",
-    "What next? Your clicks, as a file or on Kafka (README.md has it all):",
+    "Next: your clicks, as a file or on Kafka (README.md has it all):",
     "  .venv/bin/nextclick-trainer fit clicks.csv   learns and measures; --clicks-topic NAME: from a topic",
     "  .venv/bin/nextclick-worker check             says what a worker would need on your Kafka",
     "  KAFKA=host:port make demo                    this demo on a Kafka of yours",

@@ -1,4 +1,4 @@
-"""How far a training is, read from the lines that `nextclick-trainer fit` writes."""
+"""The progress of a training, read from the lines that `nextclick-trainer fit` writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEFT: Final = re.compile(r"^ *\d+%  .* (\d+) s left$", re.MULTILINE)
 
 
 class Progress(NamedTuple):
-    """How far a training is; `seconds_left` is None where it has not said that yet."""
+    """The progress of a training; `seconds_left` is None where it has not said that yet."""
 
     words: str
     seconds_left: float | None

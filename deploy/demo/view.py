@@ -1,4 +1,4 @@
-"""What the demo shows: a live page in a terminal, lines everywhere else. The same facts in both."""
+"""The demo's display: a live page in a terminal, plain lines everywhere else. Both show the same facts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from deploy.demo.training import Progress
 
 _PEOPLE: Final = 5
 _READING_SECONDS: Final = 4.0
-"""How long a page of people stands still: a page that changes faster cannot be read."""
+"""The time that a page of people stands still: a page that changes faster cannot be read."""
 
 _LINE_SECONDS: Final = 5.0
 
 _NOTES: Final = 3
-"""How many of the last notes the page shows."""
+"""Number of recent notes that the page shows."""
 
 _FRAME: Final = 4
 """The columns that the frame of the page takes."""
@@ -130,7 +130,7 @@ class Page:
 
 
 class Lines:
-    """A line every five seconds, and one of a person; for logs and pipes."""
+    """A line every five seconds, and one on a user; for logs and pipes."""
 
     def __init__(
         self,
@@ -222,8 +222,8 @@ def training(far: Progress) -> str:
 
 
 def scores(by_release: Mapping[int, Score]) -> Table:
-    """One row a release: how often the next click was in the list."""
-    title = f"How often the next click was among the {TOP} recommended"
+    """Return a table with one row per release: how often the next click was in the list."""
+    title = f"Share of next clicks that were among the {TOP} recommended"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("release", "clicks judged", "network", "popular", "popular and not yet clicked"):
         table.add_column(header, justify="right")
@@ -234,7 +234,7 @@ def scores(by_release: Mapping[int, Score]) -> Table:
 
 
 def score_line(release: int, score: Score) -> str:
-    """The same as a line."""
+    """Return the scores of one release as a line of text."""
     return (
         f"release {release}: hit rate@{TOP} {score.share(score.hits):.1%} on {score.judged:,} clicks "
         f"(popular {score.share(score.popular_hits):.1%}, "
@@ -243,13 +243,13 @@ def score_line(release: int, score: Score) -> str:
 
 
 def clicked(moment: Moment, titles: Mapping[str, str]) -> str:
-    """What was clicked, and where it had stood among the recommended, if it had."""
+    """Return the clicked item as text, with its rank among the recommended ones if it was there."""
     was = f" (was no. {moment.place})" if moment.place else ""
     return f"clicked {_title(moment.item_id, titles)}{was}"
 
 
 def following(moment: Moment, titles: Mapping[str, str]) -> str:
-    """The first of what is recommended next."""
+    """Return the first of the items recommended next, as text."""
     return "next " + " · ".join(_title(item_id, titles) for item_id in moment.following)
 
 

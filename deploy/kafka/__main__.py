@@ -24,9 +24,9 @@ def main() -> int:
     )
     parser.add_argument("--port", type=int, default=9092, help="where clients connect (default: 9092)")
     parser.add_argument(
-        "--data", type=Path, help="keep the data in this folder (default: forget it at the end)"
+        "--data", type=Path, help="keep the data in this folder (default: delete it at the end)"
     )
-    parser.add_argument("--fetch", action="store_true", help="only bring the jars, then end")
+    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, then exit")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs are born with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

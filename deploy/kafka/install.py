@@ -1,4 +1,4 @@
-"""What Kafka needs on this machine: Java, and its own jars, which Maven brings once."""
+"""The software that Kafka needs on this machine: Java, and its own jars, which Maven brings once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fetch(cache: Path = CACHE) -> Path:
 
 
 def run_maven(pom: Path, target: Path) -> None:
-    """Have Maven copy the jars that `pom` names, and what they need, into `target`."""
+    """Run Maven to copy the jars that `pom` names, and their dependencies, into `target`."""
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaUnavailable(f"no `mvn` on the PATH. {INSTALL}.")
@@ -86,7 +86,7 @@ def find_java() -> str:
 
 
 def java_version(java: str) -> int:
-    """Return the major version of a Java program; 0 when it does not run or does not say."""
+    """Return the major version of a Java program; 0 when it does not run or does not print it."""
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     except OSError:

@@ -76,7 +76,7 @@ class LocalKafka:
 
     @property
     def log(self) -> str:
-        """Everything the node wrote to its log so far, over all its starts."""
+        """Everything the node has written to its log, over all its starts."""
         path = self._log_path
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -98,7 +98,7 @@ class LocalKafka:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever started us, who then stops the node
+                start_new_session=True,  # Ctrl-C is for the program that starts us; it stops the node
             )
         self._leash = Leash(self._process.pid, () if self._keep_folder else (self.folder,))
         try:
@@ -129,7 +129,7 @@ class LocalKafka:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a suspended node go on."""
+        """Resume a suspended node."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class Leash:
         )
 
     def release(self) -> None:
-        """Let go of the process, which has ended. To do so twice does nothing."""
+        """Release the process, which has ended. A second call does nothing."""
         self._shell.kill()
         self._shell.communicate()
 

@@ -22,7 +22,7 @@ def free_port() -> int:
 
     Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it
     would connect to itself, and the node could not come back. A port is not given again, to this process or
-    another, before a hundred others: whoever was given it may not listen yet. Raises KafkaUnavailable.
+    another, before a hundred others: its owner may not listen yet. Raises KafkaUnavailable.
     """
     for port in _random.sample(range(20_000, 30_000), 100):
         if is_free(port) and _claim(port):
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> bool:
-    """Bind the UDP port of the same number, which TCP does not mind and the kernel frees when we end."""
+    """Claim a port by its UDP twin, which the kernel frees when we end; return whether it was free."""
     claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         claim.bind((HOST, port))

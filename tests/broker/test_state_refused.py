@@ -86,7 +86,7 @@ MISHAPS: Final = {
     "no committed offset": Mishap(
         delete_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
     ),
-    "clicks made anew": Mishap(make_clicks_anew, "was their topic made anew?", "--at earliest"),
+    "clicks made anew": Mishap(make_clicks_anew, "was their topic recreated?", "--at earliest"),
 }
 
 

@@ -106,7 +106,7 @@ def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) ->
     done = trainer("fit", clicks, "-o", tmp_path / "release", *QUICK)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "line 100,502 has 4 fields where the header has 3, mend it or take it out" in done.stderr
+    assert "line 100,502 has 4 fields where the header has 3, repair or remove it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "release").exists()
 

@@ -77,11 +77,11 @@ class ClickArchive:
             )
 
     def stretches(self) -> list[Stretch]:
-        """All files, in the order of partitions and offsets."""
+        """Return all files, ordered by partition and offset."""
         return sorted(_stretch(path) for path in self.folder.glob("partition=*/[0-9]*.parquet"))
 
     def ends(self) -> dict[int, int]:
-        """For each partition the offset up to which it is kept."""
+        """Return for each partition the offset up to which it is kept."""
         return {stretch.partition: stretch.end for stretch in self.stretches()}
 
     def append(
@@ -93,7 +93,7 @@ class ClickArchive:
         self._write(folder / f"{begin:020}-{end:020}.parquet", clicks, malformed)
 
     def forget_before(self, time_ms: int) -> int:
-        """Delete files whose last record is older; how many clicks that were.
+        """Delete files whose last record is older; return the number of clicks deleted.
 
         A partition's last file becomes an empty one: its name says where to go on.
         """
@@ -117,14 +117,14 @@ class ClickArchive:
 
 
 def is_archive(folder: Path) -> bool:
-    """Whether there is a click archive in `folder`."""
+    """Return whether there is a click archive in `folder`."""
     return (folder / _TOPIC).is_file()
 
 
 def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
-    """The clicks of an archive, each user's in order of arrival, and the records that were none.
+    """Return the clicks of an archive, each user's in order of arrival, and the number of invalid records.
 
-    Raises UnusableClicks where it has none.
+    Raises UnusableClicks if it has none.
     """
     paths = [stretch.path for stretch in ClickArchive(folder).stretches()]
     malformed = Counter[str]()

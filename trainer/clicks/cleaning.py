@@ -1,4 +1,4 @@
-"""What is taken out of the clicks before anything is learned, each step with its count and its reason.
+"""Cleaning: steps that remove clicks before anything is learned, each with its count and its reason.
 
 `clean` removes what cannot be a click; the worker refuses the same. `drop_repeats` and `drop_bots`
 are a matter of taste, and off unless asked for.
@@ -22,7 +22,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """What one step of cleaning took away: the number of `what`, the number left, and why."""
+    """The result of one cleaning step: how many of `what` were removed, how many are left, and why."""
 
     removed: int
     left: int
@@ -30,7 +30,7 @@ class Removal(NamedTuple):
     why: str
 
     def __add__(self, other: Removal) -> Removal:  # type: ignore[override]  # a tuple's + has no use here
-        """The same step on other clicks as well."""
+        """Return the sum of two results of the same step on different clicks."""
         return self._replace(removed=self.removed + other.removed, left=self.left + other.left)
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Removal(NamedTuple):
 
 
 def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
-    """`clicks` without what cannot be a click or is there twice, and what was removed, step by step."""
+    """Return `clicks` without invalid ones and duplicates, and the number removed by each step."""
     removals = []
     for why, keep in _cleaning_steps(now_ms):
         kept = keep(clicks)
@@ -48,7 +48,7 @@ def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Remo
 
 
 def added(total: list[Removal], more: list[Removal]) -> list[Removal]:
-    """What the same steps took away from two tables together; `total` is empty before the first."""
+    """Return the sums of the same steps on two tables; `total` is empty before the first table."""
     return [one + another for one, another in zip(total, more, strict=True)] if total else more
 
 
@@ -74,7 +74,7 @@ def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.
 
 
 def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Removal]:
-    """`clicks` without those on an item that the same user clicked at most `seconds` before; 0: all stay."""
+    """Return `clicks` without repeats: clicks on an item that the user clicked within `seconds` before."""
     pause = _TIME - _TIME.shift().over("user_id", "item_id")
     kept = clicks.filter((pause > seconds * 1000).fill_null(True)) if seconds else clicks
     why = f"the same item by the same user again within {seconds:g} s"
@@ -82,7 +82,7 @@ def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Re
 
 
 def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.DataFrame, Removal]:
-    """`clicks` without those of users who have more in any hour or day of the clock; 0: any number."""
+    """Return `clicks` without the users who have more in any hour or day of the clock; 0: no limit."""
     limits = ((per_hour, HOUR_MS, "an hour"), (per_day, 24 * HOUR_MS, "a day"))
     asked = [(limit, length, name) for limit, length, name in limits if limit]
     bots = [

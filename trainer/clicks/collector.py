@@ -1,4 +1,4 @@
-"""From the topic of clicks to the click archive, exactly once: where to go on is what the archive says."""
+"""From the topic of clicks to the click archive, exactly once: the archive has the offsets to continue at."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from worker.kafka.interface import Connection, Record
 from worker.topics.clicks import decode
 
 _PAUSE_SECONDS: Final = 1.0
-"""How long a follower waits at the end of the topic before it looks again."""
+"""The time that a follower waits at the end of the topic before it looks again."""
 
 
 @dataclass(slots=True)
 class _Pending:
-    """What was read of a partition from `begin` to before `end` and is not in the archive yet."""
+    """Records of a partition, from `begin` to before `end`, that were read but are not in the archive yet."""
 
     begin: int
     end: int
@@ -61,12 +61,12 @@ class Collector:
         self._written = time.monotonic()
 
     def collect(self) -> None:
-        """Go on to where the topic ends at the moment. Raises KafkaAway, NotAllowed, TopicError."""
+        """Collect up to the present end of the topic. Raises KafkaAway, NotAllowed, TopicError."""
         self._round()
         self._write_all()
 
     def follow(self) -> None:
-        """Go on for ever; an outage of Kafka is waited out. Raises NotAllowed, TopicError."""
+        """Collect for ever, waiting through outages of Kafka. Raises NotAllowed, TopicError."""
         while True:
             try:
                 self._round()
@@ -89,7 +89,7 @@ class Collector:
                 raise TopicError(
                     f"partition {partition} of {self._topic} ends at offset {span.end:,}, the archive in "
                     f"{self._archive.folder} at {at:,}: "
-                    "the topic was made anew; collect it into another folder",
+                    "the topic was recreated; collect it into another folder",
                     topic=self._topic,
                 )
             if at < span.first:

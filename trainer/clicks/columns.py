@@ -1,8 +1,8 @@
-"""Any table with users, items and times, converted to clicks.
+"""Conversion of any table with users, items and times to clicks.
 
-Whatever the source, clicks have three columns: `user_id` and `item_id` (text; an integer is its
-decimal text, as in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). What cannot be
-read is null; `trainer.clicks.cleaning` removes it and says so. A user's rows stand in the order of arrival.
+Clicks of any source have three columns: `user_id` and `item_id` (text; an integer is its
+decimal text, as in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). Unreadable values
+are null; `trainer.clicks.cleaning` removes and reports them. A user's rows are in the order of arrival.
 
     >>> frame = pl.DataFrame(
     ...     {"SessionId": [1, 1], "ItemId": [7, 8], "Time": ["2014-09-24T12:00:00Z", "soon"]}
@@ -26,7 +26,7 @@ SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms":
 """The columns of a table of clicks."""
 
 SAMPLE_ROWS: Final = 100_000
-"""What kind of ids and times a source has is told by its first rows: it may be larger than memory."""
+"""The number of first rows from which the kinds of ids and times are inferred: a source may exceed memory."""
 
 _KNOWN_NAMES: Final = {
     "user": ("userid", "sessionid", "user", "session", "visitorid", "customerid", "clientid", "uid", "sid"),
@@ -61,10 +61,10 @@ _WHOLE_FLOAT: Final = r"^(\d+)\.0$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Where a source keeps its clicks. Names: dots reach into nested columns; None: the first recognised.
+    """The columns of a source. A dot in a name reaches into a nested column; None: the first recognised name.
 
     `extra` columns are taken along under their own names. `time_zone` is that of times without an
-    offset, `time_unit` (s, ms, us, ns) that of numbers; None: told by their size.
+    offset, `time_unit` (s, ms, us, ns) that of numbers; None: inferred from their size.
     """
 
     user: str | None = None
@@ -76,7 +76,7 @@ class Columns:
 
 
 class Table(NamedTuple):
-    """`clicks` with the columns of `SCHEMA`; `columns` says where they were found, `times` in what unit."""
+    """`clicks` with the columns of `SCHEMA`; `columns` names the columns they came from, `times` the unit."""
 
     clicks: pl.DataFrame
     columns: Columns
@@ -93,7 +93,7 @@ class Scan(NamedTuple):
 
 
 def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
-    """The clicks in any table that has columns for users, items and times, in its order.
+    """Return the clicks in any table that has columns for users, items and times, in the order of the table.
 
     `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
     more than the first are in memory.
@@ -126,7 +126,7 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
 
 
 def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.LazyFrame:
-    """The column of items as `item_id`, and the extra ones, in a table that holds no clicks but items."""
+    """Return the column of items as `item_id`, with the extra columns, of a table of items without clicks."""
     schema = frame.collect_schema()
     item = _find(schema, "item", columns.item or ("id" if "id" in schema else None), source)
     for name in columns.extra:
@@ -138,7 +138,7 @@ def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.L
 
 
 def at(name: str) -> pl.Expr:
-    """The column `name`; dots reach into nested ones."""
+    """Return the column `name`; dots reach into nested columns."""
     outer, *inner = name.split(".")
     column = pl.col(outer)
     for field in inner:
@@ -176,7 +176,7 @@ def _exists(schema: pl.Schema, name: str) -> bool:
 
 
 def _id(sample: pl.Series, source: str) -> pl.Expr:
-    """The column that `sample` begins as ids: 7.0, which an integer becomes where some are missing, is 7."""
+    """Return a column that begins with `sample` as ids. 7.0, which integers with gaps become, is 7."""
     column, kind = at(sample.name), sample.dtype
     if kind.is_nested() or kind == pl.Boolean:
         raise UnusableClicks(f"{source}: column {sample.name!r} holds {kind}, ids must be text or integers")

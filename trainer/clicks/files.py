@@ -21,11 +21,11 @@ from trainer.errors import UnreadableFile
 _JSON_LINES: Final = ("jsonl", "ndjson")
 
 _SHOWN_BYTES: Final = 80
-"""How much of a damaged line is shown."""
+"""The number of bytes shown of a damaged line."""
 
 
 class _Damaged(NamedTuple):
-    """What is wrong with the line of this number, from 1."""
+    """The damaged line: its number, from 1, and the reason."""
 
     number: int
     line: bytes
@@ -33,10 +33,10 @@ class _Damaged(NamedTuple):
 
 
 def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # noqa: B008  # frozen
-    """The clicks of all files together, in the order of their times, looked through and not kept.
+    """Return the clicks of all files together, ordered by time; the files are read through, not kept.
 
-    CSV (any usual separator), Parquet and JSON lines, told by the name; CSV and JSON lines may be
-    compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks where no time can be read.
+    CSV (any usual separator), Parquet and JSON lines, by the name; CSV and JSON lines may be
+    compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks if no time can be read.
     """
     scans = []
     for path in paths:
@@ -47,10 +47,10 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # 
 
 
 def scan_file(path: Path) -> pl.LazyFrame:
-    """The table in a file, whatever its columns. Raises UnreadableFile."""
+    """Return the table in a file, whatever its columns are. Raises UnreadableFile."""
     kind = _kind(path)
     if path.is_dir():
-        raise UnreadableFile(str(path), "it is a folder, and not one that `collect` keeps a click archive in")
+        raise UnreadableFile(str(path), "it is a folder, but not a click archive of `collect`")
     if not path.is_file():
         raise UnreadableFile(str(path), "there is no such file")
     if path.stat().st_size == 0:
@@ -65,7 +65,7 @@ def scan_file(path: Path) -> pl.LazyFrame:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong while the file is read is an UnreadableFile, with the place where that can be told."""
+    """Turn every error of reading the file into UnreadableFile, with the place if it is known."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
@@ -76,15 +76,15 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _damage(path: Path) -> str:
-    """Which line of a text file is damaged, and what to do."""
+    """Return which line of a text file is damaged, and what to do about it."""
     kind = _kind(path)
     if kind != "parquet":
         with suppress(OSError, EOFError, zlib.error), _opened(path) as lines:
             found = _damaged_object(lines) if kind in _JSON_LINES else _damaged_row(lines, _separator(path))
             if found:
                 shown = found.line[:_SHOWN_BYTES]
-                return f"line {found.number:,} {found.why}, mend it or take it out: {shown!r}"
-    return "write it anew"
+                return f"line {found.number:,} {found.why}, repair or remove it: {shown!r}"
+    return "write it again"
 
 
 def _damaged_object(lines: Iterable[bytes]) -> _Damaged | None:
@@ -99,7 +99,7 @@ def _damaged_object(lines: Iterable[bytes]) -> _Damaged | None:
 
 
 def _damaged_row(lines: Iterable[bytes], separator: str) -> _Damaged | None:
-    """The line where the first damaged row begins: a quoted field may go over several lines."""
+    """Return the line where the first damaged row begins; a quoted field may span several lines."""
     first, row, names = 1, list[bytes](), 0
     csv.field_size_limit(sys.maxsize)
 

@@ -26,24 +26,24 @@ _TEXT_FORMATS: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%
 def times_ms(
     sample: pl.Series, column: pl.Expr, *, zone: str, unit: str | None, source: str
 ) -> tuple[pl.Expr, str]:
-    """The times in `column`, which `sample` begins, and their unit in words. Raises UnusableClicks.
+    """Return the times in `column`, which begins with `sample`, and their unit in words.
 
-    `zone` is that of times without an offset, `unit` that of numbers (None: told by their size).
+    `zone` is that of times without an offset, `unit` that of numbers (None: inferred from their size).
     """
     if sample.dtype.is_temporal():
-        times, told = _from_moments(column, sample.dtype, zone), "dates and times"
+        times, words = _from_moments(column, sample.dtype, zone), "dates and times"
     else:
         numbers = sample.cast(pl.Float64, strict=False)
         if numbers.count() * 2 > sample.count():
-            times, told = _from_numbers(column, unit or _unit_of(numbers))
+            times, words = _from_numbers(column, unit or _unit_of(numbers))
         else:
-            times, told = _from_text(column, zone), "dates and times"
+            times, words = _from_text(column, zone), "dates and times"
     if sample.to_frame().select(times.alias("ms"))["ms"].count() == 0:
         raise UnusableClicks(
             f"{source}: nothing in column {sample.name!r} can be read as a time (the first value is "
             f"{sample.first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
         )
-    return times, told
+    return times, words
 
 
 def _from_moments(column: pl.Expr, kind: pl.DataType, zone: str) -> pl.Expr:

@@ -18,7 +18,7 @@ from worker.topics.clicks import decode
 
 
 def read_topic(connection: Connection, topic: str, fields: Fields) -> tuple[Table, list[Removal]]:
-    """All clicks in the topic as of now, each user's in order of arrival; and the records that are none.
+    """Return all clicks in the topic as of now, each user's in order of arrival, and the invalid records.
 
     `fields` say where a record's value keeps its click. Raises UnusableClicks where
     no record is a click, and what `worker.kafka.history.read` raises.

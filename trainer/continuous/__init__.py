@@ -1,1 +1,1 @@
-"""Training that goes on: retraining runs, the gate before a release, one leader of several trainers."""
+"""Continuous training: retraining runs, the gate before a release, one leader of several trainers."""

@@ -29,7 +29,7 @@ class ClickSource:
     decoder: Decoder
     archive: ClickArchive
     keep_days: float | None = None
-    """How long the archive keeps a click; None: for ever."""
+    """The time that the archive keeps a click; None: for ever."""
 
     def collect(self, progress: Progress) -> dict[int, int]:
         """Read the topic to its end; return the end offset of each partition that the archive then has.
@@ -55,7 +55,7 @@ class ClickSource:
     def newest(self, plan: Run, now_ms: int) -> tuple[pl.LazyFrame, Window]:
         """Return the clicks of the plan's window, which ends with the newest click, and the window.
 
-        Clicks after `now_ms` do not count. Raises TooFewClicks where there are no others.
+        Clicks after `now_ms` do not count. Raises TooFewClicks if there are no others.
         """
         time_ms = pl.col("timestamp_ms")
         clicks = scan_archive(self.archive.folder)[0].clicks

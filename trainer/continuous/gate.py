@@ -1,7 +1,8 @@
 """The gate of a periodic training: a release that is shown to be worse than the champion does not pass.
 
-Both answer the same newest clicks, and a paired bootstrap over their sessions (`compare`) says how
-sure their difference is. Where none is shown the new one passes: it knows more of what is clicked at present.
+Both answer the same newest clicks, and a paired bootstrap over their sessions (`compare`) gives the
+confidence in their difference. Without evidence of one the new release passes: it knows more of what is
+clicked at present.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from trainer.evaluation.compare import Difference, align, paired
 from worker.core.release import Release
 
 DECISIONS: Final = ("better", "no_difference", "worse")
-"""All that `decision` may say."""
+"""The words that `decision` returns."""
 
 METRICS: Final = ("recall", "mrr", "ndcg")
-"""What a gate may decide by."""
+"""The metrics that a gate may decide by."""
 
 
 def measured(
@@ -34,9 +35,9 @@ def measured(
     settings: FitSettings,
     now: datetime,
 ) -> Difference:
-    """How `new` differs from `champion` on the sessions in `clicks` that begin at `from_ms` or later.
+    """Return how `new` differs from `champion` on the sessions in `clicks` that begin at `from_ms` or later.
 
-    Raises TooFewClicks where there is none of two clicks.
+    Raises TooFewClicks if no session has two clicks.
     """
     late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
     theirs = clicks.join(late, on="user_id", how="semi", maintain_order="left")
@@ -55,7 +56,7 @@ def measured(
 
 
 def decision(found: Difference) -> str:
-    """What was shown, in a word of a bounded set (it becomes a metric's label)."""
+    """Return the outcome as one word of a fixed set (it becomes a metric's label)."""
     if found.better:
         return "better"
     return "worse" if found.worse else "no_difference"

@@ -1,9 +1,9 @@
-"""Which of several trainers trains: one at a time, as Kafka decides it.
+"""Election of a leader: of several trainers one trains at a time, and Kafka decides which.
 
 All of them join the consumer group `<releases>.trainer`, subscribed to the topic of releases. It has one
-partition: the trainer that is assigned it leads, the others stand by. What the leader publishes has the
-group's metadata and an offset of that partition in its transaction (KIP-447): the broker refuses a trainer
-that was frozen and leads no more, whatever it believes. Nothing is read through this membership.
+partition: the trainer that is assigned it leads, the others stand by. The leader publishes with the group's
+metadata and an offset of that partition in its transaction (KIP-447): the broker refuses a trainer that was
+frozen and leads no more, even if it believes that it leads. Nothing is read through this membership.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Lease:
         self._ended.set()
 
     def metadata(self) -> Any:
-        """Return the group metadata to publish under. Raises CheckpointFailed where the lease is over."""
+        """Return the group metadata to publish under. Raises CheckpointFailed if the lease is over."""
         # Read first, looked at after: a partition that is revoked ends the lease before the group moves on,
         # and a member that was thrown out comes back under another id.
         found = self._member.metadata
         if self.over or found.member_id != self._member_id:
             self.end()
             raise CheckpointFailed(
-                "another trainer leads now, or did meanwhile: what this one made is not published"
+                "another trainer leads now, or did meanwhile: the release of this one is not published"
             )
         return found
 
@@ -62,8 +62,8 @@ class Lease:
 class Leader:
     """One of several trainers, which may lead. It is one inside `membership`; `wait` returns its lease.
 
-    With a `background` thread the group hears of this trainer however long a training takes. Without one it
-    hears of it in `wait` alone, and the trainer hears of the group there: for tests.
+    With a `background` thread this trainer polls the group however long a training takes. Without one it
+    polls in `wait` alone: for tests.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Leader:
 
     @contextmanager
     def membership(self) -> Iterator[Self]:
-        """Be a member of the group while the context is open; leave it then, so that another takes over."""
+        """Join the group for the life of the context; leave it then, so that another trainer takes over."""
         if self._background:
             self._thread.start()
         try:
@@ -108,9 +108,9 @@ class Leader:
             self._member.close(seconds=_CLOSE_SECONDS)
 
     def wait(self, seconds: float) -> Lease | None:
-        """Return the current lease, at the latest after `seconds`; None where another trainer leads.
+        """Return the current lease, at the latest after `seconds`; None if another trainer leads.
 
-        None, too, where it is not known who does. Raises NotAllowed, SettingError, TopicError where this
+        None, too, where it is not known who does. Raises NotAllowed, SettingError, TopicError if this
         trainer never will.
         """
         if self._background:
@@ -128,16 +128,16 @@ class Leader:
         return self._lease is not None and not self._lease.over
 
     def _follow(self) -> None:
-        """Take part in the group until the membership ends, or something fails that stays so."""
+        """Poll the group until the membership ends, or a permanent error occurs."""
         try:
             while not self._closed.is_set():
                 if not self._step(_POLL_MS):
                     self._closed.wait(_PAUSE_SECONDS)
-        except Exception as error:  # noqa: BLE001  # handed to whoever waits, whatever it is
+        except Exception as error:  # noqa: BLE001  # handed to the caller of `wait`
             self._notify(error)
 
     def _step(self, timeout_ms: int) -> bool:
-        """Hear what the group decided; return False where Kafka could not be asked."""
+        """Poll the group for its assignment; return False if Kafka could not be reached."""
         try:
             if not self._joined:
                 needs.counts(self._connection, [self._member.topic])
@@ -154,7 +154,7 @@ class Leader:
         return True
 
     def _act(self) -> None:
-        """Begin or end the lease as the group decided."""
+        """Begin or end the lease by the assignment."""
         lost, holds = self._member.take_lost(), PARTITION in self._member.assigned()
         if lost or not holds:
             self._end_lease()

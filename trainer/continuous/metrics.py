@@ -1,4 +1,4 @@
-"""What Prometheus sees of continuous training. It watches from the side: nothing reads it back."""
+"""Prometheus metrics of continuous training. They observe only: nothing reads them back."""
 
 from __future__ import annotations
 
@@ -32,23 +32,26 @@ class TrainingMetrics:
 
         gauge("leads", "Whether this trainer is the one that trains.").set_function(leads)
         self._success = gauge(
-            "last_success_timestamp_seconds", "When a round last ended as it should, with a release or not."
+            "last_success_timestamp_seconds",
+            "Time of the last run that did not fail, with or without a release.",
         )
         self._released = gauge(
-            "last_release_timestamp_seconds", "When the newest release that this trainer knows was made."
+            "last_release_timestamp_seconds", "Creation time of the newest release known to this trainer."
         )
         self._release = gauge("release", "The number of that release.")
-        self._run_seconds = gauge("round_seconds", "How long the last round took.")
-        self._stage_seconds = gauge("stage_seconds", "How long each stage of the last round took.", "stage")
-        self._loss = gauge("loss", "The loss in the last epoch of the last training.")
-        self._clicks = gauge("clicks", "How many clicks the training learned from, a stream since it began.")
-        self._difference = gauge("gate_difference", "By how much the last release beat the champion.")
+        self._run_seconds = gauge("round_seconds", "Duration of the last retraining run.")
+        self._stage_seconds = gauge("stage_seconds", "Duration of each stage of the last run.", "stage")
+        self._loss = gauge("loss", "Loss in the last epoch of the last training.")
+        self._clicks = gauge(
+            "clicks", "Clicks that the training learned from; online training: since it began."
+        )
+        self._difference = gauge("gate_difference", "Metric of the last release minus that of the champion.")
         self._runs = Counter(
-            "nextclick_trainer_rounds", "Rounds by how they ended.", ["outcome"], registry=registry
+            "nextclick_trainer_rounds", "Retraining runs by outcome.", ["outcome"], registry=registry
         )
         self._decisions = Counter(
             "nextclick_trainer_gate_decisions",
-            "New releases by what the gate saw: better, no_difference or worse.",
+            "New releases by the gate's decision: better, no_difference or worse.",
             ["decision"],
             registry=registry,
         )
@@ -70,7 +73,7 @@ class TrainingMetrics:
             return
         self._known = number
         self._release.set(number)
-        # Whoever makes releases in another way may not say when.
+        # A release from another program may lack a valid time.
         with suppress(ValueError):
             self._released.set(datetime.fromisoformat(manifest.created_at).timestamp())
 

@@ -1,4 +1,4 @@
-"""What continuous training decides, apart from what it does: pure, so that every case can be tested.
+"""Decisions of continuous training, separate from its effects: pure functions, so all cases can be tested.
 
 >>> next_begin(began=0.0, now=20.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 60.0
@@ -17,14 +17,14 @@ from trainer.release.package import PackagedRelease
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 COLLECTED: Final = "collected"
-"""The key of a manifest's `training` that says up to which offset it knew each partition of the clicks."""
+"""The key in a manifest's `training` of the offset up to which it knew each partition of the clicks."""
 
 AGAIN_SECONDS: Final = 60.0
 """When a run that failed in a way that may pass is followed by the next, at the latest."""
 
 
 class RunOutcome(StrEnum):
-    """How a retraining run ended."""
+    """The outcome of a retraining run."""
 
     PUBLISHED = "published"
     REFUSED = "refused"
@@ -42,7 +42,7 @@ class RunOutcome(StrEnum):
 
     @property
     def is_fine(self) -> bool:
-        """Whether the run did all that there was to do, with a release or not."""
+        """Whether the run finished its work, with or without a release."""
         return self not in (RunOutcome.TOO_FEW, RunOutcome.FAILED, RunOutcome.DEPOSED)
 
 
@@ -59,7 +59,7 @@ EXIT_CODES: Final = {
 
 
 class CurrentReleases(NamedTuple):
-    """What the topic of releases says at the begin of a run."""
+    """The content of the releases topic at the beginning of a run."""
 
     champion: PackagedRelease | None
     candidate: int | None
@@ -111,7 +111,7 @@ def window(newest_ms: int, run: Run) -> Window:
 
 
 def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
-    """Return up to which offset a release knew each partition of the clicks; None where it does not say."""
+    """Return the offset up to which a release knew each partition of the clicks; None if unknown."""
     found = champion.manifest.training.get(COLLECTED) if champion else None
     return {int(partition): end for partition, end in found.items()} if isinstance(found, Mapping) else None
 

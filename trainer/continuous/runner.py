@@ -1,9 +1,9 @@
 """Continuous training: a fresh release, one retraining run after the other, while this trainer leads.
 
-    lead -> collect the new clicks -> read what serves -> train on a window of clicks
+    lead -> collect the new clicks -> read the current releases -> train on a window of clicks
     -> gate: champion and new release on the newest clicks -> publish -> wait for the next run
 
-A run that fails in a way that may pass costs that run; what only a person can mend ends the trainer.
+A failure that may pass costs one run; an error that only people can fix ends the trainer.
 Nothing but the click archive outlives a run outside Kafka, and a release is published in one transaction:
 a trainer may be killed at any moment.
 """
@@ -40,10 +40,10 @@ from worker.errors import KafkaAway, ReleaseRefused, Retriable
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
 _LOOK_SECONDS: Final = 1.0
-"""How often a trainer that does not lead looks why."""
+"""The interval at which a trainer that does not lead reports why."""
 
 _PUBLISH_PAUSES: Final = (1.0, 4.0, 16.0)
-"""Seconds between attempts to publish: somebody else may be using the transactional id."""
+"""Seconds between attempts to publish: another publisher may be using the transactional id."""
 
 
 class ContinuousTraining:
@@ -66,10 +66,10 @@ class ContinuousTraining:
         self._strategy, self._leader, self._metrics = strategy, leader, metrics
         self._progress, self._clock = progress, clock
         self._tried: Mapping[int, int] | None = None
-        """The end offsets of the clicks that the last training learned from, whatever came of it."""
+        """The end offsets of the clicks that the last training learned from, successful or not."""
 
     def run_forever(self) -> NoReturn:
-        """Make a run when one is due and this trainer leads. Raises SettingError, NotAllowed, TopicError."""
+        """Make the runs when due, while this trainer leads. Raises SettingError, NotAllowed, TopicError."""
         due = self._clock.steady()
         while True:
             self._wait_until(due)
@@ -112,7 +112,7 @@ class ContinuousTraining:
             self._clock.sleep(min(left, _LOOK_SECONDS))
 
     def _lead(self) -> Lease:
-        """Wait until this trainer leads, and say what it waits for."""
+        """Wait until this trainer leads, and report the reason."""
         said = ""
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:
             if self._leader.state != said:
@@ -144,7 +144,7 @@ class ContinuousTraining:
             return self._publish_patiently(fitted, current, lease)
 
     def _read(self) -> CurrentReleases:
-        """Return what serves at the moment."""
+        """Return the releases that serve at the moment."""
         with ReleaseReader(self._source.connection, topic=self._releases).opened() as reader:
             reader.read()
             champion_pointer, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
@@ -172,7 +172,7 @@ class ContinuousTraining:
     def _passes(
         self, champion: PackagedRelease, fitted: PackagedRelease, clicks: pl.LazyFrame, span: Window
     ) -> bool:
-        """Return whether the gate lets the new release through, and say why."""
+        """Return whether the gate lets the new release through, and report why."""
         found = gate.measured(
             champion.release,
             fitted.release,
@@ -189,7 +189,7 @@ class ContinuousTraining:
     def _publish_patiently(
         self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease
     ) -> RunOutcome:
-        """Publish, in several attempts: what took long to make is not thrown away for a hiccup."""
+        """Publish, in several attempts: a release that took long to train is not dropped for a hiccup."""
         for attempt, pause in enumerate(_PUBLISH_PAUSES):
             try:
                 return self._publish(fitted, current, lease, repeated=attempt > 0)

@@ -1,4 +1,4 @@
-"""How a retraining run makes its release: by a training of its own, or by online training that goes on.
+"""Strategies: a retraining run makes its release by a full training, or by continued online training.
 
 TensorFlow takes seconds and much memory to load: only the process that trains does so, when it trains.
 """
@@ -44,7 +44,7 @@ class Strategy(Protocol):
 
 
 class Refit:
-    """Trains on the whole window, from the champion's weights where the plan says so.
+    """Trains on the whole window, from the champion's weights if the plan asks for it.
 
     `asked`: the settings that were given by name; they must be as the champion's (`warm_start`).
     """
@@ -57,7 +57,7 @@ class Refit:
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """As `Strategy` says."""
+        """Train as `Strategy` specifies."""
         from trainer.training import warm_start  # noqa: PLC0415  # loads TensorFlow
         from trainer.training.fit import fit  # noqa: PLC0415  # ditto
 
@@ -96,7 +96,7 @@ class Online:
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """As `Strategy` says."""
+        """Train as `Strategy` specifies."""
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
         now_ms = round(now.timestamp() * 1000)
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
@@ -118,7 +118,7 @@ class Online:
                 self._progress.say(str(removal))
         self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
         if not len(self._training.catalogue):
-            raise TooFewClicks("no session ended before the held-out end")
+            raise TooFewClicks("no session ended before the hold-out")
         fitted = self._training.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
         cleaning = [removal._asdict() for removal in self._removed]
         return fitted.with_training(test_from=moment(span.split_at_ms), cleaning=cleaning)
@@ -143,7 +143,7 @@ def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int
 
 
 def _check(settings: FitSettings) -> None:
-    """Raise SettingError where online training cannot have these settings."""
+    """Raise SettingError if online training cannot have these settings."""
     usual, wrong = FitSettings(), []
     for key, field in fields_of(FitSettings):
         needed, value = fact(field, "online_needs"), value_of(settings, key)

@@ -1,4 +1,4 @@
-"""A training in a process of its own: its memory goes back when it ends, and its end ends nothing else."""
+"""A training in a subprocess: its memory is freed when it ends, and its failure does not end the trainer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class InSubprocess:
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """As `Strategy` says. Raises TrainingDied, and RuntimeError where the training ended by a fault."""
+        """Train as `Strategy` specifies.
+
+        Raises TrainingDied, and RuntimeError if the training failed by a fault.
+        """
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
         parts = champion and champion.parts
@@ -69,7 +72,7 @@ def _send(
     champion: tuple[Manifest, bytes] | None,
     now: datetime,
 ) -> None:
-    """Send the parts of what `strategy` trains, or why it trains nothing."""
+    """Send the parts of the release that `strategy` trains, or its error."""
     # The training ends with the trainer, however that ends, and the trainer alone hears that it is to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
@@ -94,4 +97,4 @@ def _died(exit_code: int) -> Exception:
             f"the training was killed by signal {-exit_code}: "
             "it may need more memory, or a shorter run.window"
         )
-    return RuntimeError(f"the training ended with exit code {exit_code}; what it said is above")
+    return RuntimeError(f"the training ended with exit code {exit_code}; its output is above")

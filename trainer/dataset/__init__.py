@@ -1,1 +1,1 @@
-"""What a training works on: sessions, their division by time, features, batches and counts."""
+"""Training data: sessions, their division by time, features, batches and counts."""

@@ -41,10 +41,10 @@ class Batches(Protocol):
     """The batches of all epochs. The same epoch of the same seed has the same, whenever it is asked for."""
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, in random order."""
+        """Yield the batches of epoch `number`, in random order."""
 
 
 class Shuffled:
@@ -61,11 +61,11 @@ class Shuffled:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
         return int(np.ceil(self._sessions.predictions / self._size))
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`, in random order."""
+        """Yield the batches of epoch `number`, in random order."""
         rng = np.random.default_rng((self._seed, number))
         order = rng.permutation(len(self._sessions))
         pool = self._filled(order) // _POOL_BATCHES
@@ -75,7 +75,7 @@ class Shuffled:
             yield assemble(self._sessions, groups[group])
 
     def _filled(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The number of the batch that each session falls into when they come in `order`."""
+        """Return the number of the batch that each session falls into when they come in `order`."""
         counts = self._counts[order]
         return (np.cumsum(counts) - counts) // self._size
 
@@ -93,11 +93,11 @@ class Carried:
         self._pieces = -(-(sessions.lengths - 1) // length)
 
     def __len__(self) -> int:
-        """Batches in an epoch, at most."""
+        """Return the number of batches in an epoch, at most."""
         return int(self._pieces.sum() // self._rows + self._pieces.max())
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number`: sessions in random order, their pieces in theirs."""
+        """Yield the batches of epoch `number`: sessions in random order, the pieces of each in order."""
         rows = self._filled(np.random.default_rng((self._seed, number)).permutation(len(self._sessions)))
         for step in range(max(map(len, rows))):
             chosen = [row[step] if step < len(row) else (0, 0, True) for row in rows]
@@ -105,7 +105,7 @@ class Carried:
             yield _assemble(self._sessions, begins, ends, fresh)
 
     def _filled(self, order: NDArray[np.int64]) -> list[list[tuple[int, int, bool]]]:
-        """For each row its pieces: begin and end, and whether a session begins with it."""
+        """Return for each row its pieces: begin and end, and whether a session begins with the piece."""
         rows = [(0, row, list[tuple[int, int, bool]]()) for row in range(self._rows)]
         for session in order:
             begin, end = self._sessions.starts[session : session + 2].tolist()
@@ -117,7 +117,7 @@ class Carried:
 
 
 def assemble(sessions: Sessions, chosen: NDArray[np.int64]) -> Batch:
-    """The batch of the `chosen` sessions."""
+    """Return the batch of the `chosen` sessions."""
     begins = sessions.starts[chosen]
     return _assemble(sessions, begins, begins + sessions.lengths[chosen] - 1, np.ones(len(chosen), np.bool_))
 
@@ -125,7 +125,7 @@ def assemble(sessions: Sessions, chosen: NDArray[np.int64]) -> Batch:
 def _assemble(
     sessions: Sessions, begins: NDArray[np.int64], ends: NDArray[np.int64], fresh: NDArray[np.bool_]
 ) -> Batch:
-    """The clicks from `begins` to before `ends`, none of them a session's last; without negatives."""
+    """Return a batch, without negatives, of clicks from `begins` to before `ends`, none a session's last."""
     lengths = ends - begins
     steps = np.arange(lengths.max())
     inside = steps < lengths[:, None]
@@ -137,7 +137,7 @@ def _assemble(
 
 
 def pieces(sessions: Sessions, max_length: int) -> Sessions:
-    """`sessions` with those of more than `max_length` clicks cut into pieces of at most that length.
+    """Return `sessions`, with those of more than `max_length` clicks cut into pieces of at most that length.
 
     Every click stays scored once. A piece begins half a length before the click from which on it is
     scored, so that the network does not have to predict out of nothing.
@@ -156,5 +156,5 @@ def pieces(sessions: Sessions, max_length: int) -> Sessions:
 
 
 def _counted(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, ... up to each of `counts`, one after the other."""
+    """Return 0, 1, ... up to each of `counts`, one after the other."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,7 +1,7 @@
 """Prepared sessions on disk, in Parquet: the same clicks and settings are prepared once.
 
-An entry is a folder named after what went into it: every click, in whatever order they stand, and every
-setting that has to do with clicks. It is written beside its place and renamed, so it is whole or not there.
+An entry is a folder named after its input: every click, in any order, and every setting that affects clicks.
+It is written under another name and renamed, so it is either complete or absent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PARTS: Final = ("train", "validation", "test")
 
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
-    """Where in `folder` the sessions of these clicks, under these settings, are or would be kept."""
+    """Return the path in `folder` for the prepared sessions of these clicks under these settings."""
     chosen = [value_of(settings, key) for key in keys_with("prepares")]
     known = settings.features.file.read_bytes() if settings.features.file else b""
     parts = [pl.__version__, _VERSION, _print_of(clicks), chosen, hashlib.sha256(known).hexdigest()]
@@ -40,7 +40,7 @@ def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
 
 
 def _print_of(clicks: pl.LazyFrame) -> list[int]:
-    """The same for the same rows, wherever they are read from and in whatever order."""
+    """Return a fingerprint that is equal for equal rows, whatever their source and order."""
     sums = [(pl.struct(pl.all()).hash(seed) % (1 << 32)).sum().alias(f"sum_{seed}") for seed in (0, 1)]
     return list(clicks.select(pl.len(), *sums).collect(engine="streaming").row(0))
 
@@ -67,7 +67,7 @@ def save(kept: Path, data: Data) -> None:
 
 
 def load(kept: Path) -> Data:
-    """What `save` kept."""
+    """Return the data that `save` kept."""
     known = orjson.loads((kept / "known.json").read_bytes())
     items = pl.read_parquet(kept / "items.parquet")
     features = _features_of(items, known["features"]) if known["features"] else None
@@ -90,7 +90,7 @@ def _sessions_of(frame: pl.DataFrame) -> Sessions:
 
 
 def _columns_of(features: Features) -> pl.DataFrame:
-    """A list of indexes per categorical column and a number per numeric one, by their places."""
+    """Return a list of indexes per categorical column and a number per numeric one, by position."""
     columns: dict[str, pl.Series] = {}
     for place, one in enumerate(features.categorical):
         lists = [values.tolist() for values in np.split(one.indexes, one.starts[1:-1])]

@@ -1,4 +1,4 @@
-"""What a training works on, and what is told of it."""
+"""The data of a training, and its summary for the manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.core.catalogue import Catalogue
 class Data:
     """Training, validation and test sessions in the order of time, over the catalogue of the first.
 
-    `summary` is what a manifest tells of them: counts, windows, and what cleaning removed.
+    `summary` is their description for a manifest: counts, windows, and the clicks that cleaning removed.
     """
 
     catalogue: Catalogue
@@ -29,16 +29,16 @@ class Data:
     summary: dict[str, Any]
     features: Features | None = None
     never_clicked: int = 0
-    """How many items at the catalogue's end have features and no training clicks."""
+    """The number of items at the catalogue's end that have features and no training clicks."""
 
     @property
     def clicked_items(self) -> int:
-        """How many items, the catalogue's first, were clicked in training."""
+        """The number of items that were clicked in training; they come first in the catalogue."""
         return len(self.catalogue) - self.never_clicked
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same sessions to train on and to judge by, catalogue and features."""
+        """A hash of the sessions to train on and to judge by, the catalogue and the features."""
         sha = hashlib.sha256()
         for part in (self.train, self.validation):
             for array in (part.items, part.starts, part.scored, part.times_ms):
@@ -54,7 +54,7 @@ class Data:
 
 
 class Learned(NamedTuple):
-    """What was learned from: how many clicks and sessions, and when (ms) the first and the last click was."""
+    """The extent of training data: numbers of clicks and sessions, times (ms) of the first and last click."""
 
     clicks: int
     sessions: int
@@ -63,12 +63,12 @@ class Learned(NamedTuple):
 
     @classmethod
     def of(cls, sessions: pl.DataFrame) -> Learned:
-        """That of clicks, one at least, with their sessions."""
+        """Return the extent of `sessions`, a table of at least one click."""
         times_ms = sessions["timestamp_ms"].to_numpy()
         return cls(len(sessions), sessions["session"].n_unique(), int(times_ms.min()), int(times_ms.max()))
 
     def and_then(self, later: Learned) -> Learned:
-        """These sessions and `later` ones."""
+        """Return the extent of these sessions and `later` ones together."""
         return Learned(
             self.clicks + later.clicks,
             self.sessions + later.sessions,
@@ -77,7 +77,7 @@ class Learned(NamedTuple):
         )
 
     def summary(self) -> dict[str, Any]:
-        """As a manifest tells it."""
+        """Return the extent in the form of the manifest."""
         return {
             "clicks": self.clicks,
             "sessions": self.sessions,
@@ -87,7 +87,7 @@ class Learned(NamedTuple):
 
 
 def moment(time_ms: int) -> str:
-    """A time as a manifest tells it.
+    """Format a time as the manifest does.
 
     >>> moment(1_600_000_000_000)
     '2020-09-13T12:26:40+00:00'

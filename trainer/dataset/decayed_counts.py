@@ -1,4 +1,4 @@
-"""What is clicked at present, and after what: counts in which a click fades with its age.
+"""Decayed counts: what is clicked at present, and after what, with clicks that fade with their age.
 
 A click that is `a` hours old counts `0.5 ** (a / half_life)`; with an endless half-life, 1. A prior of a
 moment knows only clicks before it, so it never contains what it is asked to predict.
@@ -44,7 +44,7 @@ class Past(NamedTuple):
 
     @classmethod
     def of(cls, sessions: Sessions) -> Past:
-        """The clicks of `sessions`. Raises ValueError where their times are not known."""
+        """Return the clicks of `sessions`. Raises ValueError if their times are not known."""
         if sessions.times_ms is None:
             raise ValueError("clicks without times cannot fade")
         previous = np.append(np.int32(NO_ITEM), sessions.items[:-1])[: len(sessions.items)]
@@ -52,12 +52,12 @@ class Past(NamedTuple):
         return cls(sessions.items, previous, sessions.times_ms)
 
     def between(self, begin_ms: float, end_ms: float) -> Past:
-        """The clicks from `begin_ms` to before `end_ms`."""
+        """Return the clicks from `begin_ms` to before `end_ms`."""
         inside = (self.times_ms >= begin_ms) & (self.times_ms < end_ms)
         return Past(self.items[inside], self.previous[inside], self.times_ms[inside])
 
     def and_then(self, later: Past) -> Past:
-        """These clicks and `later` ones."""
+        """Return these clicks and `later` ones."""
         items, previous = (np.append(one, more) for one, more in zip(self[:2], later[:2], strict=True))
         return Past(items, previous, np.append(self.times_ms, later.times_ms))
 
@@ -72,7 +72,7 @@ class Transitions(NamedTuple):
 
 
 def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int) -> Floats:
-    """The decayed counts of all `items` at `now_ms`, `[N, K]`."""
+    """Return the decayed counts of all `items` at `now_ms`, `[N, K]`."""
     past = past.between(-math.inf, now_ms)
     known = past.items != NO_ITEM
     weights = _weights(now_ms - past.times_ms[known], half_lives_hours)
@@ -85,7 +85,7 @@ def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, it
 def transitions(
     past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int, entries: int
 ) -> Transitions:
-    """The decayed counts of what follows each of `items` at `now_ms`, of the first `entries` by their sum.
+    """Return the decayed counts of what follows each item at `now_ms`: its `entries` highest ones.
 
     Among equals the lower index comes first.
     """
@@ -113,5 +113,5 @@ def transitions(
 
 
 def _weights(ages_ms: NDArray[np.int64], half_lives_hours: Sequence[float]) -> list[NDArray[np.float64]]:
-    """What clicks of these ages count, by half-life."""
+    """Return the weights of clicks of these ages, by half-life."""
     return [0.5 ** (ages_ms / (HOUR_MS * half_life)) for half_life in half_lives_hours]

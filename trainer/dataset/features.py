@@ -1,8 +1,8 @@
-"""What is known of items besides their clicks, as numbers a network can take.
+"""Item features: facts about items, apart from their clicks, as numbers that a network can take.
 
 A categorical column becomes a vocabulary and, for each item, any number of its values; a value that few
 items have is `other`. A numeric column is centred and scaled to a standard deviation of 1, after
-log(1 + x) if asked for. What is missing is decided per column, by a policy:
+log(1 + x) if asked for. A policy per column decides about missing values:
 
     categorical   unknown (default): the value `unknown`    drop: no value
     numeric       mean (default), median, zero: that number stands in
@@ -31,7 +31,7 @@ from worker.errors import SettingError
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
-"""What may be done about missing values, the default first."""
+"""The policies for missing values, the default first."""
 
 _COUNT: Final = "the count of this value"
 """The name of a column that no table has."""
@@ -47,7 +47,7 @@ class Categorical(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What is known of all items of a catalogue, in its order. `numeric` is `[N, M]`, normalised."""
+    """The features of all items of a catalogue, in its order. `numeric` is `[N, M]`, normalised."""
 
     categorical: tuple[Categorical, ...]
     numeric: NDArray[np.float32]
@@ -68,14 +68,14 @@ class Column(NamedTuple):
 def columns_of(
     categorical: Sequence[str], numeric: Sequence[str], *, min_count: int, separator: str
 ) -> list[Column]:
-    """The columns that NAME, NAME:POLICY and, for numbers, NAME:POLICY:log name. Raises SettingError."""
+    """Return the columns given as NAME, NAME:POLICY or, for numbers, NAME:POLICY:log. Raises SettingError."""
     values = [_column(text, "categorical") for text in categorical]
     numbers = [_column(text, "numeric") for text in numeric]
     return [*(one._replace(min_count=min_count, separator=separator) for one in values), *numbers]
 
 
 def names_of(categorical: Sequence[str], numeric: Sequence[str]) -> tuple[str, ...]:
-    """The names alone."""
+    """Return the names alone, without policies."""
     return tuple(text.split(":")[0] for text in (*categorical, *numeric))
 
 
@@ -92,7 +92,7 @@ def _column(text: str, kind: str) -> Column:
 
 
 def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
-    """A row per item: `item_id` and the `columns`; of several rows the last. Raises UnusableClicks."""
+    """Return one row per item: `item_id` and the `columns`; the last row of an item counts."""
     names = tuple(column.name for column in columns)
     with reading(path):
         table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
@@ -100,7 +100,7 @@ def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
 
 
 def from_clicks(clicks: pl.LazyFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """As `from_file`, from columns of the clicks: an item's most frequent value, the mean of its numbers."""
+    """Return the same as `from_file` from columns of the clicks: most frequent value, mean of numbers."""
     tables = [_of_clicks(clicks, column) for column in columns]
     together = tables[0]
     for table in tables[1:]:
@@ -119,7 +119,7 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
 
 
 def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]) -> list[str]:
-    """The items in `table` that are not in `clicked` and of which anything is known, by id."""
+    """Return the ids of items in `table` that are not in `clicked` and have at least one known feature."""
     known = table.filter(pl.any_horizontal(pl.col(column.name).is_not_null() for column in columns))
     others = pl.DataFrame({"item_id": clicked}, schema={"item_id": pl.String()})
     return known.join(others, on="item_id", how="anti")["item_id"].sort().to_list()
@@ -128,7 +128,7 @@ def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence
 def build(
     items: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]
 ) -> tuple[Features, list[dict[str, Any]]]:
-    """The features of `items`, in their order, and what was done to each column."""
+    """Return the features of `items`, in their order, and a description of how each column was converted."""
     ordered = pl.DataFrame({"item_id": items}, schema={"item_id": pl.String()})
     ordered = ordered.join(table, on="item_id", how="left", maintain_order="left")
     values = [_categorical(ordered[one.name], one) for one in columns if one.kind == "categorical"]
@@ -138,7 +138,7 @@ def build(
         matrix[:, place] = column
     names = tuple(one.name for one in columns if one.kind == "numeric")
     features = Features(tuple(column for column, _ in values), matrix, names)
-    return features, [*(told for _, told in values), *(told for _, told in numbers)]
+    return features, [*(described for _, described in values), *(described for _, described in numbers)]
 
 
 def _categorical(column: pl.Series, how: Column) -> tuple[Categorical, dict[str, Any]]:
@@ -156,12 +156,12 @@ def _categorical(column: pl.Series, how: Column) -> tuple[Categorical, dict[str,
     placed = pairs.join(index, on="value").sort("item", "index")
     starts = np.searchsorted(placed["item"].to_numpy(), np.arange(len(column) + 1)).astype(np.int64)
     indexes = placed["index"].cast(pl.Int32).to_numpy()
-    told = {"values": len(vocabulary), "folded": len(rare), "missing": len(missing), "policy": how.policy}
-    return Categorical(how.name, tuple(vocabulary), indexes, starts), {"name": how.name, **told}
+    facts = {"values": len(vocabulary), "folded": len(rare), "missing": len(missing), "policy": how.policy}
+    return Categorical(how.name, tuple(vocabulary), indexes, starts), {"name": how.name, **facts}
 
 
 def _pairs(column: pl.Series, separator: str) -> pl.DataFrame:
-    """A row per item number and value that it has, each once."""
+    """Return a row for each pair of item number and value, without duplicates."""
     values = pl.col("value")
     if column.dtype == pl.String:
         values = values.str.split(separator)
@@ -181,8 +181,8 @@ def _numeric(column: pl.Series, how: Column) -> tuple[NDArray[np.float32], dict[
     mean, deviation = numbers.mean() or 0.0, numbers.std(ddof=0) or 0.0
     stand_in = {"mean": mean, "median": numbers.median(), "zero": 0.0}[how.policy]
     normalised = (numbers.fill_null(stand_in).to_numpy() - mean) / (deviation or 1.0)
-    told = {"log": how.log, "mean": mean, "deviation": deviation, "missing": numbers.null_count()}
-    return normalised.astype(np.float32), {"name": how.name, **told, "policy": how.policy}
+    described = {"log": how.log, "mean": mean, "deviation": deviation, "missing": numbers.null_count()}
+    return normalised.astype(np.float32), {"name": how.name, **described, "policy": how.policy}
 
 
 def _finite(column: pl.Expr) -> pl.Expr:

@@ -1,4 +1,4 @@
-"""Clicks held out to measure with, as the sessions of one session gap, beside the clicks before them."""
+"""The hold-out: clicks to measure with, cut into sessions by one session gap, and the clicks before them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeldOut:
     clicks: pl.DataFrame
 
     def sessions(self, catalogue: Catalogue) -> Sessions:
-        """The sessions to measure with as item indexes of `catalogue`."""
+        """Return the sessions to measure with as item indexes of `catalogue`."""
         return to_arrays(self.clicks, catalogue)
 
     @property
@@ -53,9 +53,9 @@ class HeldOut:
         return self.clicks["timestamp_ms"].to_numpy()
 
     def caution(self, manifest: Manifest, name: str = "the release") -> str:
-        """A sentence where the release of this `name` has learned from clicks as late as these; else empty.
+        """Return a warning if the release called `name` has learned from clicks as late as these; else "".
 
-        What a manifest does not tell cannot be said.
+        A manifest without times gives no warning.
         """
         # The blend learns from the validation end, which is after the last click of the training part.
         until_ms = manifest_time_ms(manifest, "test_from") or manifest_time_ms(manifest, "last_click")
@@ -65,16 +65,16 @@ class HeldOut:
 
 
 def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
-    """The time that a manifest tells as `name` of its training (without an offset UTC); None: not a time."""
+    """Return the time (UTC by default) stored as `name` in the training section; None if invalid."""
     try:
-        told = datetime.fromisoformat(manifest.training.get(name, ""))
+        time = datetime.fromisoformat(manifest.training.get(name, ""))
     except (TypeError, ValueError):
         return None
-    return round((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
-    """`clicks` without what cannot be a click, each with a `row` of its own."""
+    """Return `clicks` without invalid ones, each with a unique `row`."""
     kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
     for removal in removals:
         progress.say(str(removal))
@@ -82,9 +82,9 @@ def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataF
 
 
 def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
-    """The sessions in `clicks` (of `cleaned`) as a worker cuts them, held out from `from_ms` on.
+    """Return the sessions in `clicks` (of `cleaned`), cut as by a worker, those from `from_ms` on held out.
 
-    Raises TooFewClicks where no session of two clicks is left.
+    Raises TooFewClicks if no session of two clicks is left.
     """
     sessions = cut(clicks, gap_seconds=gap_seconds)
     if from_ms is None:

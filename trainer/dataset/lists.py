@@ -19,17 +19,17 @@ _ROWS_AT_ONCE: Final = 8192
 
 
 def counted(items: Indexes, size: int) -> NDArray[np.int64]:
-    """`[size]`: how often each item is in `items`."""
+    """Return how often each item is in `items`, `[size]`."""
     return np.bincount(items[items != NO_ITEM], minlength=size)
 
 
 def by_count(counts: NDArray[np.int64]) -> Indexes:
-    """All items, those with the highest of `counts` first; among equals the lower index."""
+    """Return all items, those with the highest of `counts` first; equal counts: lower index first."""
     return np.argsort(-counts, kind="stable").astype(np.int32)
 
 
 def popular_lists(popular: Indexes, excluded: Indexes, top: int) -> Indexes:
-    """The first `top` of `popular` (best first) without each row's `excluded` `[P, X]`; `[P, top]`.
+    """Return the first `top` of `popular` (best first) without each row's `excluded` `[P, X]`; `[P, top]`.
 
     Unused places hold `NO_ITEM`.
     """
@@ -38,7 +38,7 @@ def popular_lists(popular: Indexes, excluded: Indexes, top: int) -> Indexes:
 
 
 def filled(lists: Indexes, popular: Indexes, excluded: Indexes, top: int) -> Indexes:
-    """`lists` `[P, L]` without each row's `excluded` `[P, X]`, filled up with `popular` to `[P, top]`.
+    """Return `lists` `[P, L]` without each row's `excluded` `[P, X]`, filled up with `popular` to `[P, top]`.
 
     Unused places hold `NO_ITEM`.
     """
@@ -56,14 +56,14 @@ def _filled(lists: Indexes, popular: Indexes, excluded: Indexes, top: int) -> In
     taken = np.concatenate([lists, excluded], axis=1)
     candidates = np.concatenate([lists, more], axis=1)
     dropped = np.concatenate([_any_in(lists, excluded), _any_in(more, taken)], axis=1)
-    # What is empty in the middle goes to the end, behind all that is not dropped.
+    # Empty places in the middle go to the end, after everything that is not dropped.
     kept = np.argsort(dropped | (candidates == NO_ITEM), axis=1, kind="stable")[:, :top]
     chosen = np.take_along_axis(candidates, kept, axis=1)
     return np.where(np.take_along_axis(dropped, kept, axis=1), NO_ITEM, chosen)
 
 
 def _any_in(candidates: Indexes, others: Indexes) -> NDArray[np.bool_]:
-    """Whether each of `candidates` `[P, C]` is among its row of `others` `[P, X]`."""
+    """Return whether each of `candidates` `[P, C]` is among its row of `others` `[P, X]`."""
     found = np.zeros(candidates.shape, np.bool_)
     for column in others.T:
         found |= candidates == column[:, None]

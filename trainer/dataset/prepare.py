@@ -82,13 +82,13 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     del past
     train = _clean_training(train, settings, report)
     clicked = catalogue_of(train)
-    catalogue, features, told = _with_features(clicked, seen, settings, report)
+    catalogue, features, described = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
         train=to_arrays(train, catalogue),
         validation=to_arrays(drop_short(validation)[0], catalogue),
         test=to_arrays(drop_short(test)[0], catalogue),
-        summary=_summary(train, test, report.removals) | told,
+        summary=_summary(train, test, report.removals) | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),
     )
@@ -138,11 +138,11 @@ def _with_features(
     table = table.filter(pl.col("item_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
     ids = clicked.ids(np.arange(len(clicked))).tolist()
     ids += never_clicked(ids, table, columns)
-    features, told = build(ids, table, columns)
-    for one in told:
+    features, described = build(ids, table, columns)
+    for one in described:
         report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
     report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
-    return Catalogue(ids), features, {"features": told, "never_clicked": len(ids) - len(clicked)}
+    return Catalogue(ids), features, {"features": described, "never_clicked": len(ids) - len(clicked)}
 
 
 def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
@@ -152,7 +152,7 @@ def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
     divided = divide(sessions, test_from, endless=settings.dataset.session_gap == 0)
     _require(
         len(divided.before) > 0,
-        f"no session begins before {moment(test_from)}, where the held-out end begins",
+        f"no session begins before {moment(test_from)}, where the hold-out begins",
     )
     return divided
 
@@ -184,7 +184,7 @@ def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, repor
     _require(
         len(common) > 0,
         f"none of the {sessions['item_id'].n_unique():,} items has {settings.dataset.min_item_count} clicks "
-        "before the held-out end; lower dataset.min_item_count or bring more clicks",
+        "before the hold-out; lower dataset.min_item_count or bring more clicks",
     )
     kept, short = drop_short(common)
     report.add(short)

@@ -29,7 +29,7 @@ _USER = pl.col("user_id")
 class Sessions:
     """Sessions end to end: session s has the clicks `starts[s]` to `starts[s + 1]`.
 
-    `items` `[C]`: the `item_index` of each click, `NO_ITEM` where the catalogue lacks it.
+    `items` `[C]`: the `item_index` of each click, `NO_ITEM` if the catalogue lacks it.
     `starts` `[S + 1]`. `scored` `[C]`: whether the click is to be predicted from those before it;
     never a session's first. `times_ms` `[C]`: when it was, where that is known.
     """
@@ -41,14 +41,14 @@ class Sessions:
 
     @classmethod
     def empty(cls) -> Sessions:
-        """No session at all."""
+        """Return an empty table of sessions."""
         return cls(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __iter__(self) -> Iterator[Indexes]:
-        """The items of each session."""
+        """Yield the items of each session."""
         for begin, end in pairwise(self.starts.tolist()):
             yield self.items[begin:end]
 
@@ -59,7 +59,7 @@ class Sessions:
 
     @property
     def predictions(self) -> int:
-        """How many clicks are to be predicted."""
+        """The number of clicks to be predicted."""
         return int(np.count_nonzero(self.scored))
 
 
@@ -73,7 +73,7 @@ class PastSessions:
 
     @classmethod
     def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
-        """The clicks in a table of `cut`."""
+        """Return the clicks in a table of `cut`."""
         times = sessions["timestamp_ms"].to_numpy()
         return cls(to_arrays(sessions, catalogue), times, len(catalogue))
 
@@ -91,7 +91,7 @@ class Divided(NamedTuple):
 
 
 def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
-    """`clicks`, user by user, with a column `session`: its number, from 0.
+    """Return `clicks`, user by user, with a column `session`: its number, from 0.
 
     A session ends where the next click comes more than `gap_seconds` later; 0: never. As in the
     worker, arrival order counts: a click older than its predecessor belongs to the same session.
@@ -105,14 +105,14 @@ def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
 
 
 def moment_before(clicks: pl.DataFrame, fraction: float) -> int:
-    """The time (ms) from which on the last `fraction` of `clicks` happened; later than all where it is 0."""
+    """Return the time (ms) at which the last `fraction` of `clicks` begins; later than all if it is 0."""
     times = clicks["timestamp_ms"].sort()
     before = round(len(times) * (1 - fraction))
     return int(times[before]) if before < len(times) else int(times[-1]) + 1
 
 
 def divide(sessions: pl.DataFrame, at_ms: int, *, endless: bool) -> Divided:
-    """The sessions before and after `at_ms`: whole ones, by their first click.
+    """Divide sessions into those before and after `at_ms`: whole ones, by their first click.
 
     `endless` sessions (gap 0) may last for years: they are cut at the moment, and what came before
     it stays in `after` as context that is not scored.
@@ -127,7 +127,7 @@ def divide(sessions: pl.DataFrame, at_ms: int, *, endless: bool) -> Divided:
 
 
 def drop_rare_items(sessions: pl.DataFrame, min_count: int) -> tuple[pl.DataFrame, Removal]:
-    """`sessions` without the clicks on items that have fewer than `min_count` of them."""
+    """Return `sessions` without the clicks on items that have fewer than `min_count` of them."""
     kept = sessions.filter(pl.len().over("item_id") >= min_count)
     gone = sessions["item_id"].n_unique() - kept["item_id"].n_unique()
     why = f"on {gone:,} rare items (fewer than {min_count} clicks)"
@@ -135,14 +135,14 @@ def drop_rare_items(sessions: pl.DataFrame, min_count: int) -> tuple[pl.DataFram
 
 
 def drop_short(sessions: pl.DataFrame) -> tuple[pl.DataFrame, Removal]:
-    """`sessions` without those of one click: there is nothing to predict in them."""
+    """Return `sessions` without those of one click: they hold nothing to predict."""
     kept = sessions.filter(pl.len().over("session") > 1)
     left = kept["session"].n_unique()
     return kept, Removal(sessions["session"].n_unique() - left, left, "sessions", "of one click")
 
 
 def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
-    """The items of `sessions`, the most clicked first; among equals by id."""
+    """Return the items of `sessions`, most clicked first; equal counts: by id."""
     counts = (
         sessions.group_by("item_id")
         .len()
@@ -153,7 +153,7 @@ def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
 
 
 def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
-    """`sessions` (clicks of one session stand together) as item indexes of `catalogue`."""
+    """Return `sessions` (the clicks of a session are adjacent) as item indexes of `catalogue`."""
     known = pl.DataFrame(
         {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
     )

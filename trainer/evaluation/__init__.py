@@ -1,1 +1,1 @@
-"""How good a release is: replay through the worker's core, metrics, baselines, comparisons, the report."""
+"""Evaluation of a release: replay through the worker's core, metrics, baselines, comparisons, the report."""

@@ -1,4 +1,4 @@
-"""What the network has to beat: models that count, trained on the clicks before the cut alone.
+"""Baselines: counting models, trained on the clicks before the split, that the network has to beat.
 
 Every list is full: what a model does not fill is filled with the most popular items it does not have.
 """
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
     @property
     def before(self) -> NDArray[np.int64]:
-        """`[P]`: where the click before each prediction stands."""
+        """`[P]`: the place of the click before each prediction."""
         return np.flatnonzero(self.sessions.scored) - 1
 
 
@@ -41,7 +41,7 @@ class Baseline(Protocol):
     """A model to compare with."""
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """The `top` items for each prediction, best first, `[P, top]`; `NO_ITEM` where there is none."""
+        """Return the `top` items for each prediction, best first, `[P, top]`; `NO_ITEM` if there is none."""
 
 
 class Popular:
@@ -51,7 +51,7 @@ class Popular:
         self._best = by_count(past.clicks)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """The most clicked items that are not excluded."""
+        """Return the most clicked items that are not excluded."""
         return popular_lists(self._best, asked.excluded, top)
 
 
@@ -65,7 +65,7 @@ class RecentlyPopular:
         self._best = np.lexsort((-past.clicks, -clicks)).astype(np.int32)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """The most clicked items that are not excluded."""
+        """Return the most clicked items that are not excluded."""
         return popular_lists(self._best, asked.excluded, top)
 
 
@@ -78,7 +78,7 @@ class LivePopular:
         self._clicks = past.clicks
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """Each prediction is answered with the counts as of the last full hour before it."""
+        """Answer each prediction with the counts as of the last full hour before it."""
         items = np.append(self._past.sessions.items, asked.sessions.items)
         times = np.append(self._past.times_ms, asked.times_ms)
         order = np.argsort(times, kind="stable")
@@ -95,7 +95,7 @@ class LivePopular:
 
 
 class Markov:
-    """What followed the last known item of the session most often: a first-order Markov chain."""
+    """A first-order Markov chain: the most frequent successors of the last known item of the session."""
 
     def __init__(self, past: PastSessions) -> None:
         self._best = by_count(past.clicks)
@@ -103,7 +103,7 @@ class Markov:
         self._past = Past.of(replace(past.sessions, times_ms=past.times_ms))
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """The most frequent successors that are not excluded."""
+        """Return the most frequent successors that are not excluded."""
         last = last_known(asked.sessions)[asked.before]
         width, after_all = top + asked.excluded.shape[1], int(self._past.times_ms.max(initial=0)) + 1
         found = transitions(self._past, after_all, (math.inf,), items=self._items, entries=width)
@@ -113,7 +113,7 @@ class Markov:
 
 
 def last_known(sessions: Sessions) -> Indexes:
-    """`[C]`: the last known item of the session at each click; `NO_ITEM` before the first."""
+    """Return the last known item of the session at each click, `[C]`; `NO_ITEM` before the first."""
     here = np.arange(len(sessions.items))
     known = np.maximum.accumulate(np.where(sessions.items != NO_ITEM, here, -1))
     begins = np.repeat(sessions.starts[:-1], sessions.lengths)

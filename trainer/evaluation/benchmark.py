@@ -60,7 +60,7 @@ def baseline_answers(
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> dict[str, Answers]:
-    """What the baselines of these `names`, trained on `past`, answer; both over the same catalogue."""
+    """Return the answers of the baselines of these `names`, trained on `past`, over the same catalogue."""
     targets, found = asked.sessions.items[asked.sessions.scored], {}
     for name in names:
         began = time.monotonic()
@@ -82,7 +82,7 @@ def score(
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> EvaluationResult:
-    """Measure `release` beside the baselines of these `names`.
+    """Measure `release` and the baselines of these `names`.
 
     Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
     Where there are no clicks before, that is `popular` alone, as the release's own list has it.

@@ -1,7 +1,7 @@
 """Whether one release is better than another, by how much, and how sure that is.
 
 Both answer exactly the same predictions, and a paired bootstrap over sessions (Efron & Tibshirani
-1993) says how far their difference may be chance.
+1993) shows how far their difference may be chance.
 
     >>> a, b = (Answers(np.array(ranks), np.zeros(1, np.int64)) for ranks in ([0, 0, 2, 0], [1, 1, 2, 1]))
     >>> found = paired(a, b, np.arange(4), top=20)["recall_at_20"]
@@ -28,7 +28,7 @@ from worker.core.release import Release
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How B differs from A in one metric, on the same predictions."""
+    """The difference of B from A in one metric, on the same predictions."""
 
     metric: str
     a: float
@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """B less A."""
+        """B minus A."""
         return self.b - self.a
 
     @property
@@ -57,7 +57,7 @@ class Difference:
         return self.high < 0
 
     def sentence(self, a: str = "A", b: str = "B") -> str:
-        """What was found, for a person."""
+        """Return the result as a sentence for people."""
         name = title(self.metric)
         if not (self.better or self.worse):
             return (
@@ -84,7 +84,7 @@ class Aligned(NamedTuple):
 
 
 def title(metric: str) -> str:
-    """A metric's name as a person writes it: `ndcg_at_20` is NDCG@20."""
+    """Return a metric's name as people write it: `ndcg_at_20` is NDCG@20."""
     name, at, top = metric.partition("_at_")
     written = name.upper() if name in {"mrr", "ndcg", "f1"} else name.capitalize()
     return f"{written}@{top}" if at else written
@@ -93,7 +93,7 @@ def title(metric: str) -> str:
 def paired(
     a: Answers, b: Answers, session: Counts, *, top: int, rounds: int = ROUNDS, seed: int = 0
 ) -> dict[str, Difference]:
-    """The difference in every metric between answers to the same predictions, those of `session` `[P]`.
+    """Return the difference in every metric between two answers to the same predictions of `session` `[P]`.
 
     Sessions are drawn with replacement, both releases measured on the same draw, `rounds` times.
     """
@@ -122,7 +122,7 @@ def paired(
 
 
 def to_json(found: Mapping[str, Difference], by: str) -> dict[str, Any]:
-    """The differences `found`, and the verdict by the metric `by`, for a machine."""
+    """Return the differences `found`, and the verdict by the metric `by`, as JSON values."""
     names = ("a", "b", "difference", "low", "high", "probability")
     decisive = found[by]
     return {
@@ -144,10 +144,10 @@ def align(
     exclude_recent: int,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Aligned:
-    """What `a` and `b` answer to the predictions in `clicks` (of `holdout.cleaned`) that both have.
+    """Return the answers of `a` and `b` to the predictions in `clicks` (of `holdout.cleaned`) that both have.
 
     A prediction is a click that is not the first of its session. Where the session gaps differ, some
-    are so for one release alone and cannot be compared. Raises TooFewClicks where none is left.
+    are so for one release alone and cannot be compared. Raises TooFewClicks if none is left.
     """
     gaps = [release.manifest.session_gap_seconds for release in (a, b)]
     held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
@@ -180,7 +180,7 @@ def align(
 
 
 def _session_of(held: HeldOut, rows: Counts) -> Counts:
-    """The number of the session in `held` that each of `rows` is in."""
+    """Return the number of the session in `held` that each of `rows` is in."""
     order = np.argsort(held.rows)
     at = order[np.searchsorted(held.rows, rows, sorter=order)]
     return held.clicks["session"].to_numpy()[at]

@@ -24,7 +24,7 @@ Scores = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourSettings:
-    """What the three have in common, and where they differ."""
+    """Settings that the three models share, and those in which they differ."""
 
     sample: int
     """m: how many past sessions are looked at, the most recent ones that share an item."""
@@ -33,11 +33,11 @@ class NeighbourSettings:
     similarity: Literal["cosine", "position"]
     """Of item sets: `|s & n| / sqrt(|s| |n|)`. Or the sum over the shared items of their places in s."""
     matching: Literal["none", "inverse", "linear"]
-    """How a vote fades where the last shared item was clicked i clicks ago, from 1: 1 / i, 1 - i / 10."""
+    """Decay of a vote whose last shared item was clicked i clicks ago, from 1: 1 / i, 1 - i / 10."""
     rarity: bool
     """Whether the vote for an item counts log(sessions / sessions with it) times."""
     last_items: int = 9
-    """How many of a session's last items are looked at."""
+    """The number of a session's last items that are used."""
 
 
 S_KNN: Final = NeighbourSettings(
@@ -64,7 +64,7 @@ class _Sessions(NamedTuple):
 
 
 class Neighbours:
-    """S-kNN, VS-kNN or VMIS-kNN, as `settings` say."""
+    """S-kNN, VS-kNN or VMIS-kNN, by the `settings`."""
 
     def __init__(
         self,
@@ -80,19 +80,19 @@ class Neighbours:
         self._rarity = rarity if settings.rarity else np.ones(past.items)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """The items with the most votes that are not excluded; ties: lower index first."""
+        """Return the items with the most votes that are not excluded; ties: lower index first."""
         width = top + asked.excluded.shape[1]
         lists = np.full((asked.sessions.predictions, width), NO_ITEM, np.int32)
         sessions = _sessions_so_far(asked.sessions)
-        told = self._progress.through(sessions, len(sessions), "nearest neighbours")
-        for number, items in enumerate(told):
+        walked = self._progress.through(sessions, len(sessions), "nearest neighbours")
+        for number, items in enumerate(walked):
             if len(items):
                 best = self._voted(items, width)
                 lists[number, : len(best)] = best
         return filled(lists, self._best, asked.excluded, top)
 
     def _voted(self, items: Indexes, width: int) -> Indexes:
-        """The first `width` items by vote for a session with these known `items`."""
+        """Return the first `width` items by vote for a session with these known `items`."""
         settings, past = self._settings, self._past
         recent, weights = _latest_first(items, settings.last_items, settings.similarity)
         neighbours, similarity, match = self._nearest(recent, weights)
@@ -104,7 +104,7 @@ class Neighbours:
         return found[np.argsort(-scores[found], kind="stable")[:width]].astype(np.int32)
 
     def _nearest(self, recent: Indexes, weights: Scores) -> tuple[Indexes, Scores, Scores]:
-        """The k nearest sessions, their similarity, and the place of the first of `recent` in each."""
+        """Return the k nearest sessions, their similarity, and the place of the first of `recent` in each."""
         settings, past = self._settings, self._past
         ends = past.firsts[recent + 1]
         sizes = np.minimum(ends - past.firsts[recent], settings.sample)
@@ -124,7 +124,7 @@ class Neighbours:
 
 
 def _latest_first(items: Indexes, most: int, similarity: str) -> tuple[Indexes, Scores]:
-    """The different ones of the last `most` items, latest first, and what each weighs in the similarity."""
+    """Return the distinct ones of the last `most` items, latest first, and their similarity weights."""
     latest = items[: -most - 1 : -1]
     _, first = np.unique(latest, return_index=True)
     places = np.sort(first)
@@ -140,7 +140,7 @@ def _faded(clicks_ago: Scores, matching: str) -> Scores:
 
 
 def _sessions_so_far(sessions: Sessions) -> list[Indexes]:
-    """The known items of the session before each prediction."""
+    """Return the known items of the session before each prediction."""
     known = np.flatnonzero(sessions.items != NO_ITEM)
     scored = np.flatnonzero(sessions.scored)
     begins = np.repeat(sessions.starts[:-1], sessions.lengths)[scored]
@@ -170,5 +170,5 @@ def _index(past: PastSessions) -> _Sessions:
 
 
 def _ranges(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers from each of `begins` on, as many as `sizes` says, one range after the other."""
+    """Return the numbers from each of `begins` on, `sizes` of them, one range after the other."""
     return np.arange(sizes.sum()) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)

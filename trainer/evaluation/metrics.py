@@ -30,7 +30,7 @@ _DRAWS_AT_ONCE: Final = 1 << 21
 
 
 class Answers(NamedTuple):
-    """What a model answered to `P` predictions over a catalogue of `N` items."""
+    """The answers of a model to `P` predictions over a catalogue of `N` items."""
 
     ranks: Ranks
     """`[P]`."""
@@ -52,13 +52,13 @@ def answers_of(targets: Indexes, lists: Indexes, items: int) -> Answers:
 
 
 def ranks_of(targets: Indexes, lists: Indexes) -> Ranks:
-    """The rank of each of `targets` `[P]` in its row of `lists` `[P, K]`, 0 where it is not there."""
+    """Return the rank of each of `targets` `[P]` in its row of `lists` `[P, K]`, 0 if it is not there."""
     found = (lists == targets[:, None]) & (targets != NO_ITEM)[:, None]
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
 def values(ranks: Ranks, top: int) -> dict[str, Values]:
-    """What each prediction adds to the metrics that are means over predictions, `[P]` each; K = `top`.
+    """Return each prediction's contribution to the metrics that are means over predictions, `[P]`; K = `top`.
 
     Every prediction has one right answer, the next click, at rank p or not in the list (then all are 0):
 
@@ -81,13 +81,15 @@ def values(ranks: Ranks, top: int) -> dict[str, Values]:
 
 
 def metrics(ranks: Ranks, top: int, *, prefix: str = "") -> dict[str, float]:
-    """The means of `values`; all 0 where there is no prediction."""
+    """Return the means of `values`; all 0 if there is no prediction."""
     count = max(1, len(ranks))
     return {prefix + name: float(value.sum()) / count for name, value in values(ranks, top).items()}
 
 
 def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
-    """What the lists were like, right or wrong. `clicks` `[N]`: the training clicks on each item, if known.
+    """Return metrics of the lists, right or wrong.
+
+    `clicks` `[N]`: the training clicks on each item, if known.
 
     - coverage: the share of the catalogue that was in any list (Ge et al. 2010).
     - popularity: popularity bias as the average recommendation popularity, the mean share that the
@@ -105,14 +107,14 @@ def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
 
 
 def sums_by(session: Counts, columns: Values) -> Values:
-    """The sums of `columns` `[P, C]` over the predictions of each session, `[S, C]`."""
+    """Return the sums of `columns` `[P, C]` over the predictions of each session, `[S, C]`."""
     size = int(session.max()) + 1 if len(session) else 0
     sums = [np.bincount(session, column, minlength=size) for column in columns.T]
     return np.stack(sums, axis=1)
 
 
 def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
-    """The totals `[rounds, C]` of `sums` `[S, C]` over sessions drawn with replacement (Efron 1979).
+    """Return the totals `[rounds, C]` of `sums` `[S, C]` over sessions drawn with replacement (Efron 1979).
 
     Sessions are drawn, not predictions: those of one session are no independent evidence. The same
     seed and number of sessions draw the same sessions, so several models can be compared round by round.
@@ -130,7 +132,7 @@ def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
 
 
 def interval(estimates: Values) -> Values:
-    """The 95 % percentile interval, low and high, of what the rounds came to, `[2, ...]`.
+    """Return the 95 % percentile interval, low and high, of the `estimates` of all rounds, `[2, ...]`.
 
     A round that drew no session with such a prediction came to NaN and is left out.
     """

@@ -1,4 +1,4 @@
-"""How good a release is: held-out clicks walked through the worker's own core.
+"""Evaluation by replay: the hold-out goes through the worker's own core.
 
 For every click of a session but its first: at which rank of the list that the worker would have
 shown after the click before it does it stand? Everything else is arithmetic on these ranks
@@ -32,7 +32,7 @@ from worker.core.states import States
 from worker.core.tables import ServingTables
 
 _SESSIONS_AT_ONCE: Final = 4096
-"""So many are stepped together: it bounds the memory for their hidden states."""
+"""The number of sessions stepped together: it bounds the memory for their hidden states."""
 
 _CLICKS_AT_ONCE: Final = 1024
 
@@ -93,7 +93,7 @@ def walk(
     exclude_recent: int,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Answers:
-    """The same as `answers`, by applying the clicks of `held` one after the other as a worker does.
+    """Return the same as `answers`, by applying the clicks of `held` one after the other as a worker does.
 
     Session gaps are found by the clicks' times, and everything else comes from the user states.
     """
@@ -111,7 +111,7 @@ def walk(
 
 
 def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | None = None) -> Indexes:
-    """The last `count` clicks before each prediction, latest first, `[P, count]`; `NO_ITEM` where none.
+    """Return the last `count` clicks before each prediction, latest first, `[P, count]`; `NO_ITEM` if none.
 
     Nothing from before `begins` `[C]`, by default where the session begins; and never more than a
     user state keeps.
@@ -125,7 +125,7 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
 
 
 def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
-    """The user's state before each prediction, `[P, S]`, and whether a known item is in it, `[P]`.
+    """Return the state before each prediction, `[P, S]`, and whether a known item went into it, `[P]`.
 
     Stored in half precision between the steps, as the worker does.
     """
@@ -146,7 +146,7 @@ def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, ND
 
 
 def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """`clicks` divided by the number of the step that each is in its session."""
+    """Return `clicks` divided by the number of the step that each is in its session."""
     if not len(clicks):
         return []
     ordered = clicks[np.argsort(steps[clicks], kind="stable")]
@@ -171,7 +171,7 @@ def _parts(sessions: Sessions, excluded: Indexes, size: int) -> Iterator[_Part]:
 
 
 def published(release: Release, held: HeldOut, top: int, exclude_recent: int) -> Iterator[list[str]]:
-    """The list that a worker publishes after each click."""
+    """Yield the list that a worker publishes after each click."""
     states = States(state_size=release.state_size)
     recommender = Recommender(
         release, states, publish="every", publish_max_age_ms=0, exclude_recent=exclude_recent, top=top

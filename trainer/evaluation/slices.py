@@ -49,12 +49,12 @@ _THIRDS: Final = ("popular targets", "middling targets", "rare targets")
 
 
 class Predictions(NamedTuple):
-    """What is known of `P` predictions whatever the model, `[P]` each."""
+    """Facts about `P` predictions that do not depend on a model, `[P]` each."""
 
     session: Counts
     """The number of its session, from 0."""
     before: Counts
-    """How many clicks the session has before the target."""
+    """The number of clicks in the session before the target."""
     known: Flags
     """Whether the target is in the network's catalogue."""
     third: Indexes | None
@@ -62,7 +62,7 @@ class Predictions(NamedTuple):
 
     @classmethod
     def of(cls, sessions: Sessions, third: Indexes | None = None) -> Predictions:
-        """Those in `sessions`, whose items are those of the network's catalogue."""
+        """Return the facts about the predictions in `sessions`, which must use the network's catalogue."""
         session = np.repeat(np.arange(len(sessions)), sessions.lengths)
         before = np.arange(len(session)) - np.repeat(sessions.starts[:-1], sessions.lengths)
         scored = sessions.scored
@@ -70,7 +70,7 @@ class Predictions(NamedTuple):
         return cls(number, before[scored], sessions.items[scored] != NO_ITEM, third)
 
     def slices(self) -> dict[str, Flags]:
-        """Which predictions are in which slice; slices without any are left out."""
+        """Return which predictions are in which slice, without empty slices."""
         found = {name: (self.before >= low) & (self.before <= high) for name, low, high in _LENGTHS}
         if self.third is not None:
             found |= {name: self.third == number for number, name in enumerate(_THIRDS)}
@@ -144,7 +144,7 @@ class EvaluationResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As maps, lists and numbers: a figure is [value, low, high]."""
+        """Return maps, lists and numbers for JSON; a figure is [value, low, high]."""
         slices = {
             name: {"predictions": one.predictions, "models": _models_to(one.models)}
             for name, one in self.slices.items()
@@ -160,7 +160,7 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> EvaluationResult:
-        """The inverse of `to_json`."""
+        """Return the result that `to_json` stored."""
         slices = {
             name: Slice(one["predictions"], _models_from(one["models"]))
             for name, one in stored["slices"].items()
@@ -170,7 +170,7 @@ class EvaluationResult:
 
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
-    """Which third of all `clicks` `[N]` the item of each of `targets` falls into; -1 without any click."""
+    """Return which third of all `clicks` `[N]` each of `targets` belongs to; -1 for no click."""
     order = by_count(clicks)
     before = np.cumsum(clicks[order]) - clicks[order]
     third = np.empty(len(clicks) + 1, np.int32)
@@ -213,7 +213,7 @@ def _leads(models: Mapping[str, Figures], resamples: Mapping[str, Values]) -> di
 
 
 def _means(totals: Values, parts: int) -> Values:
-    """`[R, parts, metrics]` of totals of which the last in each part is the number of predictions."""
+    """Return the means `[R, parts, metrics]` of totals whose last column is the number of predictions."""
     by_part = totals.reshape(len(totals), parts, -1)
     with np.errstate(invalid="ignore"):
         return by_part[:, :, :-1] / by_part[:, :, -1:]

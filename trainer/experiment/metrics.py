@@ -1,4 +1,4 @@
-"""What Prometheus sees of experiments. It watches from the side: nothing reads it back."""
+"""Prometheus metrics of experiments. They observe only: nothing reads them back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROMOTE: Final = "promote"
 DROP: Final = "drop"
 GIVE_UP: Final = "give_up"
 DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
-"""What may be decided on a candidate."""
+"""The possible decisions on a candidate."""
 
 
 class ExperimentMetrics:
@@ -23,7 +23,9 @@ class ExperimentMetrics:
         registry = self.registry = CollectorRegistry()
         self._clock = clock
         self._candidate = Gauge(
-            "nextclick_trainer_candidate", "The release that is tried; 0: none.", registry=registry
+            "nextclick_trainer_candidate",
+            "Number of the release in the experiment; 0: none.",
+            registry=registry,
         )
         self._p = Gauge(
             "nextclick_trainer_candidate_p_value",
@@ -34,7 +36,10 @@ class ExperimentMetrics:
             "nextclick_trainer_live_hit_rate", "Live hit rate while both serve.", ["role"], registry=registry
         )
         self._clicks = Gauge(
-            "nextclick_trainer_judged_clicks", "The clicks that it is of.", ["role"], registry=registry
+            "nextclick_trainer_judged_clicks",
+            "Clicks that the hit rate is measured on.",
+            ["role"],
+            registry=registry,
         )
         self._decisions = Counter(
             "nextclick_trainer_decisions", "Decisions on candidates.", ["decision"], registry=registry
@@ -42,7 +47,9 @@ class ExperimentMetrics:
         for decision in DECISIONS:
             self._decisions.labels(decision)
         self._looked = Gauge(
-            "nextclick_trainer_last_look_timestamp_seconds", "When Kafka was last read.", registry=registry
+            "nextclick_trainer_last_look_timestamp_seconds",
+            "Time of the last read from Kafka.",
+            registry=registry,
         )
 
     def observe(self, candidate: int | None, experiment: Experiment) -> None:

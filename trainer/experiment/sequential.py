@@ -55,14 +55,14 @@ class Rules:
 
 
 class Verdict(StrEnum):
-    """What the candidate is, compared with the champion."""
+    """The result for the candidate, compared with the champion."""
 
     BETTER = "better"
     WORSE = "worse"
 
 
 class Evidence(NamedTuple):
-    """What sums of clicks and hits show, for each of the looks `[...]` by itself.
+    """The evidence in sums of clicks and hits, for each of the looks `[...]` separately.
 
     `clicks` and `rates` `[..., 2]` are those of champion and candidate; `low` and `high` bound the difference
     of the rates. Where it is not `enough`, `p` is 1 and the interval everything.
@@ -110,11 +110,11 @@ class Experiment:
         self._clicks = np.zeros((2, BUCKETS), np.int64)
         self._hits = np.zeros((2, BUCKETS), np.int64)
         self.found = evidence(self._clicks, self._hits, rules)
-        """What the last look showed."""
+        """The result of the last look."""
         self.p = 1.0
         """The smallest of all looks so far."""
         self.verdict: Verdict | None = None
-        """What no further report changes."""
+        """The final verdict, which no further report changes."""
 
     def add(self, champion: Tally, candidate: Tally) -> None:
         """Count what one report has of both, and look."""
@@ -128,7 +128,7 @@ class Experiment:
             self.verdict = Verdict.BETTER if self.found.difference > 0 else Verdict.WORSE
 
     def sentence(self) -> str:
-        """Return how it stands, for a person: the figures, or what they lack."""
+        """Return the state of the experiment in words: the figures, or what is missing."""
         champion, candidate = self.found.clicks.tolist()
         if not self.found.enough:
             return (
@@ -174,10 +174,10 @@ def _shrink(freedom: Floats) -> Any:
 
 
 def _normal(squares: Floats, freedom: Floats) -> Floats:
-    """The squares of normal variables that are as improbable as those of Student's `squares`."""
+    """Return the squares of normal variables that are as improbable as those of Student's `squares`."""
     return _shrink(freedom) * np.log1p(squares / freedom)
 
 
 def _student(squares: Floats, freedom: Floats) -> Floats:
-    """The inverse of `_normal`."""
+    """Return the inverse of `_normal`."""
     return freedom * np.expm1(squares / _shrink(freedom))

@@ -33,7 +33,7 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is watched: the topics of releases and of live quality, and the reports of `group` alone."""
+    """The scope of a watch: the topics of releases and of live quality, and whose reports count (`group`)."""
 
     releases: str
     quality: str
@@ -41,14 +41,14 @@ class Scope:
 
 
 class Comparison(NamedTuple):
-    """The releases that the pointers name; None where there is no such pointer, or it cannot be read."""
+    """The releases that the pointers name; None if there is no such pointer, or it cannot be read."""
 
     champion: int | None
     candidate: int | None
 
 
 class Watch:
-    """Looks at the candidate, says what it sees and does, and moves the pointers.
+    """Looks at the candidate, reports its findings and actions, and moves the pointers.
 
     `say` gets a line for each thing that is new; `give_up_hours`: an experiment that is undecided then is
     ended without a winner, 0: never. `chance` draws the pauses after failures.
@@ -191,7 +191,7 @@ class Watch:
         self._comparison = Comparison(None, None)
 
     def _say_what_others_did(self, before: Comparison, now: Comparison) -> None:
-        """Say what others did with the candidate that was watched."""
+        """Report what others did with the watched candidate."""
         if before.candidate is None or before == now:
             return
         tried = f"release {before.candidate}"
@@ -206,7 +206,7 @@ class Watch:
             self._say(f"{tried} is no longer {CANDIDATE}, and not by this watch")
 
     def _say_once(self, subject: object, line: str) -> None:
-        """Say `line`, unless the line before had the same subject."""
+        """Report `line`, unless the line before had the same subject."""
         if subject != self._said:
             self._said = subject
             self._say(line)

@@ -1,1 +1,1 @@
-"""What is trained: the network, its losses and optimizer, and the blend. The only home of TensorFlow."""
+"""The model: the network, its losses and optimizer, and the blend. The only home of TensorFlow."""

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENAS = -1, -3, -8
-"""What glibc calls M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (malloc.h)."""
+"""The numbers of M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX in glibc (malloc.h)."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 def _keep_memory() -> None:
-    """Let the C library keep freed memory, instead of giving it back and asking for it again.
+    """Make the C library keep freed memory, instead of returning it and asking for it again.
 
     Hot path: a training step makes and drops tables of tens of megabytes; without fresh pages from the
     kernel each time it takes a seventh less. Other C libraries than glibc have no such call.

@@ -1,12 +1,12 @@
-"""What is added to the network's scores: present popularity, what mostly follows, what was clicked before.
+"""The blend: present popularity, frequent successors and earlier clicks, added to the network's scores.
 
     logit of item o = n * network                           a factor of its own
         + sum_k p_k log(floor + popularity_k[o])            the same for all users: `output_bias`
         + sum_k t_k log(1 + transitions_k[last, o] / unit)  a sparse row per item: `transition_scores`
         + sum_l r_l [o was clicked l clicks before]         within the session: `repeat_bias`
 
-The few weights n, p, t, r make cross-entropy small on clicks that neither the network was trained on nor
-the counts contain: on its own training clicks a network knows too much to need anything beside it.
+The few weights n, p, t, r minimise cross-entropy on clicks that neither the network was trained on nor the
+counts contain: on its own training clicks a network knows too much to need any help.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
 _FLOOR: Final = 0.1
-"""What an item without clicks counts, so that there is a logarithm."""
+"""The count of an item without clicks, so that there is a logarithm."""
 
 UNPOPULAR: Final = math.log(_FLOOR)
 """The logarithm of such an item's count."""
@@ -49,7 +49,7 @@ class Priors(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a release adds to scores; `network` is the factor of the network's own."""
+    """The terms that a release adds to its scores; `network` is the factor of the network's own scores."""
 
     network: float
     output_bias: Floats
@@ -58,7 +58,7 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """`tensors` of a release, with what stands in them and not in the manifest."""
+        """Return the `tensors` of a release with those of the terms that are not in the manifest."""
         added: dict[str, Any] = dict(tensors)
         if self.output_bias.any() or "output_bias" in tensors:
             own = tensors.get("output_bias", np.zeros_like(self.output_bias))
@@ -69,7 +69,7 @@ class Terms(NamedTuple):
         return added
 
     def added_to_scores(self, network: Floats, clicked: Indexes) -> Floats:
-        """All items' scores `[N]` after a session of known `clicked` items; `network`: its own scores."""
+        """Return all items' scores `[N]` after known `clicked` items, from the `network` scores for them."""
         scores = network * np.float32(self.network) + self.output_bias
         if not len(clicked):
             return scores
@@ -93,17 +93,17 @@ class Lessons(NamedTuple):
     targets: Indexes
 
     def usable(self) -> Lessons:
-        """Those whose target can be recommended and whose last click is known."""
+        """Return the lessons whose target can be recommended and whose last click is known."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 
     def only(self, chosen: Any) -> Lessons:
-        """The `chosen` ones."""
+        """Return the `chosen` lessons."""
         return Lessons(*(column[chosen] for column in self))
 
 
 def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
-    """What `past` comes to at `now_ms`, for the half-lives that `settings` name."""
+    """Return the counts of `past` at `now_ms`, for the half-lives in `settings`."""
     counts = popularity(past, now_ms, _hours(settings.blend.popularity_half_lives), items=items)
     following = transitions(
         past,
@@ -138,12 +138,12 @@ class Blend:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """As they stand in a manifest."""
+        """The weights, in the form of the manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
         return {"network": round(self._factor, 4), **found}
 
     def terms(self, priors: Priors) -> Terms:
-        """What the weights make of `priors`."""
+        """Return the terms that the weights make of `priors`."""
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         return Terms(
             self._factor,
@@ -216,7 +216,7 @@ class _Adam:
         self._steps = 0
 
     def moves(self, gradients: list[Any], rate: float) -> list[Any]:
-        """What to subtract from each variable."""
+        """Return the steps to subtract from the variables, one for each."""
         self._steps += 1
         self._means = [0.9 * m + 0.1 * g for m, g in zip(self._means, gradients, strict=True)]
         self._squares = [0.999 * s + 0.001 * g * g for s, g in zip(self._squares, gradients, strict=True)]
@@ -225,7 +225,7 @@ class _Adam:
 
 
 def _added(logits: Any, items: Any, values: Any) -> Any:
-    """`logits` `[P, N]` with `values` `[P, X]` added to those of `items` `[P, X]`, where there is one."""
+    """Return `logits` `[P, N]` with `values` `[P, X]` added to those of `items` `[P, X]`, if there is one."""
     used = tf.where(items != NO_ITEM)
     places = tf.stack([used[:, 0], tf.cast(tf.gather_nd(items, used), tf.int64)], axis=1)
     return tf.tensor_scatter_nd_add(logits, places, tf.gather_nd(values, used))

@@ -37,19 +37,19 @@ class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         )
 
     def __len__(self) -> int:
-        """Items, those never clicked included."""
+        """Return the number of items, including those never clicked."""
         return len(self._numbers)
 
     def of(self, items: tf.Tensor) -> tf.Tensor:
-        """The vectors of clicked `items`, in their shape, `[..., D]`."""
+        """Return the vectors of clicked `items`, in their shape, `[..., D]`."""
         return self._finished(tf.gather(self.own, items), items)
 
     def clicked_ones(self) -> tf.Tensor:
-        """The vectors of all items that take part in training."""
+        """Return the vectors of all items that take part in training."""
         return self._finished(tf.convert_to_tensor(self.own), tf.range(self.clicked))
 
     def table(self) -> Floats:
-        """The vectors of the whole catalogue, `[N, D]`."""
+        """Return the vectors of the whole catalogue, `[N, D]`."""
         own = tf.pad(self.own, [[0, len(self) - self.clicked], [0, 0]])
         return self._finished(own, tf.range(len(self))).numpy()
 

@@ -25,35 +25,35 @@ Loss = Callable[["Scored"], tf.Tensor]
 class Scored(NamedTuple):
     """The score of each target `[P]`, and those of the items that it is compared with `[P, C]`.
 
-    `apart` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[P, C]`, or `[C]`
-    for all targets alike: the logarithm of how often each was expected among them; 0 for all where they are
-    the whole catalogue.
+    `distinct` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[P, C]`, or
+    `[C]` for all targets alike: the logarithm of how often each was expected among them; 0 for all where
+    they are the whole catalogue.
     """
 
     target: tf.Tensor
     others: tf.Tensor
-    apart: tf.Tensor
+    distinct: tf.Tensor
     log_expected: tf.Tensor
 
 
 def score(
     hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, log_expected: tf.Tensor
 ) -> Scored:
-    """`hidden` `[P, D]` and the `vectors` of targets and candidates `[P + C, D]`, multiplied.
+    """Multiply `hidden` `[P, D]` with the `vectors` of targets and candidates `[P + C, D]`.
 
     `targets` `[P]` and `candidates` `[C]` are item indexes, `log_expected` is as in `Scored`.
     """
     count = tf.shape(targets)[0]
     target = tf.reduce_sum(hidden * vectors[:count], axis=-1)
     others = hidden @ tf.transpose(vectors[count:])
-    apart = tf.cast(targets[:, None] != candidates, tf.float32)
-    return Scored(target, others, apart, log_expected)
+    distinct = tf.cast(targets[:, None] != candidates, tf.float32)
+    return Scored(target, others, distinct, log_expected)
 
 
 def softmax_cross_entropy(
     hidden: tf.Tensor, table: tf.Tensor, targets: tf.Tensor, bound: float | None = None, smoothing: float = 0
 ) -> tf.Tensor:
-    """`-log softmax(hidden @ table.T)[target]` over the whole catalogue.
+    """Return `-log softmax(hidden @ table.T)[target]` over the whole catalogue.
 
     `hidden` `[P, D]`, `table` `[N, D]`, `targets` `[P]`. With a `bound`, at most 40, all logits must lie
     between its negative and it: it takes the place of the maximum that is subtracted where none is known.
@@ -66,12 +66,12 @@ def softmax_cross_entropy(
 
 
 def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
-    """Cross-entropy whose sum over the catalogue is estimated from the items drawn.
+    """Return the cross-entropy, with its sum over the catalogue estimated from the items drawn.
 
     Each counts as many times less as it was expected more often (the logQ correction of Bengio & Senecal,
     2008); the target itself is known and not estimated.
     """
-    logits = _only(scored.others - scored.log_expected, scored.apart)
+    logits = _only(scored.others - scored.log_expected, scored.distinct)
     partition = tf.reduce_logsumexp(tf.concat([scored.target[:, None], logits], axis=-1), axis=-1)
     wanted = scored.target
     if smoothing:
@@ -81,9 +81,10 @@ def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
 
 
 def bpr_max(scored: Scored, penalty: float) -> tf.Tensor:
-    """How surely the target beats the strongest others (Hidasi & Karatzoglou, 2018, eq. 11).
+    """Return the BPR-max loss: low where the target beats the strongest others.
 
-    `-log sum s_j sigmoid(r_t - r_j) + penalty * sum s_j r_j^2`, `s` the softmax over the others.
+    `-log sum s_j sigmoid(r_t - r_j) + penalty * sum s_j r_j^2`, `s` the softmax over the others (Hidasi &
+    Karatzoglou, 2018, eq. 11).
     """
     share = _share(scored)
     ahead = tf.math.sigmoid(scored.target[:, None] - scored.others)
@@ -92,30 +93,30 @@ def bpr_max(scored: Scored, penalty: float) -> tf.Tensor:
 
 
 def top1_max(scored: Scored) -> tf.Tensor:
-    """`sum s_j (sigmoid(r_j - r_t) + sigmoid(r_j^2))` (ditto, eq. 9), `s` the softmax over the others."""
+    """Return `sum s_j (sigmoid(r_j - r_t) + sigmoid(r_j^2))` (ditto, eq. 9), `s` as in `bpr_max`."""
     behind = tf.math.sigmoid(scored.others - scored.target[:, None])
     return tf.reduce_sum(_share(scored) * (behind + tf.math.sigmoid(scored.others**2)), axis=-1)
 
 
 def squared_error(scored: Scored) -> tf.Tensor:
-    """`1/2 sum (y - y*)^2` over all items, `y*` 1 at the target and 0 elsewhere."""
-    weights = scored.apart * tf.exp(-scored.log_expected)
+    """Return `1/2 sum (y - y*)^2` over all items, `y*` 1 at the target and 0 elsewhere."""
+    weights = scored.distinct * tf.exp(-scored.log_expected)
     return ((scored.target - 1) ** 2 + tf.reduce_sum(weights * scored.others**2, axis=-1)) / 2
 
 
 def _share(scored: Scored) -> tf.Tensor:
-    return tf.nn.softmax(_only(scored.others, scored.apart))
+    return tf.nn.softmax(_only(scored.others, scored.distinct))
 
 
-def _only(scores: tf.Tensor, apart: tf.Tensor) -> tf.Tensor:
-    """`scores`, so low where `apart` is 0 that no softmax sees them."""
-    return scores - 1e9 * (1 - apart)
+def _only(scores: tf.Tensor, distinct: tf.Tensor) -> tf.Tensor:
+    """Return `scores`, made so low that no softmax sees them where `distinct` is 0."""
+    return scores - 1e9 * (1 - distinct)
 
 
 def _log_partition(hidden: tf.Tensor, table: tf.Tensor, bound: float | None) -> tf.Tensor:
-    """`log sum exp(hidden @ table.T)`, `[P]`.
+    """Return `log sum exp(hidden @ table.T)`, `[P]`.
 
-    Hot path: with one exponential as the only pass over `[P, N]` beside three matrix products, it takes
+    Hot path: with one exponential as the only pass over `[P, N]` besides three matrix products, it takes
     two thirds of the time of TensorFlow's own cross-entropy, which makes passes for maximum and division.
     """
 

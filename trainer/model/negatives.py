@@ -25,11 +25,11 @@ class Negatives:
 
     @property
     def expected(self) -> Floats:
-        """How often each item is drawn for a step, on average."""
+        """The average number of times that each item is drawn for a step."""
         return (self._size * self._chances).astype(np.float32)
 
     def draw(self, *seed: int) -> Indexes:
-        """The items for one step, `[size]`; the same `seed` gives the same."""
+        """Return the items for one step, `[size]`; the same `seed` gives the same."""
         if not self._size:
             return np.zeros(0, np.int32)
         points = np.random.default_rng(seed).random(self._size) * self._ends[-1]

@@ -62,7 +62,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         self._weights = _weights(counts, settings.loss.class_weight_power)
 
     def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The training loss on one `Batch`, and the states `[B, S]` after it.
+        """Return the training loss on one `Batch`, and the states `[B, S]` after it.
 
         `states`, `[B, S]` or `[1, S]`, are those before it, of the sessions that are not fresh. `number` says
         which step of the training it is, and so what dropout hides. Scores are made where one is asked
@@ -75,7 +75,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
 
     def walk(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The hidden vectors `[B, L, H]` of the top layer in training, and the states after the last step."""
+        """Return the top layer's hidden vectors `[B, L, H]` in training, and the states after them."""
         before = tf.where(batch.fresh[:, None], 0.0, states)
         by_layer = tf.split(before, self.settings.model.layers, axis=-1)[::-1]
         sequence = self._dropped(self.inputs_of.of(batch.items), self.settings.model.dropout, 0, number)
@@ -88,7 +88,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return sequence, tf.concat(after, axis=-1)
 
     def answer(self, items: Indexes, tensors: Mapping[str, Floats] | None = None) -> tuple[Floats, Floats]:
-        """The state `[S]` after one session `[L]`, and the scores of all items `[N]`, those in `tensors`.
+        """Return the state `[S]` after one session `[L]`, and the scores `[N]` of all items under `tensors`.
 
         A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
         """
@@ -99,7 +99,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return np.concatenate([state.numpy()[0] for state in found]), scores
 
     def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
-        """The states of all layers after item vectors `[1, L, D]`, the top layer's first."""
+        """Return the states of all layers after item vectors `[1, L, D]`, the top layer's first."""
         found = list[tf.Tensor]()
         for cell in self.cells:
             sequence, *states = cell(sequence)
@@ -107,7 +107,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return found
 
     def tensors(self) -> dict[str, Floats]:
-        """What a release holds (`worker.core.release.pack`)."""
+        """Return the tensors of a release (`worker.core.release.pack`)."""
         tensors = {"embedding": self.inputs_of.table()}
         for layer, cell in enumerate(self.cells, start=1):
             for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):
@@ -135,13 +135,13 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
 
     def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
-        """What is multiplied with item vectors: `hidden`, or what is left of it at length `scale`."""
+        """Return the vectors to multiply with item vectors: `hidden`, at length `scale` if normalised."""
         if not self.settings.model.normalize:
             return hidden
         return self.settings.model.scale * tf.math.l2_normalize(hidden, axis=-1)
 
     def _with_one(self, hidden: tf.Tensor) -> tf.Tensor:
-        """`hidden` with a last column of ones, that a bias in the table's is multiplied with."""
+        """Return `hidden` with a last column of ones, to be multiplied with a bias in the table."""
         return hidden if self.bias is None else tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1.0)
 
     def _whole(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
@@ -174,7 +174,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return losses.squared_error(scored)
 
     def _candidates(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """The items `[C]` that targets are compared with, and how often each was expected among them.
+        """Return the items `[C]` that targets are compared with, and the expected number of each among them.
 
         The latter as a logarithm, `[C]` or `[P, C]`.
         """
@@ -185,8 +185,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             return items, tf.math.log(tf.gather(expected, items))
         items = tf.concat([items, batch.targets], axis=0)
         expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
-        # What else is clicked in a target's own session is there for certain, not by chance. Taken for rare
-        # it would weigh many times too much: just what is likely to come next would be pushed down.
+        # Other items of a target's own session are there for certain, not by chance. Taken for rare they
+        # would weigh many times too much: the very items likely to come next would be pushed down.
         rows, length = tf.shape(batch.items)[0], tf.shape(batch.items)[1]
         session = batch.places // length
         same = tf.cast(batch.targets[:, None] == items, tf.float32)
@@ -197,7 +197,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
 
 def _recurrent(settings: FitSettings, below: int) -> Any:
-    """A layer on vectors of size `below`."""
+    """Return a recurrent layer on vectors of size `below`."""
     cell = _LAYERS[settings.model.cell](settings.model.hidden_size, return_sequences=True, return_state=True)
     cell.build((None, None, below))
     if settings.model.memory_clicks:
@@ -206,7 +206,7 @@ def _recurrent(settings: FitSettings, below: int) -> Any:
 
 
 def _remembering(settings: FitSettings, bias: Floats) -> Floats:
-    """`bias` with gates that begin to forget after 1 to `memory_clicks` steps, each unit after its own."""
+    """Return `bias` with gates that begin to forget after 1 to `memory_clicks` steps, different by unit."""
     size = settings.model.hidden_size
     spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.model.memory_clicks))((size,))
     keep = np.log(np.asarray(spans))
@@ -219,6 +219,6 @@ def _remembering(settings: FitSettings, bias: Floats) -> Floats:
 
 
 def _weights(counts: NDArray[np.int64], power: float) -> Floats:
-    """What a target of each item counts: 1 on average over all targets."""
+    """Return the weight of a target of each item: 1 on average over all targets."""
     weights = np.maximum(counts, 1.0) ** -power
     return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How the weights move: Keras' optimizers, learning rates, clipping, and the average of the weights."""
+"""Updates of the weights: Keras' optimizers, learning rates, clipping, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
 class Optimizer:
     """Moves `variables` as `settings` say, in a training of `epochs` of at most `steps` steps each.
 
-    Raises SettingError where Keras has no optimizer of that name.
+    Raises SettingError if Keras has no optimizer of that name.
     """
 
     def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:
@@ -33,12 +33,12 @@ class Optimizer:
 
     @property
     def variables(self) -> list[Any]:
-        """All that the next steps depend on, beside the weights."""
+        """Everything that the next steps depend on, except the weights."""
         return [*self._keras.variables, *self._averages]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within, the weights are their moving averages, where these are kept."""
+        """Set the weights to their moving averages within the context, if these are kept."""
         if not self._averages:
             yield
             return
@@ -48,7 +48,7 @@ class Optimizer:
         _assign(self._weights, moving)
 
     def _move(self, gradients: list[tf.Tensor]) -> tf.Tensor:
-        """One step against `gradients`; their norm, before anything was clipped."""
+        """Make one step against `gradients`; return their norm before clipping."""
         norm = tf.linalg.global_norm(gradients)
         if self._settings.optimizer.clip_norm:
             gradients, _ = tf.clip_by_global_norm(
@@ -67,7 +67,7 @@ class Optimizer:
 
 
 def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
-    """The learning rate by step: `settings.optimizer.schedule` after a warm-up."""
+    """Return the learning rate by step: `settings.optimizer.schedule` after a warm-up."""
     top, total = settings.optimizer.learning_rate, epochs * steps
     schedules = keras.optimizers.schedules
     match settings.optimizer.schedule:
@@ -111,7 +111,7 @@ def _named(settings: FitSettings, rate: Any) -> Any:
 
 
 def _kinds() -> dict[str, Any]:
-    """Keras' optimizers by name, without those that are made of other ones."""
+    """Return Keras' optimizers by name, without those that wrap other ones."""
     base = keras.optimizers.Optimizer
     found = (one for one in vars(keras.optimizers).values() if isinstance(one, type))
     kinds = (one for one in found if issubclass(one, base) and one is not base)

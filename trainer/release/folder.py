@@ -1,4 +1,4 @@
-"""A release as a folder: written, read, sent to Kafka, and brought from there.
+"""A release as a folder: written, read, sent to Kafka, and fetched from there.
 
 The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
 """
@@ -21,7 +21,7 @@ WEIGHTS: Final = "weights.safetensors"
 
 
 def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
-    """Write a release into `folder`, which is made if need be; what it held of a release is replaced.
+    """Write a release into `folder`, which is made if need be; an older release in it is replaced.
 
     Nothing is verified. The manifest comes last, so that a folder with a manifest has its weights.
     """
@@ -48,7 +48,7 @@ def publish_folder(
     pointer: str = releases.CHAMPION,
     share: float = CANDIDATE_SHARE,
 ) -> int:
-    """Send the release in `folder` and point `pointer` at it; its number. A candidate serves that `share`.
+    """Publish the release in `folder` under `pointer`; return its number. A candidate serves that `share`.
 
     Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
     """
@@ -58,7 +58,7 @@ def publish_folder(
 def fetch_folder(
     folder: Path, connection: Connection, wanted: int | str, *, topic: str
 ) -> tuple[int, Manifest]:
-    """Write the release that is `wanted`, a number or a pointer, into `folder`; its number and manifest.
+    """Write the release `wanted`, a number or a pointer, into `folder`; return number and manifest.
 
     Raises ReleaseRefused, before anything is written, where it is not there or does not verify; KafkaAway,
     NotAllowed.

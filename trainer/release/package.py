@@ -1,6 +1,7 @@
 """A release in both its forms: the bytes that are kept and sent, and the tables that serve.
 
-Who packs a model, reads a folder or receives a release verifies it, once, and hands on this object.
+The code that packs a model, reads a folder or receives a release verifies it, once, and passes on this
+object.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ class PackagedRelease:
 
     @property
     def parts(self) -> tuple[Manifest, bytes]:
-        """What is written and sent."""
+        """The parts to be written and sent."""
         return self.manifest, self.blob
 
     def with_training(self, **more: Any) -> PackagedRelease:
-        """Return the same release, whose manifest says `more` of how it was trained."""
+        """Return the same release with `more` facts on its training in the manifest."""
         return PackagedRelease(self.release.with_training({**self.manifest.training, **more}), self.blob)
 
 
 class Model(NamedTuple):
-    """What a release is made of: the layers of a network, all `tensors`, and what is added to scores."""
+    """The parts of a release: the layers of a network, all `tensors`, and the terms added to scores."""
 
     network: Network
     tensors: Mapping[str, Floats]
@@ -112,7 +113,7 @@ class Model(NamedTuple):
         return PackagedRelease.verified(manifest, blob)
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        """The tensors of a release, and how they are to be read."""
+        """Return the tensors of a release, and how they are to be read."""
         settings, tensors, repeat_bias = self.network.settings, self.tensors, list[float]()
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
@@ -126,7 +127,7 @@ class Model(NamedTuple):
         }
 
     def _golden(self, data: Data) -> list[Golden]:
-        """What Keras answers to a few real sessions, held-out ones where there are any."""
+        """Return Keras' answers to a few real sessions, from the hold-out if there is one."""
         parts = (data.test, data.train)
         known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in parts for items in part)
         chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
@@ -140,5 +141,5 @@ class Model(NamedTuple):
 
 
 def _popular(data: Data) -> Indexes:
-    """The items most clicked in training; among equals in the catalogue's order."""
+    """Return the items most clicked in training; equal counts: in the catalogue's order."""
     return by_count(counted(data.train.items, data.clicked_items))[:POPULAR_ITEMS]

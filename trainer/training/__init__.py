@@ -1,1 +1,1 @@
-"""How a model is trained: from clicks to a release, from scratch, warm, or online."""
+"""Training of a model: from clicks to a release, from scratch, from a champion, or online."""

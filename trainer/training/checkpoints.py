@@ -1,4 +1,4 @@
-"""How far a training is, on disk: after a crash the same command goes on there.
+"""Checkpoints of a training on disk: after a crash the same command continues there.
 
 A checkpoint is one file (`trainer.files_on_disk`). It names the clicks and settings that it belongs to, and
 is of no use to any others.
@@ -28,12 +28,12 @@ _FILE: Final = "checkpoint.safetensors"
 
 
 def work_folder(output: Path) -> Path:
-    """Where a training whose release goes to `output` keeps its checkpoint."""
+    """Return the folder of the checkpoint of a training whose release goes to `output`."""
     return output.with_name(output.name + ".work")
 
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
-    """What a training goes on from must be of the same: clicks, settings, and the release it began with."""
+    """Return a fingerprint of clicks, settings and parent release; a checkpoint must have the same one."""
     idle = keys_with("decides", value=False)
     decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
     of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
@@ -68,7 +68,7 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Put `training` where the checkpoint says, and say so; say, too, why one is of no use."""
+        """Restore `training` from the checkpoint, and report it; report, too, why one is of no use."""
         if self._path is None or not self._path.exists():
             return
         try:
@@ -78,7 +78,7 @@ class Checkpoints:
             return
         if facts.pop("fingerprint") != self._fingerprint:
             progress.say(
-                f"{self._path} is of other clicks (any that came since make them so) or settings: "
+                f"{self._path} is of other clicks (new clicks make them so) or settings: "
                 "the training begins from the start"
             )
             return

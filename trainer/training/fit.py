@@ -34,7 +34,7 @@ from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.loop import Epoch, Training
 
 BLEND_STEPS: Final = 100
-"""How often the weights of the blend are moved: they are few."""
+"""The number of steps on the weights of the blend: they are few."""
 
 
 def fit(
@@ -75,7 +75,7 @@ def train(
     work: Path | None = None,
     parent: PackagedRelease | None = None,
 ) -> tuple[Network, list[Epoch]]:
-    """A network with the weights of its best epoch on the validation end, and what each epoch came to."""
+    """Train a network; return it with the weights of its best validation epoch, and all epochs' figures."""
     keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
@@ -91,7 +91,7 @@ def train(
 
 
 def targets_of(data: Data) -> NDArray[np.int64]:
-    """How often each item is to be predicted in training."""
+    """Return how often each item is to be predicted in training."""
     return counted(data.train.items[data.train.scored], data.clicked_items)
 
 
@@ -113,7 +113,7 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 
 
 def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
-    """What is added to the network's scores, by weights learned on the validation end; None: nothing."""
+    """Return the terms to add to the network's scores, weighted on the validation split; None: nothing."""
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
         return None

@@ -24,12 +24,12 @@ from trainer.model.optimizer import Optimizer
 from worker.core.cells import Floats
 
 Epoch = dict[str, float]
-"""What one epoch came to: its loss, gradient norms, validation results."""
+"""The figures of one epoch: loss, gradient norms, validation results."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What an epoch came to so far. Norms are those of gradients before they are clipped."""
+    """Sums of an epoch until now. Norms are those of gradients before clipping."""
 
     batches: int = 0
     predictions: int = 0
@@ -53,7 +53,7 @@ class Sums:
         self.clipped += bool(limit) and norm > limit
 
     def means(self) -> Epoch:
-        """As they stand in a manifest."""
+        """Return the means in the form of the manifest."""
         return {
             "loss": self.loss / self.predictions,
             "gradient_norm": self.norm / self.steps,
@@ -72,7 +72,7 @@ class Best:
     weights: list[Floats] = field(default_factory=list)
 
     def note(self, network: Network, value: float | None) -> None:
-        """An epoch came to `value`."""
+        """Note the validation figure `value` of an epoch."""
         self.epochs_since += 1
         if value is None or value > self.value:
             self.value, self.epochs_since = value or 0.0, 0
@@ -123,23 +123,23 @@ class Training:
         self._network.set_weights(self._best.weights)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The numbers that the next step depends on, by name."""
+        """Return the numbers that the next step depends on, by name."""
         variables = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
         best = {f"best/{at}": weight for at, weight in enumerate(self._best.weights)}
         return {**variables, **best, "states": self._states.numpy()}
 
     def facts(self) -> dict[str, Any]:
-        """The rest of it, as JSON can hold it."""
+        """Return the rest of the training's position, as JSON can hold it."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
         return {"history": self.history, "sums": asdict(self._sums), "best": best}
 
     @property
     def position(self) -> str:
-        """Where it is, for a person."""
+        """The position, for people."""
         return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
-        """Go on where a training of the same clicks and settings was when it gave `tensors` and `facts`."""
+        """Continue from the `tensors` and `facts` of a training on the same clicks and settings."""
         for name, variable in self._variables().items():
             variable.assign(tensors[name])
         self._states = tf.constant(tensors["states"])
@@ -156,7 +156,7 @@ class Training:
         return {f"{name}/{at}": one for name, group in groups.items() for at, one in enumerate(group)}
 
     def _epoch(self, progress: Progress, saved: Callable[[Training], None]) -> None:
-        """What is left of the epoch that is under way."""
+        """Run the rest of the current epoch."""
         epoch, limit = len(self.history), self._settings.optimizer.clip_norm
         for batch in islice(self._batches.epoch(epoch), self._sums.batches, None):
             number = epoch * len(self._batches) + self._sums.batches
@@ -185,7 +185,7 @@ class Training:
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
-        """Move along `gradients`, or collect them for the end of the epoch; their norm."""
+        """Move along `gradients`, or collect them for the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
@@ -195,7 +195,7 @@ class Training:
 
 
 def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
-    """What takes a batch, the states and the number of the step; loss, gradient norm and new states.
+    """Compile a step: from batch, states and step number to loss, gradient norm and new states.
 
     `use` gets the gradients by `network.trainable_variables`, and gives their norm.
     """

@@ -110,7 +110,7 @@ class OnlineTraining:
         self._train(_only(sessions, self._places()))
 
     def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
-        """The release of what was applied, with the priors of `now_ms`; the next window is learned by it.
+        """Return a release of the clicks applied until now, with the counts at `now_ms`; begin a new window.
 
         Its manifest has what was learned since the training began; that of an epoch is of the last window.
         """
@@ -138,11 +138,11 @@ class OnlineTraining:
             self._applied = self._applied.and_then(learned) if self._applied else learned
 
     def _places(self) -> Indexes:
-        """Where in the network each item of the catalogue is; the last place is that of `NO_ITEM`."""
+        """Return the place in the network of each catalogue item; the last place is that of `NO_ITEM`."""
         return _places(self._active, len(self.catalogue))
 
     def _learn(self, served: _Served, sessions: Sessions) -> None:
-        """Let the weights of the blend follow what `sessions` show of the release that they met."""
+        """Move the weights of the blend by `sessions` that the release has served."""
         release = served.release
         known = sessions.items < len(release.catalogue)
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
@@ -202,7 +202,7 @@ class _Rows:
         self._rows = [np.zeros((0, own.shape[1]), np.float32) for _ in self._variables]
 
     def grow(self, items: int) -> None:
-        """Have rows for this many items: fresh ones for those that are new."""
+        """Grow to rows for this many items; new items get fresh ones."""
         fresh = self._fresh(items - len(self._rows[0]))
         self._rows = [np.concatenate([rows, more]) for rows, more in zip(self._rows, fresh, strict=True)]
 
@@ -212,13 +212,13 @@ class _Rows:
             rows[active] = variable.numpy()[: len(active)]
 
     def put(self, active: NDArray[np.int64]) -> None:
-        """Put the rows of the `active` items into the network; what is left of it is fresh."""
+        """Put the rows of the `active` items into the network; its other rows are fresh."""
         fresh = self._fresh(self._size - len(active))
         for rows, more, variable in zip(self._rows, fresh, self._variables, strict=True):
             variable.assign(np.concatenate([rows[active], more]))
 
     def vectors(self) -> Floats:
-        """The item vectors of the whole catalogue, as a release has them."""
+        """Return the item vectors of the whole catalogue, as a release has them."""
         vectors = self._rows[0]
         unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
@@ -230,7 +230,7 @@ class _Rows:
 
 
 def _grown(catalogue: Catalogue, item_ids: pl.Series) -> Catalogue:
-    """`catalogue` and, at its end, those of `item_ids` that it lacks."""
+    """Return `catalogue` followed by those of `item_ids` that it lacks."""
     found = item_ids.cast(pl.String).unique(maintain_order=True).to_list()
     new = [item for item, index in zip(found, catalogue.indexes(found), strict=True) if index == NO_ITEM]
     return Catalogue([*catalogue.ids(np.arange(len(catalogue))).tolist(), *new])
@@ -243,7 +243,7 @@ def _places(active: NDArray[np.int64], items: int) -> Indexes:
 
 
 def _only(sessions: Sessions, places: Indexes) -> Sessions:
-    """`sessions` of active items, by their `places` in the network, without the clicks on others."""
+    """Return `sessions` without clicks on inactive items, with items by their `places` in the network."""
     items = places[sessions.items]
     kept = items != NO_ITEM
     session = np.repeat(np.arange(len(sessions)), sessions.lengths)[kept]
@@ -256,7 +256,7 @@ def _only(sessions: Sessions, places: Indexes) -> Sessions:
 
 
 def _on_catalogue(priors: Priors, active: NDArray[np.int64], items: int) -> Priors:
-    """The `priors` of the `active` items as those of the whole catalogue: all others have no clicks."""
+    """Return `priors` of the `active` items, extended to the whole catalogue: other items have no clicks."""
     entries, kinds = priors.transitions.shape[1:]
     found = Priors(
         np.full((items, priors.popularity.shape[1]), UNPOPULAR, np.float32),

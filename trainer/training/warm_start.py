@@ -1,7 +1,7 @@
-"""A training that begins where a release ended: the same network, its items at their places.
+"""Warm start: a training that begins where a release ended, with the same network and items.
 
-What a release has no number for begins fresh: items that it did not know, and features. Its item rows
-have their features folded in, so they are taken as rows of the items' own.
+Parts that a release has no numbers for begin fresh: new items, and features. Its item rows have their
+features folded in, so they are taken as rows of the items' own.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SHAPE: Final = frozenset(keys_with("shape"))
 
 
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
-    """Return what the settings in `SHAPE` must be, by bare names, to begin with the release of `manifest`.
+    """Return the `SHAPE` settings, by bare names, that are required to begin with the release of `manifest`.
 
-    Raises SettingError where one of the keys that were `asked` for has another value.
+    Raises SettingError if one of the keys that were `asked` for has another value.
     """
     names = [key.partition(".")[2] for key in SHAPE]
     # A release of format 1 has one layer and does not say so.
     shape = {name: getattr(manifest, name, 1) for name in names} | {"output_table": manifest.output}
-    # What the blend added to the release's scores is not the network's own.
+    # The blend's part of the release's scores is not the network's own.
     own = manifest.training.get("settings", {})
     told = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
     shape |= {name: value for name, value in told.items() if value is not None}
@@ -60,7 +60,7 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
 
 
 def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
-    """Give a `network` of the right shape the weights of a release; its items come first.
+    """Copy the weights of a release into a `network` of the right shape; its items come first.
 
     A learned bias begins fresh where the release's blend has popularity: only their sum is known.
     """
@@ -87,7 +87,7 @@ def items_of(release: Release) -> list[str]:
 
 
 def grown(data: Data, known: Sequence[str]) -> Data:
-    """`data` over a catalogue that begins with the `known` items, each at its place; new ones follow."""
+    """Return `data` over a catalogue that begins with the `known` items, in their order, before new ones."""
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     old = set(known)
     new = [item_id not in old for item_id in ids]
@@ -107,7 +107,7 @@ def _moved(sessions: Sessions, places: Indexes) -> Sessions:
 
 
 def _rows(features: Features, sources: Indexes) -> Features:
-    """The features of the items at `sources`; of `NO_ITEM` nothing is known."""
+    """Return the features of the items at `sources`; `NO_ITEM` has none."""
     known = sources != NO_ITEM
     numeric = np.where(known[:, None], features.numeric[sources], np.float32(0))
     columns = []

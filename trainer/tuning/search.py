@@ -1,4 +1,4 @@
-"""The trials of a search, and what they say about the next one.
+"""The trials of a search, and the choice of the next one.
 
 A search has no state but its finished trials and its seed: the study that Optuna chooses from is made
 of them for every trial again. So a search that was killed goes on as if nothing had happened, with the
@@ -31,9 +31,9 @@ JUDGED_AFTER_EPOCHS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A training with `settings`: the `values` of its epochs on the validation end, and how long it took.
+    """A training with `settings`: the `values` of its epochs on the validation split, and its duration.
 
-    `given_up` says why it did not come to its end; empty: it did.
+    `given_up` is the reason for an early end; empty: it ended in order.
     """
 
     settings: dict[str, Any]
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def value(self) -> float:
-        """That of the best epoch, which is the one that a training keeps; a trial given up has none: -1."""
+        """The value of the best epoch, which is the one that a training keeps; -1 for a trial given up."""
         return -1.0 if self.given_up else max(self.values)
 
 
@@ -62,7 +62,7 @@ class Search:
 
     @classmethod
     def resumed(cls, path: Path, made_of: Mapping[str, Any]) -> Search:
-        """The search in the file `path`, a new one where there is none. Raises SettingError."""
+        """Return the search stored in the file `path`, or a new one if there is none. Raises SettingError."""
         search = cls(path, made_of)
         if not path.exists():
             return search
@@ -99,7 +99,7 @@ class Search:
 
 
 def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], seed: int) -> optuna.Trial:
-    """The trial to follow `trials`: the same for the same ones and seed. The first has the defaults."""
+    """Return the trial after `trials`, determined by them and the seed. The first one has the defaults."""
     study = optuna.create_study(
         direction="maximize",
         # A seed per trial: a sampler that lived on would have drawn more numbers than a new one.
@@ -113,7 +113,7 @@ def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], se
 
 
 def settings_of(trial: optuna.Trial) -> dict[str, Any]:
-    """What `trial` is to be run with: three digits are as good as sixteen, and can be typed."""
+    """Return the settings to run `trial` with, rounded to three digits, which are enough and can be typed."""
     return {
         name: float(f"{value:.3g}") if isinstance(value, float) else value
         for name, value in trial.params.items()
@@ -121,7 +121,7 @@ def settings_of(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def speak_through(say: Callable[[str], None]) -> None:
-    """Let Optuna's warnings go to `say`; what else it has to tell is told by the trainer itself."""
+    """Pass Optuna's warnings to `say`, and silence its other messages: the trainer reports them itself."""
 
     class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -143,5 +143,5 @@ def _told(trial: Trial, searched: Mapping[str, BaseDistribution]) -> optuna.tria
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names under which `one` and `other` have different values."""
+    """Return the names under which `one` and `other` have different values."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

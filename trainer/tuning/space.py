@@ -1,4 +1,4 @@
-"""What `tune` searches: for each of these settings the values that it may take.
+"""The search space of `tune`: the settings to search, and the values that each may take.
 
 Ranges are where published session networks and ours have had their best results, with room on both
 sides. The defaults lie in them: the first trial has these, so a search never ends with worse.
@@ -27,7 +27,7 @@ SPACE: Final[dict[str, BaseDistribution]] = {
 
 
 def space(given: Collection[str]) -> dict[str, BaseDistribution]:
-    """What is searched: all of `SPACE` but what is `given`. Raises SettingError where none is left."""
+    """Return `SPACE` without the settings that are `given`. Raises SettingError if nothing is left."""
     searched = {name: values for name, values in SPACE.items() if name not in given}
     if not searched:
         raise SettingError(f"nothing is left to search: {', '.join(SPACE)} are all given")
@@ -35,6 +35,6 @@ def space(given: Collection[str]) -> dict[str, BaseDistribution]:
 
 
 def default_values(searched: Collection[str]) -> dict[str, Any]:
-    """What `searched` settings are when nobody chooses."""
+    """Return the default values of the `searched` settings."""
     defaults = FitSettings()
     return {key: value_of(defaults, key) for key in searched}

@@ -1,7 +1,7 @@
-"""Settings for given clicks: trainings with many, judged on the validation end, never on the test end.
+"""Tuning: many trainings on the given clicks, judged on the validation split, never on the test split.
 
 A folder holds a search: `trials.json` has every finished trial (`search`), `best.toml` the best
-settings so far, as `fit --config` reads them.
+settings found, as `fit --config` reads them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KEPT: Final = ("click", "files", *FitSettings.model_fields)
 
 
 class Budget(NamedTuple):
-    """How many trials a search has and how many seconds they may take together, earlier runs included."""
+    """The limits of a search: how many trials, and how many seconds in total, earlier runs included."""
 
     trials: int
     seconds: float = math.inf
@@ -64,17 +64,17 @@ def tune(
     now: datetime | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuned:
-    """Search for better `settings` than these; those named in `given` stay as they are.
+    """Search for better `settings` than these; those named in `given` keep their values.
 
-    What `folder` holds of the same search is not done again. Raises TooFewClicks where no validation
-    end is left to judge on, BudgetTooSmall where the time was over before the first trial was.
+    Finished trials of the same search in `folder` are not repeated. Raises TooFewClicks if no validation
+    split is left to judge on, BudgetTooSmall if the time was over before the first trial ended.
     """
     speak_through(progress.say)
     searched = space(given)
     data = _without_test_end(prepare(clicks, settings, progress, now or datetime.now(UTC)))
     search = Search.resumed(folder / TRIALS, _made_of(data, settings, searched))
     if search.trials:
-        progress.say(f"{len(search.trials)} trials are in {folder} already: going on after them")
+        progress.say(f"{len(search.trials)} trials are in {folder} already: continuing after them")
     while len(search.trials) < budget.trials and search.seconds < budget.seconds:
         asked = next_trial(search.trials, searched, settings.training.seed)
         watched = _Watched(
@@ -97,7 +97,7 @@ class _TimeIsUp(Exception):
 
 
 class _Watched(Progress):
-    """Passes on what a training tells, and ends it where the time is up or the trial without hope.
+    """Passes on the progress of a training, and ends it when the time is up or the trial is hopeless.
 
     `values` are those of the epochs so far.
     """
@@ -135,7 +135,7 @@ class _Watched(Progress):
         self._teller.say(f"  {line}")
 
     def start(self, predictions: int) -> None:
-        """The training begins."""
+        """Note that the training begins."""
         self._total = predictions
         self._teller.start(predictions)
 
@@ -149,19 +149,19 @@ class _Watched(Progress):
             raise _TimeIsUp
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Judge an epoch. Raises TrialPruned where others were better at this point."""
+        """Judge an epoch. Raises TrialPruned if others were better at this point."""
         self.values.append(results[self._metric])
         self._trial.report(self.values[-1], number)
         if self._done < self._total and self._trial.should_prune():
             raise optuna.TrialPruned(f"after epoch {number} most others were better")
 
     def stop(self) -> None:
-        """The training is over."""
+        """Note that the training is over."""
         self._teller.stop()
 
 
 def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
-    """A training with `settings` and those `searched`, as `fit` does it. Raises _TimeIsUp."""
+    """Train with `settings` overridden by those `searched`, as `fit` does. Raises _TimeIsUp."""
     given_up = ""
     try:
         fit.train(data, replaced(settings, searched), watched)
@@ -175,7 +175,7 @@ def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watche
 
 
 def _without_test_end(data: Data) -> Data:
-    """`data` without what no choice may look at. Raises TooFewClicks where nothing is left to judge on."""
+    """Return `data` without the test split. Raises TooFewClicks if no validation split is left."""
     if not data.validation.predictions:
         raise TooFewClicks(
             "no click is held out to judge settings on: "
@@ -185,7 +185,7 @@ def _without_test_end(data: Data) -> Data:
 
 
 def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trials of a search have in common; those of another are not comparable."""
+    """Return the clicks and settings that all trials of a search share; others cannot be compared."""
     fixed = {
         key: recorded(settings.to_json(), key) for key, _ in fields_of(FitSettings) if key not in searched
     }

@@ -19,7 +19,7 @@ def connect(settings: Settings) -> Connection:
 
 
 def numbers(partitions: list[int]) -> str:
-    """Partitions as people read them.
+    """Return partition numbers as text.
 
     >>> numbers([0]), numbers([0, 2])
     ('partition 0', 'partitions 0, 2')

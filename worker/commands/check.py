@@ -21,7 +21,7 @@ from worker.wiring import topics_needed
 @config_options
 @json_option
 def check(as_json: bool) -> None:
-    """Say what would keep the worker from running, and how to fix it; exit code 1 if anything would."""
+    """Report problems that would keep the worker from running, and their remedies; exit code 1 if any."""
     settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]

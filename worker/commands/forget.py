@@ -20,9 +20,9 @@ from worker.topics import needs, state_changes, state_scan
 @option("--wait", type=Span(), help="Longest time to wait until it is done, such as 30s.")
 @click.argument("user_id")
 def forget(wait: float | None, user_id: str) -> None:
-    """Have every worker forget a user: all that came of clicks until now.
+    """Delete a user: ask the workers to drop all data from clicks until now.
 
-    With --wait the exit code is 1 when that is not done in time; it will be done all the same.
+    With --wait the exit code is 1 if that is not done in time; it will be done all the same.
     """
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
@@ -37,7 +37,7 @@ def forget(wait: float | None, user_id: str) -> None:
 
 
 def _ends(settings: Settings) -> dict[int, int]:
-    """Where each partition of the clicks ends: what comes later was not asked to be forgotten."""
+    """Return the end of each partition of the clicks: later clicks are not part of the deletion request."""
     connection, topics = connect(settings), settings.topics
     needs.at_least_as_many(connection, topics.state, topics.clicks)
     count = needs.counts(connection, [topics.clicks])[topics.clicks]
@@ -50,8 +50,8 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
         members = admin.members(settings.group, topic=settings.topics.clicks)
     alone = sorted(partitions - {partition for member in members for partition in member.partitions})
     what = (
-        "Who serves a partition drops the user from memory at once and from all blocks with the flush that "
-        "follows; compaction removes what is left in the log. `nextclick-worker user` tells when nothing is"
+        "The worker that serves a partition drops the user from memory at once and from all blocks with the "
+        "next flush; compaction cleans the log. `nextclick-worker user` shows when nothing is left"
     )
     if not members:
         return f"{what}. No worker of group {settings.group} runs: the next to start will do it"

@@ -84,9 +84,9 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
         "no_recommendations_because": problem,
         "other_copies": [_place(copy) for copy in trace.copies if (copy.partition, copy.block) != home],
         "copies_not_compacted_yet": [_place(copy) for copy in trace.superseded],
-        "wishes_to_be_forgotten": [
-            {"partition": partition, "before": wish.before, "asked_at": wish.asked_at}
-            for partition, wish in sorted(trace.wishes.items())
+        "deletion_requests": [
+            {"partition": partition, "before": request.before, "asked_at": request.asked_at}
+            for partition, request in sorted(trace.requests.items())
         ],
         "unreadable": trace.unreadable,
     }
@@ -99,15 +99,15 @@ def _place(copy: state_scan.Copy) -> dict[str, int]:
 def _current(
     settings: Settings, user_id: str, trace: Trace, release: Release | None
 ) -> tuple[dict[str, Any] | None, int | None]:
-    """The state that a worker would load, and the block that it is in."""
+    """Return the state that a worker would load, and the number of its block."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
     states = States(state_size=size)
     recommender = None
     if release:
         recommend = settings.recommend
         recommender = Recommender(release, states, exclude_recent=recommend.exclude_recent, top=recommend.top)
-    for partition, wish in trace.wishes.items():
-        states.forget(partition, user_id, wish.before)
+    for partition, request in trace.requests.items():
+        states.forget(partition, user_id, request.before)
     for copy in trace.copies:
         states.load(copy.partition, copy.block, copy.saved)
     found = described(states, recommender, user_id, {copy.partition for copy in trace.copies})
@@ -119,7 +119,7 @@ def _current(
 
 
 def _champion(settings: Settings) -> tuple[Release | None, str]:
-    """The release that serves, or why there is none."""
+    """Return the champion release, or None and the reason."""
     with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:
@@ -131,7 +131,7 @@ def _champion(settings: Settings) -> tuple[Release | None, str]:
 
 
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
-    """The member of the consumer group that serves a partition."""
+    """Return the member of the consumer group that serves a partition."""
     with closing(connect(settings).admin()) as admin:
         try:
             members = admin.members(settings.group, topic=settings.topics.clicks)
@@ -148,14 +148,14 @@ def _user_text(document: dict[str, Any]) -> str:
     if not document["found"]:
         return f"no trace of {user_id} in {topic}, as of the last flush"
     others, waste = document["other_copies"], document["copies_not_compacted_yet"]
-    wishes = document["wishes_to_be_forgotten"]
+    requests = document["deletion_requests"]
     lines = [f"{user_id} in {topic}, as of the last flush"]
     lines += _state_lines(document) if found else ["no state that a worker would load"]
     lines += [f"other copies in blocks: {len(others)}{_places(others)}"]
     lines += [f"copies that compaction has still to remove: {len(waste)}{_places(waste)}"]
     lines += [
-        f"to be forgotten: asked at {_time(wish['asked_at'])}, to be done in partition {wish['partition']}"
-        for wish in wishes
+        f"deletion request: asked at {_time(one['asked_at'])}, pending in partition {one['partition']}"
+        for one in requests
     ]
     return "\n  ".join(lines + [f"cannot be read: {what}" for what in document["unreadable"]])
 
@@ -203,24 +203,28 @@ def _partition(number: int, held: Contents, marks: Marks | None) -> dict[str, An
         "users": len(set().union(*held.users.values())),
         "live_bytes": live,
         "log_bytes": held.log_bytes,
-        "dirt": round(1 - live / held.log_bytes, 3) if held.log_bytes else 0.0,
+        "dead_share": _dead_share(live, held.log_bytes),
         "replay_offset": replay,
         "committed_offset": committed,
         "end_offset": marks.end if marks else None,
         "clicks_not_saved": unsaved,
-        "wishes_to_be_forgotten": len(held.wishes),
+        "deletion_requests": len(held.requests),
     }
 
 
 def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    names = ("blocks", "users", "live_bytes", "log_bytes", "clicks_not_saved", "wishes_to_be_forgotten")
+    names = ("blocks", "users", "live_bytes", "log_bytes", "clicks_not_saved", "deletion_requests")
     total: dict[str, Any] = {name: sum(row[name] or 0 for row in rows) for name in names}
-    total["dirt"] = round(1 - total["live_bytes"] / total["log_bytes"], 3) if total["log_bytes"] else 0.0
-    return total
+    return total | {"dead_share": _dead_share(total["live_bytes"], total["log_bytes"])}
+
+
+def _dead_share(live_bytes: int, log_bytes: int) -> float:
+    return round(1 - live_bytes / log_bytes, 3) if log_bytes else 0.0
 
 
 def _state_text(document: dict[str, Any]) -> str:
-    header = ["partition", "blocks", "users", "MB", "dirt", "replay", "committed", "end", "unsaved", "wishes"]
+    names = "partition blocks users MB dead replay committed end unsaved deletions"
+    header = names.split()
     rows = [*document["partitions"], document["total"] | {"partition": "all"}]
     table = [header, *(_cells(row) for row in rows)]
     widths = [max(len(line[place]) for line in table) for place in range(len(header))]
@@ -238,7 +242,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         str(row["blocks"]),
         str(row["users"]),
         f"{row['live_bytes'] / 1e6:.1f}",
-        f"{row['dirt']:.0%}",
+        f"{row['dead_share']:.0%}",
         *("-" if mark is None else str(mark) for mark in marks),
-        str(row["wishes_to_be_forgotten"]),
+        str(row["deletion_requests"]),
     ]

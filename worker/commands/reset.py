@@ -21,7 +21,7 @@ from worker.topics.states import FORGET, REPLAY
 At = Literal["committed", "earliest", "latest", "saved"]
 
 _SETTLE_SECONDS: Final = 20.0
-"""How long the last transaction of a worker that was killed may still be open."""
+"""The time for which the last transaction of a killed worker may still be open."""
 
 
 @click.command(cls=Command)
@@ -30,10 +30,10 @@ _SETTLE_SECONDS: Final = 20.0
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
     required=True,
-    help="Where to go on: at the group's offset, the first click or the next one with empty states, "
+    help="Where reading continues: at the group's offset, the first click or the next one with empty states, "
     "or at the offset up to which the states are saved, with these.",
 )
-@click.option("--partition", "only", type=int, multiple=True, help="Only this one; may come several times.")
+@click.option("--partition", "only", type=int, multiple=True, help="Only this partition; may be repeated.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
     """Start again where states, offsets and clicks contradict each other, while no worker of the group runs.
@@ -57,7 +57,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
     if not yes:
         click.confirm("Do that?", abort=True)
     _refuse_while_it_runs(settings)
-    state_changes.begin_anew(
+    state_changes.reset(
         connection,
         beginnings,
         group=settings.group,
@@ -69,9 +69,9 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
 
 
 def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning | None, str]:
-    """What `--at` means for one partition, and how to say it; None where there is nothing to do.
+    """Return the effect of `--at` on one partition, and a sentence on it; None if there is nothing to do.
 
-    Raises StateRefused where it would not help.
+    Raises StateRefused if it would not help.
     """
     where = f"partition {number}"
     if at == "saved":
@@ -98,7 +98,7 @@ def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning |
             number, offset, replay=False
         ), f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
     dropped = [key for key in held.sizes if not _stays(key, held)]
-    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}{_lost_wishes(held)}"
+    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}{_lost_requests(held)}"
     return Beginning(number, offset, dropped), text
 
 
@@ -106,7 +106,7 @@ def _stays(key: bytes, held: Contents) -> bool:
     return key == REPLAY.encode() or (key.startswith(FORGET.encode()) and key not in held.unreadable)
 
 
-def _lost_wishes(held: Contents) -> str:
+def _lost_requests(held: Contents) -> str:
     users = [
         key.decode(errors="replace").removeprefix(FORGET)
         for key in held.unreadable
@@ -115,7 +115,7 @@ def _lost_wishes(held: Contents) -> str:
     if not users:
         return ""
     return (
-        f". The wish to forget {', '.join(users)} cannot be read and goes too: "
+        f". The request to delete {', '.join(users)} cannot be read and goes too: "
         "write it again with `nextclick-worker forget`"
     )
 

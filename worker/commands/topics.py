@@ -16,7 +16,7 @@ from worker.wiring import topics_needed
 
 @click.command(cls=Command)
 @config_options
-@option("--partitions", default=4, help="Partitions of the clicks topic where it is new.")
+@option("--partitions", default=4, help="Partitions of the clicks topic, if it is created.")
 @option("--replication", default=-1, help="Replication factor of new topics. [default: the broker's]")
 @json_option
 def topics(partitions: int, replication: int, as_json: bool) -> None:

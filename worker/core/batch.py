@@ -38,7 +38,7 @@ class Clicks:
         return len(self.user_ids)
 
     def taken(self, places: Places) -> Clicks:
-        """Those at `places`, in that order."""
+        """Return the clicks at `places`, in that order."""
         at = places.tolist()
         return Clicks(
             partitions=self.partitions[places],
@@ -56,7 +56,7 @@ class Waves(NamedTuple):
     places: Places
     """`[E]`: where each click stands in the order that the waves are made of."""
     sizes: Places
-    """How many clicks each wave has; never more than the one before."""
+    """The number of clicks in each wave; never more than in the one before."""
 
 
 class UserOrder:
@@ -85,7 +85,7 @@ class UserOrder:
         """`[E]`: how many clicks of the same user stand before it."""
 
     def waves(self) -> Waves:
-        """First where each user's first click stands, then where every second one stands, and so on.
+        """Return waves of clicks: the places of each user's first click, then of each second one, and so on.
 
         Users with more clicks come first: the users of a wave are the first ones of the wave before.
         """

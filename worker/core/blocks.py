@@ -25,7 +25,7 @@ from worker.core.states import Saved, States, UserStates
 from worker.errors import StateRefused
 
 FORMAT: Final = 1
-"""The version that is written, and the only one so far that is read."""
+"""The version that is written, and the only one that is read."""
 
 MAX_ROWS: Final = 1_024
 
@@ -49,7 +49,7 @@ _SHORT: Final = "<i2"
 """The type of `recent` where the items of a block are few enough."""
 
 _HEAD: Final = msgpack.packb({"format": FORMAT})[1:]
-"""How every block that is written begins, after the byte that says how many columns come."""
+"""The beginning of every written block, after the byte with the number of columns."""
 
 
 def encode(states: States, rows: Rows) -> bytes:
@@ -69,7 +69,7 @@ def encode(states: States, rows: Rows) -> bytes:
 
 
 def decode(value: bytes) -> Saved:
-    """Read the states in a block's value. Raises StateRefused where they cannot be read."""
+    """Read the states in a block's value. Raises StateRefused if they cannot be read."""
     document = _document(value)
     count, users, items = document["rows"], document["users"], document["items"]
     if len(users) != count or len(set(users)) != count or "" in users:
@@ -119,7 +119,7 @@ def _document(value: bytes) -> dict[str, Any]:
         why = str(error).rstrip(".") or type(error).__name__
         raise StateRefused(f"it is no MessagePack: {why}") from None
     if not isinstance(document, dict) or type(document.get("format")) is not int:
-        raise StateRefused("it is no map with the number of a format")
+        raise StateRefused("it is not a map with the number of a format")
     if document["format"] != FORMAT:
         raise StateRefused(
             f"its format is {document['format']}, this worker reads {FORMAT}: another version wrote it"
@@ -146,10 +146,10 @@ def _check(states: UserStates, items: int) -> None:
     if session.min(initial=0) < 0 or np.any(session > states.ring.kept):
         raise StateRefused("a row has more clicks in its session than it keeps")
     if states.warm.view(np.uint8).max(initial=0) > 1:
-        raise StateRefused("a row is neither warm nor not")
+        raise StateRefused("a row's `warm` is neither 0 nor 1")
     # By their bits: twelve times faster than isfinite.
     if (states.hidden.view(np.uint16) & _NOT_FINITE).max(initial=0) == _NOT_FINITE:
-        raise StateRefused("a hidden state holds what is no number")
+        raise StateRefused("a hidden state holds values that are not finite")
 
 
 def _column(document: dict[str, Any], name: str, kind: str) -> Any:

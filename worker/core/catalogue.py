@@ -17,7 +17,7 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 
 class Catalogue:
-    """Item ids in the order of a release's tables. Raises ValueError where an id comes twice."""
+    """Item ids in the order of a release's tables. Raises ValueError if an id comes twice."""
 
     def __init__(self, item_ids: Sequence[str]) -> None:
         self._index = {item_id: index for index, item_id in enumerate(item_ids)}
@@ -29,23 +29,26 @@ class Catalogue:
         return len(self._ids)
 
     def indexes(self, item_ids: Iterable[str]) -> Indexes:
-        """The `item_index` of each id, `NO_ITEM` where it is unknown."""
+        """Return the `item_index` of each id, `NO_ITEM` if it is unknown."""
         index = self._index
         return np.array([index.get(item_id, NO_ITEM) for item_id in item_ids], dtype=np.int32)
 
     def ids(self, indexes: NDArray[np.integer]) -> NDArray[np.object_]:
-        """The ids at `indexes`, in their shape; every index must be in range."""
+        """Return the ids at `indexes`, in their shape; every index must be in range."""
         return self._ids[indexes]
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """The ids as two arrays: their UTF-8 bytes end to end, and the `N + 1` places where they begin."""
+        """Return the ids as two arrays: their UTF-8 bytes end to end, and the `N + 1` offsets of ids."""
         encoded = [item_id.encode() for item_id in self._ids]
         starts = np.cumsum([0, *(len(one) for one in encoded)], dtype=np.int64)
         return {"item_ids": np.frombuffer(b"".join(encoded), np.uint8), "item_id_starts": starts}
 
     @classmethod
     def from_tensors(cls, item_ids: NDArray[np.uint8], item_id_starts: NDArray[np.int64]) -> Catalogue:
-        """The inverse of `to_tensors`. Raises ValueError where the arrays are not of that form."""
+        """Return the catalogue that `to_tensors` stored.
+
+        Raises ValueError if the arrays are not of that form.
+        """
         starts = item_id_starts.tolist()
         rising = np.all(item_id_starts[1:] > item_id_starts[:-1])
         if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or not rising:

@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 
 class CellWeights(NamedTuple):
-    """What a step multiplies the state with.
+    """The weights that a step multiplies the state with.
 
     `recurrent`: `[gates, H, H]`. `recurrent_bias`: `[gates, H]` for a GRU, else empty.
     """
@@ -50,36 +50,36 @@ class Cell(ABC):
     name: ClassVar[str]
     gates: ClassVar[int]
     vectors: ClassVar[int] = 1
-    """How many vectors of the hidden size a state is made of."""
+    """The number of vectors of the hidden size in a state."""
 
     def state_size(self, hidden_size: int) -> int:
-        """How many numbers one user's state has."""
+        """Return the number of values in one user's state."""
         return self.vectors * hidden_size
 
     def bias_shape(self, hidden_size: int) -> tuple[int, ...]:
-        """The shape of the tensor `bias` in a release."""
+        """Return the shape of the tensor `bias` in a release."""
         return (self.gates * hidden_size,)
 
     def input_bias(self, bias: Floats) -> Floats:
-        """The part of `bias` that belongs to the input half."""
+        """Return the part of `bias` that belongs to the input half."""
         return bias
 
     def recurrent_bias(self, bias: Floats) -> Floats:
-        """The part of `bias` that belongs to the recurrent half; for most cells none of it."""
+        """Return the part of `bias` that belongs to the recurrent half; for most cells none of it."""
         return bias[:0]
 
     def weights(self, recurrent_kernel: Floats, bias: Floats) -> CellWeights:
-        """From two tensors of a release."""
+        """Return the weights of a step, from two tensors of a release."""
         recurrent_bias = self.recurrent_bias(bias)
         return CellWeights(by_gate(recurrent_kernel, self.gates), by_gate(recurrent_bias, self.gates))
 
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        """The definition: the state `[S]` after one event with the input half `[gates, H]`."""
+        """Return the state `[S]` after one event with the input half `[gates, H]`: defines a step."""
 
     @abstractmethod
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        """`step_one` for each of `B` events: `inputs` `[gates, B, H]`, `states` `[B, S]`; new `[B, S]`."""
+        """Return the states `[B, S]` after `step_one` for each of `B` events: `inputs` `[gates, B, H]`."""
 
 
 class Elman(Cell):
@@ -193,7 +193,7 @@ CELLS: Final[dict[str, Cell]] = {cell.name: cell for cell in (Elman(), GRU(), LS
 
 
 def by_gate(table: Floats, gates: int) -> Floats:
-    """Keras' table `[..., gates * H]`, gate by gate: `[gates, ..., H]`."""
+    """Return Keras' table `[..., gates * H]`, gate by gate: `[gates, ..., H]`."""
     return np.stack(np.split(table, gates, axis=-1))
 
 

@@ -23,7 +23,7 @@ from worker.core.states import States
 def described(
     states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
 ) -> dict[str, Any] | None:
-    """Return the state of a user for JSON, the oldest of the recent items first; None where there is none.
+    """Return the state of a user for JSON, the oldest of the recent items first; None if there is none.
 
     A user who has states in several of `partitions`, as when partitions were added, is described where they
     clicked last. `recommendations` is the list as it would be published now, under the recommender's release,

@@ -1,4 +1,4 @@
-"""From the bytes of a record to a click, or to the reason why it is none.
+"""Decoding: from the bytes of a record to a click, or to the reason why it is not valid.
 
 >>> decoder = Decoder(Fields())
 >>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
@@ -21,7 +21,7 @@ MAX_ID_BYTES: Final = 256
 """The longest user or item id in UTF-8 bytes."""
 
 MAX_AHEAD_MS: Final = 3_600_000
-"""How far a click's timestamp may be ahead of its record's own."""
+"""The most that a click's timestamp may be ahead of its record's own."""
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: no click is later, whatever its record says."""
@@ -82,7 +82,7 @@ class Decoder:
         self._max_bytes = max_bytes
 
     def decode(self, value: bytes | None, key: bytes | None, record_timestamp_ms: int) -> Click | Reason:
-        """The click in a record, or the reason why there is none; raises nothing, whatever the bytes.
+        """Return the click in a record, or the reason why there is none; raise nothing, whatever the bytes.
 
         `record_timestamp_ms` is the record's own time (negative: it has none); it stands in for
         an absent `timestamp` and bounds a present one.

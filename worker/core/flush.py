@@ -1,4 +1,4 @@
-"""What a flush writes: the rows of a partition that changed, and what hollow blocks still hold.
+"""Flush: write the changed rows of a partition, and the rows that nearly empty blocks still hold.
 
 The state topic is a log: a block is never rewritten, its rows move on to new blocks as they change
 (a log-structured store, Rosenblum and Ousterhout 1992). So bytes follow the users that were active, not the
@@ -36,7 +36,7 @@ class Ledger:
         self.sizes: dict[int, int] = {}
         """By the number of a block: how many rows it has."""
         self.bytes: dict[int, int] = {}
-        """How long its value is."""
+        """The length of its value."""
         self._rows: dict[int, NDArray[np.int32]] = {}
         """The rows that it may still hold; so that dropping it looks at no others."""
         self._lowest = 1
@@ -45,7 +45,7 @@ class Ledger:
         return len(self.sizes)
 
     def load(self, states: States, partition: int, number: int, saved: Saved) -> int:
-        """Take block `number` as it is read back; how many rows of it are current, so far."""
+        """Count block `number` as it is read back; return how many of its rows are current until now."""
         self.drop(states, partition, number)
         rows = states.load(partition, number, saved)
         self.add(number, rows, size=len(saved.user_ids), size_bytes=saved.size_bytes)
@@ -64,20 +64,20 @@ class Ledger:
         self._rows[number] = rows.astype(np.int32)
 
     def remove(self, number: int) -> NDArray[np.int32]:
-        """Strike out a block; the rows that it may still hold."""
+        """Strike out a block; return the rows that it may still hold."""
         del self.sizes[number], self.bytes[number]
         self._lowest = min(self._lowest, number)
         return self._rows.pop(number)
 
     def new_number(self) -> int:
-        """The lowest number that no block has: a dropped block's key is used again."""
+        """Return the lowest number that no block has: the key of a dropped block is used again."""
         while self._lowest in self.sizes:
             self._lowest += 1
         return self._lowest
 
 
 class Flush:
-    """One flush of one partition, a few blocks at a time; what changes meanwhile counts for the next.
+    """One flush of one partition, a few blocks at a time; rows that change meanwhile are left to the next.
 
     A row is written as it is when its block is written: it may have applied more than at the begin.
     `condemned` are blocks to be dropped whatever they hold.
@@ -106,7 +106,7 @@ class Flush:
         return not self._parts
 
     def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
-        """Numbers and values of the next blocks, about as many as asked for; the last ones make it `done`."""
+        """Return numbers and values of the next blocks, about `at_most`; the last make the flush `done`."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
         if self.done and not self._closed:
@@ -132,7 +132,7 @@ class Flush:
             self._parts += _divided(rows, self._rows_per_block())
 
     def _hollow(self, numbers: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which blocks are to be dropped, by how many of their rows are current."""
+        """Return which blocks are to be dropped, by how many of their rows are current."""
         sizes, size_bytes = (
             np.array([of[number] for number in numbers.tolist()], np.int64)
             for of in (self._ledger.sizes, self._ledger.bytes)
@@ -150,7 +150,7 @@ class Flush:
         return max(1, min(blocks.MAX_ROWS, blocks.MAX_BYTES // about))
 
     def _still_there(self, rows: Rows) -> Rows:
-        """Those of `rows` that are still this partition's: users may have been forgotten meanwhile."""
+        """Return those of `rows` that this partition still has: users may have been deleted meanwhile."""
         mine = self._states.partitions(rows) == self._partition
         used = self._states.read_column("clicks", rows) > 0
         return rows[mine & used]
@@ -169,5 +169,5 @@ class Flush:
 
 
 def _divided(rows: Rows, at_most: int) -> list[Rows]:
-    """`rows` in parts of equal size, as few as can be."""
+    """Return `rows` in parts of equal size, as few as possible."""
     return np.array_split(rows, -(-len(rows) // at_most)) if len(rows) else []

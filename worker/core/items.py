@@ -26,17 +26,17 @@ _SWEPT: Final = 1 << 13
 
 
 class ItemCodes:
-    """Small numbers for item ids. Unlike an `item_index` a code outlives every release.
+    """Integer codes for item ids. Unlike an `item_index`, a code outlives every release.
 
-    Codes that nobody names any more are collected in small steps, while others are given: begin, `keep` what
-    is named, and `sweep` until `collecting` ends. What is asked for meanwhile is kept, too (the write barrier
-    of an incremental collector; Dijkstra et al. 1978).
+    Unused codes are collected in small steps, while others are given: begin, `keep` the codes in use, and
+    `sweep` until `collecting` ends. Codes asked for meanwhile are kept, too (the write barrier of an
+    incremental collector; Dijkstra et al. 1978).
     """
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._ids: list[str] = []
-        """By code; empty where it was taken back."""
+        """By code; empty if it was taken back."""
         self._free: list[int] = []
         self._given: list[int] = []
         """The codes given since the last collection, in that order."""
@@ -46,15 +46,15 @@ class ItemCodes:
         """By code, while collecting; the last place is for all codes given since it began, and for none."""
         self._swept = 0
         self.roots: list[Indexes] = []
-        """Arrays of codes, beside the user states, that name items."""
+        """Arrays of codes outside the user states that name items."""
         self.collections = 0
-        """How many collections began."""
+        """The number of collections that began."""
 
     def __len__(self) -> int:
         return len(self._codes)
 
     def codes(self, item_ids: Sequence[str]) -> Indexes:
-        """The code of each id; an id without one gets a new one."""
+        """Return the code of each id; an id without one gets a new one."""
         try:
             found = np.fromiter(map(self._codes.__getitem__, item_ids), np.int32, len(item_ids))
         except KeyError:
@@ -64,21 +64,21 @@ class ItemCodes:
         return found
 
     def ids(self, codes: Indexes) -> list[str]:
-        """The id of each code."""
+        """Return the id of each code."""
         return [*map(self._ids.__getitem__, codes.tolist())]
 
     @property
     def end(self) -> int:
-        """No code is as high as this."""
+        """The end of the range of codes: each is lower."""
         return len(self._ids)
 
     @property
     def given(self) -> int:
-        """How many codes were given in all."""
+        """The number of codes given in total."""
         return self._given_before + len(self._given)
 
     def given_since(self, given: int) -> Indexes:
-        """The codes that were given after the first so many, or more than those."""
+        """Return at least all codes given after the first `given` ones."""
         if given < self._given_before:
             return np.arange(self.end, dtype=np.int32)
         return np.array(self._given[given - self._given_before :], np.int32)
@@ -89,7 +89,7 @@ class ItemCodes:
         return self._kept is not None
 
     def begin_collection(self) -> bool:
-        """Begin to collect if there are enough items, twice as many as the last time left; whether it did."""
+        """Begin to collect if there are twice as many codes as were left last time; return whether it did."""
         if self.collecting or len(self) < self._collect_at:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)
@@ -103,7 +103,7 @@ class ItemCodes:
         self._kept[np.minimum(codes, len(self._kept) - 1)] = True
 
     def sweep(self) -> None:
-        """Take back some of the codes that nobody named; the last of them ends the collection."""
+        """Take back some of the unused codes; the last of them ends the collection."""
         assert self._kept is not None  # noqa: S101  # ditto
         part = self._kept[self._swept : min(self._swept + _SWEPT, len(self._kept) - 1)]
         for code in (np.flatnonzero(~part) + self._swept).tolist():
@@ -133,12 +133,12 @@ class ItemIndexes:
         self._catalogue = catalogue
         self._codes = item_codes
         self._given = 0
-        """How many of the codes that were given are known here."""
+        """The number of given codes that are known here."""
         self._indexes = np.array([NO_ITEM], np.int32)
         """By code, with room for more; at the end, where the code `NO_ITEM` looks, `NO_ITEM`."""
 
     def __call__(self, codes: Indexes) -> Indexes:
-        """The `item_index` of each code, `NO_ITEM` where the catalogue does not know it or there is none."""
+        """Return the `item_index` of each code, `NO_ITEM` if the catalogue lacks it or there is none."""
         if self._given != self._codes.given:
             self._learn()
         return self._indexes[codes]
@@ -164,9 +164,9 @@ class CatalogueCodes:
         """By index; the last place is where the index `NO_ITEM` looks."""
 
     def __call__(self, indexes: Indexes) -> Indexes:
-        """The code of each item; `NO_ITEM` stays what it is."""
+        """Return the code of each item; `NO_ITEM` stays `NO_ITEM`."""
         if self._collections != self._item_codes.collections:
-            # What nobody names is taken back: from here on it must be asked for again.
+            # A collection takes unused codes back: from here on each must be asked for again.
             self._collections, self._codes[:] = self._item_codes.collections, NO_ITEM
         found = self._codes[indexes]
         new = (found == NO_ITEM) & (indexes != NO_ITEM)

@@ -35,7 +35,7 @@ class Layer(NamedTuple):
     weights: CellWeights
 
     def inputs(self, vectors: Floats) -> Floats:
-        """The input half of a step for each of `vectors` `[B, D]`: `W_x x + b`, `[gates, B, H]`."""
+        """Return the input half of a step for each of `vectors` `[B, D]`: `W_x x + b`, `[gates, B, H]`."""
         return vectors @ self.kernel + self.bias
 
 
@@ -48,7 +48,7 @@ class Layers:
 
     @classmethod
     def of(cls, cell: Cell, tensors: Mapping[str, Floats]) -> Layers:
-        """From the tensors of a release."""
+        """Return the layers of a release, from its tensors."""
         return cls(
             cell,
             tuple(
@@ -58,11 +58,11 @@ class Layers:
         )
 
     def inputs(self, vectors: Floats) -> Floats:
-        """The input half of the lowest layer's step for items with these vectors; `[gates, B, H]`."""
+        """Return the input half of the lowest layer's step for items with these vectors; `[gates, B, H]`."""
         return self.layers[0].inputs(vectors)
 
     def step_one(self, item_input: Floats, state: Floats) -> Floats:
-        """The definition: the state `[S]` after one click with the input half `[gates, H]`."""
+        """Return the state `[S]` after one click with the input half `[gates, H]`: defines a step."""
         size = item_input.shape[1]
         after: list[Floats] = []
         for layer, before in zip(self.layers, np.split(state, len(self.layers))[::-1], strict=True):
@@ -71,7 +71,7 @@ class Layers:
         return np.concatenate(after)
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """`step_one` for each of `B` clicks: `inputs` `[gates, B, H]`, `states` `[B, S]`; new `[B, S]`."""
+        """Return the states `[B, S]` after `step_one` for each of `B` clicks: `inputs` `[gates, B, H]`."""
         lowest, *above = self.layers
         if not above:
             return self.cell.step(lowest.weights, inputs, states)
@@ -86,13 +86,13 @@ class Layers:
 
 
 def names_of_layer(number: int) -> tuple[str, str, str]:
-    """How a release names kernel, recurrent kernel and bias of its layer `number`, the lowest being 1."""
+    """Return the names of kernel, recurrent kernel and bias of layer `number`; the lowest is 1."""
     suffix = "" if number == 1 else f"_{number}"
     return f"kernel{suffix}", f"recurrent_kernel{suffix}", f"bias{suffix}"
 
 
 def count_layers(tensors: Mapping[str, Floats]) -> int:
-    """How many layers these tensors make."""
+    """Return the number of layers in these tensors."""
     return sum(name.startswith("recurrent_kernel") for name in tensors)
 
 

@@ -1,4 +1,4 @@
-"""What a release says of itself. The manifest travels beside the blob of tensors.
+"""The manifest: the description of a release. It travels with the blob of tensors.
 
 Anyone may write a record into the releases topic, so everything in a manifest is checked when it is
 read, and again against the blob when the release is verified (`worker.core.release`).
@@ -36,7 +36,7 @@ MAX_LAYERS: Final = 8
 """No network may have more recurrent layers."""
 
 MAX_TRANSITIONS: Final = 50
-"""No item may have more followers of its own: with so many ranking costs little more than without."""
+"""No item may have more successors of its own: up to this number they cost ranking little."""
 
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
 """No repeat bias may look further back: a user's row keeps no more items."""
@@ -58,12 +58,12 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The description of a release: what the tensors are, where they come from, how to check them.
+    """The description of a release: its tensors, their origin, and how to check them.
 
     An item's score is `scale * h . o + bias`: `h` is the hidden vector of the top one of the `layers`, `o`
     the item's row of the output table, or with `output = "tied"` of the embedding; with `normalize`, both
-    are brought to unit length first. To that comes what stands for the item among the `transitions` of
-    the item clicked last (so many at most; 0: no tables), and, for every click on the item in the current
+    are brought to unit length first. Added to it are the item's score among the successors of the item
+    clicked last (at most `transitions`; 0: no tables), and, for every click on the item in the current
     session, the number in `repeat_bias` for how many clicks ago that was, the last click being 0 ago.
     A session ends after `session_gap_seconds` without a click; 0: never.
     """
@@ -91,7 +91,7 @@ class Manifest:
     golden: tuple[Golden, ...]
 
     def to_json(self) -> bytes:
-        """The manifest as one JSON object."""
+        """Return the manifest as one JSON object."""
         return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
@@ -100,7 +100,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """The inverse of `to_json`. Raises ReleaseRefused, naming the field that is not as it must be."""
+        """Return the manifest in `text`. Raises ReleaseRefused, naming the field that is invalid."""
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -141,7 +141,7 @@ class Manifest:
 
 
 def _plain(value: object) -> object:
-    """What orjson asks for a read-only mapping, as `from_json` makes them."""
+    """Return a plain dict for orjson from a read-only mapping, which `from_json` makes."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value)} cannot stand in a manifest")
@@ -153,7 +153,10 @@ def _require(holds: bool, name: str, value: object, must_be: str) -> None:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value`, parsed from JSON, as the annotated type `kind`; ReleaseRefused where it is not of it."""
+    """Return `value`, parsed from JSON, as the annotated type `kind`.
+
+    Raises ReleaseRefused if it does not fit.
+    """
     origin = get_origin(kind)
     if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
         return _read_dataclass(kind, value, where)

@@ -34,7 +34,7 @@ from worker.core.slabs import Rows
 from worker.core.states import States, UserStates
 
 LISTS: Final = 1 << 18
-"""How many users' last lists are kept."""
+"""The number of users whose last lists are kept."""
 
 BUCKETS: Final = 64
 """Users are divided by their ids into this number of groups, alike in every worker. A test of a difference
@@ -80,14 +80,14 @@ class Tally:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tally:
-        """Read what `document` returned. Raises ValueError where it is something else."""
+        """Read what `document` returned. Raises ValueError if it is something else."""
         tally = cls()
         for one in fields(cls):
             kind, value = type(getattr(tally, one.name)), document.get(one.name)
             if kind is np.ndarray and type(value) is list and len(value) == BUCKETS:
                 value = np.array(value)
                 if value.dtype != np.int64:
-                    raise ValueError(f"{one.name} holds what is no whole number")
+                    raise ValueError(f"{one.name} holds a value that is not an integer")
             elif type(value) is not kind and not (kind is float and type(value) is int):
                 raise ValueError(f"{one.name} is {value!r}")
             setattr(tally, one.name, value)

@@ -68,7 +68,7 @@ class ItemTable:
     ) -> None:
         self.items, size = vectors.shape
         self.recent_needed = max(len(repeat_bias), 0 if transitions is None else 1)
-        """How many of the last clicks a score depends on, beside the hidden vector."""
+        """The number of last clicks that a score depends on, in addition to the hidden vector."""
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
         self.width = depth * self.groups
@@ -82,7 +82,7 @@ class ItemTable:
         self._scratch = np.empty((0, self.width), np.float32)
 
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
-        """The scores of `hidden` `[B, H]` after the clicks `recent` `[B, recent_needed]`, newest first.
+        """Return the scores of `hidden` `[B, H]` after clicks `recent` `[B, recent_needed]`, latest first.
 
         `[B, width]`, valid until the next call; padding has -inf.
         """
@@ -113,7 +113,7 @@ class ItemTable:
 def top_k(
     hidden: Floats, table: ItemTable, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
 ) -> TopK:
-    """The `k` items with the highest scores for each row of `hidden` `[B, H]`; ties: lower index first.
+    """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.
 
     `excluded` `[B, X]` names items (or `NO_ITEM`) that a row must not get. `recent` `[B, recent_needed]`
     names the last clicks of each, newest first (`NO_ITEM`: unknown or none); a table that needs none goes
@@ -136,7 +136,7 @@ def top_k(
 
 
 def _group_count(items: int) -> int:
-    """About 8 sqrt(items), a power of two: there the search of groups and candidates costs least."""
+    """Return about 8 sqrt(items), a power of two, which minimises the cost of the search."""
     return 1 << max(3, round(np.log2(8 * np.sqrt(items))))
 
 
@@ -170,7 +170,7 @@ def _search_groups(scores: Floats, table: ItemTable, groups: NDArray[np.intp]) -
 
 
 def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
-    """One integer for a score and its column: greater is better, so a sort needs no rule for ties."""
+    """Return one integer for each score and column: greater is better, so ties need no rule when sorting."""
     # The bits of a float, those of a negative one turned round, order as the float does;
     # adding 0 turns -0.0 into 0.0, which are equal as floats but not as bits.
     bits = (scores + np.float32(0)).view(np.int32)
@@ -179,7 +179,7 @@ def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
 
 
 def _search_rows(scores: Floats, bound: Floats, k: int) -> TopK:
-    """The same for rows whose group maxima are tied at the bound: row by row, all scores from it up."""
+    """Search rows whose group maxima are tied at the bound: row by row, all scores from the bound up."""
     found = _unused(len(scores), k)
     for row, row_scores in enumerate(scores):
         columns = np.flatnonzero(row_scores >= bound[row])

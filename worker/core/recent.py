@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from worker.core.ranking import NO_ITEM, Indexes
 
 RECENT_ITEMS: Final = 20
-"""How many of a user's last items a row keeps."""
+"""The number of a user's last items that a row keeps."""
 
 Integers = NDArray[np.integer[Any]]
 

@@ -35,7 +35,7 @@ _NO_SCORES: Final = np.empty(0, np.float32)
 
 
 class Applied(NamedTuple):
-    """What ranking needs of the `A` clicks that are to be answered, in the order of arrival."""
+    """The facts that ranking needs about the `A` clicks to be answered, in the order of arrival."""
 
     clicks: Places
     """`[A]`: their places in the batch."""
@@ -52,9 +52,9 @@ class Applied(NamedTuple):
 
 
 class Recommendations(NamedTuple):
-    """The list for the click at place `click` of the batch, best item first, by that `release`.
+    """The list for the click at place `click` of the batch, best item first, and the `release` that made it.
 
-    `scores` stand beside `items`; where `reason` is `COLD` there are none.
+    `scores` belong to `items` in the same order; a list whose `reason` is `COLD` has none.
     """
 
     click: int
@@ -68,10 +68,10 @@ class Recommender:
     """Applies and ranks under one release.
 
     `publish`: a list for the `latest` click of each user in a batch, or for `every` click; a click
-    whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: how
-    many of a user's last items are not recommended back. `top`: how many items a list has. A user who
+    whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: the number
+    of a user's last items that are not recommended again. `top`: the number of items in a list. A user who
     clicks after more than `user_ttl_ms` (0: no limit), by the clicks' own times, starts afresh.
-    `quality` is told what is shown and what is clicked then.
+    `quality` receives the lists that are shown and the clicks that follow.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Recommender:
         if quality:
             quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
         self.rebuilt = 0
-        """How many rows of other releases were rebuilt because their users clicked."""
+        """The number of rows of other releases that were rebuilt because their users clicked."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return what is to be ranked."""
@@ -217,7 +217,7 @@ class Recommender:
 
     def _read(self, rows: Rows) -> UserStates:
         users = self._states.read(rows)
-        # Another release that serves beside this one may need more room, or know of sessions.
+        # Another release that serves at the same time may need more room, or know of sessions.
         users.hidden = users.hidden[:, : self.release.state_size]
         if not self.release.session_gap_ms:
             users.session = users.ring.kept.astype(np.int8)

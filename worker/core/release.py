@@ -64,7 +64,7 @@ class Release(ServingTables):
         return again
 
     def summary(self) -> dict[str, object]:
-        """What a log line says of it."""
+        """Return the facts about the release for a log line."""
         manifest = self.manifest
         return {
             "cell": manifest.cell,
@@ -91,7 +91,7 @@ def pack(
     lineage: Mapping[str, Any],
     created_at: str,
 ) -> tuple[Manifest, bytes]:
-    """The manifest and the blob of a release; `verify` says whether a worker takes them.
+    """Return the manifest and the blob of a release; `verify` says whether a worker accepts them.
 
     `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
@@ -132,7 +132,7 @@ def pack(
 
 
 def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
-    """The release, ready to serve, once everything that the manifest says of the blob holds.
+    """Return the release, ready to serve, after checking the blob against everything in the manifest.
 
     Size, SHA-256, names, types and shapes of tensors, finite values, item ids, and the golden
     sequences, walked through the code that serves. Raises ReleaseRefused for the first that fails.
@@ -148,7 +148,7 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
         )
     try:
         tensors = load(blob)
-    # Beside its own error: KeyError and ValueError for a type of number that NumPy does not have.
+    # In addition to its own error: KeyError and ValueError for a type of number that NumPy does not have.
     except (SafetensorError, KeyError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
     check_tensors(manifest, tensors)
@@ -171,21 +171,21 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
 
 
 class Record(NamedTuple):
-    """A record of the releases topic: its key and its value, None where the key is deleted."""
+    """A record of the releases topic: its key and its value, None if the key is deleted."""
 
     key: str
     value: bytes | None
 
 
 def to_records(number: int, manifest: Manifest, blob: bytes) -> list[Record]:
-    """The records of release `number`: its chunks, and last its manifest."""
+    """Return the records of release `number`: its chunks, and last its manifest."""
     chunks = [blob[at : at + CHUNK_BYTES] for at in range(0, len(blob), CHUNK_BYTES)]
     numbered = [Record(f"release/{number:04}/{part:04}", chunk) for part, chunk in enumerate(chunks, 1)]
     return [*numbered, Record(f"release/{number:04}", manifest.to_json())]
 
 
 class Pointer(NamedTuple):
-    """What `@champion` or `@candidate` names: a release.
+    """The release that `@champion` or `@candidate` names.
 
     `share`: the part of the users that a candidate serves. `previous`: the release that was named before,
     where a rollback leads.
@@ -196,12 +196,12 @@ class Pointer(NamedTuple):
     previous: int | None = None
 
     def value(self) -> bytes:
-        """As a record's value."""
+        """Return the pointer as a record's value."""
         return orjson.dumps({name: value for name, value in self._asdict().items() if value is not None})
 
 
 def parse_pointer(value: bytes) -> Pointer:
-    """What `Pointer.value` wrote, or a person: `release` alone is enough. Raises ReleaseRefused."""
+    """Parse a value from `Pointer.value`, or one of `release` alone. Raises ReleaseRefused."""
     try:
         document = orjson.loads(value)
         found = Pointer(document["release"], document.get("share"), document.get("previous"))
@@ -217,9 +217,9 @@ def parse_pointer(value: bytes) -> Pointer:
 
 
 def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, bytes]:
-    """The manifest and the blob of release `number`, from the latest value of each key.
+    """Return the manifest and the blob of release `number`, from the latest value of each key.
 
-    Raises ReleaseRefused where the manifest or a chunk is missing; `verify` checks what was put together.
+    Raises ReleaseRefused if the manifest or a chunk is missing; `verify` checks what was put together.
     """
     key = f"release/{number:04}"
     if key not in records:
@@ -233,6 +233,6 @@ def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, b
 
 
 def numbers(keys: Iterable[str]) -> list[int]:
-    """The numbers of the releases that have any record among `keys`, ascending."""
+    """Return the numbers of the releases that have any record among `keys`, ascending."""
     found = (re.fullmatch(r"release/(\d+)(?:/\d+)?", key) for key in keys)
     return sorted({int(match[1]) for match in found if match})

@@ -1,4 +1,4 @@
-"""Who answers whom: the champion, and beside it a candidate for its share of the users.
+"""Routing of users: the champion serves all but the share of the users that a candidate serves.
 
 Which users those are is a matter of their ids and of the candidate's number alone, so it is the same in every
 worker and after every restart, another for every candidate, and who is in stays in when the share grows.
@@ -25,7 +25,7 @@ _HASHES: Final = 1 << 32
 
 
 class Part(NamedTuple):
-    """What one release applied of a batch: the clicks at `places` of it."""
+    """The part of a batch that one release applied: the clicks at `places`."""
 
     recommender: Recommender
     places: Places
@@ -53,21 +53,21 @@ class Serving:
         return [self.champion, self.candidate] if self.candidate else [self.champion]
 
     def recommender(self, user_id: str) -> Recommender:
-        """That of the release that serves this user."""
+        """Return the recommender of the release that serves this user."""
         tried = (
             self.candidate and chosen([user_id], number=self.candidate.release.number, share=self.share)[0]
         )
         return self.candidate if self.candidate and tried else self.champion
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> list[Part]:
-        """Move the state of every user in `clicks`, and say what is to be ranked."""
+        """Move the state of every user in `clicks`; return the facts to rank by."""
         return [
             Part(recommender, places, recommender.apply(part, now_ms=now_ms))
             for recommender, places, part in self._divided(clicks)
         ]
 
     def rank(self, parts: Sequence[Part]) -> list[Recommendations]:
-        """The lists for what was applied, in the order of arrival."""
+        """Return the lists for the applied clicks, in the order of arrival."""
         lists = [
             one._replace(click=int(places[one.click]))
             for recommender, places, applied in parts
@@ -76,13 +76,13 @@ class Serving:
         return sorted(lists, key=lambda one: one.click) if len(parts) > 1 else lists
 
     def replay(self, clicks: Clicks) -> int:
-        """Apply those of `clicks` that the states lack, for nobody to see; how many those were."""
+        """Replay without publishing: apply those of `clicks` that the states lack; return their number."""
         return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
 
     def rebuild(self, rows: Rows) -> int:
-        """Make those of `rows` anew that another release made than the one that serves their users.
+        """Rebuild those of `rows` that another release made than the one that serves their users.
 
-        How many those were.
+        Return the number of rows rebuilt.
         """
         if self.candidate is None:
             return self.champion.rebuild(rows)
@@ -90,7 +90,7 @@ class Serving:
         return self.champion.rebuild(rows[~tried]) + self.candidate.rebuild(rows[tried])
 
     def stale(self, rows: Rows) -> Rows:
-        """Those of `rows` that another release made than the one that serves their users."""
+        """Return those of `rows` that another release made than the one that serves their users."""
         numbers = np.full(len(rows), self.champion.release.number)
         if self.candidate is not None:
             numbers[self._tried(self._states.user_ids(rows))] = self.candidate.release.number
@@ -109,7 +109,7 @@ class Serving:
 
 
 def chosen(user_ids: Sequence[str], *, number: int, share: float) -> Flags:
-    """Which users candidate `number` serves, when it serves so large a share of all."""
+    """Return which users candidate `number` serves if it serves this `share` of all."""
     salt, limit = number.to_bytes(8, "little"), round(share * _HASHES)
     digests = b"".join([blake2b(user_id.encode(), digest_size=4, salt=salt).digest() for user_id in user_ids])
     return np.frombuffer(digests, "<u4") < limit

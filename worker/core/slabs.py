@@ -27,7 +27,7 @@ class Column:
 
     @property
     def slabs(self) -> list[NDArray[Any]]:
-        """All rows slab by slab, those too that nobody has yet: views."""
+        """All rows slab by slab, unused ones included: views."""
         return self._slabs
 
     def reserve(self, rows: int) -> None:
@@ -36,7 +36,7 @@ class Column:
             self._slabs.append(np.zeros((self.slab_rows, *self._shape), self._dtype))
 
     def take(self, rows: Rows) -> NDArray[Any]:
-        """A copy of the values of `rows`."""
+        """Return a copy of the values of `rows`."""
         if len(self._slabs) == 1:
             return self._slabs[0][rows]
         values = np.empty((len(rows), *self._shape), self._dtype)
@@ -54,7 +54,7 @@ class Column:
             slab[places, *narrow] = values if isinstance(values, int) else values[at]
 
     def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
-        """For each slab among `rows`: the slab, where its rows stand in `rows`, and their places in it."""
+        """Yield for each slab: the slab, the places of its rows in `rows`, and their places in it."""
         slabs, places = np.divmod(rows, self.slab_rows)
         for slab in np.unique(slabs):
             at = np.flatnonzero(slabs == slab)

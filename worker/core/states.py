@@ -53,9 +53,9 @@ class UserStates:
     recent: NDArray[np.int32]
     """`[B, R]`: codes of the last items, as `ring` has them."""
     clicks: NDArray[np.int32]
-    """How many clicks were applied in all; 0 for a new user."""
+    """The number of clicks applied in total; 0 for a new user."""
     session: NDArray[np.int8]
-    """How many of the recent items belong to the current session, at most R."""
+    """The number of recent items that belong to the current session, at most R."""
     warm: NDArray[np.bool_]
     """Whether a known item was stepped since the session began."""
     timestamp_ms: NDArray[np.int64]
@@ -82,7 +82,7 @@ class Saved:
     item_ids: list[str]
     states: UserStates
     size_bytes: int = 0
-    """How long the block's value is."""
+    """The length of the block's value."""
 
     def taken(self, places: Rows) -> Saved:
         """Return the users at `places` alone."""
@@ -116,7 +116,7 @@ class States:
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
-        """By row: the id of its user; empty where it is free."""
+        """By row: the id of its user; empty if it is free."""
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
@@ -131,7 +131,7 @@ class States:
         return len(self._indexes.get(partition, ()))
 
     def find(self, partition: int, user_id: str) -> int | None:
-        """Return the row of a user of `partition`; None where there is none."""
+        """Return the row of a user of `partition`; None if there is none."""
         return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
@@ -170,7 +170,7 @@ class States:
     def write_rebuilt(self, rows: Rows, states: UserStates) -> None:
         """Write the rebuilt states of `rows`. They do not count as changed.
 
-        A worker that loads what was saved before rebuilds the same states: a refresh saves nobody.
+        A worker that loads the older rows rebuilds the same states: a refresh saves no rows.
         """
         for name in ("hidden", "warm", "release"):
             self._columns[name].put(rows, getattr(states, name))
@@ -192,7 +192,7 @@ class States:
 
     @property
     def end(self) -> int:
-        """No row has a number as high as this."""
+        """The end of the range of row numbers: each is lower."""
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:
@@ -270,7 +270,7 @@ class States:
         self._release(rows.tolist())
 
     def forget(self, partition: int, user_id: str, before: int) -> bool:
-        """Obey a deletion request: what came of clicks with offsets below `before` is void.
+        """Delete all data of a user from clicks with offsets below `before`.
 
         Return whether there was a state. Holds for what is applied or loaded later, too, until `forgotten`.
         """
@@ -343,12 +343,12 @@ class States:
             return self._found(partition, user_ids)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """Return the rows of users who have one. Raises KeyError where one has none."""
+        """Return the rows of users who have one. Raises KeyError if one has none."""
         index = self._indexes.get(partition, {})
         return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
 
     def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
-        """Give a row to those of `user_ids` that have none, and return them."""
+        """Assign a row to those of `user_ids` that have none; return the rows."""
         index = self._indexes.setdefault(partition, {})
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
@@ -369,7 +369,7 @@ class States:
         return new
 
     def _release(self, rows: list[int]) -> None:
-        # What else the rows hold is wiped when others get them: at once it would be a pause.
+        # The other columns are wiped when the rows are used again: at once it would be a pause.
         for row in rows:
             self._ids[row] = ""
         for column in (self._columns["clicks"], self._changed) if rows else ():

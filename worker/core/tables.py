@@ -1,4 +1,4 @@
-"""What steps states and ranks items: the tables of a network, built from tensors, whoever made them.
+"""The tables that step states and rank items, built from the tensors of a network of any origin.
 
 Nothing is checked here. A worker serves with tables out of bytes that `worker.core.release.verify` has
 checked; the trainer measures with tables out of the network that it is training.
@@ -60,25 +60,25 @@ class ServingTables:
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
         self.recent_needed = self._table.recent_needed
-        """How many of a session's last clicks ranking needs."""
+        """The number of a session's last clicks that ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
-        """The input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
+        """Return the input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
         if self._inputs is not None:
             return self._inputs[:, indexes]
         return self._layers.inputs(self._embedding[indexes])
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """The states `[B, S]` after clicks with these `inputs`, all layers moved."""
+        """Return the states `[B, S]` after clicks with these `inputs`, all layers moved."""
         return self._layers.step(inputs, states)
 
     def rank(
         self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
     ) -> TopK:
-        """The `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
+        """Return the `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
-        or none. Raises ValueError where it is needed and not given.
+        or none. Raises ValueError if it is needed and not given.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:

@@ -1,4 +1,4 @@
-"""What a release must stand up to before it serves: its tensors and its golden answers against its manifest.
+"""Verification: a release's tensors and golden answers must agree with its manifest before it serves.
 
 `worker.core.release.verify` makes all checks; each raises ReleaseRefused for the first thing that fails.
 """
@@ -20,7 +20,7 @@ from worker.core.tables import ServingTables
 from worker.errors import ReleaseRefused
 
 _TOLERANCE: Final = 1e-3
-"""How far a golden answer may be off: other kernels round differently, wrong weights are far off."""
+"""Tolerance of golden answers: other kernels round differently, wrong weights are far off."""
 
 
 def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -51,7 +51,7 @@ def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
-    """The type and shape of each tensor; None in a shape is any length."""
+    """Return the type and shape of each tensor; None in a shape stands for any length."""
     cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
     single = np.dtype(np.float32)
     expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {

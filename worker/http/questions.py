@@ -8,10 +8,10 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 ANSWER_SECONDS: Final = 2.0
-"""How long a question waits for the loop, which comes round four times a second and more."""
+"""The time that a question waits for the loop, which runs at least four rounds a second."""
 
 _WAITING: Final = 64
-"""How many questions may wait; the loop answers them all at once, and each costs it a ranking."""
+"""The limit of waiting questions; the loop answers them all at once, and each costs a ranking."""
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the user is here, and what is known: of the user, or of what is here instead."""
@@ -25,7 +25,7 @@ class Questions:
         self._asked: queue.Queue[tuple[str, Future[Answer]]] = queue.Queue(_WAITING)
 
     def ask(self, user_id: str) -> Answer:
-        """What the loop says of a user. Raises TimeoutError when it does not come round in time."""
+        """Return the loop's answer about a user. Raises TimeoutError if it does not come in time."""
         answer: Future[Answer] = Future()
         try:
             self._asked.put_nowait((user_id, answer))

@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 log = structlog.get_logger("worker")
 
 LIVE_WITHIN_SECONDS: Final = 60.0
-"""A loop that has not come round for so long is stuck: /livez says no, the orchestrator restarts it."""
+"""Silence of the loop after which it is stuck: /livez fails, and the orchestrator restarts the worker."""
 
 
 class Readiness:
@@ -24,7 +24,7 @@ class Readiness:
         self._clock = clock
         self._reason = "starting"
         self.remark = ""
-        """What is worth knowing though the worker serves; empty where there is nothing."""
+        """Remarks on a worker that serves; empty if there are none."""
         self._beaten = clock()
 
     @property
@@ -34,11 +34,11 @@ class Readiness:
             return self._reason
 
     def ready(self) -> bool:
-        """Note that the worker serves; whether that is news."""
+        """Note that the worker serves; return whether that is new."""
         return self.not_ready("")
 
     def not_ready(self, reason: str) -> bool:
-        """Note why the worker does not serve; whether that is news."""
+        """Note why the worker does not serve; return whether that is new."""
         self.beat()
         with self._lock:
             changed = self._reason != reason
@@ -64,6 +64,6 @@ class Readiness:
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago the loop came round."""
+        """The seconds since the loop last completed a round."""
         with self._lock:
             return self._clock() - self._beaten

@@ -32,7 +32,7 @@ def serving(
 ) -> Iterator[int]:
     """Answer HTTP requests in threads of their own while the context is open; gives the port.
 
-    Raises SettingError where the address cannot be used.
+    Raises SettingError if the address cannot be used.
     """
     try:
         server = make_server(host, port, _application(registry, readiness, questions), _Server, _Handler)
@@ -96,4 +96,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes and probes are no news."""
+        """Log nothing: scrapes and probes are routine."""

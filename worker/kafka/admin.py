@@ -38,7 +38,7 @@ class KafkaAdmin:
             return {one["name"]: _topic(one) for one in self._client.describe_topics(list(topics))}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False where somebody else just did."""
+        """Create a topic; return False if another client just did."""
         plan = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(settings)}
         with self._endpoint.errors(f"create topic {topic}"):
             try:
@@ -48,7 +48,7 @@ class KafkaAdmin:
         return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Give a topic more partitions, up to `total`."""
+        """Add partitions to a topic, up to `total`."""
         with self._endpoint.errors(f"create topic {topic}"):
             self._client.create_partitions({topic: total})
 
@@ -68,7 +68,7 @@ class KafkaAdmin:
         return [_member(member, topic) for member in described["members"]]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where the broker does not say. Raises NotAllowed."""
+        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
         with self._endpoint.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)[group]
         # A group that does not exist yet is an "error" too, and none.

@@ -1,6 +1,6 @@
 """Makes kafka-python's clients, and translates their errors into ours.
 
-The arguments and the time limits of every client stand here and nowhere else.
+The arguments and the time limits of every client are set here and nowhere else.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ b. *Revoked partitions are committed inside the rebalance listener*, before the 
    after `poll` returns, when the next owner may have begun. *Lost* partitions are only noted, as that call
    may come at any time and from another thread.
 
-kafka-python 3.0.12 does some things wrong; each place says what, and works around it. `make chaos` found two
+kafka-python 3.0.12 has bugs; a comment at each workaround describes its bug. `make chaos` found two
 of them, held by `tests/broker/test_join.py`: a member that learns only from the answer to its join that it
 was thrown out, and records that were fetched of a partition before it was paused.
 """
@@ -119,7 +119,7 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Return whether there are partitions that nobody has; True where the broker does not say.
+        """Return whether there are partitions that nobody has; True if the broker does not say.
 
         A member that gives some up asks for the rebalance in which others get them (KIP-429). A static member
         that ends in between is replaced without one (KIP-345): nobody asks before a member comes or goes.
@@ -192,7 +192,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0
@@ -241,7 +241,7 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
         self._said += b"."
 
     def metadata(self, topics: Collection[str]) -> Any:
-        """Return what a join says of this member (KIP-429)."""
+        """Return the data on this member in a join request (KIP-429)."""
         self.member_assignment = self._claimed()
         said = super().metadata(topics)
         said.user_data = self._said

@@ -53,7 +53,7 @@ def read(
             silence = 0 if polled else silence + 1
             if silence > _SILENCE_POLLS:
                 raise KafkaAway(
-                    f"read the topic {topic}: {len(left)} partitions have more, but nothing comes"
+                    f"read the topic {topic}: {len(left)} partitions have more records, but none arrive"
                 )
             for at, records in polled.items():
                 yield [record for record in records if record.offset < ends[at]]

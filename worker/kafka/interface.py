@@ -36,10 +36,10 @@ MAX_BATCH: Final = 4_000
 """The most records that a member's poll brings."""
 
 ANSWER_MS: Final = 5_000
-"""How long a broker may take to answer a question before it counts as away."""
+"""The time that a broker may take to answer a question before it counts as away."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""How long a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
+"""The time that a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
 when this time is over, and need a short one."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
@@ -103,7 +103,7 @@ class Reader(Protocol):
         ...
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the reader's group has committed; None where it has none.
+        """Return the offset that the reader's group has committed; None if it has none.
 
         A reader of committed records raises NotStable while a transaction that may change it is open.
         """
@@ -166,7 +166,7 @@ class GroupMember(Protocol):
         """Read an assigned partition from `offset` on; from its first record where that is gone."""
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         ...
 
     def lag(self) -> dict[int, int]:
@@ -205,7 +205,7 @@ class Transactions(Protocol):
         """
 
     def drop(self) -> None:
-        """Close the producer; what was sent and not committed will be aborted."""
+        """Close the producer; an uncommitted transaction will be aborted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class TopicInfo:
     visible: bool = True
     """Whether we may see it."""
     rights: frozenset[str] | None = None
-    """What we may do with it, in Kafka's words; None where the broker does not say."""
+    """The operations that we may do with it, in Kafka's words; None if the broker does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +238,11 @@ class Admin(Protocol):
         ...
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False where somebody else just did."""
+        """Create a topic; return False if another client just did."""
         ...
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Give a topic more partitions, up to `total`."""
+        """Add partitions to a topic, up to `total`."""
 
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""
@@ -253,7 +253,7 @@ class Admin(Protocol):
         ...
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where the broker does not say. Raises NotAllowed."""
+        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
         ...
 
     def close(self) -> None:
@@ -265,7 +265,7 @@ class Connection(Protocol):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where the brokers are, for messages."""
+        """The addresses of the brokers, for messages."""
         ...
 
     def errors(self, doing: str) -> AbstractContextManager[None]:

@@ -38,7 +38,7 @@ class KafkaReader:
         return polled
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to be read; 0 where it is not known."""
+        """Return the next offset to be read; 0 if it is not known."""
         return self._client.position(at, timeout_ms=timeout_ms) or 0
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -55,7 +55,7 @@ class KafkaReader:
         return found
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the group has committed; None where it has none. Raises NotStable."""
+        """Return the offset that the group has committed; None if it has none. Raises NotStable."""
         try:
             committed: int | None = self._client.committed(at, timeout_ms=timeout_ms)
         except KafkaTimeoutError:

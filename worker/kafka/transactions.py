@@ -55,7 +55,7 @@ class KafkaTransactions:
         self._begun = False
         self._sent: list[Any] = []
         self._failure = ""
-        """Why it must not be used before `renew`; empty where it may be."""
+        """Why it must not be used before `renew`; empty if it may be."""
 
     def renew(self) -> None:
         """Start over: abort what any producer left open under this id, and fence that producer.
@@ -125,7 +125,7 @@ class KafkaTransactions:
         self._sent = []
 
     def drop(self) -> None:
-        """Close the producer; what was sent and not committed will be aborted."""
+        """Close the producer; an uncommitted transaction will be aborted."""
         if self._client is not None:
             _close(self._client)
         self._client = None

@@ -22,7 +22,7 @@ def check(partition: Partition, read: AllRead, *, topic: str) -> None:
     if wrong > read.end:
         raise StateRefused(
             f"offset {wrong} is committed or saved in {where}, but the clicks there end at {read.end}: "
-            f"was their topic made anew? {reset} --at earliest` starts empty at the first click"
+            f"was their topic recreated? {reset} --at earliest` starts empty at the first click"
         )
     if saved is not None and committed is None:
         raise StateRefused(

@@ -1,4 +1,4 @@
-"""Deletion requests: how all that Kafka's state topic has of a person goes.
+"""Deletion requests: how all data of a user is removed from the state topic.
 
 A request is a record in the state topic, written by `nextclick-worker forget`. The owner of the partition
 hears of it, deletes the row, writes the request again with the offset up to which it holds (`heard`), looks
@@ -49,7 +49,7 @@ class Deletion:
             self._states.forget(partition.number, user_id, request.hear(partition.serve_from).before)
 
     def loaded(self, partition: Partition) -> None:
-        """Delete what came of clicks before `serve_from`: until then nobody obeyed the requests."""
+        """Delete the data from clicks before `serve_from`: until then no owner obeyed the requests."""
         for user_id, one in partition.requests.items():
             self._states.forget(partition.number, user_id, one.request.hear(partition.serve_from).before)
 
@@ -59,7 +59,7 @@ class Deletion:
             one.request = one.request.hear(partition.serve_from)
 
     def receive(self, partition: Partition, user_id: str, value: bytes) -> None:
-        """Obey a request that was just written to a partition that is served. Raises StateRefused."""
+        """Obey a request just written to a partition that is served. Raises StateRefused."""
         request = parse_forget(user_id, value)
         if request.heard:
             return  # This owner wrote it.
@@ -69,7 +69,7 @@ class Deletion:
             self._metrics.users_forgotten.labels("asked").inc()
 
     def unwritten(self, partition: Partition) -> list[str]:
-        """Return the users whose requests do not stand in the topic as this owner heard them."""
+        """Return the users whose requests are not in the topic yet as this owner heard them."""
         return [user_id for user_id, one in partition.requests.items() if not one.written]
 
     def write(self, partition: Partition) -> None:

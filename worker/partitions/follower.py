@@ -20,7 +20,7 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 from worker.topics.states import BLOCK, FETCH, FORGET, block_number
 
 _QUEUED: Final = 32
-"""How many records may wait for the loop: at most 20 MiB."""
+"""The number of records that may wait for the loop: at most 20 MiB."""
 
 _POLL_MS: Final = 100
 _AGAIN_SECONDS: Final = 1.0
@@ -29,7 +29,7 @@ _ASK_MS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """A record of a partition that is read back; `done` tells how far along that is, from 0 to 1."""
+    """A record of a partition that is read back; `done` is the progress of that, from 0 to 1."""
 
     partition: int
     token: int
@@ -45,7 +45,7 @@ class AllRead:
     partition: int
     token: int
     committed: int | None
-    """The offset that the group has committed; None where there is none."""
+    """The offset that the group has committed; None if there is none."""
     begin: int
     """The first offset that is still there."""
     end: int
@@ -54,7 +54,7 @@ class AllRead:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All blocks of a partition that hold something of people who asked to be forgotten before `sought`."""
+    """All blocks of a partition with data of the users in `sought` that is older than their offsets there."""
 
     partition: int
     token: int
@@ -89,20 +89,20 @@ class _Reading:
     end: int
     position: int
     sought: Mapping[str, int]
-    """Who is looked for, in a reading that is a search."""
+    """The users looked for, in a reading that is a search."""
     heard: int
-    """Up to which offset wishes were passed on by earlier readings: each is, once."""
+    """The offset up to which earlier readings passed on deletion requests: each is passed on once."""
     whole: bool = False
     """Whether the end was reached once."""
     found: dict[int, bool] = field(default_factory=dict)
 
 
 class StateFollower:
-    """Reads partitions of the state topic; the loop takes the events that come of it.
+    """Reads partitions of the state topic and makes events of them for the loop.
 
-    Every event carries the token that `follow` returned, so that the events of an earlier reading of the same
-    partition can be told from those of a later one. With `background` it reads in a thread of its own;
-    without, in `take`.
+    Every event carries the token that `follow` returned, so that the events of an earlier reading of a
+    partition can be distinguished from those of a later one. With `background` it reads in a thread of its
+    own; without, in `take`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class StateFollower:
         self._last_token = 0
         self._readings: dict[int, _Reading] = {}
         self._clients: tuple[Reader, Reader] | None = None
-        """What reads, as a reader of committed records, and what asks for marks, as one of uncommitted."""
+        """The reader of committed records, and one of uncommitted records that asks for offsets."""
         self._events: queue.Queue[Event] = queue.Queue(_QUEUED if background else 0)
         self._changed = threading.Event()
         self._closed = False
@@ -147,7 +147,7 @@ class StateFollower:
         self._wake()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting for it that long; None where there is none."""
+        """Return the next event, waiting at most `seconds`; None if there is none."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed and self._events.empty():
@@ -263,8 +263,8 @@ class StateFollower:
         if reading.sought and key.startswith(BLOCK) and key.removeprefix(BLOCK).isdecimal():
             held = record.value is not None and _holds(record.value, reading.sought)
             reading.found[block_number(key)] = held
-        wish = key.startswith(FORGET) and record.offset >= reading.heard
-        if wish or not (reading.whole or reading.sought):
+        request = key.startswith(FORGET) and record.offset >= reading.heard
+        if request or not (reading.whole or reading.sought):
             done = (record.offset + 1 - reading.begin) / max(1, reading.end - reading.begin)
             self._put(StateRecord(reading.partition, reading.token, key, record.value, min(1.0, done)))
         reading.position = record.offset + 1
@@ -305,7 +305,7 @@ class StateFollower:
 
 
 def _holds(value: bytes, sought: Mapping[str, int]) -> bool:
-    """Whether a block may hold a state of a user of `sought` that is older than the offset there.
+    """Return whether a block may hold a state of a user of `sought` that is older than the offset there.
 
     One that cannot be read may; such a one counts no more, or its partition would not be served.
     """

@@ -22,7 +22,7 @@ from worker.topics.states import Forget, Replay
 
 
 class Status(enum.Enum):
-    """How far a partition is on its way to being served."""
+    """The stages of a partition on its way to being served."""
 
     ASSIGNED = enum.auto()
     LOADING = enum.auto()
@@ -32,7 +32,7 @@ class Status(enum.Enum):
 
 
 class Stage(enum.IntEnum):
-    """How far a deletion request is fulfilled."""
+    """The stages of a deletion request."""
 
     ASKED = 0
     SEARCHED = 1
@@ -47,17 +47,17 @@ class Stage(enum.IntEnum):
 
 @dataclass(slots=True)
 class DeletionRequest:
-    """One person's deletion request, as the owner of the partition handles it."""
+    """One user's deletion request, as the owner of the partition handles it."""
 
     request: Forget
     written: bool
-    """Whether it stands in the state topic, or in the transaction, as this owner heard it."""
+    """Whether the state topic, or the transaction, has it as this owner heard it."""
     stage: Stage = Stage.ASKED
 
 
 @dataclass(slots=True)
 class RecoveryProgress:
-    """How far loading and replaying are, and when they began."""
+    """The progress of loading and replaying, and when each began."""
 
     assigned_at: float
     loaded_at: float = 0.0
@@ -65,7 +65,7 @@ class RecoveryProgress:
     """The part of the blocks that is loaded, from 0 to 1."""
     bytes: int = 0
     replayed: int = 0
-    """How many clicks were applied again."""
+    """The number of clicks applied again."""
     refused: dict[str, str] = field(default_factory=dict)
     """By key, why its value cannot be used; a later record under the same key may replace it."""
 
@@ -77,7 +77,7 @@ class FlushProgress:
     flush: Flush
     began: float
     position: int
-    """The partition's position when it began: whoever loads its blocks replays from there."""
+    """The partition's position when it began: another owner of its blocks replays from there."""
     blocks: int
     """About how many blocks it has."""
     written: int = 0
@@ -102,7 +102,7 @@ class Partition:
     replay_from: int = 0
     """The first offset that is read."""
     serve_from: int = 0
-    """The first offset that is answered: what stands before it is replayed."""
+    """The first offset that is answered: clicks before it are replayed."""
     position: int = 0
     """The next offset to be applied."""
     flushing: FlushProgress | None = None

@@ -29,7 +29,7 @@ from worker.topics.states import BLOCK, FORGET, REPLAY, block_number, parse_repl
 log = structlog.get_logger("worker")
 
 RELEASE_SECONDS: Final = 10.0
-"""How long replay waits for a release that another worker had already; then it goes on without."""
+"""The time that replay waits for a release that another worker had already; then it goes on without."""
 
 
 class Recovery:
@@ -55,7 +55,7 @@ class Recovery:
         self._deletion = deletion
         self._flushing = flushing
         self._knows = knows
-        """Returns whether the release of that number was dealt with."""
+        """Returns whether the release of that number was adopted, refused or passed over."""
         self._metrics = metrics
         self._steady = steady
 
@@ -151,7 +151,7 @@ class Recovery:
             raise StateRefused("no such key is known")
 
     def _loaded(self, partition: Partition, read: AllRead) -> None:
-        """All blocks are here: find where replay begins, and what retention has deleted of it."""
+        """Begin the replay once all blocks are here: find its offset, and what retention deleted of it."""
         check(partition, read, topic=self._follower.topic)
         saved_until = read.begin if partition.saved is None else partition.saved.offset
         begin = max(saved_until, read.begin)

@@ -26,7 +26,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery does not get on at the moment; empty where it does."""
+        """Why recovery does not get on at the moment; empty if it does."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
@@ -38,7 +38,7 @@ class PartitionTable:
         return iter(self._partitions.values())
 
     def get(self, number: int) -> Partition | None:
-        """Return a partition; None where it is not assigned."""
+        """Return a partition; None if it is not assigned."""
         return self._partitions.get(number)
 
     def assign(self, number: int) -> Partition:
@@ -48,7 +48,7 @@ class PartitionTable:
         return partition
 
     def drop(self, number: int) -> int:
-        """Forget all of a partition, its rows too; return how many users these were of."""
+        """Drop a partition with its rows; return the number of its users."""
         self._follower.leave(number)
         self._quality.drop(number)
         self._partitions.pop(number, None)
@@ -84,7 +84,7 @@ class PartitionTable:
         return max((one.left_seconds(now) for one in self.recovering()), default=0.0)
 
     def describe(self) -> str:
-        """Say why not all partitions are served; empty when all are."""
+        """Return why not all partitions are served; "" when all are."""
         recovering = self.recovering()
         if not recovering:
             return ""

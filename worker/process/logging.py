@@ -11,7 +11,7 @@ import structlog
 
 
 def configure(format: Literal["console", "json"], level: str) -> None:
-    """Send what structlog and the libraries say through one handler, in one format."""
+    """Send the logs of structlog and of the libraries through one handler, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -32,7 +32,7 @@ def configure(format: Literal["console", "json"], level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # What the client says of lost connections and retries the worker says itself, once and with what to do.
+    # The worker reports lost connections and retries itself, once and with what to do.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

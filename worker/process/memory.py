@@ -1,4 +1,4 @@
-"""How often Python looks for cyclic garbage, and what becomes of memory that was freed."""
+"""Memory: how often Python looks for cyclic garbage, and whether freed memory goes back to the system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def collect_seldom() -> None:
 
 
 def give_back() -> None:
-    """Give what was freed back to the system, where the C library can; from any thread.
+    """Return freed memory to the system, if the C library can; callable from any thread.
 
     glibc keeps the tables of a release that went, and what the next one was made of: after a few releases a
     worker held twice the memory. With this it holds 0.97 to 1.00 of what it held before.

@@ -1,4 +1,4 @@
-"""What follows a failure that may pass: how long to wait, and when waiting is of no use."""
+"""Retries after a failure that may pass: how long to wait, and when waiting does not help."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Retry:
         self._failures = 0
 
     def failed(self, error: Retriable) -> None:
-        """Count a failure. Raises SharedIdentity where another worker took our transactional id twice."""
+        """Count a failure. Raises SharedIdentity if another worker took our transactional id twice."""
         self._waiting(str(error))
         self._failures += 1
         if not (isinstance(error, CheckpointFailed) and error.fenced):

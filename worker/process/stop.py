@@ -1,4 +1,4 @@
-"""Stopping in time, whatever the worker waits for.
+"""Stopping in time, also while the worker waits.
 
 SIGTERM or SIGINT asks the loop to end. A call into the client may wait longer than it promised
 (`poll` while the group rebalances, a commit while the broker is away), so the request gets teeth:
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Final
 
 GRACE_SECONDS: Final = 4.0
-"""How long the loop has to end by itself."""
+"""The time that the loop has to end by itself."""
 
 LIMIT_SECONDS: Final = 9.0
 """When the process ends in any case: an orchestrator that allows 10 s must not need SIGKILL."""
@@ -46,7 +46,7 @@ class Stop:
         self._requested.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, but no longer than until a stop is asked for; whether it was."""
+        """Wait until the time is over or a stop is requested; return whether it was."""
         return self._requested.wait(seconds)
 
     def ending(self) -> None:
@@ -58,7 +58,7 @@ class Stop:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Answer SIGTERM and SIGINT as this module says while the context is open."""
+        """Handle SIGTERM and SIGINT while the context is open (see the module)."""
         handlers = {
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
@@ -83,7 +83,7 @@ class Stop:
             self._interrupted = True
             raise StopNow
         sys.stderr.write(
-            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after it was told to stop. "
-            "Nothing is lost, what was not committed will be done again\n"
+            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after a request to stop. "
+            "Nothing is lost: uncommitted work will be done again\n"
         )
         os._exit(1)

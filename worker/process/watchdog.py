@@ -58,5 +58,5 @@ def _say(seconds: float) -> None:
     faulthandler.dump_traceback(file=sys.stderr)
     sys.stderr.write(
         f"nextclick-worker: the loop has not come round for {seconds:g} s, it is stuck in the call above "
-        "(the main thread is named last). Ending, to be started again; what was not committed is done again\n"
+        "(the main thread is named last). Ending, to be restarted; uncommitted work is done again\n"
     )

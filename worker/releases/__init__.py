@@ -1,1 +1,1 @@
-"""How a release gets from its topic into service while the worker goes on serving."""
+"""The way of a release from its topic into service while the worker goes on serving."""

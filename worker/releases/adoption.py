@@ -1,11 +1,11 @@
-"""Adoption: how a release that was verified comes into service while the worker goes on serving.
+"""Adoption: a verified release comes into service while the worker goes on serving.
 
-The follower builds a release's tables beside those that serve; the loop adopts it between two batches, by one
+The follower builds a release's tables while others serve; the loop adopts it between two batches, by one
 reference. Rows that another release made are rebuilt when their users next click
 (`worker.core.recommender`), and in idle time from here.
 
-Rebuilt rows are not saved, as whoever loads the old row computes the same again. So a new release writes
-no block.
+Rebuilt rows are not saved, as a worker that loads the old row computes the same again. So a new release
+writes no block.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ROWS_REBUILT: Final = 128
 
 
 class Adoption:
-    """What serves, and how it came to: the loop's side of the follower.
+    """The releases that serve, and their adoption: the loop's side of the follower.
 
     `serving` is there once `wait` said so.
     """
@@ -68,7 +68,7 @@ class Adoption:
         self._follower.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long for the first release; whether one serves."""
+        """Wait at most `seconds` for the first release; return whether one serves."""
         self._act(self._follower.take(seconds))
         return self._serves
 
@@ -79,7 +79,7 @@ class Adoption:
             self._act(event)
 
     def knows(self, number: int) -> bool:
-        """Whether release `number`, or a later one, was dealt with: adopted, refused or passed over."""
+        """Return whether release `number`, or a later one, was adopted, refused or passed over."""
         return number <= self._seen
 
     @property
@@ -92,7 +92,7 @@ class Adoption:
         self._looked_at = 0
 
     def rebuild(self, seconds: float) -> None:
-        """Rebuild rows in the background for about so long."""
+        """Rebuild rows in the background for about `seconds`."""
         deadline, states = self._steady() + seconds, self._states
         while self.rebuilding and self._steady() < deadline:
             end = self._looked_at + _ROWS_LOOKED_AT
@@ -104,7 +104,7 @@ class Adoption:
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
-        """Tell the metrics how rebuilding gets on."""
+        """Set the metrics on the progress of rebuilding."""
         for recommender in self.serving.recommenders:
             self._metrics.rebuilt.labels("click").inc(recommender.rebuilt)
             recommender.rebuilt = 0

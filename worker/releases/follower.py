@@ -17,7 +17,7 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Verified(NamedTuple):
-    """What is to serve, ready for it."""
+    """The releases to serve, verified and ready."""
 
     champion: Release
     candidate: Release | None
@@ -34,12 +34,12 @@ class Refused(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What the pointers name was dealt with."""
+    """Reported when the releases that the pointers name were adopted, refused or passed over."""
 
     number: int
     """The highest number of a release in the topic."""
     remark: str
-    """What is refused at the moment, and why; empty where nothing is."""
+    """The refusals at the moment, with their reasons, as text; empty if there are none."""
 
 
 class Waits(NamedTuple):
@@ -58,7 +58,7 @@ Event = Verified | Refused | Looked | Waits | Failed
 
 
 class ReleaseFollower:
-    """Reads, verifies and builds; the loop takes the events that come of it.
+    """Reads, verifies and builds releases, and makes events of them for the loop.
 
     With `background` it does so in a thread of its own, after `start`; without, in `take`.
     """
@@ -70,7 +70,7 @@ class ReleaseFollower:
         self._adopted, self._closed = threading.Event(), threading.Event()
         self._serving: Verified | None = None
         self._refused: dict[str, tuple[int, str]] = {}
-        """By pointer: what it names that is refused, as a hash, so that it is said once; and why."""
+        """By pointer: the identity of its refused release, so that it is logged once; and why."""
         self._open: ExitStack | None = None
         """The connection, while there is one."""
 
@@ -80,7 +80,7 @@ class ReleaseFollower:
             threading.Thread(target=self._run, name="nextclick-releases", daemon=True).start()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting for it that long; None where there is none."""
+        """Return the next event, waiting at most `seconds`; None if there is none."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed.is_set() and self._events.empty():
@@ -154,7 +154,7 @@ class ReleaseFollower:
         self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
 
     def _release(self, name: str) -> Release | None:
-        """The release that a pointer names, verified; None where there is none, or it is refused."""
+        """Return the verified release that a pointer names; None if there is none, or it is refused."""
         number, what = None, 0
         try:
             pointer = self._reader.pointer(name)

@@ -16,7 +16,7 @@ from worker.kafka.interface import Record
 
 
 def decode(records: Iterable[Record], decoder: Decoder) -> tuple[Clicks, list[tuple[Record, Reason]]]:
-    """The clicks in `records` as columns, and the records that are none, each with its reason."""
+    """Return the clicks in `records` as columns, and the invalid records, each with its reason."""
     good: list[tuple[Record, Click]] = []
     bad: list[tuple[Record, Reason]] = []
     for record in records:

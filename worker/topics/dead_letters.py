@@ -1,8 +1,8 @@
-"""The topic of records that are no clicks. The worker writes it; people read it, and may send again.
+"""The topic of records that are not valid clicks. The worker writes it.
 
-Key, value and headers are those of the record, unchanged; headers of ours say why and whence. A
-value too large to be written again keeps a prefix, its size and its SHA-256; the record itself
-stays where the headers say.
+People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
+headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
+kept; the record itself stays where the headers point.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_VALUE_BYTES: Final = 900_000
 """The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""
 
 PREFIX_BYTES: Final = 64_000
-"""How much is kept of a larger one."""
+"""The number of bytes kept of a larger one."""
 
 _MAX_EXTRA_BYTES: Final = 100_000
 
@@ -40,7 +40,7 @@ class DeadLetterWriter:
 
 
 def letter(record: Record, reason: Reason) -> tuple[bytes | None, bytes | None, Headers]:
-    """Key, value and headers of the dead letter for `record`."""
+    """Return key, value and headers of the dead letter for `record`."""
     ours: Headers = [
         ("nextclick.reason", reason.value.encode()),
         ("nextclick.topic", record.topic.encode()),

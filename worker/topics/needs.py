@@ -20,7 +20,7 @@ COMPACTED: Final = {
 """The settings of a topic of which only the latest value of every key matters."""
 
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
-"""The settings of the topic of live quality: a trial counts what is left of it, from its begin."""
+"""The settings of the topic of live quality: an experiment counts all reports that are left."""
 
 _PREFIXED: Final = "--resource-pattern-type prefixed"
 
@@ -41,7 +41,7 @@ class Need:
 def needs(
     *, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str, quality: str
 ) -> list[Need]:
-    """The topics of a worker, the clicks first."""
+    """Return the topics that a worker needs, the clicks first."""
     return [
         Need(clicks, ("READ", "DESCRIBE"), partitions=1),
         Need(recommendations, ("WRITE", "DESCRIBE")),
@@ -71,13 +71,13 @@ def require(admin: Admin, wanted: list[Need]) -> dict[str, int]:
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
-    """Return how many partitions each topic has. Raises TopicError where one is missing."""
+    """Return how many partitions each topic has. Raises TopicError if one is missing."""
     with closing(connection.admin()) as admin:
         return require(admin, [Need(topic, (), partitions=1) for topic in topics])
 
 
 def at_least_as_many(connection: Connection, topic: str, clicks: str) -> None:
-    """Raise TopicError where one of both is missing, or `topic` has fewer partitions than the clicks."""
+    """Raise TopicError if one of both is missing, or `topic` has fewer partitions than the clicks."""
     with closing(connection.admin()) as admin:
         require(admin, [Need(clicks, (), partitions=1), Need(topic, ())])
 
@@ -123,7 +123,7 @@ def _settings(admin: Admin, need: Need) -> list[Finding]:
     try:
         found = admin.settings(need.topic)
     except NotAllowed as error:
-        return [Finding(str(error), "Grant DESCRIBE_CONFIGS on it to the one who checks")]
+        return [Finding(str(error), "Grant DESCRIBE_CONFIGS on it to the user who runs this check")]
     return [_setting(need.topic, name, found[name], value) for name, value in need.settings.items()]
 
 
@@ -160,16 +160,16 @@ def _allowed(resource: str, rights: tuple[str, ...], granted: frozenset[str] | N
 def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
     text = f"topic {topic}: {name} is {found}"
     if name == "cleanup.policy" and found != wanted:
-        return Finding(text, f"Set it to {wanted}: otherwise what the topic holds is lost with time")
+        return Finding(text, f"Set it to {wanted}: otherwise retention deletes what the topic holds")
     if name == "max.compaction.lag.ms" and float(found) > float(wanted):
-        return Finding(text, f"Set it to {wanted}: otherwise old values stay, those of people to forget too")
+        return Finding(text, f"Set it to {wanted}: otherwise old values stay, those of deleted users too")
     if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay and must be read at every start")
     return Finding(text)
 
 
 def check_transactions(connection: Connection, *, transactional_id: str, timeout_ms: int) -> Finding:
-    """Whether transactions can be used; under an id of its own, as a running worker must not be fenced."""
+    """Check whether transactions work; under an id of its own, as a running worker must not be fenced."""
     probe = f"{transactional_id}.check"
     transactions = connection.transactions(probe, timeout_ms=timeout_ms)
     try:
@@ -185,7 +185,7 @@ def check_transactions(connection: Connection, *, transactional_id: str, timeout
 
 
 def acls(wanted: list[Need], *, group: str) -> list[str]:
-    """The ACLs that a group's workers and commands need, as arguments of Kafka's own `kafka-acls` tool."""
+    """Return the ACLs that a group's workers and commands need, as arguments of Kafka's `kafka-acls` tool."""
     topics = [f"--topic {need.topic} {_operations(need.rights)}" for need in wanted]
     return [
         *topics,

@@ -34,11 +34,11 @@ _KINDS: Final = {
     "champion": (int,),
     "candidate": (int, type(None)),
 }
-"""What each field of a record may hold; a truth value is no number."""
+"""The types that each field of a record may have; a bool is not a number."""
 
 
 class Report(NamedTuple):
-    """What one worker counted since its last report, by the number of the release."""
+    """The counts of one worker since its last report, by the number of the release."""
 
     group: str
     worker: str
@@ -48,7 +48,7 @@ class Report(NamedTuple):
     tallies: dict[int, Tally]
 
     def value(self) -> bytes:
-        """As a record's value."""
+        """Return the report as a record's value."""
         document = {
             "format": FORMAT,
             "group": self.group,
@@ -62,7 +62,7 @@ class Report(NamedTuple):
 
 
 def parse_report(value: bytes) -> Report:
-    """What `Report.value` wrote. Raises NextclickError."""
+    """Parse a value from `Report.value`. Raises NextclickError."""
     try:
         document = orjson.loads(value)
         if document["format"] != FORMAT:
@@ -79,7 +79,7 @@ def parse_report(value: bytes) -> Report:
             {int(number): Tally.of(tally) for number, tally in document["releases"].items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise NextclickError(f"{value[:80]!r} is no report of live quality: {error!r}") from None
+        raise NextclickError(f"{value[:80]!r} is not a report of live quality: {error!r}") from None
 
 
 class QualityWriter:
@@ -94,7 +94,7 @@ class QualityWriter:
     def publish(
         self, tallies: dict[int, Tally], *, champion: int, candidate: int | None, now_ms: int
     ) -> None:
-        """What was counted since the last report."""
+        """Publish the counts since the last report."""
         report = Report(self._group, self._worker_id, now_ms, champion, candidate, tallies)
         key = f"{self._group}.{self._worker_id}".encode()
         self._transactions.send(self._topic, 0, key=key, value=report.value())
@@ -109,7 +109,7 @@ class QualityReader:
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
-        """A connection for as long as the context is open. Raises KafkaAway, NotAllowed, TopicError."""
+        """Open a connection for the life of the context. Raises KafkaAway, NotAllowed, TopicError."""
         needs.counts(self._connection, [self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             reader = self._reader = self._connection.reader(
@@ -120,7 +120,7 @@ class QualityReader:
             yield self
 
     def read(self) -> Iterator[Report]:
-        """The reports that are committed and were not read yet, in order; what is none is left out.
+        """Yield the committed reports that were not read yet, in order, without invalid records.
 
         Raises KafkaAway, NotAllowed.
         """
@@ -138,7 +138,7 @@ class QualityReader:
 
 
 def read_reports(connection: Connection, topic: str) -> Iterator[Report]:
-    """All committed reports that retention has left, in the order of the topic.
+    """Yield all committed reports that retention has left, in the order of the topic.
 
     Raises KafkaAway, NotAllowed, TopicError.
     """

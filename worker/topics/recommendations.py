@@ -1,4 +1,4 @@
-"""The output topic. The worker writes it; whoever shows recommendations reads it.
+"""The output topic. The worker writes it; the application that shows recommendations reads it.
 
 Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack. The header
 `id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
@@ -69,4 +69,4 @@ def _msgpack(document: dict[str, Any]) -> bytes:
 
 
 ENCODERS: dict[Format, Callable[[dict[str, Any]], bytes]] = {"json": _json, "msgpack": _msgpack}
-"""How a list becomes bytes. Scores are single precision in both."""
+"""The encoding of a list. Scores are single precision in both."""

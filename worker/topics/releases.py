@@ -31,7 +31,7 @@ CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
 
 KEPT: Final = 5
-"""How many of the latest releases stay in the topic, beside those that a pointer names."""
+"""The number of latest releases that stay in the topic, in addition to those that a pointer names."""
 
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
@@ -57,7 +57,7 @@ class ReleaseReader:
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
-        """A connection for as long as the context is open. Raises KafkaAway, NotAllowed."""
+        """Open a connection for the life of the context. Raises KafkaAway, NotAllowed."""
         self._small, self._times_ms, self._chunks = {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             reader = self._reader = self._connection.reader("nextclick-releases", fetch=_FETCH)
@@ -66,7 +66,7 @@ class ReleaseReader:
             yield self
 
     def read(self, *, timeout_ms: int = 0) -> bool:
-        """Read all that is committed, waiting `timeout_ms` for the first; whether any was new."""
+        """Read all that is committed, waiting `timeout_ms` for the first; return whether any was new."""
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
             while True:
@@ -78,20 +78,20 @@ class ReleaseReader:
                     return changed
 
     def held(self) -> list[str]:
-        """Every key that has a value."""
+        """Return every key that has a value."""
         return [*self._small, *self._chunks]
 
     def holds(self, number: int) -> bool:
-        """Whether release `number` is there."""
+        """Return whether release `number` is there."""
         return f"release/{number:04}" in self._small
 
     def number_of(self, manifest: Manifest) -> int | None:
-        """Return the number of the newest release with this manifest; None where there is none."""
+        """Return the number of the newest release with this manifest; None if there is none."""
         held = (number for number in reversed(numbers(self._small)) if self.holds(number))
         return next((one for one in held if self.identity(one)[0] == manifest.to_json()), None)
 
     def require(self, number: int) -> None:
-        """Raises ReleaseRefused where release `number` is not there."""
+        """Raise ReleaseRefused if release `number` is not there."""
         if not self.holds(number):
             there = f"there is no release {number} in topic {self.topic}"
             raise ReleaseRefused("missing", f"{there}; `nextclick-trainer releases` lists what it has")
@@ -102,7 +102,7 @@ class ReleaseReader:
         return Manifest.from_json(self._small[f"release/{number:04}"])
 
     def pointer(self, name: str) -> Pointer | None:
-        """What the pointer `name` holds; None where there is no such pointer. Raises ReleaseRefused."""
+        """Return the content of the pointer `name`; None if there is none. Raises ReleaseRefused."""
         value = self._small.get(name)
         if value is None:
             return None
@@ -112,25 +112,25 @@ class ReleaseReader:
             raise ReleaseRefused(error.reason, f"{name}: {error}") from None
 
     def readable_pointer(self, name: str) -> Pointer | None:
-        """As `pointer`; None, too, where it cannot be read."""
+        """Return the same as `pointer`, and None also if it cannot be read."""
         with suppress(ReleaseRefused):
             return self.pointer(name)
         return None
 
     def pointed_at_ms(self, name: str) -> int | None:
-        """When the pointer `name` was set; None where there is no such pointer."""
+        """Return when the pointer `name` was set; None if there is no such pointer."""
         return self._times_ms.get(name) if name in self._small else None
 
     def identity(self, number: int) -> tuple[object, ...]:
-        """What changes whenever a record of release `number` does."""
+        """Return a value that changes whenever a record of release `number` changes."""
         key = f"release/{number:04}"
         return self._small.get(key), *sorted(self._chunks_of(key).items())
 
     def fetch(self, number: int) -> tuple[Manifest, bytes]:
-        """The manifest and the blob of release `number`, unverified. Raises ReleaseRefused, KafkaAway."""
+        """Return the unverified manifest and blob of release `number`. Raises ReleaseRefused, KafkaAway."""
         key = f"release/{number:04}"
         chunks = self._chunks_of(key)
-        # What is missing is said before anything is read: the chunks' values do not matter for that.
+        # Missing records are reported before anything is read: the chunks' values do not matter for that.
         from_records(self._small | dict.fromkeys(chunks, b""), number)
         with self._connection.errors(f"fetch {key} from topic {self.topic}"):
             values = self._values(set(chunks.values()))
@@ -145,7 +145,7 @@ class ReleaseReader:
         return {name: offset for name, offset in self._chunks.items() if name.startswith(f"{key}/")}
 
     def _values(self, offsets: set[int]) -> dict[int, bytes]:
-        """The values at `offsets`, as far as compaction has left them."""
+        """Return the values at `offsets`, except those that compaction has removed."""
         values: dict[int, bytes] = {}
         self._reader.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
@@ -195,7 +195,7 @@ def publish(
         # A trainer that leads no more must not take the transactional id from the one that does.
         fence()
     with _publisher(connection, topic) as transactions:
-        # Read after the transactional id is ours: whoever else was publishing can no longer commit.
+        # Read after the transactional id is ours: no other publisher can still commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
         if repeated and (sent := reader.number_of(manifest)):
@@ -257,7 +257,7 @@ def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:
-    """What deletes the releases that neither are among the latest nor are named by `pointers`."""
+    """Return records that delete the releases that are neither among the latest nor named by `pointers`."""
     named = {number for pointer in pointers if pointer for number in (pointer.release, pointer.previous)}
     there = numbers(reader.held())
     # One more is just being published.

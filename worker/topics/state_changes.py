@@ -1,4 +1,4 @@
-"""What commands, not the owner, write to the state topic: wishes to be forgotten, and a new beginning."""
+"""Changes to the state topic by commands, not the owner: deletion requests, and a new beginning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.kafka.interface import Connection, TopicPartition
 from worker.topics.states import FORGET, REPLAY, Forget, Replay, parse_forget
 
 COMMIT_SECONDS: Final = 60.0
-"""How long a reset may take to be committed."""
+"""The time that committing a reset may take."""
 
 _POLL_MS: Final = 200
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
@@ -19,7 +19,7 @@ _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """From where a partition of the clicks is to be read from now on, and what goes from its states."""
+    """The new beginning of a partition of the clicks, and the states to drop."""
 
     partition: int
     offset: int
@@ -32,7 +32,7 @@ class Beginning:
 def ask_to_forget(
     connection: Connection, user_id: str, before: Mapping[int, int], *, topic: str, asked_at: int
 ) -> dict[int, int]:
-    """Write a person's wish to every partition in `before`; the offset at which it stands in each.
+    """Write a deletion request to every partition in `before`; return its offset in each.
 
     Raises KafkaAway, NotAllowed, TopicError.
     """
@@ -43,7 +43,7 @@ def ask_to_forget(
 def pending(
     connection: Connection, user_id: str, asked: Mapping[int, int], *, topic: str
 ) -> Iterator[set[int]]:
-    """The partitions where the wishes at the offsets `asked` are not fulfilled yet, again and again.
+    """Yield, again and again, the partitions whose requests at the offsets `asked` are not fulfilled yet.
 
     Raises KafkaAway, NotAllowed, StateRefused.
     """
@@ -63,12 +63,12 @@ def pending(
                     if record.value is not None:
                         heard |= {at.partition} if parse_forget(user_id, record.value).heard else set()
                     elif at.partition in heard:
-                        # Before our wish was heard it would have been of an earlier one.
+                        # A tombstone from before our request was heard answers an earlier request.
                         left.discard(at.partition)
             yield set(left)
 
 
-def begin_anew(
+def reset(
     connection: Connection,
     beginnings: Collection[Beginning],
     *,

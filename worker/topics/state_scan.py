@@ -48,14 +48,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What Kafka knows of a partition of the clicks."""
+    """The offsets that Kafka knows of a partition of the clicks."""
 
     begin: int
     """The first offset that is still there."""
     end: int
     """The high-water mark."""
     committed: int | None
-    """The offset that the group has committed; None where there is none."""
+    """The offset that the group has committed; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +77,18 @@ class Trace:
     """In blocks that count, in the order of the log."""
     superseded: list[Copy] = field(default_factory=list)
     """In records that count no more, and that compaction has not removed yet."""
-    wishes: dict[int, Forget] = field(default_factory=dict)
-    """By partition: the wish to be forgotten that is not fulfilled yet."""
+    requests: dict[int, Forget] = field(default_factory=dict)
+    """By partition: the deletion request that is not fulfilled yet."""
     unreadable: list[str] = field(default_factory=list)
     """Records that may have something of the user and cannot be read."""
 
     def __bool__(self) -> bool:
-        return bool(self.copies or self.superseded or self.wishes)
+        return bool(self.copies or self.superseded or self.requests)
 
 
 @dataclass(slots=True)
 class Contents:
-    """What one partition of the state topic holds."""
+    """The content of one partition of the state topic."""
 
     log_bytes: int = 0
     """Of all records, those too that count no more."""
@@ -97,13 +97,13 @@ class Contents:
     users: dict[bytes, list[str]] = field(default_factory=dict)
     """By key, of the blocks that count."""
     replay: Replay | None = None
-    wishes: dict[str, Forget] = field(default_factory=dict)
+    requests: dict[str, Forget] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
     """By key, why what counts cannot be read."""
 
     @property
     def blocks(self) -> int:
-        """How many blocks there are."""
+        """The number of blocks."""
         return sum(key.startswith(BLOCK.encode()) for key in self.sizes)
 
     def take(self, entry: Entry) -> None:
@@ -114,7 +114,7 @@ class Contents:
         for known in (self.sizes, self.users, self.unreadable):
             known.pop(key, None)
         self.replay = None if name == REPLAY else self.replay
-        self.wishes.pop(name.removeprefix(FORGET), None) if name.startswith(FORGET) else None
+        self.requests.pop(name.removeprefix(FORGET), None) if name.startswith(FORGET) else None
         if value is None:
             return
         self.sizes[key] = size
@@ -131,13 +131,13 @@ class Contents:
             self.replay = parse_replay(value)
         elif name.startswith(FORGET):
             user_id = name.removeprefix(FORGET)
-            self.wishes[user_id] = parse_forget(user_id, value)
+            self.requests[user_id] = parse_forget(user_id, value)
         else:
             raise StateRefused("no such key is known")
 
 
 def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
-    """What each partition holds that has records. Raises KafkaAway, NotAllowed, TopicError."""
+    """Return the content of each partition that has records. Raises KafkaAway, NotAllowed, TopicError."""
     found: dict[int, Contents] = {}
     for entry in _entries(connection, topic):
         found.setdefault(entry.partition, Contents()).take(entry)
@@ -145,12 +145,12 @@ def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
 
 
 def look_for(connection: Connection, user_id: str, *, topic: str) -> Trace:
-    """All that the topic has of a user. Raises KafkaAway, NotAllowed, TopicError."""
+    """Return everything that the topic holds of a user. Raises KafkaAway, NotAllowed, TopicError."""
     return trace(_entries(connection, topic), user_id)
 
 
 def trace(entries: Iterable[Entry], user_id: str) -> Trace:
-    """All that `entries` have of a user; those of one partition must come in order."""
+    """Return everything that `entries` hold of a user; those of one partition must come in order."""
     latest: dict[tuple[int, bytes], int] = {}
     copies: list[tuple[bytes, Copy]] = []
     found = Trace()
@@ -158,7 +158,7 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
         latest[entry.partition, entry.key] = entry.offset
         try:
             if entry.name == FORGET + user_id:
-                _note_wish(found, entry)
+                _note_request(found, entry)
             elif entry.name.startswith(BLOCK) and entry.value and blocks.may_hold(entry.value, user_id):
                 copies += ((entry.key, copy) for copy in _copies(entry, entry.value, user_id))
         except StateRefused as error:
@@ -172,7 +172,7 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
 
 
 def marks(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> dict[int, Marks]:
-    """Where each partition of the clicks begins and ends, and how far the group is."""
+    """Return the begin and the end of each partition of the clicks, and the group's committed offset."""
     ats = [TopicPartition(topic, partition) for partition in partitions]
     with (
         connection.errors(f"ask for the offsets of topic {topic}"),
@@ -183,7 +183,7 @@ def marks(connection: Connection, *, topic: str, group: str, partitions: Iterabl
 
 
 def unsettled(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> list[int]:
-    """The partitions of the clicks of which a transaction that is still open may commit offsets."""
+    """Return the partitions of the clicks for which an open transaction may still commit offsets."""
     found = []
     with (
         connection.errors(f"ask for the offsets of group {group}"),
@@ -203,10 +203,10 @@ def _entries(connection: Connection, topic: str) -> Iterator[Entry]:
             yield Entry(record.partition, record.offset, record.key or b"", record.value)
 
 
-def _note_wish(found: Trace, entry: Entry) -> None:
-    found.wishes.pop(entry.partition, None)
+def _note_request(found: Trace, entry: Entry) -> None:
+    found.requests.pop(entry.partition, None)
     if entry.value is not None:
-        found.wishes[entry.partition] = parse_forget(entry.name.removeprefix(FORGET), entry.value)
+        found.requests[entry.partition] = parse_forget(entry.name.removeprefix(FORGET), entry.value)
 
 
 def _copies(entry: Entry, value: bytes, user_id: str) -> Iterator[Copy]:

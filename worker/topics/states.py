@@ -1,9 +1,9 @@
 """The state topic: the owner of an input partition keeps its user states in the partition of that number.
 
 Compacted. `block/<n>` is a block (`worker.core.blocks`) or, once nobody needs it, a tombstone. `replay` is
-where reading the clicks must begin again to have what the blocks lack. `forget/<user>` is a person's wish,
-written by `nextclick-worker forget` and obeyed by the owner, whoever that is. What is in one transaction
-with the offsets of the clicks is written by the owner alone (`worker.kafka.transactions`).
+the offset of the clicks from which a replay adds what the blocks lack. `forget/<user>` is a deletion request:
+`nextclick-worker forget` writes it, the owner obeys it. Only the owner writes in one transaction with the
+offsets of the clicks (`worker.kafka.transactions`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FETCH: Final[Mapping[str, int]] = {
     "fetch_max_bytes": 16 << 20,
     "max_poll_records": 8,
 }
-"""How blocks are best read with kafka-python."""
+"""The consumer settings that read blocks fastest with kafka-python."""
 
 
 class Replay(NamedTuple):
@@ -42,15 +42,15 @@ class Replay(NamedTuple):
     release: int
 
     def value(self) -> bytes:
-        """As a record's value."""
+        """Return the record's value."""
         return msgpack.packb({"format": FORMAT, "offset": self.offset, "release": self.release})
 
 
 class Forget(NamedTuple):
-    """A person's wish: what came of clicks below offset `before` must go. `asked_at` in ms.
+    """A deletion request: everything from clicks below offset `before` must go. `asked_at` in ms.
 
-    The person may click again before the owner hears of it: the owner raises `before` to where it is then,
-    and writes the wish anew as `heard`.
+    The user may click again before the owner reads it: the owner raises `before` to its own position and
+    writes the request again, marked `heard`.
     """
 
     before: int
@@ -58,26 +58,26 @@ class Forget(NamedTuple):
     heard: bool = False
 
     def value(self) -> bytes:
-        """As a record's value."""
+        """Return the record's value."""
         return msgpack.packb({"format": FORMAT, **self._asdict()})
 
     def hear(self, position: int) -> Forget:
-        """As obeyed by an owner whose next click is at `position`."""
+        """Return the request as obeyed by an owner whose next click is at `position`."""
         return self if self.heard else Forget(max(self.before, position), self.asked_at, heard=True)
 
 
 def parse_replay(value: bytes) -> Replay:
-    """What `Replay.value` wrote. Raises StateRefused."""
+    """Parse a value from `Replay.value`. Raises StateRefused."""
     return Replay(*_numbers(value, ("offset", "release")))
 
 
 def parse_forget(user_id: str, value: bytes) -> Forget:
-    """What `Forget.value` wrote for a user. Raises StateRefused."""
+    """Parse a value from `Forget.value` for a user. Raises StateRefused."""
     try:
         before, asked_at, heard = _numbers(value, ("before", "asked_at", "heard"), {"heard": False})
     except StateRefused as error:
         again = f"`nextclick-worker forget {user_id}` writes it again"
-        raise StateRefused(f"the wish {FORGET}{user_id} cannot be read: {error}; {again}") from None
+        raise StateRefused(f"the request {FORGET}{user_id} cannot be read: {error}; {again}") from None
     return Forget(before, asked_at, bool(heard))
 
 
@@ -87,7 +87,7 @@ def _numbers(value: bytes, names: tuple[str, ...], absent: Mapping[str, int] | N
     except (ValueError, msgpack.UnpackException):
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise StateRefused(f"it is no map of format {FORMAT} but {value[:60]!r}")
+        raise StateRefused(f"it is not a map of format {FORMAT} but {value[:60]!r}")
     document = {**(absent or {}), **document}
     for name in names:
         number = document.get(name)
@@ -129,9 +129,9 @@ class StateWriter:
 
 
 def block_number(key: str) -> int:
-    """The number in the key of a block. Raises StateRefused."""
+    """Return the number in the key of a block. Raises StateRefused."""
     number = key.removeprefix(BLOCK)
     # Numbers are used again, so that they stay low; memory is reserved up to the highest.
     if not number.isdecimal() or len(number) > len(str(MAX_BLOCKS)) or int(number) > MAX_BLOCKS:
-        raise StateRefused(f"the key {key!r} is none of a block from 1 to {MAX_BLOCKS}")
+        raise StateRefused(f"the key {key!r} is not that of a block from 1 to {MAX_BLOCKS}")
     return int(number)

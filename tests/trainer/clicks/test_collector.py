@@ -111,7 +111,7 @@ def test_a_topic_that_was_made_again_is_refused(cluster: MemoryCluster, tmp_path
     send(cluster, 0, 7)
 
     with pytest.raises(
-        TopicError, match=r"ends at offset 7, the archive in .* at 40: the topic was made anew"
+        TopicError, match=r"ends at offset 7, the archive in .* at 40: the topic was recreated"
     ):
         collect(cluster, tmp_path)
 

@@ -120,7 +120,7 @@ def test_a_damaged_line_far_behind_the_first_ones_is_named(tmp_path: Path, name:
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"\n".join(lines)) if name.endswith(".gz") else b"\n".join(lines))
 
-    message = f"line 140,001 is damaged, mend it or take it out: {line!r}"[:-1]
+    message = f"line 140,001 is damaged, repair or remove it: {line!r}"[:-1]
     with pytest.raises(UnreadableFile, match=re.escape(message)):
         scan_files([path])
 
@@ -150,7 +150,7 @@ def test_a_line_with_too_many_fields_is_refused(tmp_path: Path, name: str, rows:
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
 
-    message = f"line {rows + 8:,} has 5 fields where the header has 4, mend it or take it out: {LONG!r}"
+    message = f"line {rows + 8:,} has 5 fields where the header has 4, repair or remove it: {LONG!r}"
     with pytest.raises(UnreadableFile, match=re.escape(message)):
         scan_files([path])
 
@@ -182,7 +182,7 @@ def test_a_compressed_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     path = file(tmp_path, "clicks.csv.gz", CSV)
     path.write_bytes(path.read_bytes()[:-20])
 
-    with pytest.raises(UnreadableFile, match="write it anew"):
+    with pytest.raises(UnreadableFile, match="write it again"):
         scan_files([path])
 
 
@@ -197,15 +197,13 @@ def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
     content[late : late + 5000] = bytes(5000)
     path.write_bytes(content)
 
-    with pytest.raises(UnreadableFile, match=r"it cannot be read as \.parquet: .*; write it anew"):
+    with pytest.raises(UnreadableFile, match=r"it cannot be read as \.parquet: .*; write it again"):
         scan_files([path])
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """It is said which folders there may be."""
-    with pytest.raises(
-        UnreadableFile, match="it is a folder, and not one that `collect` keeps a click archive"
-    ):
+    with pytest.raises(UnreadableFile, match="it is a folder, but not a click archive of `collect`"):
         clicks_in(tmp_path)
 
 

@@ -146,7 +146,7 @@ def test_the_active_items_are_those_of_the_plan() -> None:
 
 def test_without_a_session_that_ended_nothing_is_made() -> None:
     """It is too early for that."""
-    with pytest.raises(TooFewClicks, match="no session ended before the held-out end"):
+    with pytest.raises(TooFewClicks, match="no session ended before the hold-out"):
         made(Online(PLAN, SMALL, Progress()), 10)
 
 

@@ -135,7 +135,7 @@ def test_features_and_items_without_clicks_join_the_catalogue(tmp_path: Path, ca
 
 
 def test_columns_of_the_clicks_are_features() -> None:
-    """Without a file the named columns are looked for in the clicks, those before the held-out end."""
+    """Without a file the named columns are looked for in the clicks, those before the hold-out."""
     clicks = cyclic_clicks(100).with_columns(kind=pl.col("item_id").str.slice(-1))
 
     data = prepared(clicks, categorical=("kind",), min_value_count=1)

@@ -255,7 +255,7 @@ NO_TIME = [("user", "lamp", None)]
     [
         (ALONE, "sessions have one click: there is no next click to learn; is the user column the right one"),
         (ONE_ITEM, r"all clicks are on one item \('lamp'\)"),
-        (RARE, "none of the 60 items has 5 clicks before the held-out end; lower dataset.min_item_count"),
+        (RARE, "none of the 60 items has 5 clicks before the hold-out; lower dataset.min_item_count"),
         (NO_TIME, "no click is left after cleaning"),
     ],
     ids=["sessions of one click", "one item", "rare items", "no times"],

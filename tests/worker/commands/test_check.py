@@ -46,7 +46,7 @@ def test_the_settings_of_topics_are_looked_at(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 1
-    assert "cleanup.policy is delete. Set it to compact: otherwise what the topic holds is lost" in text
+    assert "cleanup.policy is delete. Set it to compact: otherwise retention deletes what the topic" in text
     assert "min.cleanable.dirty.ratio is 0.5. Set it to 0.1" in text
     assert "max.compaction.lag.ms is 9223372036854775807. Set it to 3600000" in text
 

@@ -37,7 +37,7 @@ def test_a_person_is_forgotten_everywhere(command: Command) -> None:
     assert "asked in partitions 0, 1 of desk.state to forget ada" in text
     assert text.count("forgotten in partition") == 2
     assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
-    assert (found["state"], found["other_copies"], found["wishes_to_be_forgotten"]) == (None, [], [])
+    assert (found["state"], found["other_copies"], found["deletion_requests"]) == (None, [], [])
     assert found["copies_not_compacted_yet"]
     assert len(desk.answers()) == before
 
@@ -81,11 +81,11 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
     assert "not done after 0 s in partitions 0, 1" in text
     assert shown_code == 0
     assert "no state that a worker would load" in shown_text
-    assert "to be done in partition 1" in shown_text
+    assert "pending in partition 1" in shown_text
 
     worker = desk.serving()
 
-    desk.until(lambda: not shown(command, desk, "ada")["wishes_to_be_forgotten"], "the request to be done")
+    desk.until(lambda: not shown(command, desk, "ada")["deletion_requests"], "the request to be done")
     assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
 
 

@@ -26,7 +26,7 @@ HOME: Final = 1
 
 
 def held(replay: int | None = None) -> Contents:
-    """A partition with a damaged block, a wish, a wish that cannot be read, and where it was saved."""
+    """A partition with a damaged block, two deletion requests, one of them unreadable, and a replay."""
     contents = Contents()
     values = {
         b"block/1": b"damaged",
@@ -53,14 +53,14 @@ def held(replay: int | None = None) -> Contents:
     ],
 )
 def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> None:
-    """Never before the first click that is still there; wishes stay, what cannot be read goes."""
+    """Never before the first click that is still there; deletion requests stay, what cannot be read goes."""
     beginning, text = plan(3, at, held(replay), marks)
 
     dropped = [] if at == "saved" else [b"block/1", b"forget/bob"]
     assert beginning == Beginning(3, offset, dropped or (), replay=at != "saved")
     assert f"partition 3: {'keeps' if at == 'saved' else 'drops'}" in text
     assert f"goes on at offset {offset}" in text
-    assert ("wish to forget bob cannot be read and goes too: write it again" in text) == (at != "saved")
+    assert ("request to delete bob cannot be read and goes too: write it again" in text) == (at != "saved")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ MISHAPS: Final = {
     "no committed offset": Mishap(
         expire_the_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
     ),
-    "clicks made again": Mishap(make_the_clicks_again, "was their topic made anew?", "--at earliest"),
+    "clicks made again": Mishap(make_the_clicks_again, "was their topic recreated?", "--at earliest"),
     "garbage": Mishap(write_garbage, "block/7 in partition 1", "--at committed"),
 }
 

@@ -99,7 +99,7 @@ def test_a_broker_that_brings_nothing_is_away(cluster: MemoryCluster) -> None:
     next(found)
     cluster.down()
 
-    with pytest.raises(KafkaAway, match="2 partitions have more, but nothing comes"):
+    with pytest.raises(KafkaAway, match="2 partitions have more records, but none arrive"):
         list(found)
 
 

@@ -80,7 +80,7 @@ MISHAPS: Final = {
     ),
     "no states": Mishap(lose_states, "but partition 1 of topic", "--at committed"),
     "no replay": Mishap(lose_replay, "has blocks and no replay", "--at committed"),
-    "clicks made anew": Mishap(make_clicks_anew, "was their topic made anew?", "--at earliest"),
+    "clicks made anew": Mishap(make_clicks_anew, "was their topic recreated?", "--at earliest"),
     "committed beyond the end": Mishap(
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
     ),
@@ -95,7 +95,7 @@ MISHAPS: Final = {
     ),
     "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
     "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
-    "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is none", "--at committed"),
+    "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is not", "--at committed"),
 }
 
 
@@ -133,7 +133,7 @@ def reset(desk: Desk, partition: int, at: At) -> None:
     held = state_scan.contents(connection, topic=topics.state).get(partition, Contents())
     marks = state_scan.marks(connection, topic=topics.clicks, group=GROUP, partitions=[partition])
     beginning, _ = plan(partition, at, held, marks[partition])
-    state_changes.begin_anew(
+    state_changes.reset(
         connection,
         [beginning] if beginning else [],
         group=GROUP,

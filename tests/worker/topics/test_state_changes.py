@@ -34,7 +34,7 @@ def write(cluster: MemoryCluster, partition: int, value: bytes | None) -> None:
 
 def begin(cluster: MemoryCluster, *beginnings: Beginning) -> None:
     """Begin again."""
-    state_changes.begin_anew(
+    state_changes.reset(
         cluster.connect(), beginnings, group="g", topic="state", clicks="clicks", timeout_ms=10_000
     )
 

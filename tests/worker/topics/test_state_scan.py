@@ -52,11 +52,11 @@ def test_copies_count_while_their_record_is_the_latest() -> None:
 
 def test_a_wish_counts_until_it_is_fulfilled() -> None:
     """Of this user alone."""
-    wish = Entry(0, 0, b"forget/ada", Forget(5, 1).value())
+    request = Entry(0, 0, b"forget/ada", Forget(5, 1).value())
 
-    assert trace([wish], "ada").wishes == {0: Forget(5, 1)}
-    assert not trace([wish], "bob")
-    assert not trace([wish, replace_value(wish, None)], "ada")
+    assert trace([request], "ada").requests == {0: Forget(5, 1)}
+    assert not trace([request], "bob")
+    assert not trace([request, replace_value(request, None)], "ada")
 
 
 def test_what_cannot_be_read_is_named() -> None:
@@ -88,7 +88,7 @@ def test_contents_are_what_counts() -> None:
     assert contents.sizes[b"block/2"] == len(NEW) + 7
     assert contents.log_bytes == sum(len(one.key) + len(one.value or b"") for one in entries)
     assert contents.replay == Replay(4, 1)
-    assert contents.wishes == {"eve": Forget(5, 1)}
+    assert contents.requests == {"eve": Forget(5, 1)}
     assert contents.unreadable == {b"what": "no such key is known"}
 
 
@@ -115,7 +115,7 @@ def test_the_topic_is_looked_through_for_a_user(cluster: MemoryCluster) -> None:
     found = state_scan.look_for(cluster.connect(), "ada", topic="state")
 
     assert [(copy.partition, copy.block, copy.at) for copy in found.copies] == [(1, 1, 0), (1, 2, 1)]
-    assert found.wishes == {0: Forget(5, 1)}
+    assert found.requests == {0: Forget(5, 1)}
     assert not state_scan.look_for(cluster.connect(), "eve", topic="state")
 
 

@@ -13,7 +13,7 @@ from worker.topics.states import Forget, Replay, StateWriter, block_number, pars
 @pytest.mark.parametrize("key", ["block/99999999999", "block/2000000000", "block/", "block/-1", "block/x"])
 def test_no_memory_is_reserved_for_a_block_number_that_nobody_gave(key: str) -> None:
     """It would be as much as the number says."""
-    with pytest.raises(StateRefused, match="none of a block"):
+    with pytest.raises(StateRefused, match="not that of a block"):
         block_number(key)
 
 

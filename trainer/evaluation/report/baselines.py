@@ -19,7 +19,7 @@ MODELS: Final = {
     NETWORK: Model(
         "This release",
         "this release",
-        "Chooses by all clicks of the user so far, with the network that was trained.",
+        "Chooses by all earlier clicks of the user, with the network that was trained.",
     ),
     "popular": Model(
         "Bestsellers",

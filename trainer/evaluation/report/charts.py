@@ -21,7 +21,7 @@ class Tick(NamedTuple):
 
 
 class LineChart(NamedTuple):
-    """A value per epoch as a line; `words` tells it to who cannot see it."""
+    """A value per epoch as a line; `words` describes it for readers who cannot see it."""
 
     title: str
     points: str
@@ -32,7 +32,7 @@ class LineChart(NamedTuple):
 
 
 def line_chart(title: str, values: Sequence[float]) -> LineChart:
-    """`values`, one per epoch from 1."""
+    """Return a chart of `values`, one per epoch from 1."""
     low, high = _range(values)
     step = (_RIGHT - _LEFT) / max(1, len(values) - 1)
     dots = [
@@ -53,13 +53,13 @@ def line_chart(title: str, values: Sequence[float]) -> LineChart:
 
 
 def percent(share: float) -> str:
-    """A share as a person reads it, with digits that tell: 25.3 %, 0.42 %."""
+    """Format a share for people, with significant digits: 25.3 %, 0.42 %."""
     size = abs(100 * share)
     return f"{100 * share:.{1 if size >= 1 or size == 0 else 2}f} %"
 
 
 def number(value: float) -> str:
-    """A number in four digits at most, 1,234,567 in full."""
+    """Format a number with three significant digits, or as a whole number from 1,000 on."""
     if not math.isfinite(value):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
@@ -75,7 +75,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _spread(count: int) -> list[int]:
-    """The places of at most five of `count` epochs, first and last among them."""
+    """Return at most five of `count` epochs to label, first and last among them."""
     return sorted({round(part * (count - 1) / 4) for part in range(5)})
 
 

@@ -19,7 +19,7 @@ TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Item ids, the first column of a CSV or TSV file, to names, the second. Raises UnreadableFile."""
+    """Return names by item id: the second and first column of a CSV or TSV file. Raises UnreadableFile."""
     with reading(path):
         table = scan_file(path).collect()
     if table.width < 2:

@@ -70,7 +70,7 @@ def render(
     `names`: of items, where known. `measured`: on which clicks `result` was measured. `caution`: says that
     the release has learned from them; else empty. `published`: None where no releases topic was read.
     """
-    # Ids and names come from whoever sends clicks: everything is escaped.
+    # Ids and names come from the senders of clicks: everything is escaped.
     pages = Environment(
         loader=PackageLoader("trainer.evaluation", "report"),
         autoescape=True,
@@ -105,7 +105,7 @@ def render(
 
 
 def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
-    """A chart for everything that every epoch has a value of."""
+    """Return a chart for every figure that all epochs have."""
     shared = [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
     charts = {name: [epoch[name] for epoch in epochs] for name in shared}
     return [line_chart(_curve_title(name), values) for name, values in charts.items()]
@@ -130,7 +130,7 @@ def _curve_title(name: str) -> str:
 
 
 def _table(result: EvaluationResult, *, lists: bool) -> dict[str, Any]:
-    """Models down, metrics across."""
+    """Return a table with a row per model and a column per metric."""
     found = [name for name in next(iter(result.models.values())) if (name in _LISTS) == lists]
     bests = {
         name: max(figures[name].value for figures in result.models.values() if name in figures)
@@ -162,7 +162,7 @@ def _panels(result: EvaluationResult, metric: str) -> list[Panel]:
 
 
 def _longest(result: EvaluationResult, metric: str) -> float:
-    """The largest figure that any bar shows, so that bars of all panels are to one scale."""
+    """Return the largest figure that any bar shows, so that the bars of all panels have the same scale."""
     parts = [result.models, *(one.models for one in result.slices.values())]
     figures = [models[name][metric] for models in parts for name in models]
     return max(max(figure.high or 0.0, figure.value) for figure in figures) or 1.0

@@ -21,7 +21,7 @@ _ENOUGH: Final = 50
 """Slices of fewer predictions are too small to be called weak."""
 
 _OF: Final = (100, 1_000, 10_000)
-"""A share is told as this many of so many clicks, by the first that tells all shares apart."""
+"""Shares are given as counts of this number of clicks: the first number that tells all of them apart."""
 
 _HEADLINES: Final = {
     ABOVE: "Better than the simple methods: try it on live users",
@@ -39,14 +39,14 @@ class Verdict(NamedTuple):
     outcome: str
     headline: str
     shares: str
-    """How many of a hundred next clicks each model foresees."""
+    """Next clicks that each model foresees, as counts."""
     judgement: str
-    """What to do, and why."""
+    """The next step, and why."""
     causes: list[str]
     """Why it is not better, as far as the figures show it."""
     next_step: str
     details: list[str]
-    """How sure that is, and where the release is weak."""
+    """The certainty of the verdict, and the weak spots of the release."""
 
 
 def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "") -> Verdict:

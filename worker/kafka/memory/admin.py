@@ -33,7 +33,7 @@ class MemoryAdmin:
             return {topic: TopicInfo(broker.partitions(topic), rights=_TOPIC_RIGHTS) for topic in topics}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False where somebody else just did."""
+        """Create a topic; return False if another client just did."""
         with self._asking(f"create topic {topic}") as broker:
             try:
                 broker.create(topic, partitions, settings)
@@ -42,7 +42,7 @@ class MemoryAdmin:
             return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Give a topic more partitions, up to `total`."""
+        """Add partitions to a topic, up to `total`."""
         with self._asking(f"create topic {topic}") as broker:
             broker.add_partitions(topic, total)
 
@@ -70,7 +70,7 @@ class MemoryAdmin:
             ]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None where it has never had members."""
+        """Return what we may do with a group; None if it has never had members."""
         with self._asking(f"describe the consumer group {group}") as broker:
             return _GROUP_RIGHTS if broker.group(group).generation else None
 

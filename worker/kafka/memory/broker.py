@@ -76,7 +76,7 @@ class Fault:
     """The number of calls that it lets pass."""
     times: int
     process: object
-    """Whose calls; None for everybody's."""
+    """The connection whose calls fail; None for all."""
 
 
 @dataclass(eq=False, slots=True)
@@ -147,7 +147,7 @@ class Broker:
     def written(self, topic: str, partition: int) -> PartitionLog:
         """Return the log that a client writes to or asks about.
 
-        Raises KafkaTimeoutError where there is no such topic: the client waits for it; ValueError where the
+        Raises KafkaTimeoutError if there is no such topic: the client waits for it; ValueError where the
         topic has no such partition.
         """
         found = self.topics.get(topic)
@@ -178,7 +178,7 @@ class Broker:
         )
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; 0 where there is no such topic."""
+        """Return how many partitions a topic has; 0 if there is no such topic."""
         found = self.topics.get(topic)
         return len(found.logs) if found else 0
 
@@ -190,7 +190,7 @@ class Broker:
         self.topics[topic] = Topic(topic, logs, {**DEFAULTS, **settings})
 
     def add_partitions(self, topic: str, total: int) -> None:
-        """Give a topic more partitions. Raises UnknownTopicOrPartitionError, InvalidPartitionsError."""
+        """Add partitions to a topic. Raises UnknownTopicOrPartitionError, InvalidPartitionsError."""
         if topic not in self.topics:
             raise kafka_errors.UnknownTopicOrPartitionError(topic)
         logs = self.topics[topic].logs
@@ -212,12 +212,12 @@ class Broker:
         return [one for group in self.groups.values() for one in group.members.values() if belongs(one)]
 
     def end(self, process: Process) -> None:
-        """End a process as kill -9 does: it says nothing more, and leaves nothing."""
+        """End a process as kill -9 does: it sends nothing more, and leaves no group."""
         process.alive = False
         self.silence(self.sessions(lambda one: one.process is process))
 
     def silence(self, sessions: Collection[Session]) -> None:
-        """Let members heartbeat no more."""
+        """Stop the heartbeats of members."""
         for one in sessions:
             if one.silent_since is None:
                 one.silent_since = self.now_ms
@@ -233,7 +233,7 @@ class Broker:
     def transaction(self, transactional_id: str, epoch: int) -> Transaction:
         """Return the open transaction of a producer; begin one where there is none.
 
-        Raises ProducerFencedError where the epoch is not the newest.
+        Raises ProducerFencedError if the epoch is not the newest.
         """
         self.reach()
         producer = self.producers[transactional_id]

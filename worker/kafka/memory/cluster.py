@@ -54,7 +54,7 @@ class MemoryCluster:
         return (self._broker.now_ms - self._start_ms) / 1000
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: sessions and transactions that are over their limits end."""
+        """Advance the clock: sessions and transactions that are over their limits end."""
         with self._broker.lock:
             self._broker.pass_time(round(seconds * 1000))
 
@@ -66,7 +66,7 @@ class MemoryCluster:
             self._broker.create(topic, partitions, settings or {})
 
     def add_partitions(self, topic: str, total: int) -> None:
-        """Give a topic more partitions, up to `total`."""
+        """Add partitions to a topic, up to `total`."""
         with self._broker.lock:
             self._broker.add_partitions(topic, total)
 
@@ -80,7 +80,7 @@ class MemoryCluster:
         headers: Headers | None = None,
         timestamp: int | None = None,
     ) -> int:
-        """Write a record as a producer of somebody else's; return its offset."""
+        """Write a record as another application's producer; return its offset."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append(
                 timestamp=self.now_ms if timestamp is None else timestamp,
@@ -111,7 +111,7 @@ class MemoryCluster:
             self._broker.log(topic, partition).delete_before(offset)
 
     def delete(self, topic: str) -> None:
-        """Delete a topic. What groups have committed there stays."""
+        """Delete a topic. The offsets that groups have committed for it stay."""
         with self._broker.lock:
             del self._broker.topics[topic]
 
@@ -129,11 +129,11 @@ class MemoryCluster:
     # Faults
 
     def down(self) -> None:
-        """Let the cluster answer nobody, until `up`. Polls bring nothing; questions raise KafkaAway."""
+        """Cut the cluster off, until `up`. Polls bring nothing; questions raise KafkaAway."""
         self._broker.away = True
 
     def up(self) -> None:
-        """Let the cluster answer again. The sessions of members begin with it."""
+        """End the outage. The sessions of members begin with it."""
         with self._broker.lock:
             self._broker.away = False
             for one in self._broker.sessions(lambda one: one.silent_since is not None):
@@ -141,7 +141,7 @@ class MemoryCluster:
             self._broker.pass_time(0)
 
     def hold_marks(self) -> None:
-        """Let commits be answered before they are visible, until `write_marks`.
+        """Answer commits before they are visible, until `write_marks`.
 
         As a broker does: it writes the marks of a transaction when it has promised them. The next transaction
         of the same producer waits for them.
@@ -155,7 +155,7 @@ class MemoryCluster:
             self._broker.write_marks()
 
     def freeze(self, member: MemoryGroupMember) -> None:
-        """Let a member heartbeat no more, as SIGSTOP does; it goes on with its next poll."""
+        """Stop the heartbeats of a member, as SIGSTOP does; its next poll resumes them."""
         with self._broker.lock:
             session = member.session
             self._broker.silence([session] if session else [])
@@ -163,7 +163,7 @@ class MemoryCluster:
     def crash(self, connection: MemoryConnection) -> None:
         """End a process as kill -9 does: its members do not leave, and its transactions stay open.
 
-        Whatever it calls after that raises Crashed; `close` and `drop` do nothing.
+        Its later calls raise Crashed, except `close` and `drop`, which do nothing.
         """
         with self._broker.lock:
             self._broker.end(connection.process)
@@ -178,7 +178,7 @@ class MemoryCluster:
         times: int = 1,
         connection: MemoryConnection | None = None,
     ) -> None:
-        """Let calls raise `error`: the next `times` after `skip` others.
+        """Make calls raise `error`: the next `times` after `skip` others.
 
         By default KafkaAway, and CheckpointFailed where a transaction has begun. `after` raises it when a
         send or a commit has taken effect: the answer is lost. `connection` strikes one process alone. A
@@ -195,11 +195,11 @@ class MemoryCluster:
     def crash_at(
         self, call: Call, *, after: bool = False, skip: int = 0, connection: MemoryConnection | None = None
     ) -> None:
-        """Let the process of a later call crash in the midst of it: see `fail`."""
+        """Crash the process of a later call in the middle of that call: see `fail`."""
         self.fail(call, Crashed(), after=after, skip=skip, connection=connection)
 
     def end_faults(self) -> None:
-        """Let no call fail any more, the cluster answer, and what it promised be visible."""
+        """End all faults: no call fails, the cluster answers, and answered commits are visible."""
         with self._broker.lock:
             self._broker.faults.clear()
         self.up()

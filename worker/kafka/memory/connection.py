@@ -28,7 +28,7 @@ class MemoryConnection:
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where the brokers are, for messages."""
+        """The addresses of the brokers, for messages."""
         return self._endpoint.bootstrap_servers
 
     def errors(self, doing: str) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Where a client stands in the partitions that it reads: positions, pauses, and whose turn it is."""
+"""Positions of a client in the partitions that it reads, pauses, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cursor:
         return [at for at, position in self._positions.items() if position is None]
 
     def position(self, at: TopicPartition) -> int:
-        """Return the next offset to be read; 0 where it is not known."""
+        """Return the next offset to be read; 0 if it is not known."""
         return self._positions[at] or 0
 
     def seek(self, at: TopicPartition, offset: int) -> None:

@@ -27,19 +27,19 @@ class Session:
     instance: str | None
     timeout_ms: int
     process: object
-    """Who heartbeats for it."""
+    """The connection that sends its heartbeats."""
     polled_ms: int
     silent_since: int | None = None
     """Since when it does not heartbeat: it is frozen, or its process is gone."""
     joined: bool = False
     """Whether it has asked to join the next generation."""
     claims: frozenset[int] = frozenset()
-    """The partitions that it said it has when it asked."""
+    """The partitions that it claimed in its request."""
     assigned: frozenset[int] = frozenset()
     """The partitions that the current generation gives it."""
 
     def expired(self, now_ms: int) -> bool:
-        """Whether it was silent, or did not poll, for too long."""
+        """Return whether the member was silent, or did not poll, for too long."""
         silent = self.silent_since is not None and now_ms - self.silent_since >= self.timeout_ms
         return silent or now_ms - self.polled_ms >= MAX_POLL_MS
 
@@ -84,7 +84,7 @@ class Group:
             self.ask(session, ())
 
     def ask(self, session: Session, claims: Collection[int]) -> None:
-        """Let a member ask to join the next generation, with what it has."""
+        """Join a member to the next generation, with the partitions that it has."""
         self._begin()
         session.joined, session.claims = True, frozenset(claims)
 
@@ -98,7 +98,7 @@ class Group:
             self.generation += 1
 
     def expire(self, now_ms: int) -> None:
-        """Throw out every member that was silent for too long."""
+        """Remove every member that was silent for too long."""
         for one in [one for one in self.members.values() if one.expired(now_ms)]:
             self.remove(one.member_id)
 
@@ -140,8 +140,8 @@ class Group:
 def _shared(members: list[Session], partitions: int) -> Mapping[Session, set[int]]:
     """Share partitions out: evenly, as few as possible moved, and none that another member still claims.
 
-    Who has to give some up is given the rest alone; it revokes them and asks again, and in the generation
-    after that others get them (KIP-429).
+    A member that has to give some up gets only the rest; it revokes them and asks again, and in the
+    generation after that others get them (KIP-429).
     """
     claimed = {partition: one for one in members for partition in one.claims if partition < partitions}
     owned = {one: sorted(p for p, owner in claimed.items() if owner is one) for one in members}

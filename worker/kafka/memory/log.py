@@ -104,15 +104,15 @@ class PartitionLog:
         return found, at
 
     def delete_before(self, offset: int) -> None:
-        """Delete what stands before `offset`, as retention does."""
+        """Delete the records before `offset`, as retention does."""
         self.start = max(self.start, min(offset, self.end))
         del self._slots[: self.start - self._base]
         self._base = self.start
 
     def compact(self, *, tombstones: bool) -> None:
-        """Keep the newest record of each key alone, and nothing of what was aborted.
+        """Keep the newest record of each key alone, and drop aborted records.
 
-        With `tombstones` records without a value go too. What stands after the last stable offset stays.
+        With `tombstones`, records without a value go too. Records after the last stable offset stay.
         """
         stable = self.stable
         newest: dict[bytes | None, int] = {}

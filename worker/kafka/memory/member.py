@@ -52,7 +52,7 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """The member as the group knows it; None where it is no member."""
+        """The member as the group knows it; None if it is no member."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
@@ -123,7 +123,7 @@ class MemoryGroupMember:
             self._cursor.resume(at)
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 where it is not known."""
+        """Return the next offset of an assigned partition; 0 if it is not known."""
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
@@ -161,7 +161,7 @@ class MemoryGroupMember:
             self._metadata = self._current()
 
     def _follow(self, broker: Broker) -> set[int]:
-        """Do what the group asks for; return the partitions that this member must give up."""
+        """Follow the assignment; return the partitions that this member must give up."""
         group, partitions = broker.group(self._group), broker.partitions(self.topic)
         session = self.session
         if session is None and self._static and self._member_id and group.static(self._static):
@@ -179,7 +179,7 @@ class MemoryGroupMember:
         return self._take(group, session)
 
     def _enter(self, broker: Broker, group: Group) -> Session:
-        """Come in as a new member: nothing that it had is its own any more."""
+        """Enter as a new member, which owns no partitions."""
         self._lost |= self.assigned()
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1
@@ -196,7 +196,7 @@ class MemoryGroupMember:
         return session
 
     def _wants_more(self, group: Group, partitions: int) -> bool:
-        """Whether the topic has other partitions than the group shares, or some that nobody has.
+        """Return whether the topic has partitions that the group does not share yet, or some that nobody has.
 
         A static member that ended while it gave some up is replaced without a rebalance: nobody else asks.
         """

@@ -71,7 +71,7 @@ class MemoryReader:
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the group has committed; None where it has none.
+        """Return the offset that the group has committed; None if it has none.
 
         A reader of committed records raises NotStable while it may change (KIP-447).
         """

@@ -100,7 +100,7 @@ class MemoryTransactions:
             raise
 
     def drop(self) -> None:
-        """Close the producer; what was sent and not committed will be aborted.
+        """Close the producer; an uncommitted transaction will be aborted.
 
         By the broker: after the transaction's timeout, or when somebody starts under the same id.
         """

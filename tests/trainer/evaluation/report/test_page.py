@@ -116,7 +116,7 @@ def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
 
     assert "It learned from 390 clicks in 78 sessions, 2020-09-13 to 2020-09-13." in text
     assert 'exact duplicates (same user, item and time)</th><td class="right">7</td>' in text
-    assert "7 windows so far, each on the 2,048 items most clicked at the time" in text
+    assert "7 windows, each on the 2,048 items most clicked at the time" in text
     assert "Measured on sessions from 2020-09-13 19:06 UTC on" in text
     assert "Careful" not in text
     assert "<svg" not in text

@@ -1,0 +1,159 @@
+"""Plain English in the prose of the product: docstrings, comments, help texts, messages and the report page.
+
+A function does something: its docstring begins with a verb. Properties, classes and modules are things:
+a noun phrase describes them, and "Whether ..." a property that is true or false.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from tests.test_house import ROOT, assert_none
+
+PRODUCT: Final = ("worker", "trainer", "deploy")
+
+PRIVATE_WORDS: Final = re.compile(
+    r"\b(?:absorb\w*|anew|be it|beside|dirt|held-out end|lockstep|makers?|on trial|rewarm\w*"
+    r"|so far(?= as| that|,)|so long|so many|taken up|test end|told|whoever|wish(?:es|ed)?)\b",
+    re.IGNORECASE,
+)
+"""Words that only their authors understand, and English that stops a reader."""
+
+CLAUSE_AS_SUBJECT: Final = re.compile(r"(?:^|[.;:] )(?:What(?:ever)?|Who) [^.;?]*(?:[.;]|$)")
+"""A sentence with a clause as its subject: "What is no click becomes a dead letter." A question is none."""
+
+NO_VERB: Final = re.compile(
+    r"(?:A|About|After|All|An|Any|As|At|Both|By|Each|Every\w*|First|For|From|How|If|In|Is|Its?|Items?|Last|Many|More"
+    r"|Most|Names?|Newest|No|None|Nothing|Numbers?|Of|On|One|Only|Our|Several|Some|Such|That|The|Their|There|These"
+    r"|They|This|Those|To|Two|What\w*|When|Where|Whether|Which|Who|Whose|Why|With|Within)\b(?!-)|[^A-Z]"
+)
+"""The beginnings that a docstring of a function must not have: "Return the ...", not "The ..."."""
+
+LEFT: Final = dict.fromkeys(
+    ("trainer/commands/", "trainer/config/", "worker/commandline.py", "worker/config.py", "worker/settings/"),
+    "its words are rewritten together with the settings, on another branch",
+)
+"""Files, and folders of them, that are not read yet, and why."""
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Text:
+    """One piece of prose: where it is, what it is, and its words on one line."""
+
+    path: str
+    line: int
+    kind: str
+    words: str
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with it."""
+        if found := PRIVATE_WORDS.search(self.words):
+            yield f"{self} has the word {found[0]!r}"
+        if re.match(r"(?:What|How)\b", self.words):
+            yield f"{self} begins with {self.words.split()[0]!r}"
+        elif CLAUSE_AS_SUBJECT.search(self.words):
+            yield f"{self} has a clause as a subject"
+        if self.kind == "function" and NO_VERB.match(self.words):
+            yield f"{self} does not begin with a verb"
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: the {self.kind} {self.words[:120]!r}"
+
+
+def product() -> Iterator[Text]:
+    """Yield all prose of the product."""
+    for folder in PRODUCT:
+        for path in sorted((ROOT / folder).rglob("*")):
+            name = path.relative_to(ROOT).as_posix()
+            if path.suffix == ".html":
+                for line, text in enumerate(path.read_text().splitlines(), 1):
+                    yield Text(name, line, "template's line", " ".join(text.split()))
+            elif path.suffix == ".py" and not name.startswith(tuple(LEFT)):
+                yield from prose(name, path.read_text())
+
+
+def prose(path: str, source: str) -> Iterator[Text]:
+    """Yield docstrings (those of attributes, too), all other strings, and comments of a Python file."""
+    kinds: dict[ast.AST, str] = {}
+    for node in ast.walk(ast.parse(source)):  # parents first
+        if isinstance(node, Documented) and node.body and isinstance(node.body[0], ast.Expr):
+            kinds[node.body[0].value] = kind_of(node)
+        elif isinstance(node, ast.Expr):
+            kinds.setdefault(node.value, "attribute")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield Text(path, node.lineno, kinds.get(node, "string"), " ".join(node.value.split()))
+    for line, comment in comments(source):
+        yield Text(path, line, "comment", comment)
+
+
+def kind_of(node: ast.AST) -> str:
+    """Return what the docstring of a node describes."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+        return "property" if "property" in decorators else "function"
+    return "class" if isinstance(node, ast.ClassDef) else "module"
+
+
+def comments(source: str) -> Iterator[tuple[int, str]]:
+    """Yield comments with their first lines; those on lines that follow each other are one."""
+    begin, block = 0, list[str]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            begin = begin if block else token.start[0]
+            block.append(token.string.lstrip("#: "))
+        elif block and token.type != tokenize.NL:
+            yield begin, " ".join(block)
+            block.clear()
+
+
+def test_the_product_speaks_plain_english() -> None:
+    """No private words, no clause as a subject, and a verb first where something is done."""
+    assert_none(problem for text in product() for problem in text.problems())
+
+
+def test_the_table_of_what_is_left_is_true() -> None:
+    """Each of its entries is there."""
+    assert_none(f"LEFT names {path}, which is not there" for path in LEFT if not (ROOT / path).exists())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f():\n    """The end of the log."""\n',
+        'def f():\n    """Whether it is there."""\n',
+        'def f():\n    """`size` of them."""\n',
+        '"""What a worker does."""\n',
+        'class A:\n    """Keeps things. What is no click becomes a dead letter."""\n',
+        'limit = 3\n"""How many there may be."""\n',
+        'say("the users are told")\n',
+        '@option("--loss", help="What is made small.")\ndef f(): ...\n',
+        "# one so\n# many\nx = 1\n",
+    ],
+)
+def test_a_text_that_breaks_a_rule_is_found(source: str) -> None:
+    """Wherever it is in a file."""
+    assert len([problem for text in prose("a.py", source) for problem in text.problems()]) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f():\n    """Return the end of the log; raise KafkaAway."""\n',
+        '@property\ndef f(self):\n    """Whether it is there."""\n',
+        'class A:\n    """A log. What does it keep? All records."""\n',
+        'say("so much was besides the point")\n',
+    ],
+)
+def test_plain_english_is_let_through(source: str) -> None:
+    """Nouns for things, verbs for functions, questions."""
+    assert not [problem for text in prose("a.py", source) for problem in text.problems()]
