@@ -26,6 +26,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.follower import StateFollower
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
+from worker.process.dead_share import DeadShare
 from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
@@ -275,8 +276,9 @@ class _Wiring:
 
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
+        fields = self._settings.click.fields()
         return Walk(
-            Decoder(self._settings.click.fields(), max_bytes=self._settings.click.max_bytes),
+            Decoder(fields, max_bytes=self._settings.click.max_bytes),
             self._adoption,
             table,
             checkpoint,
@@ -288,6 +290,7 @@ class _Wiring:
                 format=recommend.format,
             ),
             dead_letters=self._dead_letters,
+            dead_share=DeadShare(fields, readiness=self._process.readiness, steady=self._clock.steady),
             metrics=self._metrics,
             clock=self._clock,
         )

@@ -12,15 +12,14 @@ import numpy as np
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option
-from worker.commands import connect, to_json
+from worker.commands import champion, connect, to_json
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
-from worker.core.release import Release, verify
+from worker.core.release import Release
 from worker.core.states import States
-from worker.errors import NextclickError, ReleaseRefused, StateRefused
+from worker.errors import NextclickError, StateRefused
 from worker.topics import needs, state_scan
-from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 
 
@@ -71,7 +70,7 @@ def state(as_json: bool) -> None:
 
 
 def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
-    release, problem = _champion(settings)
+    release, problem = champion(settings)
     found, block = _current(settings, user_id, trace, release) if trace.copies else (None, None)
     home = (found["partition"], block) if found else None
     return {
@@ -116,18 +115,6 @@ def _current(
     row = states.find(found["partition"], user_id)
     del found["saved"]
     return found, int(states.blocks(np.array([row]))[0])
-
-
-def _champion(settings: Settings) -> tuple[Release | None, str]:
-    """The release that serves, or why there is none."""
-    with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
-        reader.read()
-        try:
-            pointer = reader.pointer(CHAMPION)
-            release = verify(*reader.fetch(pointer.release), number=pointer.release) if pointer else None
-        except ReleaseRefused as error:
-            return None, str(error)
-    return release, "" if release else f"topic {settings.topics.releases} has no @champion"
 
 
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:

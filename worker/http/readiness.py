@@ -25,6 +25,8 @@ class Readiness:
         self._reason = "starting"
         self.remark = ""
         """What is worth knowing though the worker serves; empty where there is nothing."""
+        self.notice = ""
+        """What /readyz?verbose adds: what is wrong with most records; empty where there is nothing."""
         self._beaten = clock()
 
     @property

@@ -58,6 +58,13 @@ class Finding:
 
     what: str
     remedy: str = ""
+    fails: bool = True
+    """Whether what has a remedy keeps a worker from doing its work; otherwise it is worth a look."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a worker would not do its work."""
+        return self.fails and bool(self.remedy)
 
 
 def require(admin: Admin, wanted: list[Need]) -> dict[str, int]:
