@@ -11,7 +11,6 @@ from typing import Final
 from trainer.files_on_disk import write_file
 from trainer.release.package import PackagedRelease
 from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics import releases
@@ -38,21 +37,6 @@ def read_folder(folder: Path) -> PackagedRelease:
             raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
     manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
     return PackagedRelease.verified(manifest, blob)
-
-
-def publish_folder(
-    folder: Path,
-    connection: Connection,
-    *,
-    topic: str,
-    pointer: str = releases.CHAMPION,
-    share: float = CANDIDATE_SHARE,
-) -> int:
-    """Send the release in `folder` and point `pointer` at it; its number. A candidate serves that `share`.
-
-    Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
-    """
-    return releases.publish(connection, topic, *read_folder(folder).parts, pointer=pointer, share=share)
 
 
 def fetch_folder(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
 from structlog.testing import capture_logs
 
 from tests.worker.desk import DeskWorker, successor_desk
@@ -10,7 +13,7 @@ from worker.process.dead_share import SECONDS, WINDOW
 FOREIGN = b'{"who": {"id": 7}, "item_id": "lamp", "ts": 1}'
 
 
-def warnings(logs: list[dict[str, object]]) -> list[dict[str, object]]:
+def warnings(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
     """Return the log lines about dead letters."""
     return [line for line in logs if "no clicks" in str(line["event"])]
 
