@@ -5,13 +5,14 @@ The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from trainer.files_on_disk import write_file
 from trainer.release.package import PackagedRelease
 from worker.core.manifest import Manifest
-from worker.errors import ReleaseRefused
+from worker.errors import ReleaseRefused, SettingError
 from worker.kafka.interface import Connection
 from worker.topics import releases
 
@@ -28,6 +29,32 @@ def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     write_file(folder / WEIGHTS, blob)
     write_file(folder / MANIFEST, manifest.to_json())
+
+
+def holds_release(folder: Path) -> bool:
+    """Return whether a release would be replaced in `folder`.
+
+    Raises SettingError where none can be written: `folder` is a file, has other files, or is not writable.
+    """
+    if not folder.exists():
+        parent = next(one for one in folder.absolute().parents if one.exists())
+        _require_writable(parent, folder)
+        return False
+    if not folder.is_dir():
+        raise SettingError(f"-o: {folder} is a file, a release is a folder")
+    _require_writable(folder, folder)
+    names = {one.name for one in folder.iterdir() if not one.name.startswith(".")}
+    if names and not names & {MANIFEST, WEIGHTS}:
+        raise SettingError(
+            f"-o: {folder} has other files, such as {min(names)}: name a folder that is new, empty "
+            "or has a release"
+        )
+    return bool(names)
+
+
+def _require_writable(there: Path, folder: Path) -> None:
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise SettingError(f"-o: {folder} cannot be written: no right to write in {there}")
 
 
 def read_folder(folder: Path) -> PackagedRelease:

@@ -19,6 +19,7 @@ from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
 from worker.errors import NextclickError, StateRefused
+from worker.settings.fields import duration_text
 from worker.topics import needs, state_scan
 from worker.topics.state_scan import Contents, Marks, Trace
 
@@ -88,7 +89,27 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
             for partition, wish in sorted(trace.wishes.items())
         ],
         "unreadable": trace.unreadable,
+        "no_state_because": [] if found else _absence(settings, trace),
     }
+
+
+def _absence(settings: Settings, trace: Trace) -> list[str]:
+    """Return why there may be no state of a user: the log does not say which."""
+    state, ttl = settings.state, duration_text(settings.state.user_ttl)
+    if trace.wishes:
+        return ["deleted: a deletion request is being fulfilled, and no click came since"]
+    deleted = "deleted: by `nextclick-worker forget`"
+    evicted = (
+        f"evicted: no click for {ttl} (state.user_ttl), or one of the longest idle of more than "
+        f"{state.max_users:,} users in a worker (state.max_users)"
+    )
+    if trace.deleted:
+        return [f"{deleted}: a deletion request was fulfilled, and no click is saved since"]
+    if trace.superseded:
+        return [evicted, deleted]
+    flush = duration_text(state.flush_interval)
+    new = f"never seen: no click of this user came before the last flush (state.flush_interval is {flush})"
+    return [new, evicted, deleted]
 
 
 def _place(copy: state_scan.Copy) -> dict[str, int]:
@@ -133,11 +154,18 @@ def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
 def _user_text(document: dict[str, Any]) -> str:
     user_id, topic, found = document["user_id"], document["topic"], document["state"]
     if not document["found"]:
-        return f"no trace of {user_id} in {topic}, as of the last flush"
+        why = document["no_state_because"]
+        return "\n  ".join(
+            [f"no trace of {user_id} in {topic}, as of the last flush; one of these holds:", *why]
+        )
     others, waste = document["other_copies"], document["copies_not_compacted_yet"]
     wishes = document["wishes_to_be_forgotten"]
     lines = [f"{user_id} in {topic}, as of the last flush"]
-    lines += _state_lines(document) if found else ["no state that a worker would load"]
+    lines += (
+        _state_lines(document)
+        if found
+        else ["no state that a worker would load", *document["no_state_because"]]
+    )
     lines += [f"other copies in blocks: {len(others)}{_places(others)}"]
     lines += [f"copies that compaction has still to remove: {len(waste)}{_places(waste)}"]
     lines += [
@@ -165,7 +193,7 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         f"served by: {served}",
         f"clicks: {found['clicks']}, {found['session_clicks']} of the last session still kept",
         f"last click: {_time(found['timestamp'])}, offset {found['offset']}",
-        f"recent items, the last one first: {', '.join(reversed(found['recent_items']))}",
+        f"recent items, the oldest first: {', '.join(found['recent_items'])}",
         f"recommendations: {listed}",
     ]
 

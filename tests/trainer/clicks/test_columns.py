@@ -81,3 +81,6 @@ def test_integers_that_were_written_as_floats_are_integers() -> None:
     read = converted(frame)
 
     assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "8.0")]
+    assert read.notes == (
+        "column user has ids such as 1.0 (integers with missing values are stored so): they are read as 1",
+    )

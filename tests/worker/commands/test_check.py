@@ -17,11 +17,11 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
     cluster = MemoryCluster()
 
     before, missing = command(cluster, "check")
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     after, text = command(cluster, "check")
 
     assert (before, after) == (1, 0)
-    assert missing.count("does not exist. Run `nextclick-worker topics`") == 6
+    assert missing.count("does not exist. Run `nextclick-worker topics") == 6
     assert "FAIL" not in text
     assert "ok    settings: group desk, worker_id a" in text
     assert "ok    brokers: memory answers" in text
@@ -34,7 +34,7 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
 def test_too_few_partitions_fail(command: Command) -> None:
     """As where the clicks grew after the others were made."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     cluster.add_partitions("clicks", 6)
 
     code, text = command(cluster, "check")
@@ -47,7 +47,7 @@ def test_the_settings_of_topics_are_looked_at(command: Command) -> None:
     """A state topic that is not compacted would lose states with time; one that is, seldom, reads slowly."""
     cluster = MemoryCluster()
     cluster.create("desk.state", partitions=4)
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
 
     code, text = command(cluster, "check")
 
@@ -71,7 +71,7 @@ def test_no_broker_is_said(command: Command) -> None:
 def test_a_running_worker_is_not_fenced(command: Command) -> None:
     """The check uses a transactional id of its own."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     transactions = cluster.connect().transactions("desk.a", timeout_ms=10_000)
     transactions.renew()
     transactions.send("clicks", 0, key=None, value=b"a click")
@@ -85,7 +85,7 @@ def test_a_running_worker_is_not_fenced(command: Command) -> None:
 def test_clicks_with_other_fields_are_noticed(command: Command) -> None:
     """The fields that are missing are named, and those that the records have instead."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     for number in range(120):
         cluster.produce(
             "clicks", b'{"who": {"id": 7}, "what": {"sku": "lamp"}, "ts": 1}', partition=number % 4
@@ -103,7 +103,7 @@ def test_clicks_with_other_fields_are_noticed(command: Command) -> None:
 def test_records_of_every_kind_are_counted(command: Command) -> None:
     """A few that are no clicks keep no worker from its work."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     for _ in range(8):
         cluster.produce("clicks", GOOD)
     cluster.produce("clicks", b"{")
@@ -120,7 +120,7 @@ def test_records_of_every_kind_are_counted(command: Command) -> None:
 def test_implausible_times_are_noticed(command: Command, seconds: int, says: str) -> None:
     """Seconds in place of milliseconds are from 1970."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     value = b'{"user_id": 1, "item_id": 1, "timestamp": %d}' % seconds
     cluster.produce("clicks", value, timestamp=seconds)
 
@@ -133,7 +133,7 @@ def test_implausible_times_are_noticed(command: Command, seconds: int, says: str
 def test_items_that_the_champion_does_not_know_are_noticed(command: Command) -> None:
     """A release of another catalogue can only recommend what is popular."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     publish(cluster.connect(), "nextclick.releases", *successor_release_parts())
     for item in (b"item-3", b"sku-1", b"sku-2"):
         cluster.produce("clicks", b'{"user_id": 1, "item_id": "%s", "timestamp": 1700000000000}' % item)
