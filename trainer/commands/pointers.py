@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
@@ -26,6 +26,11 @@ from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, KEPT, ReleaseReader, point
+
+_HISTORY: Final = """\
+Each list is judged by the user's next click. Lists for clicks that a worker read late, as a new group
+does with recommend.publish_max_age = 0, count as well: nobody saw those, and a release that learned
+from the same clicks looks better than it is. Compare releases on clicks since they were published."""
 
 _where = all_of(kafka_option, releases_topic_option, config_options)
 
@@ -121,6 +126,8 @@ def releases(group: str | None, as_json: bool) -> None:
     )
     for number in there:
         click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))
+    if any(tally.clicks for tally in tallies.values()):
+        click.echo(_HISTORY)
 
 
 def _place() -> tuple[Connection, str]:

@@ -163,6 +163,7 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(cluster: Memory
     assert everyone[1].split() == ["1", "@champion", *live]
     assert everyone[2].split() == ["2", "@candidate", "0", "0", *["-"] * 5]
     assert ours[1].split()[4] == "25.00%"
+    assert "Lists for clicks that a worker read late" in ours[3] + ours[4]
 
 
 def test_releases_are_listed_for_machines(cluster: MemoryCluster) -> None:
