@@ -55,6 +55,7 @@ class Loop:
         pace: Pace,
         retry: Retry,
         look_at_topics: Callable[[], int],
+        claim_identity: Callable[[], None],
         metrics: Metrics,
         readiness: Readiness,
         stop: Stop,
@@ -71,6 +72,8 @@ class Loop:
         self._retry = retry
         self._look_at_topics = look_at_topics
         """Checks the topics; returns how many partitions the state topic has."""
+        self._claim_identity = claim_identity
+        """Returns when no other member of the group has this worker's name."""
         self._metrics = metrics
         self._readiness = readiness
         self._stop = stop
@@ -111,6 +114,8 @@ class Loop:
     def begin(self) -> None:
         """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
         self._retry.until_done(self._look)
+        # Before the release: a worker that shares an identity learns so at once, and fences nobody.
+        self._retry.until_done(self._claim_identity)
         self._await_release()
         self._retry.until_done(self._transactions.renew)
         self._retry.until_done(lambda: self._member.join(self._on_revoked))

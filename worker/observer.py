@@ -77,5 +77,8 @@ class Observer:
         known = described(self._states, self._adoption.serving.recommender(user_id), user_id, served)
         if known is not None:
             return True, known
-        error = "this worker has no state of this user: it never was here, or is in another partition"
+        error = (
+            "this worker has no state of this user, who never clicked, is in another partition, "
+            "or was evicted or deleted: `nextclick-worker user` says more"
+        )
         return False, {"error": error, "serves": served, "not_ready": self._table.describe()}

@@ -15,6 +15,7 @@ from worker.core.release import Release
 from worker.core.states import States
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
+from worker.kafka.identity import Identity
 from worker.kafka.interface import Connection, GroupMember
 from worker.live_quality import LiveQuality
 from worker.loop import Loop
@@ -26,6 +27,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.follower import StateFollower
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
+from worker.process.dead_share import DeadShare
 from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
@@ -191,6 +193,7 @@ class _Wiring:
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
             retry=retry,
             look_at_topics=self._look_at_topics,
+            claim_identity=self._claim_identity,
             metrics=self._metrics,
             readiness=process.readiness,
             stop=process.stop,
@@ -202,6 +205,22 @@ class _Wiring:
             partitions = needs.require(admin, topics_needed(self._settings))
         self._dead_letters.partitions = partitions[self._dead_letters.topic]
         return partitions[self._settings.topics.state]
+
+    def _claim_identity(self) -> None:
+        """Return when no other member of the group has this worker's name. Raises SharedIdentity, StopNow."""
+        settings, process = self._settings, self._process
+        if settings.static_membership:
+            return
+        Identity(
+            self._connection,
+            group=settings.group,
+            topic=settings.topics.clicks,
+            client_id=settings.transactional_id,
+            session_seconds=settings.kafka.session_timeout_ms / 1_000,
+            readiness=process.readiness,
+            stop=process.stop,
+            steady=self._clock.steady,
+        ).claim()
 
     def _new_adoption(self) -> Adoption:
         reader = ReleaseReader(self._connection, topic=self._settings.topics.releases)
@@ -275,8 +294,9 @@ class _Wiring:
 
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
+        fields = self._settings.click.fields()
         return Walk(
-            Decoder(self._settings.click.fields(), max_bytes=self._settings.click.max_bytes),
+            Decoder(fields, max_bytes=self._settings.click.max_bytes),
             self._adoption,
             table,
             checkpoint,
@@ -288,6 +308,7 @@ class _Wiring:
                 format=recommend.format,
             ),
             dead_letters=self._dead_letters,
+            dead_share=DeadShare(fields, readiness=self._process.readiness, steady=self._clock.steady),
             metrics=self._metrics,
             clock=self._clock,
         )

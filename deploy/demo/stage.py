@@ -88,7 +88,15 @@ class Stage:
 
     def _create_topics(self) -> None:
         """Run `nextclick-worker topics`. Raises DemoError."""
-        command = [sys.executable, "-m", "worker", "topics", "--partitions", str(PARTITIONS)]
+        command = [
+            sys.executable,
+            "-m",
+            "worker",
+            "topics",
+            "--create-clicks",
+            "--partitions",
+            str(PARTITIONS),
+        ]
         process = self._life.start("nextclick-worker topics", command, environment=self.environment)
         try:
             self._life.run(process, seconds=_COMMAND_SECONDS)

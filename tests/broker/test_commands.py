@@ -19,7 +19,7 @@ def test_topics_makes_what_check_misses(deployment: Deployment, worker: WorkerFa
     assert before.wait(SLOW) == 1
     assert before.log.count("does not exist") == len(names)
 
-    assert worker(settings, command="topics", ready=False).wait(SLOW) == 0
+    assert worker(settings, command="topics", arguments=["--create-clicks"], ready=False).wait(SLOW) == 0
     after = worker(settings, command="check", ready=False)
     assert after.wait(SLOW) == 0
     assert "cleanup.policy is compact" in after.log

@@ -55,21 +55,20 @@ def test_a_zombie_that_wakes_changes_nothing(deployment: Deployment, worker: Wor
 
 
 def test_two_workers_with_one_identity(deployment: Deployment, worker: WorkerFactory) -> None:
-    """Two workers under one transactional id fence each other: one stops and says why, nothing is lost."""
+    """The newcomer stops and says why; the one that serves is not fenced, and nothing is lost."""
     deployment.publish_successor()
-    workers = [worker(deployment.settings("same")) for _ in range(2)]
-    clicks: list[Record] = []
+    settings = deployment.settings("same", kafka=HURRIED)
+    serving = worker(settings)
+    clicks = deployment.send_clicks(20)
+    newcomer = worker(settings, ready=False)
 
-    def one_ended() -> bool:
-        clicks.extend(deployment.send_clicks(20, first=len(clicks)))
-        return any(process.exit_code is not None for process in workers)
+    assert newcomer.wait(40) == 2
+    clicks += deployment.send_clicks(20, first=20)
 
-    eventually(one_ended, 60, "one of the two to stop")
-    (ended,) = (process for process in workers if process.exit_code is not None)
-
-    assert ended.exit_code == 2
-    assert "worker_id" in ended.log.splitlines()[-1]
     deployment.assert_answered_once(clicks)
+    assert "another worker runs as" in newcomer.log.splitlines()[-1]
+    assert "kafka." not in newcomer.log
+    assert serving.metric("nextclick_checkpoints_total", outcome="failed") == 0
 
 
 @pytest.fixture

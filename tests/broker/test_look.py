@@ -81,7 +81,7 @@ def test_user_and_state_show_what_a_worker_would_load(
     assert found["owner"]["client_id"] == f"{deployment.group}.a"
     assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
     assert f"served by: {deployment.group}.a at " in text
-    assert "recent items, the last one first: item-6, item-3" in text
+    assert "recent items, the oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text
 
     code, text = command(settings, "state")

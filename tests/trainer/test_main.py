@@ -53,8 +53,26 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
     )
-    assert "epoch 1 of 1: loss" in done.stderr.splitlines()[-2]
-    assert done.stderr.splitlines()[-1].startswith("weights of the blend: network ")
+    epoch, taken, blend = done.stderr.splitlines()[-3:]
+    assert "epoch 1 of 1: loss" in epoch
+    assert taken.startswith("took epoch 1, the best by MRR@20 (")
+    assert taken.endswith("; stopped after epoch 1: it was the last of 1")
+    assert blend.startswith("weights of the blend: score = ")
+
+
+def test_no_release_is_replaced_unasked(release: Path, clicks: Path, tmp_path: Path) -> None:
+    """Nor is a folder used that holds something else; said before any training."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+
+    for folder, says in (
+        (release, "has a release already: --yes replaces it, -o names another folder"),
+        (tmp_path / "full", "has other files, such as thesis.txt: name a folder that is new"),
+        (clicks, "is a file, a release is a folder"),
+        (clicks / "release", "cannot be written: no right to write in"),
+    ):
+        with pytest.raises(SettingError, match=says):
+            CliRunner().invoke(cli, ["fit", "clicks.csv", "-o", str(folder)], catch_exceptions=False)
 
 
 @pytest.mark.slow

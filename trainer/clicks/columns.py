@@ -84,12 +84,13 @@ class Table(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """As `Table`, before it is read; `rows` is their number."""
+    """As `Table`, before it is read; `rows` is their number, `notes` what a person should know of the ids."""
 
     clicks: pl.LazyFrame
     columns: Columns
     times: str
     rows: int
+    notes: tuple[str, ...] = ()
 
 
 def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
@@ -122,7 +123,9 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
         *(at(name).alias(name) for name in columns.extra),
     )
     rows = used.select(pl.len(), pl.all().null_count()).collect(engine="streaming").item(0, 0)
-    return Scan(clicks, replace(columns, user=user, item=item, timestamp=timestamp), unit, rows)
+    notes = (_id_note(sample["user"].alias(user)), _id_note(sample["item"].alias(item)))
+    found = replace(columns, user=user, item=item, timestamp=timestamp)
+    return Scan(clicks, found, unit, rows, tuple(filter(None, notes)))
 
 
 def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.LazyFrame:
@@ -173,6 +176,19 @@ def _exists(schema: pl.Schema, name: str) -> bool:
     for field in inner:
         kind = dict(kind).get(field) if isinstance(kind, pl.Struct) else None
     return kind is not None
+
+
+def _id_note(sample: pl.Series) -> str:
+    """Return what becomes of ids that look like 12.0; empty where there are none in `sample`."""
+    ids = sample.drop_nulls().cast(pl.String)
+    whole = ids.filter(ids.str.contains(_WHOLE_FLOAT))
+    if not len(whole) or not (sample.dtype.is_float() or len(whole) == len(ids)):
+        return ""
+    first = whole[0]
+    return (
+        f"column {sample.name} has ids such as {first} (integers with missing values are stored so): "
+        f"they are read as {first.removesuffix('.0')}"
+    )
 
 
 def _id(sample: pl.Series, source: str) -> pl.Expr:

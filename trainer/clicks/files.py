@@ -43,7 +43,8 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # 
         with reading(path):
             scans.append(convert(scan_file(path), columns, source=str(path)))
     clicks = pl.concat([scan.clicks for scan in scans]).sort("timestamp_ms", maintain_order=True)
-    return Scan(clicks, scans[0].columns, scans[0].times, sum(scan.rows for scan in scans))
+    notes = tuple(dict.fromkeys(note for scan in scans for note in scan.notes))
+    return Scan(clicks, scans[0].columns, scans[0].times, sum(scan.rows for scan in scans), notes)
 
 
 def scan_file(path: Path) -> pl.LazyFrame:

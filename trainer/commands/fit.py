@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import orjson
 from trainer import console
 from trainer.commands import options
 from trainer.commands.measures import report, size
-from trainer.release.folder import read_folder, write_folder
+from trainer.release.folder import holds_release, read_folder, write_folder
 from worker.commandline import (
     OUTPUT,
     Command,
@@ -20,6 +21,7 @@ from worker.commandline import (
     kafka_option,
     option,
 )
+from worker.errors import SettingError
 from worker.settings.loading import given
 
 
@@ -34,6 +36,7 @@ from worker.settings.loading import given
     group=OUTPUT,
     help="Folder for the release.",
 )
+@option("--yes", is_flag=True, group=OUTPUT, help="Replace the release that is in the folder already.")
 @option("--from", "begin", type=options.FOLDER, help="Folder of a release to begin with its weights.")
 @options.columns
 @options.split_at
@@ -41,9 +44,11 @@ from worker.settings.loading import given
 @clicks_topic_option
 @config_options
 @json_option
-def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, as_json: bool) -> None:
+def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool, as_json: bool) -> None:
     """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), in an archive or in a topic."""
     chosen, teller = options.settings(), console.for_this_place()
+    # Before hours of training, not after them.
+    _require_free(folder, yes=yes)
     scan = options.scan_clicks(files, chosen, teller)
     # TensorFlow takes seconds to load: only here, where it is needed.
     from trainer.training import checkpoints, warm_start  # noqa: PLC0415
@@ -68,3 +73,11 @@ def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, as_json: bool
         return
     click.echo(report(manifest.metrics, settings.evaluation.top))
     click.echo(f"release written to {folder}: {size(manifest)}")
+
+
+def _require_free(folder: Path, *, yes: bool) -> None:
+    if not holds_release(folder) or yes:
+        return
+    if not sys.stdin.isatty():
+        raise SettingError(f"-o: {folder} has a release already: --yes replaces it, -o names another folder")
+    click.confirm(f"{folder} has a release already. Replace it when the training is done?", abort=True)

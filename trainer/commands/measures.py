@@ -17,6 +17,19 @@ def report(metrics: Mapping[str, float], top: int) -> str:
     return "\n".join(rows)
 
 
+def both_measured(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[str, float, float] | None:
+    """Return the title of a figure that both have, and both values; None where there is none.
+
+    >>> both_measured({"recall_at_20": 0.31}, {"recall_at_20": 0.29, "mrr_at_20": 0.1})
+    ('Recall@20', 0.31, 0.29)
+    """
+    for start, title in (("recall_at_", "Recall@"), ("mrr_at_", "MRR@")):
+        for name in new:
+            if name.startswith(start) and name in old:
+                return f"{title}{name.removeprefix(start)}", new[name], old[name]
+    return None
+
+
 def size(manifest: Manifest) -> str:
     """How large a release is."""
     return f"{manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB"

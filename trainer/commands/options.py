@@ -116,6 +116,8 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
         f"read {scan.rows:,} clicks; user: {found.user}, item: {found.item}, "
         f"time: {found.timestamp} ({scan.times})"
     )
+    for note in scan.notes:
+        teller.say(note)
     return scan
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from itertools import takewhile
+from typing import Any, Final
 
 import click
 import orjson
@@ -24,7 +25,12 @@ from worker.core.release import Pointer, numbers
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics.quality import read_reports
-from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
+from worker.topics.releases import CANDIDATE, CHAMPION, KEPT, ReleaseReader, point
+
+_HISTORY: Final = """\
+Each list is judged by the user's next click. Lists for clicks that a worker read late, as a new group
+does with recommend.publish_max_age = 0, count as well: nobody saw those, and a release that learned
+from the same clicks looks better than it is. Compare releases on clicks since they were published."""
 
 _where = all_of(kafka_option, releases_topic_option, config_options)
 
@@ -46,22 +52,49 @@ def promote() -> None:
 
 @click.command(cls=Command)
 @option("--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead.")
+@option("--to", "to", type=click.IntRange(min=1), metavar="N", help="Number of the release to serve.")
 @_where
-def rollback(*, only_candidate: bool) -> None:
-    """Make the release that was champion before the champion again."""
+def rollback(*, only_candidate: bool, to: int | None) -> None:
+    """Make the release that was champion before the champion again; given again, the one before that."""
     connection, topic = _place()
-    champion, candidate = _pointers(connection, topic)
+    with ReleaseReader(connection, topic=topic).opened() as reader:
+        reader.read()
+    champion, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
     if only_candidate:
+        if to is not None:
+            raise click.UsageError("--candidate ends an A/B test, --to names a champion; one of the two")
         if candidate is None:
             raise ReleaseRefused("pointer", f"topic {topic} has no {CANDIDATE}")
         point(connection, topic, {CANDIDATE: None}, expected={CANDIDATE: candidate.release})
         click.echo(f"release {candidate.release} is no longer {CANDIDATE} in {topic}")
         return
-    if champion is None or champion.previous is None:
-        raise ReleaseRefused("pointer", f"topic {topic} knows no release that was {CHAMPION} before")
-    previous = champion.previous
-    point(connection, topic, {CHAMPION: Pointer(previous)}, expected={CHAMPION: champion.release})
-    click.echo(f"release {previous} is {CHAMPION} in {topic} again, release {champion.release} no longer")
+    if champion is None:
+        raise ReleaseRefused("pointer", f"topic {topic} has no {CHAMPION}")
+    number = to or _before(reader, champion)
+    if number == champion.release:
+        raise ReleaseRefused("pointer", f"release {number} is {CHAMPION} in {topic} already")
+    point(connection, topic, {CHAMPION: Pointer(number)}, expected={CHAMPION: champion.release})
+    moved = champion.moved(number)
+    further = f"; before it, release {moved.previous} was" if moved.previous else ""
+    click.echo(
+        f"release {number} is {CHAMPION} in {topic} again, release {champion.release} no longer{further}"
+    )
+
+
+def _before(reader: ReleaseReader, champion: Pointer) -> int:
+    """Return the newest release in the champion's history that is still there; name those that are not."""
+    gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
+    deleted = f"deleted, as the topic keeps the latest {KEPT}: release {', '.join(map(str, gone))}"
+    if len(gone) < len(champion.history):
+        if gone:
+            click.echo(deleted)
+        return champion.history[len(gone)]
+    why = f"no release was {CHAMPION} before release {champion.release}"
+    if gone:
+        why = f"what was {CHAMPION} before release {champion.release} is {deleted}"
+    others = [str(number) for number in numbers(reader.held()) if number != champion.release]
+    choice = f". --to takes one of {', '.join(others)}" if others else ""
+    raise ReleaseRefused("pointer", f"topic {reader.topic}: {why}{choice}")
 
 
 @click.command(cls=Command)
@@ -93,6 +126,8 @@ def releases(group: str | None, as_json: bool) -> None:
     )
     for number in there:
         click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))
+    if any(tally.clicks for tally in tallies.values()):
+        click.echo(_HISTORY)
 
 
 def _place() -> tuple[Connection, str]:

@@ -29,6 +29,7 @@ from trainer.dataset.sessions import (
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.event import MAX_ID_BYTES
+from worker.settings.fields import duration_text
 
 _PART_CLICKS: Final = 2_000_000
 
@@ -72,6 +73,7 @@ def prepare(
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
+    _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     past, test = _past_and_test(sessions, settings)
@@ -194,6 +196,18 @@ def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, repor
         "is the user column the right one, is dataset.session_gap too small?",
     )
     return kept
+
+
+def _tell_single(sessions: pl.DataFrame, settings: FitSettings, progress: Progress) -> None:
+    """Say first what most often makes a training useless: most sessions are too short to learn from."""
+    lengths = sessions.group_by("session").len()["len"]
+    single = int((lengths == 1).sum())
+    if 2 * single > len(lengths):
+        progress.say(
+            f"{single / len(lengths):.0%} of the sessions have one click: nothing is learned from them. "
+            "Is the column of users right, and "
+            f"dataset.session_gap ({duration_text(settings.dataset.session_gap)})?"
+        )
 
 
 def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:

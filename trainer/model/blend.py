@@ -22,6 +22,7 @@ from trainer.dataset.decayed_counts import Past, popularity, transitions
 from trainer.model.backend import tf
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
+from worker.settings.fields import duration_text
 
 _FLOOR: Final = 0.1
 """The count of an item without clicks, so that there is a logarithm."""
@@ -128,7 +129,7 @@ class Blend:
             "transitions": len(settings.blend.transition_half_lives),
             "repeats": settings.blend.repeat_lags,
         }
-        self._seed = settings.training.seed
+        self._seed, self._settings = settings.training.seed, settings.blend
         # The logarithm of the factor, which must stay above 0.
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
@@ -141,6 +142,27 @@ class Blend:
         """The weights, in the form of the manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
         return {"network": round(self._factor, 4), **found}
+
+    def in_words(self) -> str:
+        """Return the weights as one line, the half-lives by their names.
+
+        Of the repeats it has the weight of the last click and of those before it together.
+        """
+        popular, following, repeats = (weight.numpy() for weight in self._weights.values())
+        parts = [f"{self._factor:.2f} x network"]
+        for title, weights, spans in (
+            ("popularity", popular, self._settings.popularity_half_lives),
+            ("followers of the last item", following, self._settings.transition_half_lives),
+        ):
+            if len(weights):
+                named = (
+                    f"{weight:.2f} over {duration_text(span)}"
+                    for weight, span in zip(weights, spans, strict=True)
+                )
+                parts.append(f"{title} ({', '.join(named)})")
+        if len(repeats):
+            parts.append(f"repeats ({repeats[0]:.2f} for the last item, {np.mean(repeats):.2f} on average)")
+        return "score = " + " + ".join(parts)
 
     def terms(self, priors: Priors) -> Terms:
         """Return the terms that the weights make of `priors`."""

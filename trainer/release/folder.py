@@ -5,14 +5,14 @@ The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from trainer.files_on_disk import write_file
 from trainer.release.package import PackagedRelease
 from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE
-from worker.errors import ReleaseRefused
+from worker.errors import ReleaseRefused, SettingError
 from worker.kafka.interface import Connection
 from worker.topics import releases
 
@@ -31,6 +31,32 @@ def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
     write_file(folder / MANIFEST, manifest.to_json())
 
 
+def holds_release(folder: Path) -> bool:
+    """Return whether a release would be replaced in `folder`.
+
+    Raises SettingError where none can be written: `folder` is a file, has other files, or is not writable.
+    """
+    if not folder.exists():
+        parent = next(one for one in folder.absolute().parents if one.exists())
+        _require_writable(parent, folder)
+        return False
+    if not folder.is_dir():
+        raise SettingError(f"-o: {folder} is a file, a release is a folder")
+    _require_writable(folder, folder)
+    names = {one.name for one in folder.iterdir() if not one.name.startswith(".")}
+    if names and not names & {MANIFEST, WEIGHTS}:
+        raise SettingError(
+            f"-o: {folder} has other files, such as {min(names)}: name a folder that is new, empty "
+            "or has a release"
+        )
+    return bool(names)
+
+
+def _require_writable(there: Path, folder: Path) -> None:
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise SettingError(f"-o: {folder} cannot be written: no right to write in {there}")
+
+
 def read_folder(folder: Path) -> PackagedRelease:
     """Read the release in `folder`, and verify it. Raises ReleaseRefused."""
     for name in (MANIFEST, WEIGHTS):
@@ -38,21 +64,6 @@ def read_folder(folder: Path) -> PackagedRelease:
             raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
     manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
     return PackagedRelease.verified(manifest, blob)
-
-
-def publish_folder(
-    folder: Path,
-    connection: Connection,
-    *,
-    topic: str,
-    pointer: str = releases.CHAMPION,
-    share: float = CANDIDATE_SHARE,
-) -> int:
-    """Publish the release in `folder` under `pointer`; return its number. A candidate serves that `share`.
-
-    Raises ReleaseRefused before anything is sent, and what `worker.topics.releases.publish` raises.
-    """
-    return releases.publish(connection, topic, *read_folder(folder).parts, pointer=pointer, share=share)
 
 
 def fetch_folder(

@@ -132,7 +132,6 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
     blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
     data.summary["blend"] = blend.weights
-    learned = "; ".join(f"{name} {weights}" for name, weights in blend.weights.items())
-    progress.say(f"weights of the blend: {learned}")
+    progress.say(f"weights of the blend: {blend.in_words()}")
     both = past.and_then(Past.of(held))
     return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))

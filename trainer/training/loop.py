@@ -121,6 +121,7 @@ class Training:
         finally:
             progress.stop()
         self._network.set_weights(self._best.weights)
+        progress.say(self._outcome())
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the numbers that the next step depends on, by name."""
@@ -173,6 +174,19 @@ class Training:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
+
+    def _outcome(self) -> str:
+        """Return which epoch was taken, and why there are no more."""
+        done, since = len(self.history), self._best.epochs_since
+        figure = f"mrr_at_{self._settings.evaluation.top}"
+        if figure not in self.history[-1]:
+            return f"took the last epoch, {done}: no clicks are held out to choose by"
+        why = f"it was the last of {self.epochs}"
+        if done < self.epochs:
+            why = f"{since} epochs in a row were not better (training.patience)"
+        best, top = done - since, self._settings.evaluation.top
+        value = self.history[best - 1][figure]
+        return f"took epoch {best}, the best by MRR@{top} ({value:.4f}); stopped after epoch {done}: {why}"
 
     def _finish(self, validate: Callable[[], Epoch], progress: Progress) -> None:
         with self._optimizer.averaged():

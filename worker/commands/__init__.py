@@ -8,14 +8,29 @@ import click
 import orjson
 
 from worker.config import Settings
+from worker.core.release import Release, verify
+from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics.needs import Finding
+from worker.topics.releases import CHAMPION, ReleaseReader
 
 
 def connect(settings: Settings) -> Connection:
     """Return the connection that the command was called with (tests bring one), else that of the settings."""
     given: Connection | None = click.get_current_context().obj
     return given or settings.kafka.connection()
+
+
+def champion(settings: Settings) -> tuple[Release | None, str]:
+    """Return the release that serves, or why there is none. Raises KafkaAway, NotAllowed."""
+    with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
+        reader.read()
+        try:
+            pointer = reader.pointer(CHAMPION)
+            release = verify(*reader.fetch(pointer.release), number=pointer.release) if pointer else None
+        except ReleaseRefused as error:
+            return None, str(error)
+    return release, "" if release else f"topic {settings.topics.releases} has no {CHAMPION}"
 
 
 def numbers(partitions: list[int]) -> str:
@@ -29,7 +44,7 @@ def numbers(partitions: list[int]) -> str:
 
 def fact(finding: Finding) -> dict[str, Any]:
     """Return a finding for machines."""
-    return {"ok": not finding.remedy, "what": finding.what, "remedy": finding.remedy}
+    return {"ok": not finding.failed, "what": finding.what, "remedy": finding.remedy}
 
 
 def to_json(document: dict[str, Any]) -> bytes:

@@ -1,18 +1,22 @@
-"""`check`: what would keep a worker from running."""
+"""`check`: what would keep a worker from running, and from understanding the clicks."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import click
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option
-from worker.commands import connect, fact, to_json
+from worker.commands import champion, connect, fact, to_json
 from worker.config import Settings
-from worker.errors import NotAllowed
-from worker.topics import needs
+from worker.core.event import Decoder
+from worker.errors import NextclickError, NotAllowed
+from worker.kafka.interface import Admin, Connection
+from worker.topics import needs, sample
 from worker.topics.needs import Finding
 from worker.wiring import topics_needed
 
@@ -21,23 +25,19 @@ from worker.wiring import topics_needed
 @config_options
 @json_option
 def check(as_json: bool) -> None:
-    """Report problems that would keep the worker from running, and their remedies; exit code 1 if any."""
+    """Report problems that would keep the worker from running, and their remedies; exit code 1 if any.
+
+    The last 100 records of the clicks topic are decoded, too, and compared with the champion's items.
+    """
     settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
     with closing(connection.admin()) as admin:
         findings.append(Finding(f"brokers: {connection.bootstrap_servers} answers"))
-        try:
-            findings += needs.check(admin, wanted, group=settings.group)
-        except NotAllowed as error:
-            findings.append(Finding(str(error), "Grant what is missing; the ACLs are below"))
-    findings.append(
-        needs.check_transactions(
-            connection,
-            transactional_id=settings.transactional_id,
-            timeout_ms=settings.kafka.transaction_timeout_ms,
-        )
-    )
+        # Each by itself: one that fails hides no other.
+        findings += _tried(lambda: needs.check(admin, wanted, group=settings.group))
+        findings += _tried(lambda: _transactions(settings, connection))
+        findings += _tried(lambda: list(_clicks(settings, connection, admin)))
     acls = needs.acls(wanted, group=settings.group)
     if as_json:
         click.echo(to_json({"findings": [fact(finding) for finding in findings], "acls": acls}))
@@ -47,8 +47,51 @@ def check(as_json: bool) -> None:
         click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
         for acl in acls:
             click.echo(f"      {acl}")
-    sys.exit(any(finding.remedy for finding in findings))
+    sys.exit(any(finding.failed for finding in findings))
+
+
+def _tried(look: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return look()
+    except NotAllowed as error:
+        return [Finding(str(error), "Grant what is missing; the ACLs are below")]
+    except NextclickError as error:
+        return [Finding(str(error), "This could not be checked; mend it and check again")]
+
+
+def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
+    timeout_ms = settings.kafka.transaction_timeout_ms
+    return [
+        needs.check_transactions(
+            connection, transactional_id=settings.transactional_id, timeout_ms=timeout_ms
+        )
+    ]
+
+
+def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
+    """Yield what the clicks are like, and whether the champion fits them."""
+    fields, topics = settings.click.fields(), settings.topics
+    described = admin.describe([topics.clicks, topics.releases])
+    clicks = None
+    if described[topics.clicks].partitions:
+        clicks = sample.last(connection, topics.clicks, Decoder(fields, max_bytes=settings.click.max_bytes))
+        yield sample.decoding(clicks, fields)
+        if times := sample.times(clicks, round(time.time() * 1000)):
+            yield times
+    if described[topics.releases].partitions:
+        yield from _tried(lambda: [_champion(settings, clicks)])
+
+
+def _champion(settings: Settings, clicks: sample.Sample | None) -> Finding:
+    release, problem = champion(settings)
+    if release is None:
+        return Finding(problem, "The worker waits until `nextclick-trainer publish` sends one", fails=False)
+    found = clicks and sample.known_items(clicks, release.number, release.catalogue)
+    return found or Finding(f"@champion, release {release.number}: {release.manifest.items:,} items")
 
 
 def _line(finding: Finding) -> str:
-    return f"FAIL  {finding.what}. {finding.remedy}" if finding.remedy else f"ok    {finding.what}"
+    label = "FAIL" if finding.failed else "note" if finding.remedy else "ok"
+    return (
+        f"{label:<4}  {finding.what}. {finding.remedy}" if finding.remedy else f"{label:<4}  {finding.what}"
+    )

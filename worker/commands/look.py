@@ -12,15 +12,15 @@ import numpy as np
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option
-from worker.commands import connect, to_json
+from worker.commands import champion, connect, to_json
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
-from worker.core.release import Release, verify
+from worker.core.release import Release
 from worker.core.states import States
-from worker.errors import NextclickError, ReleaseRefused, StateRefused
+from worker.errors import NextclickError, StateRefused
+from worker.settings.fields import duration_text
 from worker.topics import needs, state_scan
-from worker.topics.releases import CHAMPION, ReleaseReader
 from worker.topics.state_scan import Contents, Marks, Trace
 
 
@@ -71,7 +71,7 @@ def state(as_json: bool) -> None:
 
 
 def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
-    release, problem = _champion(settings)
+    release, problem = champion(settings)
     found, block = _current(settings, user_id, trace, release) if trace.copies else (None, None)
     home = (found["partition"], block) if found else None
     return {
@@ -89,7 +89,27 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
             for partition, request in sorted(trace.requests.items())
         ],
         "unreadable": trace.unreadable,
+        "no_state_because": [] if found else _absence(settings, trace),
     }
+
+
+def _absence(settings: Settings, trace: Trace) -> list[str]:
+    """Return why there may be no state of a user: the log does not say which."""
+    state, ttl = settings.state, duration_text(settings.state.user_ttl)
+    if trace.requests:
+        return ["deleted: a deletion request is being fulfilled, and no click came since"]
+    deleted = "deleted: by `nextclick-worker forget`"
+    evicted = (
+        f"evicted: no click for {ttl} (state.user_ttl), or one of the longest idle of more than "
+        f"{state.max_users:,} users in a worker (state.max_users)"
+    )
+    if trace.deleted:
+        return [f"{deleted}: a deletion request was fulfilled, and no click is saved since"]
+    if trace.superseded:
+        return [evicted, deleted]
+    flush = duration_text(state.flush_interval)
+    new = f"never seen: no click of this user came before the last flush (state.flush_interval is {flush})"
+    return [new, evicted, deleted]
 
 
 def _place(copy: state_scan.Copy) -> dict[str, int]:
@@ -118,18 +138,6 @@ def _current(
     return found, int(states.blocks(np.array([row]))[0])
 
 
-def _champion(settings: Settings) -> tuple[Release | None, str]:
-    """Return the champion release, or None and the reason."""
-    with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
-        reader.read()
-        try:
-            pointer = reader.pointer(CHAMPION)
-            release = verify(*reader.fetch(pointer.release), number=pointer.release) if pointer else None
-        except ReleaseRefused as error:
-            return None, str(error)
-    return release, "" if release else f"topic {settings.topics.releases} has no @champion"
-
-
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
     """Return the member of the consumer group that serves a partition."""
     with closing(connect(settings).admin()) as admin:
@@ -146,11 +154,18 @@ def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
 def _user_text(document: dict[str, Any]) -> str:
     user_id, topic, found = document["user_id"], document["topic"], document["state"]
     if not document["found"]:
-        return f"no trace of {user_id} in {topic}, as of the last flush"
+        why = document["no_state_because"]
+        return "\n  ".join(
+            [f"no trace of {user_id} in {topic}, as of the last flush; one of these holds:", *why]
+        )
     others, waste = document["other_copies"], document["copies_not_compacted_yet"]
     requests = document["deletion_requests"]
     lines = [f"{user_id} in {topic}, as of the last flush"]
-    lines += _state_lines(document) if found else ["no state that a worker would load"]
+    lines += (
+        _state_lines(document)
+        if found
+        else ["no state that a worker would load", *document["no_state_because"]]
+    )
     lines += [f"other copies in blocks: {len(others)}{_places(others)}"]
     lines += [f"copies that compaction has still to remove: {len(waste)}{_places(waste)}"]
     lines += [
@@ -178,7 +193,7 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         f"served by: {served}",
         f"clicks: {found['clicks']}, {found['session_clicks']} of the last session still kept",
         f"last click: {_time(found['timestamp'])}, offset {found['offset']}",
-        f"recent items, the last one first: {', '.join(reversed(found['recent_items']))}",
+        f"recent items, the oldest first: {', '.join(found['recent_items'])}",
         f"recommendations: {listed}",
     ]
 

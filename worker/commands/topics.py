@@ -10,20 +10,31 @@ from worker import commandline
 from worker.commandline import Command, config_options, json_option, option
 from worker.commands import connect, fact, to_json
 from worker.config import Settings
+from worker.errors import TopicError
 from worker.topics import needs
 from worker.wiring import topics_needed
 
 
 @click.command(cls=Command)
 @config_options
-@option("--partitions", default=4, help="Partitions of the clicks topic, if it is created.")
+@option("--create-clicks", is_flag=True, help="Create the clicks topic, too, which others write.")
+@option("--partitions", default=4, help="Partitions of the clicks topic where it is new.")
 @option("--replication", default=-1, help="Replication factor of new topics. [default: the broker's]")
 @json_option
-def topics(partitions: int, replication: int, as_json: bool) -> None:
-    """Create the topics that are missing, with the settings they need."""
+def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: bool) -> None:
+    """Create the topics that are missing, with the settings they need.
+
+    The clicks topic is the input: it is not created unless --create-clicks asks for it.
+    """
     settings = commandline.settings(Settings)
     with closing(connect(settings).admin()) as admin:
-        wanted = topics_needed(settings)
+        wanted, clicks = topics_needed(settings), settings.topics.clicks
+        if not create_clicks and not admin.describe([clicks])[clicks].partitions:
+            raise TopicError(
+                f"topic {clicks} does not exist, or is hidden from us; it is the input, which others write. "
+                "Nothing was created. Correct topics.clicks, or create it with --create-clicks",
+                topic=clicks,
+            )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)
     if as_json:
         click.echo(to_json({"topics": [fact(finding) for finding in created]}))

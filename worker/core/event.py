@@ -107,6 +107,14 @@ class Decoder:
         return document
 
 
+def parsed(value: bytes | None) -> Any:
+    """Return the document in a record's value; None where there is none."""
+    try:
+        return _parse(value) if value else None
+    except _Bad:
+        return None
+
+
 class _Bad(Exception):
     """Raised inside this module only: the record is no click, for `reason`."""
 

@@ -34,6 +34,9 @@ CHUNK_BYTES: Final = 512 * 1024
 MAX_NUMBER: Final = 2**31 - 1
 """The highest number of a release: every user row carries one, in four bytes."""
 
+MAX_HISTORY: Final = 20
+"""The most releases that a pointer remembers having named."""
+
 CANDIDATE_SHARE: Final = 0.1
 """The share of the users that a candidate serves where its pointer names none."""
 
@@ -188,26 +191,48 @@ class Pointer(NamedTuple):
     """The release that `@champion` or `@candidate` names.
 
     `share`: the part of the users that a candidate serves. `previous`: the release that was named before,
-    where a rollback leads.
+    where a rollback leads. `earlier`: those named before that one, newest first.
     """
 
     release: int
     share: float | None = None
     previous: int | None = None
+    earlier: tuple[int, ...] = ()
+
+    @property
+    def history(self) -> tuple[int, ...]:
+        """The releases that were named before, newest first."""
+        return () if self.previous is None else (self.previous, *self.earlier)
+
+    def moved(self, number: int, share: float | None = None) -> Pointer:
+        """Return a pointer to `number`: a step forward, or back to where this one was before.
+
+        A step back forgets what came after: the next one leads further back, never forward again.
+        """
+        if number == self.release:
+            history = self.history
+        elif number in self.history:
+            history = self.history[self.history.index(number) + 1 :]
+        else:
+            history = (self.release, *self.history)[:MAX_HISTORY]
+        return Pointer(number, share, history[0] if history else None, history[1:])
 
     def value(self) -> bytes:
         """Return the pointer as a record's value."""
-        return orjson.dumps({name: value for name, value in self._asdict().items() if value is not None})
+        return orjson.dumps(
+            {name: value for name, value in self._asdict().items() if value not in (None, ())}
+        )
 
 
 def parse_pointer(value: bytes) -> Pointer:
     """Parse a value from `Pointer.value`, or one of `release` alone. Raises ReleaseRefused."""
     try:
         document = orjson.loads(value)
-        found = Pointer(document["release"], document.get("share"), document.get("previous"))
+        earlier = tuple(document.get("earlier", ()))
+        found = Pointer(document["release"], document.get("share"), document.get("previous"), earlier)
     except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
         found = Pointer(0)
-    numbers_named = [found.release] if found.previous is None else [found.release, found.previous]
+    numbers_named = [found.release, *found.history]
     if not all(type(number) is int and 1 <= number <= MAX_NUMBER for number in numbers_named):
         raise ReleaseRefused("pointer", f'a pointer holds {value[:80]!r}, it must be like {{"release": 7}}')
     share = 1 if found.share is None else found.share

@@ -25,6 +25,8 @@ class Readiness:
         self._reason = "starting"
         self.remark = ""
         """Remarks on a worker that serves; empty if there are none."""
+        self.notice = ""
+        """Added by /readyz?verbose: the trouble with most records; empty if there is none."""
         self._beaten = clock()
 
     @property

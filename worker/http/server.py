@@ -61,6 +61,8 @@ def _application(registry: CollectorRegistry, readiness: Readiness, questions: Q
             start_response(status, [("Content-Type", "application/json")])
             return [orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)]
         status, text = _health(path, readiness)
+        if path == "/readyz" and "verbose" in environment.get("QUERY_STRING", "") and readiness.notice:
+            text = f"{text}\n{readiness.notice}"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{text}\n".encode()]
 

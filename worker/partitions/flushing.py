@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+import structlog
 
 from worker.core.flush import Flush
 from worker.core.states import States
@@ -22,6 +23,8 @@ from worker.metrics import Metrics
 from worker.partitions.deletion import Deletion
 from worker.partitions.partition import FlushProgress, Partition, Stage
 from worker.topics.states import Replay, StateWriter
+
+log = structlog.get_logger("worker")
 
 SPREAD: Final = 0.5
 """Over how much of the flush interval a flush is spread: the rest of it replay is spared."""
@@ -99,6 +102,7 @@ class Flushing:
             rows = self._states.longest_idle(too_many + self._max_users // _EVICTED_SHARE)
             self._states.free(rows)
             self._metrics.users_forgotten.labels("max_users").inc(len(rows))
+            log.warning("users evicted: there are more than state.max_users", users=len(rows))
 
     def _begin(self, partition: Partition) -> FlushProgress:
         self._sweep(partition)
@@ -121,6 +125,10 @@ class Flushing:
         idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
         self._metrics.users_forgotten.labels("ttl").inc(len(idle))
+        if len(idle):
+            log.info(
+                "users evicted: no click for state.user_ttl", partition=partition.number, users=len(idle)
+            )
 
     def _write(self, partition: Partition, under_way: FlushProgress, at_most: int, release: int) -> None:
         flush = under_way.flush

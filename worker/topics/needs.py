@@ -58,6 +58,13 @@ class Finding:
 
     what: str
     remedy: str = ""
+    fails: bool = True
+    """Whether what has a remedy keeps a worker from doing its work; otherwise it is worth a look."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a worker would not do its work."""
+        return self.fails and bool(self.remedy)
 
 
 def require(admin: Admin, wanted: list[Need]) -> dict[str, int]:
@@ -140,6 +147,9 @@ def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
     if not topic.visible:
         return Finding(f"topic {need.topic}: not allowed to see it", "Grant DESCRIBE on it")
     if there == 0:
+        # The clicks alone are known by their description: what they need is what they are.
+        asked = " --create-clicks" if topic is clicks else ""
+        command = f"Run `nextclick-worker topics{asked}`"
         return Finding(f"topic {need.topic} does not exist", f"{command}, or name another in the settings")
     if there < needed:
         return Finding(

@@ -21,7 +21,7 @@ from worker.core.release import (
     parse_pointer,
     to_records,
 )
-from worker.errors import ReleaseRefused
+from worker.errors import ReleaseRefused, TopicError
 from worker.kafka.interface import Connection, TopicPartition, Transactions
 from worker.kafka.interface import Record as KafkaRecord
 
@@ -32,6 +32,9 @@ CANDIDATE: Final = "@candidate"
 
 KEPT: Final = 5
 """The number of latest releases that stay in the topic, in addition to those that a pointer names."""
+
+_FEW: Final = 100
+"""After more foreign keys than these a topic is known to be none of releases."""
 
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
@@ -52,21 +55,26 @@ class ReleaseReader:
         """By key: when that was written."""
         self._chunks: dict[str, int] = {}
         """By key: the offset."""
+        self._foreign: dict[str, int] = {}
+        """By key, the offset of what is neither a release nor a pointer."""
         self.end = 0
         """The offset up to which the topic was read."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
         """Open a connection for the life of the context. Raises KafkaAway, NotAllowed."""
-        self._small, self._times_ms, self._chunks = {}, {}, {}
+        self._small, self._times_ms, self._chunks, self._foreign = {}, {}, {}, {}
         with self._connection.errors(f"read the releases topic {self.topic}"):
             reader = self._reader = self._connection.reader("nextclick-releases", fetch=_FETCH)
         with closing(reader):
             reader.assign([self._at])
             yield self
 
-    def read(self, *, timeout_ms: int = 0) -> bool:
-        """Read all that is committed, waiting `timeout_ms` for the first; return whether any was new."""
+    def read(self, *, timeout_ms: int = 0, strict: bool = False) -> bool:
+        """Read all that is committed, waiting `timeout_ms` for the first; return whether any was new.
+
+        With `strict` raise TopicError where the topic holds anything but releases and pointers.
+        """
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
             while True:
@@ -74,8 +82,27 @@ class ReleaseReader:
                     self._keep(record)
                     changed = True
                 self.end = self._reader.position(self._at)
-                if self.end >= self._reader.ends([self._at])[self._at]:
+                at_end = self.end >= self._reader.ends([self._at])[self._at]
+                # A topic of clicks may be large: its first records show what it is.
+                if strict and (at_end or len(self._foreign) > _FEW):
+                    self._refuse_foreign()
+                if at_end:
                     return changed
+
+    def _refuse_foreign(self) -> None:
+        count = len(self._reader.partitions(self.topic))
+        if self._foreign:
+            name, offset = next(iter(self._foreign.items()))
+            what = f"the record at offset {offset} has the key {name[:80]!r}"
+        elif count > 1 and not self._small:
+            what = f"it has {count} partitions and no release"
+        else:
+            return
+        raise TopicError(
+            f"topic {self.topic} is not a topic of releases: {what}. Nothing was sent. "
+            "Name the topic of releases with --releases-topic (topics.releases)",
+            topic=self.topic,
+        )
 
     def held(self) -> list[str]:
         """Return every key that has a value."""
@@ -161,6 +188,9 @@ class ReleaseReader:
         name, value = (record.key or b"").decode(errors="replace"), record.value
         self._small.pop(name, None)
         self._chunks.pop(name, None)
+        self._foreign.pop(name, None)
+        if value is not None and not (name.startswith("@") or numbers([name])):
+            self._foreign[name] = record.offset
         if value is not None and name.count("/") > 1:
             self._chunks[name] = record.offset
         elif value is not None:
@@ -188,7 +218,8 @@ def publish(
     CheckpointFailed once another one does: nothing is published after that.
     `repeated`: an attempt before this one failed, or its answer was lost: a release with this manifest that
     is there already is not sent again.
-    Raises KafkaAway, NotAllowed, TopicError, ReleaseRefused (not as expected), CheckpointFailed (another
+    Raises KafkaAway, NotAllowed, TopicError (no such topic; it holds other records than releases),
+    ReleaseRefused (not as expected), CheckpointFailed (another
     publisher came in between; another trainer leads).
     """
     if fence:
@@ -197,7 +228,7 @@ def publish(
     with _publisher(connection, topic) as transactions:
         # Read after the transactional id is ours: no other publisher can still commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
-            reader.read()
+            reader.read(strict=True)
         if repeated and (sent := reader.number_of(manifest)):
             return sent
         _require(reader, expected or {})
@@ -251,9 +282,8 @@ def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
 
 
 def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None) -> Pointer:
-    before = reader.readable_pointer(name)
-    previous = before and (before.release if before.release != number else before.previous)
-    return Pointer(number, share if name == CANDIDATE else None, previous)
+    before, share = reader.readable_pointer(name), share if name == CANDIDATE else None
+    return before.moved(number, share) if before else Pointer(number, share)
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:

@@ -79,6 +79,8 @@ class Trace:
     """In records that count no more, and that compaction has not removed yet."""
     requests: dict[int, Forget] = field(default_factory=dict)
     """By partition: the deletion request that is not fulfilled yet."""
+    deleted: bool = False
+    """Whether a deletion request was fulfilled; compaction removes its tombstone in time."""
     unreadable: list[str] = field(default_factory=list)
     """Records that may have something of the user and cannot be read."""
 
@@ -205,6 +207,7 @@ def _entries(connection: Connection, topic: str) -> Iterator[Entry]:
 
 def _note_request(found: Trace, entry: Entry) -> None:
     found.requests.pop(entry.partition, None)
+    found.deleted |= entry.value is None
     if entry.value is not None:
         found.requests[entry.partition] = parse_forget(entry.name.removeprefix(FORGET), entry.value)
 

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from tests.trainer.builders import START_MS, converted
-from trainer.clicks.columns import SAMPLE_ROWS, Columns
+from trainer.clicks.columns import SAMPLE_ROWS, Columns, convert
 from trainer.errors import MissingColumn, UnusableClicks
 
 
@@ -81,3 +81,6 @@ def test_integers_that_were_written_as_floats_are_integers() -> None:
     read = converted(frame)
 
     assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "8.0")]
+    assert convert(frame.lazy(), Columns(), source="clicks.csv").notes == (
+        "column user has ids such as 1.0 (integers with missing values are stored so): they are read as 1",
+    )

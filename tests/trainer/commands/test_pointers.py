@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -9,9 +12,11 @@ from click.testing import CliRunner
 from tests.builders import ITEMS, successor_release_parts
 from tests.trainer.builders import set_to
 from trainer.commands.cli import cli
+from trainer.release.folder import write_folder
+from worker.core.manifest import Manifest
 from worker.core.quality import Tally
-from worker.core.release import parse_pointer
-from worker.errors import ReleaseRefused
+from worker.core.release import Pointer, parse_pointer
+from worker.errors import ReleaseRefused, TopicError
 from worker.kafka.memory import MemoryCluster
 from worker.topics.needs import COMPACTED
 from worker.topics.quality import Report
@@ -33,6 +38,12 @@ def cluster() -> MemoryCluster:
     return cluster
 
 
+def measured(recall: float) -> tuple[Manifest, bytes]:
+    """Return a release with this Recall@20."""
+    manifest, blob = PARTS
+    return replace(manifest, metrics={"recall_at_20": recall}), blob
+
+
 def said(cluster: MemoryCluster, *words: str) -> str:
     """Return what a command prints."""
     where = ["--kafka", "memory:9092", "--releases-topic", RELEASES]
@@ -49,12 +60,84 @@ def named(cluster: MemoryCluster) -> tuple[int | None, int | None]:
 
 
 def test_a_candidate_becomes_champion_and_back(cluster: MemoryCluster) -> None:
-    """`promote` moves the pointers together; `rollback` returns to the one before, and back."""
+    """`promote` moves the pointers together; `rollback` returns to the one before."""
     assert "release 2 is @champion" in said(cluster, "promote")
     assert named(cluster) == (2, None)
     assert "release 1 is @champion" in said(cluster, "rollback")
     assert named(cluster) == (1, None)
-    assert "release 2 is @champion" in said(cluster, "rollback")
+
+
+def test_rollback_walks_back_and_never_forth(cluster: MemoryCluster) -> None:
+    """Twice leads to the one before that; then there is none, and --to names the others."""
+    for _ in range(2):
+        publish(cluster.connect(), RELEASES, *PARTS)
+
+    assert "release 3 is @champion in releases again, release 4 no longer; before it" in said(
+        cluster, "rollback"
+    )
+    said(cluster, "rollback")
+    assert named(cluster) == (1, 2)
+    with pytest.raises(
+        ReleaseRefused, match=r"no release was @champion before release 1. --to takes one of 2, 3, 4"
+    ):
+        said(cluster, "rollback")
+
+    said(cluster, "rollback", "--to", "4")
+    assert named(cluster) == (4, 2)
+    said(cluster, "rollback")
+    assert named(cluster) == (1, 2)
+    with pytest.raises(ReleaseRefused, match="there is no release 9"):
+        said(cluster, "rollback", "--to", "9")
+
+
+def test_rollback_names_releases_that_retention_deleted(cluster: MemoryCluster) -> None:
+    """It passes over those that are no longer there; where all are gone it says so."""
+    for _ in range(6):
+        publish(cluster.connect(), RELEASES, *PARTS, pointer=CANDIDATE)
+    champion = Pointer(8, None, 3, (2, 6, 1))
+    cluster.produce(RELEASES, champion.value(), key=CHAMPION.encode())
+
+    assert said(cluster, "rollback").splitlines() == [
+        "deleted, as the topic keeps the latest 5: release 3, 2",
+        "release 6 is @champion in releases again, release 8 no longer; before it, release 1 was",
+    ]
+    cluster.produce(RELEASES, Pointer(8, None, 3, (2,)).value(), key=CHAMPION.encode())
+    with pytest.raises(ReleaseRefused, match=r"latest 5: release 3, 2. --to takes one of 1, 4, 5, 6, 7"):
+        said(cluster, "rollback")
+
+
+def test_publish_says_what_it_replaces(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """With the figures of both, and how to undo it."""
+    write_folder(tmp_path, *measured(0.55))
+
+    assert said(cluster, "publish", str(tmp_path)).splitlines() == [
+        "release 3 is @champion in releases, was release 1; `nextclick-trainer rollback` undoes it",
+        "Recall@20 0.5500; release 1: 0.5000 (each on its own held-out clicks)",
+    ]
+
+
+def test_publish_asks_before_much_worse(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """Where nobody can answer it refuses; --yes is the answer. A candidate may be as it is."""
+    write_folder(tmp_path, *measured(0.1))
+
+    with pytest.raises(ReleaseRefused, match=r"is 0.1000, that of the champion, release 1, 0.5000: nothing"):
+        said(cluster, "publish", str(tmp_path))
+    assert named(cluster) == (1, 2)
+    assert "release 3 is @candidate" in said(cluster, "publish", str(tmp_path), "--candidate")
+    assert "release 4 is @champion" in said(cluster, "publish", str(tmp_path), "--yes")
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_publish_refuses_a_topic_of_clicks(tmp_path: Path, partitions: int) -> None:
+    """Nothing is sent to it."""
+    cluster = MemoryCluster()
+    cluster.create(RELEASES, partitions=partitions)
+    cluster.produce(RELEASES, b"{}", key=b"ada", partition=partitions - 1)
+    write_folder(tmp_path, *PARTS)
+
+    with pytest.raises(TopicError, match="topic releases is not a topic of releases: "):
+        said(cluster, "publish", str(tmp_path))
+    assert len(cluster.read(RELEASES)) == 1
 
 
 def test_the_experiment_of_a_candidate_can_be_ended(cluster: MemoryCluster) -> None:
@@ -80,6 +163,7 @@ def test_releases_are_listed_with_what_users_made_of_their_lists(cluster: Memory
     assert everyone[1].split() == ["1", "@champion", *live]
     assert everyone[2].split() == ["2", "@candidate", "0", "0", *["-"] * 5]
     assert ours[1].split()[4] == "25.00%"
+    assert "Lists for clicks that a worker read late" in ours[3] + ours[4]
 
 
 def test_releases_are_listed_for_machines(cluster: MemoryCluster) -> None:

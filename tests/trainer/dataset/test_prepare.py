@@ -42,6 +42,19 @@ def test_lazy_clicks_give_what_those_in_memory_give() -> None:
     assert same(prepared(clicks), prepared(clicks.lazy()))
 
 
+def test_sessions_of_one_click_are_named_first() -> None:
+    """Where most are such, little can be learned: that matters more than any duplicate."""
+    lines = list[str]()
+    single = table([(f"once-{number}", "item-1", START_MS + number) for number in range(1_000)])
+
+    prepare(cyclic_clicks(100).vstack(single), FitSettings(), Lines(lines.append), NOW)
+
+    assert lines[0] == (
+        "91% of the sessions have one click: nothing is learned from them. "
+        "Is the column of users right, and dataset.session_gap (30m)?"
+    )
+
+
 def test_users_in_parts_are_the_same_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit in memory at once is cleaned and cut in parts; only the order of users differs."""
     clicks = cyclic_clicks(100).vstack(cyclic_clicks(1)).vstack(table([(None, "x", START_MS)]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,11 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
     assert "removed 0 of 2,000 clicks: exact duplicates" in told
     assert "on 12 items, 2020-09-13T12:26:40+00:00 to " in told
     assert "epoch 1 of 8: loss " in told
+    assert re.search(r"took epoch \d, the best by MRR@20 \(\d.\d{4}\); stopped after epoch \d: ", told)
+    assert re.search(
+        r"weights of the blend: score = \d.\d\d x network \+ popularity \(-?\d.\d\d over 1d, ", told
+    )
+    assert "of the sessions have one click" not in told
     assert 0 < fitted[1].done <= fitted[1].total
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.builders import successor_release_parts
 from tests.worker.commands.conftest import Command
 from worker.kafka.memory import MemoryCluster
+from worker.topics.releases import publish
+
+GOOD = b'{"user_id": "ada", "item_id": "item-3", "timestamp": 1700000000000}'
 
 
 def test_check_fails_until_topics_has_run(command: Command) -> None:
@@ -11,11 +17,11 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
     cluster = MemoryCluster()
 
     before, missing = command(cluster, "check")
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     after, text = command(cluster, "check")
 
     assert (before, after) == (1, 0)
-    assert missing.count("does not exist. Run `nextclick-worker topics`") == 6
+    assert missing.count("does not exist. Run `nextclick-worker topics") == 6
     assert "FAIL" not in text
     assert "ok    settings: group desk, worker_id a" in text
     assert "ok    brokers: memory answers" in text
@@ -28,7 +34,7 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
 def test_too_few_partitions_fail(command: Command) -> None:
     """As where the clicks grew after the others were made."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     cluster.add_partitions("clicks", 6)
 
     code, text = command(cluster, "check")
@@ -41,7 +47,7 @@ def test_the_settings_of_topics_are_looked_at(command: Command) -> None:
     """A state topic that is not compacted would lose states with time; one that is, seldom, reads slowly."""
     cluster = MemoryCluster()
     cluster.create("desk.state", partitions=4)
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
 
     code, text = command(cluster, "check")
 
@@ -65,7 +71,7 @@ def test_no_broker_is_said(command: Command) -> None:
 def test_a_running_worker_is_not_fenced(command: Command) -> None:
     """The check uses a transactional id of its own."""
     cluster = MemoryCluster()
-    command(cluster, "topics")
+    command(cluster, "topics", "--create-clicks")
     transactions = cluster.connect().transactions("desk.a", timeout_ms=10_000)
     transactions.renew()
     transactions.send("clicks", 0, key=None, value=b"a click")
@@ -74,3 +80,78 @@ def test_a_running_worker_is_not_fenced(command: Command) -> None:
     transactions.commit("clicks", {}, "desk", seconds=1)
 
     assert len(cluster.read("clicks")) == 1
+
+
+def test_clicks_with_other_fields_are_noticed(command: Command) -> None:
+    """The fields that are missing are named, and those that the records have instead."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--create-clicks")
+    for number in range(120):
+        cluster.produce(
+            "clicks", b'{"who": {"id": 7}, "what": {"sku": "lamp"}, "ts": 1}', partition=number % 4
+        )
+
+    code, text = command(cluster, "check", "--set", "click.user_id=user.id")
+
+    assert code == 1
+    assert (
+        "FAIL  topic clicks, its last 100 records: 100 of 100 have no field user.id and no field item_id; "
+        "the first one has who.id, what.sku, ts. "
+    ) in text
+
+
+def test_records_of_every_kind_are_counted(command: Command) -> None:
+    """A few that are no clicks keep no worker from its work."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--create-clicks")
+    for _ in range(8):
+        cluster.produce("clicks", GOOD)
+    cluster.produce("clicks", b"{")
+    cluster.produce("clicks", None)
+
+    code, text = command(cluster, "check")
+
+    assert code == 0
+    assert "note  topic clicks, its last 10 records: 1 of 10 are damaged JSON or MessagePack" in text
+    assert "1 of 10 have no value" in text
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(1_700_000_000, "before 2000"), (10**13, "the future")])
+def test_implausible_times_are_noticed(command: Command, seconds: int, says: str) -> None:
+    """Seconds in place of milliseconds are from 1970."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--create-clicks")
+    value = b'{"user_id": 1, "item_id": 1, "timestamp": %d}' % seconds
+    cluster.produce("clicks", value, timestamp=seconds)
+
+    code, text = command(cluster, "check")
+
+    assert code == 1
+    assert f"FAIL  times of clicks: 1 of 1 clicks are from {says}" in text
+
+
+def test_items_that_the_champion_does_not_know_are_noticed(command: Command) -> None:
+    """A release of another catalogue can only recommend what is popular."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--create-clicks")
+    publish(cluster.connect(), "nextclick.releases", *successor_release_parts())
+    for item in (b"item-3", b"sku-1", b"sku-2"):
+        cluster.produce("clicks", b'{"user_id": 1, "item_id": "%s", "timestamp": 1700000000000}' % item)
+
+    code, text = command(cluster, "check")
+
+    assert code == 0
+    assert "note  @champion, release 1, knows the items of 1 of 3 clicks; it does not know 'sku-1'" in text
+
+
+def test_one_finding_that_fails_hides_no_other(command: Command) -> None:
+    """Records that cannot be read, and a topic that is missing, are said together."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=4)
+    cluster.produce("clicks", b"[]")
+
+    code, text = command(cluster, "check")
+
+    assert code == 1
+    assert text.count("does not exist. Run `nextclick-worker topics`") == 5
+    assert "1 of 1 are neither a JSON object nor a MessagePack map" in text

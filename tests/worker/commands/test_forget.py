@@ -58,10 +58,9 @@ def test_compaction_removes_the_last_trace(command: Command) -> None:
 
     desk.cluster.compact(desk.topics.state, tombstones=True)
 
-    assert command(desk.cluster, "user", "ada") == (
-        1,
-        "no trace of ada in desk.state, as of the last flush\n",
-    )
+    code, text = command(desk.cluster, "user", "ada")
+    assert code == 1
+    assert text.startswith("no trace of ada in desk.state, as of the last flush; one of these holds:\n")
 
 
 def test_a_request_waits_for_a_worker(command: Command) -> None:

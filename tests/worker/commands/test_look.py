@@ -48,7 +48,7 @@ def test_user_shows_what_a_worker_would_load(command: Command) -> None:
     assert "lives in: partition 1, block 2, made by release 1" in text
     assert "served by: desk.a at memory (member desk.a-" in text
     assert "clicks: 2, 2 of the last session still kept" in text
-    assert "recent items, the last one first: item-6, item-3" in text
+    assert "recent items, the oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text
     assert "copies that compaction has still to remove: 1 (block 1 of partition 1)" in text
 
@@ -60,7 +60,31 @@ def test_a_user_without_a_trace_is_said_to_have_none(command: Command) -> None:
     code, text = command(desk.cluster, "user", "eve")
 
     assert code == 1
-    assert "no trace of eve in desk.state" in text
+    assert "no trace of eve in desk.state, as of the last flush; one of these holds:" in text
+    assert (
+        "never seen: no click of this user came before the last flush (state.flush_interval is 30s)" in text
+    )
+    assert "evicted: no click for 30d (state.user_ttl)" in text
+    assert "deleted: by `nextclick-worker forget`" in text
+
+
+def test_a_user_who_was_deleted_is_said_to_be(command: Command) -> None:
+    """As long as compaction has not removed the mark of it."""
+    desk = Desk(state=OFTEN)
+    desk.serving()
+    desk.click("ada", partition=1)
+    desk.settle()
+    desk.forget("ada")
+    desk.until(
+        lambda: (b"forget/ada", None) in [(one.key, one.value) for one in desk.states()], "the deletion"
+    )
+    desk.cluster.compact(desk.topics.state)
+
+    code, text = command(desk.cluster, "user", "ada")
+
+    assert code == 1
+    assert "deleted: by `nextclick-worker forget`: a deletion request was fulfilled" in text
+    assert "evicted" not in text
 
 
 def test_a_user_whom_nobody_serves_is_shown_all_the_same(command: Command) -> None:

@@ -68,5 +68,8 @@ def test_a_worker_that_cannot_serve_says_what_to_do(start: Start) -> None:
     process = start(topics={"clicks": "nowhere"})
 
     assert process.wait() == 2
-    assert "nextclick-worker: topic nowhere does not exist. Run `nextclick-worker topics`" in process.log
+    assert (
+        "nextclick-worker: topic nowhere does not exist. Run `nextclick-worker topics --create-clicks`"
+        in process.log
+    )
     assert "Traceback" not in process.log

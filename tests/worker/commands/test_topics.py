@@ -17,7 +17,7 @@ def test_missing_topics_are_created_with_the_settings_that_they_need(command: Co
     """State and releases are compacted: nothing in them is lost with time."""
     cluster = MemoryCluster()
 
-    code, text = command(cluster, "topics", "--partitions", "3")
+    code, text = command(cluster, "topics", "--create-clicks", "--partitions", "3")
 
     assert code == 0
     assert "topic desk.state created, 3 partitions" in text
@@ -29,7 +29,7 @@ def test_missing_topics_are_created_with_the_settings_that_they_need(command: Co
 def test_topics_that_are_there_stay_as_they_are(command: Command) -> None:
     """Those alone grow that have fewer partitions than the clicks."""
     cluster = MemoryCluster()
-    command(cluster, "topics", "--partitions", "3")
+    command(cluster, "topics", "--create-clicks", "--partitions", "3")
     cluster.add_partitions("clicks", 4)
 
     code, text = command(cluster, "topics")
@@ -38,3 +38,15 @@ def test_topics_that_are_there_stay_as_they_are(command: Command) -> None:
     assert "topic clicks is there, 4 partitions" in text
     assert "topic desk.state has 4 partitions, had 3" in text
     assert partitions(cluster) == [4, 4, 1, 1, 4]
+
+
+def test_the_clicks_are_not_created_unasked(command: Command) -> None:
+    """A wrong name is no reason for a new topic; nor are the others made, whose partitions follow it."""
+    cluster = MemoryCluster()
+
+    code, text = command(cluster, "topics")
+
+    assert code == 2
+    assert "topic clicks does not exist, or is hidden from us; it is the input, which others write" in text
+    assert "or create it with --create-clicks" in text
+    assert partitions(cluster) == [0] * 5

@@ -206,7 +206,19 @@ def test_a_pointer_names_a_release(number: int) -> None:
     """`release` alone is enough; what else a person wrote is ignored."""
     assert parse_pointer(Pointer(number).value()) == Pointer(number)
     assert parse_pointer(Pointer(number, 0.25, 7).value()) == Pointer(number, 0.25, 7)
+    assert parse_pointer(Pointer(number, None, 7, (6, 5)).value()) == Pointer(number, None, 7, (6, 5))
     assert parse_pointer(b'{"release": %d, "why": "by hand"}' % number) == Pointer(number)
+
+
+def test_a_pointer_that_moves_back_never_comes_forth() -> None:
+    """It remembers where it was; a step back forgets what came after."""
+    third = Pointer(1).moved(2).moved(3)
+
+    assert third == Pointer(3, None, 2, (1,))
+    assert third.moved(3) == third
+    assert third.moved(2) == Pointer(2, None, 1)
+    assert third.moved(1) == Pointer(1)
+    assert third.moved(2).moved(4).history == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,16 @@ def test_a_worker_is_ready_when_there_is_no_reason_against_it(server: Server) ->
     assert server.get("/readyz")[::2] == (200, "ready; release 2 was refused\n")
 
 
+def test_who_asks_for_more_is_shown_the_notice(server: Server) -> None:
+    """`?verbose` adds a line where there is something; a probe reads the same as ever."""
+    server.readiness.ready()
+    nothing = server.get("/readyz?verbose")
+    server.readiness.notice = "600 of the last 1,000 records went to the dead letters"
+
+    assert nothing[2] == server.get("/readyz")[2] == "ready\n"
+    assert server.get("/readyz?verbose")[2] == f"ready\n{server.readiness.notice}\n"
+
+
 def test_a_loop_that_does_not_come_round_is_not_alive(server: Server) -> None:
     """Though the server answers."""
     alive = server.get("/livez")

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from kafka.errors import KafkaConnectionError
+from structlog.testing import capture_logs
 
 from tests.oracle import Owner, saved
 from tests.worker.desk import Desk, records
@@ -71,8 +72,11 @@ def test_users_who_would_start_afresh_anyway_are_evicted() -> None:
         desk.click(user, timestamp=now - hours * HOUR_MS)
     desk.settle()
     desk.workers["a"].worker.table[0].flush_due = 0
-    desk.step(10)
+    with capture_logs() as logs:
+        desk.step(10)
 
+    said = [line for line in logs if "evicted" in line["event"]]
+    assert [(line["partition"], line["users"]) for line in said] == [(0, 1)]
     assert known(desk, "ada", "bob", "eve") == [False, True, True]
     assert evicted(desk, "ttl") == 1
     assert saved_users(desk) == {"bob", "eve"}

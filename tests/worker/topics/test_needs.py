@@ -96,7 +96,7 @@ def test_what_is_as_it_must_be_needs_no_remedy() -> None:
 @pytest.mark.parametrize(
     ("partitions", "says", "remedy"),
     [
-        ({"clicks": 0}, "topic clicks does not exist", "Run `nextclick-worker topics`, or name another"),
+        ({"clicks": 0}, "topic clicks does not exist", "Run `nextclick-worker topics --create-clicks`, or"),
         ({"letters": 0}, "topic letters does not exist", "Run `nextclick-worker topics`, or name another"),
         ({"state": 1}, "topic state has 1 partitions, it needs 2", "Run `nextclick-worker topics`: it adds"),
         ({"lists": 1}, "topic lists has 1 partitions, it needs 2", "Run `nextclick-worker topics`: it adds"),
