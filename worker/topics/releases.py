@@ -148,11 +148,6 @@ class ReleaseReader:
         """When the pointer `name` was set; None where there is no such pointer."""
         return self._times_ms.get(name) if name in self._small else None
 
-    def manifest(self, number: int) -> Manifest:
-        """Return the manifest of release `number`, unverified. Raises ReleaseRefused."""
-        self.require(number)
-        return Manifest.from_json(self._small[f"release/{number:04}"])
-
     def identity(self, number: int) -> tuple[object, ...]:
         """What changes whenever a record of release `number` does."""
         key = f"release/{number:04}"
