@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 UV_VERSION := 0.13.9
 
-# What a fresh .venv downloads, to tell whoever waits for it.
+# The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
 MEGABYTES_dev := 430
 
@@ -40,7 +40,7 @@ bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; AR
 bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_state $(ARGS)
 
-bench-refresh: .venv/.dev ## a release taken up under load: latency, memory, rebuilding, refusals; ARGS=--quick for a smoke run
+bench-refresh: .venv/.dev ## a release adopted under load: latency, memory, rebuilding, refusals; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
 
 quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them

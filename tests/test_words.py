@@ -37,12 +37,6 @@ NO_VERB: Final = re.compile(
 )
 """The beginnings that a docstring of a function must not have: "Return the ...", not "The ..."."""
 
-LEFT: Final = dict.fromkeys(
-    ("trainer/commands/", "trainer/config/", "worker/commandline.py", "worker/config.py", "worker/settings/"),
-    "its words are rewritten together with the settings, on another branch",
-)
-"""Files, and folders of them, that are not read yet, and why."""
-
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -78,7 +72,7 @@ def product() -> Iterator[Text]:
             if path.suffix == ".html":
                 for line, text in enumerate(path.read_text().splitlines(), 1):
                     yield Text(name, line, "template's line", " ".join(text.split()))
-            elif path.suffix == ".py" and not name.startswith(tuple(LEFT)):
+            elif path.suffix == ".py":
                 yield from prose(name, path.read_text())
 
 
@@ -119,11 +113,6 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 def test_the_product_speaks_plain_english() -> None:
     """No private words, no clause as a subject, and a verb first where something is done."""
     assert_none(problem for text in product() for problem in text.problems())
-
-
-def test_the_table_of_what_is_left_is_true() -> None:
-    """Each of its entries is there."""
-    assert_none(f"LEFT names {path}, which is not there" for path in LEFT if not (ROOT / path).exists())
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ class Checkpoint:
     def include(self, partitions: Collection[int]) -> None:
         """Note that something of these partitions goes into the transaction.
 
-        To be called before anything is sent: where a send fails, the partition's memory knows of blocks that
-        will never be, and must be dropped (rule e).
+        To be called before blocks are sent: where a send fails, the partition's memory knows of blocks that
+        will never be, and must be dropped (rule e). Lists come from partitions that `touch` named already.
         """
         self._pending |= set(partitions)
         self._touched |= set(partitions)
@@ -116,6 +116,8 @@ class Checkpoint:
         """Make all that happened durable in `seconds`. Raises CheckpointFailed, NotAllowed, TopicError."""
         if self._member.lost:
             raise CheckpointFailed("the group gave this worker's partitions to others")
+        if gone := [number for number in self._pending if number not in self._table]:
+            raise CheckpointFailed(f"partitions {sorted(gone)} were revoked before they were committed")
         started = self._steady()
         self._due_at = started + self.interval_seconds
         self._flush_due = True

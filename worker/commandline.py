@@ -1,4 +1,4 @@
-"""What the command lines of both programs have in common: settings, groups of options in help, Ctrl-C.
+"""Shared parts of both command lines: settings, groups of options in help, Ctrl-C.
 
 A command of class `Command` shows its options in groups, as wide as the terminal. An option made by
 `shorthand` is another way to write `--set`.

@@ -38,7 +38,7 @@ class Recommend(Section):
 
 
 class State(Section):
-    """How user states are saved, for how long, and for how many users."""
+    """Saving of user states: how often, how long, and for how many users."""
 
     flush_interval: Duration = setting(
         30.0,
@@ -66,7 +66,7 @@ class Http(Section):
 
 
 class Log(Section):
-    """How the worker logs, on standard error."""
+    """Logs, on standard error."""
 
     format: Literal["console", "json"] = setting("console", "`console` for people, `json` for machines.")
     level: Literal["debug", "info", "warning", "error"] = setting(

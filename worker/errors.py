@@ -3,7 +3,7 @@
 The tree answers the only question a caller has, whether to try again::
 
     NextclickError
-      Retriable                 the same thing may work later: back off, keep the state
+      Retriable                 the same thing may work later: back off, try again
         KafkaAway               no broker answers, or not in time
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or ran out of time

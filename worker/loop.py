@@ -1,8 +1,8 @@
 """The worker's life: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
 
-The only place that decides about failures, and there are three fates. *Retriable*: back off, keep
-the state, say so in /readyz. *A bad record*: a dead letter. *Everything else*: it leaves `run`, and
-the process stops with a clear message.
+The only place that decides about failures, and there are three fates. *Retriable*: back off, recover the
+partitions of the open transaction, say so in /readyz. *A bad record*: a dead letter. *Everything else*: it
+leaves `run`, and the process stops with a clear message.
 """
 
 from __future__ import annotations
@@ -204,6 +204,7 @@ class Loop:
         """Begin again after a failure: what was not committed did not happen (rules c and e)."""
         log.warning("starting over from the last checkpoint", error=str(error))
         self._checkpoint.failed()
+        self._revoke_error = None
         self._metrics.checkpoints.labels("failed").inc()
         self._retry.failed(error)
         crashed = self._checkpoint.take_touched() | self._member.take_lost()

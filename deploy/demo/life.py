@@ -50,6 +50,11 @@ class Process:
         return self._log.read_text(errors="replace")
 
     @property
+    def first_line(self) -> str:
+        """The first line that it wrote, or nothing."""
+        return self.log.strip().partition("\n")[0].strip()
+
+    @property
     def last_line(self) -> str:
         """The last line that it wrote, or nothing."""
         return self.log.strip().rpartition("\n")[2].strip()

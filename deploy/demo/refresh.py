@@ -101,7 +101,7 @@ class Refresh:
         while _runs(publishing):
             doing = "publishing a candidate that mixes up the films"
             yield Step(doing, False, _EXPERIMENT, preparing=True)
-        self._say(f"A bad candidate, for half of the users: {publishing.last_line}")
+        self._say(f"A bad candidate, for half of the users: {publishing.first_line}")
         watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--set", "watch.every=1s")
         doing = f"A/B test: half of the users get release {release}, and nextclick-trainer watch compares"
         step = Step(doing, False, _EXPERIMENT)

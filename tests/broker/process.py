@@ -58,7 +58,10 @@ class WorkerProcess:
     @property
     def exit_code(self) -> int | None:
         """How it ended; None while it runs, negative for a signal."""
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None:
+            self._leash.release()
+        return code
 
     def http(self, path: str) -> tuple[int, str]:
         """GET from its HTTP port: status and body; status 0 and the reason when nothing answers."""

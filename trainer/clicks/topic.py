@@ -11,19 +11,21 @@ from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import SCHEMA, Columns, Table
 from trainer.errors import UnusableClicks
 from worker.core.batch import Clicks
-from worker.core.event import Decoder, Fields
+from worker.core.event import MAX_BYTES, Decoder, Fields
 from worker.kafka import history
 from worker.kafka.interface import Connection
 from worker.topics.clicks import decode
 
 
-def read_topic(connection: Connection, topic: str, fields: Fields) -> tuple[Table, list[Removal]]:
+def read_topic(
+    connection: Connection, topic: str, fields: Fields, *, max_bytes: int = MAX_BYTES
+) -> tuple[Table, list[Removal]]:
     """Return all clicks in the topic as of now, each user's in order of arrival, and the invalid records.
 
-    `fields` say where a record's value keeps its click. Raises UnusableClicks where
-    no record is a click, and what `worker.kafka.history.read` raises.
+    `fields` say where a record's value keeps its click; a value of more than `max_bytes` is none. Raises
+    UnusableClicks if no record is a click, and what `worker.kafka.history.read` raises.
     """
-    decoder = Decoder(fields)
+    decoder = Decoder(fields, max_bytes=max_bytes)
     frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
     for records in history.read(connection, topic=topic):
         clicks, bad = decode(records, decoder)

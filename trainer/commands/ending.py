@@ -1,4 +1,4 @@
-"""How a command that runs for ever ends."""
+"""The end of a command that runs for ever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def ending_on_request() -> Iterator[None]:
-    """On SIGTERM end in order: what was opened is closed, and whoever stands by takes over at once."""
+    """End in order on SIGTERM: close everything, so that a trainer that stands by takes over at once."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield

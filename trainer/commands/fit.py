@@ -80,4 +80,6 @@ def _require_free(folder: Path, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise SettingError(f"-o: {folder} has a release already: --yes replaces it, -o names another folder")
-    click.confirm(f"{folder} has a release already. Replace it when the training is done?", abort=True)
+    click.confirm(
+        f"{folder} has a release already. Replace it when the training is done?", abort=True, err=True
+    )

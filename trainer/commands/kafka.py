@@ -1,4 +1,4 @@
-"""How a command reaches Kafka."""
+"""The connection of a command to Kafka."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from worker.core.manifest import Manifest
 
 
 def report(metrics: Mapping[str, float], top: int) -> str:
-    """A table of Recall@K and MRR@K beside those of the popularity list."""
+    """Return a table of Recall@K and MRR@K, and of those of the popularity list."""
     if not metrics:
         return "no held-out clicks: the release was not measured"
     rows = [f"on {metrics['predictions']:,.0f} held-out clicks    network   popularity"]
@@ -31,5 +31,5 @@ def both_measured(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[s
 
 
 def size(manifest: Manifest) -> str:
-    """How large a release is."""
+    """Return the size of a release in words."""
     return f"{manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB"

@@ -84,7 +84,7 @@ def columns_of(chosen: TrainerSettings) -> Columns:
 
 
 def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> pl.DataFrame:
-    """As `scan_clicks` of files, and read them."""
+    """Read the clicks in files; see `scan_clicks`."""
     return scan_clicks(files, chosen, teller).clicks.collect(engine="streaming")
 
 
@@ -126,7 +126,9 @@ def _scan_topic(chosen: TrainerSettings) -> tuple[Scan, list[Removal]]:
         raise click.UsageError("name the files of clicks, or a topic with --clicks-topic; one of the two")
     _must_have_no_features(chosen, "a topic")
     topic = chosen.topics.clicks
-    table, removals = read_topic(connect(chosen), topic, chosen.click.fields())
+    table, removals = read_topic(
+        connect(chosen), topic, chosen.click.fields(), max_bytes=chosen.click.max_bytes
+    )
     return Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks)), removals
 
 

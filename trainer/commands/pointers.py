@@ -25,7 +25,7 @@ from worker.core.release import Pointer, numbers
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics.quality import read_reports
-from worker.topics.releases import CANDIDATE, CHAMPION, KEPT, ReleaseReader, point
+from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 
 _HISTORY: Final = """\
 Each list is judged by the user's next click. Lists for clicks that a worker read late, as a new group
@@ -73,18 +73,23 @@ def rollback(*, only_candidate: bool, to: int | None) -> None:
     number = to or _before(reader, champion)
     if number == champion.release:
         raise ReleaseRefused("pointer", f"release {number} is {CHAMPION} in {topic} already")
-    point(connection, topic, {CHAMPION: Pointer(number)}, expected={CHAMPION: champion.release})
+    pointers: dict[str, Pointer | None] = {CHAMPION: Pointer(number)}
+    if candidate is not None and candidate.release == number:
+        # A champion that is its own candidate would be compared with itself.
+        pointers[CANDIDATE] = None
+    point(connection, topic, pointers, expected={CHAMPION: champion.release})
+    again = " again" if number in champion.history else ""
     moved = champion.moved(number)
     further = f"; before it, release {moved.previous} was" if moved.previous else ""
     click.echo(
-        f"release {number} is {CHAMPION} in {topic} again, release {champion.release} no longer{further}"
+        f"release {number} is {CHAMPION} in {topic}{again}, release {champion.release} no longer{further}"
     )
 
 
 def _before(reader: ReleaseReader, champion: Pointer) -> int:
     """Return the newest release in the champion's history that is still there; name those that are not."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
-    deleted = f"deleted, as the topic keeps the latest {KEPT}: release {', '.join(map(str, gone))}"
+    deleted = f"deleted when newer ones were published: release {', '.join(map(str, gone))}"
     if len(gone) < len(champion.history):
         if gone:
             click.echo(deleted)

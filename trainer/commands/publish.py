@@ -58,7 +58,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool) ->
         blob,
         pointer=name,
         share=share or CANDIDATE_SHARE,
-        # What is said below, and was asked, is about this one.
+        # The question and the lines below are about this one.
         expected={name: before},
     )
     click.echo(f"release {number} is {name} in {topic}" + _replacing(name, before))
@@ -93,7 +93,7 @@ def _ask_where_far_below(
     text = f"{title} of {folder} is {new:.4f}, that of the champion, release {champion}, {old:.4f}"
     if not sys.stdin.isatty():
         raise ReleaseRefused("worse", f"{text}: nothing was sent. --yes publishes it nevertheless")
-    click.confirm(f"{text}. Publish it nevertheless?", abort=True)
+    click.confirm(f"{text}. Publish it nevertheless?", abort=True, err=True)
 
 
 def _replacing(name: str, before: int | None) -> str:

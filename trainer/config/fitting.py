@@ -1,4 +1,4 @@
-"""What decides which release `fit` makes of the same clicks. A manifest records it."""
+"""The settings that decide which release `fit` makes of the same clicks. A manifest records it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.settings.loading import checked, replaced
 
 
 class FitSettings(Section):
-    """What decides which release `fit` makes of the same clicks."""
+    """The settings that decide which release `fit` makes of the same clicks."""
 
     dataset: Dataset = Dataset()
     features: Features = Features()
@@ -71,7 +71,8 @@ def keys_with(name: str, value: Any = True) -> list[str]:
 def recorded(settings: Mapping[str, Any], key: str) -> Any:
     """Return what a manifest says of a dotted key; None where it says nothing.
 
-    Releases before 0.2 have the settings without sections, under the last part of the key.
+    Older releases have the settings without sections, under the last part of the key; renamed settings
+    are not found.
     """
     section, _, name = key.partition(".")
     values = settings.get(section)

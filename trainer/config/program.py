@@ -20,7 +20,7 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """How times in files of clicks are read. Their columns are named in `[click]`, or recognised."""
+    """Reading of times in files of clicks. Their columns are named in `[click]`, or recognised."""
 
     time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
     time_unit: Literal["s", "ms", "us", "ns"] | None = setting(
@@ -37,7 +37,7 @@ class Files(Section):
 
 
 class Baselines(Section):
-    """What releases are compared with."""
+    """Methods that releases are compared with."""
 
     recent: Duration = setting(_DAY, "Age of the oldest click that the recently popular items count.", gt=0)
     knn_sample: int | None = setting(
@@ -62,7 +62,7 @@ class Archive(Section):
 
 
 class Run(Section):
-    """How `run` retrains and publishes."""
+    """Retraining and publishing by `run`."""
 
     every: Duration = setting(_HOUR, "Interval between the starts of two retraining runs.", gt=0)
     window: Duration = setting(7 * _DAY, "Age of the oldest click that a run learns from.", gt=0)
@@ -86,7 +86,11 @@ class Run(Section):
     replace_candidate: bool = setting(
         False, "Whether a newer candidate takes the place of one that is still in an A/B test."
     )
-    keep: int = setting(KEPT, "Number of releases kept in the topic, besides those in use.", ge=1)
+    keep: int = setting(
+        KEPT,
+        "Number of newest releases kept in the topic, besides those that a pointer names or just named.",
+        ge=1,
+    )
     active_items: int = setting(
         ACTIVE_ITEMS, "Items in the network of an online training: those most clicked at present.", ge=2
     )
@@ -117,7 +121,7 @@ class Run(Section):
 
 
 class Watch(Section):
-    """How `watch` decides an A/B test."""
+    """Decisions of `watch` on an A/B test."""
 
     alpha: float = setting(0.05, "Probability of deciding on a candidate that is no different.", gt=0, lt=1)
     min_clicks: int = setting(1_000, "Judged clicks that candidate and champion need, each.", ge=1)

@@ -42,7 +42,7 @@ _OFFLINE: Final = {"online": False}
 
 
 class Dataset(Section):
-    """How clicks become the sessions of a training."""
+    """Sessions of a training: how they are made of clicks."""
 
     session_gap: Duration = setting(
         1_800.0,
@@ -101,7 +101,7 @@ class Dataset(Section):
 
 
 class Features(Section):
-    """What is known of items, other than who clicked them."""
+    """Features of items: columns that describe them."""
 
     file: Path | None = setting(
         None,
@@ -202,7 +202,7 @@ class Model(Section):
 
 
 class Loss(Section):
-    """What the training minimizes, and against which negatives."""
+    """The loss that the training minimizes, and its negatives."""
 
     function: Literal["cross_entropy", "bpr_max", "top1_max", "squared_error"] = setting(
         "cross_entropy", "Training loss."
@@ -244,7 +244,7 @@ class Loss(Section):
 
 
 class Optimizer(Section):
-    """How the weights move."""
+    """Steps of the weights."""
 
     algorithm: str = setting("adam", "Name of a Keras optimizer.", min_length=1)
     learning_rate: float = setting(2e-3, "Highest learning rate.", gt=0)
@@ -281,7 +281,7 @@ class Optimizer(Section):
 
 
 class Blend(Section):
-    """What is added to the network's scores, by learned weights."""
+    """Terms added to the network's scores, by learned weights."""
 
     popularity_half_lives: tuple[HalfLife, ...] = setting(
         (_DAY, 7 * _DAY, 30 * _DAY), "Half-lives of the clicks that make an item popular; empty: none count."
@@ -307,12 +307,12 @@ class Blend(Section):
 
 
 class Training(Section):
-    """How long and in what steps the network is trained."""
+    """Length of the training, and its batches."""
 
     epochs: int | None = setting(None, "Largest number of epochs. Default: 5, more for few clicks.", ge=1)
     patience: int | None = setting(
         None,
-        "Epochs without a better validation result that end the training. Default: a third of the epochs.",
+        "Epochs without a better validation result that end the training. Default: a third, at least 2.",
         ge=1,
         facts=_OFFLINE,
     )
@@ -339,7 +339,7 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """How releases are measured."""
+    """Measuring of releases."""
 
     top: int = setting(20, "Length K of the lists that Recall@K and MRR@K measure.", ge=1)
     exclude_recent: int = setting(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import polars as pl
 
@@ -16,9 +15,6 @@ from trainer.errors import ArchiveInUse, TooFewClicks
 from worker.core.event import Decoder
 from worker.kafka.interface import Connection
 
-_FILE_RECORDS: Final = 1_000_000
-"""The most offsets of one file of the archive."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickSource:
@@ -28,6 +24,8 @@ class ClickSource:
     topic: str
     decoder: Decoder
     archive: ClickArchive
+    file_records: int = 1_000_000
+    """The most offsets of one file of the archive."""
     keep_days: float | None = None
     """The time that the archive keeps a click; None: for ever."""
 
@@ -45,7 +43,7 @@ class ClickSource:
                     decoder=self.decoder,
                     progress=progress,
                     keep_days=self.keep_days,
-                    file_records=_FILE_RECORDS,
+                    file_records=self.file_records,
                     every_seconds=float("inf"),
                 ).collect()
         except ArchiveInUse as error:

@@ -64,8 +64,10 @@ class TrainingMetrics:
     def stage(self, name: str) -> Iterator[None]:
         """Measure how long a stage of a run takes."""
         began = self._clock.steady()
-        yield
-        self._stage_seconds.labels(name).set(self._clock.steady() - began)
+        try:
+            yield
+        finally:
+            self._stage_seconds.labels(name).set(self._clock.steady() - began)
 
     def found(self, number: int, manifest: Manifest) -> None:
         """Note a release that is in the topic, unless a newer one is known."""

@@ -110,7 +110,7 @@ class OnlineTraining:
         self._train(_only(sessions, self._places()))
 
     def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
-        """Return a release of the clicks applied until now, with the counts at `now_ms`; begin a new window.
+        """Return a release of the clicks applied until now, with the counts at `now_ms`.
 
         Its manifest has what was learned since the training began; that of an epoch is of the last window.
         """

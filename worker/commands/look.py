@@ -99,17 +99,22 @@ def _absence(settings: Settings, trace: Trace) -> list[str]:
     if trace.requests:
         return ["deleted: a deletion request is being fulfilled, and no click came since"]
     deleted = "deleted: by `nextclick-worker forget`"
-    evicted = (
-        f"evicted: no click for {ttl} (state.user_ttl), or one of the longest idle of more than "
-        f"{state.max_users:,} users in a worker (state.max_users)"
-    )
+    limits = [
+        *([f"no click for {ttl} (state.user_ttl)"] if state.user_ttl else []),
+        *(
+            [f"one of the longest idle of more than {state.max_users:,} users in a worker (state.max_users)"]
+            if state.max_users
+            else []
+        ),
+    ]
+    evicted = [f"evicted: {', or '.join(limits)}"] if limits else []
     if trace.deleted:
         return [f"{deleted}: a deletion request was fulfilled, and no click is saved since"]
     if trace.superseded:
-        return [evicted, deleted]
+        return [*evicted, deleted]
     flush = duration_text(state.flush_interval)
     new = f"never seen: no click of this user came before the last flush (state.flush_interval is {flush})"
-    return [new, evicted, deleted]
+    return [new, *evicted, deleted]
 
 
 def _place(copy: state_scan.Copy) -> dict[str, int]:

@@ -20,6 +20,9 @@ import orjson
 MAX_ID_BYTES: Final = 256
 """The longest user or item id in UTF-8 bytes."""
 
+MAX_BYTES: Final = 262_144
+"""The most bytes of a record's value, unless the settings say otherwise."""
+
 MAX_AHEAD_MS: Final = 3_600_000
 """The most that a click's timestamp may be ahead of its record's own."""
 
@@ -75,7 +78,7 @@ class Fields:
 class Decoder:
     """Decodes records under one set of field names. Holds no state between calls."""
 
-    def __init__(self, fields: Fields, *, max_bytes: int = 262_144) -> None:
+    def __init__(self, fields: Fields, *, max_bytes: int = MAX_BYTES) -> None:
         self._user_path = fields.user_id.split(".")
         self._item_path = fields.item_id.split(".")
         self._timestamp_path = fields.timestamp.split(".")

@@ -1,6 +1,6 @@
 """Makes kafka-python's clients, and translates their errors into ours.
 
-The arguments and the time limits of every client are set here and nowhere else.
+Every client is made here, with the arguments and the time limits that all clients share.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class KafkaTransactions:
         """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`.
 
         `group` is the metadata of a member, or the id of a group without members.
-        The numbers are those of the checkpoint (`worker.loop`).
+        The numbers are those of the checkpoint (`worker.checkpoint`).
         Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -147,7 +147,7 @@ class StateFollower:
         self._wake()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting at most `seconds`; None if there is none."""
+        """Return the next event, waiting at most `timeout_seconds`; None if there is none."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed and self._events.empty():
@@ -202,8 +202,12 @@ class StateFollower:
         if self._clients is None:
             name = f"nextclick-states-{self._group}"
             fetch = {**FETCH, "fetch_max_wait_ms": _POLL_MS}
-            reader = self._connection.reader(name, group=self._group, fetch=fetch)
-            self._clients = reader, self._connection.reader(name, committed=False)
+            with ExitStack() as opened:
+                reader = opened.enter_context(
+                    closing(self._connection.reader(name, group=self._group, fetch=fetch))
+                )
+                self._clients = reader, self._connection.reader(name, committed=False)
+                opened.pop_all()
             reader.assign([self._at(partition) for partition in self._readings])
             for partition, reading in self._readings.items():
                 reader.seek(self._at(partition), reading.position)

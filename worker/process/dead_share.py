@@ -15,7 +15,7 @@ from worker.http.readiness import Readiness
 log = structlog.get_logger("worker")
 
 WINDOW: Final = 1_000
-"""The number of last records of which at most half may be dead letters."""
+"""The number of last records, in whole batches at least as many, of which half may be dead letters."""
 
 FEWEST: Final = 20
 """The number of records before which nothing is said."""
@@ -53,11 +53,10 @@ class DeadShare:
             self._dead -= gone
         if self._records < FEWEST or 2 * self._dead.total() <= self._records:
             self._readiness.notice = ""
-        elif self._steady() >= self._due:
-            self._due = self._steady() + SECONDS
-            self._warn()
+        else:
+            self._say(warn=self._steady() >= self._due)
 
-    def _warn(self) -> None:
+    def _say(self, *, warn: bool) -> None:
         reason, count = self._dead.most_common(1)[0]
         value, key = self._newest[reason]
         why, names = fault(value, key, reason, self._fields), field_list(value)
@@ -66,6 +65,9 @@ class DeadShare:
             f"{total:,} of the last {self._records:,} records went to the dead letters; {count:,} {why}"
             + (f"; the newest has {names}" if names else "")
         )
+        if not warn:
+            return
+        self._due = self._steady() + SECONDS
         log.warning(
             "most records are no clicks: is the section [click] right?",
             dead_letters=total,

@@ -80,7 +80,7 @@ class ReleaseFollower:
             threading.Thread(target=self._run, name="nextclick-releases", daemon=True).start()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting at most `seconds`; None if there is none."""
+        """Return the next event, waiting at most `timeout_seconds`; None if there is none."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed.is_set() and self._events.empty():

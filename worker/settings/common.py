@@ -14,7 +14,7 @@ from worker.settings.fields import TOPIC, Section, setting
 
 
 class Kafka(Section):
-    """How to reach Kafka. The `sasl_` and `ssl_` keys are passed to the client as they are."""
+    """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the client as they are."""
 
     bootstrap_servers: str = setting(
         "localhost:9092",

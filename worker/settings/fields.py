@@ -1,4 +1,4 @@
-"""How a setting is defined: the base of all sections, the types of values, and facts about a field.
+"""Definitions of settings: the base of all sections, the types of values, and facts about a field.
 
 >>> parse_duration("1.5h"), parse_duration(30), duration_text(1800)
 (5400.0, 30.0, '30m')

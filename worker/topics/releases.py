@@ -31,10 +31,10 @@ CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
 
 KEPT: Final = 5
-"""The number of latest releases that stay in the topic, in addition to those that a pointer names."""
+"""The number of latest releases that stay in the topic; older ones stay while a pointer names them."""
 
 _FEW: Final = 100
-"""After more foreign keys than these a topic is known to be none of releases."""
+"""After more foreign records than these a topic is known to be none of releases."""
 
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
@@ -64,6 +64,7 @@ class ReleaseReader:
     def opened(self) -> Iterator[Self]:
         """Open a connection for the life of the context. Raises KafkaAway, NotAllowed."""
         self._small, self._times_ms, self._chunks, self._foreign = {}, {}, {}, {}
+        self._foreign_seen = 0
         with self._connection.errors(f"read the releases topic {self.topic}"):
             reader = self._reader = self._connection.reader("nextclick-releases", fetch=_FETCH)
         with closing(reader):
@@ -84,7 +85,7 @@ class ReleaseReader:
                 self.end = self._reader.position(self._at)
                 at_end = self.end >= self._reader.ends([self._at])[self._at]
                 # A topic of clicks may be large: its first records show what it is.
-                if strict and (at_end or len(self._foreign) > _FEW):
+                if strict and (at_end or self._foreign_seen > _FEW):
                     self._refuse_foreign()
                 if at_end:
                     return changed
@@ -191,6 +192,7 @@ class ReleaseReader:
         self._foreign.pop(name, None)
         if value is not None and not (name.startswith("@") or numbers([name])):
             self._foreign[name] = record.offset
+            self._foreign_seen += 1
         if value is not None and name.count("/") > 1:
             self._chunks[name] = record.offset
         elif value is not None:
@@ -219,8 +221,8 @@ def publish(
     `repeated`: an attempt before this one failed, or its answer was lost: a release with this manifest that
     is there already is not sent again.
     Raises KafkaAway, NotAllowed, TopicError (no such topic; it holds other records than releases),
-    ReleaseRefused (not as expected), CheckpointFailed (another
-    publisher came in between; another trainer leads).
+    ReleaseRefused (not as expected), CheckpointFailed (another publisher came in between; another trainer
+    leads).
     """
     if fence:
         # A trainer that leads no more must not take the transactional id from the one that does.

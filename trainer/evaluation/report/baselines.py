@@ -29,12 +29,12 @@ MODELS: Final = {
     "recently popular": Model(
         "Recent bestsellers",
         "a list of recent bestsellers",
-        "The items with the most clicks in the last day of training.",
+        "The items with the most clicks at the end of the training (`baselines.recent`).",
     ),
     "live popular": Model(
         "Live bestsellers",
         "a live bestseller list",
-        "The items with the most clicks in the last day, counted again every hour while measuring.",
+        "The items with the most recent clicks (`baselines.recent`), counted again while measuring.",
     ),
     "markov": Model(
         "Markov chain",

@@ -19,6 +19,7 @@ from trainer.evaluation.report.verdict import verdict
 from trainer.evaluation.slices import EvaluationResult
 from worker.core.manifest import Manifest
 from worker.settings.fields import fields_of
+from worker.topics.releases import CANDIDATE, CHAMPION
 
 _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists themselves, right or wrong."""
@@ -91,7 +92,7 @@ def render(
         caution=caution,
         published=published,
         champion=_champion(published, recall),
-        verdict=verdict(manifest, result, caution=caution),
+        verdict=verdict(manifest, result, caution=caution, role=_role(published)),
         metrics=_table(result, lists=False),
         lists=_table(result, lists=True),
         overall=_bars(result.models, recall, _longest(result, recall)),
@@ -102,6 +103,14 @@ def render(
         settings=_settings(training.get("settings", {})),
         examples=examples,
     )
+
+
+def _role(published: Published | None) -> str:
+    """Return the pointer that names the release; empty where none does, or it is not known."""
+    if published is None or published.number is None:
+        return ""
+    roles = {published.champion: CHAMPION, published.candidate: CANDIDATE}
+    return roles.get(published.number, "")
 
 
 def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:

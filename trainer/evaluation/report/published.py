@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple, Self
 
 from worker.core.manifest import Manifest
+from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
@@ -28,9 +30,16 @@ class Published(NamedTuple):
                 topic=topic,
                 number=reader.number_of(manifest),
                 champion=champion,
-                champion_manifest=reader.manifest(champion) if champion and reader.holds(champion) else None,
+                champion_manifest=_manifest(reader, champion),
                 candidate=candidate,
             )
+
+
+def _manifest(reader: ReleaseReader, number: int | None) -> Manifest | None:
+    """Return the manifest of a release; None where there is none that can be read."""
+    with suppress(ReleaseRefused):
+        return reader.manifest(number) if number else None
+    return None
 
 
 def _pointed_at(reader: ReleaseReader, name: str) -> int | None:

@@ -11,6 +11,7 @@ from trainer.evaluation.report.causes import causes
 from trainer.evaluation.report.charts import percent
 from trainer.evaluation.slices import EvaluationResult, Slice
 from worker.core.manifest import Manifest
+from worker.topics.releases import CANDIDATE, CHAMPION
 
 ABOVE: Final = "above"
 LEVEL: Final = "level"
@@ -49,7 +50,7 @@ class Verdict(NamedTuple):
     """The certainty of the verdict, and the weak spots of the release."""
 
 
-def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "") -> Verdict:
+def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "", role: str = "") -> Verdict:
     """Judge a release by the figures in `result`.
 
     `caution`: says that the release has learned from the clicks that it was measured on; else empty.
@@ -64,9 +65,16 @@ def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "") 
         shares=_shares(result, recall, rival),
         judgement=_judgement(result, recall, rival, outcome, caution),
         causes=[cause.text for cause in found],
-        next_step=_next_step(outcome, [cause.remedy for cause in found], caution),
+        next_step=_next_step(outcome, [cause.remedy for cause in found], caution, role),
         details=[*_certainty(result, recall, rival), *_weak(result, recall)],
     )
+
+
+_IN_SERVICE: Final = {
+    CHAMPION: "It is the champion already: `nextclick-trainer releases` shows how users take its lists.",
+    CANDIDATE: "It is the candidate already: `nextclick-trainer watch` decides by the clicks of its users.",
+}
+"""By the pointer that names the release: the next step of one that is better than the simple methods."""
 
 
 def best_baseline(result: EvaluationResult, metric: str) -> str | None:
@@ -139,7 +147,9 @@ def _judgement(result: EvaluationResult, metric: str, rival: str | None, outcome
     )
 
 
-def _next_step(outcome: str, remedies: list[str], caution: str) -> str:
+def _next_step(outcome: str, remedies: list[str], caution: str, role: str) -> str:
+    if role and outcome == ABOVE:
+        return _IN_SERVICE[role]
     if outcome == ABOVE:
         return (
             "Publish it as a candidate for some of your users with "
