@@ -42,8 +42,11 @@ PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
 
 Neither program loads the other's definitions; a test holds these names equal to them."""
 
-_OUTSIDE: Final = (CONFIG_VARIABLE, "NEXTCLICK_TEST_", "NEXTCLICK_DATA")
-"""Beginnings of variables with our prefix that are no settings."""
+_OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_DATA"})
+"""Variables with our prefix that are no settings."""
+
+_OF_TESTS: Final = "NEXTCLICK_TEST_"
+"""The beginning of those that only the tests read."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -208,7 +211,7 @@ def _in_environment(model: type[Section], environment: Mapping[str, str]) -> Ite
     keys = {variable(key): key for key, _ in fields_of(model)}
     foreign = tuple(variable(name) for name in _foreign(model))
     for name, text in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(_OUTSIDE):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in _OUTSIDE or name.startswith(_OF_TESTS):
             continue
         if name in keys or not any(name == one or name.startswith(f"{one}_") for one in foreign):
             yield name, keys.get(name, name), text
