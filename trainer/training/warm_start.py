@@ -42,8 +42,8 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
     shape = {name: getattr(manifest, name, 1) for name in names} | {"output_table": manifest.output}
     # The blend's part of the release's scores is not the network's own.
     own = manifest.training.get("settings", {})
-    told = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
-    shape |= {name: value for name, value in told.items() if value is not None}
+    known = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
+    shape |= {name: value for name, value in known.items() if value is not None}
     if manifest.embedding_size == manifest.hidden_size:
         shape["embedding_size"] = None
     if not manifest.normalize:

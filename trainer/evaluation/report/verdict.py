@@ -112,14 +112,14 @@ def _outcome(ahead: Figure) -> str:
 def _shares(result: EvaluationResult, metric: str, rival: str | None) -> str:
     named = [name for name in dict.fromkeys((_BESTSELLERS, rival)) if name and name in result.models]
     values = [result.models[name][metric].value for name in (NETWORK, *named)]
-    of = next((of for of in _OF if _told_apart(values, of)), _OF[-1])
+    of = next((of for of in _OF if _distinguishable(values, of)), _OF[-1])
     own, *others = (f"{round(of * value):,}" for value in values)
     first = f"Of {of:,} next clicks, this release foresaw {own}"
-    told = [f"{model(name).spoken} {number}" for name, number in zip(named, others, strict=True)]
-    return "; ".join([first, *told]) + "."
+    rest = [f"{model(name).spoken} {number}" for name, number in zip(named, others, strict=True)]
+    return "; ".join([first, *rest]) + "."
 
 
-def _told_apart(values: list[float], of: int) -> bool:
+def _distinguishable(values: list[float], of: int) -> bool:
     """Return whether these shares, as whole numbers out of `of`, differ wherever the shares differ."""
     rounded = [round(of * value) for value in values]
     return len(set(rounded)) == len(set(values)) and all(map(bool, rounded)) == all(map(bool, values))
