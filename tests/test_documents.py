@@ -88,6 +88,11 @@ def test_generated_parts_are_as_the_code_says(name: str) -> None:
     assert documents.generated(read(name)) == read(name), "run `make reference`"
 
 
+def test_the_programs_know_the_names_of_all_settings() -> None:
+    """Each checks the sections of the other by these."""
+    assert read(documents.NAMES) == documents.names(), "run `make reference`"
+
+
 def test_every_setting_option_and_metric_has_a_description() -> None:
     """It is all that the reference says of it."""
     settings = {key: field.description for key, field in documents.settings().items()}
