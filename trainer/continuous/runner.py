@@ -68,6 +68,9 @@ class ContinuousTraining:
         self._tried: Mapping[int, int] | None = None
         """The end offsets of the clicks that the last training learned from, successful or not."""
 
+        self.published: int | None = None
+        """The number of the release that the last run published; None if it published none."""
+
     def run_forever(self) -> NoReturn:
         """Make the runs when due, while this trainer leads. Raises SettingError, NotAllowed, TopicError."""
         due = self._clock.steady()
@@ -92,7 +95,7 @@ class ContinuousTraining:
 
     def run(self, lease: Lease) -> RunOutcome:
         """Make one run; return how it ended. Raises SettingError, NotAllowed, TopicError."""
-        began = self._clock.steady()
+        began, self.published = self._clock.steady(), None
         try:
             outcome = self._run(lease)
         except UnusableClicks as error:
@@ -216,6 +219,7 @@ class ContinuousTraining:
             fence=lease.metadata,
             repeated=repeated,
         )
+        self.published = number
         self._metrics.found(number, fitted.manifest)
         return self._ended(RunOutcome.PUBLISHED, f"release {number} is {name} in {self._releases}")
 

@@ -82,14 +82,18 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
     train, validation = _train_and_validation(past, settings)
     del past
+    progress.say(
+        f"divided by time: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation "
+        f"split, {_scored(test):,} in the test split"
+    )
     train = _clean_training(train, settings, report)
     clicked = catalogue_of(train)
     catalogue, features, described = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
         train=to_arrays(train, catalogue),
-        validation=to_arrays(drop_short(validation)[0], catalogue),
-        test=to_arrays(drop_short(test)[0], catalogue),
+        validation=to_arrays(_without_short(validation, "validation split", report), catalogue),
+        test=to_arrays(_without_short(test, "test split", report), catalogue),
         summary=_summary(train, test, report.removals) | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),
@@ -195,6 +199,17 @@ def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, repor
         f"all {short.removed:,} sessions have one click: there is no next click to learn; "
         "is the user column the right one, is dataset.session_gap too small?",
     )
+    return kept
+
+
+def _scored(held_out: pl.DataFrame) -> int:
+    return int(held_out["scored"].sum())
+
+
+def _without_short(held_out: pl.DataFrame, name: str, report: _Report) -> pl.DataFrame:
+    kept, short = drop_short(held_out)
+    if short.removed:
+        report.add(short._replace(why=f"{short.why}, in the {name}"))
     return kept
 
 

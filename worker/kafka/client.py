@@ -55,6 +55,8 @@ class Endpoint:
     ssl_key_file: str | None = None
     ssl_key_password: str | None = field(default=None, repr=False)
     ssl_check_hostname: bool = True
+    origin: str = field(default="", compare=False)
+    """From where the address comes, for messages."""
 
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
@@ -156,9 +158,8 @@ class Endpoint:
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
             )
-        return KafkaAway(
-            f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
-        )
+        setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+        return KafkaAway(f"{text}. Is a broker running at {self.bootstrap_servers} ({setting})?")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
