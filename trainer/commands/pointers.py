@@ -100,7 +100,7 @@ def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
 
 
 def _before(reader: ReleaseReader, champion: Pointer) -> tuple[int, list[int]]:
-    """Return the newest release in the champion's history that is there, and those after it, which are not."""
+    """Return the newest release of the champion's history that is there, and the newer ones, now deleted."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
     if len(gone) < len(champion.history):
         return champion.history[len(gone)], gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
@@ -42,6 +43,21 @@ def test_a_release_comes_back_as_it_was(
 
     assert line == f"release {number} written to {output}: {number + 3} items, 0.0 MB\n"
     assert read_folder(tmp_path / "release").parts == PARTS[number - 1]
+
+
+def test_the_release_is_described_for_machines(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """Its number, its folder and what it measures."""
+    output = str(tmp_path / "release")
+
+    found = orjson.loads(said(cluster, "fetch", "-o", output, "--json"))
+
+    assert found == {
+        "release": 2,
+        "folder": output,
+        "items": 5,
+        "size_bytes": PARTS[1][0].size_bytes,
+        "metrics": dict(PARTS[1][0].metrics),
+    }
 
 
 def test_nothing_is_written_where_there_is_no_release(cluster: MemoryCluster, tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ def refused(*arguments: str) -> str:
         return str(error)
 
 
+def test_json_is_for_one_run() -> None:
+    """Training that goes on has no result."""
+    assert "add --once" in refused("--json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
