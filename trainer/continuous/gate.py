@@ -8,11 +8,11 @@ clicked at present.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 import polars as pl
 
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Progress
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Difference, align, paired
@@ -21,7 +21,7 @@ from worker.core.release import Release
 DECISIONS: Final = ("better", "no_difference", "worse")
 """The words that `decision` returns."""
 
-METRICS: Final = ("recall", "mrr", "ndcg")
+METRICS: Final[tuple[str, ...]] = get_args(Run.model_fields["by"].annotation)
 """The metrics that a gate may decide by."""
 
 

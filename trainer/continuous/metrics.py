@@ -39,7 +39,7 @@ class TrainingMetrics:
             "last_release_timestamp_seconds", "Creation time of the newest release known to this trainer."
         )
         self._release = gauge("release", "The number of that release.")
-        self._run_seconds = gauge("round_seconds", "Duration of the last retraining run.")
+        self._run_seconds = gauge("run_seconds", "Duration of the last retraining run.")
         self._stage_seconds = gauge("stage_seconds", "Duration of each stage of the last run.", "stage")
         self._loss = gauge("loss", "Loss in the last epoch of the last training.")
         self._clicks = gauge(
@@ -47,7 +47,7 @@ class TrainingMetrics:
         )
         self._difference = gauge("gate_difference", "Metric of the last release minus that of the champion.")
         self._runs = Counter(
-            "nextclick_trainer_rounds", "Retraining runs by outcome.", ["outcome"], registry=registry
+            "nextclick_trainer_runs", "Retraining runs by outcome.", ["outcome"], registry=registry
         )
         self._decisions = Counter(
             "nextclick_trainer_gate_decisions",

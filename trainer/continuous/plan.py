@@ -31,7 +31,7 @@ class RunOutcome(StrEnum):
     """By the gate."""
     IDLE = "idle"
     """There are no clicks that the release before did not know."""
-    EXPERIMENT = "on_trial"
+    EXPERIMENT = "experiment"
     """A candidate is compared with the champion on live clicks and is not to be replaced."""
     TOO_FEW = "too_few"
     """The clicks do not suffice."""
@@ -107,7 +107,7 @@ def window(newest_ms: int, run: Run) -> Window:
     Window(begin_ms=913600000, split_at_ms=999940000, end_ms=1000000000)
     """
     begin = newest_ms - round(run.window * 1000)
-    return Window(begin, newest_ms - round(run.newest * 1000), newest_ms)
+    return Window(begin, newest_ms - round(run.hold_out_seconds * 1000), newest_ms)
 
 
 def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:

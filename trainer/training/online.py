@@ -84,8 +84,8 @@ class OnlineTraining:
         self._served: _Served | None = None
         self._applied: Learned | None = None
         self._described = {
-            "page": active_items,
-            "page_half_life_hours": active_half_life_hours,
+            "active_items": active_items,
+            "active_half_life_hours": active_half_life_hours,
             "memory_hours": memory_hours,
         }
         self._windows = 0
@@ -122,7 +122,7 @@ class OnlineTraining:
             **(self._applied.summary() if self._applied else {}),
             "blend": self._blend.weights,
             "epochs": [{"loss": self._loss}],
-            "stream": {"windows": self._windows, **self._described},
+            "online": {"windows": self._windows, **self._described},
         }
         data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), summary)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Iterator
 from contextlib import closing
 
 import click
@@ -33,7 +34,8 @@ def forget(wait: float | None, user_id: str) -> None:
     click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {user_id}")
     click.echo(_outlook(settings, set(asked)))
     if wait is not None:
-        sys.exit(not _done(settings, user_id, asked, wait))
+        looks = state_changes.pending(connection, user_id, asked, topic=state)
+        sys.exit(not done(looks, asked, wait))
 
 
 def _ends(settings: Settings) -> dict[int, int]:
@@ -60,13 +62,18 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
     return what
 
 
-def _done(settings: Settings, user_id: str, asked: dict[int, int], seconds: float) -> bool:
+def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
+    """Return whether all partitions fulfil the request in time; look at least once.
+
+    `looks` yields the partitions that have not yet done so, again and again.
+    """
     deadline, left = time.monotonic() + seconds, set(asked)
-    looks = state_changes.pending(connect(settings), user_id, asked, topic=settings.topics.state)
-    while left and time.monotonic() < deadline:
-        before, left = left, next(looks)
-        for partition in sorted(before - left):
+    for found in looks:
+        for partition in sorted(left - found):
             click.echo(f"forgotten in partition {partition}")
+        left = found
+        if not left or time.monotonic() >= deadline:
+            break
     if left:
         click.echo(f"not done after {seconds:g} s in {numbers(sorted(left))}")
     return not left

@@ -251,9 +251,7 @@ def test_runs_follow_each_other_in_the_interval_of_the_plan(desk: TrainerDesk) -
 
     took = 100 + 1 + 4 + 16
     assert began == [0, 3_600, 3_600 + took + 60, 2 * 3_600 + took + 60]
-    assert b'nextclick_trainer_rounds_total{outcome="failed"} 1.0' in generate_latest(
-        trainer.metrics.registry
-    )
+    assert b'nextclick_trainer_runs_total{outcome="failed"} 1.0' in generate_latest(trainer.metrics.registry)
 
 
 def test_an_error_of_the_membership_ends_the_trainer_while_it_waits(desk: TrainerDesk) -> None:

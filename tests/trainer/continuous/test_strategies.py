@@ -83,10 +83,10 @@ def test_online_training_learns_what_ended_since_the_last_run() -> None:
     sessions = [len([m for m in range(0, 480, 5) if m + 14 <= end]) for end in (420, 480)]
     assert [training(one)["sessions"] for one in (first, second)] == sessions
     assert [training(one)["clicks"] for one in (first, second)] == [5 * count for count in sessions]
-    assert training(second)["stream"] == {
+    assert training(second)["online"] == {
         "windows": 8,
-        "page": 2048,
-        "page_half_life_hours": 12.0,
+        "active_items": 2048,
+        "active_half_life_hours": 12.0,
         "memory_hours": 24,
     }
     assert first.blob != second.blob
@@ -97,7 +97,7 @@ def test_online_training_learns_what_ended_since_the_last_run() -> None:
 
 def reported(fitted: PackagedRelease) -> list[Any]:
     """Return what its manifest says of its clicks."""
-    names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "stream")
+    names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "online")
     return [training(fitted)[name] for name in names]
 
 
@@ -139,9 +139,9 @@ def test_the_active_items_are_those_of_the_plan() -> None:
     """Their number, and how fast their clicks fade."""
     plan = PLAN.model_copy(update={"active_items": 4, "active_half_life": 1800})
 
-    stream = training(made(Online(plan, SMALL, Progress()), 60))["stream"]
+    found = training(made(Online(plan, SMALL, Progress()), 60))["online"]
 
-    assert (stream["page"], stream["page_half_life_hours"]) == (4, 0.5)
+    assert (found["active_items"], found["active_half_life_hours"]) == (4, 0.5)
 
 
 def test_without_a_session_that_ended_nothing_is_made() -> None:

@@ -93,12 +93,23 @@ def _few_clicks_per_item(training: Mapping[str, Any], items: int) -> Cause | Non
 def _unfinished(training: Mapping[str, Any], top: int) -> Cause | None:
     found = [epoch.get(f"recall_at_{top}") for epoch in training.get("epochs", [])]
     values = [value for value in found if value is not None]
-    if len(values) < 2 or values[-1] < max(values) or "stream" in training:
+    if len(values) < 2 or values[-1] < max(values) or online(training) is not None:
         return None
     return Cause(
         f"The last of {len(values)} training epochs was the best one: the training ended too early.",
         "Train for more epochs.",
     )
+
+
+def online(training: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a manifest says of an online training; None for any other.
+
+    A manifest of version 0.1.0 or older may say it in other words.
+    """
+    old = training.get("stream")
+    if old is None:
+        return training.get("online")
+    return {"windows": old["windows"], "active_items": old["page"]}
 
 
 def _few_sessions(result: EvaluationResult) -> Cause | None:

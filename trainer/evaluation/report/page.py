@@ -12,6 +12,7 @@ from trainer.config import FitSettings, recorded
 from trainer.evaluation.compare import title
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.baselines import model, part
+from trainer.evaluation.report.causes import online
 from trainer.evaluation.report.charts import LineChart, line_chart, number, percent
 from trainer.evaluation.report.examples import Step
 from trainer.evaluation.report.published import Published
@@ -99,7 +100,8 @@ def render(
         panels=_panels(result, recall),
         recall=title(recall),
         # Online training keeps the loss of its last window only: that is no curve.
-        curves=[] if "stream" in training else curves(training.get("epochs", [])),
+        online=online(training),
+        curves=[] if online(training) else curves(training.get("epochs", [])),
         settings=_settings(training.get("settings", {})),
         examples=examples,
     )

@@ -96,21 +96,21 @@ def test_the_training_clicks_will_do_to_measure_on_the_test_split(page: str) -> 
 
 
 @pytest.fixture(scope="module")
-def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the release of a stream and the clicks that it was made from, some of them twice."""
-    folder, clicks = tmp_path_factory.mktemp("streamed"), cyclic_clicks(100)
+def online(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the release of an online training and the clicks that it was made from, some of them twice."""
+    folder, clicks = tmp_path_factory.mktemp("online"), cyclic_clicks(100)
     pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
     table = pl.concat([clicks, clicks.head(7)]).lazy()
     settings = FitSettings.of(hidden_size=8, schedule="constant", session_gap=600)
-    stream = Online(Run(window=86400, warm_epochs=1), settings, Progress())
+    strategy = Online(Run(window=86400, warm_epochs=1), settings, Progress())
     span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
-    write_folder(folder / "release", *stream.train(table, span, None, NOW).parts)
+    write_folder(folder / "release", *strategy.train(table, span, None, NOW).parts)
     return folder
 
 
-def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
+def test_the_release_of_an_online_training_has_a_page(online: Path) -> None:
     """It says what it was made of, and is measured on what it did not learn; a single loss is no curve."""
-    release, clicks, out = streamed / "release", streamed / "clicks.csv", streamed / "report.html"
+    release, clicks, out = online / "release", online / "clicks.csv", online / "report.html"
     run("report", release, clicks, "-o", out)
     text = out.read_text("utf-8")
 
@@ -122,20 +122,33 @@ def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
     assert "<svg" not in text
 
 
-def test_the_release_of_a_stream_is_measured_and_compared_as_any(streamed: Path) -> None:
+def test_an_older_manifest_of_an_online_training_is_read(online: Path, tmp_path: Path) -> None:
+    """It used other words for the same."""
+    manifest, blob = read_folder(online / "release").parts
+    training = {**manifest.training}
+    training["stream"] = {"windows": training.pop("online")["windows"], "page": 64}
+    write_folder(tmp_path, replace(manifest, training=training), blob)
+    run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text("utf-8")
+
+    assert "7 windows, each on the 64 items most clicked at the time" in text
+    assert "<svg" not in text
+
+
+def test_the_release_of_an_online_training_is_measured_and_compared_as_any(online: Path) -> None:
     """`evaluate` and `compare` need nothing that its manifest lacks."""
-    release, clicks = streamed / "release", streamed / "clicks.csv"
+    release, clicks = online / "release", online / "clicks.csv"
     same = CliRunner().invoke(cli, ["compare", *map(str, [release, release, clicks])], catch_exceptions=False)
 
     run("evaluate", release, clicks, "--no-baselines")
     assert same.exit_code == 1
 
 
-def test_a_release_that_tells_nothing_of_its_training_has_a_page(streamed: Path, tmp_path: Path) -> None:
+def test_a_release_that_tells_nothing_of_its_training_has_a_page(online: Path, tmp_path: Path) -> None:
     """Any program may make one: what is not told is left out."""
-    manifest, blob = read_folder(streamed / "release").parts
+    manifest, blob = read_folder(online / "release").parts
     write_folder(tmp_path, replace(manifest, training={"clicks": 60}), blob)
-    run("report", tmp_path, streamed / "clicks.csv", "-o", tmp_path / "report.html")
+    run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
 
     assert "It learned from" not in (tmp_path / "report.html").read_text("utf-8")
 
