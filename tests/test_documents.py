@@ -35,23 +35,6 @@ OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", CONFIG_VARIABLE}
 START_MS: Final = 1_800_000_000_000
 """Later than the records in the documents."""
 
-PRIVATE_WORDS: Final = (
-    *(
-        "absorb",
-        "anew",
-        "beside",
-        "dirt",
-        "lockstep",
-        "page",
-        "rewarm",
-        "so many",
-        "test end",
-        "told",
-        "wish",
-    ),
-)
-"""The words of our old dialect, which no reader knows."""
-
 FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
@@ -110,18 +93,6 @@ def test_every_setting_option_and_metric_has_a_description() -> None:
 def test_readme_is_read_in_five_minutes() -> None:
     """Everything else has a document of its own."""
     assert len(read("README.md").split()) < 1_500
-
-
-@every_document
-def test_no_word_of_a_private_dialect(name: str) -> None:
-    """A reader has never met us. Code and generated tables keep the names that the programs have."""
-    prose = re.sub(r"<!-- generated.*?<!-- end -->", "", read(name), flags=re.DOTALL)
-    prose = CODE.sub("", FENCE.sub("", prose)).lower()
-    if name == "README.md":
-        prose = prose.replace("your pages", "")  # of a shop
-    found = [word for word in PRIVATE_WORDS if re.search(rf"\b{word}(s|ed|es)?\b", prose)]
-
-    assert found == []
 
 
 @every_document

@@ -28,10 +28,10 @@ def described(
 ) -> dict[str, Any] | None:
     """Return the state of a user for JSON, the oldest of the recent items first; None if there is none.
 
-    A user who has states in several of `partitions`, as when partitions were added, is described where they
-    clicked last; of each it says which blocks are not committed yet. `recommendations` is the list as it would
-    be published now, under the recommender's release, which need not be the one that made the state; None
-    without a recommender.
+    `partitions` names those to look in, and the blocks of each that are not committed yet. A user who has
+    states in several, as when partitions were added, is described where they clicked last. `recommendations`
+    is the list as it would be published now, under the recommender's release, which need not be the one that
+    made the state; None without a recommender.
     """
     found = {partition: states.find(partition, user_id) for partition in partitions}
     rows = np.array([row for row in found.values() if row is not None], np.int64)

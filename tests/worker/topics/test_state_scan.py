@@ -50,7 +50,7 @@ def test_copies_count_while_their_record_is_the_latest() -> None:
     assert not trace(entries, "ad")
 
 
-def test_a_wish_counts_until_it_is_fulfilled() -> None:
+def test_a_deletion_request_counts_until_it_is_fulfilled() -> None:
     """Of this user alone."""
     request = Entry(0, 0, b"forget/ada", Forget(5, 1).value())
 

@@ -104,7 +104,7 @@ def _unfinished(training: Mapping[str, Any], top: int) -> Cause | None:
 def online(training: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what a manifest says of an online training; None for any other.
 
-    A manifest of version 0.1.0 or older may say it in other words.
+    Earlier trainers wrote it under other names.
     """
     old = training.get("stream")
     if old is None:

@@ -97,7 +97,7 @@ def test_the_training_clicks_will_do_to_measure_on_the_test_split(page: str) -> 
 
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the release of an online training and the clicks that it was made from, some of them twice."""
+    """A folder with the release of an online training and its clicks, some of them twice."""
     folder, clicks = tmp_path_factory.mktemp("online"), cyclic_clicks(100)
     pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
     table = pl.concat([clicks, clicks.head(7)]).lazy()
