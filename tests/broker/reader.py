@@ -31,7 +31,7 @@ PROGRAMS: Final = {"nextclick-worker": worker, "nextclick-trainer": trainer}
 
 ENDLESS: Final = {
     "nextclick-worker run": "serving",
-    "nextclick-trainer collect": "offsets 0 to",
+    "nextclick-trainer collect": "partition 3: 500 clicks",
     "nextclick-trainer run": "is @champion in|stays champion",
     "nextclick-trainer watch": "undecided",
     "python -m": "Kafka answers on",
@@ -47,6 +47,7 @@ SHORTER: Final = {"nextclick-trainer tune": ["--trials", "2"]}
 QUICK: Final = {
     "model.hidden_size": "8",
     "training.epochs": "1",
+    "archive.write_interval": "1s",
     "run.warm_epochs": "1",
     "run.session_timeout": "6s",
     "watch.every": "100ms",
@@ -120,8 +121,9 @@ class Reader:
     def _prepare(self, name: str, words: list[str]) -> None:
         """Bring what a command needs, and the commands before it did not leave."""
         topic, (champion, candidate) = self._settings.topics.releases, self._pointers()
-        if name == "nextclick-trainer fit" and "-o" in words:  # examples take turns with a folder
-            rmtree(self._folder / words[words.index("-o") + 1], ignore_errors=True)
+        if name == "nextclick-trainer fit":  # at a terminal it asks before it replaces a release
+            output = words[words.index("-o") + 1] if "-o" in words else "release"
+            rmtree(self._folder / output, ignore_errors=True)
         elif name == "nextclick-worker reset":
             self.stop()
         wanted = None
