@@ -23,7 +23,10 @@ def test_the_first_release_is_champion_and_the_next_begins_with_it(desk: Trainer
     desk.send()
     trainer = desk.trainer()
 
-    assert [trainer.once(), trainer.once()] == [RunOutcome.PUBLISHED, RunOutcome.IDLE]
+    assert trainer.once() is RunOutcome.PUBLISHED
+    assert trainer.training.published == 1
+    assert trainer.once() is RunOutcome.IDLE
+    assert trainer.training.published is None
     desk.send(4)
     assert trainer.once() is RunOutcome.PUBLISHED
     trainer.stop()

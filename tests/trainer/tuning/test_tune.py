@@ -178,11 +178,15 @@ def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
     fixed = set_to("training.epochs=2", "model.hidden_size=8", "evaluation.top=3", "dataset.session_gap=45m")
     found = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed)
     line = shlex.split(found.splitlines()[-1])
+    again = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed, "--json")
 
     command(*line[1:], "-o", tmp_path / "read")
     command("fit", clicks, "--config", best, *set_to("model.hidden_size=4"), "-o", tmp_path / "other")
 
     read, other = (read_folder(tmp_path / name).manifest for name in ("read", "other"))
+    facts = orjson.loads(again)
+    assert facts["config"] == str(best)
+    assert found.startswith(f"best MRR@3 on the validation split: {facts['mrr_at_3']:.4f}, in ")
     assert line[1:] == ["fit", str(clicks), "--config", str(best)]
     assert read.session_gap_seconds == 45 * 60
     assert (read.hidden_size, other.hidden_size) == (8, 4)
