@@ -239,7 +239,12 @@ def test_idle_connections_neither_hinder_scrapes_nor_pile_up(server: Server) -> 
     """Beyond the limit a new connection is closed at once, and those that close make room."""
     idle = [server.connected(b"GET /metr") for _ in range(MAX_CONNECTIONS - 1)]
     eventually(server.alive, what="the answer to the last connection")
-    eventually(lambda: idle.append(server.connected()) or not server.alive(), what="no more room")
+
+    def full() -> bool:
+        idle.append(server.connected())
+        return not server.alive()
+
+    eventually(full, what="no more room")
     for connection in idle:
         connection.close()
 
