@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
+from worker.kafka.fetcher import read_past_damage
 from worker.kafka.interface import ANSWER_MS
 
 T = TypeVar("T")
@@ -59,8 +60,11 @@ class Endpoint:
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer that commits nothing by itself and reads from the first record on."""
-        return KafkaConsumer(
+        """Return a consumer that commits nothing by itself and reads from the first record on.
+
+        What it cannot decode it hands over as `unreadable`.
+        """
+        consumer = KafkaConsumer(
             **self.arguments(),
             client_id=client_id,
             group_id=group,
@@ -71,6 +75,8 @@ class Endpoint:
             metrics_enabled=False,
             **more,
         )
+        read_past_damage(consumer)
+        return consumer
 
     def producer(self, client_id: str) -> KafkaProducer:
         """Return a producer without transactions, for a record now and then."""
