@@ -21,6 +21,9 @@ LARGEST: Final = 256 << 20
 """The most bytes that a batch may have uncompressed: a megabyte can be made that becomes a thousand."""
 
 _CHUNK: Final = 1 << 20
+_ZSTD_INPUT: Final = 1 << 10
+"""Becomes 32 MiB at the most: a block has 3 bytes in front, and at most 128 KiB."""
+
 _GZIP: Final = b"\x1f\x8b"
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_BYTES: Final = 16
@@ -102,9 +105,15 @@ def _lz4_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _zstd_chunks(data: bytes) -> Iterator[bytes]:
-    reader = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
-    while chunk := reader.read(_CHUNK):
-        yield chunk
+    while data:
+        frame, at = zstandard.ZstdDecompressor().decompressobj(), 0
+        while not frame.eof:
+            if at >= len(data):
+                raise EOFError("it ends in the middle")
+            # Nothing limits what the library makes of its input at a time but the input.
+            yield frame.decompress(data[at : at + _ZSTD_INPUT])
+            at += _ZSTD_INPUT
+        data = frame.unused_data + data[at:]
 
 
 _CODECS: Final[dict[int, tuple[str, Callable[[bytes], Iterator[bytes]]]]] = {

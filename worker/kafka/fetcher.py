@@ -40,16 +40,10 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         batches = [Batch(base, data) for base, data in frames(bytes(records._buffer))]  # noqa: SLF001  # no public way
         for place, batch in enumerate(batches):
             begin = self.next_fetch_offset
-            after = batches[place + 1].base if place + 1 < len(batches) else self.ceiling
             if batch.last < begin == self.fetch_offset:
                 # Some brokers begin their answers before what was asked for.
                 continue
-            if not begin <= batch.last < max(after, begin + 1):
-                # The checksum does not cover the frame. It may not lead away from its neighbours.
-                batch.fault = (
-                    batch.fault or f"its offsets {batch.base} to {batch.last} are not those of its place"
-                )
-                batch.last = max(begin, after - 1) if place + 1 < len(batches) else begin
+            self._keep_in_place(batches, place)
             for record in self._records(tp, batch, begin):
                 self.next_fetch_offset = record.offset + 1
                 lost = record.unreadable
@@ -60,6 +54,21 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
             self.next_fetch_offset = batch.last + 1
             self.bytes_read += batch.size
         self.drain()
+
+    def _keep_in_place(self, batches: list[Batch], place: int) -> None:
+        """Let no batch claim offsets of others: the checksum does not cover where a batch begins.
+
+        One that begins where the batch before it ends is right. Others must end before the next.
+        """
+        batch, begin = batches[place], self.next_fetch_offset
+        bases = (batches[later].base for later in range(place + 1, len(batches)))
+        after = next((base for base in bases if begin < base < self.ceiling), None)
+        follows = batch.base == begin or batch.base < begin == self.fetch_offset
+        limit = self.ceiling if after is None or (follows and not batch.fault) else after
+        if not (follows or batch.base > begin) or not begin <= batch.last < max(limit, begin + 1):
+            where = f"it claims the offsets {batch.base} to {batch.last}, which are not its own"
+            batch.fault = batch.fault or where
+            batch.last = begin if after is None else after - 1
 
     def _records(self, tp: Any, batch: Batch, begin: int) -> Iterator[FetchedRecord]:
         """Yield what readers see of a batch; of control batches and aborted transactions that is nothing."""
