@@ -94,12 +94,13 @@ def test_sound_batches_are_read_as_kafka_python_reads_them(codec: int) -> None:
     assert not any(record.unreadable for record in found)
 
 
-@pytest.mark.parametrize("magic", [0, 1])
-@pytest.mark.parametrize("codec", range(4))
+@pytest.mark.parametrize(
+    ("magic", "codec"),
+    # Brokers before 0.10 had a checksum of their own in lz4.
+    [(magic, codec) for magic in (0, 1) for codec in range(4) if (magic, codec) != (0, 3)],
+)
 def test_message_sets_of_old_brokers_are_read(magic: int, codec: int) -> None:
     """As brokers before 0.11 wrote them; compressed ones stand inside of a message with the last offset."""
-    if (magic, codec) == (0, 3):
-        pytest.skip("a checksum that brokers before 0.10 alone had")
     data = built(LegacyRecordBatchBuilder(magic, codec, 1 << 20), 9, base=0 if codec == 0 else 8)
     found = read(data)
 
