@@ -96,6 +96,11 @@ def write_garbage(desk: Desk) -> None:
     desk.cluster.produce(desk.topics.state, b"garbage", key=b"block/7", partition=HOME)
 
 
+def damage_the_states(desk: Desk) -> None:
+    """Make a batch of the state topic one that nobody can decode."""
+    desk.cluster.produce_unreadable(desk.topics.state, partition=HOME, offsets=2, why="its checksum is wrong")
+
+
 def ada_saved() -> Desk:
     """A group whose worker has saved two clicks of ada, on items 2 and 3, and stopped."""
     desk = Desk()
@@ -136,6 +141,7 @@ MISHAPS: Final = {
     ),
     "clicks made again": Mishap(make_the_clicks_again, "was their topic recreated?", "--at earliest"),
     "garbage": Mishap(write_garbage, "block/7 in partition 1", "--at committed"),
+    "damage": Mishap(damage_the_states, "cannot be read: its checksum is wrong", "--at committed"),
 }
 
 
