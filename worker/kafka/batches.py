@@ -34,7 +34,9 @@ producer id, count. The leader epoch, the producer epoch and the base sequence a
 
 _EPOCH: Final = struct.Struct(">i")
 _LEGACY: Final = struct.Struct(">Ibb")
-_INT16S: Final = struct.Struct(">hh")
+_MARK: Final = struct.Struct(">hh")
+"""The key of a mark: its version; 0 where the transaction was aborted, 1 where it was committed."""
+
 _INT32: Final = struct.Struct(">i")
 _INT64: Final = struct.Struct(">q")
 
@@ -81,6 +83,7 @@ class Batch:
         "_last_ms",
         "base",
         "fault",
+        "is_abort",
         "is_control",
         "is_transactional",
         "last",
@@ -99,7 +102,8 @@ class Batch:
         self.last = base
         """The last offset, as far as the header is to be believed."""
         self.leader_epoch = self.producer_id = -1
-        self.is_transactional = self.is_control = False
+        self.is_transactional = self.is_control = self.is_abort = False
+        """A control batch is the mark of a transaction that has ended."""
         self.magic = data[_MAGIC_AT] if len(data) > _MAGIC_AT else -1
         self.fault = ""
         """Why nothing of the batch can be believed; empty if there is no such reason."""
@@ -108,8 +112,10 @@ class Batch:
                 self._read_header()
             if self.magic > _MODERN:
                 self.fault = f"its format (magic {self.magic}) is unknown"
-        except _Broken:
-            self.fault = f"it has only {len(data)} bytes"
+            elif self.is_control and not self.fault:
+                self._read_mark()
+        except _Broken as error:
+            self.fault = str(error)
 
     def _read_header(self) -> None:
         data = self._data
@@ -134,15 +140,16 @@ class Batch:
         """The number of its bytes."""
         return len(self._data)
 
-    @property
-    def ends_transaction(self) -> bool:
-        """Whether it says that a transaction was aborted, or cannot be read but must say how one ended."""
-        try:
-            payload = self._payload()
-            key_at = _control_key(payload)
-            return _INT16S.unpack_from(payload, key_at)[1] == 0
-        except _Broken:
-            return True
+    def _read_mark(self) -> None:
+        """Read how a transaction ended. Raises where the batch, whatever it says, is no mark of one."""
+        payload = self._payload()
+        _, at = _varint(payload, 0)
+        _, at = _varint(payload, at + 1)
+        _, at = _varint(payload, at)
+        length, at = _varint(payload, at)
+        if self._count != 1 or self.producer_id < 0 or length != _MARK.size:
+            raise ValueError("it is no mark of a transaction")
+        self.is_abort = _MARK.unpack_from(payload, at)[1] == 0
 
     def lost(self, of: TopicPartition, *, first: int, last: int, why: str = "") -> FetchedRecord:
         """Return the whole batch as one unreadable record that stands for the offsets `first` to `last`."""
@@ -313,14 +320,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number has more than 64 bits")
-
-
-def _control_key(payload: bytes) -> int:
-    """Return where the key of the only record of a control batch begins."""
-    _, at = _varint(payload, 0)
-    _, at = _varint(payload, at + 1)
-    _, at = _varint(payload, at)
-    return _varint(payload, at)[1]
 
 
 def _message(data: bytes) -> tuple[int, bool, int, bytes | None, bytes | None]:

@@ -64,11 +64,12 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         bases = (batches[later].base for later in range(place + 1, len(batches)))
         after = next((base for base in bases if begin < base < self.ceiling), None)
         follows = batch.base == begin or batch.base < begin == self.fetch_offset
-        limit = self.ceiling if after is None or (follows and not batch.fault) else after
+        limit = self.ceiling if after is None or follows else after
         if not (follows or batch.base > begin) or not begin <= batch.last < max(limit, begin + 1):
             where = f"it claims the offsets {batch.base} to {batch.last}, which are not its own"
-            batch.fault = batch.fault or where
-            batch.last = begin if after is None else after - 1
+            batch.fault, batch.last = batch.fault or where, begin
+        if batch.fault and after is not None:
+            batch.last = after - 1
 
     def _records(self, tp: Any, batch: Batch, begin: int) -> Iterator[FetchedRecord]:
         """Yield what readers see of a batch; of control batches and aborted transactions that is nothing."""
@@ -85,7 +86,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.producer_id >= 0:
             self._consume_aborted_transactions_up_to(batch.last)
             if batch.is_control:
-                if batch.ends_transaction:
+                if batch.is_abort:
                     self.aborted_producer_ids.discard(batch.producer_id)
             elif self._is_batch_aborted(batch):
                 return True

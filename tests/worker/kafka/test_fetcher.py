@@ -124,6 +124,17 @@ def test_a_frame_that_lies_leads_nobody_away(base: int) -> None:
     )
 
 
+@pytest.mark.parametrize("delta", [0, 1, 2, 60_000, 2**31 - 1])
+def test_a_wrong_checksum_makes_the_last_offset_doubtful(delta: int) -> None:
+    """The batch behind it says where the stretch ends; without one it is left at the first offset."""
+    damaged = bytearray(RawBatch([Part(GOOD)] * 3, base=2, last_delta=delta).encode())
+    damaged[-2] ^= 1
+    one, two = (RawBatch([Part(GOOD)] * 2, base=at).encode() for at in (0, 5))
+
+    assert stretches(reading(one, bytes(damaged), two)[1])[2:] == [(2, 4, False), (5, 5, True), (6, 6, True)]
+    assert reading(one, bytes(damaged), ceiling=7)[0].next_fetch_offset == (5 if delta == 2 else 3)
+
+
 def test_what_a_broker_sends_from_before_is_passed_over() -> None:
     """Some begin their answers before the offset that was asked for."""
     one, two = (RawBatch([Part(GOOD)] * 4, base=at).encode() for at in (0, 4))
@@ -138,8 +149,12 @@ def marker(base: int, *, key: bytes, producer: int = 7) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("key", [b"\0\0\0\0", b""], ids=["abort", "damaged"])
-def test_aborted_transactions_are_passed_over_up_to_their_mark(key: bytes) -> None:
+@pytest.mark.parametrize(
+    ("key", "mark"), [(b"\0\0\0\0", []), (b"", [(2, 2, False)])], ids=["abort", "damaged"]
+)
+def test_aborted_transactions_are_passed_over_up_to_their_mark(
+    key: bytes, mark: list[tuple[int, int, bool]]
+) -> None:
     """Also where the mark itself cannot be decoded: what that producer commits after it must not be lost."""
     sent = RawBatch([Part(GOOD)] * 2, attributes=0x10, producer=(7, 0, 0))
     later = RawBatch([Part(GOOD)] * 2, attributes=0x10, producer=(7, 0, 2), base=3)
@@ -147,4 +162,4 @@ def test_aborted_transactions_are_passed_over_up_to_their_mark(key: bytes) -> No
         sent.encode(), marker(2, key=key), later.encode(), marker(5, key=b"\0\0\0\1"), aborted=((7, 0),)
     )
 
-    assert stretches(found) == [(3, 3, True), (4, 4, True)]
+    assert stretches(found) == [*mark, (3, 3, True), (4, 4, True)]
