@@ -76,12 +76,12 @@ class Batch:
 
     __slots__ = (
         "_append_time",
-        "_codec",
         "_count",
         "_data",
         "_first_ms",
         "_last_ms",
         "base",
+        "codec",
         "fault",
         "is_abort",
         "is_control",
@@ -97,7 +97,7 @@ class Batch:
         self._data = data
         self._count = 0
         self._first_ms = self._last_ms = -1
-        self._codec, self._append_time = 0, False
+        self.codec, self._append_time = 0, False
         self.base = base
         self.last = base
         """The last offset, as far as the header is to be believed."""
@@ -123,7 +123,7 @@ class Batch:
         (self.leader_epoch,) = _EPOCH.unpack_from(data, 12)
         self.last = self.base + max(0, delta)
         self._first_ms, self._last_ms, self._count = first_ms, last_ms, count
-        self._codec, self._append_time = attributes & _CODEC, bool(attributes & _LOG_APPEND_TIME)
+        self.codec, self._append_time = attributes & _CODEC, bool(attributes & _LOG_APPEND_TIME)
         self.producer_id = producer_id
         self.is_transactional = bool(attributes & _TRANSACTIONAL)
         self.is_control = bool(attributes & _CONTROL)
@@ -178,7 +178,7 @@ class Batch:
 
     def _payload(self) -> bytes:
         payload = self._data[_RECORDS_AT:]
-        return inflate(self._codec, payload) if self._codec else payload
+        return inflate(self.codec, payload) if self.codec else payload
 
     def _modern(self, of: TopicPartition) -> Iterator[FetchedRecord]:
         """Yield the records of a batch of magic 2. Raises before the first one, or never.
