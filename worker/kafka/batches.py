@@ -108,7 +108,9 @@ class Batch:
         self.fault = ""
         """Why nothing of the batch can be believed; empty if there is no such reason."""
         try:
-            if self.magic not in (0, 1):
+            if self.magic in (0, 1):
+                _check(data)
+            else:
                 self._read_header()
             if self.magic > _MODERN:
                 self.fault = f"its format (magic {self.magic}) is unknown"
@@ -324,9 +326,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _message(data: bytes) -> tuple[int, bool, int, bytes | None, bytes | None]:
     """Decode a message of magic 0 or 1: timestamp, whether the broker set it, codec, key and value."""
-    crc, magic, attributes = _LEGACY.unpack_from(data, _FRAME.size)
-    if zlib.crc32(memoryview(data)[_MAGIC_AT:]) != crc:
-        raise ValueError("its checksum (CRC) is wrong")
+    magic, attributes = _check(data)
     at, timestamp = _MAGIC_AT + 2, -1
     if magic == 1:
         (timestamp,) = _INT64.unpack_from(data, at)
@@ -336,6 +336,14 @@ def _message(data: bytes) -> tuple[int, bool, int, bytes | None, bytes | None]:
     if at != len(data):
         raise ValueError(f"its parts have {at - len(data):+d} bytes more than it has")
     return timestamp, bool(attributes & _LOG_APPEND_TIME), attributes & _CODEC, key, value
+
+
+def _check(data: bytes) -> tuple[int, int]:
+    """Return magic and attributes of a message of magic 0 or 1. Raises where its checksum is wrong."""
+    crc, magic, attributes = _LEGACY.unpack_from(data, _FRAME.size)
+    if zlib.crc32(memoryview(data)[_MAGIC_AT:]) != crc:
+        raise ValueError("its checksum (CRC) is wrong")
+    return magic, attributes
 
 
 def _sized(data: bytes, at: int) -> tuple[bytes | None, int]:

@@ -162,9 +162,14 @@ class Endpoint:
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
             )
-        return KafkaAway(
-            f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
-        )
+        if isinstance(error, kafka_errors.CorruptRecordError):
+            helps = (
+                "The broker cannot read its own log; its messages name the file. A sound replica helps, or the "
+                "deletion of the records up to there (kafka-delete-records)"
+            )
+        else:
+            helps = f"Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
+        return KafkaAway(f"{text}. {helps}")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

@@ -135,6 +135,16 @@ def test_a_wrong_checksum_makes_the_last_offset_doubtful(delta: int) -> None:
     assert reading(one, bytes(damaged), ceiling=7)[0].next_fetch_offset == (5 if delta == 2 else 3)
 
 
+@pytest.mark.parametrize("magic", [0, 1, 3, 127, 255])
+def test_another_format_is_not_believed(magic: int) -> None:
+    """No checksum covers the byte that names it: where the batch ends, the one behind it says."""
+    damaged = bytearray(RawBatch([Part(GOOD)] * 3, base=2).encode())
+    damaged[16] = magic
+    one, two = (RawBatch([Part(GOOD)] * 2, base=at).encode() for at in (0, 5))
+
+    assert stretches(reading(one, bytes(damaged), two)[1])[2:] == [(2, 4, False), (5, 5, True), (6, 6, True)]
+
+
 def test_what_a_broker_sends_from_before_is_passed_over() -> None:
     """Some begin their answers before the offset that was asked for."""
     one, two = (RawBatch([Part(GOOD)] * 4, base=at).encode() for at in (0, 4))
