@@ -29,7 +29,7 @@ _FRAME: Final = struct.Struct(">qi")
 """Base offset; how many bytes follow."""
 
 _HEADER: Final = struct.Struct(">xxxxbIhiqqqxxxxxxi")
-"""What follows the frame in magic 2: magic, CRC, attributes, last offset delta, first and last timestamp,
+"""The header of magic 2, behind the frame: magic, CRC, attributes, last offset delta, first and last timestamp,
 producer id, count. The leader epoch, the producer epoch and the base sequence are passed over."""
 
 _EPOCH: Final = struct.Struct(">i")
@@ -53,7 +53,7 @@ _MIN_INT64: Final = -(2**63)
 _MAX_INT64: Final = 2**63 - 1
 
 _Broken: Final = (IndexError, ValueError, struct.error, CannotInflate)
-"""What decoding raises, whatever the bytes."""
+"""The errors of decoding, whatever the bytes."""
 
 _Headers = list[tuple[str, bytes | None]]
 

@@ -62,7 +62,7 @@ class Endpoint:
     ) -> KafkaConsumer:
         """Return a consumer that commits nothing by itself and reads from the first record on.
 
-        What it cannot decode it hands over as `unreadable`.
+        It hands over records that it cannot decode as `unreadable`.
         """
         consumer = KafkaConsumer(
             **self.arguments(),
@@ -164,8 +164,8 @@ class Endpoint:
             )
         if isinstance(error, kafka_errors.CorruptRecordError):
             helps = (
-                "The broker cannot read its own log; its messages name the file. A sound replica helps, or the "
-                "deletion of the records up to there (kafka-delete-records)"
+                "The broker cannot read its own log; its messages name the file. A sound replica helps, or "
+                "the deletion of the records up to there (kafka-delete-records)"
             )
         else:
             helps = f"Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"

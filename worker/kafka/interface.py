@@ -60,8 +60,8 @@ class Unreadable(NamedTuple):
 class Record(Protocol):
     """Bytes from Kafka, and where they stand.
 
-    One that is unreadable has the bytes of the stretch as its value, no key and no headers. Whoever goes on
-    after its offset has passed the stretch.
+    One that is unreadable has the bytes of the stretch as its value, no key and no headers. The next record
+    after the stretch has the offset after its own.
     """
 
     @property

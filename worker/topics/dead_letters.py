@@ -2,8 +2,8 @@
 
 People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
 headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
-kept; the record itself stays where the headers point. What Kafka's client could not decode is kept as its
-bytes, with the first and the last of the offsets that it stands for, and why.
+kept; the record itself stays where the headers point. A stretch that Kafka's client could not
+decode is kept as its bytes, with its first and last offset, and why.
 """
 
 from __future__ import annotations

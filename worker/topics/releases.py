@@ -58,7 +58,7 @@ class ReleaseReader:
         self._foreign: dict[str, int] = {}
         """By key, the offset of what is neither a release nor a pointer."""
         self.unreadable = ""
-        """What of the topic could not be decoded, and why; empty once a champion was named after it."""
+        """The offsets that could not be decoded, and why; empty once a champion was named after them."""
         self.end = 0
         """The offset up to which the topic was read."""
 

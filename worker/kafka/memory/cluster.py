@@ -98,7 +98,7 @@ class MemoryCluster:
         partition: int = 0,
         why: str = "its batch cannot be decoded",
     ) -> int:
-        """Write what no client can decode, `data`, for so many offsets; return the first one."""
+        """Write `data`, which no client can decode, for that many offsets; return the first one."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append_unreadable(
                 offsets=offsets, timestamp=self.now_ms, data=data, why=why
