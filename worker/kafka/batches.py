@@ -29,7 +29,7 @@ _FRAME: Final = struct.Struct(">qi")
 """Base offset; how many bytes follow."""
 
 _HEADER: Final = struct.Struct(">xxxxbIhiqqqxxxxxxi")
-"""The header of magic 2, behind the frame: magic, CRC, attributes, last offset delta, first and last timestamp,
+"""The header of magic 2, behind the frame: magic, CRC, attributes, last offset delta, first and last time,
 producer id, count. The leader epoch, the producer epoch and the base sequence are passed over."""
 
 _EPOCH: Final = struct.Struct(">i")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Final
 
 import snappy
@@ -38,16 +39,16 @@ def inflate(codec: int, data: bytes) -> bytes:
     if codec not in _CODECS:
         raise CannotInflate(f"there is no compression codec {codec}")
     name, chunks = _CODECS[codec]
-    found = bytearray()
+    found = BytesIO()
     try:
         for chunk in chunks(data):
-            found += chunk
-            if len(found) > LARGEST:
+            found.write(chunk)
+            if found.tell() > LARGEST:
                 raise CannotInflate(f"{name}: {len(data)} bytes become more than {LARGEST >> 20} MiB")
     # Each library has errors of its own; whatever it raises, the payload cannot be read.
     except (Exception, MemoryError) as error:
         raise error if isinstance(error, CannotInflate) else CannotInflate(f"{name}: {error}") from error
-    return bytes(found)
+    return found.getvalue()
 
 
 def _gzip_chunks(data: bytes) -> Iterator[bytes]:
