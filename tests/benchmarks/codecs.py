@@ -23,7 +23,7 @@ import click
 import orjson
 import polars as pl
 import psutil
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from deploy.kafka.install import KafkaUnavailable
@@ -51,10 +51,13 @@ ITEMS: Final = 4_000
 PARTITIONS: Final = 4
 READERS: Final = ("worker", "fit", "collect")
 
+LARGEST_BYTES: Final = 10 << 20
+"""The most bytes of a batch."""
+
 LARGE: Final = {
     "linger.ms": 500,
     "batch.size": 8 << 20,
-    "message.max.bytes": 10 << 20,
+    "message.max.bytes": LARGEST_BYTES,
     "batch.num.messages": 100_000,
     "queue.buffering.max.messages": 1_000_000,
 }
@@ -82,14 +85,29 @@ class Row:
 
 def send(bootstrap: str, topic: str, codec: str, number: int) -> None:
     """Send clicks, half of them compressed by us; wait until they are acknowledged."""
+    failed: list[KafkaError] = []
+
+    def acknowledged(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
     every = clicks(ITEMS, number)
     for compression, some in ((codec, number // 2), ("none", number - number // 2)):
         large = LARGE if compression == codec else {"linger.ms": 50}
-        producer = Producer({"bootstrap.servers": bootstrap, "compression.type": compression, **large})
+        producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "compression.type": compression,
+                "on_delivery": acknowledged,
+                **large,
+            }
+        )
         for key, value in itertools.islice(every, some):
             _produce(producer, topic, key, value)
-        if left := producer.flush(300):
-            raise RuntimeError(f"{left} clicks were not acknowledged")
+        if (left := producer.flush(300)) or failed:
+            raise RuntimeError(
+                f"{left} clicks were not acknowledged, {len(failed)} were refused: {failed[:1]}"
+            )
 
 
 def _produce(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
@@ -196,8 +214,11 @@ def rows(node: LocalKafka, number: int, codecs: list[str]) -> Iterator[Row]:
     for codec in codecs:
 
         def create(name: str, partitions: int, codec: str = codec) -> str:
-            kept = {"compression.type": codec.replace("none", "uncompressed")} if name == "clicks" else {}
-            create_topic(admin, f"{codec}.{name}", partitions, kept)
+            kept = {
+                "compression.type": codec.replace("none", "uncompressed"),
+                "max.message.bytes": str(LARGEST_BYTES),
+            }
+            create_topic(admin, f"{codec}.{name}", partitions, kept if name == "clicks" else {})
             return f"{codec}.{name}"
 
         deployment = Deployment(node.bootstrap, f"codecs-{codec}", create, partitions=PARTITIONS)
