@@ -55,7 +55,7 @@ def test_what_nobody_can_decode_is_named() -> None:
 
     finding = decoding(last(cluster.connect(), "clicks", Decoder(FIELDS)), FIELDS)
 
-    assert "1 of 1 cannot be decoded as records of Kafka" in finding.what
+    assert "1 of 1 are damaged: they cannot be decoded as records" in finding.what
 
 
 def test_times_in_seconds_are_noticed() -> None:
