@@ -33,6 +33,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.LONG_ID: "have an id that is too long",
     Reason.BAD_TIMESTAMP: "have a time that cannot be read as milliseconds or RFC 3339",
     Reason.FUTURE_TIMESTAMP: "have a time over an hour after that of their record (not in milliseconds?)",
+    Reason.UNREADABLE: "are damaged: they cannot be decoded as records of Kafka",
 }
 
 

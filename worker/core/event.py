@@ -53,6 +53,7 @@ class Reason(StrEnum):
     LONG_ID = "long_id"
     BAD_TIMESTAMP = "bad_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
+    UNREADABLE = "unreadable"
 
 
 class Click(NamedTuple):

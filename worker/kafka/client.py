@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
+from worker.kafka.fetcher import read_past_damage
 from worker.kafka.interface import ANSWER_MS
 
 T = TypeVar("T")
@@ -61,8 +62,11 @@ class Endpoint:
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer that commits nothing by itself and reads from the first record on."""
-        return KafkaConsumer(
+        """Return a consumer that commits nothing by itself and reads from the first record on.
+
+        It hands over records that it cannot decode as `unreadable`.
+        """
+        consumer = KafkaConsumer(
             **self.arguments(),
             client_id=client_id,
             group_id=group,
@@ -73,6 +77,8 @@ class Endpoint:
             metrics_enabled=False,
             **more,
         )
+        read_past_damage(consumer)
+        return consumer
 
     def producer(self, client_id: str) -> KafkaProducer:
         """Return a producer without transactions, for a record now and then."""
@@ -158,8 +164,15 @@ class Endpoint:
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
             )
-        setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
-        return KafkaAway(f"{text}. Is a broker running at {self.bootstrap_servers} ({setting})?")
+        if isinstance(error, kafka_errors.CorruptRecordError):
+            helps = (
+                "The broker cannot read its own log; its messages name the file. A sound replica helps, or "
+                "the deletion of the records up to there (kafka-delete-records)"
+            )
+        else:
+            setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+            helps = f"Is a broker running at {self.bootstrap_servers} ({setting})?"
+        return KafkaAway(f"{text}. {helps}")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

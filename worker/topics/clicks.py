@@ -20,6 +20,9 @@ def decode(records: Iterable[Record], decoder: Decoder) -> tuple[Clicks, list[tu
     good: list[tuple[Record, Click]] = []
     bad: list[tuple[Record, Reason]] = []
     for record in records:
+        if record.unreadable is not None:
+            bad.append((record, Reason.UNREADABLE))
+            continue
         click = decoder.decode(record.value, record.key, record.timestamp)
         if isinstance(click, Click):
             good.append((record, click))

@@ -2,7 +2,8 @@
 
 People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
 headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
-kept; the record itself stays where the headers point.
+kept; the record itself stays where the headers point. A stretch that Kafka's client could not
+decode is kept as its bytes, with its first and last offset, and why.
 """
 
 from __future__ import annotations
@@ -45,9 +46,14 @@ def letter(record: Record, reason: Reason) -> tuple[bytes | None, bytes | None, 
         ("nextclick.reason", reason.value.encode()),
         ("nextclick.topic", record.topic.encode()),
         ("nextclick.partition", b"%d" % record.partition),
-        ("nextclick.offset", b"%d" % record.offset),
+        ("nextclick.offset", b"%d" % (record.unreadable.first if record.unreadable else record.offset)),
         ("nextclick.timestamp", b"%d" % record.timestamp),
     ]
+    if record.unreadable is not None:
+        ours += [
+            ("nextclick.last_offset", b"%d" % record.offset),
+            ("nextclick.error", record.unreadable.why.encode(errors="backslashreplace")),
+        ]
     key, value, headers = record.key, record.value, [(name, text or b"") for name, text in record.headers]
     if len(key or b"") + sum(len(name) + len(text) for name, text in headers) > _MAX_EXTRA_BYTES:
         key, headers = (key or b"")[:PREFIX_BYTES], []

@@ -50,7 +50,8 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
     clicks: list[Click] = []
     bad: list[tuple[Record, Reason]] = []
     for record in found[-SAMPLE:]:
-        click = decoder.decode(record.value, record.key, record.timestamp)
+        unreadable = Reason.UNREADABLE if record.unreadable else None
+        click = unreadable or decoder.decode(record.value, record.key, record.timestamp)
         if isinstance(click, Click):
             clicks.append(click)
         else:

@@ -47,6 +47,19 @@ def test_what_is_no_click_is_left_aside_and_counted() -> None:
     ]
 
 
+def test_what_nobody_can_decode_is_left_aside_and_counted() -> None:
+    """Reading goes on behind it."""
+    cluster = cluster_with(60)
+    cluster.produce_unreadable("clicks", offsets=7)
+    for partition, value in click_records(60):
+        cluster.produce("clicks", value, partition=partition)
+
+    table, removals = read_topic(cluster.connect(), "clicks", FIELDS)
+
+    assert len(table.clicks) == 600
+    assert [(one.removed, one.why) for one in removals] == [(1, "no click (unreadable)")]
+
+
 def test_a_topic_without_clicks_is_refused() -> None:
     """An empty one, one that holds something else (the reasons are named), and one that is not there."""
     cluster = MemoryCluster()

@@ -60,6 +60,11 @@ def lose_replay(desk: Desk) -> None:
     desk.cluster.produce(desk.topics.state, None, key=b"replay", partition=HOME)
 
 
+def damage_the_states(desk: Desk) -> None:
+    """Make a batch of the state topic unreadable."""
+    desk.cluster.produce_unreadable(desk.topics.state, partition=HOME, offsets=2, why="its checksum is wrong")
+
+
 @dataclass(frozen=True)
 class Mishap:
     """Something that must not happen, after a user clicked item 2 and 3, and what follows."""
@@ -87,6 +92,7 @@ MISHAPS: Final = {
         set_offset(1), "were its offsets set back?", "--at committed", ("item-3",), answers=4
     ),
     "garbage": Mishap(write(b"block/7", b"garbage"), "block/7 in partition 1", "--at committed"),
+    "damage": Mishap(damage_the_states, "cannot be read: its checksum is wrong", "--at committed"),
     "a newer format": Mishap(
         write(b"block/1", msgpack.packb({"format": 99})),
         "its format is 99, this worker reads 1",
