@@ -55,7 +55,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     )
     epoch, taken, blend = done.stderr.splitlines()[-3:]
     assert "epoch 1 of 1: loss" in epoch
-    assert taken.startswith("took epoch 1, the best by MRR@20 (")
+    assert taken.startswith("kept epoch 1, the best by MRR@20 (")
     assert taken.endswith("; stopped after epoch 1: it was the last of 1")
     assert blend.startswith("weights of the blend: score = ")
 
@@ -205,7 +205,7 @@ def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(
         folders = [str(tmp_path / name) for name in names]
         done = CliRunner().invoke(cli, [command, *folders, str(clicks), "--top", "1", *options])
         found = re.findall(
-            r"^Careful: (.*) was trained on clicks until .*, so its", done.stderr, re.MULTILINE
+            r"^Careful: (.*) was trained on clicks until .*, which overlaps", done.stderr, re.MULTILINE
         )
         return [*found]
 

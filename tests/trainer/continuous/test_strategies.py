@@ -67,7 +67,7 @@ def test_a_run_begins_with_the_champion() -> None:
     assert [one.manifest.hidden_size for one in (warm, from_start)] == [8, 12]
     assert [one.manifest.lineage["parent"] for one in (warm, from_start)] == [first.manifest.sha256, None]
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
-    with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
+    with pytest.raises(SettingError, match="hidden_size is 12, but the release to start from has 8"):
         made(Refit(PLAN, wider, Progress(), asked=("model.hidden_size",)), 600, first)
 
 
