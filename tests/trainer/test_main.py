@@ -225,7 +225,7 @@ def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -
 
     assert compared("reversed", "right") == (
         0,
-        "B is better than A by 100.00 points of Recall@1 (95 % interval 100.00 to 100.00)",
+        "B is better than A by 100.00 percentage points of Recall@1 (95 % interval 100.00 to 100.00)",
     )
     assert compared("right", "reversed")[0] == 3
     assert compared("right", "wrong")[0] == 1

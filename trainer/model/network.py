@@ -129,7 +129,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
 
     def _dropped(self, vectors: tf.Tensor, share: float, place: int, number: tf.Tensor) -> tf.Tensor:
-        # Depends only on the seed, layer and step: a resumed training draws the same dropout masks.
+        # Depends only on seed, layer and step, so that a resumed training has the same masks.
         if not share:
             return vectors
         seed = tf.stack([self.settings.training.seed * 1000 + place, number])
@@ -175,7 +175,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return losses.squared_error(scored)
 
     def _candidates(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the candidate items `[C]`, and the logarithms of their expected counts, `[C]` or `[P, C]`."""
+        """Return the candidate items `[C]` and the logarithms of their expected counts, `[C]` or `[P, C]`."""
         if not self.settings.loss.negatives:
             return tf.range(len(self._chances)), tf.zeros(len(self._chances))
         items, expected = batch.negatives, tf.constant(self.negatives.expected)

@@ -31,7 +31,7 @@ def test_the_better_one_is_found() -> None:
     assert found.low < 0.1 < found.high
     assert (found.better, found.worse, found.probability) == (True, False, 1.0)
     assert found.sentence().startswith(
-        f"B is better than A by {100 * found.difference:.2f} points of Recall@20"
+        f"B is better than A by {100 * found.difference:.2f} percentage points of Recall@20"
     )
 
 
@@ -52,7 +52,8 @@ def test_equal_ones_show_no_difference() -> None:
 
     assert (found.difference, found.low, found.high, found.probability) == (0, 0, 0, 0.5)
     assert found.sentence() == (
-        "no difference shown: B has +0.00 points of Recall@20 (95 % interval +0.00 to +0.00)"
+        "no significant difference: Recall@20 of B minus that of A is +0.00 percentage points "
+        "(95 % interval +0.00 to +0.00)"
     )
 
 

@@ -183,7 +183,7 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
     told = "\n".join(fitted[1].lines)
 
     assert "removed 0 of 2,000 clicks: exact duplicates" in told
-    assert "on 12 items, 2020-09-13T12:26:40+00:00 to " in told
+    assert "with 12 items, from 2020-09-13T12:26:40+00:00 to " in told
     assert "epoch 1 of 8: loss " in told
     assert re.search(r"kept epoch \d, the best by MRR@\d+ \(\d.\d{4}\); stopped after epoch \d: ", told)
     assert re.search(
