@@ -106,5 +106,5 @@ def test_of_two_trainers_the_second_takes_over_when_the_first_is_killed(site: Si
     assert other.wait() == 0
     assert site.pointers() == {CHAMPION: 2}
     archive = "one" if other is two[0] else "other"
-    assert site.once(archive) == (1, "no clicks since the last run: nothing is trained")
+    assert site.once(archive) == (1, "no new clicks since the last run; nothing to train")
     assert collected(site.folder / archive) == held(site.client, site.clicks)

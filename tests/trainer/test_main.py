@@ -67,9 +67,9 @@ def test_no_release_is_replaced_unasked(release: Path, clicks: Path, tmp_path: P
 
     for folder, says in (
         (release, "has a release already: --yes replaces it, -o names another folder"),
-        (tmp_path / "full", "has other files, such as thesis.txt: name a folder that is new"),
-        (clicks, "is a file, a release is a folder"),
-        (clicks / "release", "cannot be written: no right to write in"),
+        (tmp_path / "full", "has other files, such as thesis.txt; choose a folder that is new"),
+        (clicks, "is a file; a release is written to a folder"),
+        (clicks / "release", "cannot be written: no write permission for"),
     ):
         with pytest.raises(SettingError, match=says):
             CliRunner().invoke(cli, ["fit", "clicks.csv", "-o", str(folder)], catch_exceptions=False)

@@ -57,5 +57,5 @@ def test_a_watch_ends_in_order_when_asked_to(monkeypatch: pytest.MonkeyPatch) ->
     done = CliRunner().invoke(cli, NOBODY)
 
     assert done.exit_code == 0
-    assert said[0].endswith("trying again")
+    assert said[0].endswith("retrying")
     assert signal.getsignal(signal.SIGTERM) is before

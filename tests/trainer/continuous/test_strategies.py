@@ -153,13 +153,13 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("schedule", "cosine", 'schedule is "cosine", it must be "constant"'),
-        ("output_table", "separate", 'output_table is "separate", it must be "tied"'),
+        ("schedule", "cosine", 'schedule is "cosine" but must be "constant"'),
+        ("output_table", "separate", 'output_table is "separate" but must be "tied"'),
         ("session_gap", 0.0, "dataset.session_gap is 0"),
-        ("numeric", ("price",), "online training knows no features"),
-        ("min_value_count", 9, "min_value_count: without effect on online training"),
-        ("negatives", 64, "negatives: without effect on online training, leave them out"),
-        ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on online training"),
+        ("numeric", ("price",), "online training does not support features"),
+        ("min_value_count", 9, "min_value_count: no effect on online training"),
+        ("negatives", 64, "negatives: no effect on online training, leave them out"),
+        ("max_clicks_per_hour", 9, "max_clicks_per_hour: no effect on online training"),
     ],
 )
 def test_settings_that_online_training_cannot_have_are_refused(name: str, value: Any, problem: str) -> None:

@@ -106,7 +106,7 @@ def test_nothing_in_common_is_an_error() -> None:
     """Where every click begins a session for one release there is nothing to compare."""
     clicks = table([("ada", "item-1", START_MS), ("ada", "item-2", START_MS + 10 * MINUTE_MS)])
 
-    with pytest.raises(TooFewClicks, match="no session of two clicks"):
+    with pytest.raises(TooFewClicks, match="no session of two or more clicks"):
         align(
             tiny_release(session_gap_seconds=60.0),
             tiny_release(session_gap_seconds=3600.0),

@@ -162,9 +162,7 @@ def _next_step(outcome: str, remedies: list[str], caution: str, role: str) -> st
     if caution:
         return "Measure it on newer clicks: set --split-at to a time after its training clicks."
     if outcome == UNKNOWN:
-        return (
-            "Measure it on more clicks, with --split-at: the simple methods are trained on the clicks before."
-        )
+        return "Measure it on more clicks, with --split-at: the simple methods are trained on earlier clicks."
     remedy = (
         remedies[0]
         if remedies
