@@ -50,7 +50,7 @@ class UnreadableFile(UnusableClicks):
 
 
 class MissingColumn(UnusableClicks):
-    """Raised when no column is recognised as `role` (user, item or timestamp)."""
+    """Raised when a file has no recognisable column for `role` (user, item or timestamp)."""
 
     def __init__(self, message: str, *, role: str, existing: Sequence[str]) -> None:
         super().__init__(message)

@@ -117,7 +117,7 @@ def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
 
 
 def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
-    """Return the start time of the next run after one that `began` and ended `now`; all by a steady clock."""
+    """Return the start time of the next run after one that `began` and ended `now`, by one steady clock."""
     due = began + every
     if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)

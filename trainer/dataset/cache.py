@@ -90,7 +90,7 @@ def _sessions_of(frame: pl.DataFrame) -> Sessions:
 
 
 def _columns_of(features: Features) -> pl.DataFrame:
-    """Return a table of one row per item: a list of value indexes or a number for each feature."""
+    """Return the features as a table, with a row per item and a column per feature."""
     columns: dict[str, pl.Series] = {}
     for place, one in enumerate(features.categorical):
         lists = [values.tolist() for values in np.split(one.indexes, one.starts[1:-1])]

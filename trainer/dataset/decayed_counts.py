@@ -86,9 +86,10 @@ def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, it
 def transitions(
     past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int, entries: int
 ) -> Transitions:
-    """Return up to `entries` most frequent successors of each of `items` items at `now_ms`.
+    """Return the most frequent successors of each item at `now_ms`, up to `entries` per item.
 
-    Successors are ordered by the sum of their counts over the half-lives; ties by lower index.
+    `items` is the size of the catalogue. Successors are ordered by the sum of their counts over the
+    half-lives; ties by lower index.
     """
     past = past.between(-math.inf, now_ms)
     known = (past.items != NO_ITEM) & (past.previous != NO_ITEM)

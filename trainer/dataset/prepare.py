@@ -99,7 +99,7 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
 def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
     """Clean `clicks` and cut them into sessions; replace ids by numbers, which take a quarter of the memory.
 
-    Users are processed in parts, so that at most about `_PART_CLICKS` clicks are in memory with ids as text.
+    Users are processed in parts of about `_PART_CLICKS` clicks, to limit the memory for ids as text.
     """
     rows = clicks.select(pl.len()).collect(engine="streaming").item()
     parts = max(1, -(-rows // _PART_CLICKS))

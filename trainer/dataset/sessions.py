@@ -154,7 +154,7 @@ def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
 
 
 def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
-    """Return a table of clicks, those of a session adjacent, as sessions of item indexes of `catalogue`."""
+    """Convert a table of clicks to sessions of item indexes. The clicks of a session must be adjacent."""
     known = pl.DataFrame(
         {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
     )

@@ -91,7 +91,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """The metrics of each model, on all predictions and by slice; both map model -> metric -> figure.
+    """The metrics of all models, as model -> metric -> figure: on all predictions, and by slice.
 
     All metrics are from `metrics.values`; `models` also has those of `metrics.list_metrics`.
     """

@@ -81,7 +81,7 @@ class Evidence(NamedTuple):
 
 
 def evidence(clicks: Counts, hits: Counts, rules: Rules) -> Evidence:
-    """Return the evidence in `clicks` and `hits` `[..., 2, B]`: of champion and candidate, by bucket."""
+    """Return the evidence from `clicks` and `hits` `[..., 2, B]`: champion and candidate, by bucket."""
     # Without clicks, or with all clicks in one bucket, the results are NaN and `enough` is false.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         arms = _arms(clicks, hits)

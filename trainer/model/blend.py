@@ -63,7 +63,7 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with the terms added that are stored as tensors."""
+        """Return the `tensors` of a release with bias and transitions added; the manifest has the rest."""
         added: dict[str, Any] = dict(tensors)
         if self.output_bias.any() or "output_bias" in tensors:
             own = tensors.get("output_bias", np.zeros_like(self.output_bias))

@@ -68,7 +68,7 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Restore `training` from the checkpoint, if there is one. Report it, or why it is unusable."""
+        """Restore `training` from the checkpoint if it exists and is usable; report the result."""
         if self._path is None or not self._path.exists():
             return
         try:

@@ -130,7 +130,7 @@ class Training:
         return {**variables, **best, "states": self._states.numpy()}
 
     def facts(self) -> dict[str, Any]:
-        """Return the rest of the state, as JSON-serialisable values."""
+        """Return the part of the state that is not in `tensors`, as JSON values."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
         return {"history": self.history, "sums": asdict(self._sums), "best": best}
 

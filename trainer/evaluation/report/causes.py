@@ -16,7 +16,7 @@ MANY_SHORT: Final = 0.5
 little to learn from."""
 
 MANY_UNKNOWN: Final = 0.1
-"""The share of next clicks on items outside the catalogue from which on it is reported as a reason."""
+"""If at least this share of next clicks are on items outside the catalogue, it is reported as a reason."""
 
 FEW_CLICKS_PER_ITEM: Final = 20
 """With fewer training clicks per item most item vectors are barely trained."""

@@ -12,7 +12,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 
 class Published(NamedTuple):
-    """The content of the releases topic when it was read; a number is None if there is no such release."""
+    """The status of the releases topic. `number` is the number of this release; None: not published."""
 
     topic: str
     number: int | None

@@ -19,7 +19,7 @@ BELOW: Final = "below"
 UNKNOWN: Final = "unknown"
 
 _ENOUGH: Final = 50
-"""Slices with fewer predictions are too small for a statement."""
+"""Slices with fewer predictions are too small to be mentioned."""
 
 _OF: Final = (100, 1_000, 10_000)
 """Shares are shown as counts out of this number of clicks: the first for which different shares differ."""
@@ -35,7 +35,7 @@ _BESTSELLERS: Final = "popular"
 
 
 class Verdict(NamedTuple):
-    """The verdict on a release; `outcome` is the comparison with the best baseline."""
+    """The verdict on a release; `outcome` says how it compares with the best baseline."""
 
     outcome: str
     headline: str
