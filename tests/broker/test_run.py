@@ -109,5 +109,5 @@ def test_of_two_trainers_the_second_takes_over_when_the_first_is_killed(site: Si
     assert site.pointers() == {CHAMPION: 2}
     archive = "one" if other is two[0] else "other"
     idle = {"outcome": "idle", "release": None}
-    assert site.once(archive) == (1, "no clicks since the last run: nothing is trained", idle)
+    assert site.once(archive) == (1, "no new clicks since the last run; nothing to train", idle)
     assert collected(site.folder / archive) == held(site.client, site.clicks)

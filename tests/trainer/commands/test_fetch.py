@@ -73,7 +73,7 @@ def test_nothing_is_written_where_there_is_no_release(cluster: MemoryCluster, tm
     with pytest.raises(ReleaseRefused, match=f"there is no release 9 in topic {RELEASES}"):
         said(cluster, "fetch", "-o", output, "--number", "9")
     with pytest.raises(
-        ReleaseRefused, match=f"release 4 in topic {RELEASES} is broken: the blob has SHA-256"
+        ReleaseRefused, match=f"release 4 in topic {RELEASES} is invalid: the blob has SHA-256"
     ):
         said(cluster, "fetch", "-o", output)
     assert read_folder(tmp_path / "release").parts == PARTS[0]

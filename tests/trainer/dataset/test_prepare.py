@@ -51,8 +51,8 @@ def test_sessions_of_one_click_are_named_first() -> None:
     prepare(cyclic_clicks(100).vstack(single), FitSettings(), Lines(lines.append), NOW)
 
     assert lines[0] == (
-        "91% of the sessions have one click: nothing is learned from them. "
-        "Is the column of users right, and dataset.session_gap (30m)?"
+        "91% of the sessions have one click: nothing can be learned from them. "
+        "Check the user column and dataset.session_gap (30m)."
     )
 
 
@@ -188,7 +188,7 @@ def test_the_cache_knows_clicks_and_settings(tmp_path: Path) -> None:
     prepared(clicks, cache=cache, hidden_size=8)
 
     assert same(first, again)
-    assert lines[0].startswith("prepared sessions are taken from")
+    assert lines[0].startswith("loaded prepared sessions from")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 

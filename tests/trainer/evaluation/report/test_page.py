@@ -60,17 +60,23 @@ def test_only_what_was_measured_on_the_validation_end_is_called_so(page: str) ->
 
 def test_the_page_begins_with_the_verdict_and_the_next_step(page: str) -> None:
     """Before any figure; curves, all measures and settings are folded away."""
-    order = ["<p>A recurrent", "Verdict", "Of 100 next clicks, this release foresaw", "Next step.", "<table"]
+    order = [
+        "<p>A recurrent",
+        "Verdict",
+        "Of 100 next clicks, this release predicted",
+        "Next step.",
+        "<table",
+    ]
     folded = re.findall(r"<details>\n<summary>([^<]+)<", page)
 
     assert [page.index(one) for one in order] == sorted(page.index(one) for one in order)
-    assert folded == ["All measures", "Variety of the lists", "Training curves", "Settings of the training"]
+    assert folded == ["All metrics", "Diversity of the lists", "Training curves", "Training settings"]
     assert page.index("<svg") > page.index("Training curves")
 
 
 def test_without_kafka_the_champion_is_said_to_be_unknown(page: str) -> None:
     """The page names the option that it takes."""
-    assert "not known: give <code>--kafka HOST:PORT</code>" in page
+    assert "unknown: run <code>report</code> with <code>--kafka HOST:PORT</code>" in page
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
@@ -114,7 +120,7 @@ def test_the_release_of_an_online_training_has_a_page(online: Path) -> None:
     run("report", release, clicks, "-o", out)
     text = out.read_text("utf-8")
 
-    assert "It learned from 390 clicks in 78 sessions, 2020-09-13 to 2020-09-13." in text
+    assert "It was trained on 390 clicks in 78 sessions, from 2020-09-13 to 2020-09-13." in text
     assert 'exact duplicates (same user, item and time)</th><td class="right">7</td>' in text
     assert "7 windows, each on the 2,048 items most clicked at the time" in text
     assert "Measured on sessions from 2020-09-13 19:06 UTC on" in text
@@ -150,7 +156,7 @@ def test_a_release_that_tells_nothing_of_its_training_has_a_page(online: Path, t
     write_folder(tmp_path, replace(manifest, training={"clicks": 60}), blob)
     run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
 
-    assert "It learned from" not in (tmp_path / "report.html").read_text("utf-8")
+    assert "It was trained on" not in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(tmp_path: Path) -> None:
