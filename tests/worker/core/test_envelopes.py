@@ -105,9 +105,7 @@ def test_a_row_that_is_json_in_text_is_the_event() -> None:
         ("none", None, Reason.NULL_VALUE),
     ],
 )
-def test_what_is_in_no_such_envelope_has_its_reason(
-    envelope: Envelope, document: Any, reason: Reason
-) -> None:
+def test_what_is_in_no_envelope_has_its_reason(envelope: Envelope, document: Any, reason: Reason) -> None:
     """Another document, no data, damaged data."""
     assert decoded(envelope, document) == reason
 

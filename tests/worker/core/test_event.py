@@ -380,27 +380,6 @@ def test_dotted_paths_reach_into_nested_maps(encode: Encode) -> None:
     assert decoder.decode(encode(document), None, RECORD_MS) == Click("7", "lamp", RECORD_MS)
 
 
-@both_formats
-@pytest.mark.parametrize("wrong", [None, {}, {"account": None}, {"account": [{"id": 1}]}, "text", 5, []])
-def test_a_path_that_leads_nowhere_is_a_missing_field(encode: Encode, wrong: object) -> None:
-    """Whatever stands in the way of it."""
-    decoder = Decoder(Fields(user_id="who.account.id"))
-
-    assert decoder.decode(encode({"item_id": 1, "who": wrong}), None, RECORD_MS) == Reason.MISSING_FIELD
-
-
-def test_the_key_of_a_record_may_be_an_id() -> None:
-    """As text, under the rules of any id."""
-    decoder = Decoder(Fields(user_id=KEY_FIELD))
-    value = encode_json({"item_id": "lamp", "user_id": "someone else"})
-
-    assert decoder.decode(value, b"ada", RECORD_MS) == Click("ada", "lamp", RECORD_MS)
-    assert decoder.decode(value, None, RECORD_MS) == Reason.MISSING_FIELD
-    assert decoder.decode(value, b"", RECORD_MS) == Reason.EMPTY_ID
-    assert decoder.decode(value, b"x" * (MAX_ID_BYTES + 1), RECORD_MS) == Reason.LONG_ID
-    assert decoder.decode(value, b"\xff", RECORD_MS) == Reason.WRONG_TYPE
-
-
 @pytest.mark.parametrize("key", [None, b"", b"ada", b"\xff"])
 def test_the_key_does_not_matter_where_the_value_names_the_user(key: bytes | None) -> None:
     """A null key is fine."""
