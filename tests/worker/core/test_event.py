@@ -11,7 +11,6 @@ import pytest
 
 from worker.core.event import Click, Decoded, Decoder, Fields
 from worker.core.ids import MAX_ID_BYTES
-from worker.core.paths import KEY_FIELD
 from worker.core.reasons import Reason
 from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS
 
