@@ -7,6 +7,7 @@ from typing import Final
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.core.description import described
+from worker.core.ids import canonical
 from worker.core.states import States
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
@@ -74,6 +75,7 @@ class Observer:
     def _known_of(self, user_id: str) -> Answer:
         """Return what this worker knows of a user; where it knows nothing, which partitions it does know."""
         sent = {number: one.uncommitted for number, one in sorted(self._table.served().items())}
+        user_id = canonical(user_id)
         known = described(self._states, self._adoption.serving.recommender(user_id), user_id, sent)
         if known is not None:
             return True, known

@@ -11,7 +11,7 @@ import click
 
 from worker import commandline
 from worker.commandline import Command, Span, config_options, option
-from worker.commands import connect, numbers
+from worker.commands import connect, numbers, spellings
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
 
@@ -28,14 +28,19 @@ def forget(wait: float | None, user_id: str) -> None:
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
-    asked = state_changes.ask_to_forget(
-        connection, user_id, before, topic=state, asked_at=round(time.time() * 1000)
-    )
-    click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {user_id}")
-    click.echo(_outlook(settings, set(asked)))
+    requests = {}
+    for spelling in spellings(user_id):
+        requests[spelling] = asked = state_changes.ask_to_forget(
+            connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
+        )
+        click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {spelling}")
+    click.echo(_outlook(settings, set(before)))
     if wait is not None:
-        looks = state_changes.pending(connection, user_id, asked, topic=state)
-        sys.exit(not done(looks, asked, wait))
+        deadline, fulfilled = time.monotonic() + wait, True
+        for spelling, asked in requests.items():
+            looks = state_changes.pending(connection, spelling, asked, topic=state)
+            fulfilled &= done(looks, asked, max(0.0, deadline - time.monotonic()))
+        sys.exit(not fulfilled)
 
 
 def _ends(settings: Settings) -> dict[int, int]:
