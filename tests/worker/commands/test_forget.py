@@ -5,8 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tests.worker.commands.conftest import Command, stepping
+from tests.worker.commands.stepping import stepping
+from tests.worker.conftest import Command
 from tests.worker.desk import Desk
+from worker.commands.forget import done
 from worker.errors import StateRefused
 
 OFTEN = {"flush_interval": 0.4}
@@ -104,6 +106,16 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
 
     desk.until(lambda: not shown(command, desk, "ada")["deletion_requests"], "the request to be done")
     assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
+
+
+def test_without_time_it_looks_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--wait 0` asks whether it is done already."""
+    assert done(iter([set(), {0, 1}]), [0, 1], 0)
+    assert not done(iter([{1}, set()]), [0, 1], 0)
+    assert capsys.readouterr().out.splitlines() == [
+        *("forgotten in partition 0", "forgotten in partition 1", "forgotten in partition 0"),
+        "not done after 0 s in partition 1",
+    ]
 
 
 def test_partitions_that_nobody_serves_are_named(command: Command) -> None:
