@@ -48,6 +48,14 @@ _OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_DATA"})
 _OF_TESTS: Final = "NEXTCLICK_TEST_"
 """The beginning of those that only the tests read."""
 
+_OF_KUBERNETES: Final = re.compile(
+    r"NEXTCLICK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""The variables that Kubernetes sets in every pod for a Service whose name begins with `nextclick`."""
+
+_URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
+"""The value of one more, `..._PORT`. It may have the name of a setting, such as `http.port`."""
+
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 _Settings = TypeVar("_Settings", bound=Section)
@@ -67,7 +75,9 @@ def load(
     known = {key: field.annotation for key, field in fields_of(model)}
     problems = []
     for name, key, text in [*_in_environment(model, environment), *_assigned(assignments)]:
-        if key in known:
+        if key in known and name != key and not text and not _may_be_empty(model, key):
+            problems.append(f"{name} is empty: give it a value, or do not set it")
+        elif key in known:
             _put(document, key, typed(text, known[key]))
         else:
             problems.append(f"{name}: there is no such setting{_meant(name, _names(known, like=name))}")
@@ -213,8 +223,22 @@ def _in_environment(model: type[Section], environment: Mapping[str, str]) -> Ite
     for name, text in environment.items():
         if not name.startswith(ENVIRONMENT_PREFIX) or name in _OUTSIDE or name.startswith(_OF_TESTS):
             continue
+        if _set_by_kubernetes(name, text):
+            continue
         if name in keys or not any(name == one or name.startswith(f"{one}_") for one in foreign):
             yield name, keys.get(name, name), text
+
+
+def _set_by_kubernetes(name: str, text: str) -> bool:
+    return bool(
+        _OF_KUBERNETES.fullmatch(name) or (name.endswith("_PORT") and _URL_OF_KUBERNETES.fullmatch(text))
+    )
+
+
+def _may_be_empty(model: type[Section], key: str) -> bool:
+    """Return whether an empty text is a value of a setting: an empty list, or its own default."""
+    field = dict(fields_of(model))[key]
+    return field.default == "" or any(get_origin(one) is tuple for one in alternatives(field.annotation))
 
 
 def _assigned(assignments: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str, str]]:
