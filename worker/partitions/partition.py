@@ -99,6 +99,8 @@ class Partition:
     requests: dict[str, DeletionRequest] = field(default_factory=dict)
     condemned: set[int] = field(default_factory=set)
     """Blocks that hold what was asked to be deleted: the next flush drops them."""
+    unwritten: bool = False
+    """Whether the state topic has nothing of it: the next flush writes all."""
     replay_from: int = 0
     """The first offset that is read."""
     serve_from: int = 0

@@ -63,6 +63,10 @@ class Adoption:
         """Begin to follow the releases."""
         self._follower.start()
 
+    def read_again(self) -> None:
+        """Read their topic from its begin: it was created again."""
+        self._follower.read_again()
+
     def close(self) -> None:
         """End following them."""
         self._follower.close()
@@ -131,13 +135,21 @@ class Adoption:
         self._states.resize(size)
 
         def recommender(release: Release) -> Recommender:
-            return known.get(release.number) or self._new_recommender(release)
+            before = known.get(release.number)
+            if before and before.release is not release:
+                # In a topic that was created again the numbers begin again.
+                self._forget_release(release.number)
+            return before if before and before.release is release else self._new_recommender(release)
 
         tried = recommender(candidate) if candidate else None
         self.serving, self._serves = Serving(self._states, recommender(champion), tried, share), True
         self._looked_at = 0
         self._tell(verified, known)
         self._follower.adopted()
+
+    def _forget_release(self, number: int) -> None:
+        rows = self._states.used(0, self._states.end)
+        self._states.forget_release(rows[self._states.read_column("release", rows) == number])
 
     def _tell(self, verified: Verified, known: Collection[int]) -> None:
         champion, candidate, share = verified

@@ -8,7 +8,7 @@ kept; the record itself stays where the headers point.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from worker.core.event import Reason
@@ -24,18 +24,18 @@ _MAX_EXTRA_BYTES: Final = 100_000
 
 
 class DeadLetterWriter:
-    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions`, its own."""
+    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions()`, its own."""
 
-    def __init__(self, transactions: Transactions, *, topic: str) -> None:
+    def __init__(self, transactions: Transactions, *, topic: str, partitions: Callable[[], int]) -> None:
         self._transactions = transactions
         self.topic = topic
-        self.partitions = 1
+        self._partitions = partitions
 
     def publish(self, bad: Iterable[tuple[Record, Reason]]) -> None:
         """Add a dead letter for each record to the transaction. Raises what `Transactions.send` raises."""
         for record, reason in bad:
             key, value, headers = letter(record, reason)
-            partition = record.partition % self.partitions
+            partition = record.partition % self._partitions()
             self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
 
 
