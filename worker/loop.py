@@ -111,12 +111,8 @@ class Loop:
                 self._checkpoint.commit(COMMIT_SECONDS)
             self._table.tidy()
             self._observer.look()
-        except Retriable as error:
-            self._start_over(error)
-        except TopicError as error:
-            # Where a topic is gone every client says so in another way.
-            self._topics.must_be_wrong(error)
-            self._start_over(error)
+        except (Retriable, TopicError) as error:
+            self._start_over(self._topics.cause(error))
 
     def begin(self) -> None:
         """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
@@ -215,7 +211,7 @@ class Loop:
         for number in partitions:
             log.info("partition revoked", partition=number, users=self._table.drop(number))
 
-    def _start_over(self, error: NextclickError) -> None:
+    def _start_over(self, error: Retriable) -> None:
         """Begin again after a failure: what was not committed did not happen (rules c and e)."""
         log.warning("starting over from the last checkpoint", error=str(error))
         self._checkpoint.failed()

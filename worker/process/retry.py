@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from worker.errors import CheckpointFailed, NextclickError, Retriable, SharedIdentity
+from worker.errors import CheckpointFailed, Retriable, SharedIdentity
 from worker.process.stop import Stop, StopNow
 
 FENCED_TWICE_SECONDS: Final = 60.0
@@ -29,7 +29,7 @@ class Retry:
         """Note that a checkpoint was committed: what fails next fails for the first time."""
         self._failures = 0
 
-    def failed(self, error: NextclickError) -> None:
+    def failed(self, error: Retriable) -> None:
         """Count a failure. Raises SharedIdentity if another worker took our transactional id twice."""
         self._waiting(str(error))
         self._failures += 1

@@ -66,16 +66,23 @@ class TopicWatch:
             raise TopicGone("; ".join(str(error).splitlines())) from None
         self._readiness.trouble = self._suspected = ""
 
-    def must_be_wrong(self, error: TopicError) -> None:
-        """Raise `error` unless a topic is wrong at the moment, or was until now, or nobody answers."""
+    def cause(self, error: Retriable | TopicError) -> Retriable:
+        """Return why a call failed: because a topic is gone, which clients say in many ways, or `error` itself.
+
+        Raises `error` where it is a TopicError with another cause.
+        """
         try:
             self.require()
-        except Retriable:
-            return
+        except TopicGone as gone:
+            return gone
+        except Retriable as away:
+            return error if isinstance(error, Retriable) else away
+        if isinstance(error, Retriable):
+            return error
         with self._lock:
-            was_wrong = bool(self._again)
-        if not was_wrong:
-            raise error
+            if self._again:
+                return TopicGone(str(error))
+        raise error
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic had when it was last there."""

@@ -57,7 +57,7 @@ def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> Non
     beginning, text = plan(3, at, held(replay), marks)
 
     dropped = [] if at == "saved" else [b"block/1", b"forget/bob"]
-    assert beginning == Beginning(3, offset, dropped or (), replay=at != "saved")
+    assert beginning == Beginning(3, offset, dropped or (), release=None if at == "saved" else 0)
     assert f"partition 3: {'keeps' if at == 'saved' else 'drops'}" in text
     assert f"goes on at offset {offset}" in text
     assert ("request to delete bob cannot be read and goes too: write it again" in text) == (at != "saved")
@@ -70,6 +70,43 @@ def test_beyond_the_end_of_the_clicks_is_no_beginning(at: At, replay: int, marks
     """It says what would help."""
     with pytest.raises(StateRefused, match="--at earliest begins at the first click"):
         plan(3, at, held(replay), marks)
+
+
+@pytest.mark.parametrize(("clicks_id", "another"), [("one", False), ("two", True), ("", False)])
+@pytest.mark.parametrize("at", ["saved", "earliest", "latest"])
+def test_in_another_topic_no_offset_is_what_it_was(at: At, clicks_id: str, another: bool) -> None:
+    """The states stay as of no click of it, and a deletion request holds for all that was clicked before."""
+    contents = Contents()
+    request = Forget(5, 1)
+    values = {b"replay": Replay(4, 7, "one").value(), b"forget/ada": request.value()}
+    for offset, (key, value) in enumerate(values.items()):
+        contents.take(Entry(3, offset, key, value))
+    beginning, text = plan(3, at, contents, Marks(0, 30, None), clicks_id=clicks_id)
+
+    assert beginning is not None
+    assert beginning.requests == ({"ada": request} if another else {})
+    assert beginning.blocks_anew == (another and at == "saved")
+    if at == "saved":
+        assert (beginning.offset, beginning.release) == ((0, 7) if another else (4, None))
+        assert ("the topic was created again" in text) == another
+
+
+def test_a_committed_offset_may_be_of_the_former_topic() -> None:
+    """Nothing says of which it is."""
+    contents = Contents()
+    contents.take(Entry(3, 0, b"replay", Replay(4, 7, "one").value()))
+
+    with pytest.raises(StateRefused, match="may be of the former one. --at saved keeps the states"):
+        plan(3, "committed", contents, Marks(0, 30, 4), clicks_id="two")
+
+
+def test_states_that_cannot_be_read_cannot_be_kept_for_another_topic() -> None:
+    """It says which record that is."""
+    contents = held(4)
+    contents.take(Entry(3, 9, b"replay", Replay(4, 7, "one").value()))
+
+    with pytest.raises(StateRefused, match="block/1 cannot be read: .* nothing was changed"):
+        plan(3, "saved", contents, Marks(0, 30, 4), clicks_id="two")
 
 
 def test_where_nothing_is_saved_there_is_nothing_to_keep() -> None:
@@ -134,7 +171,9 @@ MISHAPS: Final = {
     "no committed offset": Mishap(
         expire_the_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
     ),
-    "clicks made again": Mishap(make_the_clicks_again, "was their topic recreated?", "--at earliest"),
+    "clicks made again": Mishap(
+        make_the_clicks_again, "was deleted and created again", "--at saved", ("item-2", "item-3")
+    ),
     "garbage": Mishap(write_garbage, "block/7 in partition 1", "--at committed"),
 }
 
@@ -154,7 +193,7 @@ def test_what_a_refusal_says_helps(command: Command, name: str) -> None:
     desk.settle()
 
     assert mishap.says in text
-    assert found[1] == f"reset --partition {HOME} {mishap.does}"
+    assert found[1] in (f"reset --partition {HOME} {mishap.does}", f"reset {mishap.does}")
     assert code == 0, output
     assert output.endswith("done\n")
     assert worker.recent("ada") == [*mishap.remembers, "item-5"]

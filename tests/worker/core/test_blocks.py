@@ -232,7 +232,7 @@ def raw(kind: str, *values: float) -> bytes:
         ({"session": raw("<i1", 0, -1, 0)}, "more clicks in its session than it keeps"),
         ({"session": raw("<i1", 0, 4, 0)}, "more clicks in its session than it keeps"),
         ({"warm": bytes([0, 1, 2])}, "a row's `warm` is neither 0 nor 1"),
-        ({"offset": raw("<i8", 0, -1, 0)}, "a negative offset"),
+        ({"offset": raw("<i8", 0, -2, 0)}, "a negative offset"),
         ({"release": raw("<i4", 0, -1, 0)}, "a negative offset or release"),
         ({"timestamp_ms": "now"}, "its timestamp_ms is not a bytes but str"),
     ],

@@ -15,9 +15,13 @@ from worker.commands.reset import At, plan
 from worker.errors import StateRefused
 from worker.topics import state_changes, state_scan
 from worker.topics.state_scan import Contents
+from worker.topics.states import TopicIds
 
 HOME: Final = 1
 """The partition that has clicks."""
+
+NEW: Final = ("item-6", "item-7", "item-8", "item-4", "item-1")
+"""The items that are clicked in a topic of clicks that was made anew."""
 
 
 def set_offset(offset: int) -> Callable[[Desk], None]:
@@ -56,6 +60,21 @@ def make_clicks_anew(desk: Desk) -> None:
     desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
 
 
+def make_clicks_anew_and_send(desk: Desk) -> None:
+    """Do the same; the new topic has more clicks than the old one had."""
+    make_clicks_anew(desk)
+    for item in NEW:
+        desk.click("ada", item, partition=HOME)
+
+
+def make_clicks_anew_with_offsets(desk: Desk) -> None:
+    """Do the same where the broker keeps the group's offsets."""
+    desk.cluster.delete(desk.topics.clicks, with_offsets=False)
+    desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
+    for item in NEW:
+        desk.click("ada", item, partition=HOME)
+
+
 def lose_replay(desk: Desk) -> None:
     """Lose the record that says where replay begins, and nothing else."""
     desk.cluster.produce(desk.topics.state, None, key=b"replay", partition=HOME)
@@ -80,7 +99,15 @@ MISHAPS: Final = {
     ),
     "no states": Mishap(lose_states, "but partition 1 of topic", "--at committed"),
     "no replay": Mishap(lose_replay, "has blocks and no replay", "--at committed"),
-    "clicks made anew": Mishap(make_clicks_anew, "was their topic recreated?", "--at earliest"),
+    "clicks made anew": Mishap(
+        make_clicks_anew, "was deleted and created again", "--at saved", ("item-2", "item-3")
+    ),
+    "clicks made anew, with more of them": Mishap(
+        make_clicks_anew_and_send, "was deleted and created again", "--at saved", ("item-2", "item-3", *NEW), 8
+    ),
+    "clicks made anew, and the offsets kept": Mishap(
+        make_clicks_anew_with_offsets, "was deleted and created again", "--at saved", ("item-2", "item-3", *NEW), 8
+    ),
     "committed beyond the end": Mishap(
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
     ),
@@ -120,10 +147,11 @@ def refusal(desk: Desk) -> str:
 
 def obey(desk: Desk, text: str) -> str:
     """Do the first thing that a refusal says, as it is printed; return it."""
-    found = re.search(r"`nextclick-worker (reset --partition (\d+) --at (\w+))`", text)
+    found = re.search(r"`nextclick-worker (reset(?: --partition (\d+))? --at (\w+))`", text)
 
     assert found, text
-    reset(desk, int(found[2]), cast("At", found[3]))
+    for partition in range(desk.partitions) if found[2] is None else [int(found[2])]:
+        reset(desk, partition, cast("At", found[3]))
     return found[1]
 
 
@@ -132,13 +160,16 @@ def reset(desk: Desk, partition: int, at: At) -> None:
     topics, connection = desk.topics, desk.cluster.connect()
     held = state_scan.contents(connection, topic=topics.state).get(partition, Contents())
     marks = state_scan.marks(connection, topic=topics.clicks, group=GROUP, partitions=[partition])
-    beginning, _ = plan(partition, at, held, marks[partition])
+    described = connection.admin().describe([topics.clicks, topics.releases])
+    ids = TopicIds(described[topics.clicks].id, described[topics.releases].id)
+    beginning, _ = plan(partition, at, held, marks[partition], clicks_id=ids.clicks)
     state_changes.reset(
         connection,
         [beginning] if beginning else [],
         group=GROUP,
         topic=topics.state,
         clicks=topics.clicks,
+        ids=ids,
         timeout_ms=10_000,
     )
 
@@ -159,7 +190,7 @@ def test_what_a_refusal_says_helps(name: str) -> None:
     desk.settle()
 
     assert mishap.says in text
-    assert done == f"reset --partition {HOME} {mishap.does}"
+    assert done in (f"reset --partition {HOME} {mishap.does}", f"reset {mishap.does}")
     assert worker.recent("ada") == [*mishap.remembers, "item-5"]
     assert len(desk.answers()) == mishap.answers
 
