@@ -170,7 +170,10 @@ class GroupMember(Protocol):
         ...
 
     def lag(self) -> dict[int, int]:
-        """Return how many records of each assigned partition are still to be read; asks the broker."""
+        """Return how many records are still to be read, of each partition that is; asks the broker.
+
+        Those that are held, or whose position is not known, are left out. Deleted records do not count.
+        """
         ...
 
     def close(self, *, seconds: float) -> None:
