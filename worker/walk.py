@@ -12,7 +12,7 @@ from worker.kafka.interface import Record
 from worker.metrics import Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
-from worker.process.dead_share import DeadShare
+from worker.process.outcomes import Outcomes
 from worker.releases.adoption import Adoption
 from worker.topics.clicks import decode
 from worker.topics.dead_letters import DeadLetterWriter
@@ -32,7 +32,7 @@ class Walk:
         *,
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
-        dead_share: DeadShare,
+        outcomes: Outcomes,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -43,7 +43,7 @@ class Walk:
         self._flushing = flushing
         self._recommendations = recommendations
         self._dead_letters = dead_letters
-        self._dead_share = dead_share
+        self._outcomes = outcomes
         self._metrics = metrics
         self._clock = clock
         self.under_way = False
@@ -67,8 +67,9 @@ class Walk:
                 now_ms = self._clock.now_ms()
                 self._recommendations.publish(clicks, lists, now_ms=now_ms)
             self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
+            self._outcomes.answered(clicks, lists, now_ms=now_ms)
         self._metrics.observe_bad(reason for _, reason in bad)
-        self._dead_share.note(len(records), [(record.value, record.key, reason) for record, reason in bad])
+        self._outcomes.note(len(records), [(record.value, record.key, reason) for record, reason in bad])
         positions = {record.partition: record.offset + 1 for record in records}
         for number, position in positions.items():
             self._table[number].position = position

@@ -27,7 +27,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.follower import StateFollower
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
-from worker.process.dead_share import DeadShare
+from worker.process.outcomes import Outcomes
 from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.process.topic_watch import TopicWatch
@@ -329,7 +329,12 @@ class _Wiring:
                 topic=topics.dead_letters,
                 partitions=lambda: self._topics.partitions(topics.dead_letters),
             ),
-            dead_share=DeadShare(fields, readiness=self._process.readiness, steady=self._clock.steady),
+            outcomes=Outcomes(
+                fields,
+                max_age_seconds=recommend.publish_max_age,
+                readiness=self._process.readiness,
+                steady=self._clock.steady,
+            ),
             metrics=self._metrics,
             clock=self._clock,
         )

@@ -8,7 +8,7 @@ import pytest
 from tests.worker.kafka.clusters import Cluster
 from worker.errors import CheckpointFailed
 from worker.kafka.admin import _member
-from worker.kafka.interface import Admin, TopicInfo, TopicPartition, Transactions
+from worker.kafka.interface import Admin, TopicPartition, Transactions
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,8 @@ def test_a_topic_that_is_created_again_has_another_id(cluster: Cluster) -> None:
         cluster.until(lambda: not admin.describe([topic])[topic].partitions, what="the deletion")
         gone = admin.describe([topic])[topic]
         cluster.topic(partitions=2)
-        second = cluster.until(lambda: _there(admin, topic), what="the topic")
+        cluster.until(lambda: _everywhere(admin, topic), what="the topic")
+        second = admin.describe([topic])[topic]
 
     assert first.id
     assert (same.id, gone.id) == (first.id, "")
@@ -69,10 +70,10 @@ def test_a_topic_that_is_created_again_has_another_id(cluster: Cluster) -> None:
     cluster.until(lambda: reader.committed(TopicPartition(topic, 0)) is None, what="the offset to go")
 
 
-def _there(admin: Admin, topic: str) -> TopicInfo | None:
-    """Return a topic that every broker knows; None where one does not."""
+def _everywhere(admin: Admin, topic: str) -> bool:
+    """Return whether every broker knows the topic and its leaders."""
     everywhere = [described[topic] for described in admin.everywhere([topic])]
-    return everywhere[0] if all(one.partitions == 2 and one.led for one in everywhere) else None
+    return all(one.partitions == 2 and one.led for one in everywhere)
 
 
 def test_what_is_allowed_is_said(cluster: Cluster) -> None:
