@@ -16,18 +16,18 @@ LIVE_WITHIN_SECONDS: Final = 60.0
 
 
 class Readiness:
-    """Set by the loop, and by who watches the topics; read by the HTTP threads. `clock` counts seconds."""
+    """Set by the loop, and by who watches the topics; read by the HTTP server. `clock` counts seconds."""
 
     def __init__(self, gauge: Gauge, clock: Callable[[], float]) -> None:
         self._lock = threading.Lock()
         self._gauge = gauge
-        self._clock = clock
+        self.clock = clock
         self._reason = "starting"
         self._trouble = ""
         self.remark = ""
         """Remarks on a worker that serves; empty if there are none."""
         self.notice = ""
-        """Added by /readyz?verbose: the trouble with most records; empty if there is none."""
+        """Added by /readyz?verbose: why nothing useful comes of the records; empty if something does."""
         self._beaten = clock()
 
     @property
@@ -70,7 +70,7 @@ class Readiness:
     def beat(self) -> None:
         """Note that the loop came round."""
         with self._lock:
-            self._beaten = self._clock()
+            self._beaten = self.clock()
 
     @property
     def beaten(self) -> float:
@@ -82,4 +82,4 @@ class Readiness:
     def silent_seconds(self) -> float:
         """The seconds since the loop last completed a round."""
         with self._lock:
-            return self._clock() - self._beaten
+            return self.clock() - self._beaten
