@@ -45,6 +45,6 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
     if missing:
         seconds = needs.TRIES * needs.TRY_SECONDS
         raise NextclickError(
-            f"{missing}, {seconds:g} s after the topics were created: are all brokers up? "
-            "A worker that starts now may have to wait; give this command again to look again"
+            f"{missing}, {seconds:g} s after this command asked for it: are all brokers up? "
+            "A worker that starts now may have to wait; give the command again to look again"
         )

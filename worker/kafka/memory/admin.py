@@ -31,7 +31,12 @@ class MemoryAdmin:
         """Return each topic as it is, those too that do not exist."""
         with self._asking("describe topics") as broker:
             return {
-                topic: TopicInfo(broker.partitions(topic), rights=_TOPIC_RIGHTS, id=broker.topic_id(topic))
+                topic: TopicInfo(
+                    broker.partitions(topic),
+                    rights=_TOPIC_RIGHTS,
+                    id=broker.topic_id(topic),
+                    led=broker.led(topic),
+                )
                 for topic in topics
             }
 

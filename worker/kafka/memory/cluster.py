@@ -65,6 +65,10 @@ class MemoryCluster:
         with self._broker.lock:
             self._broker.create(topic, partitions, settings or {})
 
+    def elect_late(self, looks: int) -> None:
+        """Let topics that are created from now on have no leader for the first `looks` at them."""
+        self._broker.looks_unled = looks
+
     def add_partitions(self, topic: str, total: int) -> None:
         """Add partitions to a topic, up to `total`."""
         with self._broker.lock:
