@@ -151,7 +151,11 @@ def _check(states: UserStates, items: int) -> None:
     recent, clicks, session = states.recent, states.clicks, states.session
     if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
         raise StateRefused(f"a row names an item that is not among its {items}")
-    if clicks.min(initial=1) < 1 or states.release.min(initial=0) < 0 or states.offset.min(initial=0) < NO_OFFSET:
+    if (
+        clicks.min(initial=1) < 1
+        or states.release.min(initial=0) < 0
+        or states.offset.min(initial=0) < NO_OFFSET
+    ):
         raise StateRefused("a row has no clicks, or a negative offset or release")
     if session.min(initial=0) < 0 or np.any(session > states.ring.kept):
         raise StateRefused("a row has more clicks in its session than it keeps")

@@ -9,7 +9,6 @@ from worker.partitions.follower import AllRead
 from worker.partitions.partition import Partition
 from worker.topics.states import FORGET, REPLAY
 
-
 RESETS: Final = (
     "stop all workers of the group, then `nextclick-worker reset --at saved` keeps the states and goes on at the "
     "first click of the new topic, `nextclick-worker reset --at earliest` begins there with empty states"

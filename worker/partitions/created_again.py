@@ -18,6 +18,7 @@ from worker.partitions.table import PartitionTable
 
 log = structlog.get_logger("worker")
 
+
 class CreatedAgain:
     """Acts on topics that were created again."""
 

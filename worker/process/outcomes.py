@@ -168,7 +168,9 @@ class Outcomes:
             parts.append((last.skipped, f"{last.skipped:,} do not count as clicks by click.where"))
         if last.dead:
             _, count, why, _ = self._worst()
-            parts.append((sum(last.dead.values()), f"{sum(last.dead.values()):,} are dead letters: {count:,} {why}"))
+            parts.append(
+                (sum(last.dead.values()), f"{sum(last.dead.values()):,} are dead letters: {count:,} {why}")
+            )
         if not parts:
             return None
         causes = "; ".join(text for _, text in sorted(parts, reverse=True))

@@ -67,7 +67,7 @@ class TopicWatch:
         self._readiness.trouble = self._suspected = ""
 
     def cause(self, error: Retriable | TopicError) -> Retriable:
-        """Return why a call failed: because a topic is gone, which clients say in many ways, or `error` itself.
+        """Return why a call failed: for a topic that is or was gone, which clients say in many ways, or `error`.
 
         Raises `error` where it is a TopicError with another cause.
         """
@@ -77,11 +77,12 @@ class TopicWatch:
             return gone
         except Retriable as away:
             return error if isinstance(error, Retriable) else away
+        with self._lock:
+            again = ", ".join(sorted(self._again))
+        if again:
+            return TopicGone(f"deleted and created again: topic {again}")
         if isinstance(error, Retriable):
             return error
-        with self._lock:
-            if self._again:
-                return TopicGone(str(error))
         raise error
 
     def partitions(self, topic: str) -> int:

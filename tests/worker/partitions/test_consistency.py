@@ -103,10 +103,18 @@ MISHAPS: Final = {
         make_clicks_anew, "was deleted and created again", "--at saved", ("item-2", "item-3")
     ),
     "clicks made anew, with more of them": Mishap(
-        make_clicks_anew_and_send, "was deleted and created again", "--at saved", ("item-2", "item-3", *NEW), 8
+        make_clicks_anew_and_send,
+        "was deleted and created again",
+        "--at saved",
+        ("item-2", "item-3", *NEW),
+        8,
     ),
     "clicks made anew, and the offsets kept": Mishap(
-        make_clicks_anew_with_offsets, "was deleted and created again", "--at saved", ("item-2", "item-3", *NEW), 8
+        make_clicks_anew_with_offsets,
+        "was deleted and created again",
+        "--at saved",
+        ("item-2", "item-3", *NEW),
+        8,
     ),
     "committed beyond the end": Mishap(
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5

@@ -89,7 +89,13 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_ours(service: str
 
 @pytest.mark.parametrize(
     "name",
-    ["NEXTCLICK_PORT", "NEXTCLICK_HTTP_PROT", "NEXTCLICK_HTTP_PORT_NUMBER", "NEXTCLICK_SERVICE", "NEXTCLICK_HOST"],
+    [
+        "NEXTCLICK_PORT",
+        "NEXTCLICK_HTTP_PROT",
+        "NEXTCLICK_HTTP_PORT_NUMBER",
+        "NEXTCLICK_SERVICE",
+        "NEXTCLICK_HOST",
+    ],
 )
 def test_a_mistyped_variable_is_refused_all_the_same(name: str, tmp_path: Path) -> None:
     """A number is no value that Kubernetes gives it."""
@@ -106,7 +112,9 @@ def test_the_setting_that_kubernetes_overwrites_can_be_set_elsewhere(tmp_path: P
     assert load(path, environment, [("http.port", "2")]).http.port == 2
 
 
-@pytest.mark.parametrize("name", ["NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS", "NEXTCLICK_GROUP", "NEXTCLICK_HTTP_PORT"])
+@pytest.mark.parametrize(
+    "name", ["NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS", "NEXTCLICK_GROUP", "NEXTCLICK_HTTP_PORT"]
+)
 def test_an_empty_variable_is_refused(name: str, tmp_path: Path) -> None:
     """A variable of the shell that was not set is behind it: the default would be somebody else's value."""
     assert f"{name} is empty: give it a value, or do not set it" in refused(tmp_path, "", **{name: ""})

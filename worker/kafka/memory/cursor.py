@@ -26,7 +26,9 @@ class Cursor:
     @property
     def read_now(self) -> Collection[TopicPartition]:
         """Those that are not paused, and whose positions are known."""
-        return [at for at, position in self._positions.items() if position is not None and at not in self._paused]
+        return [
+            at for at, position in self._positions.items() if position is not None and at not in self._paused
+        ]
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
         """Read these and no others; those that were read before keep their positions."""
