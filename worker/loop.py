@@ -24,8 +24,8 @@ from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
 from worker.process.retry import Retry
 from worker.process.stop import Stop, StopNow
-from worker.process.topic_watch import TopicWatch
 from worker.releases.adoption import Adoption
+from worker.topics.watch import TopicWatch
 from worker.walk import Walk
 
 log = structlog.get_logger("worker")
@@ -126,7 +126,7 @@ class Loop:
         self._readiness.not_ready("joining the consumer group")
 
     def _heed_topics(self) -> None:
-        """Wait while a topic is gone; act on those that were created again. Raises StateRefused, CheckpointFailed."""
+        """Wait while a topic is gone; act on those created again. Raises StateRefused, CheckpointFailed."""
         self._topics.look()
         if self._topics.trouble:
             # What is committed stays in memory: nothing has to be read from a topic that is gone.

@@ -30,7 +30,6 @@ from worker.partitions.table import PartitionTable
 from worker.process.outcomes import Outcomes
 from worker.process.retry import Retry
 from worker.process.stop import Stop
-from worker.process.topic_watch import TopicWatch
 from worker.releases.adoption import Adoption
 from worker.releases.follower import ReleaseFollower
 from worker.topics import needs
@@ -40,6 +39,7 @@ from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter, TopicIds
+from worker.topics.watch import TopicWatch
 from worker.walk import Walk
 
 
@@ -175,7 +175,7 @@ class _Wiring:
             releases=topics.releases,
             read_releases_again=self._adoption.read_again,
         )
-        loop = self._new_loop(table, recovery, flushing, checkpoint, retry, created_again)
+        loop = self._new_loop(table, recovery, flushing, checkpoint, retry, created_again=created_again)
         return Worker(loop, self._states, table, checkpoint, self._adoption, self._member, process)
 
     def _new_loop(
@@ -185,6 +185,7 @@ class _Wiring:
         flushing: Flushing,
         checkpoint: Checkpoint,
         retry: Retry,
+        *,
         created_again: CreatedAgain,
     ) -> Loop:
         process = self._process

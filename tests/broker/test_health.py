@@ -44,7 +44,7 @@ def lags(process: WorkerProcess) -> dict[str, float]:
 def test_a_topic_that_is_gone_is_named_and_waited_for(
     deployment: Deployment, worker: WorkerFactory, command: CommandRunner, name: str
 ) -> None:
-    """Within seconds, with clicks coming in; after `topics` the worker goes on by itself, and no lag was shown.
+    """Within seconds; after `topics` the worker goes on by itself, and no lag was shown.
 
     Where a flush was on its way to the state topic when that went, its partitions need a reset instead.
     """
@@ -78,7 +78,7 @@ def test_a_topic_that_is_gone_is_named_and_waited_for(
 def test_clicks_that_are_created_again_are_for_a_person_to_decide(
     deployment: Deployment, worker: WorkerFactory, command: CommandRunner
 ) -> None:
-    """The running worker ends and names the command; with it all new clicks are answered, by the old states."""
+    """The running worker ends and names the command; after it all new clicks are answered."""
     deployment.publish_successor()
     settings = deployment.settings(kafka=HURRIED, state={"flush_interval": 1})
     process = worker(settings)
@@ -172,7 +172,7 @@ def test_trouble_with_records_is_said(deployment: Deployment, worker: WorkerFact
     text = eventually(lambda: _verbose(process), SECONDS, what="the notice")
 
     assert text.startswith("ready")
-    assert "are older than recommend.publish_max_age (1m), the newest " in text
+    assert "are older than recommend.publish_max_age (60 s), the newest " in text
     assert "no record is answered" in process.log
 
 

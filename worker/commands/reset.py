@@ -82,28 +82,17 @@ def plan(
     """
     where = f"partition {number}"
     another = held.replay is not None and not held.replay.is_of(clicks_id)
+    if at == "saved" and held.replay is None:
+        return None, f"{where}: nothing is saved, it stays as it is"
     if another and at == "committed":
         raise StateRefused(
-            f"{where}: the clicks topic was deleted and created again since its states were saved, and what the "
-            "group has committed may be of the former one. --at saved keeps the states and begins at the first "
-            "click of the new topic, --at earliest begins there with empty states; nothing was changed"
+            f"{where}: the clicks topic was deleted and created again since its states were saved, and what "
+            "the group has committed may be of the former one. --at saved keeps the states and begins at the "
+            "first click, --at earliest begins there with empty states; nothing was changed"
         )
-    if at == "saved":
-        if held.replay is None:
-            return None, f"{where}: nothing is saved, it stays as it is"
-        if another:
-            return _kept(number, held, marks)
-        offset, why = max(held.replay.offset, marks.begin), "up to which the states are saved"
-        if offset > held.replay.offset:
-            why = f"the first that is still there: the states are saved up to {held.replay.offset}"
-    elif at == "committed" and marks.committed is not None:
-        offset, why = max(marks.committed, marks.begin), "which the group has committed"
-        if offset > marks.committed:
-            why = f"the first that is still there: the group has committed {marks.committed}"
-    elif at == "latest":
-        offset, why = marks.end, "the next click"
-    else:
-        offset, why = marks.begin, "the first click"
+    if another and at == "saved":
+        return _kept(number, held, marks)
+    offset, why = _offset(at, held, marks)
     if offset > marks.end:
         raise StateRefused(
             f"{where}: offset {offset}, {why}, is beyond the end of the clicks, {marks.end}. "
@@ -117,18 +106,32 @@ def plan(
     return Beginning(number, offset, dropped, requests=held.requests if another else {}), text
 
 
+def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
+    """Return the offset that `--at` names, and what it is."""
+    if at == "saved" and held.replay is not None:
+        if marks.begin > held.replay.offset:
+            was = f"the states are saved up to {held.replay.offset}"
+            return marks.begin, f"the first that is still there: {was}"
+        return held.replay.offset, "up to which the states are saved"
+    if at == "committed" and marks.committed is not None:
+        if marks.begin > marks.committed:
+            return marks.begin, f"the first that is still there: the group has committed {marks.committed}"
+        return marks.committed, "which the group has committed"
+    return (marks.end, "the next click") if at == "latest" else (marks.begin, "the first click")
+
+
 def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
     """Return the beginning of a partition whose clicks are in another topic, with the states that it has."""
     if held.unreadable:
         key, why = next(iter(held.unreadable.items()))
         raise StateRefused(
-            f"partition {number}: {key.decode(errors='replace')} cannot be read: {why}. --at earliest begins at the "
-            "first click with empty states; nothing was changed"
+            f"partition {number}: {key.decode(errors='replace')} cannot be read: {why}. --at earliest begins "
+            "at the first click with empty states; nothing was changed"
         )
     release = held.replay.release if held.replay else 0
     text = (
-        f"partition {number}: keeps {_what(held)}, goes on at offset {marks.begin}, the first click: the topic was "
-        "created again"
+        f"partition {number}: keeps {_what(held)}, goes on at offset {marks.begin}, the first click: the "
+        "topic was created again"
     )
     return Beginning(number, marks.begin, release=release, blocks_anew=True, requests=held.requests), text
 

@@ -296,7 +296,7 @@ class States:
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return, for the user of each click, the offset below which all is void; nearly everyone has none."""
+        """Return for the user of each click the offset below which all is void; nearly nobody has one."""
         if not any(self._void_before.values()):
             return np.full(len(user_ids), NO_OFFSET, np.int64)
         void, nobody = self._void_before, dict[str, int]()

@@ -10,8 +10,8 @@ from worker.partitions.partition import Partition
 from worker.topics.states import FORGET, REPLAY
 
 RESETS: Final = (
-    "stop all workers of the group, then `nextclick-worker reset --at saved` keeps the states and goes on at the "
-    "first click of the new topic, `nextclick-worker reset --at earliest` begins there with empty states"
+    "stop all workers of the group, then `nextclick-worker reset --at saved` keeps the states and goes on at "
+    "the first click of the new topic, `nextclick-worker reset --at earliest` begins there with empty states"
 )
 
 
@@ -48,8 +48,8 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
         raise StateRefused(
             f"{where} has states up to offset {saved.offset} of the clicks, but the group has no "
             "committed offset there (Kafka deletes those of a group that was away for long): "
-            f"{reset} --at saved` goes on from the states, answering again what came since. If the clicks topic "
-            "was deleted and created again instead, --at earliest starts empty at its first click"
+            f"{reset} --at saved` goes on from the states, answering again what came since. If the clicks "
+            "topic was deleted and created again instead, --at earliest starts empty at its first click"
         )
     if saved is None and committed is not None:
         raise StateRefused(

@@ -1,8 +1,8 @@
 """Topics that were deleted and created again while the worker runs: what follows for each.
 
 *Clicks*: the offsets begin again, so states and offsets do not fit together: only a person knows whether the
-states still count. *States*: those in memory are written into the new topic. *Releases*: the new topic is read
-from its begin; what serves goes on serving. The others only take records.
+states still count. *States*: those in memory are written into the new topic. *Releases*: the new topic
+is read from its begin; what serves goes on serving. The others only take records.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from worker.core.diagnosis import fault, field_list
 from worker.core.event import Fields, Reason
 from worker.core.recommender import COLD, Recommendations
 from worker.http.readiness import Readiness
-from worker.settings.fields import duration_text
 
 log = structlog.get_logger("worker")
 
@@ -138,8 +137,8 @@ class Outcomes:
             return self._unanswered()
         if not last.ranked and last.fallback >= FEWEST:
             why = (
-                f"the last {last.fallback:,} lists are all the fallback, popular items: the release knows no item "
-                f"that is clicked, such as {self._unknown!r}. Is click.item_id what it was trained on?"
+                f"the last {last.fallback:,} lists are all the fallback, popular items: the release knows no "
+                f"item that is clicked, such as {self._unknown!r}. Is click.item_id what it was trained on?"
             )
             return _Trouble("no clicked item is known to the release", why, {"item_id": self._unknown})
         return None
@@ -156,24 +155,17 @@ class Outcomes:
     def _unanswered(self) -> _Trouble | None:
         last, parts = self._all, []
         if last.old:
-            parts.append(
-                (
-                    last.old,
-                    f"{last.old:,} are older than recommend.publish_max_age ({duration_text(self._max_age)}), the "
-                    f"newest {_about(self._age)} old: such clicks only update the states, as while a worker "
-                    "catches up",
-                )
-            )
+            limit, age = f"recommend.publish_max_age ({_about(self._max_age)})", _about(self._age)
+            text = f"are older than {limit}, the newest {age} old: such clicks only update the states"
+            parts.append((last.old, f"{text}, as while a worker catches up"))
         if last.skipped:
-            parts.append((last.skipped, f"{last.skipped:,} do not count as clicks by click.where"))
+            parts.append((last.skipped, "do not count as clicks by click.where"))
         if last.dead:
             _, count, why, _ = self._worst()
-            parts.append(
-                (sum(last.dead.values()), f"{sum(last.dead.values()):,} are dead letters: {count:,} {why}")
-            )
+            parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))
         if not parts:
             return None
-        causes = "; ".join(text for _, text in sorted(parts, reverse=True))
+        causes = "; ".join(f"{count:,} {text}" for count, text in sorted(parts, reverse=True))
         why = f"none of the last {last.records:,} records was answered: {causes}"
         return _Trouble("no record is answered", why, {"of": last.records})
 

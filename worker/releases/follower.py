@@ -196,7 +196,7 @@ class ReleaseFollower:
         return verify(manifest, blob, number=number)
 
     def _is_still(self, release: Release) -> bool:
-        """Return whether the topic has no other release under the number of this one, as when created again."""
+        """Return whether the topic has no other release under this number, as one that was created again."""
         number = release.number
         return not self._reader.holds(number) or self._reader.manifest(number) == release.manifest
 

@@ -96,7 +96,7 @@ def test_a_committed_offset_may_be_of_the_former_topic() -> None:
     contents = Contents()
     contents.take(Entry(3, 0, b"replay", Replay(4, 7, "one").value()))
 
-    with pytest.raises(StateRefused, match="may be of the former one. --at saved keeps the states"):
+    with pytest.raises(StateRefused, match=r"may be of the former one\. --at saved keeps the states"):
         plan(3, "committed", contents, Marks(0, 30, 4), clicks_id="two")
 
 
@@ -105,7 +105,7 @@ def test_states_that_cannot_be_read_cannot_be_kept_for_another_topic() -> None:
     contents = held(4)
     contents.take(Entry(3, 9, b"replay", Replay(4, 7, "one").value()))
 
-    with pytest.raises(StateRefused, match="block/1 cannot be read: .* nothing was changed"):
+    with pytest.raises(StateRefused, match=r"block/1 cannot be read: .* nothing was changed"):
         plan(3, "saved", contents, Marks(0, 30, 4), clicks_id="two")
 
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.worker.desk import Desk, successor_desk
 from tests.worker.judging import assert_sound
 from worker.errors import StateRefused
-from worker.process.topic_watch import LOOK_SECONDS
+from worker.topics.watch import LOOK_SECONDS
 
 USERS: Final = ("ada", "bob", "eve")
 OUTPUTS: Final = ("recommendations", "dead_letters", "quality", "releases")
@@ -55,7 +55,7 @@ def in_the_midst_of_a_flush(desk: Desk) -> None:
 
 @pytest.mark.parametrize("when", [after_the_first_flush, before_the_first_flush, in_the_midst_of_a_flush])
 def test_states_in_memory_are_written_into_the_new_topic(when: Callable[[Desk], None]) -> None:
-    """All of them, the users who do not click again too; a deletion request as well. Then a crash costs nothing."""
+    """All of them, the users who do not click again too. Then a crash costs nothing."""
     desk = Desk()
     desk.serving()
     clicked(desk, "item-2", "item-3")
@@ -109,7 +109,7 @@ def test_a_crash_before_the_states_are_written_again_is_no_silent_loss() -> None
     desk.kill()
     desk.advance(11)
 
-    with pytest.raises(StateRefused, match="reset --partition . --at committed"):
+    with pytest.raises(StateRefused, match=r"reset --partition . --at committed"):
         desk.serving()
 
 

@@ -121,7 +121,7 @@ class Broker:
     topic_ids: bool = True
     """Whether it has ids of topics, which brokers before Kafka 2.8 and some compatible ones have not."""
     looks_unled: int = 0
-    """The number of looks at a new topic that find no leader yet: a broker answers the creation before that."""
+    """The number of looks at a new topic that find no leader yet."""
     marks_held: bool = False
     """Whether the marks of a commit wait until the producer's next transaction, or until they are written."""
     _names: int = 0

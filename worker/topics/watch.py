@@ -25,7 +25,7 @@ LOOK_SECONDS: Final = 2.0
 """The interval between two looks."""
 
 CONFIRM_SECONDS: Final = 0.5
-"""The time after which trouble is looked at again before it is said: a broker may have been about to start."""
+"""The time after which trouble is looked at again before it is said: a broker may just be starting."""
 
 
 class TopicWatch:
@@ -67,7 +67,7 @@ class TopicWatch:
         self._readiness.trouble = self._suspected = ""
 
     def cause(self, error: Retriable | TopicError) -> Retriable:
-        """Return why a call failed: for a topic that is or was gone, which clients say in many ways, or `error`.
+        """Return why a call failed: a topic is or was gone, which clients say in many ways; or `error`.
 
         Raises `error` where it is a TopicError with another cause.
         """
