@@ -155,8 +155,8 @@ class Outcomes:
     def _unanswered(self) -> _Trouble | None:
         last, parts = self._all, []
         if last.old:
-            limit, age = f"recommend.publish_max_age ({_about(self._max_age)})", _about(self._age)
-            text = f"are older than {limit}, the newest {age} old: such clicks only update the states"
+            limit, age = _about(self._max_age), f"the newest {_about(self._age)} old"
+            text = f"are older than recommend.publish_max_age ({limit}), {age}: they only update the states"
             parts.append((last.old, f"{text}, as while a worker catches up"))
         if last.skipped:
             parts.append((last.skipped, "do not count as clicks by click.where"))

@@ -279,3 +279,30 @@ def test_a_reset_that_fails_changes_nothing(command: Command) -> None:
 
     assert code == 2
     assert (desk.states(), desk.committed()) == before
+
+
+def test_states_that_were_kept_for_another_topic_take_its_clicks(command: Command) -> None:
+    """Its offsets begin again: neither a crash nor a flush prefers what the former topic left."""
+    desk = Desk(state={"flush_interval": 1_000.0})
+    desk.serving()
+    for item in ("item-1", "item-2", "item-3"):
+        desk.click("ada", item, partition=HOME)
+        desk.click("bob", item, partition=HOME)
+    desk.settle()
+    desk.stop()
+    desk.forget("bob")
+    make_the_clicks_again(desk)
+
+    code, text = command(desk.cluster, "reset", "--at", "saved", "--yes")
+    assert code == 0, text
+    desk.serving()
+    for user in ("ada", "bob"):
+        desk.click(user, "item-4", partition=HOME)
+    desk.settle()
+    crashed = desk.restart()
+    after_a_crash = crashed.recent("ada"), crashed.recent("bob")
+    desk.stop()
+    stopped = desk.serving()
+
+    assert after_a_crash == (["item-1", "item-2", "item-3", "item-4"], ["item-4"])
+    assert (stopped.recent("ada"), stopped.recent("bob")) == after_a_crash

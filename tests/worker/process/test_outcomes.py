@@ -112,8 +112,8 @@ def test_all_clicks_are_too_old() -> None:
     assert line["event"] == "no record is answered"
     assert line["why"] == notice(worker)
     assert notice(worker) == (
-        "none of the last 24 records was answered: 24 are older than recommend.publish_max_age (60 s), the newest "
-        "3 hours old: such clicks only update the states, as while a worker catches up"
+        "none of the last 24 records was answered: 24 are older than recommend.publish_max_age (60 s), "
+        "the newest 3 hours old: they only update the states, as while a worker catches up"
     )
 
     desk.click("ada")
