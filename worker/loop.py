@@ -129,7 +129,7 @@ class Loop:
         """Wait while a topic is gone; act on those created again. Raises StateRefused, CheckpointFailed."""
         self._topics.look()
         if self._topics.trouble:
-            # What is committed stays in memory: nothing has to be read from a topic that is gone.
+            # After a commit the memory is good: nothing has to be read from a topic that is gone.
             self._checkpoint.commit(STOP_COMMIT_SECONDS)
             self._retry.until_done(self._topics.require)
         if again := self._topics.take_created_again():

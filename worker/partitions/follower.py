@@ -190,7 +190,7 @@ class StateFollower:
             with self._connection.errors(f"read the state topic {self.topic}"):
                 self._round(*self._opened())
         except (Retriable, TopicError) as error:
-            # Whoever watches the topics says whether one is gone.
+            # `worker.topics.watch` says whether the topic is gone.
             self._put(Waits(str(error)))
             self._drop_clients()
             return False

@@ -33,7 +33,7 @@ SECONDS: Final = 60.0
 
 
 class _Trouble(NamedTuple):
-    """What is said: a constant event, and the sentence that explains it."""
+    """A constant event, and the sentence that explains it."""
 
     event: str
     why: str
@@ -42,7 +42,7 @@ class _Trouble(NamedTuple):
 
 @dataclass(slots=True)
 class _Counts:
-    """What came of some records."""
+    """The outcomes of some records."""
 
     records: int = 0
     skipped: int = 0
@@ -170,7 +170,7 @@ class Outcomes:
         return _Trouble("no record is answered", why, {"of": last.records})
 
     def _worst(self) -> tuple[Reason, int, str, str]:
-        """Return the most frequent reason, its count, what is wrong in words, and the fields that there are."""
+        """Return the most frequent reason, its count, what is wrong, and the fields that there are."""
         reason, count = max(self._all.dead.items(), key=lambda one: one[1])
         value, key = self._newest[reason]
         return reason, count, fault(value, key, reason, self._fields), field_list(value)

@@ -115,7 +115,7 @@ class ReleaseFollower:
         try:
             self._follow(wait_ms)
         except (Retriable, TopicError) as error:
-            # Whoever watches the topics says whether one is gone.
+            # `worker.topics.watch` says whether the topic is gone.
             self._events.put(Waits(str(error)))
             self._disconnect()
             return False
