@@ -305,7 +305,7 @@ class Desk:
     def add_partitions(self, total: int) -> None:
         """Give the clicks more partitions, and before them the topics that must have as many."""
         for topic in (self.topics.recommendations, self.topics.state, self.topics.clicks):
-            if self.connection.admin().describe([topic])[topic].partitions < total:
+            if self.cluster._broker.partitions(topic) < total:
                 self.cluster.add_partitions(topic, total)
         self.partitions = total
 
