@@ -16,7 +16,8 @@ import structlog
 
 from worker.core.batch import Clicks
 from worker.core.diagnosis import fault, field_list
-from worker.core.event import Fields, Reason
+from worker.core.event import Fields
+from worker.core.reasons import Reason
 from worker.core.recommender import COLD, Recommendations
 from worker.http.readiness import Readiness
 
@@ -159,7 +160,7 @@ class Outcomes:
             text = f"are older than recommend.publish_max_age ({limit}), {age}: they only update the states"
             parts.append((last.old, f"{text}, as while a worker catches up"))
         if last.skipped:
-            parts.append((last.skipped, "do not count as clicks by click.where"))
+            parts.append((last.skipped, "do not count as clicks, by click.where or as deletions"))
         if last.dead:
             _, count, why, _ = self._worst()
             parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.worker.desk import Desk, DeskWorker, successor_desk
-from worker.core.event import Fields, Reason
+from worker.core.event import Fields
+from worker.core.reasons import Reason
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
 from worker.process.outcomes import FEWEST, SECONDS, WINDOW, Outcomes
@@ -144,7 +145,7 @@ def test_records_that_do_not_count_are_named() -> None:
 
     assert (
         readiness.notice
-        == "none of the last 20 records was answered: 20 do not count as clicks by click.where"
+        == "none of the last 20 records was answered: 20 do not count as clicks, by click.where or as deletions"
     )
 
 
