@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import HealthCheck, settings
 
-from deploy.kafka.install import KafkaUnavailable, fetch, find_java
+from deploy.java import Unavailable, find_java
+from deploy.kafka.install import fetch
 from deploy.kafka.local import LocalKafka
 from tests.shared_kafka import SHORT_LIVED, shared_kafka
 from tests.waiting import eventually
@@ -146,7 +147,7 @@ def _why_no_kafka() -> str:
     try:
         find_java()
         fetch()
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         return str(error)
     return ""
 

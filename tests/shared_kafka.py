@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deploy.kafka.install import locked
+from deploy.java import locked
 from deploy.kafka.local import LocalKafka
 from deploy.kafka.ports import answers
 

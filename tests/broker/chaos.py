@@ -18,7 +18,7 @@ from typing import Final
 
 import click
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 from deploy.kafka.local import LocalKafka
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
@@ -97,7 +97,7 @@ def main(*, rounds: int, seed: int | None, only: int | None, outage: float | Non
             if outage is not None:
                 sys.exit(not play_outage(node, outage))
             sys.exit(not play_rounds(node, seed, range(1, rounds + 1) if only is None else [only]))
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
