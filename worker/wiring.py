@@ -32,11 +32,13 @@ from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
 from worker.releases.follower import ReleaseFollower
+from worker.schemas.interface import Registry
+from worker.schemas.output import framed_lists
 from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter
 from worker.walk import Walk
@@ -73,14 +75,17 @@ def wired(
     *,
     background: bool = True,
     states: States | None = None,
+    registry: Registry | None = None,
 ) -> Worker:
     """Return a worker.
 
-    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory.
+    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory;
+    `registry` takes the place of the one that the settings name.
     """
     # The first release will set the size of hidden states.
     states = States(state_size=0) if states is None else states
-    return _Wiring(settings, connection, process, states, background=background).worker()
+    registry = registry or settings.registry.connection()
+    return _Wiring(settings, connection, process, states, registry, background=background).worker()
 
 
 def topics_needed(settings: Settings) -> list[Need]:
@@ -105,10 +110,12 @@ class _Wiring:
         connection: Connection,
         process: Process,
         states: States,
+        registry: Registry | None,
         *,
         background: bool,
     ) -> None:
         self._settings = settings
+        self._registry = registry
         self._connection = connection
         self._process = process
         self._background = background
@@ -118,6 +125,9 @@ class _Wiring:
         self._quality = Quality(self._states, top=recommend.top, exclude_recent=recommend.exclude_recent)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
+        )
+        self._framed_lists = framed_lists(
+            registry, topic=settings.topics.recommendations, format=recommend.format
         )
         self._dead_letters = DeadLetterWriter(self._transactions, topic=settings.topics.dead_letters)
         self._adoption = self._new_adoption()
@@ -200,10 +210,12 @@ class _Wiring:
         )
 
     def _look_at_topics(self) -> int:
-        """Return how many partitions the state topic has. Raises TopicError if a topic is not right."""
+        """Return how many partitions the state topic has. Raises TopicError, RegistryRefused."""
         with closing(self._connection.admin()) as admin:
             partitions = needs.require(admin, topics_needed(self._settings))
         self._dead_letters.partitions = partitions[self._dead_letters.topic]
+        if self._framed_lists is not None:
+            self._framed_lists.look_up()
         return partitions[self._settings.topics.state]
 
     def _claim_identity(self) -> None:
@@ -305,7 +317,7 @@ class _Wiring:
                 self._transactions,
                 topic=topics.recommendations,
                 clicks_topic=topics.clicks,
-                format=recommend.format,
+                encode=self._framed_lists or ENCODERS[recommend.format],
             ),
             dead_letters=self._dead_letters,
             dead_share=DeadShare(fields, readiness=self._process.readiness, steady=self._clock.steady),

@@ -10,6 +10,8 @@ from pydantic import SecretStr, model_validator
 from worker.core.event import Fields
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
+from worker.schemas.client import HttpRegistry
+from worker.schemas.protobuf import Messages
 from worker.settings.fields import TOPIC, Section, setting
 
 
@@ -98,6 +100,52 @@ class Kafka(Section):
             ssl_key_password=_secret(self.ssl_key_password),
             ssl_check_hostname=self.ssl_check_hostname,
         )
+
+
+class Registry(Section):
+    """The schema registry whose schemas frame values and keys. Without `url` none is asked."""
+
+    url: str = setting(
+        "",
+        "Address of the registry's Confluent interface, such as `https://registry:8081` or, of Apicurio, "
+        "`http://apicurio:8080/apis/ccompat/v7`.",
+        pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
+    )
+    username: str | None = setting(None, "User name, for basic authentication.")
+    password: SecretStr | None = setting(
+        None, "Password of that user. Prefer the environment variable to the file."
+    )
+    ca_file: Path | None = setting(
+        None, "PEM file with the authorities to trust. Without it those of the system are used."
+    )
+    descriptors: Path | None = setting(
+        None,
+        "Descriptor set of Protobuf messages, made by `protoc --include_imports --descriptor_set_out=FILE`.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together: set both or none")
+        for name in ("ca_file", "descriptors"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name} is {path}: there is no such file")
+        if not self.url and (given := sorted(self.model_fields_set - {"url"})):
+            raise ValueError(f"{', '.join(given)}: without effect where url is not set")
+        return self
+
+    def connection(self) -> HttpRegistry | None:
+        """Return the registry; None where none is named. Raises SettingError if `ca_file` is of no use."""
+        if not self.url:
+            return None
+        return HttpRegistry(
+            self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
+        )
+
+    def messages(self) -> Messages | None:
+        """Return the messages of `descriptors`. Raises SettingError if it is no descriptor set."""
+        return None if self.descriptors is None else Messages(self.descriptors)
 
 
 class Topics(Section):
