@@ -307,7 +307,7 @@ class _Wiring:
         topics, recommend = self._settings.topics, self._settings.recommend
         fields = self._settings.click.fields()
         return Walk(
-            self._settings.click.decoder(),
+            self._settings.click.decoder(self._settings.registry.parser(self._registry, self._clock.steady)),
             self._adoption,
             table,
             checkpoint,

@@ -1,10 +1,11 @@
-"""The connection of a command to Kafka."""
+"""The connection of a command to Kafka, and the decoder for what it reads there."""
 
 from __future__ import annotations
 
 import click
 
 from trainer.config import TrainerSettings
+from worker.core.event import Decoder
 from worker.kafka.interface import Connection
 
 
@@ -15,3 +16,8 @@ def connect(chosen: TrainerSettings) -> Connection:
     """
     given: Connection | None = click.get_current_context().find_root().obj
     return given or chosen.kafka.connection()
+
+
+def decoder(chosen: TrainerSettings) -> Decoder:
+    """Return the decoder for records of clicks, the worker's own. Raises SettingError."""
+    return chosen.click.decoder(chosen.registry.parser())

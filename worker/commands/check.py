@@ -73,7 +73,8 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
-        clicks = sample.last(connection, topics.clicks, settings.click.decoder())
+        decoder = settings.click.decoder(settings.registry.parser())
+        clicks = sample.last(connection, topics.clicks, decoder)
         yield sample.decoding(clicks, fields)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times

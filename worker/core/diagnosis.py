@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from worker.core.event import KEY_FIELD, Fields, Reason, parsed
+from worker.core.framing import unframed
 
 _SHOWN: Final = 12
 """The most field names that a message lists."""
@@ -25,6 +26,8 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.TOO_LARGE: "are larger than click.max_bytes",
     Reason.UNKNOWN_FORMAT: "are neither a JSON object nor a MessagePack map",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
+    Reason.UNKNOWN_SCHEMA: "are framed with a schema that the registry does not have, or that is of no use",
+    Reason.SCHEMA_MISMATCH: "do not fit the schema that they are framed with",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
     Reason.MISSING_FIELD: "lack a field",
     Reason.WRONG_TYPE: "have an id that is neither text nor an integer, or a time of another type",
@@ -38,6 +41,12 @@ _FAULTS: Final[Mapping[Reason, str]] = {
 
 def fault(value: bytes | None, key: bytes | None, reason: Reason, fields: Fields) -> str:
     """Return what is wrong with records such as this one; a missing field is named."""
+    frame = unframed(value or b"")
+    if frame is not None and reason == Reason.UNKNOWN_FORMAT:
+        return f"are framed by a schema registry ({frame}): set registry.url"
+    if frame is not None and reason == Reason.MISSING_FIELD:
+        # What is in the frame is not known here.
+        return f"lack the field {fields.user_id} or {fields.item_id} in the frame of a registry ({frame})"
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
     there = set(_leaves(parsed(value)))

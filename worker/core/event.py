@@ -26,7 +26,7 @@ import orjson
 
 from worker.core import envelopes, paths
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
-from worker.core.formats import Parse, loads_exactly, parse_plain
+from worker.core.formats import Parse, ParseKey, loads_exactly, parse_plain
 from worker.core.ids import MAX_ID_BYTES as MAX_ID_BYTES
 from worker.core.ids import IdRule
 from worker.core.paths import KEY_FIELD as KEY_FIELD
@@ -103,7 +103,8 @@ class _Record(NamedTuple):
 class Decoder:
     """Decodes records under one set of field names and rules. Holds nothing from one record for the next.
 
-    `where`: the clauses that must hold for an event to count. `parse` reads the value of a record.
+    `where`: the clauses that must hold for an event to count. `parse` reads the value of a record, `parse_key`
+    a key that is a document, too.
     Raises ValueError for paths that do not go together.
     """
 
@@ -117,6 +118,7 @@ class Decoder:
         envelope: Envelope = "none",
         max_bytes: int = MAX_BYTES,
         parse: Parse = parse_plain,
+        parse_key: ParseKey | None = None,
     ) -> None:
         self.fields = fields
         self.ids = ids or IdRule()
@@ -128,6 +130,7 @@ class Decoder:
         self._envelope: Envelope = envelope
         self._max_bytes = max_bytes
         self._parse = parse
+        self._parse_key = parse_key
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
         self._each = _list_of(self._item, every)
         self._is_plain = envelope == "none" and not where and all(one.is_name for one in every)
@@ -278,6 +281,10 @@ class Decoder:
         return Click(user_id, item_id, self.times(moment, record.timestamp_ms))
 
     def _get(self, path: Path, record: _Record, element: Any) -> Any:
+        if path.root == "key" and record.key and self._parse_key is not None:
+            document = self._parse_key(record.key, record.headers)
+            if document is not None:
+                return paths.find(document, path.names, self._loads(record))
         return paths.fetch(
             path,
             record.document if path.each is None else element,

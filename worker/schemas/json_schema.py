@@ -6,11 +6,21 @@ needs is checked by the rules of clicks, and a check in Python would cost more t
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
-from worker.schemas.interface import Read
+from worker.core.formats import loads_exactly
 
 
-def reader() -> Read:
-    """Return the function that reads data of any schema."""
-    return orjson.loads
+def read(data: bytes) -> Any:
+    """Return the document in data of any schema. Raises ValueError if they are not JSON."""
+    return orjson.loads(data)
+
+
+def read_exactly(data: bytes) -> Any:
+    """Return the document with its numbers as decimals, which takes longer. Raises ValueError."""
+    try:
+        return loads_exactly(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error

@@ -1,7 +1,7 @@
 """The schema of the lists of recommendations, in Avro and as JSON Schema; and lists encoded under it.
 
-The subject is `<topic>-value` (Confluent's TopicNameStrategy). `nextclick-worker topics` registers the schema;
-the worker only looks its id up.
+The subject is `<topic>-value` (Confluent's TopicNameStrategy). `nextclick-worker topics` registers the
+schema; the worker only looks its id up.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _PARSED: Final = fastavro.parse_schema(AVRO)
 
 
 class FramedLists:
-    """Encodes the lists of `topic` under their schema, which `look_up` or `register` finds in the registry."""
+    """Encodes the lists of `topic` under their schema, which `look_up` or `register` finds."""
 
     def __init__(self, registry: Registry, *, topic: str, format: FramedFormat) -> None:
         self._registry = registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from worker.core.framing import Frame
@@ -37,8 +37,8 @@ class FrameReader:
         """Why a schema cannot be used, and when it is asked for again."""
         self._spent = _Spent(steady)
 
-    def read(self, frame: Frame) -> object:
-        """Return the document in a frame.
+    def read(self, frame: Frame, *, exact: bool = False) -> Any:
+        """Return the document in a frame; `exact`: without turning integers into floats, at any cost.
 
         Raises Unusable if its schema is unknown or of no use, ValueError if the data do not fit the schema;
         RegistryAway, RegistryRefused.
@@ -46,6 +46,8 @@ class FrameReader:
         read = self._reads.get(frame.schema)
         if read is None:
             read = self._looked_up(frame.schema)
+        if exact and read is json_schema.read:
+            read = json_schema.read_exactly
         return read(frame.data)
 
     def _looked_up(self, schema_id: int | UUID) -> Read:
@@ -70,7 +72,7 @@ class FrameReader:
             if schema.kind == "AVRO":
                 return avro.reader(schema, list(self._references(schema)))
             if schema.kind == "JSON":
-                return json_schema.reader()
+                return json_schema.read
             if schema.kind == "PROTOBUF":
                 return protobuf.reader(schema, self._messages)
         except Unusable as error:

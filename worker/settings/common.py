@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,14 +13,17 @@ from pydantic import SecretStr, field_validator, model_validator
 from worker.core import paths
 from worker.core.envelopes import Envelope
 from worker.core.event import TWO_FIELDS, Decoder, Fields
-from worker.core.formats import Parse, parse_plain
+from worker.core.formats import parse_plain
 from worker.core.ids import MISSING, IdRule
 from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
 from worker.schemas.client import HttpRegistry
+from worker.schemas.interface import Registry as SchemaRegistry
+from worker.schemas.parser import FramedParser
 from worker.schemas.protobuf import Messages
+from worker.schemas.reading import FrameReader
 from worker.settings.fields import TOPIC, Moment, Section, setting
 
 
@@ -150,9 +155,19 @@ class Registry(Section):
             self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
         )
 
-    def messages(self) -> Messages | None:
-        """Return the messages of `descriptors`. Raises SettingError if it is no descriptor set."""
-        return None if self.descriptors is None else Messages(self.descriptors)
+    def parser(
+        self, connection: SchemaRegistry | None = None, steady: Callable[[], float] = time.monotonic
+    ) -> FramedParser | None:
+        """Return the parser for records in frames; None without a registry.
+
+        `connection` takes the place of the one that is named here. Raises SettingError if `descriptors` is no
+        descriptor set.
+        """
+        connection = connection or self.connection()
+        if connection is None:
+            return None
+        messages = None if self.descriptors is None else Messages(self.descriptors)
+        return FramedParser(FrameReader(connection, messages=messages, steady=steady))
 
 
 class Topics(Section):
@@ -278,8 +293,8 @@ class Click(Section):
         """Return the clauses of `where`."""
         return parse_where(self.where)
 
-    def decoder(self, parse: Parse = parse_plain) -> Decoder:
-        """Return the decoder for records, of which `parse` reads the values."""
+    def decoder(self, parser: FramedParser | None = None) -> Decoder:
+        """Return the decoder for records; with `parser`, for those in the frames of a registry, too."""
         return Decoder(
             self.fields(),
             ids=self.ids(),
@@ -287,7 +302,8 @@ class Click(Section):
             where=self.clauses(),
             envelope=self.envelope,
             max_bytes=self.max_bytes,
-            parse=parse,
+            parse=parser or parse_plain,
+            parse_key=parser and parser.key,
         )
 
     def named(self, name: str) -> str | None:

@@ -1,0 +1,1 @@
+"""Schemas of clicks, and records framed by Confluent's own serializers."""
