@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,8 +31,8 @@ class LocalRegistry:
     `start` after `stop` listens on the same port again and knows nothing of before.
     """
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, *, port: int | None = None) -> None:
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._leash: Leash | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="nextclick-registry-")
@@ -98,7 +99,7 @@ class LocalRegistry:
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not registry_answers(self.url):
             written = tail(self._log.read_text(errors="replace"))
             if self._process is None or self._process.poll() is not None:
                 raise Unavailable(f"The registry ended while starting on port {self.port}:\n{written}")
@@ -108,9 +109,17 @@ class LocalRegistry:
                 )
             time.sleep(0.05)
 
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/subjects", timeout=5) as answer:  # noqa: S310  # http, ours
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def wait(self) -> int:
+        """Wait until the registry ends by itself; returns its exit code."""
+        if self._process is None:
+            raise RuntimeError("the registry is not running; start it first")
+        return self._process.wait()
+
+
+def registry_answers(url: str) -> bool:
+    """Return whether a registry answers at `url`."""
+    try:
+        with urllib.request.urlopen(f"{url}/subjects", timeout=5) as answer:  # noqa: S310  # http, ours
+            return bool(answer.status == HTTPStatus.OK)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import time
 from collections.abc import Callable
@@ -51,7 +52,8 @@ class HttpRegistry:
         self.url = url.rstrip("/")
         headers = {"Accept": f"{_CONTENT}, application/json", "Content-Type": _CONTENT}
         if username is not None:
-            headers |= urllib3.make_headers(basic_auth=f"{username}:{password or ''}")
+            credentials = base64.b64encode(f"{username}:{password or ''}".encode())
+            headers["Authorization"] = f"Basic {credentials.decode()}"
         try:
             context = ssl.create_default_context(cafile=ca_file) if url.startswith("https:") else None
         except OSError as error:
@@ -176,7 +178,10 @@ def _is_compatible(document: Any) -> bool:
 
 
 def _schema(document: Any) -> Schema:
+    text = document["schema"]
+    if not isinstance(text, str):
+        raise TypeError("a schema is text")
     references = tuple(
         Reference(one["name"], one["subject"], one["version"]) for one in document.get("references") or ()
     )
-    return Schema(document["schema"], document.get("schemaType") or "AVRO", references)
+    return Schema(text, document.get("schemaType") or "AVRO", references)

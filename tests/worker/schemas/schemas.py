@@ -1,1 +1,0 @@
-"""Schemas of clicks, and records framed by Confluent's own serializers."""
