@@ -78,7 +78,7 @@ _PARSED: Final = fastavro.parse_schema(AVRO)
 
 
 class FramedLists:
-    """Encodes the lists of `topic` under their schema, which `look_up` or `register` finds."""
+    """Encodes the lists of `topic` under their schema, which `look_up` finds."""
 
     def __init__(self, registry: Registry, *, topic: str, format: FramedFormat) -> None:
         self._registry = registry
@@ -95,20 +95,25 @@ class FramedLists:
             return framed(self._schema_id, stream.getvalue())
         return framed(self._schema_id, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    def look_up(self) -> int:
-        """Return the schema's id. Raises RegistryRefused if it is not registered, RegistryAway."""
-        self._schema_id = self._registry.id_of(self.subject, self.schema)
+    def find(self) -> int | None:
+        """Return the schema's id; None if it is not registered. Raises RegistryRefused, RegistryAway."""
+        return self._registry.id_of(self.subject, self.schema)
+
+    def look_up(self) -> None:
+        """Find the schema's id, for the lists to come.
+
+        Raises RegistryRefused if it is not registered, RegistryAway.
+        """
+        self._schema_id = self.find()
         if self._schema_id is None:
             raise RegistryRefused(
                 f"the schema registry at {self._registry.url} has no schema of the lists under "
                 f"{self.subject}: run `nextclick-worker topics`, which registers it"
             )
-        return self._schema_id
 
     def register(self) -> int:
         """Register the schema, if it is not there; return its id. Raises RegistryRefused, RegistryAway."""
-        self._schema_id = self._registry.register(self.subject, self.schema)
-        return self._schema_id
+        return self._registry.register(self.subject, self.schema)
 
     def compatible(self) -> bool:
         """Return whether the schema may be registered. Raises RegistryRefused, RegistryAway."""

@@ -32,6 +32,10 @@ class FramedParser:
         frame = unframed(key, _header(headers, KEY_HEADER))
         return None if frame is None else self._read(frame)
 
+    def problems(self) -> list[str]:
+        """Return why schemas could not be used."""
+        return self._frames.problems()
+
     def _read(self, frame: Frame, *, exact: bool = False) -> Any:
         try:
             return self._frames.read(frame, exact=exact)

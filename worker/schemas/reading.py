@@ -7,11 +7,15 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+
 from worker.core.framing import Frame
 from worker.errors import RegistryAway
 from worker.schemas import avro, json_schema, protobuf
 from worker.schemas.interface import Read, Reference, Registry, Schema, Unusable
 from worker.schemas.protobuf import Messages
+
+log = structlog.get_logger("worker")
 
 AGAIN_SECONDS: Final = 60.0
 """The time after which a schema that could not be used is asked for again."""
@@ -50,6 +54,10 @@ class FrameReader:
             read = json_schema.read_exactly
         return read(frame.data)
 
+    def problems(self) -> list[str]:
+        """Return why schemas could not be used, each once."""
+        return [str(error) for _, error in self._unusable.values()]
+
     def _looked_up(self, schema_id: int | UUID) -> Read:
         due, error = self._unusable.get(schema_id, (0.0, None))
         if error is not None and self._steady() < due:
@@ -75,9 +83,10 @@ class FrameReader:
                 return json_schema.read
             if schema.kind == "PROTOBUF":
                 return protobuf.reader(schema, self._messages)
+            raise Unusable(f"it is of the type {schema.kind}, not AVRO, JSON or PROTOBUF")
         except Unusable as error:
-            raise Unusable(f"schema {schema_id}: {error}") from error
-        raise Unusable(f"schema {schema_id} is of the type {schema.kind}, not AVRO, JSON or PROTOBUF")
+            log.warning("a schema is of no use", schema=str(schema_id), why=str(error))
+            raise Unusable(f"schema {schema_id} is of no use: {error}") from error
 
     def _references(self, schema: Schema) -> Iterator[Schema]:
         """Yield the schemas that `schema` uses, each once, after those that it uses itself."""

@@ -1,16 +1,16 @@
 """The output topic. The worker writes it; the application that shows recommendations reads it.
 
-Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack, or framed by a schema
-registry (`worker.schemas.output`). The header
-`id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
-same id, so a reader of uncommitted records can drop the second answer. Of a record that is a list of events each
+Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack, or in the frame of a
+schema registry (`worker.schemas.output`). The header `id` names the click (`topic/partition/offset`): a click
+that is answered again after a crash has the same id, so a reader of uncommitted records can drop the second
+answer. Of a record that is a list of events each
 event has its own answer, and its number in the list, from 1, ends the id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgpack
 import orjson
@@ -19,7 +19,6 @@ from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
 from worker.kafka.interface import Transactions
 
-Format = Literal["json", "msgpack"]
 Encode = Callable[[dict[str, Any]], bytes]
 
 

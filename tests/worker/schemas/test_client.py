@@ -118,7 +118,7 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(served: Served) 
     registry.answers()
     pool = registry._pool.connection_from_url(served.url)
     connection = pool._get_conn()
-    connection.sock.shutdown(socket.SHUT_WR)  # type: ignore[union-attr]
+    connection.sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # urllib3 hides it
     pool._put_conn(connection)
 
     registry.answers()
