@@ -61,12 +61,12 @@ class Collector:
         self._written = time.monotonic()
 
     def collect(self) -> None:
-        """Collect up to the present end of the topic. Raises KafkaAway, NotAllowed, TopicError."""
+        """Collect up to the present end of the topic. Raises what reading and decoding raise."""
         self._round()
         self._write_all()
 
     def follow(self) -> None:
-        """Collect for ever, waiting through outages of Kafka and of the registry. Raises NotAllowed, TopicError."""
+        """Collect for ever, waiting through outages. Raises NotAllowed, TopicError, RegistryRefused."""
         while True:
             try:
                 self._round()

@@ -93,14 +93,13 @@ def _schema_registry(settings: Settings) -> Iterator[Finding]:
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
     """Yield what the clicks are like, and whether the champion fits them."""
-    fields, topics = settings.click.fields(), settings.topics
+    topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
         parser = settings.registry.parser()
-        decoder = settings.click.decoder(parser)
-        clicks = sample.last(connection, topics.clicks, decoder)
-        yield sample.decoding(clicks, fields)
+        clicks = sample.last(connection, topics.clicks, settings.click.decoder(parser))
+        yield sample.decoding(clicks)
         for problem in parser.problems() if parser else ():
             yield Finding(problem, "Records that it frames are dead letters", fails=False)
         if times := sample.times(clicks, round(time.time() * 1000)):

@@ -1,12 +1,12 @@
 """Envelopes: what other systems put around an event.
 
-`cloudevents`: CloudEvents 1.0 on Kafka. Structured, the value is a map with the attributes and `data` or `data_base64`;
-binary, the attributes are headers that begin with `ce_` and the value is the event. `debezium`: a change of a row,
-with or without `schema` and `payload` around it. The row of a create, an update or a snapshot is the event; deletions,
-tombstones and messages about a table are skipped.
+`cloudevents`: CloudEvents 1.0 on Kafka. Structured, the value is a map with the attributes and `data` or
+`data_base64`; binary, the attributes are headers that begin with `ce_` and the value is the event.
+`debezium`: a change of a row, with or without `schema` and `payload` around it. The row of a create, an
+update or a snapshot is the event; deletions, tombstones and messages about a table are skipped.
 
-What an envelope says is found under `@envelope.`: `@envelope.type` of both modes of CloudEvents, `@envelope.op` and
-`@envelope.source.ts_ms` of Debezium.
+What an envelope says is found under `@envelope.`: `@envelope.type` of both modes of CloudEvents,
+`@envelope.op` and `@envelope.source.ts_ms` of Debezium.
 
 >>> opened("debezium", {"op": "c", "after": {"user_id": 7}}, (), parse_plain).document
 {'user_id': 7}
@@ -29,8 +29,8 @@ Envelope = Literal["none", "cloudevents", "debezium"]
 
 _ATTRIBUTE: Final = "ce_"
 _VERSION: Final = "specversion"
-_ROWS: Final = frozenset("cru")
-_NO_ROWS: Final = frozenset("dtm")
+_ROWS: Final = ("c", "r", "u")
+_NO_ROWS: Final = ("d", "t", "m")
 
 NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
@@ -68,7 +68,7 @@ def recognised(document: Any, headers: Headers) -> Envelope:
         return "cloudevents"
     change = _payload(document)
     has_row = type(change) is dict and ("after" in change or "before" in change)
-    return "debezium" if has_row and change.get("op") in _ROWS | _NO_ROWS else "none"
+    return "debezium" if has_row and change.get("op") in (*_ROWS, *_NO_ROWS) else "none"
 
 
 def _cloudevent(document: Any, headers: Headers, parse: Parse, *, exact: bool) -> Opened:
