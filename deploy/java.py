@@ -1,4 +1,4 @@
-"""What a server written in Java needs on this machine: Java, and its jars, which Maven brings once."""
+"""The software that a server in Java needs on this machine: Java, and jars, which Maven brings once."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from fastavro.schema import SchemaParseException
 from worker.schemas.interface import Read, Schema, Unusable
 
 _BROKEN: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, MemoryError)
-"""What fastavro raises, by the kind of damage. A UnicodeDecodeError is a ValueError."""
+"""The errors of fastavro, by the kind of damage. A UnicodeDecodeError is a ValueError."""
 
 
 def reader(schema: Schema, references: Sequence[Schema]) -> Read:

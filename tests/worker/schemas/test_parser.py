@@ -19,8 +19,9 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from tests.worker.schemas.protos import descriptors, message
 from tests.worker.schemas.served import serving
-from worker.core.event import Click, Decoder, Fields, Reason
+from worker.core.event import Click, Decoder, Fields
 from worker.core.framing import framed
+from worker.core.reasons import Reason
 from worker.schemas.client import HttpRegistry
 from worker.schemas.interface import Schema
 from worker.schemas.memory import MemoryRegistry

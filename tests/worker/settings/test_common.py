@@ -16,6 +16,16 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
         ("[kafka]\nsession_timeout_ms = 2000", "heartbeat_interval_ms is 1000, session_timeout_ms 2000"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it needs sasl_mechanism, sasl_username and"),
         ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem: there is no such file"),
+        ("[registry]\nurl = 'http://r'\nusername = 'ada'", "username and password go together"),
+        (
+            "[registry]\nurl = 'http://r'\nca_file = 'nowhere.pem'",
+            "ca_file is nowhere.pem: there is no such file",
+        ),
+        (
+            "[registry]\nusername = 'ada'\npassword = 'hush'",
+            "password, username: without effect where url is",
+        ),
+        ("[recommend]\nformat = 'avro'", "recommend.format is avro: it needs registry.url"),
         ("[topics]\nquality = 'clicks'", "clicks and quality are both clicks: they must be different"),
     ],
 )
@@ -54,3 +64,23 @@ def test_what_the_client_needs_is_passed_on(tmp_path: Path) -> None:
     assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("ada", "hush")
     assert arguments["ssl_cafile"] == str(certificate)
     assert arguments["ssl_check_hostname"] is False
+
+
+@pytest.mark.parametrize("url", ["registry:8081", "ftp://registry", "http://ada:hush@registry", "http://"])
+def test_an_address_of_a_registry_is_one_of_http(url: str, tmp_path: Path) -> None:
+    """Without credentials: it is logged."""
+    assert "registry.url" in refused(tmp_path, f"[registry]\nurl = '{url}'")
+
+
+def test_what_the_registry_needs_is_passed_on() -> None:
+    """Without an address there is none."""
+    registry = {"URL": "https://registry:8081/", "USERNAME": "ada", "PASSWORD": "hush"}
+    settings = load(None, {f"{ENVIRONMENT_PREFIX}REGISTRY_{name}": one for name, one in registry.items()})
+    connection = settings.registry.connection()
+
+    assert connection is not None
+    assert connection.url == "https://registry:8081"
+    assert "hush" not in repr(settings)
+    assert settings.registry.parser() is not None
+    assert load(None, {}).registry.connection() is None
+    assert load(None, {}).registry.parser() is None
