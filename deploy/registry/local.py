@@ -5,6 +5,7 @@ Made for tests and trying things out: no security, loopback only.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 import time
@@ -69,12 +70,21 @@ class LocalRegistry:
             self.stop()
             raise
 
+    def suspend(self) -> None:
+        """Freeze the registry (SIGSTOP): it accepts connections and answers nothing until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Resume a suspended registry."""
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End the registry; its schemas are gone."""
         if self._process is None:
             return
         process, self._process = self._process, None
         process.terminate()
+        process.send_signal(signal.SIGCONT)  # a suspended one would not hear the other signal
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -108,6 +118,11 @@ class LocalRegistry:
                     f"The registry did not answer on port {self.port} in {START_SECONDS:.0f} s:\n{written}"
                 )
             time.sleep(0.05)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("the registry is not running; start it first")
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait until the registry ends by itself; returns its exit code."""

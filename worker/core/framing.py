@@ -39,8 +39,8 @@ class Frame(NamedTuple):
 def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
     """Return the frame of a value or key; None where it has none.
 
-    `header` is that of the record, `VALUE_HEADER` or `KEY_HEADER`, and comes first. Protobuf's message indexes,
-    which follow the schema's id in it, stand in front of the data, as they do in the other form.
+    `header` is that of the record, `VALUE_HEADER` or `KEY_HEADER`, and comes first. Protobuf's message
+    indexes, which follow the schema's id in it, stand in front of the data, as they do in the other form.
     """
     if header is not None:
         if len(header) >= _GUID_BYTES and header[0] == 1:
