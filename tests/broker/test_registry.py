@@ -79,7 +79,7 @@ def test_from_confluents_producer_to_confluents_consumer(
     assert code == 2
     assert f"under {deployment.recommendations}-value: run `nextclick-worker topics`" in said
     assert command(settings, "topics")[0] == 0
-    assert command(settings, "check")[0] == 0
+    assert f"schema of {deployment.recommendations}-value: registered" in command(settings, "check")[1]
     worker(settings)
     clicks = deployment.send(framed_clicks(deployment, registry))
 
