@@ -31,7 +31,7 @@ _DEPTH: Final = 20
 
 _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.NULL_VALUE: "have no value",
-    Reason.TOO_LARGE: "are larger than click.max_bytes",
+    Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
     Reason.UNKNOWN_SCHEMA: "are framed with a schema that the registry does not have, or that is of no use",

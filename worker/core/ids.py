@@ -1,6 +1,6 @@
 r"""One rule for the ids of users and items, the same for records and for columns of files.
 
-- Text: blanks around it are removed, invisible characters included. What is left is the id.
+- Text: blanks around it are removed, invisible characters included.
 - An integer of any length is its decimal text. A number with a zero fraction is that integer, as a number
   (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay: leading zeros say that it is a
   code. So does text with an exponent (`1E5`).

@@ -30,7 +30,7 @@ class Invalid(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What some records are. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
+    """The content of some records. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
 
     clicks: Clicks
     bad: list[Invalid]
