@@ -54,8 +54,8 @@ def rows() -> list[Row]:
     found = []
     for line in lines[1:]:
         frame, field, value, becomes = (cell.strip() for cell in line.strip("|").split("|"))
-        name, *types = re.findall(r"`([^`]*)`", field)
-        found.append(Row(frame, name, *types or [""], value=json.loads(value.strip("`")), becomes=becomes))
+        name, kind = ([*re.findall(r"`([^`]*)`", field), ""])[:2]
+        found.append(Row(frame, name, kind, json.loads(value.strip("`")), becomes))
     return found
 
 
@@ -112,7 +112,9 @@ def sent(row: Row, registry: MemoryRegistry) -> Sent:
     return Sent(framed(number, data + b"\0" * (how == "with a byte too many")))
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.frame} {row.field} {row.type} {row.value}"[:120])
+@pytest.mark.parametrize(
+    "row", rows(), ids=lambda row: f"{row.frame} {row.field} {row.type} {row.value}"[:120]
+)
 def test_a_row_of_the_table_is_true(row: Row, tmp_path: Path) -> None:
     """The record becomes what the row says, and nothing else."""
     cluster = MemoryCluster(start_ms=round(datetime.fromisoformat(RECORD_TIME).timestamp() * 1000))

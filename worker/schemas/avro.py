@@ -8,7 +8,7 @@ is the value of its branch.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import fastavro
@@ -21,6 +21,7 @@ from fastavro.schema import SchemaParseException
 
 from worker.schemas.interface import Read, Schema, Unusable
 
+_RECURSION: Final = object()
 _BROKEN: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, MemoryError)
 """The errors of fastavro, by the kind of damage. A UnicodeDecodeError is a ValueError."""
 
@@ -37,8 +38,13 @@ def reader(schema: Schema, references: Sequence[Schema]) -> Read:
         parsed = fastavro.parse_schema(_document(schema.text), named)
     except (SchemaParseException, *_BROKEN) as error:
         raise Unusable(f"it is not an Avro schema: {error}") from error
-    read = careful_reader if _recursive(parsed, named, ()) else fastavro.schemaless_reader
-    return _reading(read, parsed)
+    types = list(_types(parsed, named, ()))
+    if any(
+        one is not _RECURSION and one["type"] == "array" and _is_nothing(one["items"], named) for one in types
+    ):
+        # A few bytes would stand for any number of them.
+        raise Unusable("it has a list of values of no size")
+    return _reading(careful_reader if _RECURSION in types else fastavro.schemaless_reader, parsed)
 
 
 def _document(text: str) -> Any:
@@ -63,18 +69,35 @@ def _reading(read: Callable[..., Any], parsed: Any) -> Read:
     return reading
 
 
-def _recursive(schema: Any, named: dict[str, Any], above: tuple[str, ...]) -> bool:
-    """Return whether a value of `schema` may hold another of the same; `above` are the names it is in."""
+def _types(schema: Any, named: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Any]:
+    """Yield the maps that describe types; `_RECURSION` where a type is inside itself (`above`: its names)."""
     if isinstance(schema, list):
-        return any(_recursive(one, named, above) for one in schema)
-    if isinstance(schema, str):
+        for one in schema:
+            yield from _types(one, named, above)
+    elif isinstance(schema, str):
         if schema in above:
-            return True
-        return schema in named and _recursive(named[schema], named, above)
+            yield _RECURSION
+        elif schema in named:
+            yield from _types(named[schema], named, above)
+    else:
+        yield schema
+        kind = schema["type"]
+        if kind in ("record", "error"):
+            for field in schema["fields"]:
+                yield from _types(field["type"], named, (*above, schema["name"]))
+        elif kind in ("array", "map"):
+            yield from _types(schema["items" if kind == "array" else "values"], named, above)
+        elif not isinstance(kind, str):
+            yield from _types(kind, named, above)
+
+
+def _is_nothing(schema: Any, named: Mapping[str, Any]) -> bool:
+    """Return whether all values of a type have no bytes; one that holds itself has some."""
+    if isinstance(schema, list):
+        return False
+    if isinstance(schema, str):
+        return schema == "null" or (schema in named and _is_nothing(named[schema], {}))
     kind = schema["type"]
     if kind in ("record", "error"):
-        inside = (*above, schema["name"])
-        return any(_recursive(field["type"], named, inside) for field in schema["fields"])
-    if kind in ("array", "map"):
-        return _recursive(schema["items" if kind == "array" else "values"], named, above)
-    return not isinstance(kind, str) and _recursive(kind, named, above)
+        return all(_is_nothing(field["type"], named) for field in schema["fields"])
+    return kind == "null" or (kind == "fixed" and schema["size"] == 0)

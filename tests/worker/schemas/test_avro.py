@@ -161,6 +161,22 @@ def test_a_schema_that_is_none_is_of_no_use(text: str) -> None:
         avro.reader(Schema(text), [])
 
 
+@pytest.mark.parametrize(
+    "items",
+    ["null", {"type": "record", "name": "Empty", "fields": [{"name": "x", "type": "null"}]}],
+    ids=["null", "record"],
+)
+def test_a_list_of_nothing_is_of_no_use(items: Any) -> None:
+    """Six bytes would be a billion values, and the loop would stand still."""
+    fields = [
+        {"name": "item_id", "type": "string"},
+        {"name": "more", "type": {"type": "array", "items": items}},
+    ]
+
+    with pytest.raises(Unusable, match="a list of values of no size"):
+        avro.reader(schema_of({"type": "record", "name": "Click", "fields": fields}), [])
+
+
 def test_deep_values_end_no_process() -> None:
     """fastavro's reader in C has no limit (1.13): beyond the stack it takes the process with it."""
     program = (

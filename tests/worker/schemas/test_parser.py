@@ -19,9 +19,10 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from tests.worker.schemas.protos import descriptors, message
 from tests.worker.schemas.served import serving
+from tests.worker.schemas.test_avro import written
 from worker.core.event import Click, Decoder, Fields
 from worker.core.framing import framed
-from worker.core.reasons import Reason
+from worker.core.reasons import Reason, Skipped
 from worker.schemas.client import HttpRegistry
 from worker.schemas.interface import Schema
 from worker.schemas.memory import MemoryRegistry
@@ -140,6 +141,27 @@ def test_a_framed_key_is_a_user(registry: str, unique: str) -> None:
     assert decoder(registry, Fields(user_id="@key:int")).decode(value, (59).to_bytes(8), MS) == Click(
         "59", "7", MS
     )
+
+
+def test_changes_of_a_table_in_avro_are_clicks() -> None:
+    """Debezium writes them so: an envelope in a frame."""
+    row = orjson.loads(AVRO)
+    fields = [
+        {"name": "before", "type": ["null", row]},
+        {"name": "after", "type": ["null", "Click"]},
+        {"name": "op", "type": "string"},
+    ]
+    memory = MemoryRegistry()
+    schema = {"type": "record", "name": "Envelope", "fields": fields}
+    number = memory.register("changes", Schema(orjson.dumps(schema).decode()))
+    created = framed(number, written(schema, {"before": None, "after": DOCUMENT, "op": "c"}))
+    deleted = framed(number, written(schema, {"before": DOCUMENT, "after": None, "op": "d"}))
+    with serving(memory) as served:
+        parser = FramedParser(FrameReader(HttpRegistry(served.url), steady=time.monotonic))
+        decode = Decoder(Fields(), envelope="debezium", parse=parser).decode
+
+        assert decode(created, None, MS) == CLICK
+        assert decode(deleted, None, MS) == Skipped.DELETED
 
 
 def test_what_is_in_no_frame_is_read_as_without_a_registry() -> None:
