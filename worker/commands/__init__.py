@@ -25,7 +25,7 @@ def connect(settings: Settings) -> Connection:
 def spellings(user_id: str) -> list[str]:
     """Return a user id as the worker writes ids, and as it is given where that is another.
 
-    What was saved before ids had one rule is found under its own spelling only.
+    A state that was saved before ids had one rule is found under its own spelling only.
     """
     return list(dict.fromkeys([canonical(user_id) or user_id, user_id]))
 

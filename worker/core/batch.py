@@ -60,17 +60,12 @@ class Clicks:
             return
         places = np.arange(len(self))
         same = (np.diff(self.offsets) == 0) & (np.diff(self.partitions) == 0)
-        begins = np.append(0, places[1:][~same])
+        ends = np.append(places[1:][~same], len(self))
         begin = 0
         while begin < len(self):
-            # The last record that begins within reach; if it is the first one, all of it.
-            within = begins[(begins > begin) & (begins <= begin + most)]
-            beyond = begins[begins > begin + most]
-            end = len(self)
-            if end - begin > most and len(within):
-                end = int(within[-1])
-            elif len(beyond):
-                end = int(beyond[0])
+            last = int(np.searchsorted(ends, begin + most, side="right")) - 1
+            fits = last >= 0 and ends[last] > begin
+            end = int(ends[last if fits else last + 1])
             yield self.taken(places[begin:end])
             begin = end
 

@@ -73,6 +73,8 @@ class Several(NamedTuple):
     skipped: list[Skipped]
 
 
+_new: Final = tuple.__new__
+
 Decoded = Click | Several | Skipped | Reason
 
 
@@ -159,7 +161,7 @@ class Decoder:
                 get, read = document.get, self._read_id
                 user_id, item_id = read(get(self._user_name)), read(get(self._item_name))
                 timestamp_ms = self._read_time(get(self._time_name), record_timestamp_ms)
-                return tuple.__new__(Click, (user_id, item_id, timestamp_ms))
+                return _new(Click, (user_id, item_id, timestamp_ms))
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, False))
         except Undecodable as bad:
             return bad.reason

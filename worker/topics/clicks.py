@@ -62,8 +62,9 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
     bad: list[Invalid] = []
     skipped = Counter[Skipped]()
     several = 0
+    decoded = decoder.decode
     for record in records:
-        found = decoder.decode(record.value, record.key, record.timestamp, record.headers)
+        found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
             good.append((record, found))
         elif isinstance(found, Reason):
