@@ -21,7 +21,7 @@ from worker.kafka.memory import MemoryCluster
 from worker.schemas.interface import Schema
 from worker.schemas.memory import MemoryRegistry
 from worker.schemas.parser import FramedParser
-from worker.schemas.protobuf import Messages
+from worker.schemas.protobuf import DescribedMessages
 from worker.schemas.reading import FrameReader
 from worker.settings.common import Click
 from worker.topics.clicks import decode
@@ -124,7 +124,7 @@ def test_a_row_of_the_table_is_true(row: Row, tmp_path: Path) -> None:
     cluster.produce("clicks", record.value, key=record.key, headers=list(record.headers))
     names = {"item_id": row.field} if row.frame == "Protobuf" else {}
     names |= {"user_id": "@key"} if row.field == "@key" else {}
-    messages = Messages(descriptors(tmp_path))
+    messages = DescribedMessages(descriptors(tmp_path))
     parser = FramedParser(FrameReader(registry, messages=messages, steady=lambda: 0.0))
 
     decoded = decode(cluster.read("clicks"), Click(**names).decoder(parser))

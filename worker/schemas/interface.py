@@ -31,6 +31,13 @@ class Unusable(Exception):
     """Raised when a schema cannot be used; the text says why."""
 
 
+class Messages(Protocol):
+    """Descriptions of Protobuf messages."""
+
+    def reader(self, schema: Schema) -> Read:
+        """Return the function that reads data of the messages of `schema`. Raises Unusable."""
+
+
 class Registry(Protocol):
     """A schema registry.
 

@@ -7,9 +7,9 @@ schema; the worker only looks its id up.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any, Final, Literal, cast, get_args
 
-import fastavro
 import orjson
 
 from worker.core.framing import framed
@@ -74,8 +74,6 @@ SCHEMAS: Final[dict[FramedFormat, Schema]] = {
 }
 """The schema as a registry keeps it."""
 
-_PARSED: Final = fastavro.parse_schema(AVRO)
-
 
 class FramedLists:
     """Encodes the lists of `topic` under their schema, which `look_up` finds."""
@@ -84,16 +82,13 @@ class FramedLists:
         self._registry = registry
         self.subject = f"{topic}-value"
         self.schema = SCHEMAS[format]
+        self._encode = _json if format == "json_schema" else _avro_encoder()
         self._schema_id: int | None = None
 
     def __call__(self, document: dict[str, Any]) -> bytes:
         """Return a list in the frame of its schema, which was looked up."""
         assert self._schema_id is not None  # noqa: S101  # a worker looks before it serves
-        if self.schema.kind == "AVRO":
-            stream = io.BytesIO()
-            fastavro.schemaless_writer(stream, _PARSED, document | {"scores": document["scores"].tolist()})
-            return framed(self._schema_id, stream.getvalue())
-        return framed(self._schema_id, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
+        return framed(self._schema_id, self._encode(document))
 
     def find(self) -> int | None:
         """Return the schema's id; None if it is not registered. Raises RegistryRefused, RegistryAway."""
@@ -118,6 +113,23 @@ class FramedLists:
     def compatible(self) -> bool:
         """Return whether the schema may be registered. Raises RegistryRefused, RegistryAway."""
         return self._registry.compatible(self.subject, self.schema)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _avro_encoder() -> Callable[[dict[str, Any]], bytes]:
+    import fastavro  # noqa: PLC0415  # see the package
+
+    schema = fastavro.parse_schema(AVRO)
+
+    def encode(document: dict[str, Any]) -> bytes:
+        stream = io.BytesIO()
+        fastavro.schemaless_writer(stream, schema, document | {"scores": document["scores"].tolist()})
+        return stream.getvalue()
+
+    return encode
 
 
 def framed_lists(registry: Registry | None, *, topic: str, format: str) -> FramedLists | None:

@@ -36,7 +36,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_INDEXES: Final = 100
 
 
-class Messages:
+class DescribedMessages:
     """The messages of a descriptor set, by full name. Raises SettingError if `path` is none."""
 
     def __init__(self, path: Path) -> None:
@@ -59,30 +59,27 @@ class Messages:
         except KeyError:
             raise Unusable(f"registry.descriptors {self.path} has no message {name}") from None
 
+    def reader(self, schema: Schema) -> Read:
+        """Return the function that reads data of the messages of `schema`.
 
-def reader(schema: Schema, messages: Messages | None) -> Read:
-    """Return the function that reads data of the messages of `schema`.
+        Raises Unusable if the schema cannot be read, or its first message is not in the set.
+        """
+        roots = _roots(schema.text)
+        classes: dict[tuple[int, ...], type[Message]] = {(0,): self.find(_named(roots, (0,)))}
 
-    Raises Unusable if the schema cannot be read, or `messages` has none of its messages.
-    """
-    if messages is None:
-        raise Unusable("it is a Protobuf schema: set registry.descriptors")
-    roots = _roots(schema.text)
-    classes: dict[tuple[int, ...], type[Message]] = {(0,): messages.find(_named(roots, (0,)))}
-
-    def reading(data: bytes) -> Any:
-        indexes, begin = _indexes(data)
-        if indexes not in classes:
+        def read(data: bytes) -> Any:
+            indexes, begin = _indexes(data)
+            if indexes not in classes:
+                try:
+                    classes[indexes] = self.find(_named(roots, indexes))
+                except Unusable as error:
+                    raise ValueError(str(error)) from error
             try:
-                classes[indexes] = messages.find(_named(roots, indexes))
-            except Unusable as error:
+                return _document(classes[indexes].FromString(data[begin:]))
+            except DecodeError as error:
                 raise ValueError(str(error)) from error
-        try:
-            return _document(classes[indexes].FromString(data[begin:]))
-        except DecodeError as error:
-            raise ValueError(str(error)) from error
 
-    return reading
+        return read
 
 
 class _Declared(NamedTuple):

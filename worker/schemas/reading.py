@@ -11,9 +11,8 @@ import structlog
 
 from worker.core.framing import Frame
 from worker.errors import RegistryAway
-from worker.schemas import avro, json_schema, protobuf
-from worker.schemas.interface import Read, Reference, Registry, Schema, Unusable
-from worker.schemas.protobuf import Messages
+from worker.schemas import json_schema
+from worker.schemas.interface import Messages, Read, Reference, Registry, Schema, Unusable
 
 log = structlog.get_logger("worker")
 
@@ -78,11 +77,15 @@ class FrameReader:
             raise Unusable(f"the schema registry at {self._registry.url} has no schema {schema_id}")
         try:
             if schema.kind == "AVRO":
+                from worker.schemas import avro  # noqa: PLC0415  # see the package
+
                 return avro.reader(schema, list(self._references(schema)))
             if schema.kind == "JSON":
                 return json_schema.read
+            if schema.kind == "PROTOBUF" and self._messages is not None:
+                return self._messages.reader(schema)
             if schema.kind == "PROTOBUF":
-                return protobuf.reader(schema, self._messages)
+                raise Unusable("it is a Protobuf schema: set registry.descriptors")
             raise Unusable(f"it is of the type {schema.kind}, not AVRO, JSON or PROTOBUF")
         except Unusable as error:
             log.warning("a schema is of no use", schema=str(schema_id), why=str(error))

@@ -19,10 +19,9 @@ from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
-from worker.schemas.client import HttpRegistry
+from worker.schemas.interface import Messages
 from worker.schemas.interface import Registry as SchemaRegistry
 from worker.schemas.parser import FramedParser
-from worker.schemas.protobuf import Messages
 from worker.schemas.reading import FrameReader
 from worker.settings.fields import TOPIC, Moment, Section, setting
 
@@ -147,10 +146,12 @@ class Registry(Section):
             raise ValueError(f"{', '.join(given)}: without effect where url is not set")
         return self
 
-    def connection(self) -> HttpRegistry | None:
+    def connection(self) -> SchemaRegistry | None:
         """Return the registry; None where none is named. Raises SettingError if `ca_file` is of no use."""
         if not self.url:
             return None
+        from worker.schemas.client import HttpRegistry  # noqa: PLC0415  # see `worker.schemas`
+
         return HttpRegistry(
             self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
         )
@@ -166,8 +167,14 @@ class Registry(Section):
         connection = connection or self.connection()
         if connection is None:
             return None
-        messages = None if self.descriptors is None else Messages(self.descriptors)
-        return FramedParser(FrameReader(connection, messages=messages, steady=steady))
+        return FramedParser(FrameReader(connection, messages=self._messages(), steady=steady))
+
+    def _messages(self) -> Messages | None:
+        if self.descriptors is None:
+            return None
+        from worker.schemas.protobuf import DescribedMessages  # noqa: PLC0415  # see `worker.schemas`
+
+        return DescribedMessages(self.descriptors)
 
 
 class Topics(Section):

@@ -129,13 +129,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: pytest shows what a test prints."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: a client that closes its connection is part of a test."""
+
+
 @contextmanager
 def serving(registry: MemoryRegistry | None = None) -> Iterator[Served]:
     """Serve a registry as long as the context is open."""
     served = Served(registry or MemoryRegistry())
     handler = type("Handler", (_Handler,), {"served": served})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         served.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()

@@ -27,7 +27,7 @@ from worker.schemas.client import HttpRegistry
 from worker.schemas.interface import Schema
 from worker.schemas.memory import MemoryRegistry
 from worker.schemas.parser import FramedParser
-from worker.schemas.protobuf import Messages
+from worker.schemas.protobuf import DescribedMessages
 from worker.schemas.reading import FrameReader
 
 MS = 1_790_000_000_000
@@ -58,7 +58,7 @@ DOCUMENT = {"user_id": "ada", "item_id": 7, "timestamp": MS}
 Serializer = Callable[[SchemaRegistryClient, dict[str, Any]], Any]
 
 
-def decoder(url: str, fields: Fields | None = None, messages: Messages | None = None) -> Decoder:
+def decoder(url: str, fields: Fields | None = None, messages: DescribedMessages | None = None) -> Decoder:
     """The decoder of a worker with this registry."""
     parser = FramedParser(FrameReader(HttpRegistry(url), messages=messages, steady=time.monotonic))
     return Decoder(fields or Fields(), parse=parser, parse_key=parser.key)
@@ -95,7 +95,7 @@ def test_confluents_protobuf_is_a_click(registry: str, unique: str, tmp_path: Pa
     conf = {"use.deprecated.format": False, "skip.known.types": True}
     serializer = ProtobufSerializer(type(click), SchemaRegistryClient({"url": registry}), conf)
     value = serializer(click, SerializationContext(f"clicks-{unique}", MessageField.VALUE))
-    fields, messages = Fields("user_id", "item.id", "at"), Messages(descriptors(tmp_path))
+    fields, messages = Fields("user_id", "item.id", "at"), DescribedMessages(descriptors(tmp_path))
 
     assert decoder(registry, fields, messages).decode(value, None, MS) == Click("7", "lamp", MS)
     assert decoder(registry, fields).decode(value, None, MS) == Reason.UNKNOWN_SCHEMA

@@ -12,7 +12,7 @@ from tests.worker.schemas.protos import TEXT, descriptor_set, descriptors, messa
 from worker.errors import SettingError
 from worker.schemas import protobuf
 from worker.schemas.interface import Read, Schema, Unusable
-from worker.schemas.protobuf import Messages
+from worker.schemas.protobuf import DescribedMessages
 
 CLICK, ITEM, INNER = b"\x02\x02", b"\x04\x02\x00", b"\x04\x00\x00"
 """The indexes of messages: how many, then each, as zigzag varints."""
@@ -21,9 +21,9 @@ MOMENT = datetime(2026, 9, 21, 14, 13, 20, 5_000, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
+def messages(tmp_path_factory: pytest.TempPathFactory) -> DescribedMessages:
     """The messages of the descriptor set."""
-    return Messages(descriptors(tmp_path_factory.mktemp("protos")))
+    return DescribedMessages(descriptors(tmp_path_factory.mktemp("protos")))
 
 
 @pytest.fixture(
@@ -31,9 +31,9 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Messages:
     params=[TEXT, base64.b64encode(descriptor_set().file[-1].SerializeToString()).decode()],
     ids=["text", "base64"],
 )
-def read(request: pytest.FixtureRequest, messages: Messages) -> Read:
+def read(request: pytest.FixtureRequest, messages: DescribedMessages) -> Read:
     """The reader of the schema, in both forms that clients register."""
-    return protobuf.reader(Schema(request.param, "PROTOBUF"), messages)
+    return messages.reader(Schema(request.param, "PROTOBUF"))
 
 
 def test_a_message_is_a_map(read: Read) -> None:
@@ -62,7 +62,7 @@ def test_what_may_never_have_been_set_is_absent(read: Read) -> None:
 
 
 def test_the_indexes_say_which_message_it_is(read: Read) -> None:
-    """Messages inside others, too; a single 0 is the first."""
+    """DescribedMessages inside others, too; a single 0 is the first."""
     assert read(ITEM + message("Click.Item")(id="lamp").SerializeToString()) == {"id": "lamp"}
     assert read(INNER + message("Unused.Inner")(message="hi").SerializeToString()) == {"message": "hi"}
     assert read(b"\x00") == read(b"\x02\x00") == {}
@@ -115,7 +115,7 @@ def test_any_bytes_are_a_message_or_a_value_error(read: Read, data: bytes) -> No
     assert type(document) is dict
 
 
-def test_groups_are_messages_inside(messages: Messages) -> None:
+def test_groups_are_messages_inside(messages: DescribedMessages) -> None:
     """They count among the indexes."""
     text = "package p; message A { optional group B = 1 { } message C { } } message D {}"
 
@@ -125,14 +125,12 @@ def test_groups_are_messages_inside(messages: Messages) -> None:
     assert [inner.name for inner in roots[0].inside] == ["p.A.B", "p.A.C"]
 
 
-def test_without_its_description_a_schema_is_of_no_use(messages: Messages) -> None:
-    """The text says what to set, or which message is missing."""
-    with pytest.raises(Unusable, match=r"set registry\.descriptors"):
-        protobuf.reader(Schema(TEXT, "PROTOBUF"), None)
+def test_without_its_description_a_schema_is_of_no_use(messages: DescribedMessages) -> None:
+    """The text says which message is missing."""
     with pytest.raises(Unusable, match=r"clicks\.desc has no message other\.Click"):
-        protobuf.reader(Schema("package other; message Click {}", "PROTOBUF"), messages)
+        messages.reader(Schema("package other; message Click {}", "PROTOBUF"))
     with pytest.raises(Unusable, match="no message with the indexes"):
-        protobuf.reader(Schema("no schema", "PROTOBUF"), messages)
+        messages.reader(Schema("no schema", "PROTOBUF"))
 
 
 def test_a_file_that_is_no_complete_set_is_a_wrong_setting(tmp_path: Path) -> None:
@@ -145,4 +143,4 @@ def test_a_file_that_is_no_complete_set_is_a_wrong_setting(tmp_path: Path) -> No
 
     for path in (nothing, part, tmp_path / "none.desc"):
         with pytest.raises(SettingError, match="protoc --include_imports --descriptor_set_out="):
-            Messages(path)
+            DescribedMessages(path)

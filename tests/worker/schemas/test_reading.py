@@ -11,7 +11,7 @@ from worker.core.framing import Frame
 from worker.errors import RegistryAway, RegistryRefused
 from worker.schemas.interface import Reference, Schema, Unusable
 from worker.schemas.memory import MemoryRegistry
-from worker.schemas.protobuf import Messages
+from worker.schemas.protobuf import DescribedMessages
 from worker.schemas.reading import AGAIN_SECONDS, LOOKUP_SECONDS, FrameReader
 
 STRING = Schema('"string"')
@@ -49,7 +49,7 @@ def test_each_kind_is_read(tmp_path: Path) -> None:
         registry.register("b", Schema("{}", "JSON")),
         registry.register("c", Schema(TEXT, "PROTOBUF")),
     ]
-    frames = FrameReader(registry, messages=Messages(descriptors(tmp_path)), steady=Time())
+    frames = FrameReader(registry, messages=DescribedMessages(descriptors(tmp_path)), steady=Time())
     data = [ADA, b'{"id": 7}', b"\x02\x02" + message("Click")(user_id=7).SerializeToString()]
 
     for name in (int, registry.guid):

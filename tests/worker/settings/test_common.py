@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -132,3 +134,15 @@ def test_what_the_registry_needs_is_passed_on() -> None:
     assert settings.registry.parser() is not None
     assert load(None, {}).registry.connection() is None
     assert load(None, {}).registry.parser() is None
+
+
+def test_a_worker_without_a_registry_loads_none_of_its_libraries() -> None:
+    """They take 13 MB, and a quarter of a second of every start."""
+    program = (
+        "import sys, worker.wiring\n"
+        "print([name for name in ('fastavro', 'google.protobuf', 'urllib3') if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
