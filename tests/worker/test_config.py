@@ -41,7 +41,7 @@ def test_values_must_go_together(text: str, problem: str, tmp_path: Path) -> Non
 
 def test_the_names_that_the_trainer_knows_are_the_workers() -> None:
     """They are written down once more, since the trainer does not load the worker's settings."""
-    common = {"kafka", "topics", "click"}
+    common = {"kafka", "topics", "registry", "click"}
 
     assert set(PROGRAMS["nextclick-worker"]) == set(Settings.model_fields) - common
 

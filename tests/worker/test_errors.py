@@ -10,6 +10,9 @@ from worker import errors
 from worker.errors import CheckpointFailed, NextclickError, NotStable, ReleaseRefused, Retriable, TopicError
 
 
+RETRIABLE = {"Retriable", "KafkaAway", "RegistryAway", "CheckpointFailed", "NotStable"}
+
+
 @pytest.mark.parametrize("name", errors.__all__)
 def test_who_may_try_again_says_so(name: str) -> None:
     """A fact of the class; all have one root."""
@@ -17,7 +20,7 @@ def test_who_may_try_again_says_so(name: str) -> None:
 
     assert issubclass(kind, NextclickError)
     assert kind.retriable == issubclass(kind, Retriable)
-    assert kind.retriable == (name in {"Retriable", "KafkaAway", "CheckpointFailed", "NotStable"})
+    assert kind.retriable == (name in RETRIABLE)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
     Reason.UNKNOWN_SCHEMA: "are framed with a schema that the registry does not have, or that is of no use",
-    Reason.SCHEMA_MISMATCH: "do not fit the schema that they are framed with",
+    Reason.SCHEMA_MISMATCH: "have data that do not fit the schema of their frame",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
     Reason.NO_ENVELOPE: "are not in the envelope that click.envelope names",
     Reason.MISSING_FIELD: "lack a field",
