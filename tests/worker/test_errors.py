@@ -9,7 +9,6 @@ import pytest
 from worker import errors
 from worker.errors import CheckpointFailed, NextclickError, NotStable, ReleaseRefused, Retriable, TopicError
 
-
 RETRIABLE = {"Retriable", "KafkaAway", "RegistryAway", "CheckpointFailed", "NotStable"}
 
 

@@ -168,3 +168,15 @@ def test_a_schema_registry_that_is_away_is_waited_for(
 
     assert any("schema registry at memory: does not answer; trying again" in text for text in said)
     assert offsets(tmp_path) == [*range(60)]
+
+
+def test_it_goes_on_behind_what_nobody_can_decode(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """The stretch is counted once, and the archive continues at the offset after it."""
+    cluster.produce_unreadable("clicks", offsets=5)
+    said = collect(cluster, tmp_path)
+    send(cluster, 40, 50)
+    collect(cluster, tmp_path)
+
+    assert said[-1].endswith("40 clicks of the offsets 0 to 45, 0 to go; no clicks: 1 unreadable")
+    assert offsets(tmp_path) == [*range(40), *range(45, 55)]
+    assert [(one.removed, one.why) for one in scan_archive(tmp_path)[1]] == [(1, "no click (unreadable)")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tests.worker.commands.conftest import Command
+from tests.worker.conftest import Command
 from tests.worker.schemas.protos import TEXT
 from tests.worker.schemas.served import serving
 from worker.core.framing import framed

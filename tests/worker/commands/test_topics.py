@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.worker.commands.conftest import Command
+from tests.worker.conftest import Command
 from tests.worker.schemas.served import Served, serving
 from worker.kafka.memory import MemoryCluster
 
