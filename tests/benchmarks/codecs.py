@@ -167,7 +167,7 @@ def _worked(process: WorkerProcess) -> float:
 
 def by_fit(deployment: Deployment, _: int) -> Iterator[Any]:
     """Read as `fit` does before it trains."""
-    table, removals = read_topic(KafkaConnection(deployment.bootstrap), deployment.clicks, Fields())
+    table, removals = read_topic(KafkaConnection(deployment.bootstrap), deployment.clicks, Decoder(Fields()))
     yield len(table.clicks)
     yield sum(one.removed for one in removals)
 

@@ -154,7 +154,7 @@ def _judge(found: Fuzzed, deployment: Deployment, ends: dict[int, int], last: se
 def _judge_trainer(found: Fuzzed, deployment: Deployment) -> None:
     """`fit` and `collect` count what the worker counts."""
     connection = KafkaConnection(deployment.bootstrap)
-    table, removals = read_topic(connection, deployment.clicks, Fields())
+    table, removals = read_topic(connection, deployment.clicks, Decoder(Fields()))
     _compare(found, "fit", len(table.clicks), removals)
     with tempfile.TemporaryDirectory() as folder:
         archive = ClickArchive(Path(folder))

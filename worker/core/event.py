@@ -128,6 +128,8 @@ class Decoder:
         self._user = paths.parse(fields.user_id)
         self._item = paths.parse(fields.item_id)
         self._times = [paths.parse(one) for one in fields.timestamp.split(TWO_FIELDS)]
+        if len(self._times) > 2:
+            raise ValueError(f"timestamp is {fields.timestamp!r}: it must be one path or two")
         self._where = where
         self.envelope: Envelope = envelope
         self._max_bytes = max_bytes

@@ -278,8 +278,6 @@ class Click(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.timestamp.count(TWO_FIELDS) > 1:
-            raise ValueError(f"timestamp is {self.timestamp!r}: it must be one path or two")
         self.decoder()
         return self
 

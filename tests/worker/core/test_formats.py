@@ -69,6 +69,20 @@ def test_numbers_keep_their_digits_where_it_is_asked() -> None:
     assert loads_exactly(text) == {"n": Decimal(123456789012345678901234567890), "m": Decimal(5)}
 
 
+@pytest.mark.parametrize("text", [b'{"n": NaN}', b'{"n": "\\ud800"}', b'{"n": 1} {}', b'{"n": 1e999}'])
+def test_what_is_no_json_is_none_exactly(text: bytes) -> None:
+    """Neither numbers that are none nor half characters, which no id can be written with."""
+    with pytest.raises(ValueError, match=r"line 1"):
+        loads_exactly(text)
+
+
+def test_damaged_text_beside_a_long_integer_is_a_missing_field() -> None:
+    """Which makes the record be read again exactly."""
+    value = orjson.dumps({"a": '{"n": 1e30}', "b": '{"n": "\\ud800"}'})
+
+    assert Decoder(Fields("a.n", "b.n")).decode(value, None, NOW) == Reason.MISSING_FIELD
+
+
 def test_another_parse_reads_values_and_its_own_errors_pass() -> None:
     """A schema registry that is away is no fault of the record; damage is."""
 

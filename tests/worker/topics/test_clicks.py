@@ -37,10 +37,10 @@ def test_what_nobody_can_decode_is_no_click_whatever_its_bytes_are() -> None:
     cluster.produce_unreadable("clicks", b'{"user_id": "ada", "item_id": "lamp"}', offsets=2)
     records = cluster.read("clicks")
 
-    clicks, bad = decode(records, Decoder(Fields()))
+    decoded = decode(records, Decoder(Fields()))
 
-    assert len(clicks) == 0
-    assert bad == [(records[0], Reason.UNREADABLE)]
+    assert len(decoded.clicks) == 0
+    assert decoded.bad == [(records[0], Reason.UNREADABLE, "")]
 
 
 def test_no_record_is_no_click() -> None:

@@ -72,7 +72,7 @@ def test_a_stretch_is_its_bytes_and_its_place() -> None:
     cluster.produce_unreadable("clicks", b"\xff\0", offsets=3, partition=5, why="its checksum is wrong")
     (lost,) = cluster.read("clicks")
 
-    key, value, headers = letter(lost, Reason.UNREADABLE)
+    key, value, headers = letter(Invalid(lost, Reason.UNREADABLE))
 
     assert (key, value) == (None, b"\xff\0")
     assert dict(headers) == OURS | {
