@@ -8,6 +8,7 @@ The tree answers the only question a caller has, whether to try again::
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or ran out of time
         RegistryAway            the schema registry does not answer, or not in time
+        TopicGone               a topic that was there is missing or has the wrong shape
       SettingError              a setting is wrong: nothing was started
       TopicError                a topic is missing or has the wrong shape
       NotAllowed                Kafka refuses a right or the credentials
@@ -37,6 +38,7 @@ __all__ = [
     "SharedIdentity",
     "StateRefused",
     "TopicError",
+    "TopicGone",
 ]
 
 
@@ -77,6 +79,10 @@ class CheckpointFailed(Retriable):
 
 class RegistryAway(Retriable):
     """Raised when the schema registry does not answer, or not in time."""
+
+
+class TopicGone(Retriable):
+    """Raised when a topic was deleted, or became too small, while the worker ran: it may be created again."""
 
 
 class SettingError(NextclickError):

@@ -9,7 +9,7 @@ import pytest
 from worker import errors
 from worker.errors import CheckpointFailed, NextclickError, NotStable, ReleaseRefused, Retriable, TopicError
 
-RETRIABLE = {"Retriable", "KafkaAway", "RegistryAway", "CheckpointFailed", "NotStable"}
+RETRIABLE = {"Retriable", "KafkaAway", "RegistryAway", "TopicGone", "CheckpointFailed", "NotStable"}
 
 
 @pytest.mark.parametrize("name", errors.__all__)
