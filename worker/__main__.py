@@ -1,4 +1,4 @@
-"""The command line `nextclick-worker`: its commands, and the exit codes of their errors."""
+"""The command line `nextclick-worker`: its commands and their exit codes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ for command in (run, topics, check, user, state, forget, reset):
 
 
 def main(arguments: Sequence[str] | None = None, *, connection: Connection | None = None) -> None:
-    """Run the command line; an error of ours ends it with its text and exit code 2.
+    """Run the command line. A NextclickError is printed and ends the program with exit code 2.
 
-    `connection` replaces that of the settings, for tests.
+    `connection` replaces the configured connection, for tests.
     """
     try:
         cli(arguments, obj=connection)

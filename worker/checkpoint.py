@@ -1,18 +1,18 @@
-"""The checkpoint: what makes states, outputs and offsets durable together.
+"""The checkpoint: a transaction that makes states, outputs and offsets durable together.
 
-Owns what is in the open transaction. Every checkpoint is, with the same numbers in the code:
+The steps of a checkpoint, with the same numbers in the code:
 
-1. add what only this transaction can bring: the counts of live quality, deletion requests as they were
-   obeyed, the first `replay` record of a partition. (Blocks that are due went out when it began.)
+1. add the counts of live quality, fulfilled deletion requests, and the first `replay` record of a partition
+   (state blocks that are due were added earlier, at the start of the transaction)
 2. flush the producer; every send must have succeeded
-3. add the offsets of every partition that anything in the transaction belongs to (rule d), under the
+3. add the offsets of every partition to which a record in the transaction belongs (rule d), with the group
    metadata of the last poll (rule a)
 4. commit
 
-2 to 4 are in `worker.kafka.transactions`.
+Steps 2 to 4 are in `worker.kafka.transactions`.
 
-Rule d: every transaction holds an offset of every partition that it is about. The broker fences by the
-group's generation, which comes with the offsets: a transaction without any is not fenced.
+Rule d: a transaction contains an offset of every partition whose records it contains. The broker fences by
+the group's generation, which is sent with the offsets; a transaction without offsets is not fenced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from worker.releases.adoption import Adoption
 
 
 class Checkpoint:
-    """Knows what the open transaction holds, and commits it."""
+    """The contents of the open transaction, and its commit."""
 
     def __init__(
         self,
@@ -62,25 +62,25 @@ class Checkpoint:
         self._metrics = metrics
         self._steady = clock.steady
         self._pending: set[int] = set()
-        """The partitions of which something is in the open transaction."""
+        """The partitions with records in the open transaction."""
         self._touched: set[int] = set()
-        """Those, and the ones polled from since the last checkpoint: an abort is a crash of these."""
+        """The pending partitions, and those polled since the last checkpoint; an abort resets all of them."""
         self._flush_due = True
-        """Whether the open transaction may still take a part of a flush."""
+        """Whether the open transaction may still receive part of a flush."""
         self._due_at = 0.0
 
     @property
     def due(self) -> bool:
-        """Whether it is time for the next checkpoint."""
+        """Whether the next checkpoint is due."""
         return self._steady() >= self._due_at
 
     @property
     def open(self) -> bool:
-        """Whether anything is in the open transaction."""
+        """Whether the open transaction contains any records."""
         return bool(self._pending)
 
     def left_seconds(self) -> float:
-        """Return how long it is until the next checkpoint is due."""
+        """Return the seconds until the next checkpoint is due."""
         return self._due_at - self._steady()
 
     @property
@@ -89,20 +89,20 @@ class Checkpoint:
         return self.open or any(one.flushing is not None for one in self._table)
 
     def touch(self, partitions: Collection[int]) -> None:
-        """Note the partitions that were polled from, or that a failure has a part in."""
+        """Add partitions to those that the next failure resets: polled from, or part of a failure."""
         self._touched |= set(partitions)
 
     def include(self, partitions: Collection[int]) -> None:
-        """Note that something of these partitions goes into the transaction.
+        """Add partitions to those of the open transaction, because records of theirs will be sent.
 
-        To be called before blocks are sent: where a send fails, the partition's memory knows of blocks that
-        will never be, and must be dropped (rule e). Lists come from partitions that `touch` named already.
+        Must be called before state blocks are sent: if a send fails, the partition's memory refers to blocks
+        that do not exist, and must be dropped (rule e). Lists come only from partitions already in `touch`.
         """
         self._pending |= set(partitions)
         self._touched |= set(partitions)
 
     def flush_due(self) -> None:
-        """Add the states that are due, once in a transaction, soon after it began."""
+        """Add the states that are due for a flush, once per transaction."""
         if not self._flush_due:
             return
         self._flush_due = False
@@ -113,11 +113,11 @@ class Checkpoint:
                     self._flushing.write_due(partition, self._release)
 
     def commit(self, seconds: float) -> None:
-        """Make all that happened durable in `seconds`. Raises CheckpointFailed, NotAllowed, TopicError."""
+        """Commit the open transaction within `seconds`. Raises CheckpointFailed, NotAllowed, TopicError."""
         if self._member.lost:
-            raise CheckpointFailed("the group gave this worker's partitions to others")
+            raise CheckpointFailed("the group gave this worker's partitions to other workers")
         if gone := [number for number in self._pending if number not in self._table]:
-            raise CheckpointFailed(f"partitions {sorted(gone)} were revoked before they were committed")
+            raise CheckpointFailed(f"partitions {sorted(gone)} were revoked before the commit")
         started = self._steady()
         self._due_at = started + self.interval_seconds
         self._flush_due = True
@@ -139,9 +139,9 @@ class Checkpoint:
             self._deletion.search(partition)
 
     def commit_all(self, partitions: Collection[Partition], seconds: float, *, flush_seconds: float) -> None:
-        """Commit as `commit` does, after adding all states of `partitions` that `flush_seconds` allow.
+        """Add the unsaved states of `partitions`, for up to `flush_seconds`, then commit.
 
-        For partitions that go to another worker, which replays what there was no time for.
+        For partitions that move to another worker, which replays the clicks of unsaved states.
         """
         if flush_seconds:
             self._live_quality.hurry()
@@ -150,12 +150,12 @@ class Checkpoint:
         self.commit(seconds)
 
     def failed(self) -> None:
-        """Note that the open transaction will not be committed, or may not have been."""
+        """Discard the contents of the open transaction, which will not be committed or may have failed."""
         self._pending = set()
         self._live_quality.failed()
 
     def take_touched(self) -> set[int]:
-        """Return the partitions that a failure is a crash of, and forget them."""
+        """Return and clear the partitions that a failure resets."""
         touched, self._touched = self._touched, set()
         return touched
 
@@ -168,14 +168,14 @@ class Checkpoint:
         if served and self._live_quality.due():
             self._live_quality.report(self._adoption.serving)
             if not self.open:
-                # Something has to fence it: any partition's offset does.
+                # The transaction needs an offset to be fenced; that of any partition will do.
                 self.include([min(served)])
 
     def _add_missing(self) -> None:
-        """Add what the first transaction of a partition has to bring, and what it heard of deletions."""
+        """Add the first `replay` record of new partitions, and fulfilled deletion requests."""
         for partition in self._table.served().values():
             unwritten = bool(self._deletion.unwritten(partition))
-            # From the first transaction on, recovery of the partition knows where to begin.
+            # From its first transaction on, a partition's recovery has an offset to start from.
             first = partition.saved is None and (partition.number in self._pending or unwritten)
             if not (first or unwritten):
                 continue

@@ -1,4 +1,4 @@
-"""The time, as one object that tests replace."""
+"""The clock, as an object that tests replace."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time of day, a steady count for measuring how long something takes, and a way to let it pass."""
+    """The wall clock, a monotonic clock for measuring durations, and sleep."""
 
     wall: Callable[[], float] = time.time
     """Seconds since the epoch."""
     steady: Callable[[], float] = time.monotonic
-    """Seconds since some moment; never goes back."""
+    """Seconds since an arbitrary moment; monotonic."""
     sleep: Callable[[float], None] = time.sleep
 
     def now_ms(self) -> int:
-        """Return the milliseconds since the epoch."""
+        """Return the current time in milliseconds since the epoch."""
         return int(self.wall() * 1000)
 
     def now(self) -> datetime:
-        """Return the time of day in UTC."""
+        """Return the current time in UTC."""
         return datetime.fromtimestamp(self.wall(), UTC)

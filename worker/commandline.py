@@ -1,7 +1,7 @@
-"""Shared parts of both command lines: settings, groups of options in help, Ctrl-C.
+"""Shared parts of both command lines: settings, grouped options in help, Ctrl-C.
 
-A command of class `Command` shows its options in groups, as wide as the terminal. An option made by
-`shorthand` is another way to write `--set`.
+A command of class `Command` shows its options in groups, over the full width of the terminal. An option from
+`shorthand` is a short form of `--set`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from worker.settings.fields import Section, parse_duration
 from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, given, load, variable
 
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as of a program that SIGINT ended."""
+"""Exit code after Ctrl-C, as of a program ended by SIGINT."""
 
 CONTEXT: Final = {
     "help_option_names": ["-h", "--help"],
     "show_default": True,
-    "max_content_width": 1_000,  # the terminal is narrower, and decides
+    "max_content_width": 1_000,  # wider than any terminal, whose width counts
 }
 
 SETTINGS: Final = "Settings"
@@ -34,7 +34,7 @@ CLICKS: Final = "Clicks"
 METRICS: Final = "Metrics"
 
 _ORDER: Final = ("Options", CLICKS, KAFKA, METRICS, OUTPUT, SETTINGS)
-"""The groups of options, as help shows them."""
+"""The groups of options, in the order of the help."""
 
 _META: Final = "nextclick.settings"
 
@@ -43,7 +43,7 @@ _Callable = TypeVar("_Callable", bound=Callable[..., Any])
 
 
 class Option(click.Option):
-    """An option that help shows under the title `group`."""
+    """An option that the help shows under the title `group`."""
 
     def __init__(self, *args: Any, group: str = "Options", **more: Any) -> None:
         super().__init__(*args, **more)
@@ -51,7 +51,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command whose help has groups of options; `resume` says what to do after Ctrl-C."""
+    """A command with groups of options in its help; `resume` is a hint that is shown after Ctrl-C."""
 
     def __init__(self, *args: Any, resume: str = "", **more: Any) -> None:
         more["context_settings"] = {**CONTEXT, **(more.get("context_settings") or {})}
@@ -59,7 +59,7 @@ class Command(click.Command):
         self.resume = resume
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group; those without a group come first."""
+        """Write the options by group; options without a group come first."""
         groups: dict[str, list[tuple[str, str]]] = {title: [] for title in _ORDER}
         *own, help_option = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
         for one in own:
@@ -73,7 +73,7 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; after Ctrl-C say how to go on, and end with exit code 130."""
+        """Run the command. On Ctrl-C, print the hint `resume` and exit with code 130."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -92,18 +92,18 @@ class Group(click.Group):
 
 
 def completion(program: str) -> str:
-    """Return how a user gets shell completion, for the end of a program's help."""
+    """Return instructions for shell completion, for the end of a program's help."""
     name = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    return f'Shell completion for bash (zsh and fish likewise): eval "$({name}=bash_source {program})"'
+    return f'Shell completion for bash (similarly for zsh and fish): eval "$({name}=bash_source {program})"'
 
 
 class Span(click.ParamType[float]):
-    """A duration such as 30s, 5m, 1h or 7d, in seconds."""
+    """A click type for durations such as 30s, 5m, 1h or 7d; its values are seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds that `value` names."""
+        """Return the duration `value` in seconds."""
         try:
             return parse_duration(value)
         except ValueError as error:
@@ -111,12 +111,12 @@ class Span(click.ParamType[float]):
 
 
 def option(*names: str, group: str = "Options", **more: Any) -> Callable[[_Callable], _Callable]:
-    """Return an option in a group of the help."""
+    """Return a click option that belongs to a group of the help."""
     return click.option(*names, cls=Option, group=group, **more)
 
 
 def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], _Callable]:
-    """Return several options as one decorator, in the order in which help shows them."""
+    """Combine several options, in the order of the help, into one decorator."""
 
     def decorate(command: _Callable) -> _Callable:
         for one in reversed(options):
@@ -129,7 +129,7 @@ def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], 
 def shorthand(
     *names: str, key: str, help: str, group: str = SETTINGS, **more: Any
 ) -> Callable[[_Callable], _Callable]:
-    """Return an option that is `--set key=...`, and wins over it."""
+    """Return an option that is short for `--set key=...`, and overrides it."""
 
     def note(context: click.Context, _: click.Parameter, value: Any) -> None:
         if value is not None:
@@ -146,7 +146,7 @@ def _take_assignments(context: click.Context, _: click.Parameter, values: tuple[
     for value in values:
         key, sign, text = value.partition("=")
         if not sign:
-            raise click.BadParameter(f"{value!r} is not section.key=value")
+            raise click.BadParameter(f"{value!r} does not have the form section.key=value")
         _noted(context)["set"].append((key.strip(), text.strip()))
 
 
@@ -173,26 +173,26 @@ config_options = all_of(
         callback=_take_assignments,
         metavar="SECTION.KEY=VALUE",
         group=SETTINGS,
-        help="Value of a setting; may come several times. It overrides file and environment.",
+        help="Value of a setting; overrides file and environment. May be repeated.",
     ),
 )
-"""`--config` and `--set`; `settings` has what they and the shorthands come to."""
+"""The options `--config` and `--set`; `settings` returns the resulting settings."""
 
-json_option = option("--json", "as_json", is_flag=True, group=OUTPUT, help="Print JSON, for machines.")
+json_option = option("--json", "as_json", is_flag=True, group=OUTPUT, help="Print the result as JSON.")
 
 kafka_option = shorthand(
-    "--kafka", key="kafka.bootstrap_servers", metavar="HOST:PORT", group=KAFKA, help="Brokers of Kafka."
+    "--kafka", key="kafka.bootstrap_servers", metavar="HOST:PORT", group=KAFKA, help="Kafka brokers."
 )
 clicks_topic_option = shorthand(
-    "--clicks-topic", key="topics.clicks", metavar="TOPIC", group=KAFKA, help="Topic of clicks."
+    "--clicks-topic", key="topics.clicks", metavar="TOPIC", group=KAFKA, help="Topic of the clicks."
 )
 releases_topic_option = shorthand(
-    "--releases-topic", key="topics.releases", metavar="TOPIC", group=KAFKA, help="Topic of releases."
+    "--releases-topic", key="topics.releases", metavar="TOPIC", group=KAFKA, help="Topic of the releases."
 )
 
 
 def settings(model: type[_Model]) -> _Model:
-    """Return the settings of the command that runs, from file, environment and options.
+    """Return the settings of the current command, from file, environment and options.
 
     Raises SettingError.
     """
@@ -201,14 +201,14 @@ def settings(model: type[_Model]) -> _Model:
 
 
 def named_here(keys: tuple[str, ...]) -> list[str]:
-    """Return those of the dotted keys that stand on the command line itself."""
+    """Return those of the dotted `keys` that the command line sets."""
     noted = _noted(click.get_current_context())
     there = {key for key, _ in [*noted["set"], *noted["short"]]}
     return [key for key in keys if key in there]
 
 
 def origin(chosen: Section, key: str) -> str:
-    """Return from where the command that runs has the value of a setting, for a message about it."""
+    """Return where the value of a setting comes from, as text for messages."""
     path = _noted(click.get_current_context())["path"]
     if named_here((key,)):
         return "from the command line"
@@ -217,12 +217,12 @@ def origin(chosen: Section, key: str) -> str:
     if key in given(chosen):
         return f"from {path}"
     if path:
-        return f"the default: {path} has no such key"
-    return f"the default: neither --config nor {CONFIG_VARIABLE} names a settings file"
+        return f"the default; {path} does not set it"
+    return f"the default; neither --config nor {CONFIG_VARIABLE} names a settings file"
 
 
 def show(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:
-    """Print the result of a command: `facts` for machines, or `lines` for people."""
+    """Print the result of a command: `facts` as JSON, or `lines` of text."""
     if as_json:
         click.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
     else:
@@ -230,6 +230,6 @@ def show(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:
 
 
 def refuse(keys: tuple[str, ...], why: str) -> None:
-    """Raise SettingError where the command line itself sets one of these keys."""
+    """Raise SettingError with the reason `why` if the command line sets any of these keys."""
     if found := named_here(keys):
-        raise SettingError(f"{why}: leave out {', '.join(found)}")
+        raise SettingError(f"{why}; leave out {', '.join(found)}")

@@ -1,23 +1,23 @@
-"""Every error that the worker raises on purpose.
+"""All errors that the worker raises on purpose.
 
-The tree answers the only question a caller has, whether to try again::
+The class hierarchy tells a caller whether a retry makes sense::
 
     NextclickError
-      Retriable                 the same thing may work later: back off, try again
-        KafkaAway               no broker answers, or not in time
+      Retriable                 the same call may succeed later: back off and retry
+        KafkaAway               no broker answers in time
         NotStable               a committed offset may still change
-        CheckpointFailed        a transaction was refused, fenced or ran out of time
-        RegistryAway            the schema registry does not answer, or not in time
-        TopicGone               a topic that was there is missing or has the wrong shape
-      SettingError              a setting is wrong: nothing was started
-      TopicError                a topic is missing or has the wrong shape
-      NotAllowed                Kafka refuses a right or the credentials
-      SharedIdentity            two workers run under one transactional id
-      ReleaseRefused            a release is not what its manifest says
-      StateRefused              the state topic is not what it must be
-      RegistryRefused           the schema registry refuses the credentials or a schema, or lacks one
+        CheckpointFailed        a transaction was refused, fenced or timed out
+        RegistryAway            the schema registry does not answer in time
+        TopicGone               a topic was deleted, or became too small, while the worker ran
+      SettingError              a setting is invalid; nothing was started
+      TopicError                a topic is missing or unsuitable
+      NotAllowed                Kafka denies access or rejects the credentials
+      SharedIdentity            two workers run with the same transactional id
+      ReleaseRefused            a release does not match its manifest
+      StateRefused              the state topic is unreadable or inconsistent
+      RegistryRefused           the schema registry rejects the credentials or a schema, or lacks a schema
 
-What is not in this tree is a fault of the program. Only `worker.loop` decides what follows.
+Any other exception is a bug. Only `worker.loop` decides how to handle an error.
 """
 
 from __future__ import annotations
@@ -43,33 +43,33 @@ __all__ = [
 
 
 class NextclickError(Exception):
-    """The root. `retriable` is a fact of the class: whether the same call may succeed later."""
+    """The base class of all errors. `retriable`: whether the same call may succeed later."""
 
     retriable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Between processes: some classes take other arguments than the text that they show.
+        # For pickling: the constructors of some classes take other arguments than the message.
         return _again, (type(self), self.args, self.__dict__)
 
 
 class Retriable(NextclickError):
-    """Raised when waiting and trying again is the right answer."""
+    """Raised when the same call may succeed later, so that the caller should wait and retry."""
 
     retriable = True
 
 
 class KafkaAway(Retriable):
-    """Raised when no broker answers, or none answers in time."""
+    """Raised when no broker answers in time."""
 
 
 class NotStable(Retriable):
-    """Raised when a committed offset may still change: a transaction that is open may commit another."""
+    """Raised when a committed offset may still change, because an open transaction may commit another."""
 
 
 class CheckpointFailed(Retriable):
-    """Raised when a transaction did not commit; its work must be done again.
+    """Raised when a transaction did not commit, so that its work must be repeated.
 
-    `fenced`: the broker knows a newer producer under the same transactional id.
+    `fenced`: whether a newer producer has the same transactional id.
     """
 
     def __init__(self, message: str, *, fenced: bool = False) -> None:
@@ -78,19 +78,19 @@ class CheckpointFailed(Retriable):
 
 
 class RegistryAway(Retriable):
-    """Raised when the schema registry does not answer, or not in time."""
+    """Raised when the schema registry does not answer in time."""
 
 
 class TopicGone(Retriable):
-    """Raised when a topic was deleted, or became too small, while the worker ran: it may be created again."""
+    """Raised when a topic was deleted, or became too small, while the worker ran. It may be created again."""
 
 
 class SettingError(NextclickError):
-    """Raised when the settings cannot be used; the text names each key, its value and the remedy."""
+    """Raised when settings are invalid; the message names each key, its value and the remedy."""
 
 
 class TopicError(NextclickError):
-    """Raised when a topic is missing or has the wrong shape."""
+    """Raised when a topic is missing or unsuitable, for example because it has too few partitions."""
 
     def __init__(self, message: str, *, topic: str) -> None:
         super().__init__(message)
@@ -98,17 +98,17 @@ class TopicError(NextclickError):
 
 
 class NotAllowed(NextclickError):
-    """Raised when Kafka refuses the worker a right that it needs, or its credentials."""
+    """Raised when Kafka denies the worker an operation that it needs, or rejects its credentials."""
 
 
 class SharedIdentity(NextclickError):
-    """Raised when another worker keeps taking over this worker's transactional id."""
+    """Raised when another worker runs with this worker's transactional id."""
 
 
 class ReleaseRefused(NextclickError):
-    """Raised when a release is not what its manifest says.
+    """Raised when a release is invalid, does not match its manifest, or cannot be used.
 
-    `reason` is one short word of a bounded set (it becomes a metric label); the text has the details.
+    `reason` is a short word from a bounded set (it becomes a metric label); the message has the details.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -117,11 +117,11 @@ class ReleaseRefused(NextclickError):
 
 
 class StateRefused(NextclickError):
-    """Raised when what the state topic holds cannot be read or does not fit what else Kafka says."""
+    """Raised when the contents of the state topic are unreadable, or contradict Kafka's offsets."""
 
 
 class RegistryRefused(NextclickError):
-    """Raised when the schema registry refuses the credentials or a schema, or lacks that of the lists."""
+    """Raised when the schema registry rejects the credentials or a schema, or lacks the lists' schema."""
 
 
 def _again(kind: type[NextclickError], args: tuple[Any, ...], facts: dict[str, Any]) -> NextclickError:

@@ -1,4 +1,4 @@
-"""One name, one worker: a newcomer does not take the transactional id of a worker that lives."""
+"""Unique identity: a starting worker does not take over the transactional id of a running worker."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from worker.process.stop import Stop, StopNow
 log = structlog.get_logger("worker")
 
 LOOK_SECONDS: Final = 0.5
-"""The interval between two looks at the group."""
+"""The interval between checks of the group's members."""
 
 SLACK_SECONDS: Final = 2.0
-"""The time that a broker may take to throw out a member whose session has ended."""
+"""Time allowed for the broker to remove a member whose session has ended."""
 
 
 class Identity:
-    """The name under which a worker is in its group.
+    """The name of a worker in its group.
 
-    A static member takes its predecessor's place at once, and the broker fences the other: not for those.
+    Not used for static members: they replace their predecessor at once, and the broker fences the old one.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class Identity:
         self._steady = steady
 
     def claim(self) -> None:
-        """Return when no member of the group has this name.
+        """Wait until no member of the group has this worker's name.
 
-        A worker that was killed is a member until its session ends: that is waited for. Raises
-        SharedIdentity where a member outlives that; StopNow; KafkaAway.
+        A killed worker remains a member until its session ends. Raises SharedIdentity if a member with this
+        name outlives a session; StopNow; KafkaAway.
         """
         deadline = self._steady() + self._session_seconds + SLACK_SECONDS
         while holder := self._holder():
             if self._steady() >= deadline:
                 raise SharedIdentity(
-                    f"another worker runs as {self._client_id} at {holder.host} (member {holder.member_id}): "
-                    "give every worker of a group a worker_id of its own. This one did not start"
+                    f"another worker runs as {self._client_id} at {holder.host} (member {holder.member_id}), "
+                    "so this worker did not start; give each worker of a group a different worker_id"
                 )
             self._readiness.waiting(
-                f"group {self._group} has a member {self._client_id} at {holder.host}: waiting for at most "
-                f"{self._session_seconds + SLACK_SECONDS:g} s until its session ends, as after kill -9"
+                f"group {self._group} already has a member {self._client_id} at {holder.host}; waiting up to "
+                f"{self._session_seconds + SLACK_SECONDS:g} s for its session to end, in case it was killed"
             )
             if self._stop.wait(LOOK_SECONDS):
                 raise StopNow
@@ -76,6 +76,6 @@ class Identity:
         except Retriable:
             raise
         except NextclickError as error:
-            log.warning("whether another worker has this worker_id is not known", error=str(error))
+            log.warning("could not check whether another worker has this worker_id", error=str(error))
             return None
         return next((one for one in members if one.client_id == self._client_id), None)

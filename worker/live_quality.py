@@ -1,8 +1,7 @@
-"""Live quality on its way out: into its topic with a checkpoint, into the metrics after it.
+"""Reporting of live quality: to its topic with a checkpoint, to the metrics after the checkpoint.
 
-The counts belong to the transaction that their clicks are in: with it they are committed, or forgotten. So no
-click counts twice. If it is unknown whether a transaction with a report was committed, the report is not sent
-again.
+Counts belong to the transaction of their clicks and are committed or discarded with it, so no click counts
+twice. If it is unknown whether a transaction with a report was committed, the report is not sent again.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from worker.metrics import Metrics
 from worker.topics.quality import QualityWriter
 
 INTERVAL_SECONDS: Final = 10.0
-"""The interval at which the counts go into the topic."""
+"""The interval between reports to the topic."""
 
 
 class LiveQuality:
-    """Reports what `quality` counts, by release."""
+    """Reports the counts of `quality` by release."""
 
     def __init__(self, quality: Quality, writer: QualityWriter, *, metrics: Metrics, clock: Clock) -> None:
         self._quality = quality
@@ -30,15 +29,15 @@ class LiveQuality:
         self._clock = clock
         self._report_due = clock.steady() + INTERVAL_SECONDS
         self._committed: dict[int, Tally] = {}
-        """The counts that are committed and not in the topic yet."""
+        """The counts that are committed but not yet reported."""
         self._sent = False
 
     def hurry(self) -> None:
-        """Put all counts into the next transaction: it may be the last."""
+        """Make the next report due at once, because the next transaction may be the last."""
         self._report_due = 0.0
 
     def due(self) -> bool:
-        """Return whether there is something to report, and the time for it has come."""
+        """Return whether a report is due and there are counts to report."""
         return self._clock.steady() >= self._report_due and bool(self._tallies())
 
     def report(self, serving: Serving) -> None:
@@ -50,7 +49,7 @@ class LiveQuality:
         self._sent = True
 
     def committed(self) -> None:
-        """Note that the transaction is durable: its counts do count."""
+        """Add the counts of the committed transaction to the metrics."""
         counted = self._quality.open
         if counted or self._sent:
             self._metrics.observe_quality(counted, self._quality.known)
@@ -58,7 +57,7 @@ class LiveQuality:
             self._quality.open, self._sent = {}, False
 
     def failed(self) -> None:
-        """Note that it is not, or may not be."""
+        """Discard the counts of a transaction that failed or may have failed."""
         if self._sent:
             self._committed = {}
         self._quality.open, self._sent = {}, False

@@ -1,8 +1,8 @@
-"""The worker's life: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
+"""The main loop: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
 
-The only place that decides about failures, and there are three fates. *Retriable*: back off, recover the
-partitions of the open transaction, say so in /readyz. *A bad record*: a dead letter. *Everything else*: it
-leaves `run`, and the process stops with a clear message.
+The loop alone decides how to handle failures. A *retriable* error: back off, recover the partitions of the
+open transaction, and report it in /readyz. A *bad record*: a dead letter. *Any other* error leaves `run`, and
+the process stops with a clear message.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from worker.walk import Walk
 log = structlog.get_logger("worker")
 
 COMMIT_SECONDS: Final = 15.0
-"""The time that a checkpoint may take before its transaction is given up."""
+"""Time limit of a checkpoint; after it, the transaction is abandoned."""
 
 STOP_COMMIT_SECONDS: Final = 2.0
-"""The same after a stop had to interrupt the loop."""
+"""The same limit after a stop that interrupted the loop."""
 
 FLUSH_SECONDS: Final = 1.0
-"""The time for sending the states of partitions that go to another worker; it replays the rest."""
+"""Time limit for flushing the states of partitions that move to another worker; it replays the rest."""
 
 
 class Loop:
-    """One worker, made of parts that `worker.wiring` puts together."""
+    """The main loop of a worker, assembled by `worker.wiring`."""
 
     def __init__(
         self,
@@ -77,9 +77,9 @@ class Loop:
         self._topics = topics
         self._created_again = created_again
         self._look_up_schema = look_up_schema
-        """Finds the schema of the lists in its registry, where they have one."""
+        """Looks up the schema of the lists in the registry, if their format has one."""
         self._claim_identity = claim_identity
-        """Returns when no other member of the group has this worker's name."""
+        """Waits until no other member of the group has this worker's name."""
         self._metrics = metrics
         self._readiness = readiness
         self._stop = stop
@@ -87,7 +87,7 @@ class Loop:
         self._revoke_error: BaseException | None = None
 
     def run(self) -> None:
-        """Serve until a stop is requested. Raises the errors that only people can fix."""
+        """Serve until a stop is requested. Raises errors that need an operator."""
         try:
             self.begin()
             while not self._stop.requested:
@@ -100,7 +100,7 @@ class Loop:
             self.end()
 
     def round(self) -> None:
-        """Poll once and walk the batch. Raises the errors that only people can fix."""
+        """Poll once and process the batch. Raises errors that need an operator."""
         try:
             self._heed_topics()
             records = self._poll()
@@ -118,11 +118,11 @@ class Loop:
             self._start_over(self._topics.cause(error))
 
     def begin(self) -> None:
-        """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
+        """Wait for Kafka and a release, then join the group. Raises StopNow and non-retriable errors."""
         self._retry.until_done(self._topics.require)
         self._topics.start()
         self._retry.until_done(self._look_up_schema)
-        # Before the release: a worker that shares an identity learns so at once, and fences nobody.
+        # Before waiting for a release: a worker with a shared identity fails at once and fences nobody.
         self._retry.until_done(self._claim_identity)
         self._await_release()
         self._retry.until_done(self._transactions.renew)
@@ -130,10 +130,10 @@ class Loop:
         self._readiness.not_ready("joining the consumer group")
 
     def _heed_topics(self) -> None:
-        """Wait while a topic is gone; act on those created again. Raises StateRefused, CheckpointFailed."""
+        """Wait while a topic is gone; handle topics created again. Raises StateRefused, CheckpointFailed."""
         self._topics.look()
         if self._topics.trouble:
-            # After a commit the memory is good: nothing has to be read from a topic that is gone.
+            # After a commit, memory is valid, so nothing has to be read from the missing topic.
             self._checkpoint.commit(STOP_COMMIT_SECONDS)
             self._retry.until_done(self._topics.require)
         if again := self._topics.take_created_again():
@@ -153,12 +153,12 @@ class Loop:
         return records
 
     def _notice_assignment(self) -> None:
-        """Act on what the group decided during the poll. Raises what must be acted on by starting over."""
+        """Handle the assignment of the last poll. Raises errors that require starting over."""
         error, self._revoke_error = self._revoke_error, None
         if error is not None:
             raise error
         if self._member.lost:
-            raise CheckpointFailed("the group gave this worker's partitions to others")
+            raise CheckpointFailed("the group gave this worker's partitions to other workers")
         assigned = self._member.assigned()
         if gone := self._table.served().keys() - assigned:
             self._checkpoint.touch(gone)
@@ -172,7 +172,7 @@ class Loop:
                 self._table.assign(number)
 
     def _serve(self, records: list[Record]) -> None:
-        """Walk the records of partitions that are served; replay those that were answered before."""
+        """Process the records of served partitions; replay records that were answered before."""
         if not records:
             return
         with self._pace.measured(len(records)):
@@ -181,18 +181,18 @@ class Loop:
                 self._walk.replay(silent)
             if self._recovery.replayed(silent):
                 self._adoption.rebuild_from_start()
-            # The listener runs on the client's thread: a poll may bring records of what was revoked.
+            # The listener runs on the client's thread, so a poll may return records of revoked partitions.
             served = self._table.served()
             self._walk.walk([record for record in live if record.partition in served])
 
     def _rebuild(self, came: int) -> None:
-        """Rebuild states of another release in the background, unless clicks come fast."""
+        """Rebuild some states of older releases, unless the last poll returned many records."""
         if self._adoption.rebuilding and (seconds := self._pace.spare_seconds(came)):
             with self._metrics.timed("rebuild"):
                 self._adoption.rebuild(seconds)
 
     def _recover(self) -> None:
-        """Load blocks for a while, and begin to replay where all of a partition's are loaded."""
+        """Load state blocks for a while; start the replay of partitions whose blocks are all loaded."""
         with self._metrics.timed("recover"):
             served_more = self._recovery.load(*self._pace.load_seconds())
         if served_more:
@@ -203,20 +203,20 @@ class Loop:
             log.info("serving", partitions=sorted(self._table.served()))
 
     def _on_revoked(self, partitions: Collection[int]) -> None:
-        """Commit before partitions move on (rule b). Runs on the client's thread while `poll` waits."""
+        """Commit before partitions are revoked (rule b). Runs on the client's thread while `poll` waits."""
         if self._ending:
             return
         try:
             served = self._table.served()
             going = [served[number] for number in partitions if number in served]
             self._checkpoint.commit_all(going, COMMIT_SECONDS, flush_seconds=FLUSH_SECONDS)
-        except BaseException as error:  # noqa: BLE001  # the loop's thread decides about it
+        except BaseException as error:  # noqa: BLE001  # raised again on the loop's thread
             self._revoke_error = error
         for number in partitions:
             log.info("partition revoked", partition=number, users=self._table.drop(number))
 
     def _start_over(self, error: Retriable) -> None:
-        """Begin again after a failure: what was not committed did not happen (rules c and e)."""
+        """Restart from the last checkpoint after a failure, dropping uncommitted work (rules c and e)."""
         log.warning("starting over from the last checkpoint", error=str(error))
         self._checkpoint.failed()
         self._revoke_error = None
@@ -233,9 +233,9 @@ class Loop:
         self._retry.until_done(self._transactions.renew)
 
     def last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
-        """Commit what there is before the worker ends; a failure costs nothing but a replay."""
+        """Commit the open transaction before the worker stops; if that fails, the next worker replays."""
         if self._walk.under_way:
-            log.warning("stopped in the middle of a batch, its clicks will be read again")
+            log.warning("stopped in the middle of a batch; its clicks will be read again")
             return
         served = self._table.served()
         if not served:
@@ -243,12 +243,12 @@ class Loop:
         try:
             self._checkpoint.commit_all(list(served.values()), seconds, flush_seconds=flush_seconds)
         except NextclickError as error:
-            log.warning("the last checkpoint failed, its clicks will be read again", error=str(error))
+            log.warning("the last checkpoint failed; its clicks will be read again", error=str(error))
 
     def end(self) -> None:
         """Leave the group and close everything; uncommitted clicks will be read again."""
         self._readiness.not_ready("stopping")
-        # Leaving the group revokes: what is pending now did not commit, and must not any more.
+        # Leaving the group calls the revocation listener, which must not commit pending work any more.
         self._ending = True
         self._stop.ending()
         self._topics.close()

@@ -1,6 +1,6 @@
-"""The metrics for Prometheus. Nothing in the worker reads them back.
+"""The worker's Prometheus metrics. The worker itself never reads them.
 
-Labels have few values only: never a user, an item or an offset.
+Labels have few values: never a user, an item or an offset.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
 
 _QUALITY: Final = {
-    "lists": "Lists shown to users, to be judged by their next click.",
-    "cold": "Lists among these that were the fallback: popular items.",
-    "clicks": "Clicks that judged a list: the user's first one after it.",
-    "hits": "Judging clicks on an item of the list.",
+    "lists": "Lists to be judged by the user's next click.",
+    "cold": "Judged lists that were the fallback (popular items).",
+    "clicks": "Clicks that judged a list: the user's first click after the list.",
+    "hits": "Clicks that judged a list and were on one of its items.",
     "reciprocal_ranks": "Sum of 1 / rank over the hits.",
-    "popular_hits": "Hits that the release's popular items would have had on the same clicks.",
-    "popular_reciprocal_ranks": "Sum of 1 / rank over these hits.",
+    "popular_hits": "Hits that a list of the release's popular items would have had on the same clicks.",
+    "popular_reciprocal_ranks": "Sum of 1 / rank over the hits of the popular items.",
 }
 
 
 class Metrics:
-    """All metrics of one worker, in a registry of its own. `steady` measures how long stages take."""
+    """All metrics of one worker, in a separate registry. `steady` is the clock that times stages."""
 
     def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
@@ -56,22 +56,26 @@ class Metrics:
     def _add_walk(self) -> None:
         self.clicks = self._counter("clicks", "Clicks applied.")
         self.records = self._counter(
-            "records", "Records read, by what became of each: clicks, skipped or dead_letter.", "became"
+            "records", "Records read, by outcome: clicks, skipped or dead_letter.", "became"
         )
-        self.dead_letters = self._counter("dead_letters", "Records that are not valid clicks.", "reason")
+        self.dead_letters = self._counter(
+            "dead_letters", "Records that are not valid clicks, by reason.", "reason"
+        )
         self.skipped = self._counter(
-            "skipped", "Records that do not count, by reason: where or deleted.", "reason"
+            "skipped", "Records that do not count as clicks, by reason: where or deleted.", "reason"
         )
-        self.ids_trimmed = self._counter("ids_trimmed", "Ids of clicks that had blanks around them.")
+        self.ids_trimmed = self._counter(
+            "ids_trimmed", "Ids in clicks from which leading or trailing spaces were removed."
+        )
         self.recommendations = self._counter(
             "recommendations",
-            "Lists published, by reason and by the role of the release: champion or candidate.",
+            "Lists published, by reason and by role of the release (champion or candidate).",
             "reason",
             "role",
         )
         self.latency = Latency(
             "nextclick_click_to_recommendation_seconds",
-            "Time from the click record's timestamp until its list was handed to the producer.",
+            "Time from the timestamp of a click's record until its list is handed to the producer.",
         )
         self.registry.register(self.latency)
         self.stages = self._counter("stage_seconds", "Time spent in each stage of the loop.", "stage")
@@ -83,71 +87,71 @@ class Metrics:
         )
         self.lag = self._gauge(
             "lag_records",
-            "Records up to the last stable offset that are still to be read. Absent while it is not known: "
-            "before the partition is served, and during an outage.",
+            "Records up to the last stable offset that have not been read yet. Absent while unknown: before "
+            "the partition is served, and during an outage.",
             "partition",
         )
         self._lagging: set[int] = set()
-        """The partitions that the lag has a label for."""
+        """The partitions for which a lag is exported."""
 
     def _add_releases(self) -> None:
-        self.release = self._gauge("release", "Number of the champion, the release in service.")
-        self.candidate = self._gauge("candidate", "Number of the candidate; 0 while there is none.")
-        self.candidate_share = self._gauge("candidate_share", "Share of the users that the candidate serves.")
-        self.releases_refused = self._counter("releases_refused", "Releases refused.", "reason")
+        self.release = self._gauge("release", "Number of the champion in use.")
+        self.candidate = self._gauge("candidate", "Number of the candidate; 0 if there is no candidate.")
+        self.candidate_share = self._gauge("candidate_share", "Share of users served by the candidate.")
+        self.releases_refused = self._counter("releases_refused", "Releases refused, by reason.", "reason")
         self.rebuilt = self._counter(
             "rebuilt_users",
-            "States rebuilt under a new release, by what asked for it: click or background.",
+            "States rebuilt for a new release, by trigger: click or background.",
             "by",
         )
         self.rebuild_left = self._gauge(
             "rebuild_left_users",
-            "States that the background has not checked since the last adoption.",
+            "States that the background rebuild has not yet checked since the last adoption.",
         )
         self.quality = {
             one: self._counter(f"quality_{one}", text, "release") for one, text in _QUALITY.items()
         }
         self._judged: set[int] = set()
-        """The releases that live quality has a label for."""
+        """The releases for which live quality is exported."""
 
     def _add_states(self) -> None:
         self.users = self._gauge("users", "Users with a state in memory.")
         self.assigned = self._gauge(
-            "assigned_partitions", "Partitions that this worker serves, without those in recovery."
+            "assigned_partitions", "Partitions that this worker serves, excluding those in recovery."
         )
         self.state_bytes = self._counter("state_bytes", "Bytes sent to the state topic.")
         self.saved_users = self._counter(
-            "saved_users", "States written into blocks, those moved out of old blocks included."
+            "saved_users", "States written to blocks, including those moved out of old blocks."
         )
         self.state_blocks = self._gauge("state_blocks", "Blocks of the served partitions.")
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
         self.users_forgotten = self._counter(
             "users_forgotten",
-            "Users whose state was dropped, by reason: ttl, max_users or asked (deletion request).",
+            "Users whose state was dropped, by reason: ttl, max_users or asked (by a deletion request).",
             "reason",
         )
         self.users_moved = self._counter(
-            "users_moved", "New users of a partition that have a state in another partition of this worker."
+            "users_moved", "Users new to a partition who have a state in another partition of this worker."
         )
 
     def _add_recovery(self) -> None:
-        self.recovering = self._gauge("recovering_partitions", "Partitions assigned and not served yet.")
+        self.recovering = self._gauge("recovering_partitions", "Partitions assigned but not served yet.")
         self.recovery_left = self._gauge(
             "recovery_left_seconds", "Estimated time until all partitions are served."
         )
         self.recovery_users = self._counter("recovery_users", "States loaded from blocks.")
-        self.recovery_bytes = self._counter("recovery_bytes", "Bytes read back from the state topic.")
+        self.recovery_bytes = self._counter("recovery_bytes", "Bytes read from the state topic in recovery.")
         self.recovery_seconds = self._histogram(
             "recovery_seconds",
             "Time from a partition's assignment until it is served.",
             _RECOVERY_BUCKETS,
         )
-        self.replayed = self._counter("replayed_clicks", "Clicks replayed without publishing, in recovery.")
+        self.replayed = self._counter("replayed_clicks", "Clicks replayed in recovery, without publishing.")
         self.replay_missing = self._counter(
-            "replay_missing_records", "Offsets that replay needed and retention had deleted."
+            "replay_missing_records", "Offsets needed for replay that retention had already deleted."
         )
         self.unanswered = self._counter(
-            "unanswered_records", "Offsets that retention deleted before the clicks there were answered."
+            "unanswered_records", "Offsets that retention deleted before their clicks were answered."
         )
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
@@ -161,7 +165,7 @@ class Metrics:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Count the time that the context takes as time of `stage`."""
+        """Add the duration of the context to the time of `stage`."""
         started = self._steady()
         yield
         self.stages.labels(stage).inc(self._steady() - started)
@@ -169,7 +173,7 @@ class Metrics:
     def observe_batch(
         self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int, *, champion: int
     ) -> None:
-        """Count a batch whose `lists` were published at `now_ms`, when release `champion` was that."""
+        """Count a batch whose `lists` were published at `now_ms`, with release `champion` as the champion."""
         self.clicks.inc(len(clicks))
         for (reason, release), number in TallyCounter((one.reason, one.release) for one in lists).items():
             role = "champion" if release == champion else "candidate"
@@ -180,10 +184,10 @@ class Metrics:
     def observe_records(
         self, *, clicked: int, skipped: Mapping[Skipped, int], bad: Collection[Reason], trimmed: int
     ) -> None:
-        """Count what became of the records of a batch, each of which is in one of the first three.
+        """Count the records of a batch by outcome; each record is in exactly one of the first three.
 
-        `clicked`: the records with clicks. `skipped`: those that do not count, `bad`: the dead letters.
-        `trimmed`: the ids with blanks around them.
+        `clicked`: records with clicks. `skipped`: records that do not count. `bad`: dead letters.
+        `trimmed`: ids from which spaces were removed.
         """
         became = {"clicks": clicked, "skipped": sum(skipped.values()), "dead_letter": len(bad)}
         for name, number in became.items():
@@ -195,7 +199,7 @@ class Metrics:
         self.ids_trimmed.inc(trimmed)
 
     def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
-        """Count what is committed of live quality; the releases that are not `known` disappear."""
+        """Add committed live quality; metrics of releases that are not `known` are removed."""
         gone = self._judged.difference(known, tallies)
         self._judged = self._judged.union(tallies) - gone
         for name, counter in self.quality.items():
@@ -205,14 +209,14 @@ class Metrics:
                 counter.remove(str(number))
 
     def observe_checkpoint(self, seconds: float) -> None:
-        """Count a checkpoint that was committed."""
+        """Count a committed checkpoint."""
         self.checkpoints.labels("committed").inc()
         self.checkpoint_seconds.observe(seconds)
 
     def observe_lag(self, lag: Mapping[int, int]) -> None:
-        """Note the lag of the partitions where it is known; the others disappear.
+        """Set the lag of the partitions whose lag is known, and remove the lag of all others.
 
-        A sum over workers leaves out what is absent; with NaN for it the sum would be NaN.
+        A sum over workers ignores absent series; a single NaN would make the sum NaN.
         """
         for partition in self._lagging.difference(lag):
             self.lag.remove(str(partition))
@@ -222,7 +226,7 @@ class Metrics:
 
 
 class Latency:
-    """A histogram that takes a whole batch at once: `observe` costs the same for one value or a thousand."""
+    """A histogram that observes a whole batch at once, at about the cost of a single value."""
 
     def __init__(self, name: str, documentation: str, bounds: Iterable[float] = _LATENCY_BUCKETS) -> None:
         self._name, self._documentation = name, documentation
@@ -232,14 +236,14 @@ class Latency:
         self._lock = threading.Lock()
 
     def observe(self, seconds: NDArray[np.float64]) -> None:
-        """Count each of `seconds`."""
+        """Add all values of `seconds`, of shape `[N]`."""
         counts = np.bincount(np.searchsorted(self._bounds, seconds), minlength=len(self._counts))
         with self._lock:
             self._counts += counts
             self._sum += float(seconds.sum())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the metrics of a scrape (called by the registry)."""
+        """Yield the metric for a scrape (called by the registry)."""
         with self._lock:
             cumulative, total = np.cumsum(self._counts).tolist(), self._sum
         labels = [*(str(bound) for bound in self._bounds.tolist()), "+Inf"]

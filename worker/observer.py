@@ -1,4 +1,4 @@
-"""Observation of the worker: gauges, the lag, and answers about users."""
+"""Observation of the worker: gauges, lag, and answers about users."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
 
 LOOK_SECONDS: Final = 5.0
-"""The interval at which the lag is read, which also detects a broker that went away."""
+"""The interval at which the lag is read, which also detects an unreachable broker."""
 
 
 class Observer:
-    """Looks at the worker's parts between two batches."""
+    """Updates gauges and answers questions between batches."""
 
     def __init__(
         self,
@@ -47,24 +47,24 @@ class Observer:
         self._steady = clock.steady
         self._look_due = 0.0
         self._looked_at: set[int] = set()
-        """The partitions that were served when it last looked."""
+        """The partitions that were served when the lag was last read."""
 
     def look(self) -> None:
-        """Note what this worker has; every few seconds the lag, too. Raises KafkaAway, TopicError."""
+        """Update the gauges and, every few seconds, the lag. Raises KafkaAway, TopicError."""
         self._readiness.beat()
         self._note()
         self._questions.answer(self._known_of)
         served = self._table.served()
         due = self._steady() >= self._look_due or served.keys() != self._looked_at
-        # Not in the midst of a transaction: a late answer must not cost a sound one.
+        # Not during an open transaction, which a slow answer could make fail.
         if not due or self._checkpoint.open:
             return
         self._look_due, self._looked_at = self._steady() + LOOK_SECONDS, set(served)
         for partition in served.values():
-            # Past the marks of others' transactions too, which are no records.
+            # Also skips the transaction markers of other producers, which are not records.
             partition.position = max(partition.position, self._member.position(partition.number))
         self._metrics.unsaved_users.set(self._table.unsaved_users())
-        # Of a partition in recovery it is not known: it reads what was answered before, or nothing.
+        # The lag of a partition in recovery is unknown: it reads old records, or none.
         self._metrics.observe_lag({at: lag for at, lag in self._member.lag().items() if at in served})
 
     def _note(self) -> None:
@@ -78,14 +78,14 @@ class Observer:
         self._adoption.note()
 
     def _known_of(self, user_id: str) -> Answer:
-        """Return what this worker knows of a user; where it knows nothing, which partitions it does know."""
+        """Return this worker's state of a user or, if it has none, the partitions that it serves."""
         sent = {number: one.uncommitted for number, one in sorted(self._table.served().items())}
         user_id = canonical(user_id)
         known = described(self._states, self._adoption.serving.recommender(user_id), user_id, sent)
         if known is not None:
             return True, known
         error = (
-            "this worker has no state of this user, who never clicked, is in another partition, "
-            "or was evicted or deleted: `nextclick-worker user` says more"
+            "this worker has no state of this user: the user never clicked, is in another partition, or was "
+            "evicted or deleted; `nextclick-worker user` shows more"
         )
         return False, {"error": error, "serves": [*sent], "not_ready": self._table.describe()}

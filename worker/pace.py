@@ -1,4 +1,4 @@
-"""The pace of the loop: how long a poll waits, how much it brings, and what is done in between."""
+"""The pace of the loop: poll timeout, batch size, and time for background work."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
 
 IDLE_POLL_MS: Final = 250
-"""The longest that a poll waits: how late a stop may be noticed."""
+"""Maximum wait of a poll, and so the delay until a stop request is noticed."""
 
 LOADING_POLL_MS: Final = 10
-"""The same where blocks may come any moment."""
+"""Maximum wait of a poll while state blocks are loading."""
 
 LOAD_SECONDS: Final = 0.02
-"""The time for loading blocks in one round while other partitions wait to be served."""
+"""Time per round for loading blocks while other partitions are served."""
 
 LOAD_ALONE_SECONDS: Final = 0.2
-"""The same where none does."""
+"""Time per round for loading blocks while no partition is served."""
 
 REBUILD_SECONDS: Final = 0.02
-"""The time for rebuilding states of another release in one round without clicks."""
+"""Time for rebuilding states of older releases in a round without clicks."""
 
 REBUILD_MEANWHILE_SECONDS: Final = 0.001
-"""The same where clicks did."""
+"""Time for rebuilding states of older releases in a round with clicks."""
 
 BUSY_PARTS: Final = 4
-"""Background work stops when a poll returns more than one part in this many of the batch limit."""
+"""Background work pauses when a poll returns at least 1/BUSY_PARTS of the batch limit."""
 
 _FIRST_BATCH: Final = 250
 _MIN_BATCH: Final = 64
-"""A matrix product of fewer rows costs more per row."""
+"""Minimum batch size: a matrix product of fewer rows costs more per row."""
 
 
 class Pace:
-    """Decides by what there is to do, and by how long the last batches took."""
+    """Chooses poll timeout, batch size and background time from pending work and recent batch durations."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Pace:
         self._checkpoint = checkpoint
         self._steady = steady
         self.records = _FIRST_BATCH
-        """The number of records that the next poll may bring."""
+        """Maximum number of records that the next poll returns."""
 
     def wait_ms(self) -> int:
-        """Return how long the next poll may wait."""
+        """Return the timeout of the next poll, in milliseconds."""
         if self._recovery.loading:
             return LOADING_POLL_MS if self._table.served() and not self._recovery.waiting else 0
         if self._adoption.rebuilding:
@@ -70,29 +70,29 @@ class Pace:
 
     @contextmanager
     def measured(self, records: int) -> Iterator[None]:
-        """Time the walk of a batch, and fit the next one into the commit interval."""
+        """Time the processing of a batch, and adapt the batch size to the commit interval."""
         began = self._steady()
         yield
         self.records = fitting(records, self._steady() - began, within=self._checkpoint.interval_seconds)
 
     def spare_seconds(self, came: int) -> float:
-        """Return how long background work may take after a poll that brought `came` records."""
+        """Return the seconds for background work after a poll that returned `came` records."""
         if came * BUSY_PARTS >= self.records:
             return 0.0
         return REBUILD_MEANWHILE_SECONDS if came else REBUILD_SECONDS
 
     def load_seconds(self) -> tuple[float, float]:
-        """Return how long blocks may be loaded, and how long the first of them may be waited for."""
+        """Return the seconds for loading blocks, and the seconds to wait for the first block."""
         if self._table.served():
             return LOAD_SECONDS, 0.0
         return LOAD_ALONE_SECONDS, IDLE_POLL_MS / 1000 if self._recovery.loading else 0.0
 
 
 def fitting(records: int, seconds: float, *, within: float) -> int:
-    """Return how many records can be walked `within` some seconds where `records` took `seconds`.
+    """Return the number of records that can be processed `within` seconds, if `records` took `seconds`.
 
-    The more records a batch has, the less each costs, and the longer all of them wait: with a few thousand
-    items a batch may have thousands, with a million some dozens.
+    In a larger batch each record costs less, but all records wait longer. With a few thousand items a batch
+    may have thousands of records; with a million items, dozens.
 
     >>> fitting(100, 0.01, within=0.2), fitting(100, 0.001, within=0.2), fitting(100, 5, within=0.2)
     (2000, 4000, 64)

@@ -1,6 +1,6 @@
-"""The walk of a batch: decode, apply, rank, publish. Nothing flows back.
+"""The processing of a batch: decode, apply, rank, publish.
 
-Sent records are not durable before the next checkpoint.
+The published records become durable with the next checkpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.topics.recommendations import RecommendationWriter
 
 
 class Walk:
-    """Walks batches of records under the releases that serve."""
+    """Processes batches of records with the current releases."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Walk:
         self._metrics = metrics
         self._clock = clock
         self.under_way = False
-        """Whether a batch is in the transaction in part, so that it must not be committed."""
+        """Whether the open transaction contains only part of a batch and must not be committed."""
 
     def walk(self, records: list[Record]) -> None:
-        """Answer the records of partitions that are served. Raises CheckpointFailed, TopicError."""
+        """Process records of served partitions and publish lists. Raises CheckpointFailed, TopicError."""
         if not records:
             return
         self.under_way = True
@@ -89,12 +89,12 @@ class Walk:
         self._outcomes.answered(clicks, lists, now_ms=now_ms)
 
     def replay(self, records: list[Record]) -> None:
-        """Apply records that were answered before; publish nothing."""
+        """Apply records that were answered before, without publishing."""
         with self._metrics.timed("replay"):
             clicks = decode(records, self._decoder).clicks
             for batch in clicks.divided(MAX_BATCH) if len(clicks) else ():
                 self._metrics.replayed.inc(self._adoption.serving.replay(batch))
 
     def abandoned(self) -> None:
-        """Note that the transaction of a batch that was interrupted is gone."""
+        """Reset `under_way` after the transaction of an interrupted batch was aborted."""
         self.under_way = False

@@ -1,4 +1,4 @@
-"""The only place where the worker is put together, from its settings and a connection to Kafka."""
+"""The assembly of a worker from its settings and a Kafka connection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from worker.walk import Walk
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The objects that a worker shares with the process that runs it."""
+    """The objects that a worker shares with its process."""
 
     metrics: Metrics
     readiness: Readiness
@@ -57,7 +57,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that is ready to run, and those of its parts that a test looks at."""
+    """A worker that is ready to run, with the parts that tests inspect."""
 
     loop: Loop
     states: States
@@ -79,17 +79,17 @@ def wired(
 ) -> Worker:
     """Return a worker.
 
-    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory;
-    `registry` takes the place of the one that the settings name.
+    For tests: without `background`, topics are followed on the loop's thread; `states` may reserve less
+    memory; `registry` replaces the configured registry.
     """
-    # The first release will set the size of hidden states.
+    # The first release sets the size of hidden states.
     states = States(state_size=0) if states is None else states
     registry = registry or settings.registry.connection()
     return _Wiring(settings, connection, process, states, registry, background=background).worker()
 
 
 def topics_needed(settings: Settings) -> list[Need]:
-    """Return the topics that a worker with these settings needs."""
+    """Return the topics that a worker with these settings needs, and their requirements."""
     topics = settings.topics
     return needs.needs(
         clicks=topics.clicks,
@@ -102,7 +102,7 @@ def topics_needed(settings: Settings) -> list[Need]:
 
 
 class _Wiring:
-    """Builds the parts in the order in which they depend on each other."""
+    """Builds the parts of a worker in the order of their dependencies."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class _Wiring:
         self._member = self._new_member()
 
     def worker(self) -> Worker:
-        """Return the whole."""
+        """Return the assembled worker."""
         process, metrics, clock = self._process, self._metrics, self._clock
         retry = Retry(process.stop, steady=clock.steady, waiting=process.readiness.waiting)
         follower = self._new_follower()
@@ -230,7 +230,7 @@ class _Wiring:
         )
 
     def _look_up_schema(self) -> None:
-        """Find the schema of the lists, where they have one. Raises RegistryAway, RegistryRefused."""
+        """Look up the schema of the lists, if their format has one. Raises RegistryAway, RegistryRefused."""
         if self._framed_lists is not None:
             self._framed_lists.look_up()
 
@@ -239,7 +239,7 @@ class _Wiring:
         return TopicIds(self._topics.id(topics.clicks), self._topics.id(topics.releases))
 
     def _claim_identity(self) -> None:
-        """Return when no other member of the group has this worker's name. Raises SharedIdentity, StopNow."""
+        """Wait until no other group member has this worker's name. Raises SharedIdentity, StopNow."""
         settings, process = self._settings, self._process
         if settings.static_membership:
             return

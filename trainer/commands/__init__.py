@@ -1,1 +1,1 @@
-"""The commands of `nextclick-trainer`, a module each, put together in `trainer.commands.cli`."""
+"""The commands of `nextclick-trainer`, one module each; `trainer.commands.cli` assembles them."""

@@ -23,7 +23,7 @@ from worker.commandline import Group, completion
 @click.group(cls=Group, epilog=completion("nextclick-trainer"))
 @click.version_option(package_name="nextclick")
 def cli() -> None:
-    """Train next-item recommenders on clicks, measure them, and publish them to the workers."""
+    """Train next-item recommenders on clicks, evaluate them, and publish them to the workers."""
 
 
 _COMMANDS = (

@@ -1,4 +1,4 @@
-"""`nextclick-trainer collect`: the topic of clicks kept on disk."""
+"""`nextclick-trainer collect`: archive the clicks topic on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.commandline import (
 )
 
 
-@click.command(cls=Command, resume="the same command goes on where this one ended")
+@click.command(cls=Command, resume="run the same command again to continue")
 @shorthand(
     "-o",
     "--output",
@@ -31,14 +31,14 @@ from worker.commandline import (
 )
 @option("--follow", is_flag=True, help="Follow the topic until stopped.")
 @shorthand(
-    "--keep", key="archive.keep", metavar="DURATION", help="Age from which on files are deleted, such as 90d."
+    "--keep", key="archive.keep", metavar="DURATION", help="Age at which files are deleted, such as 90d."
 )
 @options.columns
 @kafka_option
 @clicks_topic_option
 @config_options
 def collect(*, follow: bool) -> None:
-    """Keep the clicks of a topic as Parquet files, each once. A later call continues where this one ended."""
+    """Archive the clicks of a topic as Parquet files, each click once. A later call adds newer clicks."""
     chosen = options.settings()
     topic, kept = chosen.topics.clicks, chosen.archive
     archive = ClickArchive(kept.folder)

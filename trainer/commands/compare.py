@@ -1,4 +1,4 @@
-"""`nextclick-trainer compare`: whether one release is better than another."""
+"""`nextclick-trainer compare`: compare two releases on the same clicks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.release.folder import read_folder
 from worker.commandline import METRICS, Command, config_options, json_option, option
 
 EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
-"""By decision; 2 is that of an error, as everywhere."""
+"""Exit code by decision; 2 means an error, as in all commands."""
 
 
 @click.command(cls=Command)
@@ -37,10 +37,10 @@ EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 def compare(
     context: click.Context, /, a: Path, b: Path, files: tuple[Path, ...], *, by: str, as_json: bool
 ) -> None:
-    """Say whether the release in folder B is better than that in A on the clicks in FILES.
+    """Test whether the release in folder B is better than the release in folder A on the clicks in FILES.
 
-    Both answer the same predictions; a paired bootstrap over sessions gives the 95 % interval of
-    their difference. Exit code: 0 B is better, 1 no difference shown, 3 B is worse, 2 an error.
+    Both releases predict the same clicks; a paired bootstrap over sessions gives the 95 % confidence interval
+    of the difference. Exit code: 0 B is better, 1 no significant difference, 3 B is worse, 2 error.
     """
     chosen, teller = options.settings(), console.for_this_place()
     clicks, top = options.read_clicks(files, chosen, teller), chosen.evaluation.top
@@ -67,4 +67,4 @@ def compare(
 def _tell_what_is_left_out(aligned: Aligned) -> None:
     for name, count in (("A", aligned.only_a), ("B", aligned.only_b)):
         if count:
-            click.echo(f"left out: {count:,} clicks that only {name} predicts, by its session gap")
+            click.echo(f"left out: {count:,} clicks that only {name} predicts, because of its session gap")

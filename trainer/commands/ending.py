@@ -1,4 +1,4 @@
-"""The end of a command that runs for ever."""
+"""Shutdown of the commands that run until stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def ending_on_request() -> Iterator[None]:
-    """End in order on SIGTERM: close everything, so that a trainer that stands by takes over at once."""
+    """Exit cleanly on SIGTERM, so that a standby trainer takes over at once."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield

@@ -1,4 +1,4 @@
-"""`nextclick-trainer evaluate`: a release on clicks that it was not trained on."""
+"""`nextclick-trainer evaluate`: evaluate a release on clicks that it was not trained on."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
 @option(
     "--exact",
     is_flag=True,
-    help="Replay every click through the worker's user states: the same result, slower.",
+    help="Replay every click through the worker's user states: slower, with the same result.",
 )
 @option(
     "--baselines/--no-baselines",
     default=True,
     group=METRICS,
-    help="Measure baselines, too: all of them with --split-at, else the release's popular items.",
+    help="Evaluate baselines, too: all of them with --split-at, else only the release's popular items.",
 )
 @config_options
 @json_option
 def evaluate(folder: Path, files: tuple[Path, ...], *, exact: bool, baselines: bool, as_json: bool) -> None:
-    """Measure the release in FOLDER on the clicks in FILES, together with baselines.
+    """Evaluate the release in FOLDER, and baselines, on the clicks in FILES.
 
-    All metrics have 95 % intervals by bootstrap over sessions. Baselines are trained on the clicks in
-    FILES before --split-at; without it there is only the release's own list of popular items.
+    All metrics have 95 % confidence intervals by bootstrap over sessions. Baselines are trained on the clicks
+    before --split-at; without --split-at, the only baseline is the release's list of popular items.
     """
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release

@@ -1,4 +1,4 @@
-"""`nextclick-trainer fetch`: a published release as a folder."""
+"""`nextclick-trainer fetch`: download a published release to a folder."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from worker.topics.releases import CANDIDATE, CHAMPION
     required=True,
     type=options.FOLDER,
     group=OUTPUT,
-    help="Folder for the release; another release there is replaced.",
+    help="Folder for the release; a release in it is replaced.",
 )
 @option("--number", type=click.IntRange(min=1), help="Number of the release. [default: the champion]")
-@option("--candidate", is_flag=True, help="Fetch the candidate, not the champion.")
+@option("--candidate", is_flag=True, help="Fetch the candidate instead of the champion.")
 @kafka_option
 @releases_topic_option
 @config_options
 @json_option
 def fetch(folder: Path, *, number: int | None, candidate: bool, as_json: bool) -> None:
-    """Bring a release from Kafka into a folder, for `evaluate`, `compare`, `report` and `fit --from`.
+    """Download a release from Kafka to a folder, for `evaluate`, `compare`, `report` and `fit --from`.
 
-    It is the one that is @champion, unless another is asked for. Nothing is written before it is verified.
+    The default is the release that @champion points to. The release is verified before anything is written.
     """
     if number is not None and candidate:
-        raise click.UsageError("--number and --candidate each name a release: give one of them")
+        raise click.UsageError("--number and --candidate each name a release; give only one of them")
     chosen = options.settings()
     wanted = number if number is not None else CANDIDATE if candidate else CHAMPION
     found, manifest = fetch_folder(folder, connect(chosen), wanted, topic=chosen.topics.releases)

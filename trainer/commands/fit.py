@@ -1,4 +1,4 @@
-"""`nextclick-trainer fit`: clicks in, release out."""
+"""`nextclick-trainer fit`: train a release on clicks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.errors import SettingError
 from worker.settings.loading import given
 
 
-@click.command(cls=Command, resume="the same command goes on from its last checkpoint")
+@click.command(cls=Command, resume="run the same command again to resume from the last checkpoint")
 @click.argument("files", nargs=-1, type=options.FOLDER)
 @option(
     "-o",
@@ -36,8 +36,8 @@ from worker.settings.loading import given
     group=OUTPUT,
     help="Folder for the release.",
 )
-@option("--yes", is_flag=True, group=OUTPUT, help="Replace the release that is in the folder already.")
-@option("--from", "begin", type=options.FOLDER, help="Folder of a release to begin with its weights.")
+@option("--yes", is_flag=True, group=OUTPUT, help="Replace an existing release in the folder without asking.")
+@option("--from", "begin", type=options.FOLDER, help="Folder of a release to take the initial weights from.")
 @options.columns
 @options.split_at
 @kafka_option
@@ -45,12 +45,12 @@ from worker.settings.loading import given
 @config_options
 @json_option
 def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Train on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), in an archive or in a topic."""
+    """Train a release on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), an archive, or a topic."""
     chosen, teller = options.settings(), console.for_this_place()
-    # Before hours of training, not after them.
+    # Ask before hours of training, not after them.
     _require_free(folder, yes=yes)
     scan = options.scan_clicks(files, chosen, teller)
-    # TensorFlow takes seconds to load: only here, where it is needed.
+    # TensorFlow takes seconds to load; load it only when needed.
     from trainer.training import checkpoints, warm_start  # noqa: PLC0415
     from trainer.training import fit as fitting  # noqa: PLC0415
 
@@ -74,7 +74,7 @@ def _require_free(folder: Path, *, yes: bool) -> None:
     if not holds_release(folder) or yes:
         return
     if not sys.stdin.isatty():
-        raise SettingError(f"-o: {folder} has a release already: --yes replaces it, -o names another folder")
-    click.confirm(
-        f"{folder} has a release already. Replace it when the training is done?", abort=True, err=True
-    )
+        raise SettingError(
+            f"-o: {folder} already holds a release; replace it with --yes, or name another folder with -o"
+        )
+    click.confirm(f"{folder} already holds a release. Replace it after the training?", abort=True, err=True)

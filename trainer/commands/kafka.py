@@ -1,4 +1,4 @@
-"""The connection of a command to Kafka, and the decoder for what it reads there."""
+"""The Kafka connection of a command, and the decoder for records of clicks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from worker.kafka.interface import Connection
 
 
 def connect(chosen: TrainerSettings) -> Connection:
-    """Return a connection to the brokers that the settings name.
+    """Return a connection to the configured brokers.
 
-    A caller in this process may give the commands another one as click's `obj`, as tests do.
+    A caller in the same process, such as a test, may pass another connection as click's `obj`.
     """
     given: Connection | None = click.get_current_context().find_root().obj
     return given or chosen.kafka.connection(origin(chosen, "kafka.bootstrap_servers"))
 
 
 def decoder(chosen: TrainerSettings) -> Decoder:
-    """Return the decoder for records of clicks, the worker's own. Raises SettingError."""
+    """Return the decoder for records of clicks, the same as the worker's. Raises SettingError."""
     return chosen.click.decoder(chosen.registry.parser())

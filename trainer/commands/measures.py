@@ -1,4 +1,4 @@
-"""The figures of a release as a person reads them."""
+"""The metrics of a release as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.core.manifest import Manifest
 
 
 def report(metrics: Mapping[str, float], top: int) -> str:
-    """Return a table of Recall@K and MRR@K, and of those of the popularity list."""
+    """Return a table of Recall@K and MRR@K of the network and of the popularity list."""
     if not metrics:
         return "no held-out clicks: the release was not measured"
     rows = [f"on {metrics['predictions']:,.0f} held-out clicks    network   popularity"]
@@ -20,7 +20,7 @@ def report(metrics: Mapping[str, float], top: int) -> str:
 
 
 def both_measured(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[str, float, float] | None:
-    """Return the title of a figure that both have, and both values; None where there is none.
+    """Return the title of a metric that both releases have, and both values; None if they share no metric.
 
     >>> both_measured({"recall_at_20": 0.31}, {"recall_at_20": 0.29, "mrr_at_20": 0.1})
     ('Recall@20', 0.31, 0.29)
@@ -33,7 +33,7 @@ def both_measured(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[s
 
 
 def facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """Return a release in a folder for machines."""
+    """Return the properties of a release in a folder, for JSON output."""
     return {
         "folder": str(folder),
         "items": manifest.items,
@@ -43,5 +43,5 @@ def facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def size(manifest: Manifest) -> str:
-    """Return the size of a release in words."""
+    """Return the size of a release as text."""
     return f"{manifest.items:,} items, {manifest.size_bytes / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the clicks that they name."""
+"""Options shared by several commands, and reading of the clicks that they name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.errors import SettingError
 from worker.settings.loading import given
 
 FOLDER: Final = click.Path(path_type=Path)
-"""The type of arguments and options that are files or folders."""
+"""The click type of paths of files and folders."""
 
 _FIELDS: Final = ("click.user_id", "click.item_id", "click.timestamp")
 
@@ -33,19 +33,23 @@ columns = all_of(
         key="click.user_id",
         group=CLICKS,
         metavar="NAME",
-        help="Column of user or session ids; of a topic the path. Default in files: recognised.",
+        help="Column (in a topic: path) of user or session ids. Default in files: recognised by name.",
     ),
-    shorthand("--item", key="click.item_id", group=CLICKS, metavar="NAME", help="Likewise of item ids."),
-    shorthand("--timestamp", key="click.timestamp", group=CLICKS, metavar="NAME", help="Likewise of times."),
+    shorthand(
+        "--item", key="click.item_id", group=CLICKS, metavar="NAME", help="Column or path of item ids."
+    ),
+    shorthand(
+        "--timestamp", key="click.timestamp", group=CLICKS, metavar="NAME", help="Column or path of times."
+    ),
 )
-"""Where clicks have what a click needs."""
+"""Options for the columns, or paths, of the fields of a click."""
 
 split_at = shorthand(
     "--split-at",
     key="dataset.split_at",
     group=CLICKS,
     metavar="TIME",
-    help="Time from which on sessions are held out to measure with, such as 2020-06-28.",
+    help="Start of the test split, such as 2020-06-28.",
 )
 
 top = shorthand(
@@ -53,7 +57,7 @@ top = shorthand(
     key="evaluation.top",
     group=METRICS,
     metavar="K",
-    help="Length of the lists that Recall@K and MRR@K measure.",
+    help="K in Recall@K and MRR@K: the length of the evaluated lists.",
 )
 
 archive = shorthand(
@@ -61,17 +65,17 @@ archive = shorthand(
 )
 
 metrics_port = shorthand(
-    "--metrics-port", key="metrics.port", group=METRICS, metavar="PORT", help="Port that answers /metrics."
+    "--metrics-port", key="metrics.port", group=METRICS, metavar="PORT", help="Port that serves /metrics."
 )
 
 
 def settings() -> TrainerSettings:
-    """Return the settings of the command that runs. Raises SettingError."""
+    """Return the settings of the current command. Raises SettingError."""
     return commandline.settings(TrainerSettings)
 
 
 def columns_of(chosen: TrainerSettings) -> Columns:
-    """Return where files keep their clicks; without a file of features these are columns, too."""
+    """Return the columns to read from files of clicks, with item features unless a file has them."""
     mapping, features = chosen.click, chosen.features
     return Columns(
         user=mapping.named("user_id"),
@@ -84,28 +88,30 @@ def columns_of(chosen: TrainerSettings) -> Columns:
 
 
 def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> pl.DataFrame:
-    """Read the clicks in files; see `scan_clicks`."""
+    """Read all clicks into memory; see `scan_clicks`."""
     return scan_clicks(files, chosen, teller).clicks.collect(engine="streaming")
 
 
 def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> Scan:
-    """Return the clicks in `files` or in an archive; without files those in the topic, if it is named.
+    """Return the clicks in `files` or an archive; without files, the clicks in the configured topic.
 
-    Raises click.UsageError where neither or both are named on the command line.
+    Raises click.UsageError if neither files nor a topic are named, or both are.
     """
     archive = next(filter(is_archive, files), None)
     removals: list[Removal] = []
     if files and named_here(("topics.clicks",)):
-        raise click.UsageError("name the files of clicks, or a topic with --clicks-topic; one of the two")
+        raise click.UsageError(
+            "both files and --clicks-topic are given; name either files of clicks or a topic"
+        )
     if not files:
         scan, removals = _scan_topic(chosen)
     elif archive:
         if len(files) > 1:
             raise click.UsageError(
-                f"{archive} is a click archive, which is read alone: leave the other files out"
+                f"{archive} is a click archive and cannot be combined with other files; leave those out"
             )
         _must_have_no_features(chosen, "a click archive")
-        commandline.refuse(_FIELDS, f"{archive} is a click archive, whose columns are known")
+        commandline.refuse(_FIELDS, f"{archive} is a click archive, whose columns are fixed")
         scan, removals = scan_archive(archive)
     else:
         scan = scan_files(files, columns_of(chosen))
@@ -123,7 +129,7 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
 
 def _scan_topic(chosen: TrainerSettings) -> tuple[Scan, list[Removal]]:
     if not {"topics.clicks", "kafka.bootstrap_servers"} & given(chosen):
-        raise click.UsageError("name the files of clicks, or a topic with --clicks-topic; one of the two")
+        raise click.UsageError("no clicks are named; name files of clicks, or a topic with --clicks-topic")
     _must_have_no_features(chosen, "a topic")
     topic = chosen.topics.clicks
     table, removals = read_topic(connect(chosen), topic, decoder(chosen))
@@ -134,6 +140,7 @@ def _must_have_no_features(chosen: TrainerSettings, source: str) -> None:
     features = chosen.features
     if features.any and not features.file:
         raise SettingError(
-            f"{source} has no column {', '.join(names_of(features.categorical, features.numeric))}: "
-            "features of items are then taken from the file that features.file names"
+            f"{source} has no columns of item features "
+            f"({', '.join(names_of(features.categorical, features.numeric))}); name a file that has them in "
+            "features.file"
         )

@@ -1,4 +1,4 @@
-"""`promote`, `rollback` and `releases`: which release serves whom, and how well each does live."""
+"""`promote`, `rollback` and `releases`: the pointers to releases, and the live quality of each release."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from worker.topics.quality import read_reports
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 
 _HISTORY: Final = """\
-Each list is judged by the user's next click. Lists for clicks that a worker read late, as a new group
-does with recommend.publish_max_age = 0, count as well: nobody saw those, and a release that learned
-from the same clicks looks better than it is. Compare releases on clicks since they were published."""
+Each list is judged by the user's next click. Lists for old clicks, as a new group publishes them with
+recommend.publish_max_age = 0, count as well. Nobody saw these lists, and a release that was trained on the
+same clicks looks better than it is. Compare releases only on clicks made after their publication."""
 
 _where = all_of(kafka_option, releases_topic_option, config_options)
 
@@ -40,36 +40,39 @@ _where = all_of(kafka_option, releases_topic_option, config_options)
 @_where
 @json_option
 def promote(*, as_json: bool) -> None:
-    """Make the candidate the champion: it serves everyone, within seconds."""
+    """Make the candidate the champion: it serves all users within seconds."""
     connection, topic = _place()
     champion, candidate = _pointers(connection, topic)
     if candidate is None:
         raise ReleaseRefused(
-            "pointer", f"topic {topic} has no {CANDIDATE}: `nextclick-trainer publish --candidate` makes one"
+            "pointer",
+            f"topic {topic} has no {CANDIDATE}; publish one with `nextclick-trainer publish --candidate`",
         )
     number = candidate.release
     point(connection, topic, {CHAMPION: Pointer(number), CANDIDATE: None}, expected={CANDIDATE: number})
     show(
         {"topic": topic, "champion": number, "candidate": None, "was_champion": _number(champion)},
-        f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}",
+        f"release {number} is now {CHAMPION} in {topic}, and no longer {CANDIDATE}",
         as_json=as_json,
     )
 
 
 @click.command(cls=Command)
-@option("--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead.")
-@option("--to", "to", type=click.IntRange(min=1), metavar="N", help="Number of the release to serve.")
+@option("--candidate", "only_candidate", is_flag=True, help="Drop the candidate instead; the champion stays.")
+@option("--to", "to", type=click.IntRange(min=1), metavar="N", help="Number of the release to return to.")
 @_where
 @json_option
 def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
-    """Make the release that was champion before the champion again; given again, the one before that."""
+    """Make the previous champion the champion again; repeat the command to go further back."""
     connection, topic = _place()
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()
     champion, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
     if only_candidate:
         if to is not None:
-            raise click.UsageError("--candidate ends an A/B test, --to names a champion; one of the two")
+            raise click.UsageError(
+                "--candidate drops the candidate, --to names a champion; give only one of them"
+            )
         if candidate is None:
             raise ReleaseRefused("pointer", f"topic {topic} has no {CANDIDATE}")
         point(connection, topic, {CANDIDATE: None}, expected={CANDIDATE: candidate.release})
@@ -81,39 +84,39 @@ def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
         raise ReleaseRefused("pointer", f"topic {topic} has no {CHAMPION}")
     number, gone = (to, []) if to else _before(reader, champion)
     if number == champion.release:
-        raise ReleaseRefused("pointer", f"release {number} is {CHAMPION} in {topic} already")
+        raise ReleaseRefused("pointer", f"release {number} is already {CHAMPION} in {topic}")
     pointers: dict[str, Pointer | None] = {CHAMPION: Pointer(number)}
     if candidate is not None and candidate.release == number:
-        # A champion that is its own candidate would be compared with itself.
+        # Otherwise the release would be compared with itself.
         pointers[CANDIDATE] = candidate = None
     point(connection, topic, pointers, expected={CHAMPION: champion.release})
     again = " again" if number in champion.history else ""
     moved = champion.moved(number)
-    further = f"; before it, release {moved.previous} was" if moved.previous else ""
+    further = f"; the next rollback returns to release {moved.previous}" if moved.previous else ""
     facts = {"champion": number, "candidate": _number(candidate), "was_champion": champion.release}
     show(
         {"topic": topic, **facts, "before_it": moved.previous, "deleted": gone},
         *([_deleted(gone)] if gone else []),
-        f"release {number} is {CHAMPION} in {topic}{again}, release {champion.release} no longer{further}",
+        f"release {number} is {CHAMPION} in {topic}{again}, replacing release {champion.release}{further}",
         as_json=as_json,
     )
 
 
 def _before(reader: ReleaseReader, champion: Pointer) -> tuple[int, list[int]]:
-    """Return the newest release of the champion's history that is there, and the newer ones, now deleted."""
+    """Return the newest existing release of the champion's history, and the newer, deleted ones."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
     if len(gone) < len(champion.history):
         return champion.history[len(gone)], gone
     why = f"no release was {CHAMPION} before release {champion.release}"
     if gone:
-        why = f"what was {CHAMPION} before release {champion.release} is {_deleted(gone)}"
+        why = f"the previous champions of release {champion.release} are gone ({_deleted(gone)})"
     others = [str(number) for number in numbers(reader.held()) if number != champion.release]
-    choice = f". --to takes one of {', '.join(others)}" if others else ""
+    choice = f"; name one of the releases {', '.join(others)} with --to" if others else ""
     raise ReleaseRefused("pointer", f"topic {reader.topic}: {why}{choice}")
 
 
 def _deleted(gone: Iterable[int]) -> str:
-    return f"deleted when newer ones were published: release {', '.join(map(str, gone))}"
+    return f"deleted when newer releases were published: release {', '.join(map(str, gone))}"
 
 
 def _number(pointer: Pointer | None) -> int | None:
@@ -121,13 +124,13 @@ def _number(pointer: Pointer | None) -> int | None:
 
 
 @click.command(cls=Command)
-@option("--group", help="Consumer group whose workers count. [default: all]")
+@option("--group", help="Consumer group whose workers count. [default: all groups]")
 @_where
 @json_option
 def releases(group: str | None, as_json: bool) -> None:
-    """List the releases, whom they serve, and how often users clicked on their lists.
+    """List the releases with their roles and their live quality.
 
-    Live figures are sums over the reports that retention has left in the topic of live quality.
+    The live metrics are sums over all reports that are still in the quality topic.
     """
     connection, topic = _place()
     with ReleaseReader(connection, topic=topic).opened() as reader:

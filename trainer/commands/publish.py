@@ -1,4 +1,4 @@
-"""`nextclick-trainer publish`: a release to the workers."""
+"""`nextclick-trainer publish`: publish a release to the workers."""
 
 from __future__ import annotations
 
@@ -29,35 +29,33 @@ from worker.topics import releases
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 FAR_BELOW: Final = 0.8
-"""The part of the champion's figure below which a release is not published without a question."""
+"""Share of the champion's metric below which publishing a release needs confirmation."""
 
 
 @click.command(cls=Command)
 @click.argument("folder", type=options.FOLDER)
-@option("--candidate", is_flag=True, help="Make it the candidate, not the champion.")
+@option("--candidate", is_flag=True, help="Make the release the candidate instead of the champion.")
 @option(
     "--share",
     type=click.FloatRange(0, 1, min_open=True),
-    help=f"Share of the users that a candidate serves. [default: {CANDIDATE_SHARE}]",
+    help=f"Share of users served by the candidate. [default: {CANDIDATE_SHARE}]",
 )
 @option(
     "--yes",
     is_flag=True,
-    help="Publish a release, too, that was never measured or is far below the champion.",
+    help="Publish even a release that has no metrics, or is far below the champion, without asking.",
 )
 @kafka_option
 @releases_topic_option
 @config_options
 @json_option
 def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as_json: bool) -> None:
-    """Send the release in FOLDER to Kafka and make it the champion. Workers adopt it in seconds.
+    """Publish the release in FOLDER to Kafka as the champion. The workers adopt it within seconds.
 
-    A topic that holds anything but releases is refused.
+    A topic that holds any other records is refused.
     """
     if share is not None and not candidate:
-        raise click.UsageError(
-            "--share is for a candidate: the champion serves everyone else. Add --candidate"
-        )
+        raise click.UsageError("--share applies only to a candidate; add --candidate, or leave out --share")
     chosen = options.settings()
     connection, topic, name = connect(chosen), chosen.topics.releases, CANDIDATE if candidate else CHAMPION
     manifest, blob = read_folder(folder).parts
@@ -72,7 +70,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
         blob,
         pointer=name,
         share=share or CANDIDATE_SHARE,
-        # The question and the lines below are about this one.
+        # The confirmation and the lines below refer to this release.
         expected={name: before},
     )
     lines = [f"release {number} is {name} in {topic}" + _replacing(name, before)]
@@ -80,23 +78,23 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
         title, new, old = found
         lines.append(f"{title} {new:.4f}; release {champion}: {old:.4f} (each on its own held-out clicks)")
     elif not manifest.metrics:
-        lines.append("it was never measured: its training held out no clicks")
+        lines.append("the release has no metrics: its training held out no clicks")
     facts = {"topic": topic, "release": number, "role": name, "replaced": before, "champion": champion}
     measured = {"metrics": dict(manifest.metrics), "champion_metrics": dict(metrics)}
     show(facts | measured, *lines, as_json=as_json)
 
 
 def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str, float], int | None]:
-    """Return the champion, the figures in its manifest, and the release that the pointer `name` names.
+    """Return the champion, the metrics in its manifest, and the release that the pointer `name` points to.
 
-    Raises TopicError where the topic is none of releases.
+    Raises TopicError if the topic holds other records than releases.
     """
     with reader.opened():
         reader.read(strict=True)
     pointer, champion = reader.readable_pointer(name), reader.readable_pointer(CHAMPION)
     metrics: Mapping[str, float] = {}
     if champion:
-        # A champion that cannot be read is one more reason to publish another.
+        # An unreadable champion must not prevent publishing its successor.
         with suppress(ReleaseRefused):
             metrics = reader.manifest(champion.release).metrics
     return champion and champion.release, metrics, pointer and pointer.release
@@ -105,27 +103,27 @@ def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str
 def _doubt(
     folder: Path, metrics: Mapping[str, float], champion: int | None, theirs: Mapping[str, float]
 ) -> str:
-    """Return why a release should perhaps not serve everyone; empty where nothing speaks against it."""
+    """Return the reason why publishing a release needs confirmation; empty if it needs none."""
     if not metrics:
         return (
-            f"{folder} was never measured: its training held out no clicks, so nobody knows how good it is. "
-            "More clicks, over a longer time, or dataset.test_fraction mend that"
+            f"the release in {folder} has no metrics, because its training held out no clicks; train on more "
+            "clicks, over a longer time, or raise dataset.test_fraction"
         )
     found = both_measured(metrics, theirs)
     if found is None or found[1] >= FAR_BELOW * found[2]:
         return ""
     title, new, old = found
-    return f"{title} of {folder} is {new:.4f}, that of the champion, release {champion}, {old:.4f}"
+    return f"{title} of {folder} is {new:.4f}, far below the champion's (release {champion}): {old:.4f}"
 
 
 def _ask(doubt: str) -> None:
     if not sys.stdin.isatty():
-        raise ReleaseRefused("doubtful", f"{doubt}: nothing was sent. --yes publishes it nevertheless")
-    click.confirm(f"{doubt}. Publish it nevertheless?", abort=True, err=True)
+        raise ReleaseRefused("doubtful", f"{doubt}. Nothing was published; --yes publishes it anyway")
+    click.confirm(f"{doubt}. Publish it anyway?", abort=True, err=True)
 
 
 def _replacing(name: str, before: int | None) -> str:
     if before is None:
         return ""
     undo = "; `nextclick-trainer rollback` undoes it" if name == CHAMPION else ""
-    return f", was release {before}{undo}"
+    return f", replacing release {before}{undo}"

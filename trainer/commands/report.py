@@ -1,4 +1,4 @@
-"""`nextclick-trainer report`: a release as a page for people."""
+"""`nextclick-trainer report`: write an HTML report on a release."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from worker.commandline import (
 @option(
     "--names",
     type=options.FOLDER,
-    help="CSV or TSV file with item ids and their names. [default: a column `title` or `name` of the item "
+    help="CSV or TSV file of item ids and names. [default: a column `title` or `name` of the item "
     "features or of FILES]",
 )
 @options.columns
@@ -46,7 +46,7 @@ from worker.commandline import (
 @releases_topic_option
 @config_options
 def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None) -> None:
-    """Write an HTML page on the release in FOLDER, measured on the clicks in FILES.
+    """Write an HTML report on the release in FOLDER, evaluated on the clicks in FILES.
 
     It begins with a verdict and the next step. With --kafka it names the champion, too.
     Without --split-at it is measured on the test split of its own training, so the files that it was
@@ -55,7 +55,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
     from_ms = chosen.dataset.split_at or manifest_time_ms(release.manifest, "test_from")
-    # Jinja is needed here alone.
+    # Load Jinja only when needed.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
     trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
@@ -85,7 +85,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
 
 
 def measured_on(from_ms: int | None, exclude_recent: int) -> str:
-    """Return a sentence on the clicks that the figures of a report are measured on."""
+    """Return a sentence that says on which clicks a report's metrics were measured."""
     begin = "all clicks in the files"
     if from_ms is not None:
         begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"

@@ -39,13 +39,17 @@ from worker.settings.fields import duration_text
 from worker.settings.loading import given
 
 _PATIENCE: Final = 3
-"""Session timeouts that a single run waits to learn whether another trainer leads."""
+"""Number of session timeouts that a single run waits to become the leader."""
 
 
-@click.command(cls=Command, resume="the same command goes on with the next run")
-@option("--once", is_flag=True, help="Make one retraining run and end.")
-@shorthand("--every", key="run.every", metavar="DURATION", help="Interval between retraining runs, as 1h.")
-@shorthand("--policy", key="run.policy", metavar="champion|candidate", help="Pointer of a new release.")
+@click.command(cls=Command, resume="run the same command again to continue with the next run")
+@option("--once", is_flag=True, help="Make one retraining run, then exit.")
+@shorthand(
+    "--every", key="run.every", metavar="DURATION", help="Interval between retraining runs, such as 1h."
+)
+@shorthand(
+    "--policy", key="run.policy", metavar="champion|candidate", help="Pointer that is set to a new release."
+)
 @options.archive
 @options.columns
 @options.metrics_port
@@ -56,13 +60,13 @@ _PATIENCE: Final = 3
 @json_option
 @click.pass_context
 def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
-    """Collect, train, compare with the champion and publish, again and again.
+    """Collect clicks, train, compare with the champion, and publish, at regular intervals.
 
-    Several may run: Kafka chooses one, the others stand by. With --once the exit code is 0 for a published
-    release, 1 where there was nothing to do, 3 where the gate refused it, 2 for an error.
+    If several trainers run, Kafka elects a leader; the others are on standby. Exit code with --once: 0 a
+    release was published, 1 nothing to do, 3 the gate refused the release, 2 error.
     """
     if as_json and not once:
-        raise click.UsageError("--json is for one run, which has a result: add --once")
+        raise click.UsageError("--json needs a run that ends with a result; add --once")
     chosen = options.settings()
     settings, plan = _usable(chosen), chosen.run
     connection, topics, clock = connect(chosen), chosen.topics, Clock()
@@ -106,13 +110,13 @@ def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
 
 
 def _usable(chosen: TrainerSettings) -> FitSettings:
-    """Return what decides a training, without the cache: every run has other clicks. Raises SettingError."""
+    """Return the training settings without the cache, as every run has new clicks. Raises SettingError."""
     if chosen.features.any and not chosen.features.file:
-        raise SettingError("[features]: a click archive has no such columns: name features.file")
+        raise SettingError("[features]: a click archive has no feature columns; set features.file")
     if chosen.run.strategy == "online" and "training.epochs" in given(chosen):
         raise SettingError(
-            "training.epochs: an online training goes on, and run.warm_epochs says how often it sees the "
-            "clicks of a run. Leave it out, or run.strategy"
+            "training.epochs has no effect with run.strategy online, where run.warm_epochs sets the epochs "
+            "per run; leave training.epochs out, or use another strategy"
         )
     return chosen.fitting.replaced(cache=None)
 
@@ -121,8 +125,8 @@ def _kept_days(chosen: TrainerSettings) -> float | None:
     keep, window = chosen.archive.keep, chosen.run.window
     if keep is not None and keep < window:
         raise SettingError(
-            f"archive.keep ({duration_text(keep)}) is less than run.window ({duration_text(window)}): "
-            "keep what is learned from"
+            f"archive.keep ({duration_text(keep)}) is less than run.window ({duration_text(window)}); "
+            "raise archive.keep: a run trains on the whole window"
         )
     return None if keep is None else keep / 86_400
 

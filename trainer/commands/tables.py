@@ -1,4 +1,4 @@
-"""Tables of figures: ruled and coloured on a terminal, plain columns in a file or a pipe."""
+"""Tables of metrics: ruled and coloured on a terminal, plain columns in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def show_result(found: EvaluationResult) -> None:
-    """Show all metrics of all models with their intervals, then Recall@K and MRR@K by slice."""
+    """Print all metrics of all models with confidence intervals, then Recall@K and MRR@K by slice."""
     heading = f"{found.predictions:,} held-out clicks in {found.sessions:,} sessions, 95 % intervals"
     metrics = list(dict.fromkeys(name for metrics in found.models.values() for name in metrics))
     _show(heading, ["", *map(title, metrics)], _rows(found.models, metrics))
@@ -29,7 +29,7 @@ def show_result(found: EvaluationResult) -> None:
 
 
 def show_differences(found: Sequence[Difference]) -> None:
-    """Show a row for each metric: A, B, their difference with its interval, how probably B is better."""
+    """Print a row per metric: A, B, the difference, its interval, and the probability that B is better."""
     rows = [
         [
             title(one.metric),

@@ -1,4 +1,4 @@
-"""`nextclick-trainer tune`: clicks in, the settings that suit them out."""
+"""`nextclick-trainer tune`: search for the best settings for given clicks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.commandline import OUTPUT, Command, Span, config_options, json_optio
 from worker.settings.loading import given
 
 
-@click.command(cls=Command, resume="the same command goes on after the finished trials")
+@click.command(cls=Command, resume="run the same command again to continue after the finished trials")
 @click.argument("files", nargs=-1, required=True, type=options.FOLDER)
 @option(
     "-o",
@@ -23,23 +23,23 @@ from worker.settings.loading import given
     default="tuned",
     type=options.FOLDER,
     group=OUTPUT,
-    help="Folder for the search.",
+    help="Folder for the trials and the best settings.",
 )
-@option("--trials", default=30, type=click.IntRange(min=1), help="Number of trials, each a training.")
+@option("--trials", default=30, type=click.IntRange(min=1), help="Number of trials; each is a training.")
 @option("--time", "seconds", type=Span(), help="Time limit of the search, such as 2h. [default: no limit]")
 @options.columns
 @options.split_at
 @config_options
 @json_option
 def tune(files: tuple[Path, ...], folder: Path, trials: int, seconds: float | None, *, as_json: bool) -> None:
-    """Search settings for the clicks in FILES, by trials judged on their validation split.
+    """Search for the settings that score best on the validation split of the clicks in FILES.
 
-    It searches learning rate, batch, layers, size, loss, dropout and scale, except those that somebody chose.
-    The same command continues where it ended or was killed; more --trials or --time go further.
+    The search covers learning rate, batch size, layers, hidden size, loss, dropout and scale, except settings
+    that are given. Run the same command again to continue a search, or to extend it by --trials or --time.
     """
     chosen, teller = options.settings(), console.for_this_place()
     scan = options.scan_clicks(files, chosen, teller)
-    # TensorFlow takes seconds to load: only here, where it is needed.
+    # TensorFlow takes seconds to load; load it only when needed.
     from trainer.tuning import tune as tuning  # noqa: PLC0415
 
     budget = tuning.Budget(trials, seconds or math.inf)

@@ -1,4 +1,4 @@
-"""`nextclick-trainer watch`: the experiment of a candidate on live clicks, decided."""
+"""`nextclick-trainer watch`: decide the A/B test of a candidate on live clicks."""
 
 from __future__ import annotations
 
@@ -26,19 +26,24 @@ from worker.commandline import (
 
 
 @click.command(cls=Command)
-@option("--group", help="Consumer group whose workers count. [default: all]")
-@option("--once", is_flag=True, help="Look once, decide if there is reason to, and end.")
+@option("--group", help="Consumer group whose workers count. [default: all groups]")
+@option("--once", is_flag=True, help="Make one analysis, decide if its result is significant, then exit.")
 @shorthand("--alpha", key="watch.alpha", metavar="SHARE", help="Significance level of the test.")
-@shorthand("--min-clicks", key="watch.min_clicks", metavar="N", help="Judged clicks that each needs.")
+@shorthand(
+    "--min-clicks",
+    key="watch.min_clicks",
+    metavar="N",
+    help="Minimum number of judged clicks for each of candidate and champion.",
+)
 @options.metrics_port
 @kafka_option
 @releases_topic_option
 @config_options
 def watch(group: str | None, *, once: bool) -> None:
-    """Promote the candidate when it is better live than the champion, drop it when it is worse.
+    """Promote the candidate if its live hit rate is better than the champion's; drop it if it is worse.
 
-    The test of the live hit rates stays valid however often it is looked at. Goes on with the next candidate
-    until stopped; with --once it ends with exit code 0 whether or not there was anything to decide.
+    The sequential test stays valid for any number of analyses. The command runs until stopped, and continues
+    with the next candidate. With --once, it exits with code 0 after one analysis, with or without a decision.
     """
     chosen = options.settings()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it

@@ -1,6 +1,6 @@
-"""The trainer's settings: `fitting` is what decides a training, `sections` its parts, `program` all.
+"""The trainer's settings: `fitting` for a single training, built from `sections`; `program` for all commands.
 
-Every setting is defined once, with its type, limits, default, description and the facts that code asks for.
+Every setting is defined once, with its type, limits, default, description and facts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings that decide which release `fit` makes of the same clicks. A manifest records it."""
+"""The settings on which the result of a training depends. Every manifest records them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.settings.loading import checked, replaced
 
 
 class FitSettings(Section):
-    """The settings that decide which release `fit` makes of the same clicks."""
+    """The settings on which the release depends that `fit` trains from given clicks."""
 
     dataset: Dataset = Dataset()
     features: Features = Features()
@@ -33,7 +33,7 @@ class FitSettings(Section):
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """Return settings by the bare names of their keys, which are unique here. Raises SettingError.
+        """Return settings from values by key without its section. Raises SettingError.
 
         >>> FitSettings.of(hidden_size=64).model.hidden_size
         64
@@ -45,11 +45,11 @@ class FitSettings(Section):
         return checked(cls, document, source="a call")
 
     def replaced(self, **values: Any) -> Self:
-        """Return the same settings with other values, named as in `of`. Raises SettingError."""
+        """Return a copy with some values replaced, named as in `of`. Raises SettingError."""
         return replaced(self, {full_key(name): value for name, value in values.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as a manifest records them: by section, durations in seconds."""
+        """Return the settings as recorded in a manifest: by section, durations in seconds."""
         return self.model_dump(mode="json", include=set(FitSettings.model_fields))
 
 
@@ -57,21 +57,21 @@ _KEYS: Final = {key.partition(".")[2]: key for key, _ in fields_of(FitSettings)}
 
 
 def full_key(name: str) -> str:
-    """Return the dotted key of a setting that decides a training. Raises TypeError where there is none."""
+    """Return the dotted key of a training setting. Raises TypeError if there is no such setting."""
     if name not in _KEYS:
-        raise TypeError(f"{name} is no setting of a training")
+        raise TypeError(f"{name} is not a training setting")
     return _KEYS[name]
 
 
 def keys_with(name: str, value: Any = True) -> list[str]:
-    """Return the dotted keys of the settings of a training with this fact."""
+    """Return the dotted keys of the training settings whose fact `name` has this value."""
     return [key for key, field in fields_of(FitSettings) if fact(field, name) == value]
 
 
 def recorded(settings: Mapping[str, Any], key: str) -> Any:
-    """Return what a manifest says of a dotted key; None where it says nothing.
+    """Return the value that a manifest records for a dotted key; None if it records none.
 
-    Older releases have the settings without sections, under the last part of the key; renamed settings
+    Older releases record the settings without sections, under the last part of the key. Renamed settings
     are not found.
     """
     section, _, name = key.partition(".")

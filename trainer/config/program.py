@@ -1,4 +1,4 @@
-"""All settings of the trainer: those of a training, those it shares with the worker, and what is around."""
+"""All settings of the trainer: of training, shared with the worker, and of the commands."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """Reading of times in files of clicks. Their columns are named in `[click]`, or recognised."""
+    """Times in files of clicks. The columns are set in `[click]`, or recognised by name."""
 
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
+    time_zone: str = setting("UTC", "Time zone of times without an offset, such as `Europe/Lisbon`.")
     time_unit: Literal["s", "ms", "us", "ns"] | None = setting(
-        None, "Unit of times that are numbers. Default: recognised by their size."
+        None, "Unit of numeric times. Default: recognised by the size of the numbers."
     )
 
     @field_validator("time_zone")
@@ -37,102 +37,123 @@ class Files(Section):
 
 
 class Baselines(Section):
-    """Methods that releases are compared with."""
+    """Baseline methods that releases are compared with."""
 
-    recent: Duration = setting(_DAY, "Age of the oldest click that the recently popular items count.", gt=0)
+    recent: Duration = setting(_DAY, "Time window of the clicks that count for recent popularity.", gt=0)
     knn_sample: int | None = setting(
-        None, "Past sessions that kNN compares with. Default: each its own (500, 1000, 5000).", ge=1
+        None,
+        "Number of past sessions that a kNN method compares with. Default: depends on the method (500, 1000, "
+        "5000).",
+        ge=1,
     )
     knn_neighbours: int | None = setting(
-        None, "Past sessions that vote in kNN. Default: each its own (100, 100, 500).", ge=1
+        None,
+        "Number of nearest sessions that vote in a kNN method. Default: depends on the method (100, 100, "
+        "500).",
+        ge=1,
     )
 
 
 class Archive(Section):
-    """The clicks of a topic, kept as Parquet files."""
+    """The click archive: the clicks of a topic, kept as Parquet files."""
 
     folder: Path = setting(Path("clicks"), "Folder of the click archive.")
     keep: Duration | None = setting(
-        None, "Age from which on files are deleted. Default: nothing is deleted.", gt=0
+        None, "Age at which files are deleted. Default: nothing is deleted.", gt=0
     )
-    file_records: int = setting(1_000_000, "Largest number of offsets in a file, about.", ge=1)
+    file_records: int = setting(1_000_000, "Approximate maximum number of offsets in a file.", ge=1)
     write_interval: Duration = setting(
-        300.0, "Longest time before new clicks are written, with `collect --follow`.", ge=0
+        300.0, "Maximum time before `collect --follow` writes new clicks to a file.", ge=0
     )
 
 
 class Run(Section):
-    """Retraining and publishing by `run`."""
+    """Continuous retraining and publishing by `run`."""
 
-    every: Duration = setting(_HOUR, "Interval between the starts of two retraining runs.", gt=0)
-    window: Duration = setting(7 * _DAY, "Age of the oldest click that a run learns from.", gt=0)
+    every: Duration = setting(_HOUR, "Interval between the starts of retraining runs.", gt=0)
+    window: Duration = setting(7 * _DAY, "Time window of the clicks that a run trains on.", gt=0)
     held_out: Duration | None = setting(
-        None, "Length of the newest part, held out to compare with the champion. Default: `every`.", gt=0
+        None,
+        "Length of the newest part of the window, held out to compare a release with the champion. "
+        "Default: `every`.",
+        gt=0,
     )
     strategy: Literal["retrain", "online"] = setting(
         "retrain",
-        "`retrain`: each run trains on the whole window. `online`: one training goes on and learns what is "
-        "new.",
+        "`retrain`: each run trains on the whole window. `online`: each run continues the same training with "
+        "the new clicks.",
     )
-    warm: bool = setting(True, "Whether a retraining run begins with the champion's weights.")
+    warm: bool = setting(True, "Whether a retraining run starts from the champion's weights.")
     warm_epochs: int = setting(
-        2, "Epochs of a run that begins with the champion's weights, or goes on.", ge=1
+        2, "Epochs of a run that starts from the champion's weights or continues a training.", ge=1
     )
-    by: Literal["recall", "mrr", "ndcg"] = setting("recall", "Metric that a release is accepted by.")
+    by: Literal["recall", "mrr", "ndcg"] = setting(
+        "recall", "Metric by which a new release is compared with the champion."
+    )
     policy: Literal["champion", "candidate"] = setting(
-        "champion", "Pointer that a new release gets. Without a champion it becomes the champion."
+        "champion", "Pointer set to a new release. If there is no champion, it becomes the champion."
     )
-    share: float = setting(CANDIDATE_SHARE, "Share of the users that a candidate serves.", gt=0, le=1)
+    share: float = setting(CANDIDATE_SHARE, "Share of users served by a candidate.", gt=0, le=1)
     replace_candidate: bool = setting(
-        False, "Whether a newer candidate takes the place of one that is still in an A/B test."
+        False, "Whether a new candidate replaces a candidate that is still in its A/B test."
     )
     keep: int = setting(
         KEPT,
-        "Number of newest releases kept in the topic, besides those that a pointer names or just named.",
+        "Number of newest releases kept in the topic, in addition to the releases that the pointers name or "
+        "named last.",
         ge=1,
     )
     active_items: int = setting(
-        ACTIVE_ITEMS, "Items in the network of an online training: those most clicked at present.", ge=2
+        ACTIVE_ITEMS,
+        "Number of items in the network of an online training: the currently most clicked items.",
+        ge=2,
     )
     active_half_life: Duration = setting(
-        ACTIVE_HALF_LIFE, "Half-life with which clicks fade where these are chosen.", gt=0
+        ACTIVE_HALF_LIFE, "Half-life of the click counts that choose the `active_items`.", gt=0
     )
     session_timeout: Duration = setting(
-        30.0, "Silence after which another trainer takes over from the one that leads.", gt=0
+        30.0, "Time without heartbeats after which another trainer takes over from the leader.", gt=0
     )
 
     @property
     def hold_out_seconds(self) -> float:
-        """Length of the newest part, which is held out, in seconds."""
+        """Length of the held-out newest part of the window, in seconds."""
         return self.held_out or self.every
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.hold_out_seconds >= self.window:
-            name = "held_out" if self.held_out else "every, which is held out,"
+            name = "held_out" if self.held_out else "every, the default of held_out,"
             raise ValueError(
                 f"{name} ({duration_text(self.hold_out_seconds)}) must be shorter than window "
-                f"({duration_text(self.window)}): what is held out is not learned from"
+                f"({duration_text(self.window)}); held-out clicks are not used for training"
             )
         idle = {"retrain": {"active_items", "active_half_life"}, "online": {"warm"}}[self.strategy]
         if found := sorted(idle & self.model_fields_set):
-            raise ValueError(f"{', '.join(found)}: without effect where strategy is {self.strategy}")
+            raise ValueError(f"{', '.join(found)}: no effect with the strategy {self.strategy}; leave it out")
         return self
 
 
 class Watch(Section):
-    """Decisions of `watch` on an A/B test."""
+    """The rules by which `watch` decides an A/B test."""
 
-    alpha: float = setting(0.05, "Probability of deciding on a candidate that is no different.", gt=0, lt=1)
-    min_clicks: int = setting(1_000, "Judged clicks that candidate and champion need, each.", ge=1)
-    give_up_after: Duration = setting(
-        _DAY, "Time after which an undecided candidate is dropped. 0: never.", ge=0
+    alpha: float = setting(
+        0.05,
+        "Significance level: probability of a decision although candidate and champion do not differ.",
+        gt=0,
+        lt=1,
     )
-    every: Duration = setting(10.0, "Interval between two looks.", gt=0)
+    min_clicks: int = setting(
+        1_000, "Minimum number of judged clicks for each of candidate and champion.", ge=1
+    )
+    give_up_after: Duration = setting(
+        _DAY, "Time after which a candidate is dropped if its A/B test is undecided. 0: never.", ge=0
+    )
+    every: Duration = setting(10.0, "Interval between analyses of the A/B test.", gt=0)
 
 
 class Metrics(Section):
-    """Where `run` and `watch` answer /metrics."""
+    """The HTTP server of `run` and `watch` for /metrics."""
 
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int | None = setting(None, "Port to listen on. Default: /metrics is not served.", ge=0, le=65_535)
@@ -154,7 +175,7 @@ class TrainerSettings(FitSettings):
 
     @property
     def fitting(self) -> FitSettings:
-        """The part that decides a training, and that a manifest records."""
+        """The explicitly set settings on which a training depends, as recorded in a manifest."""
         return FitSettings.model_validate(
             {name: getattr(self, name) for name in FitSettings.model_fields if name in self.model_fields_set}
         )

@@ -1,11 +1,11 @@
-"""The sections of what decides a training, from clicks to measures.
+"""The sections of the training settings, from clicks to evaluation.
 
-Facts of a field, which code asks for instead of keeping lists of its own:
+Facts of a field:
 
-- `prepares`: the setting decides how clicks become sessions, so it is part of the cache's key;
-- `shape`: a release decides it for every network that is trained from it;
-- `decides`: False where the result of a training does not depend on it;
-- `online`: False where online training would pass it over; `online_needs`: the only value it can work with.
+- `prepares`: the setting affects how sessions are built from clicks, so it is part of the cache key;
+- `shape`: a network that is trained from a release must have the release's value;
+- `decides`: False if the result of a training does not depend on the setting;
+- `online`: False if online training ignores the setting; `online_needs`: the only value that it supports.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, M
 from worker.settings.fields import Duration, Moment, Section, setting
 
 MAX_TRAINED_SCALE: Final = 40.0
-"""exp(-2 * scale) must be a single-precision number (`trainer.model.losses`)."""
+"""Maximum `scale`: exp(-2 * scale) must be a normal single-precision number (`trainer.model.losses`)."""
 
 POPULAR_ITEMS: Final = 100
 """Number of items in the popularity list of a release."""
 
 ACTIVE_ITEMS: Final = 2048
-"""Number of items in the network of an online training: those most clicked at present."""
+"""Number of items in the network of an online training: the currently most clicked items."""
 
 ACTIVE_HALF_LIFE: Final = 12 * 3_600.0
-"""Half-life in seconds with which clicks fade where these are chosen."""
+"""Half-life, in seconds, of the click counts by which the active items are chosen."""
 
 _HOUR: Final = 3_600.0
 _DAY: Final = 24 * _HOUR
@@ -42,149 +42,158 @@ _OFFLINE: Final = {"online": False}
 
 
 class Dataset(Section):
-    """Sessions of a training: how they are made of clicks."""
+    """Sessions: how they are built from clicks, cleaned, and split."""
 
     session_gap: Duration = setting(
         1_800.0,
-        "Pause that ends a session, in training and in the worker. 0: sessions never end.",
+        "Inactivity that ends a session, in training and in the worker. 0: sessions never end.",
         ge=0,
         le=MAX_GAP_SECONDS,
         facts=_PREPARES,
     )
     min_item_count: int = setting(
-        5, "Training clicks that an item needs to be in the catalogue.", ge=1, facts=_CLEANS
+        5, "Minimum number of training clicks of an item in the catalogue.", ge=1, facts=_CLEANS
     )
     test_fraction: float = setting(
-        0.1, "Share of the clicks, the newest, held out as the test split.", ge=0, lt=1, facts=_CLEANS
+        0.1, "Share of the clicks held out as the test split: the newest.", ge=0, lt=1, facts=_CLEANS
     )
     validation_fraction: float = setting(
         0.05,
-        "Share of the clicks before them, held out to choose the epoch and to learn the blend. 0: neither.",
+        "Share of the clicks held out as the validation split, just before the test split. It chooses the "
+        "best epoch and fits the blend weights. 0: no validation.",
         ge=0,
         lt=1,
         facts=_CLEANS,
     )
     split_at: Moment | None = setting(
         None,
-        "Time at which the test split begins, such as 2020-06-28, instead of `test_fraction`.",
+        "Start of the test split, such as `2020-06-28`; replaces `test_fraction`.",
         facts=_PREPARES,
     )
     repeat_within: Duration = setting(
         0.0,
-        "Time within which a second click of a user on the same item is dropped from training. 0: none is.",
+        "Interval within which repeated clicks of a user on the same item are dropped from training. 0: none "
+        "are dropped.",
         ge=0,
         facts=_CLEANS,
     )
     max_clicks_per_hour: int = setting(
         0,
-        "Largest number of clicks in an hour. A user with more is a bot, left out of training. 0: no limit.",
+        "Maximum clicks per hour; users with more are treated as bots and left out of training. 0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
     max_clicks_per_day: int = setting(
         0,
-        "Largest number of clicks in a day (UTC). A user with more is a bot, left out of training. "
+        "Maximum clicks per day (UTC); users with more are treated as bots and left out of training. "
         "0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
     settle: bool = setting(
         False,
-        "Whether rare items and short sessions are dropped again and again until neither is left.",
+        "Whether rare items and short sessions are dropped repeatedly until none are left.",
         facts=_CLEANS,
     )
     cache: Path | None = setting(
         None,
-        "Folder that keeps prepared sessions for the next training. `run` does not use it.",
+        "Folder that caches prepared sessions between trainings. Not used by `run`.",
         facts={"decides": False},
     )
 
 
 class Features(Section):
-    """Features of items: columns that describe them."""
+    """Item features: columns that describe items."""
 
     file: Path | None = setting(
         None,
-        "File of item features: a column of item ids and the columns named below. "
-        "Without it these are columns of the clicks.",
+        "File of item features: a column of item ids and the feature columns. "
+        "Default: the feature columns are in the files of clicks.",
     )
     categorical: tuple[str, ...] = setting(
         (),
-        "Columns with values, as NAME or NAME:POLICY. A missing value is the value `unknown`, or none by "
-        "policy `drop`.",
+        "Categorical columns, as NAME or NAME:POLICY. A missing value becomes the value `unknown`; with the "
+        "policy `drop`, no value.",
         facts=_PREPARES,
     )
     numeric: tuple[str, ...] = setting(
         (),
-        "Columns with numbers, as NAME, NAME:POLICY or NAME:POLICY:log. A missing number is the mean, or by "
-        "policy the `median` or `zero`; `log`: take log(1 + x).",
+        "Numeric columns, as NAME, NAME:POLICY or NAME:POLICY:log. The policy replaces missing numbers: "
+        "`mean` (default), `median` or `zero`. `log` transforms numbers to log(1 + x).",
         facts=_PREPARES,
     )
     min_value_count: int = setting(
-        2, "Items that a categorical value needs; rarer values become `other`.", ge=1, facts=_CLEANS
+        2,
+        "Minimum number of items with a categorical value; rarer values become `other`.",
+        ge=1,
+        facts=_CLEANS,
     )
     value_separator: str = setting(
-        "|", "Separator between several values of one item.", min_length=1, facts=_CLEANS
+        "|", "Separator between multiple values of an item.", min_length=1, facts=_CLEANS
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.file is not None and not self.any:
             raise ValueError(
-                f"file is {self.file}: categorical or numeric must name columns of it, or leave it out"
+                f"file is {self.file}, but no columns are named; name them in categorical or numeric, or "
+                "leave file out"
             )
         return self
 
     @property
     def any(self) -> bool:
-        """Whether there is a column of features."""
+        """Whether there are any feature columns."""
         return bool(self.categorical or self.numeric)
 
 
 class Model(Section):
-    """The network."""
+    """The recurrent network."""
 
     cell: Literal["gru", "lstm", "elman"] = setting("gru", "Recurrent cell.", facts=_SHAPE)
     layers: int = setting(1, "Number of recurrent layers.", ge=1, le=MAX_LAYERS, facts=_SHAPE)
     hidden_size: int = setting(100, "Size of the hidden vector.", ge=1, facts=_SHAPE)
     embedding_size: int | None = setting(
         None,
-        "Size of the item vectors, with a `separate` output table. Default: `hidden_size`.",
+        "Size of the input item vectors; other than `hidden_size` only with a `separate` output table. "
+        "Default: `hidden_size`.",
         ge=1,
         facts=_SHAPE,
     )
     output_table: Literal["tied", "separate"] = setting(
         "tied",
-        "Item vectors to score with: those that the cell reads (`tied`), or a table of their own.",
+        "Item vectors for scoring: the input item vectors (`tied`), or a second table (`separate`).",
         facts={**_SHAPE, "online_needs": "tied"},
     )
     output_bias: bool = setting(
         False,
-        "Whether the score has a learned bias per item.",
+        "Whether scores include a learned bias per item.",
         facts={**_SHAPE, "online_needs": False},
     )
     normalize: bool = setting(
         True,
-        "Whether the score is the cosine times `scale`; otherwise it is the plain product.",
+        "Whether scores are the cosine similarity times `scale`; otherwise the plain dot product.",
         facts={**_SHAPE, "online_needs": True},
     )
     scale: float = setting(
-        16.0, "Factor of the cosine before the softmax.", gt=0, le=MAX_TRAINED_SCALE, facts=_SHAPE
+        16.0,
+        "Factor of the cosine similarity, with `normalize`.",
+        gt=0,
+        le=MAX_TRAINED_SCALE,
+        facts=_SHAPE,
     )
     # Tallec & Ollivier, "Can recurrent neural networks warp time?", 2018.
     memory_clicks: int = setting(
         0,
-        "Number of clicks that the gates of a new network remember. 0: the initial biases of Keras.",
+        "Initial memory of the gates, in clicks. 0: Keras's default gate biases.",
         ge=0,
     )
-    dropout: float = setting(0.25, "Dropout of the item vector that the cell reads.", ge=0, lt=1)
-    hidden_dropout: float = setting(
-        0.0, "Dropout of the hidden vector that the next layer and the scores read.", ge=0, lt=1
-    )
+    dropout: float = setting(0.25, "Dropout rate of the input item vectors.", ge=0, lt=1)
+    hidden_dropout: float = setting(0.0, "Dropout rate of the output of each recurrent layer.", ge=0, lt=1)
 
     @property
     def input_size(self) -> int:
-        """Numbers in the item vector that the cell reads."""
+        """Size of the input item vectors."""
         return self.embedding_size or self.hidden_size
 
     @model_validator(mode="after")
@@ -192,79 +201,82 @@ class Model(Section):
         if self.output_table == "tied" and self.input_size != self.hidden_size:
             raise ValueError(
                 f"embedding_size ({self.embedding_size}) and hidden_size ({self.hidden_size}) "
-                "must be equal where output_table is tied"
+                "must be equal if output_table is tied"
             )
         if self.memory_clicks and self.cell == "elman":
             raise ValueError(
-                f"memory_clicks ({self.memory_clicks}) and cell (elman) do not go together: it has no gates"
+                f"memory_clicks ({self.memory_clicks}) needs gates, which the cell elman does not have"
             )
         return self
 
 
 class Loss(Section):
-    """The loss that the training minimizes, and its negatives."""
+    """The training loss and its negative items."""
 
     function: Literal["cross_entropy", "bpr_max", "top1_max", "squared_error"] = setting(
         "cross_entropy", "Training loss."
     )
     label_smoothing: float = setting(
-        0.0, "Share of the target spread over all items, with `cross_entropy`.", ge=0, lt=1
+        0.0, "Label smoothing: share of the target spread over all items, for `cross_entropy`.", ge=0, lt=1
     )
     score_penalty: float = setting(
-        1.0, "Weight of the penalty on large negative scores, with `bpr_max`.", ge=0
+        1.0, "Weight of the penalty on the scores of negatives, for `bpr_max`.", ge=0
     )
     class_weight_power: float = setting(
         0.0,
-        "Weight of a target: the clicks of its item to minus this power. 0: equal.",
+        "Exponent of the class weights: a target weighs (clicks of its item)^-exponent. 0: all targets "
+        "weigh the same.",
         ge=0,
         facts=_OFFLINE,
     )
-    # Online training draws none: its loss would be wrong with some.
+    # Online training draws none: sampling would distort its loss.
     negatives: int = setting(
-        0, "Negative items drawn per step. 0: the whole catalogue.", ge=0, facts=_OFFLINE
+        0, "Number of negative items sampled per step. 0: the whole catalogue.", ge=0, facts=_OFFLINE
     )
     negatives_power: float = setting(
-        0.5, "Negatives are drawn in proportion to their clicks to this power.", ge=0
+        0.5, "Exponent of the sampling: an item is drawn in proportion to (its clicks)^exponent.", ge=0
     )
     negatives_uniform: float = setting(
-        0.1, "Share of the negatives drawn from all items with equal probability.", ge=0, lt=1
+        0.1, "Share of the negatives that are sampled uniformly from all items.", ge=0, lt=1
     )
     batch_negatives: bool = setting(
-        True, "Whether the other targets of a step are negatives, too, with `negatives`."
+        True, "Whether the other targets of the step are negatives, too; only with `negatives`."
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.label_smoothing and self.function != "cross_entropy":
             raise ValueError(
-                f"label_smoothing ({self.label_smoothing:g}) and function ({self.function}) "
-                "do not go together: smoothing is for cross_entropy"
+                f"label_smoothing ({self.label_smoothing:g}) cannot be combined with function "
+                f"({self.function}); it requires cross_entropy"
             )
         return self
 
 
 class Optimizer(Section):
-    """Steps of the weights."""
+    """The optimizer and its learning-rate schedule."""
 
     algorithm: str = setting("adam", "Name of a Keras optimizer.", min_length=1)
-    learning_rate: float = setting(2e-3, "Highest learning rate.", gt=0)
-    momentum: float = setting(0.0, "Momentum, for sgd and rmsprop.", ge=0, lt=1)
+    learning_rate: float = setting(2e-3, "Maximum learning rate.", gt=0)
+    momentum: float = setting(0.0, "Momentum, for `sgd` and `rmsprop`.", ge=0, lt=1)
     schedule: Literal["cosine", "constant", "linear", "exponential", "step"] = setting(
         "cosine", "Learning-rate schedule.", facts={"online_needs": "constant"}
     )
-    warmup_steps: int = setting(0, "Steps over which the learning rate rises from 0.", ge=0)
+    warmup_steps: int = setting(0, "Number of steps over which the learning rate rises from 0.", ge=0)
     decay_factor: float = setting(
-        0.5, "Factor by which the schedules `exponential` and `step` lower the learning rate.", gt=0
+        0.5, "Decay factor of the learning rate, for the schedules `exponential` and `step`.", gt=0
     )
-    decay_epochs: float = setting(1.0, "Interval in epochs at which they apply it.", gt=0)
-    clip_norm: float = setting(5.0, "Largest norm of all gradients together. 0: no limit.", ge=0)
-    clip_value: float = setting(0.0, "Largest absolute value in a gradient. 0: no limit.", ge=0)
+    decay_epochs: float = setting(
+        1.0, "Interval, in epochs, at which `decay_factor` lowers the learning rate.", gt=0
+    )
+    clip_norm: float = setting(5.0, "Maximum global norm of the gradients. 0: no limit.", ge=0)
+    clip_value: float = setting(0.0, "Maximum absolute value in a gradient. 0: no limit.", ge=0)
     weight_decay: float = setting(
-        0.0, "Weight decay, as a share of a weight per step, times the learning rate.", ge=0
+        0.0, "Weight decay: each step shrinks a weight by this share times the learning rate.", ge=0
     )
     average_decay: float = setting(
         0.0,
-        "Decay of the moving average of the weights that is released. 0: the last weights.",
+        "Decay per step of the moving average of the weights, which is released. 0: the last weights.",
         ge=0,
         lt=1,
         facts=_OFFLINE,
@@ -274,76 +286,86 @@ class Optimizer(Section):
     def _fits(self) -> Self:
         if self.momentum and self.algorithm not in ("sgd", "rmsprop"):
             raise ValueError(
-                f"momentum ({self.momentum:g}) and algorithm ({self.algorithm}) do not go together: "
-                "momentum is for sgd and rmsprop"
+                f"momentum ({self.momentum:g}) cannot be combined with algorithm ({self.algorithm}); "
+                "it requires sgd or rmsprop"
             )
         return self
 
 
 class Blend(Section):
-    """Terms added to the network's scores, by learned weights."""
+    """Terms that are added to the network's scores with learned weights."""
 
     popularity_half_lives: tuple[HalfLife, ...] = setting(
-        (_DAY, 7 * _DAY, 30 * _DAY), "Half-lives of the clicks that make an item popular; empty: none count."
+        (_DAY, 7 * _DAY, 30 * _DAY), "Half-lives of the popularity terms. Empty: no popularity terms."
     )
     transition_half_lives: tuple[HalfLife, ...] = setting(
-        (30 * _DAY,), "Half-lives of the transitions from one item to another; empty: none count."
+        (30 * _DAY,),
+        "Half-lives of the transition terms (from an item to the next). Empty: no transition terms.",
     )
     transitions: int = setting(
-        50, "Followers kept per item for the transitions. 0: none.", ge=0, le=MAX_TRANSITIONS
+        50,
+        "Maximum number of following items kept per item. 0: no transition terms.",
+        ge=0,
+        le=MAX_TRANSITIONS,
     )
     repeat_lags: int = setting(
         20,
-        "Clicks back in the session for which repeats have a learned weight. 0: none.",
+        "Number of last clicks in the session whose items get a learned repeat weight. 0: no repeat terms.",
         ge=0,
         le=MAX_REPEAT_LAGS,
     )
 
     @property
     def any(self) -> bool:
-        """Whether anything is added."""
+        """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
         return bool(self.popularity_half_lives or followed or self.repeat_lags)
 
 
 class Training(Section):
-    """Length of the training, and its batches."""
+    """The length of a training, and its batches."""
 
-    epochs: int | None = setting(None, "Largest number of epochs. Default: 5, more for few clicks.", ge=1)
+    epochs: int | None = setting(
+        None, "Maximum number of epochs. Default: 5; more if there are few clicks.", ge=1
+    )
     patience: int | None = setting(
         None,
-        "Epochs without a better validation result that end the training. Default: a third, at least 2.",
+        "Number of epochs without a better validation result after which the training ends. Default: a third "
+        "of `epochs`, at least 2.",
         ge=1,
         facts=_OFFLINE,
     )
-    batch_clicks: int = setting(512, "Predictions per training step.", ge=1)
+    batch_clicks: int = setting(512, "Number of predicted clicks per training step.", ge=1)
     full_batch: bool = setting(
         False,
-        "Whether there is one step per epoch, along the gradient over all clicks.",
+        "Whether each epoch is a single step with the gradient over all clicks.",
         facts=_OFFLINE,
     )
-    max_session_clicks: int = setting(200, "Longest session that is trained in one piece, in clicks.", ge=2)
+    max_session_clicks: int = setting(
+        200, "Maximum session length, in clicks; longer sessions are split.", ge=2
+    )
     carry_state: bool = setting(
         False,
-        "Whether the hidden state is handed from piece to piece of a long session; otherwise pieces overlap.",
+        "Whether the hidden state is carried over between the parts of a split session; otherwise the parts "
+        "overlap.",
         facts=_OFFLINE,
     )
     checkpoint_interval: Duration = setting(
-        60.0, "Interval between saving the progress.", gt=0, facts={"decides": False, "online": False}
+        60.0, "Interval between training checkpoints.", gt=0, facts={"decides": False, "online": False}
     )
-    seed: int = setting(0, "Random seed: the same clicks, settings and seed give the same release.", ge=0)
+    seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
 
     def epochs_for(self, predictions: int) -> int:
-        """Return the number of epochs: 5, or more where these would show fewer than half a million clicks."""
+        """Return the number of epochs: the setting, else 5, or enough for half a million predictions."""
         return self.epochs or min(100, max(5, round(500_000 / predictions)))
 
 
 class Evaluation(Section):
-    """Measuring of releases."""
+    """The evaluation of releases."""
 
-    top: int = setting(20, "Length K of the lists that Recall@K and MRR@K measure.", ge=1)
+    top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
     exclude_recent: int = setting(
-        1, "Number of the last clicked items that a list leaves out while measuring.", ge=0
+        1, "Number of a user's last clicked items that are left out of the evaluated lists.", ge=0
     )
 
     @model_validator(mode="after")
@@ -351,6 +373,6 @@ class Evaluation(Section):
         if self.top + self.exclude_recent > POPULAR_ITEMS:
             raise ValueError(
                 f"top ({self.top}) and exclude_recent ({self.exclude_recent}) together must not exceed "
-                f"{POPULAR_ITEMS}: the popularity list to compare with has no more"
+                f"{POPULAR_ITEMS}, the length of the popularity list that is the baseline"
             )
         return self

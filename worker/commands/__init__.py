@@ -1,4 +1,4 @@
-"""The commands of `nextclick-worker`, one file each (`look` has two). Put together in `worker.__main__`."""
+"""The commands of `nextclick-worker`, one module each (`look` has two); `worker.__main__` assembles them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from worker.topics.releases import CHAMPION, ReleaseReader
 
 
 def connect(settings: Settings) -> Connection:
-    """Return the connection that the command was called with (tests bring one), else that of the settings."""
+    """Return the connection given as click's `obj` (by tests), or a connection to the configured brokers."""
     given: Connection | None = click.get_current_context().obj
     return given or settings.kafka.connection(origin(settings, "kafka.bootstrap_servers"))
 
 
 def spellings(user_id: str) -> list[str]:
-    """Return a user id as the worker writes ids, and as it is given where that is another.
+    """Return a user id in canonical form and, if different, as given.
 
-    A state that was saved before ids had one rule is found under its own spelling only.
+    States saved before ids were canonical are found only as given.
     """
     return list(dict.fromkeys([canonical(user_id) or user_id, user_id]))
 
 
 def champion(settings: Settings) -> tuple[Release | None, str]:
-    """Return the release that serves, or why there is none. Raises KafkaAway, NotAllowed."""
+    """Return the champion, or None and the reason. Raises KafkaAway, NotAllowed."""
     with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:
@@ -53,10 +53,10 @@ def numbers(partitions: list[int]) -> str:
 
 
 def fact(finding: Finding) -> dict[str, Any]:
-    """Return a finding for machines."""
+    """Return a finding as a JSON object."""
     return {"ok": not finding.failed, "what": finding.what, "remedy": finding.remedy}
 
 
 def to_json(document: dict[str, Any]) -> bytes:
-    """Return a document as a person can read it, too."""
+    """Return a document as indented JSON."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)

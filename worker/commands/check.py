@@ -1,4 +1,4 @@
-"""`check`: what would keep a worker from running, and from understanding the clicks."""
+"""`check`: report problems that would keep a worker from running or from decoding clicks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from worker.wiring import topics_needed
 @config_options
 @json_option
 def check(as_json: bool) -> None:
-    """Report problems that would keep the worker from running, and their remedies; exit code 1 if any.
+    """Report problems that would keep the worker from running, with remedies. Exit code 1 if there are any.
 
-    The last 100 records of the clicks topic are decoded, too, and compared with the champion's items.
+    The last 100 records of the clicks topic are also decoded, and compared with the champion's items.
     """
     settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
     findings = [Finding(f"settings: group {settings.group}, worker_id {settings.worker_id}")]
     with closing(connection.admin()) as admin:
         findings.append(Finding(f"brokers: {connection.bootstrap_servers} answers"))
-        # Each by itself: one that fails hides no other.
+        # Each check runs even if an earlier check fails.
         findings += _tried(lambda: needs.check(admin, wanted, group=settings.group))
         findings += _tried(lambda: _transactions(settings, connection))
         findings += _tried(lambda: list(_schema_registry(settings)))
@@ -55,9 +55,9 @@ def _tried(look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except NotAllowed as error:
-        return [Finding(str(error), "Grant what is missing; the ACLs are below")]
+        return [Finding(str(error), "Grant the missing ACLs, which are listed below")]
     except NextclickError as error:
-        return [Finding(str(error), "This could not be checked; mend it and check again")]
+        return [Finding(str(error), "This could not be checked; fix it and run the check again")]
 
 
 def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
@@ -70,7 +70,7 @@ def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
 
 
 def _schema_registry(settings: Settings) -> Iterator[Finding]:
-    """Yield whether the schema registry answers, and has the schema of the lists."""
+    """Yield findings on the schema registry and the schema of the lists."""
     registry = settings.registry.connection()
     if registry is None:
         return
@@ -86,13 +86,13 @@ def _schema_registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"schema of {lists.subject}: not registered", "Run `nextclick-worker topics`")
     else:
         yield Finding(
-            f"schema of {lists.subject}: not compatible with the versions that are there",
-            "Name another topic in topics.recommendations, or delete the subject if nobody reads it",
+            f"schema of {lists.subject}: not compatible with the registered versions",
+            "Set another topic in topics.recommendations, or delete the subject if it has no readers",
         )
 
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
-    """Yield what the clicks are like, and whether the champion fits them."""
+    """Yield findings on the last clicks, and on the champion's knowledge of their items."""
     topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
@@ -101,7 +101,7 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
         clicks = sample.last(connection, topics.clicks, settings.click.decoder(parser))
         yield sample.decoding(clicks)
         for problem in parser.problems() if parser else ():
-            yield Finding(problem, "Records that it frames are dead letters", fails=False)
+            yield Finding(problem, "Records with this schema become dead letters", fails=False)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times
     if described[topics.releases].partitions:
@@ -111,7 +111,9 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
 def _champion(settings: Settings, clicks: sample.Sample | None) -> Finding:
     release, problem = champion(settings)
     if release is None:
-        return Finding(problem, "The worker waits until `nextclick-trainer publish` sends one", fails=False)
+        return Finding(
+            problem, "The worker waits until `nextclick-trainer publish` publishes one", fails=False
+        )
     found = clicks and sample.known_items(clicks, release.number, release.catalogue)
     return found or Finding(f"@champion, release {release.number}: {release.manifest.items:,} items")
 

@@ -1,4 +1,4 @@
-"""`forget`: a person's right to be deleted."""
+"""`forget`: request the deletion of a user's data."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from worker.topics import needs, state_changes, state_scan
 
 @click.command(cls=Command)
 @config_options
-@option("--wait", type=Span(), help="Longest time to wait until it is done, such as 30s.")
+@option("--wait", type=Span(), help="Maximum time to wait for the deletion, such as 30s. [default: no wait]")
 @click.argument("user_id")
 def forget(wait: float | None, user_id: str) -> None:
-    """Delete a user: ask the workers to drop all data from clicks until now.
+    """Delete a user: request that the workers drop all data from clicks up to now.
 
-    With --wait the exit code is 1 if that is not done in time; it will be done all the same.
+    With --wait, the exit code is 1 if the deletion is not complete in time; the request stays in force.
     """
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
@@ -33,7 +33,7 @@ def forget(wait: float | None, user_id: str) -> None:
         requests[spelling] = asked = state_changes.ask_to_forget(
             connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
         )
-        click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {spelling}")
+        click.echo(f"requested the deletion of {spelling} in {numbers(sorted(asked))} of {state}")
     click.echo(_outlook(settings, set(before)))
     if wait is not None:
         deadline, fulfilled = time.monotonic() + wait, True
@@ -44,7 +44,7 @@ def forget(wait: float | None, user_id: str) -> None:
 
 
 def _ends(settings: Settings) -> dict[int, int]:
-    """Return the end of each partition of the clicks: later clicks are not part of the deletion request."""
+    """Return the end of each partition of the clicks; a deletion request does not cover later clicks."""
     connection, topics = connect(settings), settings.topics
     needs.at_least_as_many(connection, topics.state, topics.clicks)
     count = needs.counts(connection, [topics.clicks])[topics.clicks]
@@ -57,28 +57,28 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
         members = admin.members(settings.group, topic=settings.topics.clicks)
     alone = sorted(partitions - {partition for member in members for partition in member.partitions})
     what = (
-        "The worker that serves a partition drops the user from memory at once and from all blocks with the "
-        "next flush; compaction cleans the log. `nextclick-worker user` shows when nothing is left"
+        "The worker that serves a partition drops the user from memory at once, and from all blocks with the "
+        "next flush; compaction removes older copies from the log. `nextclick-worker user` shows what is left"
     )
     if not members:
-        return f"{what}. No worker of group {settings.group} runs: the next to start will do it"
+        return f"{what}. No worker of group {settings.group} is running; the next to start carries it out"
     if alone:
-        return f"{what}. Nobody serves {numbers(alone)} at the moment: the next to do so will do it there"
+        return f"{what}. No worker serves {numbers(alone)} at present; the next to do so carries it out there"
     return what
 
 
 def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
-    """Return whether all partitions fulfil the request in time; look at least once.
+    """Return whether all partitions fulfil the request in time, after at least one look.
 
-    `looks` yields the partitions that have not yet done so, again and again.
+    Each item of `looks` is the set of partitions where the request is pending.
     """
     deadline, left = time.monotonic() + seconds, set(asked)
     for found in looks:
         for partition in sorted(left - found):
-            click.echo(f"forgotten in partition {partition}")
+            click.echo(f"deleted in partition {partition}")
         left = found
         if not left or time.monotonic() >= deadline:
             break
     if left:
-        click.echo(f"not done after {seconds:g} s in {numbers(sorted(left))}")
+        click.echo(f"still pending after {seconds:g} s in {numbers(sorted(left))}")
     return not left

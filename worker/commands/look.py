@@ -1,4 +1,4 @@
-"""`user` and `state`: what the state topic holds, as of the last flush."""
+"""`user` and `state`: show the contents of the state topic, as of the last flush."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ from worker.topics.state_scan import Contents, Marks, Trace
 @json_option
 @click.argument("user_id")
 def user(as_json: bool, user_id: str) -> None:
-    """Show what the state topic has of a user, as of the last flush; exit code 1 when it has nothing."""
+    """Show the data of a user in the state topic, as of the last flush. Exit code 1 if there is none."""
     settings = commandline.settings(Settings)
     topic, trace = settings.topics.state, Trace()
     for spelling in spellings(user_id):
         if trace := state_scan.look_for(connect(settings), spelling, topic=topic):
             break
     if not trace and trace.unreadable:
-        raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
+        raise StateRefused(
+            "\n".join(["these records may hold the user, but cannot be read:", *trace.unreadable])
+        )
     document = _user_document(settings, spelling, trace)
     click.echo(to_json(document) if as_json else _user_text(document))
     sys.exit(not trace)
@@ -46,7 +48,7 @@ def user(as_json: bool, user_id: str) -> None:
 @config_options
 @json_option
 def state(as_json: bool) -> None:
-    """Show what each partition of the state topic holds, and what is not saved yet."""
+    """Show the contents of each partition of the state topic, and the number of clicks not yet saved."""
     settings = commandline.settings(Settings)
     connection, topics = connect(settings), settings.topics
     counts = needs.counts(connection, [topics.clicks, topics.state])
@@ -97,26 +99,26 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
 
 
 def _absence(settings: Settings, trace: Trace) -> list[str]:
-    """Return why there may be no state of a user: the log does not say which."""
+    """Return the possible reasons why a user has no state; the log does not tell them apart."""
     state, ttl = settings.state, duration_text(settings.state.user_ttl)
     if trace.requests:
-        return ["deleted: a deletion request is being fulfilled, and no click came since"]
+        return ["deleted: a deletion request is pending, and the user has not clicked since"]
     deleted = "deleted: by `nextclick-worker forget`"
     limits = [
         *([f"no click for {ttl} (state.user_ttl)"] if state.user_ttl else []),
         *(
-            [f"one of the longest idle of more than {state.max_users:,} users in a worker (state.max_users)"]
+            [f"among the longest idle, in a worker with over {state.max_users:,} users (state.max_users)"]
             if state.max_users
             else []
         ),
     ]
     evicted = [f"evicted: {', or '.join(limits)}"] if limits else []
     if trace.deleted:
-        return [f"{deleted}: a deletion request was fulfilled, and no click is saved since"]
+        return [f"{deleted}; the request was fulfilled, and no click has been saved since"]
     if trace.superseded:
         return [*evicted, deleted]
     flush = duration_text(state.flush_interval)
-    new = f"never seen: no click of this user came before the last flush (state.flush_interval is {flush})"
+    new = f"never seen: no click of this user before the last flush (state.flush_interval is {flush})"
     return [new, *evicted, deleted]
 
 
@@ -164,7 +166,7 @@ def _user_text(document: dict[str, Any]) -> str:
     if not document["found"]:
         why = document["no_state_because"]
         return "\n  ".join(
-            [f"no trace of {user_id} in {topic}, as of the last flush; one of these holds:", *why]
+            [f"no data of {user_id} in {topic}, as of the last flush; possible reasons:", *why]
         )
     others, waste = document["other_copies"], document["copies_not_compacted_yet"]
     requests = document["deletion_requests"]
@@ -175,9 +177,9 @@ def _user_text(document: dict[str, Any]) -> str:
         else ["no state that a worker would load", *document["no_state_because"]]
     )
     lines += [f"other copies in blocks: {len(others)}{_places(others)}"]
-    lines += [f"copies that compaction has still to remove: {len(waste)}{_places(waste)}"]
+    lines += [f"copies not yet removed by compaction: {len(waste)}{_places(waste)}"]
     lines += [
-        f"deletion request: asked at {_time(one['asked_at'])}, pending in partition {one['partition']}"
+        f"deletion request: made at {_time(one['asked_at'])}, pending in partition {one['partition']}"
         for one in requests
     ]
     return "\n  ".join(lines + [f"cannot be read: {what}" for what in document["unreadable"]])
@@ -186,7 +188,7 @@ def _user_text(document: dict[str, Any]) -> str:
 def _state_lines(document: dict[str, Any]) -> list[str]:
     found, owner = document["state"], document["owner"]
     partition, made_by, ranked = found["partition"], found["release"], found["recommendations"]
-    served = "nobody at the moment"
+    served = "no worker at present"
     if owner:
         served = (
             owner.get("error") or f"{owner['client_id']} at {owner['host']} (member {owner['member_id']})"
@@ -197,11 +199,11 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         best = [f"{item}{score}" for item, score in zip(ranked["items"], scores, strict=True)]
         listed = f"{', '.join(best)}; {ranked['reason']}, release {ranked['release']}"
     return [
-        f"lives in: partition {partition}, block {document['block']}, made by release {made_by}",
+        f"stored in: partition {partition}, block {document['block']}, computed by release {made_by}",
         f"served by: {served}",
-        f"clicks: {found['clicks']}, {found['session_clicks']} of the last session still kept",
+        f"clicks: {found['clicks']}; kept of the last session: {found['session_clicks']}",
         f"last click: {_time(found['timestamp'])}, offset {found['offset']}",
-        f"recent items, the oldest first: {', '.join(found['recent_items'])}",
+        f"recent items, oldest first: {', '.join(found['recent_items'])}",
         f"recommendations: {listed}",
     ]
 

@@ -1,4 +1,4 @@
-"""`reset`: the way out where states, offsets and clicks do not fit together any more."""
+"""`reset`: start again if states, offsets and clicks contradict each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.topics.states import FORGET, REPLAY, TopicIds
 At = Literal["committed", "earliest", "latest", "saved"]
 
 _SETTLE_SECONDS: Final = 20.0
-"""The time for which the last transaction of a killed worker may still be open."""
+"""Maximum time for which the last transaction of a killed worker stays open."""
 
 
 @click.command(cls=Command)
@@ -30,15 +30,17 @@ _SETTLE_SECONDS: Final = 20.0
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
     required=True,
-    help="Where reading continues: at the group's offset, the first click or the next one with empty states, "
-    "or at the offset up to which the states are saved, with these.",
+    help="Where reading continues. With empty states: at the group's committed offset, the earliest click or "
+    "the latest end. With the saved states: at the offset up to which they are saved.",
 )
-@click.option("--partition", "only", type=int, multiple=True, help="Only this partition; may be repeated.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--partition", "only", type=int, multiple=True, help="Partition to reset; may be repeated. Default: all."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
-    """Start again where states, offsets and clicks contradict each other, while no worker of the group runs.
+    """Reset states and offsets that contradict each other or the clicks, while no worker of the group runs.
 
-    All partitions change in one transaction, or none. Deletion requests stay.
+    All partitions change in one transaction. Deletion requests stay in force.
     """
     settings = commandline.settings(Settings)
     connection, topics = connect(settings), settings.topics
@@ -59,7 +61,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
         click.echo("nothing to do")
         return
     if not yes:
-        click.confirm("Do that?", abort=True)
+        click.confirm("Reset?", abort=True)
     _refuse_while_it_runs(settings)
     state_changes.reset(
         connection,
@@ -76,62 +78,62 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
 def plan(
     number: int, at: At, held: Contents, marks: Marks, *, clicks_id: str = ""
 ) -> tuple[Beginning | None, str]:
-    """Return the effect of `--at` on one partition, and a sentence on it; None if there is nothing to do.
+    """Return the new beginning of a partition under `--at`, and a sentence on it; None if nothing changes.
 
-    `clicks_id` is the id of the clicks topic as it is now. Raises StateRefused if it would not help.
+    `clicks_id` is the id of the current clicks topic. Raises StateRefused if `--at` cannot be used.
     """
     where = f"partition {number}"
     another = held.replay is not None and not held.replay.is_of(clicks_id)
     if at == "saved" and held.replay is None:
-        return None, f"{where}: nothing is saved, it stays as it is"
+        return None, f"{where}: nothing is saved; no change"
     if another and at == "committed":
         raise StateRefused(
-            f"{where}: the clicks topic was deleted and created again since its states were saved, and what "
-            "the group has committed may be of the former one. --at saved keeps the states and begins at the "
-            "first click, --at earliest begins there with empty states; nothing was changed"
+            f"{where}: the clicks topic was deleted and created again after the states were saved, so the "
+            "committed offset may belong to the old topic. Nothing was changed; --at saved starts at the "
+            "first click and keeps the states, --at earliest starts there with empty states"
         )
     if another and at == "saved":
         return _kept(number, held, marks)
     offset, why = _offset(at, held, marks)
     if offset > marks.end:
         raise StateRefused(
-            f"{where}: offset {offset}, {why}, is beyond the end of the clicks, {marks.end}. "
-            "--at earliest begins at the first click, --at latest at the next one; nothing was changed"
+            f"{where}: offset {offset}, {why}, is beyond the end of the clicks, {marks.end}. Nothing was "
+            "changed; --at earliest starts at the first click, --at latest at the next"
         )
     if at == "saved":
-        text = f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
+        text = f"{where}: keeps {_what(held)}, continues at offset {offset}, {why}"
         return Beginning(number, offset, release=None), text
     dropped = [key for key in held.sizes if not _stays(key, held)]
-    text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}{_lost_requests(held)}"
+    text = f"{where}: drops {_what(held)}, continues at offset {offset}, {why}{_lost_requests(held)}"
     return Beginning(number, offset, dropped, requests=held.requests if another else {}), text
 
 
 def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
-    """Return the offset that `--at` names, and what it is."""
+    """Return the offset that `--at` names, and a description of it."""
     if at == "saved" and held.replay is not None:
         if marks.begin > held.replay.offset:
             was = f"the states are saved up to {held.replay.offset}"
-            return marks.begin, f"the first that is still there: {was}"
+            return marks.begin, f"the first click still in the topic ({was})"
         return held.replay.offset, "up to which the states are saved"
     if at == "committed" and marks.committed is not None:
         if marks.begin > marks.committed:
-            return marks.begin, f"the first that is still there: the group has committed {marks.committed}"
-        return marks.committed, "which the group has committed"
+            return marks.begin, f"the first click still in the topic (the group committed {marks.committed})"
+        return marks.committed, "the group's committed offset"
     return (marks.end, "the next click") if at == "latest" else (marks.begin, "the first click")
 
 
 def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
-    """Return the beginning of a partition whose clicks are in another topic, with the states that it has."""
+    """Return the new beginning of a partition that keeps its states although the clicks topic is new."""
     if held.unreadable:
         key, why = next(iter(held.unreadable.items()))
         raise StateRefused(
-            f"partition {number}: {key.decode(errors='replace')} cannot be read: {why}. --at earliest begins "
-            "at the first click with empty states; nothing was changed"
+            f"partition {number}: {key.decode(errors='replace')} cannot be read: {why}. Nothing was changed; "
+            "--at earliest starts at the first click with empty states"
         )
     release = held.replay.release if held.replay else 0
     text = (
-        f"partition {number}: keeps {_what(held)}, goes on at offset {marks.begin}, the first click: the "
-        "topic was created again"
+        f"partition {number}: keeps {_what(held)}, continues at offset {marks.begin}, the first click of the "
+        "new topic"
     )
     return Beginning(number, marks.begin, release=release, blocks_anew=True, requests=held.requests), text
 
@@ -149,8 +151,8 @@ def _lost_requests(held: Contents) -> str:
     if not users:
         return ""
     return (
-        f". The request to delete {', '.join(users)} cannot be read and goes too: "
-        "write it again with `nextclick-worker forget`"
+        f". The request to delete {', '.join(users)} cannot be read and is dropped, too; "
+        "repeat it with `nextclick-worker forget`"
     )
 
 
@@ -166,7 +168,7 @@ def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
     count = needs.counts(connect(settings), [topics.clicks])[topics.clicks]
     unknown = sorted(set(only) - set(range(count)))
     if unknown:
-        raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, no {numbers(unknown)}")
+        raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, but no {numbers(unknown)}")
     return sorted(set(only)) or list(range(count))
 
 
@@ -183,16 +185,19 @@ def _refuse_while_it_runs(settings: Settings) -> None:
     if members:
         names = ", ".join(f"{member.client_id} at {member.host}" for member in members)
         raise StateRefused(
-            f"group {settings.group} has members: {names}. Stop all its workers first. One that was killed "
-            f"is a member until its session times out, {settings.kafka.session_timeout_ms / 1000:g} s"
+            f"group {settings.group} has members: {names}. Stop all its workers first. A killed worker "
+            "remains a member until its session times out, after "
+            f"{settings.kafka.session_timeout_ms / 1000:g} s"
         )
 
 
 def _settle(settings: Settings, partitions: list[int]) -> None:
-    """Wait until no transaction is open that could still commit offsets."""
+    """Wait until no open transaction can still commit offsets. Raises NextclickError after a time limit."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while open_ones := state_scan.unsettled(
         connect(settings), topic=settings.topics.clicks, group=settings.group, partitions=partitions
     ):
         if time.monotonic() > deadline:
-            raise NextclickError(f"a transaction in {numbers(open_ones)} is still open: try again in a while")
+            raise NextclickError(
+                f"a transaction in {numbers(open_ones)} is still open; try again in a minute"
+            )

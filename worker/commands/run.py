@@ -1,4 +1,4 @@
-"""`run`: the worker itself."""
+"""`run`: run the worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from worker.wiring import Process, wired
 @click.command(cls=Command)
 @config_options
 def run() -> None:
-    """Serve: read clicks, publish recommendations, until SIGTERM."""
+    """Read clicks and publish recommendations until SIGTERM."""
     settings = commandline.settings(Settings)
     logging.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
@@ -39,7 +39,7 @@ def run() -> None:
     with ExitStack() as life:
         life.enter_context(process.stop.installed())
         life.enter_context(watching(readiness))
-        # Batches are small, and the other cores belong to other workers.
+        # Batches are small, and the other cores serve other workers.
         life.enter_context(threadpool_limits(1, user_api="blas"))
         port = life.enter_context(
             serving(

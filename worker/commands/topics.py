@@ -1,4 +1,4 @@
-"""`topics`: creates what a worker needs."""
+"""`topics`: create the topics that a worker needs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from worker.wiring import topics_needed
 
 @click.command(cls=Command)
 @config_options
-@option("--create-clicks", is_flag=True, help="Create the clicks topic, too, which others write.")
-@option("--partitions", default=4, help="Partitions of the clicks topic where it is new.")
-@option("--replication", default=-1, help="Replication factor of new topics. [default: the broker's]")
+@option("--create-clicks", is_flag=True, help="Create the clicks topic, too.")
+@option("--partitions", default=4, help="Number of partitions of the clicks topic, if it is created.")
+@option("--replication", default=-1, help="Replication factor of new topics. -1: the broker's default.")
 @json_option
 def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: bool) -> None:
-    """Create the topics that are missing, with the settings they need, and register the schema of the lists.
+    """Create missing topics with the configuration they need, and register the schema of the lists.
 
-    The clicks topic is the input: it is not created unless --create-clicks asks for it.
+    The clicks topic is the input, so it is created only with --create-clicks.
     """
     settings = commandline.settings(Settings)
     with closing(connect(settings).admin()) as admin:
         wanted, clicks = topics_needed(settings), settings.topics.clicks
         if not create_clicks and not admin.describe([clicks])[clicks].partitions:
             raise TopicError(
-                f"topic {clicks} does not exist, or is hidden from us; it is the input, which others write. "
-                "Nothing was created. Correct topics.clicks, or create it with --create-clicks",
+                f"the clicks topic {clicks} does not exist, or access to it is denied. Nothing was created; "
+                "correct topics.clicks, or create the topic with --create-clicks",
                 topic=clicks,
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)
@@ -53,6 +53,6 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
     if missing:
         seconds = needs.TRIES * needs.TRY_SECONDS
         raise NextclickError(
-            f"{missing}, {seconds:g} s after this command asked for it: are all brokers up? "
-            "A worker that starts now may have to wait; give the command again to look again"
+            f"{missing} {seconds:g} s after the request; check that all brokers are up. "
+            "A worker that starts now may have to wait. Run the command again to check again"
         )

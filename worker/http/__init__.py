@@ -1,1 +1,1 @@
-"""The HTTP side: /metrics for Prometheus, /livez and /readyz for an orchestrator."""
+"""HTTP: /metrics for Prometheus, /livez and /readyz for an orchestrator, /v1/users for questions about users."""

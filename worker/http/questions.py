@@ -1,4 +1,4 @@
-"""Questions about users: asked by the HTTP server, answered by the loop, the only one to touch states."""
+"""Questions about users: asked by the HTTP server, answered by the loop, which alone accesses the states."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 ANSWER_SECONDS: Final = 2.0
-"""The time that a question waits for the loop, which runs at least four rounds a second."""
+"""Time that a question waits for the loop, which completes at least four rounds per second."""
 
 _WAITING: Final = 64
-"""The limit of waiting questions; the loop answers them all at once, and each costs a ranking."""
+"""Maximum number of waiting questions: the loop answers all in one round, and each costs a ranking."""
 
 Answer = tuple[bool, dict[str, Any]]
-"""Whether the user is here, and what is known: of the user, or of what is here instead."""
+"""Whether the worker has a state of the user, and the answer as a JSON object."""
 
 
 class Questions:
@@ -26,17 +26,17 @@ class Questions:
         self._asked: queue.Queue[tuple[str, Future[Answer]]] = queue.Queue(_WAITING)
 
     async def ask(self, user_id: str) -> Answer:
-        """Return the loop's answer about a user. Raises TimeoutError if it does not come in time."""
+        """Return the loop's answer about a user. Raises TimeoutError if the loop does not answer in time."""
         answer: Future[Answer] = Future()
         try:
             self._asked.put_nowait((user_id, answer))
         except queue.Full:
             raise TimeoutError from None
-        # Giving up cancels the question, too.
+        # A timeout also cancels the question.
         return await asyncio.wait_for(asyncio.wrap_future(answer), self._seconds)
 
     def answer(self, known: Callable[[str], Answer]) -> None:
-        """Answer those who wait (called by the loop)."""
+        """Answer all waiting questions with `known` (called by the loop)."""
         while True:
             try:
                 user_id, answer = self._asked.get_nowait()

@@ -1,4 +1,4 @@
-"""Whether the worker can do its work at the moment, and if not, why: what /readyz and /livez say."""
+"""The readiness and liveness of the worker, as reported by /readyz and /livez."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from prometheus_client import Gauge
 log = structlog.get_logger("worker")
 
 LIVE_WITHIN_SECONDS: Final = 60.0
-"""Silence of the loop after which it is stuck: /livez fails, and the orchestrator restarts the worker."""
+"""Maximum duration of a round; after it, /livez fails, so that the orchestrator restarts the worker."""
 
 
 class Readiness:
-    """Set by the loop, and by who watches the topics; read by the HTTP server. `clock` counts seconds."""
+    """The worker's readiness: set by the loop and the topic watch, read by the HTTP server.
+
+    `clock` returns monotonic seconds.
+    """
 
     def __init__(self, gauge: Gauge, clock: Callable[[], float]) -> None:
         self._lock = threading.Lock()
@@ -25,20 +28,20 @@ class Readiness:
         self._reason = "starting"
         self._trouble = ""
         self.remark = ""
-        """Remarks on a worker that serves; empty if there are none."""
+        """A remark on a worker that is ready; empty if there is no remark."""
         self.notice = ""
-        """Added by /readyz?verbose: why nothing useful comes of the records; empty if something does."""
+        """For /readyz?verbose: why the records yield no useful lists; empty if they do."""
         self._beaten = clock()
 
     @property
     def reason(self) -> str:
-        """Why the worker is not ready; empty when it is."""
+        """The reason why the worker is not ready; empty if it is ready."""
         with self._lock:
             return self._trouble or self._reason
 
     @property
     def trouble(self) -> str:
-        """Why it is not ready, whatever its loop may say; empty if there is no such reason."""
+        """A reason why the worker is not ready that overrides the loop's; empty if there is no such reason."""
         with self._lock:
             return self._trouble
 
@@ -49,11 +52,11 @@ class Readiness:
             self._gauge.set(not (self._trouble or self._reason))
 
     def ready(self) -> bool:
-        """Note that the worker serves; return whether that is new."""
+        """Set the worker ready; return whether that changed."""
         return self.not_ready("")
 
     def not_ready(self, reason: str) -> bool:
-        """Note why the worker does not serve; return whether that is new."""
+        """Set the reason why the worker is not ready; return whether it changed."""
         self.beat()
         with self._lock:
             changed = self._reason != reason
@@ -62,24 +65,24 @@ class Readiness:
         return changed
 
     def waiting(self, reason: str) -> None:
-        """Note why the worker does not serve, and log it where that is news."""
+        """Set the reason why the worker is not ready, and log it if it changed."""
         news = self.reason != reason
         if self.not_ready(reason) and news:
             log.warning("not ready", reason=reason)
 
     def beat(self) -> None:
-        """Note that the loop came round."""
+        """Record that the loop completed a round."""
         with self._lock:
             self._beaten = self.clock()
 
     @property
     def beaten(self) -> float:
-        """When the loop last came round, by the clock."""
+        """The time of the loop's last round, by `clock`."""
         with self._lock:
             return self._beaten
 
     @property
     def silent_seconds(self) -> float:
-        """The seconds since the loop last completed a round."""
+        """Seconds since the loop's last round."""
         with self._lock:
             return self.clock() - self._beaten

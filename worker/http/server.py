@@ -1,8 +1,9 @@
 """The HTTP server: one thread, one event loop, bounded connections.
 
-It reads what the loop has noted, and asks the loop about users. Anyone who reaches the port could slow down
-the clicks. So the cost of a connection is small and bounded, and scrapes that come together share one text.
-Rejected: a thread per connection. 80 idle ones raised the 99th percentile of a click from 13 to 152 ms.
+The server reads the readiness that the loop sets, and asks the loop about users. Anyone who can reach the
+port could slow down the clicks. So the cost of a connection is small and bounded, and simultaneous scrapes
+share one response. Rejected: a thread per connection; 80 idle connections raised the 99th percentile of a
+click's latency from 13 to 152 ms.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from worker.http.questions import Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 
 MAX_CONNECTIONS: Final = 512
-"""The limit of open connections. Beyond it a new one is closed at once."""
+"""Maximum number of open connections; further connections are closed at once."""
 
 HEADER_SECONDS: Final = 10.0
-"""The time that a connection may take for the whole head of its next request, idle or slow."""
+"""Maximum time until a connection has sent the complete header of its next request."""
 
 MAX_HEADER_BYTES: Final = 8_192
-"""The largest head of a request: its path and all its headers."""
+"""Maximum size of a request's header, including its path."""
 
 SAME_TEXT_SECONDS: Final = 0.25
-"""Scrapes within this time of each other get the same text: making it costs about as much as 50 clicks."""
+"""Scrapes within this time share a response, because generating one costs about as much as 50 clicks."""
 
-_PATHS: Final = "there are /metrics, /livez, /readyz and /v1/users/{user_id}"
+_PATHS: Final = "not found; the paths are /metrics, /livez, /readyz and /v1/users/{user_id}"
 
 
 @contextmanager
@@ -55,9 +56,9 @@ def serving(
     readiness: Readiness,
     questions: Questions,
 ) -> Iterator[int]:
-    """Answer HTTP requests in a thread of its own while the context is open; gives the port.
+    """Answer HTTP requests in a separate thread while the context is open; yield the port.
 
-    Without a `token`, /v1 answers only where `host` is a loopback address. Raises SettingError if the
+    Without a `token`, /v1 is served only if `host` is a loopback address. Raises SettingError if the
     address cannot be used.
     """
     try:
@@ -67,7 +68,7 @@ def serving(
             f"http: cannot listen on {host}:{port}: {error.strerror}. "
             "Set http.port to a free port, or to 0 for any"
         ) from None
-    # Requests that are not HTTP are routine where a port can be reached.
+    # Requests that are not HTTP are common on a reachable port and need no log.
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     access = _Access(token, open=token is None and _is_loopback(host))
     application = _application(_Metrics(registry, readiness.clock), readiness, questions, access)
@@ -104,7 +105,7 @@ async def _serve(
 
 class _Server(HTTPServer):
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Take a new connection, or close it where there are too many."""
+        """Accept a new connection, or close it if there are too many."""
         if len(self._connections) >= MAX_CONNECTIONS:
             stream.close()
         else:
@@ -112,18 +113,18 @@ class _Server(HTTPServer):
 
 
 class _Access:
-    """The check of a token, for questions about users."""
+    """Access control by token, for questions about users."""
 
     def __init__(self, token: str | None, *, open: bool) -> None:
         self._header = f"Bearer {token}".encode() if token else b""
         self._open = open
 
     def refusal(self, header: str) -> tuple[int, str] | None:
-        """Return status and reason where a request with this Authorization header is refused."""
+        """Return status and reason if a request with this Authorization header is refused, else None."""
         if self._open:
             return None
         if not self._header:
-            return 403, "http.host is no loopback address: set http.token, and send it as `Bearer` token"
+            return 403, "http.host is not a loopback address; set http.token, and send it as a bearer token"
         if hmac.compare_digest(header.encode(), self._header):
             return None
         return 401, "send http.token in the header `Authorization: Bearer ...`"
@@ -137,7 +138,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Metrics:
-    """The text of a scrape, made once for those that come together."""
+    """The text of a scrape, shared by simultaneous scrapes."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self._registry = registry
@@ -145,7 +146,7 @@ class _Metrics:
         self._made: dict[str, tuple[float, bytes]] = {}
 
     def text(self, accept: str) -> tuple[str, bytes]:
-        """Return the content type that suits the Accept header, and the text."""
+        """Return the content type for the Accept header, and the text."""
         encode, kind = choose_encoder(accept)
         at, text = self._made.get(kind, (0.0, b""))
         if not text or self._clock() >= at + SAME_TEXT_SECONDS:
@@ -179,15 +180,15 @@ class _Handler(RequestHandler):
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     async def get(self, *arguments: str) -> None:
-        """Answer 404 with the paths that there are."""
+        """Answer 404 with the existing paths."""
         self.say(404, _PATHS)
 
     async def head(self, *arguments: str) -> None:
-        """Answer as to GET; the server leaves the body out."""
+        """Answer like GET; the server omits the body."""
         await self.get(*arguments)
 
     def compute_etag(self) -> None:
-        """Do without: the answer to no request is kept."""
+        """Omit the ETag: responses are never cached."""
 
     def say(self, status: int, text: str) -> None:
         """Answer with a line of text."""
@@ -196,7 +197,7 @@ class _Handler(RequestHandler):
         self.finish(f"{text}\n")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer an error without a page of HTML."""
+        """Answer an error as plain text instead of HTML."""
         self.say(status_code, self._reason)
 
 
@@ -217,7 +218,7 @@ class _LiveHandler(_Handler):
     async def get(self, *arguments: str) -> None:
         silent = self._readiness.silent_seconds
         if silent > LIVE_WITHIN_SECONDS:
-            self.say(503, f"the loop has not come round for {silent:.0f} s")
+            self.say(503, f"the loop has completed no round for {silent:.0f} s")
         else:
             self.say(200, "live")
 

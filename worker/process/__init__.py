@@ -1,1 +1,1 @@
-"""The process around the loop: stop, watchdog, memory, logging."""
+"""The process around the loop: stop requests, retries, watchdog, memory, logging, record outcomes."""

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: a constant event and its values, for people or for machines."""
+"""Structured logs on standard error: a constant event and its values, as readable lines or as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 
 
 def configure(format: Literal["console", "json"], level: str) -> None:
-    """Send the logs of structlog and of the libraries through one handler, in one format."""
+    """Configure structlog and the standard library to log through one handler in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -32,7 +32,7 @@ def configure(format: Literal["console", "json"], level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # The worker reports lost connections and retries itself, once and with what to do.
+    # The worker itself reports lost connections and retries, once and with a remedy.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,7 +1,7 @@
-"""Notices when records come in and nothing useful comes of them: all looks well while nobody gets a list.
+"""Detection of a worker that reads records without useful results, although it is healthy otherwise.
 
-Of the last records most are dead letters; or none was answered, because all are too old or do not count; or
-all lists are the fallback, because the release knows no item that is clicked.
+It warns if most of the last records are dead letters; if no record was answered, because all are too old or do
+not count; or if all lists are the fallback, because the release knows none of the clicked items.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from worker.http.readiness import Readiness
 log = structlog.get_logger("worker")
 
 WINDOW: Final = 1_000
-"""The number of last records, in whole batches at least as many, that count. Messages say how many it was."""
+"""Minimum number of last records that are considered, in whole batches. Messages give the exact number."""
 
 FEWEST: Final = 20
-"""The number of records before which nothing is said."""
+"""Minimum number of records before the first warning."""
 
 SECONDS: Final = 60.0
-"""The interval between two warnings."""
+"""Minimum interval between warnings, in seconds."""
 
 
 class _Trouble(NamedTuple):
-    """A constant event, and the sentence that explains it."""
+    """A constant log event, a sentence that explains it, and its values."""
 
     event: str
     why: str
@@ -47,17 +47,17 @@ class _Counts:
 
     records: int = 0
     skipped: int = 0
-    """Those that do not count as clicks, by a setting."""
+    """Records that do not count as clicks, because of a setting."""
     old: int = 0
-    """Clicks too old for a list, of batches that got none."""
+    """Clicks too old for a list, in batches without any list."""
     ranked: int = 0
-    """Lists of batches in which the network ranked one at least."""
+    """Lists in batches where the network ranked at least one list."""
     fallback: int = 0
-    """Lists of the other batches."""
+    """Lists in batches where all lists are the fallback."""
     dead: Mapping[Reason, int] = field(default_factory=dict)
 
     def add(self, other: _Counts, sign: int) -> None:
-        """Add the counts of another batch, or with -1 take them away."""
+        """Add the counts of another batch or, with `sign` -1, subtract them."""
         self.records += sign * other.records
         self.skipped += sign * other.skipped
         self.old += sign * other.old
@@ -70,7 +70,7 @@ class _Counts:
 
 
 class Outcomes:
-    """Counts the last records; warns, and has /readyz?verbose say so, while nothing useful comes of them."""
+    """Counts the outcomes of the last records, and warns in the log and in /readyz?verbose if none is useful."""
 
     def __init__(
         self, fields: Fields, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]
@@ -83,9 +83,9 @@ class Outcomes:
         self._all = _Counts()
         self._batch = _Counts()
         self._newest: dict[Reason, tuple[bytes | None, bytes | None]] = {}
-        """By reason: value and key of the newest dead letter."""
+        """Value and key of the newest dead letter, by reason."""
         self._age = 0.0
-        """Of the youngest click in the last batch that was too old, in seconds."""
+        """Age, in seconds, of the newest click in the last batch whose clicks were too old."""
         self._unknown = ""
         """The item of the last click that got the fallback."""
         self._due = 0.0
@@ -110,9 +110,9 @@ class Outcomes:
         *,
         skipped: int = 0,
     ) -> None:
-        """Count `records` whose clicks were `answered`; `bad` (value, key, reason) are dead letters.
+        """Count the `records` of a batch, after `answered` was called for its clicks.
 
-        `skipped` do not count as clicks.
+        `bad`: its dead letters, as (value, key, reason). `skipped`: records that do not count as clicks.
         """
         batch, self._batch = self._batch, _Counts()
         batch.records, batch.skipped = records, skipped
@@ -138,29 +138,30 @@ class Outcomes:
             return self._unanswered()
         if not last.ranked and last.fallback >= FEWEST:
             why = (
-                f"the last {last.fallback:,} lists are all the fallback, popular items: the release knows no "
-                f"item that is clicked, such as {self._unknown!r}. Is click.item_id what it was trained on?"
+                f"the last {last.fallback:,} lists are all the fallback (popular items), because the release "
+                f"knows none of the clicked items, such as {self._unknown!r}; check that click.item_id names "
+                "the ids that it was trained on"
             )
-            return _Trouble("no clicked item is known to the release", why, {"item_id": self._unknown})
+            return _Trouble("the release knows none of the clicked items", why, {"item_id": self._unknown})
         return None
 
     def _mostly_dead(self) -> _Trouble:
         reason, count, why, names = self._worst()
         total, of = sum(self._all.dead.values()), self._all.records
-        sentence = f"{total:,} of the last {of:,} records went to the dead letters; {count:,} {why}" + (
+        sentence = f"{total:,} of the last {of:,} records are dead letters; {count:,} {why}" + (
             f"; the newest has {names}" if names else ""
         )
         facts = {"dead_letters": total, "of": of, "reason": reason.value, "fields": names}
-        return _Trouble("most records are no clicks: is the section [click] right?", sentence, facts)
+        return _Trouble("most records are not valid clicks; check the section [click]", sentence, facts)
 
     def _unanswered(self) -> _Trouble | None:
         last, parts = self._all, []
         if last.old:
-            limit, age = _about(self._max_age), f"the newest {_about(self._age)} old"
-            text = f"are older than recommend.publish_max_age ({limit}), {age}: they only update the states"
-            parts.append((last.old, f"{text}, as while a worker catches up"))
+            limit, age = _about(self._max_age), _about(self._age)
+            text = f"are older than recommend.publish_max_age ({limit}; the newest is {age} old)"
+            parts.append((last.old, f"{text} and only update the states, as while a worker catches up"))
         if last.skipped:
-            parts.append((last.skipped, "do not count as clicks, by click.where or as deletions"))
+            parts.append((last.skipped, "do not count as clicks, because of click.where or as deletions"))
         if last.dead:
             _, count, why, _ = self._worst()
             parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))
@@ -171,7 +172,7 @@ class Outcomes:
         return _Trouble("no record is answered", why, {"of": last.records})
 
     def _worst(self) -> tuple[Reason, int, str, str]:
-        """Return the most frequent reason, its count, what is wrong, and the fields that there are."""
+        """Return the most frequent reason, its count, its fault as text, and the fields of its newest record."""
         reason, count = max(self._all.dead.items(), key=lambda one: one[1])
         value, key = self._newest[reason]
         return reason, count, fault(value, key, reason, self._fields), field_list(value)
@@ -184,7 +185,7 @@ class Outcomes:
 
 
 def _about(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration as text in its natural unit.
 
     >>> _about(90), _about(7_300), _about(400_000)
     ('90 s', '2 hours', '5 days')

@@ -1,4 +1,4 @@
-"""Retries after a failure that may pass: how long to wait, and when waiting does not help."""
+"""Retries after retriable failures: how long to wait, and when to give up."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from worker.errors import CheckpointFailed, Retriable, SharedIdentity
 from worker.process.stop import Stop, StopNow
 
 FENCED_TWICE_SECONDS: Final = 60.0
-"""Two workers that share a transactional id fence each other at least this often."""
+"""Maximum time between two fencings of workers that share a transactional id."""
 
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Retry:
-    """Counts the failures since the last success, and waits the longer the more they are."""
+    """Counts failures since the last success, and waits longer after each."""
 
     def __init__(self, stop: Stop, *, steady: Callable[[], float], waiting: Callable[[str], object]) -> None:
         self._stop = stop
         self._steady = steady
         self._waiting = waiting
-        """Called with the reason whenever there is something to wait for."""
+        """Called with the reason before every wait."""
         self._failures = 0
         self._fenced_at = -FENCED_TWICE_SECONDS
 
     def succeeded(self) -> None:
-        """Note that a checkpoint was committed: what fails next fails for the first time."""
+        """Reset the count of failures after a committed checkpoint."""
         self._failures = 0
 
     def failed(self, error: Retriable) -> None:
-        """Count a failure. Raises SharedIdentity if another worker took our transactional id twice."""
+        """Count a failure. Raises SharedIdentity if another worker fenced this one twice in a short time."""
         self._waiting(str(error))
         self._failures += 1
         if not (isinstance(error, CheckpointFailed) and error.fenced):
@@ -38,18 +38,18 @@ class Retry:
         now = self._steady()
         if now - self._fenced_at < FENCED_TWICE_SECONDS:
             raise SharedIdentity(
-                f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same "
-                "group and worker_id: give every worker a worker_id of its own. (If there is no other: its "
-                "transactions outlasted kafka.transaction_timeout_ms, as when the process is frozen)"
+                f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same group and "
+                "worker_id; give each worker of a group a different worker_id. (If there is no other worker, "
+                "transactions outlasted kafka.transaction_timeout_ms, for example because the process froze)"
             )
         self._fenced_at = now
 
     def back_off(self) -> None:
-        """Wait after failures; not at all after the first. Raises StopNow when asked to stop."""
+        """Wait after a failure, except after the first. Raises StopNow if a stop is requested."""
         self._wait(self._failures - 2)
 
     def until_done(self, action: Callable[[], None]) -> None:
-        """Repeat `action` while it fails in a way that may pass. Raises StopNow when asked to stop."""
+        """Repeat `action` until it raises no Retriable. Raises StopNow if a stop is requested."""
         attempt = 0
         while True:
             try:

@@ -1,8 +1,8 @@
-"""Stopping in time, also while the worker waits.
+"""Timely stops, even while the worker waits for Kafka.
 
-SIGTERM or SIGINT asks the loop to end. A call into the client may wait longer than it promised
-(`poll` while the group rebalances, a commit while the broker is away), so the request gets teeth:
-after a grace it interrupts the main thread, and near the limit it ends the process.
+SIGTERM or SIGINT asks the loop to end. A call of the Kafka client may exceed its timeout (`poll` while the
+group rebalances, a commit while the broker is unreachable). So after a grace period, the main thread is
+interrupted, and at a time limit the process exits.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from types import FrameType
 from typing import Final
 
 GRACE_SECONDS: Final = 4.0
-"""The time that the loop has to end by itself."""
+"""Grace period for the loop to end by itself, in seconds."""
 
 LIMIT_SECONDS: Final = 9.0
-"""When the process ends in any case: an orchestrator that allows 10 s must not need SIGKILL."""
+"""Time until the process exits in any case: less than the 10 s after which orchestrators send SIGKILL."""
 
 
 class StopNow(BaseException):
-    """Raised in the main thread when the loop did not end within its grace."""
+    """Raised in the main thread if the loop does not end within the grace period."""
 
 
 class Stop:
-    """Whether the worker was asked to stop. `installed` connects it with the signals."""
+    """A request to stop the worker; `installed` connects it to the signals."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -38,19 +38,19 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._requested.is_set()
 
     def request(self) -> None:
-        """Ask for a stop."""
+        """Request a stop."""
         self._requested.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the time is over or a stop is requested; return whether it was."""
+        """Wait for up to `seconds` for a stop request; return whether there is one."""
         return self._requested.wait(seconds)
 
     def ending(self) -> None:
-        """Note that the loop has ended and only cleans up: that is not interrupted, the limit stays."""
+        """Disable the interruption during the final clean-up; the time limit stays in force."""
         self._interrupted = True
         if self._requested_at:
             left = self._requested_at + LIMIT_SECONDS - time.monotonic()
@@ -58,7 +58,7 @@ class Stop:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT while the context is open (see the module)."""
+        """Handle SIGTERM and SIGINT while the context is open (see the module's docstring)."""
         handlers = {
             signal.SIGTERM: self._on_stop,
             signal.SIGINT: self._on_stop,
@@ -83,7 +83,7 @@ class Stop:
             self._interrupted = True
             raise StopNow
         sys.stderr.write(
-            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after a request to stop. "
-            "Nothing is lost: uncommitted work will be done again\n"
+            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after a request to stop; exiting. "
+            "Nothing is lost: uncommitted work will be repeated\n"
         )
         os._exit(1)

@@ -1,6 +1,6 @@
-"""The last resort where a call of the Kafka client waits without a limit: end, to be started again.
+"""A watchdog that ends a worker whose loop is stuck in a call of the Kafka client, so that it is restarted.
 
-`/livez` says the same to an orchestrator that asks; this is for those where none does, or not soon.
+`/livez` reports the same to an orchestrator; the watchdog works without one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def watching(
     tick_seconds: float = TICK_SECONDS,
     end: Callable[[int], object] = os._exit,
 ) -> Iterator[None]:
-    """End the process when the loop does not come round, while the context is open.
+    """Exit the process if the loop completes no round for `patience_seconds`, while the context is open.
 
-    Time is counted in ticks of this thread: while the whole process stands still (SIGSTOP, a suspended
-    machine) nobody is stuck.
+    Time is counted in ticks of the watchdog thread, so that a suspended process or machine does not count as
+    stuck.
     """
     closed = threading.Event()
 
@@ -57,6 +57,6 @@ def watching(
 def _say(seconds: float) -> None:
     faulthandler.dump_traceback(file=sys.stderr)
     sys.stderr.write(
-        f"nextclick-worker: the loop has not come round for {seconds:g} s, it is stuck in the call above "
-        "(the main thread is named last). Ending, to be restarted; uncommitted work is done again\n"
+        f"nextclick-worker: the loop has completed no round for {seconds:g} s; it is stuck in the call above "
+        "(the main thread is listed last). Exiting, to be restarted; uncommitted work will be repeated\n"
     )

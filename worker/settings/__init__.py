@@ -1,5 +1,5 @@
-"""One configuration for both programs: how settings are defined, read and checked; the common sections.
+"""Settings of both programs: their definition, loading and checks, and the common sections.
 
-Each setting is one pydantic field. Its TOML key, its environment variable, `--set section.key=value` and the
-reference tables are made of that field.
+Each setting is one pydantic field, from which its TOML key, its environment variable, its `--set` key and
+the reference tables are derived.
 """

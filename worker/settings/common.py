@@ -1,4 +1,4 @@
-"""The sections that worker and trainer share: how to reach Kafka, the topics, and what a click is."""
+"""The sections shared by worker and trainer: Kafka, the schema registry, the topics, and clicks."""
 
 from __future__ import annotations
 
@@ -27,33 +27,31 @@ from worker.settings.fields import TOPIC, Addresses, Moment, Section, setting
 
 
 class Kafka(Section):
-    """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the client as they are."""
+    """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the Kafka client unchanged."""
 
     bootstrap_servers: Addresses = setting(
-        "localhost:9092", "Addresses of one or more brokers, as `host:port`, separated by commas."
+        "localhost:9092", "Comma-separated addresses of one or more brokers, as `host:port`."
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
-        "PLAINTEXT", "Protocol of the connection."
+        "PLAINTEXT", "Security protocol of the connections to the brokers."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = setting(
-        None, "SASL mechanism. Required by the two SASL protocols, as are name and password."
+        None, "SASL mechanism. Both SASL protocols require mechanism, user name and password."
     )
     sasl_username: str | None = setting(None, "SASL user name.")
     sasl_password: SecretStr | None = setting(
-        None, "SASL password. Prefer the environment variable to the file."
+        None, "SASL password. Better set in the environment than in the file."
     )
     ssl_ca_file: Path | None = setting(
-        None, "PEM file with the authorities to trust. Without it those of the system are used."
+        None, "PEM file of trusted certificate authorities. Default: those of the system."
     )
-    ssl_certificate_file: Path | None = setting(None, "PEM file with the client certificate, for mutual TLS.")
-    ssl_key_file: Path | None = setting(None, "PEM file with the key of the client certificate.")
-    ssl_key_password: SecretStr | None = setting(None, "Password of the key file.")
-    ssl_check_hostname: bool = setting(
-        True, "Whether the name in the broker's certificate must match its host name."
-    )
+    ssl_certificate_file: Path | None = setting(None, "PEM file of the client certificate, for mutual TLS.")
+    ssl_key_file: Path | None = setting(None, "PEM file of the private key of the client certificate.")
+    ssl_key_password: SecretStr | None = setting(None, "Password of `ssl_key_file`.")
+    ssl_check_hostname: bool = setting(True, "Whether the broker's certificate must match its host name.")
     session_timeout_ms: int = setting(
         10_000,
-        "Silence after which the group gives a worker's partitions to others, in milliseconds.",
+        "Time without heartbeats, in milliseconds, after which a worker's partitions go to other workers.",
         ge=1_000,
     )
     heartbeat_interval_ms: int = setting(
@@ -63,14 +61,14 @@ class Kafka(Section):
     )
     transaction_timeout_ms: int = setting(
         10_000,
-        "Time after which the broker aborts an open transaction, in milliseconds. At least twice "
+        "Time, in milliseconds, after which the broker aborts an open transaction. At least twice "
         "`commit_interval`.",
         ge=1_000,
     )
     fetch_max_wait_ms: int = setting(
         FETCH_MAX_WAIT_MS,
-        "Longest time that the broker may wait for a record before it answers a fetch, in "
-        "milliseconds. Kafka answers at the first record; some compatible brokers always wait this long.",
+        "Maximum time, in milliseconds, that a broker waits for records before it answers a fetch. Kafka "
+        "answers at the first record; some compatible brokers always wait this long.",
         ge=1,
         le=5_000,
     )
@@ -79,24 +77,24 @@ class Kafka(Section):
     def _fits(self) -> Self:
         if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
             raise ValueError(
-                f"heartbeat_interval_ms is {self.heartbeat_interval_ms}, session_timeout_ms "
-                f"{self.session_timeout_ms}: the first must be at most a third of the second"
+                f"heartbeat_interval_ms is {self.heartbeat_interval_ms} and session_timeout_ms is "
+                f"{self.session_timeout_ms}; the first must be at most a third of the second"
             )
         if self.security_protocol.startswith("SASL") and not (
             self.sasl_mechanism and self.sasl_username and self.sasl_password
         ):
             raise ValueError(
-                f"security_protocol is {self.security_protocol}: "
-                "it needs sasl_mechanism, sasl_username and sasl_password"
+                f"security_protocol is {self.security_protocol}; "
+                "it requires sasl_mechanism, sasl_username and sasl_password"
             )
         for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise ValueError(f"{name} is {path}: there is no such file")
+                raise ValueError(f"{name} is {path}, but there is no such file")
         return self
 
     def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the part that the clients need. `origin` says from where the address comes."""
+        """Return the connection for the clients; `origin` names the source of the address, for messages."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
@@ -113,40 +111,41 @@ class Kafka(Section):
 
 
 class Registry(Section):
-    """The schema registry whose schemas frame values and keys. Without `url` none is asked."""
+    """The schema registry for framed keys and values. Not used unless `url` is set."""
 
     url: str = setting(
         "",
-        "Address of the registry's Confluent interface, such as `https://registry:8081` or, of Apicurio, "
-        "`http://apicurio:8080/apis/ccompat/v7`.",
+        "URL of the registry's Confluent-compatible API, such as `https://registry:8081` or, for Apicurio, "
+        "`http://apicurio:8080/apis/ccompat/v7`. Empty: no registry.",
         pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
     )
-    username: str | None = setting(None, "User name, for basic authentication.")
+    username: str | None = setting(None, "User name for basic authentication.")
     password: SecretStr | None = setting(
-        None, "Password of that user. Prefer the environment variable to the file."
+        None, "Password for basic authentication. Better set in the environment than in the file."
     )
     ca_file: Path | None = setting(
-        None, "PEM file with the authorities to trust. Without it those of the system are used."
+        None, "PEM file of trusted certificate authorities. Default: those of the system."
     )
     descriptors: Path | None = setting(
         None,
-        "Descriptor set of Protobuf messages, made by `protoc --include_imports --descriptor_set_out=FILE`.",
+        "Descriptor set of the Protobuf messages, written by "
+        "`protoc --include_imports --descriptor_set_out=FILE`.",
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password go together: set both or none")
+            raise ValueError("username and password must be set together; set both or neither")
         for name in ("ca_file", "descriptors"):
             path = getattr(self, name)
             if path is not None and not path.is_file():
-                raise ValueError(f"{name} is {path}: there is no such file")
+                raise ValueError(f"{name} is {path}, but there is no such file")
         if not self.url and (given := sorted(self.model_fields_set - {"url"})):
-            raise ValueError(f"{', '.join(given)}: without effect where url is not set")
+            raise ValueError(f"{', '.join(given)}: no effect without url; set url as well")
         return self
 
     def connection(self) -> SchemaRegistry | None:
-        """Return the registry; None where none is named. Raises SettingError if `ca_file` is of no use."""
+        """Return a client of the registry; None without `url`. Raises SettingError for a bad `ca_file`."""
         if not self.url:
             return None
         from worker.schemas.client import HttpRegistry  # noqa: PLC0415  # see `worker.schemas`
@@ -158,10 +157,10 @@ class Registry(Section):
     def parser(
         self, connection: SchemaRegistry | None = None, steady: Callable[[], float] = time.monotonic
     ) -> FramedParser | None:
-        """Return the parser for records in frames; None without a registry.
+        """Return the parser for framed records; None without a registry.
 
-        `connection` takes the place of the one that is named here. Raises SettingError if `descriptors` is no
-        descriptor set.
+        A given `connection` is used instead of the configured registry. Raises SettingError if the file
+        `descriptors` is not a descriptor set.
         """
         connection = connection or self.connection()
         if connection is None:
@@ -180,7 +179,9 @@ class Topics(Section):
     """The names of the topics. They must differ."""
 
     clicks: str = setting("clicks", "Topic that clicks are read from.", pattern=TOPIC)
-    recommendations: str = setting("recommendations", "Topic that the worker writes lists to.", pattern=TOPIC)
+    recommendations: str = setting(
+        "recommendations", "Topic that recommendation lists are written to.", pattern=TOPIC
+    )
     dead_letters: str = setting(
         "",
         "Topic for records that are not valid clicks. Default: `<clicks>.dead-letter`.",
@@ -189,68 +190,64 @@ class Topics(Section):
     releases: str = setting(
         "nextclick.releases", "Topic that the trainer publishes releases to.", pattern=TOPIC
     )
-    quality: str = setting(
-        "nextclick.quality", "Topic that the worker reports live quality to.", pattern=TOPIC
-    )
-    state: str = setting(
-        "", "Topic that user states are saved in. Default: `<group>.state`.", pattern=TOPIC + "|^$"
-    )
+    quality: str = setting("nextclick.quality", "Topic for reports of live quality.", pattern=TOPIC)
+    state: str = setting("", "Topic for saved user states. Default: `<group>.state`.", pattern=TOPIC + "|^$")
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
         if not self.dead_letters:
-            # Frozen for everyone else; here the model is still being made.
+            # The model is frozen, but still under construction here.
             object.__setattr__(self, "dead_letters", f"{self.clicks}.dead-letter")
         self.must_differ()
         return self
 
     def must_differ(self) -> None:
-        """Raise ValueError where two names are the same."""
+        """Raise ValueError if two topics have the same name."""
         names = {name: getattr(self, name) for name in type(self).model_fields}
         for name, topic in names.items():
             same = [other for other, its in names.items() if its == topic and other != name]
             if same:
-                raise ValueError(f"{name} and {same[0]} are both {topic}: they must be different topics")
+                raise ValueError(f"{name} and {same[0]} are both {topic}; they must be different topics")
 
 
 class Click(Section):
-    r"""Where a record keeps what a click needs, how it is read, and which events count.
+    r"""Where a record holds the fields of a click, how they are read, and which events count.
 
-    A dotted path reaches into nested maps, or is the name of a field with dots; `\.` is a dot of a name.
-    `items[].id` takes a click from every element of a list. `@key` is the record's key (`@key.id`: a field
-    of its JSON; `@key:int`: 4 or 8 bytes), `@header.name` a header, `@envelope.name` what the envelope
-    says. In files of clicks these are names of columns; there a name that is not given is recognised.
+    A dotted path reaches into nested maps, or names a field with dots; `\.` is a literal dot in a name.
+    `items[].id` yields one click per element of a list. `@key` is the record's key (`@key.id`: a field
+    of its JSON; `@key:int`: a 4- or 8-byte integer), `@header.name` a header, `@envelope.name` an attribute
+    of the envelope. In files of clicks these settings name columns; unset ones are recognised by name.
     """
 
     user_id: str = setting("user_id", "Path of the user id.", min_length=1)
     item_id: str = setting("item_id", "Path of the item id.", min_length=1)
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click: a number, or a date and time as text. `day + time` takes them from "
-        "two fields. Where it is absent the record's own time counts.",
+        "Path of the time of the click: a number, or a date and time as text. `day + time` joins two fields. "
+        "If the field is absent, the timestamp of the Kafka record is used.",
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
-        "auto", "Unit of times that are numbers. `auto`: each by its own size."
+        "auto", "Unit of numeric times. `auto`: recognised by the size of each number."
     )
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
+    time_zone: str = setting("UTC", "Time zone of times without an offset, such as `Europe/Lisbon`.")
     earliest: Moment = setting(
         "2000-01-01",
-        "Earliest plausible time. A click before it is a dead letter. Before 1973-03-04 `timestamp_unit` "
-        "must be set.",
+        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires "
+        "`timestamp_unit`.",
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
-        MISSING, "Texts that stand for a missing value in ids and times. Empty text always does."
+        MISSING, "Texts that mean a missing id or time. Empty text always does."
     )
     where: str = setting(
         "",
-        "Clauses that an event must fulfil to count, such as `type = view, cart; country != XX`. Others are "
-        "skipped. Default: all count.",
+        "Conditions for an event to count as a click, such as `type = view, cart; country != XX`. "
+        "Other events are skipped. Empty: all events count.",
     )
-    envelope: Envelope = setting("none", "Envelope of the events.")
+    envelope: Envelope = setting("none", "Format of the envelope around each event.")
     max_bytes: int = setting(
-        262_144, "Largest value of a click, in bytes. A larger one is a dead letter.", ge=64
+        262_144, "Maximum size of a record's value, in bytes; larger records are dead letters.", ge=64
     )
 
     @field_validator("user_id", "item_id", "timestamp")
@@ -280,7 +277,7 @@ class Click(Section):
         return self
 
     def fields(self) -> Fields:
-        """Return where the decoder finds what a click needs."""
+        """Return the paths of the fields of a click, for the decoder."""
         return Fields(self.user_id, self.item_id, self.timestamp)
 
     def ids(self) -> IdRule:
@@ -299,7 +296,7 @@ class Click(Section):
         return parse_where(self.where)
 
     def decoder(self, parser: FramedParser | None = None) -> Decoder:
-        """Return the decoder for records; with `parser`, for those in the frames of a registry, too."""
+        """Return the decoder for records; with `parser`, it reads records framed by a registry, too."""
         return Decoder(
             self.fields(),
             ids=self.ids(),
@@ -312,7 +309,7 @@ class Click(Section):
         )
 
     def named(self, name: str) -> str | None:
-        """Return the column that a file of clicks is said to have; None: it is to be recognised."""
+        """Return the configured column of a setting, for files of clicks; None: it must be recognised."""
         if name not in self.model_fields_set:
             return None
         value: str = getattr(self, name)

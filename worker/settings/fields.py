@@ -1,4 +1,4 @@
-"""Definitions of settings: the base of all sections, the types of values, and facts about a field.
+"""Building blocks of settings: the base class of sections, value types, and facts about fields.
 
 >>> parse_duration("1.5h"), parse_duration(30), duration_text(1800)
 (5400.0, 30.0, '30m')
@@ -23,11 +23,11 @@ _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LAST_PORT: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+(?:%[\w.-]+)?\])(?::([!-~]*))?")
-"""A host, or an IPv6 address in brackets; and what stands where a port should."""
+"""A host, or an IPv6 address in brackets; then, as group 1, the text in the place of the port."""
 
 
 class Section(BaseModel):
-    """A frozen group of settings, in which an unknown key is an error."""
+    """A frozen group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -35,13 +35,13 @@ class Section(BaseModel):
 def setting(default: Any, description: str, *, facts: dict[str, Any] | None = None, **limits: Any) -> Any:
     """Return the definition of a setting.
 
-    `facts` are what programs ask of fields by `fact`; `limits` are pydantic's (`ge`, `pattern`, ...).
+    `facts` are attributes of the field for `fact`; `limits` are pydantic's (`ge`, `pattern`, ...).
     """
     return Field(default, description=description, json_schema_extra=facts, **limits)
 
 
 def fact(field: FieldInfo, name: str, default: Any = None) -> Any:
-    """Return a fact of a field."""
+    """Return a fact of a field, or `default` if the field does not have it."""
     extra = field.json_schema_extra
     return extra.get(name, default) if isinstance(extra, dict) else default
 
@@ -52,7 +52,7 @@ def is_section(kind: Any) -> bool:
 
 
 def fields_of(model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the dotted key and the definition of every setting, those without a section first."""
+    """Yield the dotted key and the definition of every setting, top-level settings first."""
     for name, field in model.model_fields.items():
         if not is_section(field.annotation):
             yield name, field
@@ -70,7 +70,7 @@ def value_of(settings: Section, key: str) -> Any:
 
 
 def parse_duration(value: Any) -> float:
-    """Return a duration such as `30s`, `1.5h` or `7d` in seconds; a bare number is seconds already.
+    """Return a duration such as `30s`, `1.5h` or `7d` in seconds; a bare number is in seconds.
 
     Raises ValueError for anything else.
     """
@@ -83,7 +83,7 @@ def parse_duration(value: Any) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in the largest unit that divides it, so that `parse_duration` gives it back."""
+    """Return a duration as text in the largest unit that divides it; `parse_duration` is the inverse."""
     for unit in ("d", "h", "m"):
         count = seconds / _UNITS[unit]
         if count >= 1 and count == int(count):
@@ -92,9 +92,9 @@ def duration_text(seconds: float) -> str:
 
 
 def parse_moment(value: Any) -> int:
-    """Return a time such as `2020-09-13T16:00:00Z` in milliseconds since the epoch; without an offset UTC.
+    """Return a time such as `2020-09-13T16:00:00Z` in milliseconds since the epoch; UTC without an offset.
 
-    An integer is milliseconds already. Raises ValueError for anything else.
+    An integer is in milliseconds. Raises ValueError for anything else.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -106,7 +106,7 @@ def parse_moment(value: Any) -> int:
 
 
 def parse_addresses(text: str) -> str:
-    """Return addresses of brokers, `host:port` separated by commas, without the blanks around them.
+    """Return comma-separated broker addresses (`host:port`) without spaces.
 
     Raises ValueError for anything else.
 
@@ -118,14 +118,14 @@ def parse_addresses(text: str) -> str:
 
 def _address(text: str) -> str:
     if not text:
-        raise ValueError("must be host:port, or several separated by commas; one of them is empty")
+        raise ValueError("must be host:port, or several separated by commas; one address is empty")
     if "://" in text:
-        raise ValueError("must be host:port without a protocol; kafka.security_protocol names that")
+        raise ValueError("must be host:port without a protocol; set the protocol in kafka.security_protocol")
     if not (found := _ADDRESS.fullmatch(text)):
         raise ValueError(f"must be host:port, such as localhost:9092 or [::1]:9092, not {text}")
     port = found[1]
     if port is None:
-        raise ValueError(f"must be host:port; {text} has no port (Kafka's own is 9092)")
+        raise ValueError(f"must be host:port; {text} has no port (Kafka's default is 9092)")
     if not (port.isdecimal() and 1 <= int(port) <= _LAST_PORT):
         raise ValueError(f"must be host:port; the port {port!r} is not a number from 1 to {_LAST_PORT}")
     return text
@@ -134,20 +134,20 @@ def _address(text: str) -> str:
 _DURATION: Final = BeforeValidator(parse_duration)
 
 Duration = Annotated[float, _DURATION]
-"""Seconds, written as `30s`, `5m`, `1h` or `7d`."""
+"""A number of seconds, written as `30s`, `5m`, `1h` or `7d`."""
 
 Moment = Annotated[int, BeforeValidator(parse_moment)]
-"""Milliseconds since the epoch, written as RFC 3339."""
+"""Milliseconds since the epoch, written as an RFC 3339 time."""
 
 Addresses = Annotated[str, AfterValidator(parse_addresses)]
-"""One or more brokers, as `host:port`, separated by commas."""
+"""Comma-separated addresses of one or more brokers, as `host:port`."""
 
 TOPIC: Final = r"^[a-zA-Z0-9._-]{1,249}$"
-"""Names of topics and groups."""
+"""The pattern for names of topics and groups."""
 
 
 def is_duration(field: FieldInfo) -> bool:
-    """Return whether a field holds a duration, or several."""
+    """Return whether a field holds one or more durations."""
     return _DURATION in field.metadata or _has_duration(field.annotation)
 
 

@@ -1,9 +1,9 @@
-"""Settings from a TOML file, the environment and `--set`, checked at once; the later of these wins.
+"""Loading of settings from a TOML file, the environment and `--set`; later sources override earlier ones.
 
 A key `[kafka] bootstrap_servers` is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the environment and
-`--set kafka.bootstrap_servers=...` on a command line. An unknown key is an error: a misspelled one would
-change nothing. One file may hold the settings of both programs: each checks its own, and of the other's
-the names.
+`--set kafka.bootstrap_servers=...` on a command line. An unknown key is an error, because a misspelled key
+would have no effect. One file may hold the settings of both programs: each program checks its own settings,
+and only the names of the other's.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from worker.settings.fields import Section, duration_text, fields_of, is_duratio
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 
 CONFIG_VARIABLE: Final = "NEXTCLICK_CONFIG"
-"""Names the settings file where the command line does not."""
+"""The variable that names the settings file, unless the command line does."""
 
 KEYS: Final = frozenset(Path(__file__).with_name("keys.txt").read_text("utf-8").split())
-"""The dotted keys of all settings, of both programs.
+"""The dotted keys of all settings of both programs.
 
-Neither program loads the other's definitions, so `make reference` writes their names to a file; a test holds
-it equal to them."""
+Neither program loads the other's definitions, so `make reference` writes all keys to a file, which a test
+compares with the definitions."""
 
 _OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_DATA"})
-"""Variables with our prefix that are no settings."""
+"""Variables with the prefix that are not settings."""
 
 _OF_TESTS: Final = "NEXTCLICK_TEST_"
-"""The beginning of those that only the tests read."""
+"""The prefix of variables that only the tests read."""
 
 _OF_KUBERNETES: Final = re.compile(
     r"NEXTCLICK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-"""The variables that Kubernetes sets in every pod for a Service whose name begins with `nextclick`."""
+"""The variables that Kubernetes sets in every pod for a Service whose name starts with `nextclick`."""
 
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
-"""The value of one more, `..._PORT`. It may have the name of a setting, such as `http.port`."""
+"""The value of Kubernetes' `..._PORT`, whose name may be that of a setting, such as `http.port`."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -59,21 +59,21 @@ def load(
     environment: Mapping[str, str],
     assignments: Collection[tuple[str, str]] = (),
 ) -> _Settings:
-    """Return the settings in the file at `path`, changed by the `environment`, then by the `assignments`.
+    """Return the settings in the file at `path`, overridden by the `environment`, then by the `assignments`.
 
-    An assignment is a dotted key and a text. Raises SettingError with a line for each thing that is wrong.
+    An assignment is a dotted key and a text. Raises SettingError with one line per problem.
     """
     document, problems = _own_part(_read(path), model)
     known = {key: field.annotation for key, field in fields_of(model)}
     for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
         if key in known and name != key and not text and not _may_be_empty(model, key):
-            problems.append(f"{name} is empty: give it a value, or do not set it")
+            problems.append(f"{name} is empty; give it a value, or do not set it")
         elif key in known:
             _put(document, key, typed(text, known[key]))
         elif key not in KEYS:
             problems.append(_unknown(name, known))
         elif name == key:
-            problems.append(f"{name}: a setting of the other program, without effect here")
+            problems.append(f"{name}: this setting belongs to the other program and has no effect here")
     places = ["environment", "command line"] if assignments else ["environment"]
     source = ", ".join([str(path), *places] if path else places)
     return checked(model, document, source=source, problems=problems)
@@ -82,7 +82,10 @@ def load(
 def checked(
     model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
 ) -> _Settings:
-    """Return the settings in a `document` of JSON's types. Raises SettingError, also for known `problems`."""
+    """Return the settings in a `document` of JSON types.
+
+    Raises SettingError if the document is invalid or `problems` is not empty.
+    """
     lines = [*problems]
     try:
         settings = model.model_validate_json(orjson.dumps(_finite(document), default=str), strict=True)
@@ -91,12 +94,12 @@ def checked(
     else:
         if not lines:
             return settings
-    text = "\n".join([f"these settings cannot be used ({source}):", *(f"  {line}" for line in lines)])
+    text = "\n".join([f"invalid settings ({source}):", *(f"  {line}" for line in lines)])
     raise SettingError(text)
 
 
 def given(settings: Section) -> frozenset[str]:
-    """Return the dotted keys of the settings that somebody chose."""
+    """Return the dotted keys of the settings that were set explicitly."""
     keys = set()
     for name in settings.model_fields_set:
         value = getattr(settings, name)
@@ -105,7 +108,7 @@ def given(settings: Section) -> frozenset[str]:
 
 
 def replaced(settings: _Settings, changes: Mapping[str, Any]) -> _Settings:
-    """Return `settings` with other values under some dotted keys. Raises SettingError."""
+    """Return `settings` with new values for the dotted keys in `changes`. Raises SettingError."""
     document = settings.model_dump(exclude_unset=True)
     for key, value in changes.items():
         _put(document, key, value)
@@ -117,7 +120,7 @@ def replaced(settings: _Settings, changes: Mapping[str, Any]) -> _Settings:
 
 
 def to_toml(settings: Section, sections: Iterable[str]) -> str:
-    """Return what somebody chose in some sections, without secrets, as `load` reads it."""
+    """Return the explicitly set settings of some sections as TOML for `load`, without secrets."""
     chosen, parts = given(settings), []
     for section in sections:
         lines = []
@@ -131,7 +134,7 @@ def to_toml(settings: Section, sections: Iterable[str]) -> str:
 
 
 def literal(value: Any, *, is_time: bool = False) -> str:
-    """Return a value as TOML writes it; `is_time`: numbers in it are durations.
+    """Return a value as a TOML literal; with `is_time`, numbers are written as durations.
 
     >>> literal((86400.0, 5.5), is_time=True), literal(False), literal("a")
     ('["1d", "5.5s"]', 'false', '"a"')
@@ -144,7 +147,7 @@ def literal(value: Any, *, is_time: bool = False) -> str:
 
 
 def variable(key: str) -> str:
-    """Return the environment variable of a setting.
+    """Return the name of the environment variable of a setting.
 
     >>> variable("kafka.bootstrap_servers")
     'NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS'
@@ -153,9 +156,9 @@ def variable(key: str) -> str:
 
 
 def typed(text: str, kind: Any) -> Any:
-    """Return a `text` as a value for a field of this type; unchanged where it is none, for a later error.
+    """Return a `text` as a value of the type `kind`; unchanged if it is not one, for a later error.
 
-    Lists are separated by commas; `none` is an empty list, and no value where that is allowed.
+    Lists are separated by commas. `none` is an empty list or, for an optional value, None.
 
     >>> typed("3", int), typed("true", bool), typed("1d,3h", tuple[float, ...]), typed("none", int | None)
     (3, True, ['1d', '3h'], None)
@@ -185,7 +188,7 @@ def _number(text: str) -> int | float | str:
 
 
 def alternatives(kind: Any) -> list[Any]:
-    """Return the types that a field's type is a union of."""
+    """Return the members of a union type, or the type itself if it is not a union."""
     if get_origin(kind) is Annotated:
         return alternatives(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -205,7 +208,7 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[str, Any], list[str]]:
-    """Return what a `document` says to the program of `model`, and what it names for another wrongly."""
+    """Return the part of a `document` that belongs to `model`, and problems with the names in the rest."""
     own, problems = dict[str, Any](), list[str]()
     foreign = {key.partition(".")[0] for key in KEYS} - {*model.model_fields}
     for name, value in document.items():
@@ -218,7 +221,10 @@ def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[s
 
 
 def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
-    """Yield variable, dotted key and text of what the environment sets, unknown ones by their own name."""
+    """Yield variable, dotted key and text of each setting in the environment.
+
+    The key of an unknown variable is its own name.
+    """
     keys = {variable(key): key for key in KEYS}
     for name, text in environment.items():
         ours = name.startswith(ENVIRONMENT_PREFIX) and name not in _OUTSIDE
@@ -233,7 +239,7 @@ def _set_by_kubernetes(name: str, text: str) -> bool:
 
 
 def _may_be_empty(model: type[Section], key: str) -> bool:
-    """Return whether an empty text is a value of a setting: an empty list, or its own default."""
+    """Return whether an empty text is a valid value of a setting: an empty list or its default."""
     field = dict(fields_of(model))[key]
     return field.default == "" or any(get_origin(one) is tuple for one in alternatives(field.annotation))
 
@@ -241,12 +247,12 @@ def _may_be_empty(model: type[Section], key: str) -> bool:
 def _put(document: dict[str, Any], key: str, value: Any) -> None:
     section, _, name = key.rpartition(".")
     target = document.setdefault(section, {}) if section else document
-    if isinstance(target, dict):  # what else stands there is an error of its own
+    if isinstance(target, dict):  # anything else is reported by the model
         target[name] = value
 
 
 def _finite(value: Any) -> Any:
-    """Return a value with what JSON has no number for as text, so that it is refused with its name."""
+    """Return a value with non-finite numbers as text, so that the error shows them."""
     if isinstance(value, Mapping):
         return {name: _finite(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -255,7 +261,7 @@ def _finite(value: Any) -> Any:
 
 
 def _explained(error: Any, model: type[Section]) -> str:
-    """Return one line: the key, its value, what is wrong, what was meant."""
+    """Return an error as one line: the key, its value, the problem, and a suggestion."""
     path = [str(part) for part in error["loc"]]
     where, known = ".".join(path), {key: field.annotation for key, field in fields_of(model)}
     if error["type"] == "extra_forbidden":
@@ -264,7 +270,7 @@ def _explained(error: Any, model: type[Section]) -> str:
     if error["type"] != "value_error":
         message = f"must be {message}" if error["msg"].startswith("Input should be") else message
     key = ".".join(path[:2])
-    if key not in known:  # a section as a whole, or a relation between values in it
+    if key not in known:  # a whole section, or a relation between its values
         return f"{where}: {message}" if where else message
     value = "not shown" if _hidden(known[key]) else repr(error["input"])
     return f"{where} is {value}: {message}"
@@ -275,7 +281,7 @@ def _hidden(kind: Any) -> bool:
 
 
 def _unknown(name: str, own: Iterable[str]) -> str:
-    """Return one line about a name that no setting has; a program's `own` settings are the nearest."""
+    """Return one line about an unknown name, with a suggestion; a program's `own` settings come first."""
     keys = [*own, *sorted(KEYS)]
     if name.startswith(ENVIRONMENT_PREFIX):
         known = [variable(key) for key in keys]
@@ -285,7 +291,7 @@ def _unknown(name: str, own: Iterable[str]) -> str:
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
-    """Return a question with the nearest of the `known` names; the same key in another section is nearest."""
+    """Return a suggestion: the nearest known name, preferably the same key in another section."""
     last = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == last]
     ends = {one.rpartition(".")[2]: one for one in reversed(known)}
