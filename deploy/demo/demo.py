@@ -1,6 +1,6 @@
-"""The program behind `make demo`: checks that the demo can run, runs it, and says why if it could not.
+"""The program behind `make demo`: runs the demo, or explains why it cannot run.
 
-Exit code 0: it ran to its end; 1: it could not, the reason is on standard error; 130: Ctrl-C.
+Exit code: 0 success; 1 failure, with the reason on standard error; 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-OURS = "Run `make demo` in the repository: it prepares a .venv with all that the demo needs"
+OURS = "Run `make demo` in the repository; it prepares a .venv with all packages that the demo needs"
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
     try:
         return _run()
     except KeyboardInterrupt:
-        # Before the demo takes care of signals itself: nothing was started yet.
+        # The demo does not handle signals yet, and has started nothing.
         return _stopped()
 
 
@@ -30,7 +30,7 @@ def _run() -> int:
     try:
         tell()
     except DemoError as error:
-        print(f"\nThe demo cannot go on: {error}", file=sys.stderr)
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     except Interrupted:
         return _stopped()
@@ -38,11 +38,11 @@ def _run() -> int:
 
 
 def _stopped() -> int:
-    print("\nStopped; nothing of the demo is left running.", file=sys.stderr)
+    print("\nStopped; all processes of the demo have ended.", file=sys.stderr)
     return 130
 
 
 if __name__ == "__main__":
-    # The repository instead of this folder, whose modules have everyday names.
+    # Import from the repository instead of this folder, whose modules have common names.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     sys.exit(main())

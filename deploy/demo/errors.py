@@ -1,11 +1,11 @@
-"""Why the demo ends before its end."""
+"""The exceptions that end the demo early."""
 
 from __future__ import annotations
 
 
 class DemoError(Exception):
-    """Raised when the demo cannot go on; the text says what is wrong and what to do about it."""
+    """Raised when the demo cannot continue; the message gives the problem and the remedy."""
 
 
 class Interrupted(Exception):
-    """Raised after Ctrl-C, SIGTERM or SIGHUP, at the next moment at which nothing is half done."""
+    """Raised after Ctrl-C, SIGTERM or SIGHUP, at the next pause."""

@@ -1,7 +1,7 @@
-"""Everything that the demo starts and must not leave behind: processes, a folder, signal handlers.
+"""The resources of the demo, which it must not leave behind: processes, a folder, signal handlers.
 
-No signal interrupts the demo where it happens to be. It is noted, and `pause`, which every wait of
-the demo goes through, raises: so clean-up finds everything in order, and nothing prints a traceback.
+A signal does not interrupt the demo at once. It is recorded, and `pause`, which every wait of the demo calls,
+raises Interrupted, so that clean-up finds a consistent state and no traceback is printed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from deploy.demo.errors import DemoError, Interrupted
 from deploy.java import tail
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-"""The repository."""
+"""The root folder of the repository."""
 
 STOP_SECONDS: Final = 12.0
-"""The time that a process may take to end after SIGTERM; a worker promises 10."""
+"""Time limit for a process to end after SIGTERM, in seconds; a worker needs at most 10."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = 3
-"""The number of ignored signals after which the demo is interrupted wherever it is."""
+"""Number of signals after which the demo is interrupted at once."""
 
 
 class Process:
-    """A started program: its output, whether it runs, how to end it."""
+    """A started program, with its output."""
 
     def __init__(self, name: str, popen: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -46,30 +46,30 @@ class Process:
 
     @property
     def log(self) -> str:
-        """The text that it wrote so far."""
+        """The output of the program up to now."""
         return self._log.read_text(errors="replace")
 
     @property
     def first_line(self) -> str:
-        """The first line that it wrote, or nothing."""
+        """The first line of the output, or an empty text."""
         return self.log.strip().partition("\n")[0].strip()
 
     @property
     def last_line(self) -> str:
-        """The last line that it wrote, or nothing."""
+        """The last line of the output, or an empty text."""
         return self.log.strip().rpartition("\n")[2].strip()
 
     def lower_priority(self) -> None:
-        """Lower the priority: for work in the background."""
+        """Lower the process's priority, for background work."""
         os.setpriority(os.PRIO_PROCESS, self._popen.pid, 15)
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM, if it still runs."""
+        """Send SIGTERM if the process is still running."""
         if self.exit_code is None:
             self._popen.terminate()
 
     def end(self, seconds: float = STOP_SECONDS) -> None:
-        """End it, and all that it started: politely, and after `seconds` in any case."""
+        """End the process by SIGTERM or, after `seconds`, kill it with all its child processes."""
         self.ask_to_stop()
         try:
             self._popen.wait(seconds)
@@ -79,7 +79,7 @@ class Process:
 
 
 class Life:
-    """A context in which the demo runs. Leaving it ends all that `start` started and removes `folder`."""
+    """The context in which the demo runs. Leaving it ends all started processes and removes `folder`."""
 
     def __enter__(self) -> Self:
         self._asked = 0
@@ -108,9 +108,9 @@ class Life:
         environment: Mapping[str, str] | None = None,
         lasting: bool = False,
     ) -> Process:
-        """Start a program. `lasting`: it must not end by itself.
+        """Start a program. `lasting`: whether it is an error if the program ends by itself.
 
-        Raises DemoError where there is no such program.
+        Raises DemoError if the program cannot be started.
         """
         path = self.folder / f"{len(self._processes)}.log"
         try:
@@ -123,17 +123,17 @@ class Life:
         return process
 
     def pause(self, seconds: float = 0.05) -> None:
-        """Wait. Raises Interrupted when asked to stop, DemoError when a lasting process has ended."""
+        """Wait. Raises Interrupted after a signal, DemoError if a lasting process has ended."""
         time.sleep(seconds)
         if self._asked:
             raise Interrupted
         for process in self._watched:
             if process.exit_code is not None:
                 how = f"{process.name} ended by itself (exit code {process.exit_code})"
-                raise DemoError(f"{how}. The last that it wrote:\n{tail(process.log)}")
+                raise DemoError(f"{how}. Its last output:\n{tail(process.log)}")
 
     def wait_for(self, done: Callable[[], object], *, seconds: float, what: str) -> None:
-        """Pause until `done()` is true. Raises DemoError after `seconds`, and what `pause` raises."""
+        """Wait until `done()` is true. Raises DemoError after `seconds`, and the errors of `pause`."""
         deadline = time.monotonic() + seconds
         while not done():
             if time.monotonic() > deadline:
@@ -141,7 +141,7 @@ class Life:
             self.pause()
 
     def run(self, process: Process, *, seconds: float) -> str:
-        """Pause until `process` has ended; return its output. Raises DemoError when it fails or is late."""
+        """Wait until `process` ends; return its output. Raises DemoError if it fails or takes too long."""
         self.wait_for(lambda: process.exit_code is not None, seconds=seconds, what=process.name)
         if process.exit_code:
             wrote = f"\n{tail(process.log)}" if process.log else ""
@@ -149,11 +149,11 @@ class Life:
         return process.log
 
     def last_words(self) -> str:
-        """Return the last output of the lasting processes, for the text of an error."""
-        return "".join(f"\n{one.name} wrote:\n{tail(one.log)}" for one in self._watched if one.log)
+        """Return the last output of the lasting processes, for an error message."""
+        return "".join(f"\nOutput of {one.name}:\n{tail(one.log)}" for one in self._watched if one.log)
 
     def end_processes(self, *, keep: Process | None = None) -> None:
-        """End everything that was started, the latest first, but not `keep`."""
+        """End all started processes except `keep`, the latest first."""
         self._ending = True
         ending = [process for process in self._processes if process is not keep]
         for process in reversed(ending):
@@ -163,7 +163,7 @@ class Life:
         self._ending = False
 
     def retire(self, process: Process) -> None:
-        """Ask a lasting process to stop: from here on it may end."""
+        """Ask a lasting process to stop; its end is no longer an error."""
         self._watched.remove(process)
         process.ask_to_stop()
 
@@ -176,7 +176,7 @@ class Life:
 def _popen(
     command: Sequence[str], environment: Mapping[str, str] | None, log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own: Ctrl-C is for the demo, which then ends it."""
+    """Start a process in a new session, so that Ctrl-C reaches only the demo, which then ends it."""
     with log.open("wb") as file:
         return subprocess.Popen(
             command,

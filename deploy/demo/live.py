@@ -1,4 +1,4 @@
-"""The live part: clicks at a steady speed, release steps that run meanwhile, and a view that shows both."""
+"""The live part of the demo: clicks at a steady speed, release steps in the meantime, and a display."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from deploy.demo.view import Now, View
 CLICKS_PER_SECOND: Final = 150.0
 
 REFRESH_AFTER: Final = 0.2
-"""The share of the clicks after which the second training begins."""
+"""Share of the clicks after which the second training starts."""
 
 HOLD_AFTER: Final = 0.7
-"""The share that is replayed at most before the second release serves: the rest is for comparing."""
+"""Maximum share of the clicks that are replayed before the second release serves; the rest compare it."""
 
 EXPERIMENT_AFTER: Final = 0.75
-"""The share that is replayed at most before the A/B test begins: it needs clicks of many users."""
+"""Maximum share of the clicks that are replayed before the A/B test, which needs clicks of many users."""
 
 SILENCE_SECONDS: Final = 30.0
-"""The longest time without a list while clicks are sent."""
+"""Maximum time without a list while clicks are sent, in seconds."""
 
 _LAST_ANSWERS_SECONDS: Final = 3.0
 
 
 class Sender(Protocol):
-    """Takes clicks (`deploy.demo.replay.ClickSender`)."""
+    """A sender of clicks, such as `deploy.demo.replay.ClickSender`."""
 
     def send(self, click: Click) -> None:
-        """Send one now."""
+        """Send a click."""
 
     def flush(self) -> None:
-        """Return when all are where they belong."""
+        """Wait until all sent clicks are in the topic."""
 
 
 class LiveClicks:
-    """Sends `clicks`; `refresh` is stepped meanwhile, from a fifth of them on, until it is through."""
+    """Sends `clicks`; after a fifth of them, runs the steps of `refresh` in the meantime."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LiveClicks:
         self._answers_due = 0.0
 
     def run(self, view: View) -> None:
-        """Send all clicks and wait for the last lists. Raises DemoError, Interrupted."""
+        """Send all clicks, and wait for the last lists. Raises DemoError, Interrupted."""
         pace = Pace(CLICKS_PER_SECOND)
         self._scoreboard.begin()
         while not (self._all_sent and self._refreshed):
@@ -104,7 +104,7 @@ class LiveClicks:
         if self._held or self._all_sent or self._scoreboard.silence < SILENCE_SECONDS:
             self._answers_due = now + SILENCE_SECONDS
         if now > self._answers_due:
-            raise DemoError(f"no recommendation came for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
+            raise DemoError(f"no recommendation arrived for {SILENCE_SECONDS:g} s.{self._life.last_words()}")
 
     def _now(self) -> Now:
         awaited = "second release" if self._step.learning else "A/B test"
@@ -119,7 +119,7 @@ class LiveClicks:
 
     @property
     def _seconds_left(self) -> float:
-        """The longer of what the clicks take at their pace and what the steps usually take."""
+        """Estimated seconds left: the larger of the time for the clicks and the time for the steps."""
         of_clicks = (len(self._clicks) - self._sent) / CLICKS_PER_SECOND
         of_step = self._step.seconds_left - (time.monotonic() - self._step_began)
         return max(of_clicks, of_step)

@@ -1,4 +1,4 @@
-"""Three releases while clicks go on: a better one, a broken one, and a bad candidate."""
+"""Three new releases during the replay of clicks: a better one, a broken one, and a bad candidate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
 
 TRIAL_CLICKS: Final = 200
-"""The clicks needed on lists of the candidate before the decision; the usual 1,000 take longer."""
+"""Number of judged clicks needed for a decision; the default of 1,000 would take longer."""
 
 PATIENCE_SECONDS: Final = 90.0
 
@@ -33,17 +33,17 @@ _AFTER_TRAINING: Final = 70.0
 _AFTER_BROKEN: Final = 50.0
 _EXPERIMENT: Final = 40.0
 _TRAINING: Final = 60.0
-"""Usual seconds: from the end of the training, of the broken release and of its rollback to the end of the
-demo; and of a training that has not yet said how long it takes."""
+"""Usual durations, in seconds: from the end of the training, of the broken release, and of its rollback until
+the end of the demo; and of a training without an estimate."""
 
 _DIGEST: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
 class Step(NamedTuple):
-    """One thing that is being done.
+    """A step of the demo that is in progress.
 
-    `learning`: the last clicks wait until it is over, for the new release's lists. `seconds_left`: the usual
-    time from its begin to the end of the demo. `preparing`: the A/B test comes, and clicks are kept for it.
+    `learning`: whether the last clicks wait for the new release. `seconds_left`: the usual time from the
+    start of the step until the end of the demo. `preparing`: whether clicks are kept back for the A/B test.
     """
 
     doing: str
@@ -53,9 +53,9 @@ class Step(NamedTuple):
 
 
 class Refresh:
-    """The second release, a broken one and a bad candidate; the results go to `say`.
+    """Publishes a second release, a broken release and a bad candidate; reports the results to `say`.
 
-    Each method yields while it waits, so that clicks go on meanwhile. All raise DemoError.
+    Each method yields while it waits, so that clicks can be sent in the meantime. All raise DemoError.
     """
 
     def __init__(self, stage: Stage, scoreboard: Scoreboard, say: Callable[[str], object]) -> None:
@@ -64,7 +64,7 @@ class Refresh:
         self._say = say
 
     def better(self, folder: Path, options: Sequence[str], *, release: int) -> Iterator[Step]:
-        """Learn, publish, until lists by `release` come."""
+        """Train and publish a second release, and wait until lists from it arrive."""
         popular = self._scoreboard.popular
         training = self._stage.start_training(folder, options)
         training.lower_priority()
@@ -72,29 +72,32 @@ class Refresh:
             words, left = progress(training.log)
             left = _TRAINING if left is None else left
             yield Step(f"training a second release: {words}", True, left + _AFTER_TRAINING)
-        # Before it is published: the worker may serve it before the command that publishes has ended.
+        # Before publishing: the worker may serve the release before the command ends.
         self._scoreboard.learned(release, popular)
         publishing = self._stage.start_publishing(folder)
         while _runs(publishing):
             yield Step("publishing the second release", True, _AFTER_TRAINING)
         while self._scoreboard.newest_release < release:
-            yield Step("the worker adopts the second release while it serves", False, _AFTER_TRAINING)
+            yield Step("the worker adopts the second release while serving", False, _AFTER_TRAINING)
 
     def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
-        """Send the release in `folder` with a flipped byte, until the worker has refused it; then go back."""
+        """Publish the release in `folder` with a flipped byte, wait until it is refused, then roll back."""
         manifest, blob = read_folder(folder).parts
         self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
-        step = Step("a third release comes, with one byte flipped", False, _AFTER_BROKEN, preparing=True)
+        step = Step("publishing a third release with one flipped byte", False, _AFTER_BROKEN, preparing=True)
         yield from _until(lambda: "refused" in self._stage.remark(), step)
         remark = _DIGEST.sub(r"\1…", self._stage.remark())
-        self._say(f"Release {release} has a flipped byte. The worker serves on: {remark}")
+        self._say(
+            f"Release {release} with a flipped byte was refused; the worker keeps serving release "
+            f"{release - 1}: {remark}"
+        )
         rollback = self._stage.start_rollback()
         while _runs(rollback):
             yield Step("rolling back to the second release", False, _AFTER_BROKEN, preparing=True)
         self._say(f"Rolled back: {rollback.last_line}")
 
     def bad(self, folder: Path, *, made_of: Path, release: int) -> Iterator[Step]:
-        """Try a candidate that knows nothing on half of the users, until the watch has dropped it."""
+        """Test a useless candidate on half of the users until `watch` drops it."""
         write_folder(folder, *mixed_up(*read_folder(made_of).parts))
         self._scoreboard.learned(release, self._scoreboard.popular)
         publishing = self._stage.start_publishing(folder, "--candidate", "--share", "0.5")
@@ -103,7 +106,7 @@ class Refresh:
             yield Step(doing, False, _EXPERIMENT, preparing=True)
         self._say(f"A bad candidate, for half of the users: {publishing.first_line}")
         watch = self._stage.start_watch("--min-clicks", str(TRIAL_CLICKS), "--set", "watch.every=1s")
-        doing = f"A/B test: half of the users get release {release}, and nextclick-trainer watch compares"
+        doing = f"A/B test by nextclick-trainer watch: half of the users get release {release}"
         step = Step(doing, False, _EXPERIMENT)
         yield from _until(lambda: _runs(watch) and "is dropped" in watch.log, step, watch)
         dropped = next(line for line in watch.log.splitlines() if "is dropped" in line)
@@ -112,7 +115,7 @@ class Refresh:
 
 
 def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
-    """Return a valid release with correct golden answers that mistakes every item for another one."""
+    """Return a valid release, with correct golden answers, whose item ids are shuffled."""
     tensors = load(blob)
     items = Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"]).ids(
         np.arange(manifest.items)
@@ -130,11 +133,11 @@ def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
 
 
 def _until(done: Callable[[], object], step: Step, process: Process | None = None) -> Iterator[Step]:
-    """Yield `step` until `done()` is true; too late is a DemoError, with the last words of `process`."""
+    """Yield `step` until `done()` is true. Raises DemoError with the output of `process` if that is late."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         if time.monotonic() > deadline:
-            wrote = f". {process.name} wrote:\n{tail(process.log)}" if process else ""
+            wrote = f". Output of {process.name}:\n{tail(process.log)}" if process else ""
             raise DemoError(f"{step.doing}: no result within {PATIENCE_SECONDS:g} s{wrote}")
         yield step
 

@@ -1,4 +1,4 @@
-"""Replay of recorded clicks as live ones: many users at the same time, at a steady speed; and the lists."""
+"""Replay of recorded clicks by many users at a steady speed, and reading of the lists."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ACKNOWLEDGED_SECONDS: Final = 10.0
 
 
 def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
-    """Yield `clicks` (ordered by time) as if `people` users were always there, each clicking in turn.
+    """Yield `clicks` (ordered by time) as if `people` users were active at any time and clicked in turn.
 
-    The recording has one user's clicks in one burst and then another's. Here every user's clicks keep
-    their order, users come in the order of their first click, and a user without further clicks makes
-    room for the next. It ends when fewer than half of `people` are left: the last would click ever faster.
+    In the recording, each user's clicks form a burst. Here the clicks of a user keep their order, users start
+    in the order of their first clicks, and a user without further clicks is replaced by the next. The replay
+    ends when fewer than half of `people` are left, as these would click ever faster.
 
         >>> burst = [Click("a", "1", 0), Click("a", "2", 1), Click("b", "3", 2), Click("c", "4", 3)]
         >>> [click.item_id for click in side_by_side(burst, 2)]
@@ -47,7 +47,7 @@ def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
 
 
 class Pace:
-    """The number of clicks that are due: `per_second` since the start, without the time that it was held."""
+    """A steady pace of `per_second` clicks, except while it is held."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -56,7 +56,7 @@ class Pace:
         self._due = 0.0
 
     def due(self, *, held: bool = False) -> int:
-        """Return the number of clicks that should have been sent by now."""
+        """Return the number of clicks that are due by now."""
         now = self._clock()
         if not held:
             self._due += (now - self._at) * self._per_second
@@ -78,12 +78,12 @@ class ClickSender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A broker that went away takes nothing more; an earlier error has said so.
+        # If the broker is unreachable, an earlier error has already reported it.
         with contextlib.suppress(KafkaError):
             self._producer.close(timeout=1)
 
     def send(self, click: Click, record_timestamp_ms: int | None = None) -> None:
-        """Send one; `record_timestamp_ms` is by default now. Raises DemoError when Kafka takes no more."""
+        """Send a click; `record_timestamp_ms` defaults to now. Raises DemoError if Kafka refuses clicks."""
         value = {"user_id": click.user_id, "item_id": click.item_id, "timestamp": click.timestamp_ms}
         try:
             sending = self._producer.send(
@@ -99,7 +99,7 @@ class ClickSender:
         self._check()
 
     def flush(self) -> None:
-        """Return when all that was sent is in the topic. Raises DemoError when it is not."""
+        """Wait until all sent clicks are in the topic. Raises DemoError if that fails."""
         try:
             self._producer.flush(timeout=_ACKNOWLEDGED_SECONDS)
         except KafkaError as error:
@@ -107,16 +107,16 @@ class ClickSender:
         self._check()
 
     def _failed(self, error: BaseException) -> None:
-        # On the client's thread: the next call of ours raises it.
+        # Called on the client's thread; the next call of `send` or `flush` raises the error.
         self._error = error
 
     def _check(self) -> None:
         if self._error is not None:
-            raise DemoError(f"Kafka does not take the clicks: {self._error}")
+            raise DemoError(f"Kafka does not accept the clicks: {self._error}")
 
 
 class AnswerReader:
-    """Reads lists in a thread of its own, committed or not, as they come. Use as a context manager."""
+    """Reads lists, committed or not, in a separate thread. Use as a context manager."""
 
     def __init__(self, settings: dict[str, Any], topic: str) -> None:
         self._settings = settings
@@ -146,7 +146,7 @@ class AnswerReader:
             self._thread.join(timeout=5)
 
     def _run(self, consumer: Any, take: Callable[[Answer], None]) -> None:
-        # Should it end early, no list comes any more: that is noticed.
+        # If this ends early, no more lists arrive, which is detected elsewhere.
         with closing(consumer), contextlib.suppress(KafkaError):
             while not self._stop.is_set():
                 for records in consumer.poll(timeout_ms=100).values():

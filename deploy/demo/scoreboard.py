@@ -1,8 +1,8 @@
-"""The demo's measurements, taken from outside: latency, and whether the next click had been recommended.
+"""The demo's measurements, taken outside the worker: latency, and hit rates of the lists.
 
-Each click is judged against the list that its user was shown last, and so are two lists of popular
-items for the same click. Everybody's rule is the worker's default: only the item just clicked is left
-out. The second popular list is harder to beat: it leaves out everything that the user ever clicked.
+Each click judges the last list of its user, and two lists of popular items for comparison. As by the
+worker's default, the network's list and the first popular list leave out only the item just clicked. The
+second popular list is harder to beat: it leaves out all items that the user has ever clicked.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from itertools import islice
 from typing import Final
 
 TOP: Final = 20
-"""The number of items of a list that count."""
+"""Number of items in a list that count."""
 
 RECENT_SECONDS: Final = 10.0
-"""The period that the live figures cover."""
+"""Time window of the live metrics, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A list as it came in: for whom, after which click, by which release."""
+    """A received list: its user, the clicked item, the recommended items, and the release."""
 
     user_id: str
     item_id: str
@@ -33,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One click, described for people. `place`: its rank in the list shown before, 0 if it was not there."""
+    """A click for display. `place`: its rank in the user's last list, or 0 if it was not in the list."""
 
     user_id: str
     item_id: str
@@ -43,7 +43,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Score:
-    """The number of next clicks that were in the list of one release, and in the popular lists."""
+    """Counts of judged clicks, and of those in the lists of a release and in the popular lists."""
 
     judged: int = 0
     hits: int = 0
@@ -51,13 +51,13 @@ class Score:
     unseen_popular_hits: int = 0
 
     def share(self, hits: int) -> float:
-        """Return the share that `hits` have in the clicks judged."""
+        """Return `hits` as a share of the judged clicks."""
         return hits / self.judged if self.judged else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from before the click was sent to when its list was here."""
+    """Statistics of the seconds from the sending of a click to the arrival of its list."""
 
     answered: int
     p50: float
@@ -66,7 +66,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Latency:
-        """Return the figures of these latencies; all zero if there are none."""
+        """Return the statistics of latencies; all zero if there are no latencies."""
         ordered = sorted(seconds)
         if not ordered:
             return cls(0, 0.0, 0.0, 0.0)
@@ -76,7 +76,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything at one moment: `clicks` and `scores` of all, speed and `latency` of the last seconds."""
+    """All metrics at a moment: `clicks` and `scores` in total, speed and `latency` of the last seconds."""
 
     clicks: int
     clicks_per_second: float
@@ -87,7 +87,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Recent:
-    """Values of the last seconds."""
+    """Values with their times, of which old ones are dropped."""
 
     values: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -101,7 +101,7 @@ class _Recent:
 
 
 class Scoreboard:
-    """Counts every click when it is sent and every list when it arrives. May be called from any thread."""
+    """Records every sent click and every received list. Thread-safe."""
 
     def __init__(self, history: Iterable[tuple[str, str]], clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -124,13 +124,13 @@ class Scoreboard:
 
     @property
     def newest_release(self) -> int:
-        """The highest number that a list came from, 0 before the first list."""
+        """The highest release number in the received lists; 0 before the first list."""
         with self._lock:
             return max(self._scores, default=0)
 
     @property
     def popular(self) -> list[str]:
-        """All items clicked until now, most clicked first: the best that a popularity list can be."""
+        """All items clicked up to now, most clicked first."""
         with self._lock:
             return [item_id for item_id, _ in self._counts.most_common()]
 
@@ -142,31 +142,31 @@ class Scoreboard:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last list came, or since the begin."""
+        """Seconds since the last list arrived, or since the start."""
         return self._clock() - self._latest
 
     @property
     def unanswered(self) -> int:
-        """Clicks without a list. Some never get one: of a user's clicks in one batch only the last does."""
+        """Number of clicks without a list. Of a user's clicks in one batch, only the last one gets a list."""
         with self._lock:
             return len(self._pending)
 
     @property
     def first_answer_at(self) -> float | None:
-        """The time of the first list, by the clock."""
+        """The time of the first list, by the clock; None before it."""
         return self._first
 
     def begin(self) -> None:
-        """Note that the first click is about to be sent."""
+        """Record the start, just before the first click is sent."""
         self._began = self._latest = self._clock()
 
     def learned(self, release: int, popular: list[str]) -> None:
-        """Set the popular list to compare `release` with: the one known when the release was trained."""
+        """Set the popular list that `release` is compared with: the one at the time of its training."""
         with self._lock:
             self._popular[release] = popular
 
     def clicked(self, user_id: str, item_id: str) -> None:
-        """Note a click that is about to be sent."""
+        """Record a click that is about to be sent."""
         with self._lock:
             now = self._clock()
             self._judge(user_id, item_id)
@@ -176,7 +176,7 @@ class Scoreboard:
             self._clicks += 1
 
     def recommended(self, answer: Answer) -> None:
-        """Note a list that arrived. A list that arrives twice counts once for the latency."""
+        """Record a received list. A list that arrives twice counts once for the latency."""
         with self._lock:
             now = self._clock()
             self._latest = now
@@ -191,7 +191,7 @@ class Scoreboard:
                 self._moments.append(Moment(answer.user_id, answer.item_id, place, answer.items[:3]))
 
     def figures(self) -> Figures:
-        """Return all figures as of now."""
+        """Return the current metrics."""
         with self._lock:
             now = self._clock()
             begin = max(self._began, now - RECENT_SECONDS)

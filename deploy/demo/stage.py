@@ -1,4 +1,4 @@
-"""Topics of the demo's own, and worker and trainer on them, started as a user starts them."""
+"""The topics of a demo run, and the worker and trainer processes on them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PARTITIONS: Final = 4
 _PREFIX: Final = ENVIRONMENT_PREFIX
 _COMMAND_SECONDS: Final = 60.0
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
-"""Of the caller's own settings only how to reach their Kafka is heard."""
+"""The only settings in the caller's environment that the demo uses are those of Kafka."""
 
 
 class Stage:
-    """One run of the demo on one Kafka. Names are new every time, so nothing of anybody's is touched."""
+    """A run of the demo on a Kafka cluster. All names are unique, so that no existing topic is touched."""
 
     def __init__(self, life: Life, broker: Broker) -> None:
         self._life = life
@@ -61,22 +61,22 @@ class Stage:
         self.close()
 
     def close(self) -> None:
-        """End the programs, then leave no topic behind on a Kafka that goes on."""
+        """End all programs, and delete the topics unless the broker ends, too."""
         self._life.end_processes(keep=self.broker.process)
         if not self.broker.embedded:
             self._delete_topics()
 
     @property
     def client_settings(self) -> dict[str, Any]:
-        """The settings that each of our clients takes.
+        """The arguments for all Kafka clients of the demo.
 
-        Raises DemoError if the caller's settings cannot be used.
+        Raises DemoError if the caller's settings are invalid.
         """
         return self._worker_settings().kafka.connection().arguments()
 
     @property
     def reader_settings(self) -> dict[str, Any]:
-        """The same for a consumer, with what this broker needs."""
+        """The arguments for consumers, including those that the broker requires."""
         return self.client_settings | self.broker.settings
 
     def _worker_settings(self) -> config.Settings:
@@ -105,11 +105,11 @@ class Stage:
                 raise
             raise DemoError(
                 f"The Kafka at {self.broker.bootstrap} (KAFKA) cannot be used. {error}\n"
-                "Without KAFKA the demo brings a broker of its own"
+                "Without KAFKA, the demo starts its own broker"
             ) from None
 
     def _delete_topics(self) -> None:
-        # A Kafka that went away, or does not allow it, keeps them.
+        # The topics stay if Kafka is unreachable or denies the deletion.
         topics = self._worker_settings().topics.model_dump()
         with contextlib.suppress(KafkaError), closing(KafkaAdminClient(**self.client_settings)) as admin:
             admin.delete_topics([*topics.values()])
@@ -127,7 +127,7 @@ class Stage:
 
     @property
     def metrics_address(self) -> str:
-        """The address of the metrics of the worker that was started last."""
+        """The URL of the metrics of the last started worker."""
         return f"http://127.0.0.1:{self._port}/metrics"
 
     def is_ready(self) -> bool:
@@ -135,11 +135,11 @@ class Stage:
         return self._get("/readyz")[0] == 200
 
     def remark(self) -> str:
-        """Return the worker's own words on its readiness."""
+        """Return the worker's answer to /readyz."""
         return self._get("/readyz")[1].strip()
 
     def applied(self) -> int:
-        """Return the number of clicks that the worker has applied since it started."""
+        """Return the number of clicks that the worker has applied since its start."""
         lines = self._get("/metrics")[1].splitlines()
         values = [line.split()[1] for line in lines if line.startswith("nextclick_clicks_total ")]
         return int(float(values[0])) if values else 0
@@ -166,7 +166,7 @@ class Stage:
         return self._start_trainer("releases")
 
     def send_champion(self, number: int, manifest: Manifest, blob: bytes, *, previous: int) -> None:
-        """Put any release into the topic and point `@champion` at it; no command does that."""
+        """Write a release to the topic without verification, and point `@champion` to it."""
         pointing = Pointer(number, previous=previous).value()
         with closing(KafkaProducer(**self.client_settings)) as producer:
             for key, value in [*to_records(number, manifest, blob), (CHAMPION, pointing)]:

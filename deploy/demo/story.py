@@ -1,8 +1,8 @@
-"""The demo as a story: clicks go into Kafka, recommendations come out, by a network trained on them.
+"""The course of the demo: clicks go into Kafka, and recommendations by a network trained on them come out.
 
 broker -> four fifths of the data into the topic -> train on the topic -> publish -> worker
--> the rest as live clicks, and meanwhile: train again on the topic and publish, so that the worker adopts
-   the second release; then it refuses a broken one, and an A/B test drops a bad candidate
+-> the rest as live clicks; in the meantime, train again on the topic and publish, so that the worker adopts
+   the second release; then the worker refuses a broken release, and an A/B test drops a bad candidate
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from deploy.demo.summary import summary, trained
 from deploy.demo.training import progress
 
 CACHE: Final = ROOT / "build" / "demo"
-"""The folder of downloads and unpacked programs; `make clean` removes it."""
+"""The folder of downloads and extracted programs; `make clean` removes it."""
 
 HISTORY_CLICKS: Final = 80_000
 LIVE_CLICKS: Final = 16_500
 PEOPLE: Final = 60
-"""The users who click at a time: enough of them in the last quarter for each side of the A/B test."""
+"""Number of users who click at a time: enough for each side of the A/B test in the last quarter."""
 
 _ALONE: Final = 500
-"""The number of records at the end of the history that are sent one by one: Tansu takes the begin of a
-partition's last batch for its end, and the trainer would not see the rest."""
+"""Number of records at the end of the history that are sent one by one: Tansu reports the start of a
+partition's last batch as the partition's end, so the trainer would miss the rest of the batch."""
 
-# A hundred thousand clicks in a thousand long sessions train five times faster as large batches of short
-# pieces, and as well if the learning rate is higher. The trainer's own settings take minutes here.
+# A hundred thousand clicks in a thousand long sessions train five times faster in large batches of split
+# sessions, with equal quality at a higher learning rate. The trainer's default settings take minutes here.
 TRAINING: Final = (
     *("training.epochs=6", "training.batch_clicks=2048", "training.max_session_clicks=50"),
     *("optimizer.learning_rate=0.008", "dataset.test_fraction=0.05"),
 )
 
 HISTORY_AGE_MS: Final = 3_600_000
-"""The age of the history's records: the worker answers none that is older than a minute."""
+"""Age of the history's records, in milliseconds: too old for lists, as the worker's limit is a minute."""
 
 TRAINING_SECONDS: Final = 900.0
 COMMAND_SECONDS: Final = 60.0
@@ -64,7 +64,7 @@ def tell() -> None:
         with Life() as life:
             _Story(life, console).run()
     finally:
-        # A page that was interrupted while it was drawn may leave it hidden.
+        # An interrupted page may leave the cursor hidden.
         console.show_cursor()
 
 
@@ -75,7 +75,7 @@ class _Story:
         self._began = time.monotonic()
 
     def run(self) -> None:
-        self._say("The demo takes about five minutes and ends by itself. Ctrl-C stops it.")
+        self._say("The demo takes about five minutes, then ends by itself. Ctrl-C stops it.")
         movies = self._data()
         history, rest = movies.clicks[:HISTORY_CLICKS], movies.clicks[HISTORY_CLICKS:]
         live = list(side_by_side(rest, PEOPLE))[:LIVE_CLICKS]
@@ -112,17 +112,17 @@ class _Story:
     def _broker(self) -> Broker:
         address = os.environ.get("KAFKA")
         if address:
-            self._say(f"Broker: the Kafka at {address}; topics of the demo's own, deleted at the end")
+            self._say(f"Broker: the Kafka at {address}; the demo creates its own topics and deletes them")
             return brokers.existing(address)
         broker = brokers.embedded(self._life, CACHE)
         self._say(
-            f"Broker: Tansu at {broker.bootstrap}, in memory, only for demos, slower the more it holds. "
+            f"Broker: Tansu at {broker.bootstrap}, in memory; only for demos, as it slows down over time. "
             "`KAFKA=host:port make demo` uses a real Kafka"
         )
         return broker
 
     def _record(self, sender: ClickSender, history: Sequence[Click]) -> None:
-        """Put the history into the topic, as if Kafka had been running then."""
+        """Write the history to the topic, as if Kafka had been running at that time."""
         then = round(time.time() * 1000) - HISTORY_AGE_MS
         with self._console.status("") as status:
             for number, click in enumerate(history):

@@ -1,4 +1,4 @@
-"""The end of the demo: the result of the trainings, the live figures, and where to go on."""
+"""The summary at the end of the demo: results of the trainings, live metrics, and next steps."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from deploy.demo.view import latency, score_line
 
 NEXT: Final = (
     "",
-    "Next: your clicks, as a file or on Kafka (README.md has it all):",
-    "  .venv/bin/nextclick-trainer fit clicks.csv   learns and measures; --clicks-topic NAME: from a topic",
-    "  .venv/bin/nextclick-worker check             says what a worker would need on your Kafka",
-    "  KAFKA=host:port make demo                    this demo on a Kafka of yours",
+    "Next: use your own clicks, from a file or on Kafka (see README.md):",
+    "  .venv/bin/nextclick-trainer fit clicks.csv   trains and evaluates; --clicks-topic NAME: from a topic",
+    "  .venv/bin/nextclick-worker check             reports what a worker needs on your Kafka",
+    "  KAFKA=host:port make demo                    runs this demo on your Kafka",
 )
 
 
 def summary(scoreboard: Scoreboard, folders: Sequence[Path], listed: str, *, began: float) -> str:
-    """Return all figures of a run that `began` then; `folders` hold its releases in their order.
+    """Return all results of a run that started at `began`; `folders` hold its releases in order.
 
     `listed` is the output of `nextclick-trainer releases`.
     """
     figures, served, first = scoreboard.figures(), scoreboard.served, scoreboard.first_answer_at or began
-    lines = ["", "Trained (the trainer measured on the last clicks, which it held out):"]
+    lines = ["", "Training (measured by the trainer on the last clicks, which it held out):"]
     lines += [f"  release {number}: {trained(folder)}" for number, folder in enumerate(folders, start=1)]
-    lines += ["", "Live (was a click in the list that its user had been shown last?):"]
+    lines += ["", "Live (share of clicks on an item of the user's last list):"]
     lines += [f"  {score_line(release, score)}" for release, score in figures.scores.items()]
     lines += [
         f"  {figures.clicks:,} clicks, {served.answered:,} answered; click to list: {latency(served)}",
-        "  Each release was judged on its own clicks. The worker adopted release 2 while it served, refused",
-        "  release 3, and gave release 4 to half of the users until nextclick-trainer watch dropped it.",
+        "  Each release was judged on different clicks. The worker adopted release 2 while serving, refused",
+        "  release 3, and served half of the users with release 4 until nextclick-trainer watch dropped it.",
         f"  No answered click waited longer than {served.longest:.1f} s.",
         f"  first live recommendation {first - began:.0f} s after the command",
         "",
-        "As the worker counted it until its last report (nextclick-trainer releases):",
+        "As counted by the worker up to its last report (nextclick-trainer releases):",
         listed.rstrip(),
         *NEXT,
     ]

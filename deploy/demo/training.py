@@ -1,4 +1,4 @@
-"""The progress of a training, read from the lines that `nextclick-trainer fit` writes."""
+"""The progress of a training, parsed from the output of `nextclick-trainer fit`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _LEFT: Final = re.compile(r"^ *\d+%  .* (\d+) s left$", re.MULTILINE)
 
 
 class Progress(NamedTuple):
-    """The progress of a training; `seconds_left` is None where it has not said that yet."""
+    """The progress of a training; `seconds_left` is None if there is no estimate yet."""
 
     words: str
     seconds_left: float | None
 
 
 def progress(log: str) -> Progress:
-    r"""Return how far the training is that wrote `log`.
+    r"""Return the progress of the training whose output is `log`.
 
     >>> progress("epoch 2 of 6: loss 5.8\n 40%  loss 5.7, 12,552 clicks/s, 7 s left\n")
     Progress(words='epoch 3 of 6', seconds_left=7.0)

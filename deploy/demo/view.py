@@ -1,4 +1,4 @@
-"""The demo's display: a live page in a terminal, plain lines everywhere else. Both show the same facts."""
+"""The demo's display: a live page in a terminal, plain lines elsewhere. Both show the same facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deploy.demo.training import Progress
 
 _PEOPLE: Final = 5
 _READING_SECONDS: Final = 4.0
-"""The time that a page of people stands still: a page that changes faster cannot be read."""
+"""Time for which the list of users stays unchanged, so that it can be read."""
 
 _LINE_SECONDS: Final = 5.0
 
@@ -28,12 +28,12 @@ _NOTES: Final = 3
 """Number of recent notes that the page shows."""
 
 _FRAME: Final = 4
-"""The columns that the frame of the page takes."""
+"""Width of the page's frame, in columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """One moment of the replay. `doing` says what else goes on; `training`: a training is part of that."""
+    """A moment of the replay. `doing`: the current step, as text; `training`: whether a training runs."""
 
     figures: Figures
     of_clicks: int
@@ -50,17 +50,16 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def show(self, now: Callable[[], Now]) -> None:
-        """Show the moment, if it is time to: only then is `now` called."""
+        """Show the current moment if an update is due; `now` is called only then."""
 
     def note(self, text: str) -> None:
-        """Show what has happened."""
+        """Show a note on an event."""
 
 
 class Page:
-    """A page of its own in the terminal, drawn four times a second.
+    """A full-screen page in the terminal, drawn four times a second.
 
-    It fills the terminal whatever its size, so nothing is torn when that changes. On leaving, the notes are
-    printed on the ordinary screen.
+    The page adapts to changes of the terminal's size. At the end, the notes are printed on the normal screen.
     """
 
     def __init__(
@@ -84,11 +83,11 @@ class Page:
             self._console.print(note, markup=False, highlight=False)
 
     def note(self, text: str) -> None:
-        """Keep the text for the page; the last ones fit on it."""
+        """Add a note; the page shows the last ones."""
         self._notes.append(text)
 
     def show(self, now: Callable[[], Now]) -> None:
-        """Draw the page, if it is time to."""
+        """Draw the page if an update is due."""
         at = self._clock()
         if at >= self._due:
             self._due = at + 0.25
@@ -99,7 +98,7 @@ class Page:
             self._live.update(self.drawn(moment), refresh=True)
 
     def drawn(self, now: Now) -> RenderableType:
-        """Return the page at this moment, with as many people as the terminal has lines for."""
+        """Return the page, with as many users as fit into the terminal."""
         rows: list[RenderableType] = [
             Text(speed(now), style="bold"),
             Text(waiting(now), style="dim") if now.training else Text(),
@@ -130,7 +129,7 @@ class Page:
 
 
 class Lines:
-    """A line every five seconds, and one on a user; for logs and pipes."""
+    """Lines of text every five seconds, for logs and pipes."""
 
     def __init__(
         self,
@@ -153,11 +152,11 @@ class Lines:
         pass
 
     def note(self, text: str) -> None:
-        """Write it at once."""
+        """Write a note at once."""
         self._write(text)
 
     def show(self, now: Callable[[], Now]) -> None:
-        """Write lines, if it is time to."""
+        """Write lines if an update is due."""
         at = self._clock()
         if at < self._due:
             return
@@ -184,7 +183,7 @@ class Lines:
 
 
 def speed(now: Now) -> str:
-    """Return how far the clicks are, how fast they come, and how long a list takes."""
+    """Return the progress, speed and latency of the clicks as text."""
     figures = now.figures
     if figures.clicks == now.of_clicks and not figures.latency.answered:
         return f"All {now.of_clicks:,} clicks are sent and answered"
@@ -193,19 +192,19 @@ def speed(now: Now) -> str:
 
 
 def waiting(now: Now) -> str:
-    """Return why latency is higher during a training; nothing at other times."""
-    return "Lists take longer for now: the training runs on the same processors." if now.training else ""
+    """Return a remark on the higher latency during a training; empty at other times."""
+    return "Latency is higher for now: the training runs on the same processors." if now.training else ""
 
 
 def latency(figures: Latency) -> str:
-    """Return the median and the 99th percentile."""
+    """Return the median and the 99th percentile of the latency as text."""
     if not figures.answered:
         return "(none yet)"
     return f"median {figures.p50 * 1000:.0f} ms, 99 % within {figures.p99 * 1000:.0f} ms"
 
 
 def time_left(seconds: float) -> str:
-    """Return a time rounded up to what an estimate is good for.
+    """Return an estimated time as text, rounded up to 10 seconds.
 
     >>> time_left(3), time_left(44), time_left(125)
     ('10 s', '50 s', '2 min 10 s')
@@ -216,14 +215,14 @@ def time_left(seconds: float) -> str:
 
 
 def training(far: Progress) -> str:
-    """Return how far a training is, for a line of status."""
+    """Return the progress of a training as text, for a status line."""
     left = "" if far.seconds_left is None else f", about {time_left(max(1.0, far.seconds_left))} left"
     return f"{far.words}{left}"
 
 
 def scores(by_release: Mapping[int, Score]) -> Table:
-    """Return a table with one row per release: how often the next click was in the list."""
-    title = f"Share of next clicks that were among the {TOP} recommended"
+    """Return a table of hit rates with one row per release."""
+    title = f"Share of next clicks that were among the {TOP} recommended items"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("release", "clicks judged", "network", "popular", "popular and not yet clicked"):
         table.add_column(header, justify="right")
@@ -243,14 +242,24 @@ def score_line(release: int, score: Score) -> str:
 
 
 def clicked(moment: Moment, titles: Mapping[str, str]) -> str:
-    """Return the clicked item as text, with its rank among the recommended ones if it was there."""
-    was = f" (was no. {moment.place})" if moment.place else ""
+    """Return the clicked item as text, with its rank if it had been recommended."""
+    was = f" (ranked {_ordinal(moment.place)})" if moment.place else ""
     return f"clicked {_title(moment.item_id, titles)}{was}"
 
 
 def following(moment: Moment, titles: Mapping[str, str]) -> str:
-    """Return the first of the items recommended next, as text."""
+    """Return the first recommended items as text."""
     return "next " + " · ".join(_title(item_id, titles) for item_id in moment.following)
+
+
+def _ordinal(rank: int) -> str:
+    """Return a rank as text.
+
+    >>> [_ordinal(rank) for rank in (1, 2, 3, 4, 11, 12, 13, 21)]
+    ['1st', '2nd', '3rd', '4th', '11th', '12th', '13th', '21st']
+    """
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th") if rank % 100 not in (11, 12, 13) else "th"
+    return f"{rank}{ending}"
 
 
 def _title(item_id: str, titles: Mapping[str, str]) -> str:

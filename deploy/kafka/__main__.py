@@ -1,9 +1,9 @@
 """A real Apache Kafka on this machine without Docker.
 
-    python -m deploy.kafka --port 9092      run one until Ctrl-C
-    python -m deploy.kafka --fetch          only bring the jars
+    python -m deploy.kafka --port 9092      run a node until Ctrl-C
+    python -m deploy.kafka --fetch          only download the jars
 
-Needs Java 17 or newer, and Maven once to bring the jars. Standard library only: any Python 3.11 runs it.
+Needs Java 17 or newer, and Maven to download the jars once. Uses only the standard library of Python 3.11.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from deploy.kafka.local import LocalKafka
 
 
 def main() -> int:
-    """Run one node in the foreground until Ctrl-C or SIGTERM; returns the exit code."""
+    """Run a node in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.kafka", description="A real single-node Apache Kafka without Docker."
     )
-    parser.add_argument("--port", type=int, default=9092, help="where clients connect (default: 9092)")
+    parser.add_argument("--port", type=int, default=9092, help="port for clients (default: 9092)")
     parser.add_argument(
-        "--data", type=Path, help="keep the data in this folder (default: delete it at the end)"
+        "--data", type=Path, help="folder to keep the data in (default: the data is deleted at the end)"
     )
-    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, then exit")
+    parser.add_argument("--fetch", action="store_true", help="only download the jars, then exit")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs are born with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         if arguments.fetch:
@@ -37,7 +37,7 @@ def main() -> int:
             return 0
         with LocalKafka(port=arguments.port, folder=arguments.data and arguments.data.resolve()) as kafka:
             print(
-                f"Kafka answers on {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.folder / 'kafka.log'})",
+                f"Kafka is ready at {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.folder / 'kafka.log'})",
                 flush=True,
             )
             return kafka.wait()

@@ -11,5 +11,5 @@ POM = Path(__file__).with_name("pom.xml")
 
 
 def fetch() -> Path:
-    """Return the folder with Kafka's jars, brought by Maven if need be. Raises Unavailable."""
+    """Return the folder with Kafka's jars, downloading them if necessary. Raises Unavailable."""
     return java.fetch(POM, "copy-dependencies", what="Apache Kafka (43 MB)", into=BUILD / "kafka")

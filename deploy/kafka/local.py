@@ -1,6 +1,6 @@
-"""One Kafka node without Docker: broker and controller in one process (KRaft), as a context manager.
+"""A Kafka node without Docker: broker and controller in one process (KRaft), as a context manager.
 
-Made for tests, benchmarks and trying things out: one copy of the data, no security, loopback only.
+For tests, benchmarks and experiments: one replica of the data, no security, loopback only.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from deploy.kafka.ports import HOST, answers, free_port, is_free
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
-# A single node holds every internal topic once; few partitions and small buffers let it start fast and stay
-# small. Records are never too old: replayed data sets carry their own, decades old, timestamps. Overdue
-# transactions are looked for each second, not every 10.
+# A single node allows only one replica; few partitions and small buffers keep start-up fast and memory
+# small. Retention is unlimited, because replayed data sets have timestamps that are decades old. Expired
+# transactions are aborted every second instead of every 10.
 PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -47,11 +47,11 @@ PROPERTIES = {
 
 
 class LocalKafka:
-    """One Kafka node with a port and a data folder of its own, as a context manager.
+    """A Kafka node with its own port and data folder, as a context manager.
 
-    `start` after `stop` or `kill` brings the same node back: same port, same data. Leaving the context stops
-    it and removes the data, unless `folder` was given: that one is the caller's, and a later node finds its
-    data there. `properties` go into server.properties last, so they win over the defaults above.
+    `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
+    the node and removes its data, unless `folder` is given, which is kept. `properties` override the defaults
+    in server.properties.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class LocalKafka:
 
     @property
     def log(self) -> str:
-        """Everything the node has written to its log, over all its starts."""
+        """The node's complete log, over all starts."""
         path = self._log_path
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the node and return once it answers; raises Unavailable with the end of its log."""
+        """Start the node and wait until it answers. Raises Unavailable with the end of its log."""
         if self._process is not None:
             raise RuntimeError(
-                f"Kafka on {self.bootstrap} is running already; stop it before starting it again"
+                f"Kafka at {self.bootstrap} is already running; stop it before starting it again"
             )
         if not is_free(self.port):
             raise Unavailable(f"another program listens on port {self.port}; end it or choose another")
@@ -99,7 +99,7 @@ class LocalKafka:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the program that starts us; it stops the node
+                start_new_session=True,  # Ctrl-C must reach only this program, which stops the node
             )
         self._leash = Leash(self._process.pid, () if self._keep_folder else (self.folder,))
         try:
@@ -109,24 +109,24 @@ class LocalKafka:
             raise
 
     def stop(self) -> None:
-        """Shut the node down in order; after 20 seconds, kill it. Its data stays."""
+        """Shut the node down cleanly, or kill it after 20 seconds. Its data is kept."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the node at once (SIGKILL). Its data stays as it was at that moment.
+        """Kill the node at once (SIGKILL). Its data is kept as it is at that moment.
 
-        A node started after that is let in when the session of the killed one has ended: 9 seconds, or the
-        property broker.session.timeout.ms. Far below that, a busy machine's broker loses its own session.
+        The next start is accepted after the session of the killed node ends: 9 seconds, or the property
+        broker.session.timeout.ms. With a much shorter session, a broker on a busy machine loses its own.
         """
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Stop the node in order and start it on the same port with the same data."""
+        """Stop the node cleanly and start it on the same port with the same data."""
         self.stop()
         self.start()
 
     def suspend(self) -> None:
-        """Freeze the node (SIGSTOP): connections stay open and nothing is answered until `resume`."""
+        """Freeze the node (SIGSTOP): connections stay open, but nothing is answered until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -134,7 +134,7 @@ class LocalKafka:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop the node, if it runs, and remove its data, if the folder is ours."""
+        """Stop the node if it runs, and remove its data unless `folder` was given."""
         self.stop()
         if not self._keep_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -153,7 +153,7 @@ class LocalKafka:
         self.close()
 
     def wait(self) -> int:
-        """Wait until the node ends by itself; returns its exit code."""
+        """Wait until the node ends by itself; return its exit code."""
         if self._process is None:
             raise RuntimeError("Kafka is not running; start it first")
         return self._process.wait()
@@ -195,7 +195,7 @@ class LocalKafka:
             java,
             "-XX:+UseSerialGC",
             "-XX:-UsePerfData",
-            f"-Djava.io.tmpdir={self.folder}",  # compression libraries unpack themselves there
+            f"-Djava.io.tmpdir={self.folder}",  # compression libraries are extracted there
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
@@ -224,7 +224,7 @@ class LocalKafka:
             return
         process, self._process = self._process, None
         process.send_signal(number)
-        process.send_signal(signal.SIGCONT)  # a suspended node would not hear the other one
+        process.send_signal(signal.SIGCONT)  # a suspended node would not receive the first signal
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -235,9 +235,9 @@ class LocalKafka:
 
 
 class Leash:
-    """Kills a process and removes its folders when this program ends without doing so, killed itself perhaps.
+    """A guard that kills a process and removes its folders if this program ends without doing so.
 
-    A shell waits at the other end of a pipe, which the kernel closes when we end, however that happens.
+    A shell waits at the other end of a pipe, which the kernel closes when this program ends, even by SIGKILL.
     """
 
     def __init__(self, pid: int, folders: Sequence[Path]) -> None:
@@ -245,11 +245,11 @@ class Leash:
             ["/bin/sh", "-c", 'read -r _; kill -9 "$0"; rm -rf "$@"', str(pid), *map(str, folders)],
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # what Ctrl-C ends must not be this
+            start_new_session=True,  # must survive Ctrl-C
         )
 
     def release(self) -> None:
-        """Release the process, which has ended. A second call does nothing."""
+        """End the guard after its process has ended. A second call does nothing."""
         self._shell.kill()
         self._shell.communicate()
 

@@ -1,4 +1,4 @@
-"""Ports of this machine: a free one to listen on, and whether a Kafka answers on one."""
+"""Ports of this machine: finding a free port, and checking whether Kafka answers on a port."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from deploy.java import Unavailable
 HOST = "127.0.0.1"
 _CLAIMS = 100
 _claims: deque[int] = deque()
-# A random source of its own: tests seed the common one, and would all be given the same ports.
+# A separate random source: tests seed the global one and would all get the same ports.
 _random = random.SystemRandom()
 
 
 def free_port() -> int:
-    """Return a port nobody listens on, outside the range that the kernel gives to outgoing connections.
+    """Return a free port outside the range that the kernel uses for outgoing connections.
 
-    Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it
-    would connect to itself, and the node could not come back. A port is not given again, to this process or
-    another, before a hundred others: its owner may not listen yet. Raises Unavailable.
+    Inside that range, a client that retries to connect to a stopped node could get the node's port as its
+    source port, connect to itself, and block the node's restart. The last hundred returned ports stay
+    reserved, also across processes, as their owners may not listen yet. Raises Unavailable.
     """
     for port in _random.sample(range(20_000, 30_000), 100):
         if is_free(port) and _claim(port):
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> bool:
-    """Claim a port by its UDP twin, which the kernel frees when we end; return whether it was free."""
+    """Reserve a port by binding the same UDP port until this process ends; return whether it was free."""
     claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         claim.bind((HOST, port))
@@ -45,7 +45,7 @@ def _claim(port: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen there. Fading connections of an earlier one do not matter."""
+    """Return whether a server can listen on a port. Closing connections of an earlier server do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -56,10 +56,10 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Return whether a Kafka on this port counts itself as a live broker.
+    """Return whether a registered Kafka broker answers on this port.
 
-    Asks for the metadata of all topics (request 3, version 0). An open port is not enough: a broker accepts
-    connections before its controller has let it in, and then lists no broker at all.
+    The check requests the metadata of all topics (request 3, version 0). An open port is not enough: before
+    its controller has registered it, a broker accepts connections, but lists no brokers.
     """
     request = struct.pack(">hhih9si", 3, 0, 1, 9, b"nextclick", 0)
     try:

@@ -11,5 +11,5 @@ POM = Path(__file__).with_name("pom.xml")
 
 
 def fetch() -> Path:
-    """Return the folder with the registry's jars, brought by Maven if need be. Raises Unavailable."""
+    """Return the folder with the registry's jars, downloading them if necessary. Raises Unavailable."""
     return java.fetch(POM, "unpack-dependencies", what="Apicurio Registry (142 MB)", into=BUILD / "registry")

@@ -1,6 +1,6 @@
-"""One schema registry without Docker: Apicurio Registry, its data in memory, as a context manager.
+"""A schema registry without Docker: Apicurio Registry with data in memory, as a context manager.
 
-Made for tests and trying things out: no security, loopback only.
+For tests and experiments: no security, loopback only.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ API = "/apis/ccompat/v7"
 
 
 class LocalRegistry:
-    """One registry with a port of its own, as a context manager.
+    """A registry with its own port, as a context manager.
 
-    `start` after `stop` listens on the same port again and knows nothing of before.
+    `start` after `stop` listens on the same port again, without the earlier schemas.
     """
 
     def __init__(self, *, port: int | None = None) -> None:
@@ -41,11 +41,11 @@ class LocalRegistry:
 
     @property
     def url(self) -> str:
-        """The address of Confluent's interface, as `registry.url` takes it."""
+        """The URL of the Confluent-compatible API, for the setting `registry.url`."""
         return f"http://{HOST}:{self.port}{API}"
 
     def start(self) -> None:
-        """Start the registry and return once it answers; raises Unavailable with the end of its log."""
+        """Start the registry and wait until it answers. Raises Unavailable with the end of its log."""
         java, libs = find_java(), fetch()
         command = [
             java,
@@ -71,7 +71,7 @@ class LocalRegistry:
             raise
 
     def suspend(self) -> None:
-        """Freeze the registry (SIGSTOP): it accepts connections and answers nothing until `resume`."""
+        """Freeze the registry (SIGSTOP): it accepts connections, but answers nothing until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -79,12 +79,12 @@ class LocalRegistry:
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End the registry; its schemas are gone."""
+        """Stop the registry; its schemas are lost."""
         if self._process is None:
             return
         process, self._process = self._process, None
         process.terminate()
-        process.send_signal(signal.SIGCONT)  # a suspended one would not hear the other signal
+        process.send_signal(signal.SIGCONT)  # a suspended registry would not receive the first signal
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -125,7 +125,7 @@ class LocalRegistry:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait until the registry ends by itself; returns its exit code."""
+        """Wait until the registry ends by itself; return its exit code."""
         if self._process is None:
             raise RuntimeError("the registry is not running; start it first")
         return self._process.wait()

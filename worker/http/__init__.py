@@ -1,1 +1,1 @@
-"""HTTP: /metrics for Prometheus, /livez and /readyz for an orchestrator, /v1/users for questions about users."""
+"""HTTP: /metrics for Prometheus, /livez and /readyz for an orchestrator, /v1/users for users' states."""

@@ -41,7 +41,7 @@ class Readiness:
 
     @property
     def trouble(self) -> str:
-        """A reason why the worker is not ready that overrides the loop's; empty if there is no such reason."""
+        """A reason for not being ready that overrides the loop's reason; empty if there is none."""
         with self._lock:
             return self._trouble
 

@@ -1,1 +1,1 @@
-"""The seam to Kafka: the only modules that import kafka-python."""
+"""The interface to Kafka; only these modules import kafka-python."""

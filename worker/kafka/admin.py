@@ -1,4 +1,4 @@
-"""Topics and groups as the broker describes them, over kafka-python's client for administration."""
+"""Description and creation of topics, and description of groups, over kafka-python's admin client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_VISIBLE: Final = 29
 
 
 class KafkaAdmin:
-    """As `worker.kafka.interface.Admin`. Raises KafkaAway, NotAllowed, TopicError."""
+    """Implements `worker.kafka.interface.Admin`. Raises KafkaAway, NotAllowed, TopicError."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -30,16 +30,16 @@ class KafkaAdmin:
             self._client: KafkaAdminClient = endpoint.admin_client()
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._client.close()
 
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
-        """Return each topic as it is, those too that do not exist."""
+        """Return a description of each topic, including topics that do not exist."""
         with self._endpoint.errors("describe topics"):
             return {one["name"]: _topic(one) for one in self._client.describe_topics(list(topics))}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client just did."""
+        """Create a topic; return False if another client has just created it."""
         plan = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(settings)}
         with self._endpoint.errors(f"create topic {topic}"):
             try:
@@ -49,18 +49,18 @@ class KafkaAdmin:
         return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic, up to `total`."""
+        """Add partitions to a topic up to a `total` number."""
         with self._endpoint.errors(f"create topic {topic}"):
             self._client.create_partitions({topic: total})
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return each topic as every broker of the cluster knows it at the moment."""
+        """Return the description of each topic by each broker of the cluster."""
         with self._endpoint.errors("describe topics"):
             brokers = [broker["broker_id"] for broker in self._client.describe_cluster()["brokers"]]
             return [self._known_by(broker, topics) for broker in brokers]
 
     def _known_by(self, broker: int, topics: Collection[str]) -> dict[str, TopicInfo]:
-        """Ask one broker. `describe_topics` of kafka-python 3.0.12 asks any."""
+        """Describe topics as known by one broker; `describe_topics` of kafka-python 3.0.12 asks any."""
         manager = self._client._manager  # noqa: SLF001  # there is no public way
         request = MetadataRequest(
             topics=[MetadataRequest.MetadataRequestTopic(name=topic) for topic in topics],
@@ -75,25 +75,25 @@ class KafkaAdmin:
         return {one["name"]: _topic(one) for one in manager.run(answer).to_dict()["topics"]}
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the settings of a topic, defaults too."""
+        """Return the configuration of a topic, including defaults."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         with self._endpoint.errors(f"read the settings of topic {topic}"):
             found = self._client.describe_configs([resource], config_filter="all")["topic"][topic]
         return {name: one["value"] for name, one in found.items()}
 
     def members(self, group: str, *, topic: str) -> list[Member]:
-        """Return who is in a consumer group, and which partitions of `topic` each has."""
+        """Return the members of a consumer group with their partitions of `topic`."""
         with self._endpoint.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)[group]
         if "members" not in described:
-            raise NextclickError(f"the members of group {group}: this broker's answer cannot be read")
+            raise NextclickError(f"the members of group {group} are unknown: cannot read the broker's answer")
         return [_member(member, topic) for member in described["members"]]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
+        """Return the operations allowed on a group; None if the broker does not say. Raises NotAllowed."""
         with self._endpoint.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)[group]
-        # A group that does not exist yet is an "error" too, and none.
+        # A group that does not exist yet is reported as an "error", too, but is fine.
         if "Authorization" in str(described.get("error")):
             raise NotAllowed(f"group {group}: {described['error']}")
         return _rights(described)
@@ -103,10 +103,10 @@ class KafkaAdmin:
             try:
                 return self._client.describe_groups([group], include_authorized_operations=True)
             except CoordinatorNotAvailableError:
-                # A new cluster makes the topic of the groups' offsets when it is first asked for.
+                # A new cluster creates the topic of group offsets on first use.
                 time.sleep(0.2)
             except ValueError:
-                # The client has no name for one of the rights: newer brokers and compatible ones send such.
+                # The client does not know one of the operations that newer or compatible brokers send.
                 return {group: {}}
         return self._client.describe_groups([group], include_authorized_operations=True)
 
@@ -117,7 +117,7 @@ def _topic(described: Mapping[str, Any]) -> TopicInfo:
         len(partitions),
         visible=described["error_code"] != _NOT_VISIBLE,
         rights=_rights(described),
-        # Absent, or null, before version 10 of the answer (Kafka 2.8).
+        # Absent or null before version 10 of the response (Kafka 2.8).
         id=str(described.get("topic_id") or ""),
         led=all(one["leader_id"] >= 0 and not one["error_code"] for one in partitions),
     )
@@ -129,7 +129,7 @@ def _rights(described: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def _member(member: dict[str, Any], topic: str) -> Member:
-    # Bytes where the client cannot tell what they say.
+    # Raw bytes if the client cannot decode the assignment.
     assignment = member.get("member_assignment")
     assigned = assignment.get("assigned_partitions", ()) if isinstance(assignment, dict) else ()
     return Member(

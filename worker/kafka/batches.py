@@ -1,13 +1,13 @@
-"""Batches of records as a broker hands them out: whatever their bytes are, every offset is accounted for.
+"""Decoding of record batches from a broker: whatever the bytes, every offset is accounted for.
 
-kafka-python raises at the first record that it cannot decode, and again with every poll: nothing behind that
-record is ever read. Here such a record is handed over as `unreadable`, and where its bounds are not known
-either, the rest of its batch. Three rules keep damage from spreading:
+kafka-python raises an error at the first record that it cannot decode, and again with every poll, so that
+no later record is ever read. Here such a record is returned as `unreadable`; if its bounds are unknown,
+the rest of its batch is. Three rules keep damage from spreading:
 
-- A batch whose checksum is wrong, or whose payload cannot be decompressed, is unreadable as a whole: what
-  seems intact in it need not be.
-- A record has its length in front. If nothing else of it can be decoded, the next one can.
-- A record's offset must leave one for each record that comes after it, and none is behind the one before.
+- A batch with a wrong checksum, or a payload that cannot be decompressed, is unreadable as a whole, because
+  records that seem intact may be damaged.
+- A record starts with its length. So even if the rest of it cannot be decoded, the next record can.
+- Offsets increase, and each record's offset must leave an offset for each later record of the batch.
 
 The formats: Apache Kafka's documentation, "Message Format"; magic 2 is `DefaultRecordBatch`, 0 and 1 are the
 message sets of brokers before 0.11.
@@ -26,16 +26,16 @@ from worker.kafka.codecs import CannotInflate, inflate
 from worker.kafka.interface import TopicPartition, Unreadable
 
 _FRAME: Final = struct.Struct(">qi")
-"""Base offset; how many bytes follow."""
+"""The frame of a batch: base offset, and number of bytes that follow."""
 
 _HEADER: Final = struct.Struct(">xxxxbIhiqqqxxxxxxi")
-"""The header of magic 2, behind the frame: magic, CRC, attributes, last offset delta, first and last time,
-producer id, count. The leader epoch, the producer epoch and the base sequence are passed over."""
+"""The header of magic 2, after the frame: magic, CRC, attributes, last offset delta, first and last
+timestamp, producer id, count. Leader epoch, producer epoch and base sequence are skipped."""
 
 _EPOCH: Final = struct.Struct(">i")
 _LEGACY: Final = struct.Struct(">Ibb")
 _MARK: Final = struct.Struct(">hh")
-"""The key of a mark: its version; 0 where the transaction was aborted, 1 where it was committed."""
+"""The key of a transaction marker: its version, and 0 for an abort, 1 for a commit."""
 
 _INT32: Final = struct.Struct(">i")
 _INT64: Final = struct.Struct(">q")
@@ -53,13 +53,13 @@ _MIN_INT64: Final = -(2**63)
 _MAX_INT64: Final = 2**63 - 1
 
 _Broken: Final = (IndexError, ValueError, struct.error, CannotInflate)
-"""The errors of decoding, whatever the bytes."""
+"""All errors that decoding arbitrary bytes may raise."""
 
 _Headers = list[tuple[str, bytes | None]]
 
 
 class FetchedRecord(NamedTuple):
-    """As `worker.kafka.interface.Record`."""
+    """Implements `worker.kafka.interface.Record`."""
 
     topic: str
     partition: int
@@ -72,7 +72,7 @@ class FetchedRecord(NamedTuple):
 
 
 class Batch:
-    """One batch: its header, and its records on demand. Raises nothing, whatever the bytes."""
+    """A record batch: its header, and its records on demand. Never raises, whatever the bytes."""
 
     __slots__ = (
         "_append_time",
@@ -93,20 +93,20 @@ class Batch:
     )
 
     def __init__(self, base: int, data: bytes) -> None:
-        """Take the whole frame that begins with the offset `base`."""
+        """Read the batch in a whole frame with the base offset `base`."""
         self._data = data
         self._count = 0
         self._first_ms = self._last_ms = -1
         self.codec, self._append_time = 0, False
         self.base = base
         self.last = base
-        """The last offset, as far as the header is to be believed."""
+        """The last offset of the batch, as far as the header can be trusted."""
         self.leader_epoch = self.producer_id = -1
         self.is_transactional = self.is_control = self.is_abort = False
-        """A control batch is the mark of a transaction that has ended."""
+        """Attributes of the batch. A control batch is the marker of a transaction's end."""
         self.magic = data[_MAGIC_AT] if len(data) > _MAGIC_AT else -1
         self.fault = ""
-        """Why nothing of the batch can be believed; empty if there is no such reason."""
+        """The reason why the whole batch is unreadable; empty if there is no such reason."""
         try:
             if self.magic in (0, 1):
                 _check(data)
@@ -132,29 +132,29 @@ class Batch:
         if crc32c(memoryview(data)[_CHECKED_FROM:]) != crc:
             self.fault, self._last_ms = "its checksum (CRC) is wrong", -1
             if count != delta + 1:
-                # Two numbers that agree are not damaged by chance.
+                # Trust the last offset only if the count confirms it.
                 self.last = self.base
         elif not 0 <= count <= delta + 1:
             self.fault = f"it has {count} records for {delta + 1} offsets"
 
     @property
     def size(self) -> int:
-        """The number of its bytes."""
+        """Size of the batch, in bytes."""
         return len(self._data)
 
     def _read_mark(self) -> None:
-        """Read how a transaction ended. Raises where the batch, whatever it says, is no mark of one."""
+        """Read the outcome of a transaction from its marker. Raises if the batch is not a marker."""
         payload = self._payload()
         _, at = _varint(payload, 0)
         _, at = _varint(payload, at + 1)
         _, at = _varint(payload, at)
         length, at = _varint(payload, at)
         if self._count != 1 or self.producer_id < 0 or length != _MARK.size:
-            raise ValueError("it is no mark of a transaction")
+            raise ValueError("it is not a transaction marker")
         self.is_abort = _MARK.unpack_from(payload, at)[1] == 0
 
     def lost(self, of: TopicPartition, *, first: int, last: int, why: str = "") -> FetchedRecord:
-        """Return the whole batch as one unreadable record that stands for the offsets `first` to `last`."""
+        """Return the whole batch as one unreadable record for the offsets `first` to `last`."""
         return FetchedRecord(
             of.topic,
             of.partition,
@@ -167,7 +167,7 @@ class Batch:
         )
 
     def records(self, of: TopicPartition, begin: int) -> Iterator[FetchedRecord]:
-        """Yield the records, and what cannot be read of them; together they have all offsets up to `last`.
+        """Yield the records, including unreadable ones; together they cover all offsets up to `last`.
 
         `begin`: the offset after the last record before this batch. The batch must have no fault.
         """
@@ -183,9 +183,9 @@ class Batch:
         return inflate(self.codec, payload) if self.codec else payload
 
     def _modern(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a batch of magic 2. Raises before the first one, or never.
+        """Yield the records of a batch of magic 2. Raises before the first record, or never.
 
-        Hot path: once for every record that is read.
+        Hot path: the loop runs once for every record that is read.
         """
         topic, partition = of
         data, base, last = self._payload(), self.base, self.last
@@ -195,7 +195,7 @@ class Batch:
                 length, start = _varint(data, at)
                 end = start + length
                 if not start < end <= size:
-                    raise ValueError(f"{size - start} bytes are left of {length}")
+                    raise ValueError(f"its length is {length} bytes, but only {size - start} are left")
             except _Broken as error:
                 yield self._unreadable(of, expected, last, data[at:], error)
                 return
@@ -204,7 +204,7 @@ class Batch:
                 offset = base + place
                 timestamp = self._last_ms if self._append_time else first_ms + delta_ms
                 if not expected <= offset <= last - left:
-                    raise ValueError(f"it claims the offset {offset}, which is not its own")
+                    raise ValueError(f"it claims the offset {offset}, which cannot be its own")
                 if not _MIN_INT64 <= timestamp <= _MAX_INT64:
                     raise ValueError(f"its timestamp {timestamp} has more than 64 bits")
                 yield FetchedRecord(topic, partition, offset, timestamp, key, value, headers)
@@ -224,7 +224,7 @@ class Batch:
         return FetchedRecord(of.topic, of.partition, last, self._last_ms, None, data, [], why)
 
     def _message_set(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a message set, magic 0 and 1. Raises before the first one, or never."""
+        """Yield the records of a message set of magic 0 or 1. Raises before the first record, or never."""
         topic, partition = of
         timestamp, append_time, codec, key, value = _message(self._data)
         if not codec:
@@ -233,14 +233,14 @@ class Batch:
         messages = list(frames(inflate(codec, value or b"")))
         if not messages:
             raise ValueError("it holds no messages")
-        # Inside of magic 1 offsets are relative, and the frame around them has the last one.
+        # In magic 1, offsets are relative, and the outer frame has the last offset.
         base = self.base - messages[-1][0] if self.magic == 1 else 0
         expected = min(base + messages[0][0], self.last - len(messages) + 1)
         for left, (offset, data) in zip(range(len(messages) - 1, -1, -1), messages, strict=True):
             at = base + offset
             try:
                 if not expected <= at <= self.last - left:
-                    raise ValueError(f"it claims the offset {at}, which is not its own")
+                    raise ValueError(f"it claims the offset {at}, which cannot be its own")
                 its_own, _, nested, key, value = _message(data)
                 if nested:
                     raise ValueError("it is compressed twice")
@@ -253,7 +253,7 @@ class Batch:
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield base offset and bytes of each batch in `data`; one that is cut off at the end is not."""
+    """Yield base offset and bytes of each complete batch in `data`."""
     at, size = 0, len(data)
     while at + _FRAME.size <= size:
         base, length = _FRAME.unpack_from(data, at)
@@ -283,9 +283,9 @@ def _record(
     headers: _Headers = []
     if count:
         at = _read_headers(data, at, end, count, headers)
-    # A length too large, of anything in it, leads past the end of the record.
+    # Too large a length of any part leads past the end of the record.
     if at != end:
-        raise ValueError(f"its parts have {at - end:+d} bytes more than it has")
+        raise ValueError(f"the sizes of its parts and its own size differ by {at - end:+d} bytes")
     return delta_ms, place, key, value, headers
 
 
@@ -296,7 +296,7 @@ def _read_headers(data: bytes, at: int, end: int, count: int, headers: _Headers)
         length, at = _varint(data, at)
         if length < 0:
             raise ValueError(f"the name of a header has {length} bytes")
-        # A name that is not UTF-8 makes no click unreadable; as escapes it can be sent on.
+        # A header name that is not UTF-8 is escaped: it must not make a click unreadable.
         name = data[at : at + length].decode("utf-8", "backslashreplace")
         length, at = _varint(data, at + length)
         if length >= 0:
@@ -308,7 +308,7 @@ def _read_headers(data: bytes, at: int, end: int, count: int, headers: _Headers)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a signed number of 7 bits a byte ("zigzag"), and the place after it."""
+    """Decode a zigzag-encoded varint at `at`; return the number, and the place after it."""
     byte = data[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1
@@ -334,12 +334,12 @@ def _message(data: bytes) -> tuple[int, bool, int, bytes | None, bytes | None]:
     key, at = _sized(data, at)
     value, at = _sized(data, at)
     if at != len(data):
-        raise ValueError(f"its parts have {at - len(data):+d} bytes more than it has")
+        raise ValueError(f"the sizes of its parts and its own size differ by {at - len(data):+d} bytes")
     return timestamp, bool(attributes & _LOG_APPEND_TIME), attributes & _CODEC, key, value
 
 
 def _check(data: bytes) -> tuple[int, int]:
-    """Return magic and attributes of a message of magic 0 or 1. Raises where its checksum is wrong."""
+    """Return magic and attributes of a message of magic 0 or 1. Raises if its checksum is wrong."""
     crc, magic, attributes = _LEGACY.unpack_from(data, _FRAME.size)
     if zlib.crc32(memoryview(data)[_MAGIC_AT:]) != crc:
         raise ValueError("its checksum (CRC) is wrong")

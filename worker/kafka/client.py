@@ -1,6 +1,6 @@
-"""Makes kafka-python's clients, and translates their errors into ours.
+"""Creation of kafka-python's clients, and translation of their errors to NextclickErrors.
 
-Every client is made here, with the arguments and the time limits that all clients share.
+All clients are created here, with the same arguments and time limits.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from worker.kafka.interface import ANSWER_MS
 T = TypeVar("T")
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
-"""The time to reach the first broker in. After it we say so and try again."""
+"""Time limit for connecting to a first broker; after it, the problem is reported and the call retried."""
 
 RECONNECT_MAX_MS: Final = 1_000
-"""The longest pause before a client tries a broker again that was away. With the default of 30 s a worker
-served again 37 s after an outage of 20 s, with this within 2 s."""
+"""Maximum pause before a client reconnects to an unreachable broker. After an outage of 20 s, a worker served
+again within 2 s; with the default of 30 s, only after 37 s."""
 
 METADATA_MAX_AGE_MS: Final = 10_000
-"""A member of a group notices within this time that partitions were added."""
+"""Maximum time until a group member notices added partitions."""
 
 _TOO_LARGE: Final = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 _WRONG_GROUP: Final = (
@@ -44,7 +44,7 @@ _NOT_ALLOWED: Final = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthent
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the brokers are and how to prove who we are; makes clients and translates their errors."""
+    """The brokers' addresses and credentials; creates clients and translates their errors."""
 
     bootstrap_servers: str
     security_protocol: str = "PLAINTEXT"
@@ -57,14 +57,14 @@ class Endpoint:
     ssl_key_password: str | None = field(default=None, repr=False)
     ssl_check_hostname: bool = True
     origin: str = field(default="", compare=False)
-    """From where the address comes, for messages."""
+    """The source of the address, as text for messages."""
 
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer that commits nothing by itself and reads from the first record on.
+        """Return a consumer without auto-commit that starts at the first record.
 
-        It hands over records that it cannot decode as `unreadable`.
+        It returns records that it cannot decode as `unreadable`.
         """
         consumer = KafkaConsumer(
             **self.arguments(),
@@ -81,7 +81,7 @@ class Endpoint:
         return consumer
 
     def producer(self, client_id: str) -> KafkaProducer:
-        """Return a producer without transactions, for a record now and then."""
+        """Return a producer without transactions, for occasional records."""
         return KafkaProducer(
             **self.arguments(),
             client_id=client_id,
@@ -101,14 +101,14 @@ class Endpoint:
             client_id=transactional_id,
             transactional_id=transactional_id,
             transaction_timeout_ms=timeout_ms,
-            # An expired batch leaves a transaction that can be committed without its records: no
-            # batch may expire before its transaction does.
+            # A transaction can be committed without the records of an expired batch, so no batch may
+            # expire before its transaction does.
             delivery_timeout_ms=timeout_ms + 5_000,
             request_timeout_ms=timeout_ms,
             max_block_ms=timeout_ms,
-            # With the default of 100 a commit takes 110 ms, with 5 it takes 10.
+            # A commit takes 10 ms; with the default of 100, it takes 110 ms.
             retry_backoff_ms=5,
-            # Under load a request then carries 400 recommendations, not 17: two thirds of the client's work.
+            # Under load, a request carries 400 lists instead of 17, which saves a third of the client's work.
             batch_size=262_144,
             max_request_size=max_request_bytes,
             allow_auto_create_topics=False,
@@ -116,11 +116,11 @@ class Endpoint:
         )
 
     def admin_client(self) -> KafkaAdminClient:
-        """Return a client for administration."""
+        """Return an admin client."""
         return KafkaAdminClient(**self.arguments(), client_id="nextclick-admin")
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments that every client takes."""
+        """Return the arguments common to all clients."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
@@ -138,27 +138,27 @@ class Endpoint:
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Raise the client's errors as ours: KafkaAway where trying again may help. `doing` begins it."""
+        """Translate the client's errors inside the context to NextclickErrors that start with `doing`."""
         try:
             yield
         except KafkaError as error:
             raise self.translated(error, doing) from error
 
     def translated(self, error: BaseException, doing: str) -> NextclickError:
-        """Return what an error of the client means for us."""
+        """Return an error of the client as a NextclickError."""
         text = f"{doing}: {error}"
         if isinstance(error, _NOT_ALLOWED):
             return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")
         if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
-            return TopicError(f"{text}. `nextclick-worker topics` creates what is missing", topic="")
+            return TopicError(f"{text}. `nextclick-worker topics` creates missing topics", topic="")
         if isinstance(error, kafka_errors.FencedInstanceIdError):
             return SharedIdentity(
-                f"{text}. Another member of the group has this worker_id: give each its own"
+                f"{text}. Another member of the group has this worker_id; give each worker a different one"
             )
         if isinstance(error, _WRONG_GROUP):
             return SettingError(
-                f"{text}. The consumer group `group` is used by others in another way, or the broker does "
-                "not take kafka.session_timeout_ms: change the one that the error names"
+                f"{text}. Either other programs use the consumer group differently, or the broker does not "
+                "allow this session timeout; change `group` or kafka.session_timeout_ms"
             )
         if isinstance(error, _TOO_LARGE):
             return TopicError(
@@ -166,8 +166,8 @@ class Endpoint:
             )
         if isinstance(error, kafka_errors.CorruptRecordError):
             helps = (
-                "The broker cannot read its own log; its messages name the file. A sound replica helps, or "
-                "the deletion of the records up to there (kafka-delete-records)"
+                "The broker cannot read its own log; the broker's log messages name the file. Restore the "
+                "partition from a healthy replica, or delete the records up to there (kafka-delete-records)"
             )
         else:
             setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
@@ -176,17 +176,17 @@ class Endpoint:
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
-    """Return the result of `call`, run in a thread of its own. Raises KafkaAway after `seconds`.
+    """Return the result of `call`, which runs in a separate thread. Raises KafkaAway after `seconds`.
 
-    Several calls of the client wait without a limit. One that expires goes on in its thread; the caller
-    must drop the client that it belongs to.
+    Some calls of the client wait without a limit. After a timeout, the call continues in its thread, so the
+    caller must drop its client.
     """
     outcome: Future[T] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # handed to the caller, whatever it is
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
             outcome.set_exception(error)
 
     threading.Thread(target=run, name=f"nextclick-{doing}", daemon=True).start()

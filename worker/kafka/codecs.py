@@ -1,4 +1,4 @@
-"""Decompression of what producers have compressed: gzip, snappy, lz4 and zstd, none larger than memory takes.
+"""Decompression of record batches (gzip, snappy, lz4, zstd), with a limit on the decompressed size.
 
 >>> inflate(1, zlib.compress(b"clicks", wbits=31))
 b'clicks'
@@ -19,11 +19,12 @@ import zstandard
 from lz4.frame import LZ4FrameDecompressor
 
 LARGEST: Final = 256 << 20
-"""The most bytes that a batch may have uncompressed: a megabyte can be made that becomes a thousand."""
+"""Maximum decompressed size of a batch, in bytes: a crafted megabyte could decompress to a gigabyte."""
 
 _CHUNK: Final = 1 << 20
 _ZSTD_INPUT: Final = 1 << 10
-"""Becomes 32 MiB at the most: a block has 3 bytes in front, and at most 128 KiB."""
+"""Size of the pieces of zstd input, in bytes. Each decompresses to at most 32 MiB, as a block has a header of
+3 bytes and at most 128 KiB."""
 
 _GZIP: Final = b"\x1f\x8b"
 _XERIAL: Final = b"\x82SNAPPY\x00"
@@ -31,35 +32,35 @@ _XERIAL_BYTES: Final = 16
 
 
 class CannotInflate(Exception):
-    """Raised when a payload is damaged or too large, or its codec unknown; nothing of it is to be trusted."""
+    """Raised when a payload is damaged or too large, or its codec is unknown; none of it can be trusted."""
 
 
 def inflate(codec: int, data: bytes) -> bytes:
-    """Return what was compressed under Kafka's number of a codec, 1 to 4. Raises CannotInflate."""
+    """Decompress data under Kafka's number of the codec, 1 to 4. Raises CannotInflate."""
     if codec not in _CODECS:
-        raise CannotInflate(f"there is no compression codec {codec}")
+        raise CannotInflate(f"unknown compression codec {codec}")
     name, chunks = _CODECS[codec]
     found = BytesIO()
     try:
         for chunk in chunks(data):
             found.write(chunk)
             if found.tell() > LARGEST:
-                raise CannotInflate(f"{name}: {len(data)} bytes become more than {LARGEST >> 20} MiB")
-    # Each library has errors of its own; whatever it raises, the payload cannot be read.
+                raise CannotInflate(f"{name}: {len(data)} bytes decompress to more than {LARGEST >> 20} MiB")
+    # Each library raises different errors; all mean that the payload cannot be read.
     except (Exception, MemoryError) as error:
         raise error if isinstance(error, CannotInflate) else CannotInflate(f"{name}: {error}") from error
     return found.getvalue()
 
 
 def _gzip_chunks(data: bytes) -> Iterator[bytes]:
-    # Bytes after the last member are left alone, as by Kafka's own clients.
+    # Ignore bytes after the last member, as Kafka's own clients do.
     while True:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
             chunk = member.decompress(data, _CHUNK)
             data = member.unconsumed_tail
             if not chunk and not data and not member.eof:
-                raise EOFError("it ends in the middle")
+                raise EOFError("the data is truncated")
             yield chunk
         data = member.unused_data
         if not data.startswith(_GZIP):
@@ -67,7 +68,7 @@ def _gzip_chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _snappy_chunks(data: bytes) -> Iterator[bytes]:
-    """Yield the blocks of the framing of snappy-java, or the only block of others."""
+    """Yield the blocks of snappy-java's framing, or the single block of other producers."""
     if not data.startswith(_XERIAL):
         yield _snappy_block(data)
         return
@@ -76,13 +77,13 @@ def _snappy_chunks(data: bytes) -> Iterator[bytes]:
         size = int.from_bytes(data[at : at + 4], "big")
         at += 4
         if at + size > len(data):
-            raise EOFError("it ends in the middle")
+            raise EOFError("the data is truncated")
         yield _snappy_block(data[at : at + size])
         at += size
 
 
 def _snappy_block(data: bytes) -> bytes:
-    # A block begins with its size uncompressed, 7 bits a byte, for which the library takes memory at once.
+    # A block starts with its decompressed size as a varint; the library allocates that memory at once.
     size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(data[:5]) if _continues(data, place))
     if size > LARGEST:
         raise ValueError(f"a block of {size} bytes is larger than {LARGEST >> 20} MiB")
@@ -91,7 +92,7 @@ def _snappy_block(data: bytes) -> bytes:
 
 
 def _continues(data: bytes, place: int) -> bool:
-    """Return whether the byte at `place` belongs to the number that `data` begins with."""
+    """Return whether the byte at `place` belongs to the varint at the start of `data`."""
     return all(byte & 0x80 for byte in data[:place])
 
 
@@ -101,7 +102,7 @@ def _lz4_chunks(data: bytes) -> Iterator[bytes]:
     yield chunk
     while not frame.eof:
         if frame.needs_input:
-            raise EOFError("it ends in the middle")
+            raise EOFError("the data is truncated")
         yield frame.decompress(b"", max_length=_CHUNK)
 
 
@@ -110,8 +111,8 @@ def _zstd_chunks(data: bytes) -> Iterator[bytes]:
         frame, at = zstandard.ZstdDecompressor().decompressobj(), 0
         while not frame.eof:
             if at >= len(data):
-                raise EOFError("it ends in the middle")
-            # Nothing limits what the library makes of its input at a time but the input.
+                raise EOFError("the data is truncated")
+            # The library's output per call is limited only by the size of the input.
             yield frame.decompress(data[at : at + _ZSTD_INPUT])
             at += _ZSTD_INPUT
         data = frame.unused_data + data[at:]

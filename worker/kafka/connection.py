@@ -1,4 +1,4 @@
-"""A connection to a real Kafka: makes everything in `worker.kafka.interface` over kafka-python."""
+"""A connection to a Kafka cluster: implements `worker.kafka.interface` over kafka-python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.kafka.transactions import KafkaTransactions, missing_partition
 
 
 class KafkaConnection(Endpoint):
-    """Where the brokers are and how to prove who we are, as a `Connection`."""
+    """The brokers' addresses and credentials, as a `Connection`."""
 
     def reader(
         self,
@@ -24,7 +24,7 @@ class KafkaConnection(Endpoint):
         committed: bool = True,
         fetch: Mapping[str, int] | None = None,
     ) -> KafkaReader:
-        """Return a reader. Raises kafka-python's errors: use it inside `errors`."""
+        """Return a reader. Raises kafka-python's errors; use the reader inside `errors`."""
         return KafkaReader(self.consumer(client_id, group=group, committed=committed, **(fetch or {})))
 
     def member(
@@ -38,7 +38,7 @@ class KafkaConnection(Endpoint):
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
     ) -> KafkaGroupMember:
-        """Return a membership of a group; it has not joined yet."""
+        """Return a group member that has not joined yet."""
         return KafkaGroupMember(
             self,
             topic=topic,
@@ -53,7 +53,7 @@ class KafkaConnection(Endpoint):
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> KafkaTransactions:
-        """Return a transactional producer; it is not started before `renew`."""
+        """Return a transactional producer, which `renew` starts."""
         return KafkaTransactions(
             self,
             transactional_id=transactional_id,
@@ -62,7 +62,7 @@ class KafkaConnection(Endpoint):
         )
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record into each partition in `values`; return the offset of each."""
+        """Write one record to each partition in `values`; return the offsets."""
         with self.errors(f"write to topic {topic}"), closing(self.producer("nextclick-writer")) as client:
             sent = {}
             for partition, value in values.items():
@@ -74,5 +74,5 @@ class KafkaConnection(Endpoint):
             return {partition: future.get().offset for partition, future in sent.items()}
 
     def admin(self) -> KafkaAdmin:
-        """Return a connection for administration."""
+        """Return an admin connection."""
         return KafkaAdmin(self)

@@ -1,8 +1,8 @@
-"""Puts our decoding of batches (`worker.kafka.batches`) in the place of kafka-python's.
+"""A fetcher for kafka-python that decodes batches by `worker.kafka.batches`.
 
-kafka-python has no public way to go on behind a record that it cannot decode. Written for 3.0.12: a consumer
-has its fetcher as `_fetcher`, which makes a `PartitionRecords` of each partition in an answer, which gets its
-records from `_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if that changes.
+kafka-python has no public way to continue after a record that it cannot decode. Written for 3.0.12: a
+consumer's `_fetcher` creates a `PartitionRecords` for each partition in a response, which decodes records in
+`_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if that changes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO_CEILING: Final = 2**63
 
 
 def read_past_damage(consumer: KafkaConsumer) -> None:
-    """Make a new consumer hand over what it cannot decode as `unreadable`, and go on behind it."""
+    """Make a new consumer return undecodable records as `unreadable` and continue after them."""
     consumer._fetcher = _Fetcher(  # noqa: SLF001  # there is no public way
         consumer._client,  # noqa: SLF001  # ditto
         consumer._subscription,  # noqa: SLF001  # ditto
@@ -30,18 +30,18 @@ def read_past_damage(consumer: KafkaConsumer) -> None:
 
 
 class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
-    """The records of one partition in one answer of a broker."""
+    """The records of one partition in one response of a broker."""
 
     next_fetch_offset: int
     ceiling = _NO_CEILING
-    """No offset of the partition reaches this one."""
+    """An exclusive upper bound of the partition's offsets."""
 
     def _unpack_records(self, tp: Any, records: Any, *_: object) -> Iterator[FetchedRecord]:
         batches = [Batch(base, data) for base, data in frames(bytes(records._buffer))]  # noqa: SLF001  # no public way
         for place, batch in enumerate(batches):
             begin = self.next_fetch_offset
             if batch.last < begin == self.fetch_offset:
-                # Some brokers begin their answers before what was asked for.
+                # Some brokers start their responses before the requested offset.
                 continue
             self._keep_in_place(batches, place)
             for record in self._records(tp, batch, begin):
@@ -56,9 +56,9 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         self.drain()
 
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
-        """Let no batch claim offsets of others: the checksum does not cover where a batch begins.
+        """Set a fault on a batch that claims offsets of other batches: no checksum covers its base offset.
 
-        One that begins where the batch before it ends is right. Others must end before the next.
+        A batch that starts at the end of the previous batch is valid; others must end before the next batch.
         """
         batch, begin = batches[place], self.next_fetch_offset
         bases = (batches[later].base for later in range(place + 1, len(batches)))
@@ -66,13 +66,13 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         follows = batch.base == begin or batch.base < begin == self.fetch_offset
         limit = self.ceiling if after is None or follows else after
         if not (follows or batch.base > begin) or not begin <= batch.last < max(limit, begin + 1):
-            where = f"it claims the offsets {batch.base} to {batch.last}, which are not its own"
+            where = f"it claims the offsets {batch.base} to {batch.last}, which cannot be its own"
             batch.fault, batch.last = batch.fault or where, begin
         if batch.fault and after is not None:
             batch.last = after - 1
 
     def _records(self, tp: Any, batch: Batch, begin: int) -> Iterator[FetchedRecord]:
-        """Yield what readers see of a batch; of control batches and aborted transactions that is nothing."""
+        """Yield the visible records of a batch: none of control batches and aborted transactions."""
         if batch.fault:
             if batch.is_control:
                 self.aborted_producer_ids.discard(batch.producer_id)
@@ -94,7 +94,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
 
 
 class _Fetcher(Fetcher):  # type: ignore[misc]  # kafka-python has no types
-    """kafka-python's fetcher with our decoding."""
+    """kafka-python's fetcher with the decoding of `worker.kafka.batches`."""
 
     PartitionRecords = _PartitionRecords
 

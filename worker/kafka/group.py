@@ -1,18 +1,18 @@
-"""A membership in a consumer group over kafka-python: cooperative (KIP-429), static if asked (KIP-345).
+"""A consumer group member over kafka-python: cooperative (KIP-429), optionally static (KIP-345).
 
-Two rules hold the exactly-once guarantee here.
+Two rules ensure the exactly-once guarantee here.
 
-a. *Fencing is only as good as the generation sent.* A member that was thrown out reports generation -1,
-   which the broker does not check: its commit would pass. So a commit goes under the newest generation that
-   was seen while the member id was the same. Rejected: the generation of the last poll. A commit in the
-   midst of a cooperative rebalance is then refused, and all its work is done twice.
-b. *Revoked partitions are committed inside the rebalance listener*, before the group moves on. Rejected:
-   after `poll` returns, when the next owner may have begun. *Lost* partitions are only noted, as that call
-   may come at any time and from another thread.
+a. *Fencing depends on the generation that is sent.* A member that was removed from the group reports
+   generation -1, which the broker does not check: its commit would succeed. So a commit uses the newest
+   generation seen under the same member id. Rejected: the generation of the last poll, because a commit
+   during a cooperative rebalance is then refused, and its work is repeated.
+b. *Revoked partitions are committed inside the rebalance listener*, before the group reassigns them.
+   Rejected: after `poll` returns, when the next owner may have started. *Lost* partitions are only recorded,
+   as that call may come at any time and from another thread.
 
-kafka-python 3.0.12 has bugs; a comment at each workaround describes its bug. `make chaos` found two
-of them, held by `tests/broker/test_join.py`: a member that learns only from the answer to its join that it
-was thrown out, and records that were fetched of a partition before it was paused.
+kafka-python 3.0.12 has bugs; a comment at each workaround describes the bug. `make chaos` found two of them,
+which `tests/broker/test_join.py` covers: a member that learns only from the response to its join request that
+it was removed, and records that were fetched before their partition was paused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from worker.kafka.interface import ANSWER_MS, FETCH_MAX_WAIT_MS, MAX_BATCH, Reco
 
 
 class KafkaGroupMember:
-    """As `worker.kafka.interface.GroupMember`."""
+    """Implements `worker.kafka.interface.GroupMember`."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class KafkaGroupMember:
         self._group = group
         self._client: Any = None
         self._held: set[TopicPartition] = set()
-        """The partitions that are not read: their positions mean nothing."""
+        """The partitions that are not read; their positions are meaningless."""
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
-        """Whether it may have replaced a member that ended, and has not looked what that one left behind."""
+        """Whether this member may have replaced another and has not yet checked for unassigned partitions."""
         self._client_id = client_id
         self._settings: dict[str, Any] = {
             "group_instance_id": static_member,
@@ -66,10 +66,10 @@ class KafkaGroupMember:
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
         """Connect and subscribe. Raises KafkaAway, NotAllowed.
 
-        Assigned partitions are not read before `begin` says from where.
+        An assigned partition is read only after `begin` sets its offset.
 
-        `on_revoked` is called with the partitions that are about to go, inside `poll`, on the client's
-        thread, before the group moves on (rule b): it must commit what is pending.
+        `on_revoked` is called with the partitions that are being revoked, inside `poll`, on the client's
+        thread, before the group reassigns them (rule b). It must commit pending work.
         """
         with self._endpoint.errors("join the consumer group"):
             self._client = self._endpoint.consumer(
@@ -84,7 +84,7 @@ class KafkaGroupMember:
 
     @property
     def joined(self) -> bool:
-        """Whether this member knows its partitions; it may have none."""
+        """Whether this member has received its assignment, which may be empty."""
         return self._client.group_metadata().generation_id >= 0 and not self._joining
 
     @property
@@ -93,12 +93,11 @@ class KafkaGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata to commit under: stale, and so refused, after this member was thrown out.
+        """The group metadata for commits: stale, and so refused, after the group removed this member.
 
-        Rule a: after being thrown out the client reports a negative generation, which the broker
-        does not check, and after joining again one that is not ours to use for what came before.
-        While the member id is the same we never left. Then the newest generation is right; during a
-        rebalance the broker takes no other.
+        Rule a: after removal from the group, the client reports a negative generation, which the broker does
+        not check; after joining again, a generation that is not valid for earlier work. Under an unchanged
+        member id, the newest generation is right, and during a rebalance the broker accepts no other.
         """
         fresh = self._client.group_metadata()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -106,7 +105,10 @@ class KafkaGroupMember:
         return self._metadata
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
-        """Return the next records, those of one partition together and in order; none after `timeout_ms`."""
+        """Return the next records, grouped by partition and in order within each.
+
+        The list is empty if none arrive within `timeout_ms`.
+        """
         if self._replaces and self.joined:
             self._replaces = False
             if self._left_behind():
@@ -121,10 +123,10 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Return whether there are partitions that nobody has; True if the broker does not say.
+        """Return whether some partitions are unassigned, or True if the broker does not say.
 
-        A member that gives some up asks for the rebalance in which others get them (KIP-429). A static member
-        that ends in between is replaced without one (KIP-345): nobody asks before a member comes or goes.
+        After revoking partitions, a member requests the rebalance that reassigns them (KIP-429). If a static
+        member ends before that, its replacement causes no rebalance (KIP-345), so nobody gets the partitions.
         """
         try:
             with closing(KafkaAdmin(self._endpoint)) as kafka:
@@ -135,27 +137,27 @@ class KafkaGroupMember:
         return len({number for member in members for number in member.partitions}) < partitions
 
     def _keep_joining(self) -> None:
-        """Let the next poll finish a join that this one began.
+        """Make the next poll finish a join that this poll started.
 
-        kafka-python 3.0.12 forgets a join that it began because the topic had changed, when `poll` ends
-        before the join does: heartbeats stay off, and nothing is assigned any more.
+        If `poll` ends during a join that a changed topic has caused, kafka-python 3.0.12 never finishes the
+        join: heartbeats stay off, and no partitions are assigned any more.
         """
         if self._joining:
             self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
 
     def assigned(self) -> set[int]:
-        """Return the partitions that the group gave this member."""
+        """Return the partitions that the group assigned to this member."""
         return {partition.partition for partition in self._assignment()}
 
     def _assignment(self) -> set[TopicPartition]:
         return self._client.assignment() if self._client else set()
 
     def _claimed(self) -> set[TopicPartition]:
-        """Return the partitions to claim with a join: none after this member was thrown out.
+        """Return the partitions to claim in a join request: none after this member was removed.
 
-        Runs on the client's thread. kafka-python 3.0.12 notices a loss before it asks to join, not where the
-        answer says so: it would ask again as a new member, claim what it lost, and read on where others have
-        been.
+        Runs on the client's thread. kafka-python 3.0.12 does not notice the removal in the response to a join
+        request: it would join again as a new member, claim its lost partitions, and continue at its old
+        positions.
         """
         claimed, coordinator = self._assignment(), self._client and self._client._coordinator  # noqa: SLF001  # there is no public way
         if claimed and coordinator._generation.is_lost():  # noqa: SLF001  # ditto
@@ -166,25 +168,25 @@ class KafkaGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost, without a chance to commit, since `take_lost` was last called."""
+        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
         return bool(self._listener.lost)
 
     def take_lost(self) -> set[int]:
-        """Return the partitions that were lost since the last call."""
+        """Return and clear the partitions that were lost since the last call."""
         lost, self._listener.lost = self._listener.lost, set()
         return lost
 
     def hold(self, partitions: Collection[int]) -> None:
-        """Read no more of some assigned partitions before `begin`."""
+        """Stop reading some assigned partitions until `begin`."""
         self._hold(at for at in self._assignment() if at.partition in partitions)
 
     def begin(self, partition: int, offset: int) -> None:
-        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
         at = TopicPartition(self.topic, partition)
         if at in self._assignment():
             self._client.seek(at, offset)
-            # kafka-python 3.0.12 puts aside what it had read of a paused partition, and reads no more of it
-            # while that is there. It takes it back only if nothing else was ever in line, so perhaps never.
+            # kafka-python 3.0.12 sets aside fetched records of a paused partition, and fetches no more while
+            # they exist. It takes them back only if no other records were ever queued, so perhaps never.
             for aside in self._aside():
                 aside.pop(at, None)
             self._client.resume(at)
@@ -195,7 +197,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if it is not known."""
+        """Return the next offset of an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0
@@ -204,16 +206,16 @@ class KafkaGroupMember:
 
     def _hold(self, partitions: Iterable[TopicPartition]) -> None:
         for at in partitions:
-            # With a position of its own the client does not wait for the committed offset, which may not be
-            # stable for as long as the predecessor's transaction is open.
+            # With an explicit position, the client does not wait for the committed offset, which is unstable
+            # while the predecessor's transaction is open.
             self._held.add(at)
             self._client.seek(at, 0)
             self._client.pause(at)
 
     def lag(self) -> dict[int, int]:
-        """Return how many records of each partition that is read are still to be read. Raises KafkaAway.
+        """Return the number of unread records of each partition that is being read. Raises KafkaAway.
 
-        The broker is asked, so an outage shows here even when there is nothing else to do.
+        This asks the broker, so it detects an outage even while the worker is idle.
         """
         assigned = self._client.assignment()
         read = assigned - self._held
@@ -221,7 +223,7 @@ class KafkaGroupMember:
             ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)
             begins = self._client.beginning_offsets(read, timeout_ms=ANSWER_MS) if read else {}
             positions = {at: self._client.position(at, timeout_ms=0) for at in read}
-        # Until the next fetch a position may be of a record that was deleted.
+        # Until the next fetch, a position may be that of a deleted record.
         return {
             at.partition: max(0, ends[at] - max(position, begins[at]))
             for at, position in positions.items()
@@ -229,17 +231,17 @@ class KafkaGroupMember:
         }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that others take over at once; does nothing before `join`."""
+        """Leave the group, so that other members take over at once. Does nothing before `join`."""
         if self._client is not None:
             with self._endpoint.errors("leave the consumer group"):
                 self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))
 
 
 class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-python has no types
-    """Claims the partitions that this member has, and no others.
+    """An assignor that claims exactly the partitions that this member has.
 
-    kafka-python 3.0.12 claims what the group gave last, also after it was lost: the leader then holds
-    such partitions back until the claimant gives them up, which it never does, and nobody gets them.
+    kafka-python 3.0.12 claims its last assignment even after losing it. The leader then waits for the member
+    to revoke these partitions, which it never does, so nobody gets them.
     """
 
     def __init__(self, claimed: Callable[[], Collection[TopicPartition]]) -> None:
@@ -248,11 +250,11 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
         self._said = b""
 
     def ask_for_a_rebalance(self) -> None:
-        """Say something new with the next join: then the group begins a rebalance."""
+        """Change the data of the next join request, so that the group starts a rebalance."""
         self._said += b"."
 
     def metadata(self, topics: Collection[str]) -> Any:
-        """Return the data on this member in a join request (KIP-429)."""
+        """Return this member's data for a join request (KIP-429)."""
         self.member_assignment = self._claimed()
         said = super().metadata(topics)
         said.user_data = self._said
@@ -260,7 +262,7 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Holds what is assigned, passes on what is revoked and notes what is lost."""
+    """A rebalance listener: holds assigned partitions, reports revoked ones, and records lost ones."""
 
     def __init__(
         self,
@@ -278,5 +280,5 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pytho
         self._on_revoked({partition.partition for partition in revoked})
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        # May come at any time, from another thread: only note it.
+        # May be called at any time from another thread, so only record the loss.
         self.lost = self.lost | {partition.partition for partition in lost}

@@ -1,6 +1,6 @@
-"""A topic as a whole, from its begin to where it ends at the moment.
+"""Reading of a whole topic, from its beginning to its current end.
 
-So the trainer reads the clicks that it learns from, and commands the states that they look through.
+The trainer reads training clicks this way, and commands read saved states.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
 _SILENCE_POLLS: Final = 30
-"""A broker that brings nothing in this many polls, though there is something, counts as away."""
+"""Number of empty polls, although there are more records, after which the broker counts as unreachable."""
 
 
 FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}
-"""Arguments of a reader of many small records."""
+"""Fetch arguments for reading many small records."""
 
 
 class Span(NamedTuple):
-    """The offsets that a partition holds at the moment: from `first` to before `end`."""
+    """The current offsets of a partition: from `first` to `end`, which is exclusive."""
 
     first: int
     end: int
@@ -39,10 +39,10 @@ def read(
     fetch: Mapping[str, int] = FETCH,
     begins: Callable[[Mapping[int, Span]], Mapping[int, int]] = _all_of,
 ) -> Iterator[list[Record]]:
-    """Yield the records of `topic` up to its present end, which is before any open transaction.
+    """Yield the records of `topic` up to its current end, which is before any open transaction.
 
-    Some at a time; those of one partition together and in order. `begins` chooses the offset at which
-    each partition is begun. Raises KafkaAway, NotAllowed, TopicError.
+    Each list has records of one partition, in order. `begins` chooses the start offset of each partition.
+    Raises KafkaAway, NotAllowed, TopicError.
     """
     with connection.errors(f"read the topic {topic}"), closing(_reader(connection, fetch)) as reader:
         ends = _ends(reader, topic, begins)
@@ -66,10 +66,10 @@ def _reader(connection: Connection, fetch: Mapping[str, int]) -> Reader:
 def _ends(
     reader: Reader, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
 ) -> dict[TopicPartition, int]:
-    """Assign all partitions of `topic`, each at its begin; return where each of them ends."""
+    """Assign all partitions of `topic` at their start offsets; return the end offset of each."""
     partitions = reader.partitions(topic)
     if not partitions:
-        raise TopicError(f"there is no topic {topic}", topic=topic)
+        raise TopicError(f"topic {topic} does not exist", topic=topic)
     assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
     reader.assign(assigned)
     ends, firsts = reader.ends(assigned), reader.begins(assigned)

@@ -1,10 +1,10 @@
-"""The seam to Kafka: all that the rest of the code asks of a cluster.
+"""The interface to Kafka: everything that the rest of the code asks of a cluster.
 
-`worker.kafka.connection` answers with kafka-python, `worker.kafka.memory` with a cluster in this process
-that tests run on. One suite of laws, `tests/worker/kafka`, holds both to the same behaviour.
+`worker.kafka.connection` implements it with kafka-python, `worker.kafka.memory` with an in-process cluster
+for tests. One test suite, `tests/worker/kafka`, holds both to the same behaviour.
 
-Every call may raise KafkaAway (try again), NotAllowed and TopicError (`worker.errors`), inside
-`Connection.errors` where a class does not say that it translates by itself.
+Every call may raise KafkaAway, NotAllowed and TopicError (`worker.errors`). Calls of a class that does not
+translate errors itself must be inside `Connection.errors`.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ __all__ = [
 ]
 
 MAX_BATCH: Final = 4_000
-"""The most records that a member's poll brings."""
+"""Maximum number of records that a member's poll returns."""
 
 ANSWER_MS: Final = 5_000
-"""The time that a broker may take to answer a question before it counts as away."""
+"""Time limit for a broker's answer, in milliseconds; after it, the broker counts as unreachable."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""The time that a fetch may wait for a record. Kafka answers with the first; some compatible brokers only
-when this time is over, and need a short one."""
+"""Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
+brokers always wait this long and need a short time."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
-"""The largest request of a producer."""
+"""Maximum size of a producer's request, in bytes."""
 
 Headers = list[tuple[str, bytes]]
 
 
 class Unreadable(NamedTuple):
-    """Why a record, or all of a stretch of offsets, cannot be read, and is nothing but its bytes."""
+    """The reason why a record, or a whole range of offsets, cannot be decoded."""
 
     first: int
-    """The first offset of the stretch; the record's own offset is the last."""
+    """The first offset of the range; the record's own offset is the last."""
     why: str
 
 
 class Record(Protocol):
-    """Bytes from Kafka, and where they stand.
+    """A record from Kafka, with its topic, partition and offset.
 
-    One that is unreadable has the bytes of the stretch as its value, no key and no headers. The next record
-    after the stretch has the offset after its own.
+    An unreadable record has the bytes of its range of offsets as its value, and no key or headers. The next
+    record has the offset after its own.
     """
 
     @property
@@ -72,7 +72,7 @@ class Record(Protocol):
     def offset(self) -> int: ...  # noqa: D102
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch."""
+        """The record's timestamp, in milliseconds since the epoch."""
         ...
 
     @property
@@ -83,59 +83,58 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
     @property
     def unreadable(self) -> Unreadable | None:
-        """Why it cannot be read; None for a record like others."""
+        """The reason why the record cannot be read; None if it can."""
         ...
 
 
 class Reader(Protocol):
-    """A consumer that no group assigns anything: it reads the partitions that it is given.
+    """A consumer without a group: it reads the partitions that it is given.
 
-    A reader of committed records sees none of a transaction that is open or was aborted, and stops before
-    the first open one.
+    A reader of committed records skips aborted transactions, and stops before the first open transaction.
     """
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Read these partitions and no others; those that it read before keep their positions."""
+        """Read exactly these partitions; partitions assigned before keep their positions."""
 
     def seek(self, at: TopicPartition, offset: int) -> None:
-        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Read no more of some assigned partitions."""
+        """Stop reading some assigned partitions."""
 
     def poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
-        """Return the next records by partition, in order; empty where none came in `timeout_ms`."""
+        """Return the next records by partition, in order; empty if none arrive within `timeout_ms`."""
         ...
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to be read: past the marks of transactions, too. 0 where it is not known."""
+        """Return the next offset to read, after any transaction markers; 0 if unknown."""
         ...
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the first offset that each partition still has."""
+        """Return the earliest offset of each partition."""
         ...
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark; for a reader of committed records the last stable offset."""
+        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
         ...
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the reader's group has committed; None if it has none.
+        """Return the committed offset of the reader's group; None if there is none.
 
-        A reader of committed records raises NotStable while a transaction that may change it is open.
+        A reader of committed records raises NotStable while an open transaction may change the offset.
         """
         ...
 
     def partitions(self, topic: str) -> set[int]:
-        """Return the numbers of a topic's partitions; none where there is no such topic."""
+        """Return the partition numbers of a topic; empty if the topic does not exist."""
         ...
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
 
 
 class GroupMember(Protocol):
-    """A membership in a consumer group. `join` comes first, `close` last. Raises our errors by itself."""
+    """A consumer group member. `join` is called first, `close` last. Raises NextclickErrors."""
 
     @property
     def topic(self) -> str:
@@ -143,68 +142,71 @@ class GroupMember(Protocol):
         ...
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
-        """Connect and subscribe. Assigned partitions are not read before `begin` says from where.
+        """Connect and subscribe. An assigned partition is read only after `begin` sets its offset.
 
-        `on_revoked` is called with the partitions that are about to go, inside `poll`, perhaps on another
-        thread, before the group moves on (rule b): it must commit what is pending.
+        `on_revoked` is called with the partitions that are being revoked, inside `poll`, possibly on another
+        thread, before the group reassigns them (rule b). It must commit pending work.
         """
 
     @property
     def joined(self) -> bool:
-        """Whether this member knows its partitions; it may have none."""
+        """Whether this member has received its assignment, which may be empty."""
         ...
 
     @property
     def metadata(self) -> Any:
-        """The group metadata to commit under: stale, and so refused, after this member was thrown out."""
+        """The group metadata for commits: stale, and so refused, after the group removed this member."""
         ...
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
-        """Return the next records, those of one partition together and in order."""
+        """Return the next records, grouped by partition and in order within each.
+
+        The list is empty if none arrive within `timeout_ms`.
+        """
         ...
 
     def assigned(self) -> set[int]:
-        """Return the partitions that the group gave this member."""
+        """Return the partitions that the group assigned to this member."""
         ...
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost, without a chance to commit, since `take_lost` was last called."""
+        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
         ...
 
     def take_lost(self) -> set[int]:
-        """Return the partitions that were lost since the last call."""
+        """Return and clear the partitions that were lost since the last call."""
         ...
 
     def hold(self, partitions: Collection[int]) -> None:
-        """Read no more of some assigned partitions before `begin`."""
+        """Stop reading some assigned partitions until `begin`."""
 
     def begin(self, partition: int, offset: int) -> None:
-        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if it is not known."""
+        """Return the next offset of an assigned partition; 0 if unknown."""
         ...
 
     def lag(self) -> dict[int, int]:
-        """Return how many records are still to be read, of each partition that is; asks the broker.
+        """Return the number of unread records of each partition that is being read; asks the broker.
 
-        Those that are held, or whose position is not known, are left out. Deleted records do not count.
+        Partitions that are held, or whose position is unknown, are omitted. Deleted records do not count.
         """
         ...
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that others take over at once; does nothing before `join`."""
+        """Leave the group, so that other members take over at once. Does nothing before `join`."""
 
 
 class Transactions(Protocol):
-    """One producer under one transactional id; a transaction begins with the first record sent.
+    """A producer with a transactional id; a transaction starts with the first record sent.
 
-    Raises our errors by itself. After any failure the producer must not be used before `renew` (rule c).
+    Raises NextclickErrors. After any failure, the producer must not be used before `renew` (rule c).
     """
 
     def renew(self) -> None:
-        """Start over: abort what any producer left open under this id, and fence that producer."""
+        """Start anew: abort any open transaction of this transactional id, and fence its producer."""
 
     def send(
         self,
@@ -215,38 +217,38 @@ class Transactions(Protocol):
         value: bytes | None,
         headers: Headers | None = None,
     ) -> None:
-        """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
+        """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
-        """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`.
+        """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`.
 
         `group` is the metadata of a member, or the id of a group without members. Raises CheckpointFailed
-        (also where the metadata is stale), NotAllowed.
+        (also if the metadata is stale), NotAllowed.
         """
 
     def drop(self) -> None:
-        """Close the producer; an uncommitted transaction will be aborted."""
+        """Close the producer; the broker aborts an uncommitted transaction later."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """A topic as the broker describes it."""
+    """The broker's description of a topic."""
 
     partitions: int
-    """0 where there is no such topic."""
+    """Number of partitions; 0 if the topic does not exist."""
     visible: bool = True
-    """Whether we may see it."""
+    """Whether this client is allowed to see the topic."""
     rights: frozenset[str] | None = None
-    """The operations that we may do with it, in Kafka's words; None if the broker does not say."""
+    """The operations allowed on the topic, by Kafka's names; None if the broker does not say."""
     id: str = ""
-    """Another one once it was deleted and created again (KIP-516); empty where the broker does not say."""
+    """The topic's id, which changes if it is deleted and created again (KIP-516); empty if not supported."""
     led: bool = True
     """Whether every partition has a leader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a consumer group, and the partitions of the topic asked for that it has."""
+    """A member of a consumer group, and its partitions of the requested topic."""
 
     client_id: str
     host: str
@@ -255,49 +257,49 @@ class Member:
 
 
 class Admin(Protocol):
-    """A connection for looking at topics and groups, and for making topics. Raises our errors by itself."""
+    """An admin client: describes topics and groups, and creates topics. Raises NextclickErrors."""
 
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
-        """Return each topic as it is, those too that do not exist."""
+        """Return a description of each topic, including topics that do not exist."""
         ...
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client just did."""
+        """Create a topic; return False if another client has just created it."""
         ...
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic, up to `total`."""
+        """Add partitions to a topic up to a `total` number."""
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return each topic as every broker of the cluster knows it at the moment."""
+        """Return the description of each topic by each broker of the cluster."""
         ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the settings of a topic, defaults too."""
+        """Return the configuration of a topic, including defaults."""
         ...
 
     def members(self, group: str, *, topic: str) -> list[Member]:
-        """Return who is in a consumer group, and which partitions of `topic` each has."""
+        """Return the members of a consumer group with their partitions of `topic`."""
         ...
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None if the broker does not say. Raises NotAllowed."""
+        """Return the operations allowed on a group; None if the broker does not say. Raises NotAllowed."""
         ...
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
 
 
 class Connection(Protocol):
-    """A way to a cluster: makes everything that talks to it."""
+    """A connection to a cluster: creates all clients."""
 
     @property
     def bootstrap_servers(self) -> str:
-        """The addresses of the brokers, for messages."""
+        """The addresses of the brokers, as text for messages."""
         ...
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
-        """Raise the client's errors inside the context as ours; `doing` begins their text."""
+        """Translate the client's errors inside the context to NextclickErrors that start with `doing`."""
         ...
 
     def reader(
@@ -308,9 +310,9 @@ class Connection(Protocol):
         committed: bool = True,
         fetch: Mapping[str, int] | None = None,
     ) -> Reader:
-        """Return a reader; `group` is the one whose committed offsets it can ask for.
+        """Return a reader that can ask for the committed offsets of `group`.
 
-        `fetch` are kafka-python's arguments on how much is fetched at a time.
+        `fetch`: kafka-python's arguments for the size of fetches.
         """
         ...
 
@@ -325,19 +327,19 @@ class Connection(Protocol):
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
     ) -> GroupMember:
-        """Return a membership of a group that shares the partitions of `topic`; it has not joined yet."""
+        """Return a member, not yet joined, of a group that shares the partitions of `topic`."""
         ...
 
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> Transactions:
-        """Return a transactional producer; it is not started before `renew`."""
+        """Return a transactional producer, which `renew` starts."""
         ...
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record into each partition in `values`; return the offset of each. Raises our errors."""
+        """Write one record to each partition in `values`; return the offsets. Raises NextclickErrors."""
         ...
 
     def admin(self) -> Admin:
-        """Return a connection for administration."""
+        """Return an admin connection."""
         ...

@@ -1,4 +1,4 @@
-"""A reader over kafka-python's consumer, with a time limit on every question."""
+"""A reader over kafka-python's consumer, with a time limit on every request."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _CLOSE_MS: Final = 500
 
 
 class KafkaReader:
-    """As `worker.kafka.interface.Reader`. Raises kafka-python's errors."""
+    """Implements `worker.kafka.interface.Reader`. Raises kafka-python's errors."""
 
     def __init__(self, client: KafkaConsumer) -> None:
         self._client = client
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Read these partitions and no others; those that it read before keep their positions."""
+        """Read exactly these partitions; partitions assigned before keep their positions."""
         self._client.assign(list(partitions))
 
     def seek(self, at: TopicPartition, offset: int) -> None:
-        """Read an assigned partition from `offset` on."""
+        """Read an assigned partition from `offset`."""
         self._client.seek(at, offset)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Read no more of some assigned partitions."""
+        """Stop reading some assigned partitions."""
         self._client.pause(*partitions)
 
     def poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
@@ -38,24 +38,24 @@ class KafkaReader:
         return polled
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to be read; 0 if it is not known."""
+        """Return the next offset to read; 0 if unknown."""
         return self._client.position(at, timeout_ms=timeout_ms) or 0
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the first offset that each partition still has."""
-        # kafka-python 3.0.12 answers for one topic of several: callers ask for one at a time.
+        """Return the earliest offset of each partition."""
+        # kafka-python 3.0.12 answers for only one of several topics, so callers pass one topic at a time.
         found: dict[TopicPartition, int] = self._client.beginning_offsets(
             list(partitions), timeout_ms=ANSWER_MS
         )
         return found
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark; for a reader of committed records the last stable offset."""
+        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
         found: dict[TopicPartition, int] = self._client.end_offsets(list(partitions), timeout_ms=ANSWER_MS)
         return found
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the group has committed; None if it has none. Raises NotStable."""
+        """Return the committed offset of the group; None if there is none. Raises NotStable."""
         try:
             committed: int | None = self._client.committed(at, timeout_ms=timeout_ms)
         except KafkaTimeoutError:
@@ -63,9 +63,9 @@ class KafkaReader:
         return committed
 
     def partitions(self, topic: str) -> set[int]:
-        """Return the numbers of a topic's partitions; none where there is no such topic."""
+        """Return the partition numbers of a topic; empty if the topic does not exist."""
         return set(self._client.partitions_for_topic(topic) or ())
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._client.close(autocommit=False, timeout_ms=_CLOSE_MS)

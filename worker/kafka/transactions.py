@@ -1,12 +1,12 @@
-"""The transactional producer: everything that leaves the worker leaves through it.
+"""The transactional producer, through which the worker writes all its output.
 
 KIP-98 (transactions) and KIP-447 (offsets fenced by the consumer group's generation).
 
-Rule c: after any abort, refusal or expired call the client is closed, and another one is built under the same
-transactional id. kafka-python 3.0.12 keeps refused offsets and sends them with the next transaction, even
-those of partitions that it no longer owns: in a prototype that lost records.
+Rule c: after any abort, refusal or timeout, the client is closed and a new one is created with the same
+transactional id. kafka-python 3.0.12 keeps refused offsets and sends them with the next transaction, even for
+partitions that it no longer owns; in a prototype this lost records.
 
-Calls of the client wait without a limit, so a commit runs in a thread of its own, with one.
+Calls of the client wait without a limit, so a commit runs in a separate thread with a time limit.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from worker.kafka.interface import Headers
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
 _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
-"""The answer of a broker that has just lost the partition to another, too."""
+"""The answer for a missing partition, but also of a broker that has just lost the partition's leadership."""
 
 _METADATA_SECONDS: Final = 5.0
 
 
 class KafkaTransactions:
-    """As `worker.kafka.interface.Transactions`.
+    """Implements `worker.kafka.interface.Transactions`.
 
-    After a failure of any kind only `renew` makes it usable again (rule c).
+    After any failure, only `renew` makes the producer usable again (rule c).
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class KafkaTransactions:
         self._begun = False
         self._sent: list[Any] = []
         self._failure = ""
-        """Why it must not be used before `renew`; empty if it may be."""
+        """The reason why the producer must not be used before `renew`; empty if it may be used."""
 
     def renew(self) -> None:
-        """Start over: abort what any producer left open under this id, and fence that producer.
+        """Start anew: abort any open transaction of this transactional id, and fence its producer.
 
-        Raises KafkaAway (try again), NotAllowed.
+        Raises KafkaAway, NotAllowed.
         """
         self.drop()
         doing = f"start transactions as {self._transactional_id}"
@@ -84,7 +84,7 @@ class KafkaTransactions:
         value: bytes | None,
         headers: Headers | None = None,
     ) -> None:
-        """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
+        """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         client = self._in_transaction()
         record = {"value": value, "key": key, "headers": headers}
         try:
@@ -100,11 +100,10 @@ class KafkaTransactions:
             raise self._failed(error, f"send to {topic}") from error
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
-        """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`.
+        """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`.
 
-        `group` is the metadata of a member, or the id of a group without members.
-        The numbers are those of the checkpoint (`worker.checkpoint`).
-        Raises CheckpointFailed, NotAllowed.
+        `group` is the metadata of a member, or the id of a group without members. The numbers in the code are
+        the steps of a checkpoint (`worker.checkpoint`). Raises CheckpointFailed, NotAllowed.
         """
         client = self._in_transaction()
 
@@ -125,7 +124,7 @@ class KafkaTransactions:
         self._sent = []
 
     def drop(self) -> None:
-        """Close the producer; an uncommitted transaction will be aborted."""
+        """Close the producer; the broker aborts an uncommitted transaction later."""
         if self._client is not None:
             _close(self._client)
         self._client = None
@@ -135,7 +134,7 @@ class KafkaTransactions:
 
     def _in_transaction(self) -> KafkaProducer:
         if self._client is None:
-            raise CheckpointFailed("the transactional producer was not started")
+            raise CheckpointFailed("the transactional producer has not been started")
         if self._failure:
             raise CheckpointFailed(f"the transactional producer has failed ({self._failure})")
         if not self._begun:
@@ -152,7 +151,7 @@ class KafkaTransactions:
 
 
 def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickError:
-    """Return what an error of the client means for a transaction."""
+    """Return an error of the client during a transaction as a NextclickError."""
     translated = endpoint.translated(error, doing)
     if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
         return translated
@@ -160,16 +159,16 @@ def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickEr
 
 
 def missing_partition(topic: str, partition: int, error: BaseException) -> TopicError:
-    """Return the error for a record that has no partition to go to."""
+    """Return the error for a record whose partition does not exist."""
     return TopicError(
-        f"cannot write to partition {partition} of topic {topic}: {error}. "
-        "It needs at least as many partitions as the clicks: `nextclick-worker topics` adds them",
+        f"cannot write to partition {partition} of topic {topic}: {error}. The topic needs at least as many "
+        "partitions as the clicks topic; `nextclick-worker topics` adds them",
         topic=topic,
     )
 
 
 def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
-    """Send to a partition that the client did not know: it may have been added since it last asked."""
+    """Send to a partition unknown to the client, after a metadata update, as it may have been added."""
     known = threading.Event()
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)
@@ -184,7 +183,7 @@ def _add_offsets(client: KafkaProducer, topic: str, offsets: Mapping[int, int], 
 
 
 def _close(client: KafkaProducer) -> None:
-    # A flush that expires inside `close` leaves the sender thread running; it must not go on.
+    # If the flush inside `close` times out, the sender thread keeps running, so stop it.
     with contextlib.suppress(KafkaError):
         client.close(timeout=0.5)
     client._sender.force_close()  # noqa: SLF001  # there is no public way

@@ -1,7 +1,7 @@
 """Detection of a worker that reads records without useful results, although it is healthy otherwise.
 
-It warns if most of the last records are dead letters; if no record was answered, because all are too old or do
-not count; or if all lists are the fallback, because the release knows none of the clicked items.
+It warns if most of the last records are dead letters; if no record was answered, because all are too old or
+do not count; or if all lists are the fallback, because the release knows none of the clicked items.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Counts:
 
 
 class Outcomes:
-    """Counts the outcomes of the last records, and warns in the log and in /readyz?verbose if none is useful."""
+    """Counts the outcomes of the last records; warns in the log and in /readyz?verbose if none is useful."""
 
     def __init__(
         self, fields: Fields, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]
@@ -172,7 +172,7 @@ class Outcomes:
         return _Trouble("no record is answered", why, {"of": last.records})
 
     def _worst(self) -> tuple[Reason, int, str, str]:
-        """Return the most frequent reason, its count, its fault as text, and the fields of its newest record."""
+        """Return the most frequent reason, its count, the fault as text, and the newest record's fields."""
         reason, count = max(self._all.dead.items(), key=lambda one: one[1])
         value, key = self._newest[reason]
         return reason, count, fault(value, key, reason, self._fields), field_list(value)

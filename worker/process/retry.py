@@ -38,9 +38,10 @@ class Retry:
         now = self._steady()
         if now - self._fenced_at < FENCED_TWICE_SECONDS:
             raise SharedIdentity(
-                f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same group and "
-                "worker_id; give each worker of a group a different worker_id. (If there is no other worker, "
-                "transactions outlasted kafka.transaction_timeout_ms, for example because the process froze)"
+                f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same group "
+                "and worker_id; give each worker of a group a different worker_id. (If there is no other "
+                "worker, transactions outlasted kafka.transaction_timeout_ms, for example because the "
+                "process was frozen)"
             )
         self._fenced_at = now
 

@@ -83,7 +83,7 @@ class Stop:
             self._interrupted = True
             raise StopNow
         sys.stderr.write(
-            f"nextclick-worker: still waiting for Kafka {LIMIT_SECONDS:g} s after a request to stop; exiting. "
+            f"nextclick-worker: exiting, still waiting for Kafka {LIMIT_SECONDS:g} s after a stop request. "
             "Nothing is lost: uncommitted work will be repeated\n"
         )
         os._exit(1)

@@ -1,11 +1,11 @@
-"""A Kafka cluster in this process, for tests: no broker, no Java, no waiting.
+"""An in-process Kafka cluster for tests: no broker, no Java, no waiting.
 
     cluster = MemoryCluster()
     cluster.create("clicks", partitions=4)
-    connection = cluster.connect()          # as worker.kafka.interface.Connection
+    connection = cluster.connect()          # implements worker.kafka.interface.Connection
     cluster.produce("clicks", b"...", key=b"a")
 
-Time stands still until `cluster.advance(seconds)`. `tests/worker/kafka` holds it to what a real broker does.
+Time advances only by `cluster.advance(seconds)`. `tests/worker/kafka` compares it with a real broker.
 """
 
 from worker.kafka.memory.broker import Crashed

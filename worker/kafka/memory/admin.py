@@ -1,4 +1,4 @@
-"""Administration of a cluster in memory."""
+"""The admin client of the in-memory cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GROUP_RIGHTS: Final = frozenset(("DELETE", "DESCRIBE", "READ"))
 
 
 class MemoryAdmin:
-    """As `worker.kafka.interface.Admin`. Everything is allowed, as on a broker without an authorizer."""
+    """Implements `worker.kafka.interface.Admin`. All operations are allowed."""
 
     def __init__(self, process: Process, endpoint: Endpoint) -> None:
         self._process = process
@@ -28,7 +28,7 @@ class MemoryAdmin:
             pass
 
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
-        """Return each topic as it is, those too that do not exist."""
+        """Return a description of each topic, including topics that do not exist."""
         with self._asking("describe topics") as broker:
             return {
                 topic: TopicInfo(
@@ -41,7 +41,7 @@ class MemoryAdmin:
             }
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client just did."""
+        """Create a topic; return False if another client has just created it."""
         with self._asking(f"create topic {topic}") as broker:
             try:
                 broker.create(topic, partitions, settings)
@@ -50,23 +50,23 @@ class MemoryAdmin:
             return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic, up to `total`."""
+        """Add partitions to a topic up to a `total` number."""
         with self._asking(f"create topic {topic}") as broker:
             broker.add_partitions(topic, total)
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return each topic as every broker of the cluster knows it: here there is one."""
+        """Return the description of each topic by the only broker."""
         return [self.describe(topics)]
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the settings of a topic, defaults too."""
+        """Return the configuration of a topic, including defaults."""
         with self._asking(f"read the settings of topic {topic}") as broker:
             return dict(broker.topics[topic].settings) if topic in broker.topics else {}
 
     def members(self, group: str, *, topic: str) -> list[Member]:
-        """Return who is in a consumer group, and which partitions of `topic` each has.
+        """Return the members of a consumer group with their partitions of `topic`.
 
-        No partitions during a rebalance: then the group does not know.
+        During a rebalance, their partitions are unknown and empty.
         """
         with self._asking(f"describe the consumer group {group}") as broker:
             found = broker.group(group)
@@ -82,12 +82,12 @@ class MemoryAdmin:
             ]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return what we may do with a group; None if it has never had members."""
+        """Return the operations allowed on a group; None if the group has never had members."""
         with self._asking(f"describe the consumer group {group}") as broker:
             return _GROUP_RIGHTS if broker.group(group).generation else None
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[Broker]:

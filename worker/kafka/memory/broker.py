@@ -1,6 +1,6 @@
-"""The other side of the wire: topics, producers, groups, time; and faults.
+"""The broker side of the in-memory cluster: topics, producers, groups, time, and faults.
 
-Every method raises kafka-python's errors, as a broker's answers do. `lock` guards all of it.
+All methods raise kafka-python's errors, like a broker's responses. `lock` guards all state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
-"""The calls that a fault may strike. `end` is inside a commit: its offsets are added, it is open."""
+"""The calls that a fault can affect. `end` is inside a commit: after adding offsets, before committing."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -29,75 +29,75 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "segment.bytes": "1073741824",
     "segment.ms": "604800000",
 }
-"""The settings of a topic that has none of its own, as Apache Kafka has them."""
+"""Default configuration of a topic, as in Apache Kafka."""
 
 
 _OVERHEAD: Final = 86
-"""Bytes of a batch with one small record, without key and value."""
+"""Size of a batch with one record, excluding key and value, in bytes."""
 
 
 def record_bytes(key: bytes | None, value: bytes | None) -> int:
-    """Return about how large a record is on the wire."""
+    """Return the approximate size of a record on the wire, in bytes."""
     return _OVERHEAD + len(key or b"") + len(value or b"")
 
 
 class Crashed(BaseException):
-    """Raised in a process that has ended, as by kill -9: nothing that it does reaches the cluster."""
+    """Raised in a process that was ended as by kill -9: its calls no longer reach the cluster."""
 
 
 @dataclass(slots=True)
 class Topic:
-    """A topic: one log for each partition, and its settings."""
+    """A topic: one log per partition, and its configuration."""
 
     name: str
     logs: list[PartitionLog]
     settings: dict[str, str]
     id: str
-    """Another for every topic that was ever created (KIP-516)."""
+    """A unique id of every created topic (KIP-516)."""
     looks_unled: int = 0
-    """The number of looks at it that find no leader yet."""
+    """Number of further `describe` calls that find no leader."""
 
 
 @dataclass(slots=True)
 class Producer:
-    """A transactional id as its coordinator knows it (KIP-98)."""
+    """A transactional id, as known to its coordinator (KIP-98)."""
 
     timeout_ms: int
     epoch: int = -1
     open: Transaction | None = None
     ended: Transaction | None = None
-    """Was committed, and has no marks yet."""
+    """A committed transaction whose markers are not written yet."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """An error that a call raises, before it takes effect or after it has."""
+    """An error that a call raises, either before or after it takes effect."""
 
     call: Call
     error: BaseException
     after: bool
     skip: int
-    """The number of calls that it lets pass."""
+    """Number of calls that succeed before the fault."""
     times: int
     process: object
-    """The connection whose calls fail; None for all."""
+    """The process whose calls fail; None for all processes."""
 
 
 @dataclass(eq=False, slots=True)
 class Process:
-    """The process behind one connection."""
+    """The client process behind a connection."""
 
     broker: Broker
     alive: bool = True
 
     def live(self) -> Broker:
-        """Return the broker. Raises Crashed in a process that has ended."""
+        """Return the broker. Raises Crashed if the process has ended."""
         if not self.alive:
             raise Crashed
         return self.broker
 
     def strike(self, call: Call, *, after: bool = False) -> None:
-        """Raise the error of the fault that is due now, if there is one."""
+        """Raise the error of a fault that is due for this call, if there is one."""
         if not self.broker.faults:
             return
         error = self.broker.fault(call, self, after=after)
@@ -109,7 +109,7 @@ class Process:
 
 @dataclass(eq=False, slots=True)
 class Broker:
-    """A cluster as its clients see it."""
+    """The state of the cluster."""
 
     now_ms: int
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -119,20 +119,20 @@ class Broker:
     groups: dict[str, Group] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     topic_ids: bool = True
-    """Whether it has ids of topics, which brokers before Kafka 2.8 and some compatible ones have not."""
+    """Whether topics have ids; brokers before Kafka 2.8 and some compatible brokers have none."""
     looks_unled: int = 0
-    """The number of looks at a new topic that find no leader yet."""
+    """Number of `describe` calls of a new topic that find no leader."""
     marks_held: bool = False
-    """Whether the marks of a commit wait until the producer's next transaction, or until they are written."""
+    """Whether the markers of a commit are delayed until the producer's next transaction or `write_marks`."""
     _names: int = 0
 
     def reach(self) -> None:
-        """Raise KafkaConnectionError while the cluster is away."""
+        """Raise KafkaConnectionError while the cluster is unreachable."""
         if self.away:
             raise kafka_errors.KafkaConnectionError("the cluster is down")
 
     def fault(self, call: Call, process: Process, *, after: bool) -> BaseException | None:
-        """Return the error that is due at a call, and count the call."""
+        """Count a call, and return the error that is due; None if there is none."""
         for fault in self.faults:
             if (fault.call, fault.after) != (call, after) or fault.process not in (None, process):
                 continue
@@ -153,10 +153,10 @@ class Broker:
         return found.logs[partition]
 
     def written(self, topic: str, partition: int) -> PartitionLog:
-        """Return the log that a client writes to or asks about.
+        """Return the log of a partition, with the errors of a client that writes to it.
 
-        Raises KafkaTimeoutError if there is no such topic: the client waits for it; ValueError where the
-        topic has no such partition.
+        Raises KafkaTimeoutError if the topic does not exist (a client waits for it), ValueError if the
+        partition does not exist.
         """
         found = self.topics.get(topic)
         if found is None:
@@ -186,7 +186,7 @@ class Broker:
         )
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; 0 if there is no such topic."""
+        """Return the number of partitions of a topic; 0 if the topic does not exist."""
         found = self.topics.get(topic)
         return len(found.logs) if found else 0
 
@@ -199,13 +199,13 @@ class Broker:
         self.topics[topic] = Topic(topic, logs, settings, self.new_name("topic"), self.looks_unled)
 
     def delete(self, topic: str, *, with_offsets: bool) -> None:
-        """Delete a topic, and the offsets that groups have committed there."""
+        """Delete a topic and, with `with_offsets`, all groups' committed offsets of the topic."""
         del self.topics[topic]
         for group in self.groups.values() if with_offsets else ():
             group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
 
     def led(self, topic: str) -> bool:
-        """Return whether a topic has leaders, and count the look at it."""
+        """Return whether a topic has leaders, and count the call."""
         found = self.topics.get(topic)
         if found is None or not found.looks_unled:
             return True
@@ -213,7 +213,7 @@ class Broker:
         return False
 
     def topic_id(self, topic: str) -> str:
-        """Return the id of a topic; empty if there is no such topic, or the broker has none."""
+        """Return the id of a topic; empty if the topic does not exist, or the broker has no ids."""
         return self.topics[topic].id if self.topic_ids and topic in self.topics else ""
 
     def add_partitions(self, topic: str, total: int) -> None:
@@ -226,11 +226,11 @@ class Broker:
         logs += [PartitionLog(topic, number) for number in range(len(logs), total)]
 
     def group(self, name: str) -> Group:
-        """Return a group; one that nobody has used is empty."""
+        """Return a group, which is created empty if it does not exist."""
         return self.groups.setdefault(name, Group(name))
 
     def new_name(self, begin: str) -> str:
-        """Return a name that nothing else has had, such as the id of a member or a topic."""
+        """Return a unique name that starts with `begin`, for example for a member or a topic."""
         self._names += 1
         return f"{begin}-{self._names}"
 
@@ -239,7 +239,7 @@ class Broker:
         return [one for group in self.groups.values() for one in group.members.values() if belongs(one)]
 
     def end(self, process: Process) -> None:
-        """End a process as kill -9 does: it sends nothing more, and leaves no group."""
+        """End a process as kill -9 does: it sends nothing more, and does not leave its groups."""
         process.alive = False
         self.silence(self.sessions(lambda one: one.process is process))
 
@@ -250,7 +250,7 @@ class Broker:
                 one.silent_since = self.now_ms
 
     def init_producer(self, transactional_id: str, timeout_ms: int) -> int:
-        """Abort what is open under an id, fence who opened it, and return the new epoch."""
+        """Abort the open transaction of a transactional id, fence its producer, and return the new epoch."""
         self.reach()
         producer = self.producers.setdefault(transactional_id, Producer(timeout_ms))
         producer.timeout_ms = timeout_ms
@@ -258,7 +258,7 @@ class Broker:
         return producer.epoch
 
     def transaction(self, transactional_id: str, epoch: int) -> Transaction:
-        """Return the open transaction of a producer; begin one where there is none.
+        """Return the open transaction of a producer, or begin one.
 
         Raises ProducerFencedError if the epoch is not the newest.
         """
@@ -281,21 +281,21 @@ class Broker:
             group.pending.setdefault(at, set()).add(transaction)
 
     def commit(self, transactional_id: str) -> None:
-        """Commit the open transaction of a producer. It is visible when the marks are written."""
+        """Commit the open transaction of a producer. It becomes visible once its markers are written."""
         producer = self.producers[transactional_id]
         producer.open, producer.ended = None, producer.open
         if not self.marks_held:
             self._mark(producer)
 
     def write_marks(self) -> None:
-        """Write all marks that are held."""
+        """Write all delayed markers."""
         for producer in self.producers.values():
             self._mark(producer)
 
     def pass_time(self, ms: int) -> None:
-        """Move the time; abort transactions and throw out members that are over their limits.
+        """Advance the clock; abort expired transactions and remove expired members.
 
-        Nothing runs out while the cluster is away.
+        Nothing expires while the cluster is unreachable.
         """
         self.now_ms += ms
         if self.away:
@@ -320,7 +320,7 @@ class Broker:
 
     def _end(self, transaction: Transaction, outcome: Outcome) -> None:
         transaction.outcome = outcome
-        # In the order of the names, so that every run writes the same logs.
+        # Sorted, so that every run writes the same logs.
         for log in sorted(transaction.logs, key=lambda log: (log.topic, log.partition)):
             log.mark(transaction)
         for (group, topic, partition), offset in transaction.offsets.items():

@@ -1,4 +1,4 @@
-"""The cluster as a test holds it: topics and records, time, faults, and looks into the logs."""
+"""The in-memory cluster, as used by tests: topics and records, time, faults, and access to the logs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START_MS: Final = 1_700_000_000_000
 
 
 class MemoryCluster:
-    """A Kafka cluster in this process. `connect` once for each process that a test has.
+    """An in-process Kafka cluster. Call `connect` once for each simulated client process.
 
     >>> cluster = MemoryCluster()
     >>> cluster.create("clicks")
@@ -35,26 +35,26 @@ class MemoryCluster:
         self._broker = Broker(start_ms, topic_ids=topic_ids)
 
     def connect(self) -> MemoryConnection:
-        """Return a connection of a process of its own."""
+        """Return a connection of a new process."""
         return MemoryConnection(self._broker)
 
     # Time
 
     @property
     def now_ms(self) -> int:
-        """Milliseconds since the epoch: the timestamp of what is written."""
+        """The current time in milliseconds since the epoch, which is the timestamp of new records."""
         return self._broker.now_ms
 
     def wall(self) -> float:
-        """Return the seconds since the epoch."""
+        """Return the current time in seconds since the epoch."""
         return self._broker.now_ms / 1000
 
     def steady(self) -> float:
-        """Return the seconds since the cluster was made."""
+        """Return the seconds since the cluster was created."""
         return (self._broker.now_ms - self._start_ms) / 1000
 
     def advance(self, seconds: float) -> None:
-        """Advance the clock: sessions and transactions that are over their limits end."""
+        """Advance the clock, which ends expired sessions and transactions."""
         with self._broker.lock:
             self._broker.pass_time(round(seconds * 1000))
 
@@ -66,11 +66,11 @@ class MemoryCluster:
             self._broker.create(topic, partitions, settings or {})
 
     def elect_late(self, looks: int) -> None:
-        """Let topics that are created from now on have no leader for the first `looks` at them."""
+        """Delay leader election: topics created later have no leader in their first `looks` descriptions."""
         self._broker.looks_unled = looks
 
     def add_partitions(self, topic: str, total: int) -> None:
-        """Add partitions to a topic, up to `total`."""
+        """Add partitions to a topic up to a `total` number."""
         with self._broker.lock:
             self._broker.add_partitions(topic, total)
 
@@ -84,7 +84,7 @@ class MemoryCluster:
         headers: Headers | None = None,
         timestamp: int | None = None,
     ) -> int:
-        """Write a record as another application's producer; return its offset."""
+        """Write a record as another application would; return its offset."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append(
                 timestamp=self.now_ms if timestamp is None else timestamp,
@@ -102,24 +102,24 @@ class MemoryCluster:
         partition: int = 0,
         why: str = "its batch cannot be decoded",
     ) -> int:
-        """Write `data`, which no client can decode, for that many offsets; return the first one."""
+        """Write `data`, which no client can decode, over a number of `offsets`; return the first offset."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append_unreadable(
                 offsets=offsets, timestamp=self.now_ms, data=data, why=why
             )
 
     def log(self, topic: str, partition: int = 0) -> PartitionLog:
-        """Return the log of a partition: where it starts and ends, what is stable."""
+        """Return the log of a partition."""
         return self._broker.log(topic, partition)
 
     def read(self, topic: str, *, committed: bool = True) -> list[MemoryRecord]:
-        """Return the records of a topic, partition by partition; without `committed` all that are there."""
+        """Return the records of a topic by partition: committed records, or all without `committed`."""
         with self._broker.lock:
             logs = self._broker.topics[topic].logs
             return [record for log in logs for record in log.read(log.start, log.end, committed=committed)[0]]
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Return the offsets that a group has committed, by partition of `topic`."""
+        """Return the committed offsets of a group, by partition of `topic`."""
         with self._broker.lock:
             offsets = self._broker.group(group).offsets
             return {partition: offset for (of, partition), offset in offsets.items() if of == topic}
@@ -130,20 +130,20 @@ class MemoryCluster:
             self._broker.log(topic, partition).delete_before(offset)
 
     def delete(self, topic: str, *, with_offsets: bool = True) -> None:
-        """Delete a topic, and unless asked not to the offsets that groups have committed there.
+        """Delete a topic and, by default, all groups' committed offsets of the topic.
 
-        Apache Kafka deletes them; some brokers that are compatible with it keep them.
+        Apache Kafka deletes the offsets; some compatible brokers keep them.
         """
         with self._broker.lock:
             self._broker.delete(topic, with_offsets=with_offsets)
 
     def delete_offsets(self, group: str) -> None:
-        """Delete all that a group has committed, as happens to one that was away for long."""
+        """Delete all committed offsets of a group, as happens to a group that was inactive for long."""
         with self._broker.lock:
             self._broker.group(group).offsets.clear()
 
     def compact(self, topic: str, *, tombstones: bool = False) -> None:
-        """Keep the newest record of each key alone; with `tombstones` those without a value go too."""
+        """Keep only the newest record of each key; with `tombstones`, also remove records without a value."""
         with self._broker.lock:
             for log in self._broker.topics[topic].logs:
                 log.compact(tombstones=tombstones)
@@ -151,11 +151,11 @@ class MemoryCluster:
     # Faults
 
     def down(self) -> None:
-        """Cut the cluster off, until `up`. Polls bring nothing; questions raise KafkaAway."""
+        """Make the cluster unreachable until `up`: polls return nothing, other calls raise KafkaAway."""
         self._broker.away = True
 
     def up(self) -> None:
-        """End the outage. The sessions of members begin with it."""
+        """End the outage; the session timeouts of members start again."""
         with self._broker.lock:
             self._broker.away = False
             for one in self._broker.sessions(lambda one: one.silent_since is not None):
@@ -163,15 +163,15 @@ class MemoryCluster:
             self._broker.pass_time(0)
 
     def hold_marks(self) -> None:
-        """Answer commits before they are visible, until `write_marks`.
+        """Delay the markers of commits until `write_marks`, so that commits succeed before they are visible.
 
-        As a broker does: it writes the marks of a transaction when it has promised them. The next transaction
-        of the same producer waits for them.
+        A real broker also writes the markers of a transaction after answering the commit. The next
+        transaction of the same producer waits for them.
         """
         self._broker.marks_held = True
 
     def write_marks(self) -> None:
-        """Write the marks that are held, and hold no more."""
+        """Write all delayed markers, and stop delaying."""
         with self._broker.lock:
             self._broker.marks_held = False
             self._broker.write_marks()
@@ -200,16 +200,16 @@ class MemoryCluster:
         times: int = 1,
         connection: MemoryConnection | None = None,
     ) -> None:
-        """Make calls raise `error`: the next `times` after `skip` others.
+        """Make `times` calls raise `error`, after `skip` successful calls.
 
-        By default KafkaAway, and CheckpointFailed where a transaction has begun. `after` raises it when a
-        send or a commit has taken effect: the answer is lost. `connection` strikes one process alone. A
-        `Crashed` ends the process that it strikes.
+        The default error is KafkaAway or, within a transaction, CheckpointFailed. With `after`, a send or
+        commit takes effect first, as if only its answer were lost. With `connection`, only the calls of its
+        process fail. `Crashed` ends the process.
         """
         begun = call in ("send", "commit", "end")
         if after and call not in ("send", "commit"):
-            raise ValueError(f"a fault can only come before {call}")
-        struck = error or (CheckpointFailed if begun else KafkaAway)(f"the test lets this {call} fail")
+            raise ValueError(f"a fault in {call} cannot come after its effect")
+        struck = error or (CheckpointFailed if begun else KafkaAway)(f"the test makes this {call} fail")
         process = connection.process if connection else None
         with self._broker.lock:
             self._broker.faults.append(Fault(call, struck, after, skip, times, process))
@@ -217,11 +217,11 @@ class MemoryCluster:
     def crash_at(
         self, call: Call, *, after: bool = False, skip: int = 0, connection: MemoryConnection | None = None
     ) -> None:
-        """Crash the process of a later call in the middle of that call: see `fail`."""
+        """Crash a process in the middle of a later call (see `fail`)."""
         self.fail(call, Crashed(), after=after, skip=skip, connection=connection)
 
     def end_faults(self) -> None:
-        """End all faults: no call fails, the cluster answers, and answered commits are visible."""
+        """End all faults: no call fails, the cluster is reachable, and all commits are visible."""
         with self._broker.lock:
             self._broker.faults.clear()
         self.up()

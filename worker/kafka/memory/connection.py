@@ -1,4 +1,4 @@
-"""A connection to a cluster in memory: one process among those that talk to it."""
+"""A connection to the in-memory cluster, which stands for one client process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_RECORDS: Final = 500
 
 
 class MemoryConnection:
-    """As `worker.kafka.interface.Connection`. All that it makes belongs to one process: see `crash`."""
+    """Implements `worker.kafka.interface.Connection`. All its clients belong to one process."""
 
     def __init__(self, broker: Broker) -> None:
         self.process = Process(broker)
@@ -28,11 +28,11 @@ class MemoryConnection:
 
     @property
     def bootstrap_servers(self) -> str:
-        """The addresses of the brokers, for messages."""
+        """The addresses of the brokers, as text for messages."""
         return self._endpoint.bootstrap_servers
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
-        """Raise the client's errors inside the context as ours; `doing` begins their text."""
+        """Translate the client's errors inside the context to NextclickErrors that start with `doing`."""
         return self._endpoint.errors(doing)
 
     def reader(
@@ -43,7 +43,7 @@ class MemoryConnection:
         committed: bool = True,
         fetch: Mapping[str, int] | None = None,
     ) -> MemoryReader:
-        """Return a reader. Raises kafka-python's errors: use it inside `errors`."""
+        """Return a reader. Raises kafka-python's errors; use the reader inside `errors`."""
         at_most = (fetch or {}).get("max_poll_records", _POLL_RECORDS)
         return MemoryReader(self.process, group=group, committed=committed, at_most=at_most)
 
@@ -58,7 +58,7 @@ class MemoryConnection:
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
     ) -> MemoryGroupMember:
-        """Return a membership of a group; it has not joined yet."""
+        """Return a group member that has not joined yet."""
         return MemoryGroupMember(
             self.process,
             self._endpoint,
@@ -72,7 +72,7 @@ class MemoryConnection:
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> MemoryTransactions:
-        """Return a transactional producer; it is not started before `renew`."""
+        """Return a transactional producer, which `renew` starts."""
         return MemoryTransactions(
             self.process,
             self._endpoint,
@@ -82,7 +82,7 @@ class MemoryConnection:
         )
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record into each partition in `values`; return the offset of each."""
+        """Write one record to each partition in `values`; return the offsets."""
         broker = self.process.broker
         with broker.lock, self.errors(f"write to topic {topic}"):
             self.process.live().reach()
@@ -96,5 +96,5 @@ class MemoryConnection:
             return written
 
     def admin(self) -> MemoryAdmin:
-        """Return a connection for administration."""
+        """Return an admin connection."""
         return MemoryAdmin(self.process, self._endpoint)

@@ -1,4 +1,4 @@
-"""The coordinator of one consumer group, and the offsets that the group has committed.
+"""The coordinator of a consumer group, and the group's committed offsets.
 
 KIP-62 (sessions), KIP-345 (static members), KIP-429 (cooperative rebalances), KIP-447 (fenced offsets).
 """
@@ -14,12 +14,12 @@ from kafka import errors as kafka_errors
 from worker.kafka.memory.log import Transaction
 
 MAX_POLL_MS: Final = 300_000
-"""The client's max.poll.interval.ms: who does not poll for this long leaves, though it is alive (KIP-62)."""
+"""The client's max.poll.interval.ms: a member that does not poll for this long leaves the group (KIP-62)."""
 
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A member as its group knows it."""
+    """A member, as known to its group."""
 
     member_id: str
     client_id: str
@@ -30,51 +30,51 @@ class Session:
     """The connection that sends its heartbeats."""
     polled_ms: int
     silent_since: int | None = None
-    """Since when it does not heartbeat: it is frozen, or its process is gone."""
+    """The time of the last heartbeat of a member that is frozen or crashed; None for other members."""
     joined: bool = False
-    """Whether it has asked to join the next generation."""
+    """Whether the member has requested to join the next generation."""
     claims: frozenset[int] = frozenset()
-    """The partitions that it claimed in its request."""
+    """The partitions claimed in the join request."""
     assigned: frozenset[int] = frozenset()
-    """The partitions that the current generation gives it."""
+    """The partitions assigned in the current generation."""
 
     def expired(self, now_ms: int) -> bool:
-        """Return whether the member was silent, or did not poll, for too long."""
+        """Return whether the member has sent no heartbeat, or has not polled, for too long."""
         silent = self.silent_since is not None and now_ms - self.silent_since >= self.timeout_ms
         return silent or now_ms - self.polled_ms >= MAX_POLL_MS
 
 
 @dataclass(slots=True)
 class Group:
-    """A consumer group that shares the partitions of one topic, and the offsets that it has committed.
+    """A consumer group that shares the partitions of one topic, and its committed offsets.
 
-    A generation is made when every member has asked to join it, and each asks in a poll of its own.
+    A generation starts once every member has requested to join it; each member does so when it polls.
     """
 
     name: str
     generation: int = 0
     rebalancing: bool = False
     partitions: int = 0
-    """The number of partitions that the current generation shares."""
+    """Number of partitions shared in the current generation."""
     members: dict[str, Session] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     pending: dict[tuple[str, int], set[Transaction]] = field(default_factory=dict)
-    """The open transactions that may commit an offset of a partition."""
+    """By partition, the open transactions that may commit an offset."""
 
     def static(self, instance: str) -> Session | None:
-        """Return the member under a static name (KIP-345)."""
+        """Return the static member with this instance id (KIP-345)."""
         return next((one for one in self.members.values() if one.instance == instance), None)
 
     def enter(self, session: Session) -> None:
-        """Take a new member in. A static one that comes back takes its old place, without a rebalance."""
+        """Add a member. A returning static member takes its old place without a rebalance."""
         if any(one.topic != session.topic for one in self.members.values()):
-            raise ValueError(f"group {self.name} shares another topic: in memory a group shares one")
+            raise ValueError(f"group {self.name} shares another topic; an in-memory group shares only one")
         old = self.static(session.instance) if session.instance else None
         if old is None:
             self.members[session.member_id] = session
             self.ask(session, ())
             return
-        # In place: the order of the members decides who gets what.
+        # Keep the order of members, which decides the assignment.
         self.members = {
             (session if one is old else one).member_id: session if one is old else one
             for one in self.members.values()
@@ -84,12 +84,12 @@ class Group:
             self.ask(session, ())
 
     def ask(self, session: Session, claims: Collection[int]) -> None:
-        """Join a member to the next generation, with the partitions that it has."""
+        """Register a join request for the next generation, with the member's current partitions."""
         self._begin()
         session.joined, session.claims = True, frozenset(claims)
 
     def remove(self, member_id: str) -> None:
-        """Take a member out: it left, or its session timed out."""
+        """Remove a member that left, or whose session timed out."""
         del self.members[member_id]
         if self.members:
             self._begin()
@@ -98,12 +98,12 @@ class Group:
             self.generation += 1
 
     def expire(self, now_ms: int) -> None:
-        """Remove every member that was silent for too long."""
+        """Remove every expired member."""
         for one in [one for one in self.members.values() if one.expired(now_ms)]:
             self.remove(one.member_id)
 
     def make(self, partitions: int) -> None:
-        """Make the next generation if every member has asked for it."""
+        """Start the next generation if every member has requested to join it."""
         if not self.rebalancing or not all(one.joined for one in self.members.values()):
             return
         self.generation += 1
@@ -113,9 +113,9 @@ class Group:
             one.joined, one.assigned = False, frozenset(shares)
 
     def check(self, metadata: Any) -> None:
-        """Raise unless a transaction may commit offsets under `metadata` (KIP-447).
+        """Raise an error unless a transaction may commit offsets under `metadata` (KIP-447).
 
-        A negative generation without a member id is not checked: old clients send none.
+        A negative generation without a member id is not checked, because old clients send no generation.
         """
         if isinstance(metadata, str) or (metadata.generation_id < 0 and not self.members):
             return
@@ -138,10 +138,10 @@ class Group:
 
 
 def _shared(members: list[Session], partitions: int) -> Mapping[Session, set[int]]:
-    """Share partitions out: evenly, as few as possible moved, and none that another member still claims.
+    """Assign partitions evenly, with as few moves as possible, and none that another member still claims.
 
-    A member that has to give some up gets only the rest; it revokes them and asks again, and in the
-    generation after that others get them (KIP-429).
+    A member that must give up partitions first revokes them and joins again; the next generation assigns
+    them to other members (KIP-429).
     """
     claimed = {partition: one for one in members for partition in one.claims if partition < partitions}
     owned = {one: sorted(p for p, owner in claimed.items() if owner is one) for one in members}

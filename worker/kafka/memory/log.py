@@ -1,4 +1,4 @@
-"""The log of one partition: offsets, transactions and their marks, the last stable offset (KIP-98)."""
+"""The log of a partition: offsets, transactions and their markers, the last stable offset (KIP-98)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.kafka.interface import Unreadable
 
 
 class MemoryRecord(NamedTuple):
-    """As `worker.kafka.interface.Record`."""
+    """Implements `worker.kafka.interface.Record`."""
 
     topic: str
     partition: int
@@ -22,7 +22,7 @@ class MemoryRecord(NamedTuple):
 
 
 class Outcome(Enum):
-    """The end of a transaction."""
+    """The state of a transaction."""
 
     OPEN = auto()
     COMMITTED = auto()
@@ -30,7 +30,7 @@ class Outcome(Enum):
 
 
 class Transaction:
-    """The records and offsets of one producer between two commits, in all partitions."""
+    """A transaction: its records and offsets in all partitions."""
 
     __slots__ = ("began_ms", "logs", "offsets", "outcome")
 
@@ -38,23 +38,23 @@ class Transaction:
         self.began_ms = began_ms
         self.outcome = Outcome.OPEN
         self.logs: set[PartitionLog] = set()
-        """Where it has records."""
+        """The logs that hold records of the transaction."""
         self.offsets: dict[tuple[str, str, int], int] = {}
-        """By group, topic and partition: the offset to be committed."""
+        """The offsets to be committed, by group, topic and partition."""
 
 
 class PartitionLog:
-    """The records of one partition. A mark takes an offset, and so does what compaction removed."""
+    """The records of a partition. Markers and records removed by compaction also occupy offsets."""
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
         self.start = 0
-        """The first offset that is not deleted."""
+        """The earliest offset that is not deleted."""
         self._base = 0
         self._slots: list[tuple[MemoryRecord | None, Transaction | None]] = []
         self._open: dict[Transaction, int] = {}
-        """The first offset of each transaction that is open here."""
+        """The first offset of each open transaction in this partition."""
 
     @property
     def end(self) -> int:
@@ -63,7 +63,7 @@ class PartitionLog:
 
     @property
     def stable(self) -> int:
-        """The last stable offset: before the first record of any transaction that is open."""
+        """The last stable offset: the first offset of any open transaction, else the end."""
         return min(self._open.values()) if self._open else self.end
 
     def append(
@@ -85,7 +85,7 @@ class PartitionLog:
         return offset
 
     def append_unreadable(self, *, offsets: int, timestamp: int, data: bytes, why: str) -> int:
-        """Add a stretch of `offsets` that no client can decode; return its first offset."""
+        """Add a range of offsets that no client can decode; return its first offset."""
         first = self.end
         self._slots += [(None, None)] * (offsets - 1)
         lost = Unreadable(first, why)
@@ -94,14 +94,14 @@ class PartitionLog:
         return first
 
     def mark(self, transaction: Transaction) -> None:
-        """Add the mark that a transaction has ended."""
+        """Add the marker of a transaction's end."""
         self._slots.append((None, None))
         del self._open[transaction]
 
     def read(self, offset: int, at_most: int, *, committed: bool) -> tuple[list[MemoryRecord], int]:
-        """Return the next records from `offset` on, and the offset to go on at.
+        """Return the next records from `offset`, and the next offset to read.
 
-        From the start where `offset` is out of range, as with auto_offset_reset `earliest`.
+        If `offset` is out of range, reading starts at the start of the log (auto_offset_reset `earliest`).
         """
         at = offset if self.start <= offset <= self.end else self.start
         end = self.stable if committed else self.end
@@ -124,9 +124,9 @@ class PartitionLog:
         self._base = self.start
 
     def compact(self, *, tombstones: bool) -> None:
-        """Keep the newest record of each key alone, and drop aborted records.
+        """Keep only the newest record of each key, and drop aborted records.
 
-        With `tombstones`, records without a value go too. Records after the last stable offset stay.
+        With `tombstones`, also remove records without a value. Records after the last stable offset stay.
         """
         stable = self.stable
         newest: dict[bytes | None, int] = {}
@@ -142,5 +142,5 @@ class PartitionLog:
 
 
 def _from(lost: Unreadable, offset: int) -> Unreadable:
-    """Return the stretch as a reader has it that begins within."""
+    """Return an unreadable range as seen by a reader that starts at `offset`."""
     return lost._replace(first=max(lost.first, offset))

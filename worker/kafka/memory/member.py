@@ -1,4 +1,4 @@
-"""A membership in a group of a cluster in memory."""
+"""A consumer group member of the in-memory cluster."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from worker.kafka.memory.groups import Group, Session
 
 
 class MemoryGroupMember:
-    """As `worker.kafka.interface.GroupMember`.
+    """Implements `worker.kafka.interface.GroupMember`.
 
-    It heartbeats by itself while its process is neither frozen nor gone, as a consumer's thread does
-    (KIP-62); all else that it has to do in its group it does in `poll`, on the caller's thread.
+    It sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its process is
+    frozen or has crashed. Everything else in its group happens in `poll`, on the caller's thread.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """The member as the group knows it; None if it is no member."""
+        """The member as known to the group; None if it is not a member."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
-        """Subscribe; the group hears of it with the first poll."""
+        """Subscribe; the member joins the group with its first poll."""
         with self._process.broker.lock, self._endpoint.errors("join the consumer group"):
             broker = self._process.live()
             self._process.strike("join")
@@ -65,12 +65,12 @@ class MemoryGroupMember:
 
     @property
     def joined(self) -> bool:
-        """Whether this member knows its partitions; it may have none."""
+        """Whether this member has received its assignment, which may be empty."""
         return self._generation >= 0 and not self._joining
 
     @property
     def metadata(self) -> Any:
-        """The group metadata to commit under: stale, and so refused, after this member was thrown out."""
+        """The group metadata for commits: stale, and so refused, after the group removed this member."""
         self._process.live()
         fresh = self._current()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -78,9 +78,9 @@ class MemoryGroupMember:
         return self._metadata
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
-        """Return the next records, those of one partition together and in order. Never waits."""
+        """Return the next records, grouped by partition and in order within each, without waiting."""
         if not self._subscribed:
-            raise ValueError("poll comes after join")
+            raise ValueError("poll must be called after join")
         with self._endpoint.errors("poll"):
             with self._process.broker.lock:
                 broker = self._process.live()
@@ -96,39 +96,39 @@ class MemoryGroupMember:
         return [record for records in polled.values() for record in records]
 
     def assigned(self) -> set[int]:
-        """Return the partitions that the group gave this member."""
+        """Return the partitions that the group assigned to this member."""
         return {at.partition for at in self._cursor.assigned}
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost, without a chance to commit, since `take_lost` was last called."""
+        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
         return bool(self._lost)
 
     def take_lost(self) -> set[int]:
-        """Return the partitions that were lost since the last call."""
+        """Return and clear the partitions that were lost since the last call."""
         lost, self._lost = self._lost, set()
         return lost
 
     def hold(self, partitions: Collection[int]) -> None:
-        """Read no more of some assigned partitions before `begin`."""
+        """Stop reading some assigned partitions until `begin`."""
         for at in [at for at in self._cursor.assigned if at.partition in partitions]:
             self._cursor.seek(at, 0)
             self._cursor.pause([at])
 
     def begin(self, partition: int, offset: int) -> None:
-        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
         at = TopicPartition(self.topic, partition)
         if at in self._cursor.assigned:
             self._cursor.seek(at, offset)
             self._cursor.resume(at)
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if it is not known."""
+        """Return the next offset of an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
     def lag(self) -> dict[int, int]:
-        """Return how many records are still to be read, of each partition that is; asks the broker."""
+        """Return the number of unread records of each partition that is being read; asks the broker."""
         with self._process.broker.lock, self._endpoint.errors("ask for the end of the clicks"):
             broker = self._process.live()
             broker.reach()
@@ -139,7 +139,7 @@ class MemoryGroupMember:
             }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that others take over at once; does nothing before `join`.
+        """Leave the group, so that other members take over at once. Does nothing before `join`.
 
         A static member stays in its group until its session times out (KIP-345).
         """
@@ -162,11 +162,11 @@ class MemoryGroupMember:
             self._metadata = self._current()
 
     def _follow(self, broker: Broker) -> set[int]:
-        """Follow the assignment; return the partitions that this member must give up."""
+        """Update the assignment; return the partitions that this member must give up."""
         group, partitions = broker.group(self._group), broker.partitions(self.topic)
         session = self.session
         if session is None and self._static and self._member_id and group.static(self._static):
-            # Another one is in its place (KIP-345): it is not asked any more, and its commits are refused.
+            # Another member has replaced this one (KIP-345), and its commits are refused.
             return set()
         if session is None:
             session = self._enter(broker, group)
@@ -180,7 +180,7 @@ class MemoryGroupMember:
         return self._take(group, session)
 
     def _enter(self, broker: Broker, group: Group) -> Session:
-        """Enter as a new member, which owns no partitions."""
+        """Join as a new member without partitions."""
         self._lost |= self.assigned()
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1
@@ -197,9 +197,10 @@ class MemoryGroupMember:
         return session
 
     def _wants_more(self, group: Group, partitions: int) -> bool:
-        """Return whether the topic has partitions that the group does not share yet, or some that nobody has.
+        """Return whether the topic has new or unassigned partitions.
 
-        A static member that ended while it gave some up is replaced without a rebalance: nobody else asks.
+        A static member that ended while giving up partitions is replaced without a rebalance, so its
+        replacement must request one.
         """
         left_behind = False
         if self._replaces and self.joined:
@@ -209,7 +210,7 @@ class MemoryGroupMember:
         return left_behind or group.partitions != partitions
 
     def _take(self, group: Group, session: Session) -> set[int]:
-        """Take what the new generation gives; return what it no longer gives."""
+        """Update the assigned partitions to the new generation; return the partitions that are revoked."""
         self._generation = group.generation
         before = self.assigned()
         self._cursor.assign([TopicPartition(self.topic, number) for number in sorted(session.assigned)])
@@ -217,7 +218,7 @@ class MemoryGroupMember:
         return before - session.assigned
 
     def _give_up(self, revoked: set[int]) -> None:
-        """Let the owner commit what is pending, and ask for the generation in which others get it."""
+        """Call the revocation listener, then request the generation that reassigns the partitions."""
         try:
             self._tell(revoked)
         finally:
@@ -245,4 +246,4 @@ class MemoryGroupMember:
 
 
 def _ignore(partitions: Collection[int]) -> None:
-    """Stand in before `join`."""
+    """Do nothing: the listener before `join`."""

@@ -1,4 +1,4 @@
-"""A reader of a cluster in memory. Raises kafka-python's errors: used inside `Connection.errors`."""
+"""A reader of the in-memory cluster. Raises kafka-python's errors; used inside `Connection.errors`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.kafka.memory.cursor import Cursor
 
 
 class MemoryReader:
-    """As `worker.kafka.interface.Reader`."""
+    """Implements `worker.kafka.interface.Reader`."""
 
     def __init__(self, process: Process, *, group: str | None, committed: bool, at_most: int) -> None:
         self._process = process
@@ -23,22 +23,22 @@ class MemoryReader:
             process.live().reach()
 
     def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Read these partitions and no others; those that it read before keep their positions."""
+        """Read exactly these partitions; partitions assigned before keep their positions."""
         self._process.live()
         self._cursor.assign(partitions)
 
     def seek(self, at: TopicPartition, offset: int) -> None:
-        """Read an assigned partition from `offset` on; from its first record where that is gone."""
+        """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
         self._process.live()
         self._cursor.seek(at, offset)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Read no more of some assigned partitions."""
+        """Stop reading some assigned partitions."""
         self._process.live()
         self._cursor.pause(partitions)
 
     def poll(self, timeout_ms: int) -> Mapping[TopicPartition, Sequence[Record]]:
-        """Return the next records by partition, in order. Never waits."""
+        """Return the next records by partition, in order, without waiting."""
         with self._process.broker.lock:
             broker = self._process.live()
             if broker.away:
@@ -48,7 +48,7 @@ class MemoryReader:
             return self._cursor.read(broker, self._at_most)
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to be read: past the marks of transactions, too. 0 where it is not known."""
+        """Return the next offset to read, after any transaction markers; 0 if unknown."""
         with self._process.broker.lock:
             broker = self._process.live()
             if not broker.away and at in self._cursor.unknown():
@@ -56,14 +56,14 @@ class MemoryReader:
             return self._cursor.position(at)
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the first offset that each partition still has."""
+        """Return the earliest offset of each partition."""
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
             return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark; for a reader of committed records the last stable offset."""
+        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
@@ -71,9 +71,9 @@ class MemoryReader:
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the offset that the group has committed; None if it has none.
+        """Return the committed offset of the group; None if there is none.
 
-        A reader of committed records raises NotStable while it may change (KIP-447).
+        A reader of committed records raises NotStable while the offset may change (KIP-447).
         """
         with self._process.broker.lock:
             broker = self._process.live()
@@ -86,18 +86,18 @@ class MemoryReader:
             return group.offsets.get((at.topic, at.partition))
 
     def partitions(self, topic: str) -> set[int]:
-        """Return the numbers of a topic's partitions; none where there is no such topic."""
+        """Return the partition numbers of a topic; empty if the topic does not exist."""
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
             return set(range(broker.partitions(topic)))
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection."""
         self._cursor.assign(())
 
     def _begin(self, at: TopicPartition) -> None:
-        """Begin where the group has committed, or at the first record, as a consumer without a position."""
+        """Set the initial position: the group's committed offset, else the start of the log."""
         try:
             committed = self.committed(at) if self._group else None
         except NotStable:

@@ -1,4 +1,4 @@
-"""A transactional producer of a cluster in memory: KIP-98 (transactions), KIP-447 (offsets)."""
+"""A transactional producer of the in-memory cluster: KIP-98 (transactions), KIP-447 (offsets)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _Record = tuple[PartitionLog, bytes | None, bytes | None, tuple[tuple[str, bytes
 
 
 class MemoryTransactions:
-    """As `worker.kafka.interface.Transactions`.
+    """Implements `worker.kafka.interface.Transactions`.
 
-    As with kafka-python a send returns before the broker has answered: while the cluster is away records
-    wait here, and what the broker refuses shows with a later send or the commit.
+    As with kafka-python, a send returns before the broker has answered. Records wait here while the cluster
+    is unreachable, and a refusal by the broker is raised by a later send or the commit.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class MemoryTransactions:
         self._timeout_ms = timeout_ms
         self._max_request_bytes = max_request_bytes
         self._epoch: int | None = None
-        """None before `renew`, and after a failure (rule c)."""
+        """The producer's epoch; None before `renew` and after a failure (rule c)."""
         self._unsent: list[_Record] = []
         self._refused: KafkaError | None = None
 
     def renew(self) -> None:
-        """Start over: abort what any producer left open under this id, and fence that producer."""
+        """Start anew: abort any open transaction of this transactional id, and fence its producer."""
         self.drop()
         doing = f"start transactions as {self._transactional_id}"
         with self._process.broker.lock, self._endpoint.errors(doing):
@@ -62,7 +62,7 @@ class MemoryTransactions:
         value: bytes | None,
         headers: Headers | None = None,
     ) -> None:
-        """Add a record to the transaction. Raises TopicError (no such partition), CheckpointFailed."""
+        """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         try:
             with self._process.broker.lock:
                 self._started()
@@ -82,7 +82,7 @@ class MemoryTransactions:
             raise
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
-        """Commit all that was sent, and `offsets` (partition of `topic` -> next offset) for `group`."""
+        """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`."""
         try:
             with self._process.broker.lock:
                 self._started()
@@ -100,16 +100,16 @@ class MemoryTransactions:
             raise
 
     def drop(self) -> None:
-        """Close the producer; an uncommitted transaction will be aborted.
+        """Close the producer; the broker aborts an uncommitted transaction later.
 
-        By the broker: after the transaction's timeout, or when somebody starts under the same id.
+        It does so after the transaction's timeout, or when another producer starts with the same id.
         """
         self._epoch, self._unsent, self._refused = None, [], None
 
     def _started(self) -> int:
         self._process.live()
         if self._epoch is None:
-            raise CheckpointFailed("the transactional producer was not started")
+            raise CheckpointFailed("the transactional producer has not been started")
         return self._epoch
 
     def _fit(self, key: bytes | None, value: bytes | None) -> None:
@@ -119,7 +119,7 @@ class MemoryTransactions:
             raise kafka_errors.MessageSizeTooLargeError(f"a record of {size} bytes is larger than {limit}")
 
     def _flush(self) -> None:
-        """Hand what waits to the broker, unless it is away; note what it refuses."""
+        """Send waiting records to the broker, unless it is unreachable; record a refusal."""
         broker = self._process.broker
         if broker.away:
             return
