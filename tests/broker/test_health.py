@@ -157,7 +157,9 @@ def test_a_newcomer_with_a_name_that_is_taken_stops_with_one_message(
     lines = newcomer.log.splitlines()
     assert code == 2
     assert lines[-1].startswith(f"nextclick-worker: another worker runs as {deployment.group}.a at ")
-    assert lines[-1].endswith("give every worker of a group a worker_id of its own. This one did not start")
+    assert lines[-1].endswith(
+        "so this worker did not start; give each worker of a group a different worker_id"
+    )
     assert [line for line in lines if "kafka" in line.lower() or "Traceback" in line] == []
     assert len(lines) <= 4, newcomer.log
     assert 'outcome="failed"' not in first.http("/metrics")[1]

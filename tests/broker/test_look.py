@@ -81,7 +81,7 @@ def test_user_and_state_show_what_a_worker_would_load(
     assert found["owner"]["client_id"] == f"{deployment.group}.a"
     assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
     assert f"served by: {deployment.group}.a at " in text
-    assert "recent items, the oldest first: item-3, item-6" in text
+    assert "recent items, oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text
 
     code, text = command(settings, "state")
@@ -103,7 +103,7 @@ def test_compaction_removes_what_was_forgotten(
     eventually(lambda: known(process, "ada")[1].get("saved"), what="ada to be saved")
     code, text = command(settings, "forget", "ada", "--wait", "30")
     assert code == 0, text
-    assert text.count("forgotten in partition") == 4
+    assert text.count("deleted in partition") == 4
     assert known(process, "ada")[0] == 404
 
     def gone() -> bool:

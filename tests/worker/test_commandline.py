@@ -27,7 +27,7 @@ def cli() -> None:
     """A program."""
 
 
-@cli.command(resume="the same command goes on")
+@cli.command(resume="run it again")
 @config_options
 @shorthand("--top", key="recommend.top", metavar="K", help="Items.")
 @option("--wait", type=Span(), group="Metrics", help="How long.")
@@ -91,7 +91,7 @@ def test_what_is_no_assignment_is_refused() -> None:
     """With what one looks like."""
     done = CliRunner().invoke(cli, ["show", "--set", "group"])
 
-    assert (done.exit_code, "'group' is not section.key=value" in done.output) == (2, True)
+    assert (done.exit_code, "'group' does not have the form section.key=value" in done.output) == (2, True)
 
 
 def test_a_duration_is_an_option_too() -> None:
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_with_130_and_how_to_go_on() -> None:
     done = CliRunner().invoke(cli, ["show", "--wait", "0"])
 
     assert done.exit_code == INTERRUPTED
-    assert done.stderr.strip() == "interrupted: the same command goes on"
+    assert done.stderr.strip() == "interrupted: run it again"
 
 
 def test_commands_of_both_programs_are_of_our_class() -> None:
@@ -118,8 +118,8 @@ def test_commands_of_both_programs_are_of_our_class() -> None:
 @pytest.mark.parametrize(
     ("words", "environment", "says"),
     [
-        ([], {}, "the default: neither --config nor NEXTCLICK_CONFIG names a settings file"),
-        (["--config", "empty.toml"], {}, "the default: empty.toml has no such key"),
+        ([], {}, "the default; neither --config nor NEXTCLICK_CONFIG names a settings file"),
+        (["--config", "empty.toml"], {}, "the default; empty.toml does not set it"),
         ([], {"NEXTCLICK_CONFIG": "full.toml"}, "from full.toml"),
         (["--config", "full.toml"], {"NEXTCLICK_GROUP": "a"}, "from NEXTCLICK_GROUP"),
         (["--set", "group=a"], {"NEXTCLICK_GROUP": "b"}, "from the command line"),

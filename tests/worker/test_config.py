@@ -29,7 +29,7 @@ def test_every_setting_comes_from_file_environment_and_command_line(key: str, tm
     [
         (
             "commit_interval = '8s'",
-            "commit_interval is 8 s, kafka.transaction_timeout_ms 10000: the first must be at most half",
+            "commit_interval is 8 s and kafka.transaction_timeout_ms is 10000; the first must be at most",
         ),
         ("[topics]\nclicks = 'nextclick.state'", "clicks and state are both nextclick.state"),
     ],

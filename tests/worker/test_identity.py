@@ -25,13 +25,13 @@ def test_a_newcomer_with_the_name_of_a_live_worker_stops() -> None:
     other = newcomer(desk)
 
     with pytest.raises(
-        SharedIdentity, match=r"another worker runs as desk.a at memory .* worker_id of its own"
+        SharedIdentity, match=r"another worker runs as desk.a at memory .* different worker_id"
     ):
         other.begin()
     desk.click("ada")
     desk.settle()
 
-    assert "waiting for at most 12 s until its session ends, as after kill -9" in other.reason
+    assert "waiting up to 12 s for its session to end, in case it was killed" in other.reason
     assert serving.metric("nextclick_checkpoints_total", outcome="failed") == 0
     desk.assert_answered_once()
 

@@ -299,7 +299,7 @@ def test_a_stop_in_the_midst_of_a_batch_commits_nothing_of_it(logged: list[Event
     worker.worker.loop.run()
     del desk.workers["a"]
 
-    assert "stopped in the middle of a batch, its clicks will be read again" in [
+    assert "stopped in the middle of a batch; its clicks will be read again" in [
         one["event"] for one in logged
     ]
     assert desk.answers() == []

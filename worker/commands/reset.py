@@ -198,6 +198,4 @@ def _settle(settings: Settings, partitions: list[int]) -> None:
         connect(settings), topic=settings.topics.clicks, group=settings.group, partitions=partitions
     ):
         if time.monotonic() > deadline:
-            raise NextclickError(
-                f"a transaction in {numbers(open_ones)} is still open; try again in a minute"
-            )
+            raise NextclickError(f"a transaction in {numbers(open_ones)} is still open; retry in a minute")

@@ -49,7 +49,7 @@ class KafkaAdmin:
         return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic up to a `total` number."""
+        """Increase the number of partitions of a topic to `total`."""
         with self._endpoint.errors(f"create topic {topic}"):
             self._client.create_partitions({topic: total})
 

@@ -268,7 +268,7 @@ class Admin(Protocol):
         ...
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic up to a `total` number."""
+        """Increase the number of partitions of a topic to `total`."""
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
         """Return the description of each topic by each broker of the cluster."""

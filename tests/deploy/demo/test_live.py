@@ -122,7 +122,7 @@ def test_no_answer_for_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
     """The demo does not go on as if nothing were."""
     monkeypatch.setattr(live, "SILENCE_SECONDS", 0.05)
     scoreboard = board()
-    with Life() as life, pytest.raises(DemoError, match="no recommendation came"):
+    with Life() as life, pytest.raises(DemoError, match="no recommendation arrived"):
         LiveClicks(life, SilentSender(scoreboard), scoreboard, CLICKS * 10, iter([])).run(Watching())
 
 

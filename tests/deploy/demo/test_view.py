@@ -33,9 +33,9 @@ def test_lines_tell_everything_every_five_seconds() -> None:
         "1,234 of 15,000 clicks, 150/s; click to list: median 12 ms, 99 % within 45 ms",
         "    release 1: hit rate@20 25.0% on 1,000 clicks (popular 8.0%, popular and not yet clicked 12.0%)",
         "    release 2: hit rate@20 30.0% on 100 clicks (popular 9.0%, popular and not yet clicked 12.0%)",
-        "    user 7 clicked Psycho (was no. 4) -> next Dr. Strangelove or: How I L… · Alien",
+        "    user 7 clicked Psycho (ranked 4th) -> next Dr. Strangelove or: How I L… · Alien",
         "    learning",
-        "    Lists take longer for now: the training runs on the same processors.",
+        "    Latency is higher for now: the training runs on the same processors.",
     ]
 
 
@@ -58,7 +58,7 @@ def test_the_page_tells_the_same_at_any_width(width: int) -> None:
 
     assert text.count("Nextclick, live") == 2
     assert "25.0%" in text
-    assert "user 7 clicked Psycho (was no. 4)" in text
+    assert "user 7 clicked Psycho (ranked 4th)" in text
     assert "about 1 min 30 s left" in text
 
 

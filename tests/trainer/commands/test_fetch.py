@@ -84,4 +84,4 @@ def test_one_release_is_fetched_at_a_time() -> None:
     done = CliRunner().invoke(cli, ["fetch", "-o", "x", "--number", "3", "--candidate"])
 
     assert done.exit_code == 2
-    assert "give one of them" in done.output
+    assert "give only one of them" in done.output

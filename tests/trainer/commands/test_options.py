@@ -41,7 +41,7 @@ def test_other_files_do_not_go_with_an_archive(archive: ClickArchive) -> None:
     done = CliRunner().invoke(cli, ["fit", str(archive.folder), "more.csv"])
 
     assert done.exit_code == 2
-    assert "is a click archive, which is read alone: leave the other" in " ".join(done.output.split())
+    assert "is a click archive and cannot be combined with other files" in " ".join(done.output.split())
 
 
 def test_the_columns_of_an_archive_are_known(archive: ClickArchive, tmp_path: Path) -> None:
@@ -62,5 +62,7 @@ def test_features_of_items_are_not_in_an_archive_or_a_topic(archive: ClickArchiv
     words = [str(archive.folder)] if source == "log" else ["--clicks-topic", "clicks"]
     features = set_to("features.categorical=genre", "features.numeric=price")
 
-    with pytest.raises(SettingError, match=r"has no column genre, price: .* that features.file names"):
+    with pytest.raises(
+        SettingError, match=r"has no columns of item features \\(genre, price\\); .* in features.file"
+    ):
         CliRunner().invoke(cli, ["fit", *words, *features], catch_exceptions=False)

@@ -24,7 +24,7 @@ def test_settings_are_replaced_by_their_bare_names() -> None:
     assert given(settings) == {"model.hidden_size", "model.cell", "blend.popularity_half_lives"}
     with pytest.raises(SettingError, match=r"model\.layers is 0: must be greater"):
         settings.replaced(layers=0)
-    with pytest.raises(TypeError, match="width is no setting"):
+    with pytest.raises(TypeError, match="width is not a training setting"):
         settings.replaced(width=3)
 
 

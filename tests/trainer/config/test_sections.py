@@ -33,15 +33,18 @@ NUMBERS: Final = [
         ({"split_at": "soon"}, "dataset.split_at is 'soon': must be a time like 2020-09-13"),
         (
             {"embedding_size": 50},
-            "model: embedding_size (50) and hidden_size (100) must be equal where output_table is tied",
+            "model: embedding_size (50) and hidden_size (100) must be equal if output_table is tied",
         ),
         (
             {"label_smoothing": 0.1, "function": "bpr_max"},
-            "loss: label_smoothing (0.1) and function (bpr_max) do not go together",
+            "loss: label_smoothing (0.1) cannot be combined with function (bpr_max)",
         ),
-        ({"momentum": 0.9}, "optimizer: momentum (0.9) and algorithm (adam) do not go together"),
-        ({"file": "a.csv"}, "features: file is a.csv: categorical or numeric must name columns of it"),
-        ({"memory_clicks": 9, "cell": "elman"}, "memory_clicks (9) and cell (elman) do not go together"),
+        ({"momentum": 0.9}, "optimizer: momentum (0.9) cannot be combined with algorithm (adam)"),
+        (
+            {"file": "a.csv"},
+            "features: file is a.csv, but no columns are named; name them in categorical or numeric",
+        ),
+        ({"memory_clicks": 9, "cell": "elman"}, "memory_clicks (9) needs gates"),
         ({"top": 100, "exclude_recent": 1}, "top (100) and exclude_recent (1) together must not exceed 100"),
     ],
     ids=str,

@@ -59,7 +59,7 @@ def test_the_hold_out_is_the_newest_part_of_the_window() -> None:
     assert hourly.split_at_ms == 10 * day_ms - 3_600_000
     assert window(10 * day_ms, Run(window=172800, held_out=60)).split_at_ms == 10 * day_ms - 60_000
     with pytest.raises(
-        SettingError, match=r"every, which is held out, \(1d\) must be shorter than window \(1d\)"
+        SettingError, match=r"every, the default of held_out, \(1d\) must be shorter than window \(1d\)"
     ):
         load(TrainerSettings, None, {}, [("run.every", "1d"), ("run.window", "1d")])
 

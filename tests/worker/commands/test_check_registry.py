@@ -97,5 +97,5 @@ def test_the_schema_of_the_lists_is_looked_for(command: Command, cluster: Memory
     assert (
         "FAIL  schema of recommendations-value: not registered. Run `nextclick-worker topics`" in missing[1]
     )
-    assert "FAIL  schema of recommendations-value: not compatible with the versions that are" in other[1]
+    assert "FAIL  schema of recommendations-value: not compatible with the registered versions" in other[1]
     assert "ok    schema of recommendations-value: registered, id 1" in there[1]

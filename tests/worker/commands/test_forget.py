@@ -37,7 +37,7 @@ def test_a_person_is_forgotten_everywhere(command: Command) -> None:
     found = shown(command, desk, "ada")
     assert code == 0, text
     assert "asked in partitions 0, 1 of desk.state to forget ada" in text
-    assert text.count("forgotten in partition") == 2
+    assert text.count("deleted in partition") == 2
     assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
     assert (found["state"], found["other_copies"], found["deletion_requests"]) == (None, [], [])
     assert found["copies_not_compacted_yet"]
@@ -80,7 +80,7 @@ def test_compaction_removes_the_last_trace(command: Command) -> None:
 
     code, text = command(desk.cluster, "user", "ada")
     assert code == 1
-    assert text.startswith("no trace of ada in desk.state, as of the last flush; one of these holds:\n")
+    assert text.startswith("no data of ada in desk.state, as of the last flush; possible reasons:\n")
 
 
 def test_a_request_waits_for_a_worker(command: Command) -> None:
@@ -96,8 +96,8 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
     shown_code, shown_text = command(desk.cluster, "user", "ada")
 
     assert code == 1
-    assert "No worker of group desk runs: the next to start will do it" in text
-    assert "not done after 0 s in partitions 0, 1" in text
+    assert "No worker of group desk is running; the next to start carries it out" in text
+    assert "still pending after 0 s in partitions 0, 1" in text
     assert shown_code == 0
     assert "no state that a worker would load" in shown_text
     assert "pending in partition 1" in shown_text
@@ -113,8 +113,8 @@ def test_without_time_it_looks_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert done(iter([set(), {0, 1}]), [0, 1], 0)
     assert not done(iter([{1}, set()]), [0, 1], 0)
     assert capsys.readouterr().out.splitlines() == [
-        *("forgotten in partition 0", "forgotten in partition 1", "forgotten in partition 0"),
-        "not done after 0 s in partition 1",
+        *("deleted in partition 0", "deleted in partition 1", "deleted in partition 0"),
+        "still pending after 0 s in partition 1",
     ]
 
 
@@ -128,7 +128,7 @@ def test_partitions_that_nobody_serves_are_named(command: Command) -> None:
 
     _, text = command(desk.cluster, "forget", "ada")
 
-    assert "Nobody serves partition 2 at the moment" in text
+    assert "No worker serves partition 2 at present" in text
 
 
 def test_clicks_after_the_request_count(command: Command) -> None:

@@ -45,12 +45,12 @@ def test_user_shows_what_a_worker_would_load(command: Command) -> None:
     assert found["state"] == orjson.loads(orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY))
     assert found["owner"]["client_id"] == "desk.a"
     assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
-    assert "lives in: partition 1, block 2, made by release 1" in text
+    assert "stored in: partition 1, block 2, computed by release 1" in text
     assert "served by: desk.a at memory (member desk.a-" in text
-    assert "clicks: 2, 2 of the last session still kept" in text
-    assert "recent items, the oldest first: item-3, item-6" in text
+    assert "clicks: 2; kept of the last session: 2" in text
+    assert "recent items, oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text
-    assert "copies that compaction has still to remove: 1 (block 1 of partition 1)" in text
+    assert "copies not yet removed by compaction: 1 (block 1 of partition 1)" in text
 
 
 def test_a_user_without_a_trace_is_said_to_have_none(command: Command) -> None:
@@ -60,10 +60,8 @@ def test_a_user_without_a_trace_is_said_to_have_none(command: Command) -> None:
     code, text = command(desk.cluster, "user", "eve")
 
     assert code == 1
-    assert "no trace of eve in desk.state, as of the last flush; one of these holds:" in text
-    assert (
-        "never seen: no click of this user came before the last flush (state.flush_interval is 30s)" in text
-    )
+    assert "no data of eve in desk.state, as of the last flush; possible reasons:" in text
+    assert "never seen: no click of this user before the last flush (state.flush_interval is 30s)" in text
     assert "evicted: no click for 30d (state.user_ttl)" in text
     assert "deleted: by `nextclick-worker forget`" in text
 
@@ -83,7 +81,7 @@ def test_a_user_who_was_deleted_is_said_to_be(command: Command) -> None:
     code, text = command(desk.cluster, "user", "ada")
 
     assert code == 1
-    assert "deleted: by `nextclick-worker forget`: a deletion request was fulfilled" in text
+    assert "deleted: by `nextclick-worker forget`; the request was fulfilled" in text
     assert "evicted" not in text
 
 
@@ -99,7 +97,7 @@ def test_a_user_whom_nobody_serves_is_shown_all_the_same(command: Command) -> No
     code, text = command(desk.cluster, "user", "ada")
 
     assert code == 0
-    assert "served by: nobody at the moment" in text
+    assert "served by: no worker at present" in text
     assert "recommendations: topic nextclick.releases has no @champion" in text
 
 
@@ -160,7 +158,7 @@ def test_a_damaged_block_is_named(command: Command) -> None:
     assert (code, found, unclear) == (0, 0, 2)
     assert "cannot be read: block/7 in partition 1" in text
     assert "cannot be read: block/7" in shown
-    assert "records that may hold this user cannot be read" in complaint
+    assert "these records may hold the user, but cannot be read" in complaint
 
 
 @pytest.mark.parametrize("name", ["user", "state"])

@@ -55,8 +55,8 @@ def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> Non
     dropped = [] if at == "saved" else [b"block/1", b"forget/bob"]
     assert beginning == Beginning(3, offset, dropped or (), release=None if at == "saved" else 0)
     assert f"partition 3: {'keeps' if at == 'saved' else 'drops'}" in text
-    assert f"goes on at offset {offset}" in text
-    assert ("request to delete bob cannot be read and goes too: write it again" in text) == (at != "saved")
+    assert f"continues at offset {offset}" in text
+    assert ("request to delete bob cannot be read and is dropped, too; repeat it" in text) == (at != "saved")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> Non
 )
 def test_beyond_the_end_of_the_clicks_is_no_beginning(at: At, replay: int, marks: Marks) -> None:
     """It says what would help."""
-    with pytest.raises(StateRefused, match="--at earliest begins at the first click"):
+    with pytest.raises(StateRefused, match="--at earliest starts at the first click"):
         plan(3, at, held(replay), marks)
 
 
@@ -84,7 +84,7 @@ def test_in_another_topic_no_offset_is_what_it_was(at: At, clicks_id: str, anoth
     assert beginning.blocks_anew == (another and at == "saved")
     if at == "saved":
         assert (beginning.offset, beginning.release) == ((0, 7) if another else (4, None))
-        assert ("the topic was created again" in text) == another
+        assert ("the first click of the new topic" in text) == another
 
 
 def test_a_committed_offset_may_be_of_the_former_topic() -> None:
@@ -92,7 +92,7 @@ def test_a_committed_offset_may_be_of_the_former_topic() -> None:
     contents = Contents()
     contents.take(Entry(3, 0, b"replay", Replay(4, 7, "one").value()))
 
-    with pytest.raises(StateRefused, match=r"may be of the former one\. --at saved keeps the states"):
+    with pytest.raises(StateRefused, match=r"may belong to the old topic\. .*--at saved starts at the"):
         plan(3, "committed", contents, Marks(0, 30, 4), clicks_id="two")
 
 
@@ -101,7 +101,7 @@ def test_states_that_cannot_be_read_cannot_be_kept_for_another_topic() -> None:
     contents = held(4)
     contents.take(Entry(3, 9, b"replay", Replay(4, 7, "one").value()))
 
-    with pytest.raises(StateRefused, match=r"block/1 cannot be read: .* nothing was changed"):
+    with pytest.raises(StateRefused, match=r"block/1 cannot be read: .* Nothing was changed"):
         plan(3, "saved", contents, Marks(0, 30, 4), clicks_id="two")
 
 
@@ -109,7 +109,7 @@ def test_where_nothing_is_saved_there_is_nothing_to_keep() -> None:
     """The partition stays as it is."""
     assert plan(3, "saved", held(), Marks(0, 9, 6)) == (
         None,
-        "partition 3: nothing is saved, it stays as it is",
+        "partition 3: nothing is saved; no change",
     )
 
 
@@ -134,7 +134,7 @@ def test_reset_asks_first(command: Command) -> None:
     agreed, _ = command(desk.cluster, "reset", "--at", "earliest", types="y\n")
 
     assert (refused, agreed) == (1, 0)
-    assert "partition 1: drops the states of 1 users, goes on at offset 0, the first click" in text
+    assert "partition 1: drops the states of 1 users, continues at offset 0, the first click" in text
     assert "Aborted" in text
     assert after == before
     assert desk.committed() == {0: 0, 1: 0}

@@ -123,7 +123,7 @@ def test_who_asks_for_more_is_shown_the_notice(server: Server) -> None:
     """`?verbose` adds a line where there is something; a probe reads the same as ever."""
     server.readiness.ready()
     nothing = server.get("/readyz?verbose")
-    server.readiness.notice = "600 of the last 1,000 records went to the dead letters"
+    server.readiness.notice = "600 of the last 1,000 records are dead letters"
 
     assert nothing[2] == server.get("/readyz")[2] == "ready\n"
     assert server.get("/readyz?verbose")[2] == f"ready\n{server.readiness.notice}\n"
@@ -136,7 +136,7 @@ def test_a_loop_that_does_not_come_round_is_not_alive(server: Server) -> None:
     stuck = server.get("/livez")
 
     assert alive[::2] == (200, "live\n")
-    assert stuck[::2] == (503, "the loop has not come round for 61 s\n")
+    assert stuck[::2] == (503, "the loop has completed no round for 61 s\n")
 
 
 def test_the_loop_is_asked_about_a_user(server: Server) -> None:
@@ -168,7 +168,10 @@ def test_a_loop_that_does_not_answer_is_said(server: Server, reason: str, says: 
 
 def test_another_path_says_which_there_are(server: Server) -> None:
     """404."""
-    assert server.get("/v1")[::2] == (404, "there are /metrics, /livez, /readyz and /v1/users/{user_id}\n")
+    assert server.get("/v1")[::2] == (
+        404,
+        "not found; the paths are /metrics, /livez, /readyz and /v1/users/{user_id}\n",
+    )
 
 
 def test_a_taken_port_is_said(server: Server) -> None:

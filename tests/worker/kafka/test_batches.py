@@ -183,7 +183,7 @@ def test_without_a_length_the_rest_of_the_batch_is_one_stretch() -> None:
     ("batch", "why"),
     [
         (RawBatch([Part(GOOD)] * 3, codec=4, payload=b"\0"), "zstd"),
-        (RawBatch([Part(GOOD)] * 3, codec=6), "no compression codec 6"),
+        (RawBatch([Part(GOOD)] * 3, codec=6), "unknown compression codec 6"),
         (RawBatch([Part(GOOD)] * 3, count=9), "9 records for 3 offsets"),
         (RawBatch([Part(GOOD)] * 3, magic=9), "magic 9"),
     ],

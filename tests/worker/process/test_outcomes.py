@@ -45,7 +45,7 @@ def test_more_than_half_are_dead_letters() -> None:
     assert line["reason"] == "missing_field"
     assert "30 have no field user_id" in line["why"]
     assert line["fields"] == "who.id, item_id, ts"
-    assert "records went to the dead letters; " in notice(worker)
+    assert "records are dead letters; " in notice(worker)
     assert notice(worker).endswith("have no field user_id; the newest has who.id, item_id, ts")
 
     desk.advance(SECONDS)
@@ -113,8 +113,8 @@ def test_all_clicks_are_too_old() -> None:
     assert line["event"] == "no record is answered"
     assert line["why"] == notice(worker)
     assert notice(worker) == (
-        "none of the last 24 records was answered: 24 are older than recommend.publish_max_age (60 s), "
-        "the newest 3 hours old: they only update the states, as while a worker catches up"
+        "none of the last 24 records was answered: 24 are older than recommend.publish_max_age (60 s; the "
+        "newest is 3 hours old) and only update the states, as while a worker catches up"
     )
 
     desk.click("ada")
@@ -143,7 +143,9 @@ def test_records_that_do_not_count_are_named() -> None:
     outcomes = Outcomes(Fields(), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
     outcomes.note(FEWEST, [], skipped=FEWEST)
 
-    assert readiness.notice.endswith("answered: 20 do not count as clicks, by click.where or as deletions")
+    assert readiness.notice.endswith(
+        "answered: 20 do not count as clicks, because of click.where or as deletions"
+    )
 
 
 def test_no_clicked_item_is_known() -> None:
@@ -156,7 +158,7 @@ def test_no_clicked_item_is_known() -> None:
         desk.settle()
     (line,) = warnings(logs)
 
-    assert line["event"] == "no clicked item is known to the release"
+    assert line["event"] == "the release knows none of the clicked items"
     assert line["item_id"] == "SKU-7"
     assert "the last 20 lists are all the fallback" in notice(worker)
 

@@ -101,7 +101,7 @@ def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
     life.retry.failed(CheckpointFailed("refused"))
     life.retry.succeeded()
 
-    with pytest.raises(SharedIdentity, match="give every worker a worker_id of its own"):
+    with pytest.raises(SharedIdentity, match="give each worker of a group a different worker_id"):
         life.retry.failed(CheckpointFailed("fenced", fenced=True))
 
 

@@ -102,4 +102,4 @@ def test_at_the_limit_the_process_ends() -> None:
     ended = subprocess.run([sys.executable, "-c", _STUCK], capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "still waiting for Kafka 9 s after a request to stop. Nothing is lost" in ended.stderr
+    assert "still waiting for Kafka 9 s after a stop request. Nothing is lost" in ended.stderr

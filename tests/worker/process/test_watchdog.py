@@ -32,7 +32,7 @@ def test_a_loop_that_stands_still_ends_the_process(capfd: pytest.CaptureFixture[
 
     said = capfd.readouterr().err
     assert codes == [EXIT_CODE]
-    assert "has not come round for 0.05 s" in said
+    assert "has completed no round for 0.05 s" in said
     assert "test_a_loop_that_stands_still_ends_the_process" in said
 
 

@@ -17,19 +17,22 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[kafka]\nsession_timeout_ms = 2000", "heartbeat_interval_ms is 1000, session_timeout_ms 2000"),
-        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it needs sasl_mechanism, sasl_username and"),
-        ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem: there is no such file"),
-        ("[registry]\nurl = 'http://r'\nusername = 'ada'", "username and password go together"),
+        (
+            "[kafka]\nsession_timeout_ms = 2000",
+            "heartbeat_interval_ms is 1000 and session_timeout_ms is 2000",
+        ),
+        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it requires sasl_mechanism, sasl_username and"),
+        ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem, but there is no such file"),
+        ("[registry]\nurl = 'http://r'\nusername = 'ada'", "username and password must be set together"),
         (
             "[registry]\nurl = 'http://r'\nca_file = 'nowhere.pem'",
-            "ca_file is nowhere.pem: there is no such file",
+            "ca_file is nowhere.pem, but there is no such file",
         ),
         (
             "[registry]\nusername = 'ada'\npassword = 'hush'",
-            "password, username: without effect where url is",
+            "password, username: no effect without url",
         ),
-        ("[recommend]\nformat = 'avro'", "recommend.format is avro: it needs registry.url"),
+        ("[recommend]\nformat = 'avro'", "recommend.format is avro; it requires registry.url"),
         ("[click]\nuser_id = '@keys'", "click.user_id is '@keys': '@keys' begins with @: it must be @key"),
         ("[click]\nwhere = 'type'", "click.where is 'type': character 5: after 'type' comes = or !="),
         ("[click]\ntime_zone = 'Berlin'", "click.time_zone is 'Berlin': must be a time zone like UTC or"),
@@ -40,7 +43,7 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
         ("[click]\nearliest = 'then'", "click.earliest is 'then': must be a time like 2020-09-13 or"),
         ("[click]\ntimestamp = 'a + b + c'", "timestamp is 'a + b + c': it must be one path or two"),
         ("[click]\nuser_id = 'a[].b'", "'a[].b' goes through a list that the item's path 'item_id' does not"),
-        ("[topics]\nquality = 'clicks'", "clicks and quality are both clicks: they must be different"),
+        ("[topics]\nquality = 'clicks'", "clicks and quality are both clicks; they must be different"),
     ],
 )
 def test_values_of_a_section_must_go_together(text: str, problem: str, tmp_path: Path) -> None:

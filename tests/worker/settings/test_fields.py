@@ -84,9 +84,9 @@ def test_addresses_are_host_and_port(text: str, addresses: str) -> None:
         ("me@host:1", "not me@host:1"),
         ("host:٣", "not host:٣"),
         ("kafka://host:9092", "without a protocol"),
-        ("", "one of them is empty"),
-        ("a:1,,b:2", "one of them is empty"),
-        ("a:1,", "one of them is empty"),
+        ("", "one address is empty"),
+        ("a:1,,b:2", "one address is empty"),
+        ("a:1,", "one address is empty"),
     ],
 )
 def test_nothing_else_is_an_address(text: str, why: str) -> None:

@@ -68,7 +68,9 @@ def test_the_trainers_settings_are_left_to_the_trainer(tmp_path: Path) -> None:
     path.write_text("[model]\nhidden_size = 3\n")
 
     assert load(path, {"NEXTCLICK_MODEL_CELL": "lstm"}) == load(None, {})
-    with pytest.raises(SettingError, match=r"model\.cell: a setting of the other program, without effect"):
+    with pytest.raises(
+        SettingError, match=r"model\.cell: this setting belongs to the other program and has no effect"
+    ):
         load(None, {}, [("model.cell", "lstm")])
 
 
@@ -142,7 +144,7 @@ def test_the_setting_that_kubernetes_overwrites_can_be_set_elsewhere(tmp_path: P
 )
 def test_an_empty_variable_is_refused(name: str, tmp_path: Path) -> None:
     """A variable of the shell that was not set is behind it: the default would be somebody else's value."""
-    assert f"{name} is empty: give it a value, or do not set it" in refused(tmp_path, "", **{name: ""})
+    assert f"{name} is empty; give it a value, or do not set it" in refused(tmp_path, "", **{name: ""})
 
 
 def test_an_empty_variable_is_a_value_where_the_default_is_empty() -> None:

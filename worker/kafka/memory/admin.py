@@ -50,7 +50,7 @@ class MemoryAdmin:
             return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
-        """Add partitions to a topic up to a `total` number."""
+        """Increase the number of partitions of a topic to `total`."""
         with self._asking(f"create topic {topic}") as broker:
             broker.add_partitions(topic, total)
 

@@ -70,7 +70,7 @@ class MemoryCluster:
         self._broker.looks_unled = looks
 
     def add_partitions(self, topic: str, total: int) -> None:
-        """Add partitions to a topic up to a `total` number."""
+        """Increase the number of partitions of a topic to `total`."""
         with self._broker.lock:
             self._broker.add_partitions(topic, total)
 
