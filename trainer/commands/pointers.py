@@ -52,7 +52,7 @@ def promote(*, as_json: bool) -> None:
     point(connection, topic, {CHAMPION: Pointer(number), CANDIDATE: None}, expected={CANDIDATE: number})
     show(
         {"topic": topic, "champion": number, "candidate": None, "was_champion": _number(champion)},
-        f"release {number} is now {CHAMPION} in {topic}, and no longer {CANDIDATE}",
+        f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}",
         as_json=as_json,
     )
 

@@ -141,7 +141,7 @@ def test_no_broker_and_no_topic_are_said(cluster: MemoryCluster, tmp_path: Path)
         collect(cluster, tmp_path)
     cluster.up()
     cluster.delete("clicks")
-    with pytest.raises(TopicError, match="there is no topic clicks"):
+    with pytest.raises(TopicError, match="topic clicks does not exist"):
         collect(cluster, tmp_path)
     assert ClickArchive(tmp_path).stretches() == []
 

@@ -91,7 +91,7 @@ def test_a_topic_without_clicks_is_refused() -> None:
         read_topic(connection, "empty", Decoder(Fields()))
     with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
         read_topic(connection, "other", Decoder(Fields()))
-    with pytest.raises(TopicError, match="there is no topic nowhere"):
+    with pytest.raises(TopicError, match="topic nowhere does not exist"):
         read_topic(connection, "nowhere", Decoder(Fields()))
     cluster.down()
     with pytest.raises(KafkaAway):

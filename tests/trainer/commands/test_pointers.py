@@ -73,7 +73,7 @@ def test_rollback_walks_back_and_never_forth(cluster: MemoryCluster) -> None:
     for _ in range(2):
         publish(cluster.connect(), RELEASES, *PARTS)
 
-    assert "release 3 is @champion in releases again, release 4 no longer; before it" in said(
+    assert "release 3 is @champion in releases again, replacing release 4; the next" in said(
         cluster, "rollback"
     )
     said(cluster, "rollback")
@@ -101,12 +101,14 @@ def test_rollback_names_releases_that_retention_deleted(cluster: MemoryCluster) 
 
     assert said(cluster, "rollback").splitlines() == [
         "deleted when newer releases were published: release 3, 2",
-        "release 6 is @champion in releases again, replacing release 8; the next rollback returns to "
-        "release 1",
+        (
+            "release 6 is @champion in releases again, replacing release 8; "
+            "the next rollback returns to release 1"
+        ),
     ]
     cluster.produce(RELEASES, Pointer(8, None, 3, (2,)).value(), key=CHAMPION.encode())
     with pytest.raises(
-        ReleaseRefused, match=r"published: release 3, 2); name one of the releases 1, 4, 5, 6, 7 with --to"
+        ReleaseRefused, match=r"published: release 3, 2\); name one of the releases 1, 4, 5, 6, 7 with --to"
     ):
         said(cluster, "rollback")
 
@@ -116,7 +118,7 @@ def test_publish_says_what_it_replaces(cluster: MemoryCluster, tmp_path: Path) -
     write_folder(tmp_path, *measured(0.55))
 
     assert said(cluster, "publish", str(tmp_path)).splitlines() == [
-        "release 3 is @champion in releases, was release 1; `nextclick-trainer rollback` undoes it",
+        "release 3 is @champion in releases, replacing release 1; `nextclick-trainer rollback` undoes it",
         "Recall@20 0.5500; release 1: 0.5000 (each on its own held-out clicks)",
     ]
 
@@ -126,7 +128,7 @@ def test_publish_asks_before_much_worse(cluster: MemoryCluster, tmp_path: Path) 
     write_folder(tmp_path, *measured(0.1))
 
     with pytest.raises(
-        ReleaseRefused, match=r"is 0.1000, far below the champion's (release 1): 0.5000. Nothing"
+        ReleaseRefused, match=r"is 0.1000, far below the champion's \(release 1\): 0.5000. Nothing"
     ):
         said(cluster, "publish", str(tmp_path))
     assert named(cluster) == (1, 2)

@@ -182,7 +182,7 @@ def test_reset_of_a_partition_that_is_not_there_is_a_mistake(command: Command) -
     code, text = command(desk.cluster, "reset", "--at", "latest", "--partition", "7", "--yes")
 
     assert code == 2
-    assert "topic clicks has 2 partitions, no partition 7" in text
+    assert "topic clicks has 2 partitions, but no partition 7" in text
 
 
 def test_where_nothing_is_saved_there_is_nothing_to_do(command: Command) -> None:

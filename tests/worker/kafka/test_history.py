@@ -89,7 +89,7 @@ def test_an_empty_topic_has_no_history() -> None:
     cluster.create("clicks")
 
     assert values(cluster) == {}
-    with pytest.raises(TopicError, match="there is no topic nowhere"):
+    with pytest.raises(TopicError, match="topic nowhere does not exist"):
         list(history.read(cluster.connect(), topic="nowhere"))
 
 
