@@ -1,0 +1,182 @@
+"""The bytes of a file as something that polars reads: unpacked, and text as UTF-8 without a byte order mark.
+
+Everything is told by the first bytes, not by the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
+byte order mark. A file that polars reads as it is is left where it is. Another is rewritten once, line by
+line, into a temporary file without a name, which is gone when the process is, however it ends.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import zstandard
+
+from trainer.errors import UnreadableFile
+
+Kind = Literal["parquet", "arrow", "arrow stream", "text"]
+
+_HEAD_BYTES: Final = 65_536
+"""The bytes from which the shape of a file is told."""
+
+_PACKINGS: Final[dict[bytes, Callable[[Path], IO[bytes]]]] = {
+    b"\x1f\x8b": lambda path: gzip.open(path),  # type: ignore[dict-item]  # GzipFile is one in all but name
+    b"BZh": lambda path: bz2.open(path),
+    b"\xfd7zXZ\x00": lambda path: lzma.open(path),
+    b"\x28\xb5\x2f\xfd": lambda path: zstandard.open(path, "rb"),
+}
+_READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""What polars unpacks itself, without a copy."""
+
+_KINDS: Final[dict[bytes, Kind]] = {
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"\xff\xff\xff\xff": "arrow stream",
+}
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks, longer ones before those that they begin with."""
+
+_FOREIGN: Final = {
+    b"PK\x03\x04": "a zip file or an Excel sheet: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel sheet: save it as CSV",
+    b"Obj\x01": "Avro: write it as Parquet",
+    b"ORC": "ORC: write it as Parquet",
+    b"FEA1": "Feather version 1: write it as version 2 or as Parquet",
+    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"%PDF": "PDF: export the table as CSV",
+}
+_CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The bytes of a file: `source` is for polars, `head` the beginning of a text, `encoding` its own."""
+
+    path: Path
+    kind: Kind
+    source: Path | IO[bytes]
+    head: str = ""
+    encoding: str = "utf-8"
+
+    @contextmanager
+    def lines(self) -> Iterator[Iterator[bytes]]:
+        """Open the text as lines of UTF-8."""
+        with _opened(self.path) as raw:
+            plain = self.encoding == "utf-8" and not _old_mac(self.head)
+            yield raw if plain else _utf8_lines(raw, self.encoding, self.path)
+
+    def rewritten(self, rewrite: Callable[[Iterator[bytes]], Iterator[bytes]]) -> IO[bytes]:
+        """Return a temporary file with the lines that `rewrite` makes of the lines of the text."""
+        with self.lines() as lines:
+            return _kept(rewrite(lines))
+
+
+def contents(path: Path, encoding: str) -> Contents:
+    """Return the contents of the file; text without a byte order mark is in `encoding`.
+
+    Raises UnreadableFile for what is no table, with the format that it seems to be.
+    """
+    start, packed = _head(path)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise UnreadableFile(str(path), f"it is {what}")
+    for magic, kind in _KINDS.items():
+        if start.startswith(magic):
+            return Contents(path, kind, _unpacked(path) if packed else path)
+    if not start.strip():
+        raise UnreadableFile(str(path), "it is damaged or cut off: write it again" if packed else "the file is empty")
+    marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = marked or codecs.lookup(encoding).name
+    head = _decoded(start, encoding)
+    _must_be_text(head, start, path)
+    found = Contents(path, "text", path, head, encoding)
+    as_it_is = encoding == "utf-8" and (not packed or packed in _READ_PACKED) and not _old_mac(head)
+    return found if as_it_is else Contents(path, "text", found.rewritten(iter), head, encoding)
+
+
+def _head(path: Path) -> tuple[bytes, bytes]:
+    """Return the first bytes, unpacked, and the mark of what packs them."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD_BYTES)
+    packed = next((magic for magic in _PACKINGS if start.startswith(magic)), b"")
+    if packed:
+        with _opened(path) as file:
+            start = file.read(_HEAD_BYTES)
+    return start, packed
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        start = file.read(8)
+    opened = next((opened for magic, opened in _PACKINGS.items() if start.startswith(magic)), None)
+    with opened(path) if opened else path.open("rb") as unpacked:
+        yield unpacked
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    with _opened(path) as file:
+        return _kept(iter(lambda: file.read(1 << 20), b""))
+
+
+def _kept(parts: Iterator[bytes]) -> IO[bytes]:
+    file: Any = tempfile.TemporaryFile()  # noqa: SIM115  # the table that reads it holds it
+    for part in parts:
+        file.write(part)
+    file.flush()
+    file.seek(0)
+    return file
+
+
+def _decoded(start: bytes, encoding: str) -> str:
+    # The last character may be cut in two.
+    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start)
+
+
+def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
+    number = 0
+    reader: Any = raw
+    text = io.TextIOWrapper(reader, encoding=encoding)
+    try:
+        for number, line in enumerate(text, start=1):  # noqa: B007  # the number is for the error
+            yield line.encode()
+    except UnicodeError as error:
+        part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
+        raise UnreadableFile(
+            str(path),
+            f"after line {number:,} it is not {encoding}: {part!r}; set files.encoding to the encoding of "
+            "the file, such as cp1252 or utf-16",
+        ) from None
+
+
+def _old_mac(head: str) -> bool:
+    """Return whether lines end with a carriage return alone."""
+    return "\r" in head and "\n" not in head
+
+
+def _must_be_text(head: str, start: bytes, path: Path) -> None:
+    if "\x00" in head and start[:200].count(0) * 3 > len(start[:200]):
+        raise UnreadableFile(
+            str(path), "it seems to be UTF-16 without a byte order mark: set files.encoding to utf-16-le"
+        )
+    controls = sum(ord(letter) in _CONTROLS for letter in head[:2_000])
+    if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
+        raise UnreadableFile(
+            str(path),
+            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; it begins with {start[:16]!r}",
+        )
