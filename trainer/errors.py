@@ -9,6 +9,7 @@
         UnreadableFile          a file is missing, empty, or not of the format its name says
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            what is left after cleaning is not enough
+      TrainingDiverged          the loss of a training grew instead of falling
       BudgetTooSmall            a search ended before its first trial did
       Retriable                 (the worker's) the same thing may work later
         TrainingDied            the process of a training ended without a result
@@ -28,6 +29,7 @@ __all__ = [
     "MissingColumn",
     "TooFewClicks",
     "TrainingDied",
+    "TrainingDiverged",
     "UnreadableFile",
     "UnusableClicks",
 ]
@@ -64,6 +66,10 @@ class TooFewClicks(UnusableClicks):
 
 class TrainingDied(Retriable):
     """Raised when the process of a training ended without a result, killed for its memory perhaps."""
+
+
+class TrainingDiverged(NextclickError):
+    """Raised when the loss of a training, or a gradient, is no finite number, or far above the first."""
 
 
 class BudgetTooSmall(NextclickError):
