@@ -71,6 +71,8 @@ def _default(field: FieldInfo) -> str:
         return "see right"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple) and isinstance(default[0], str):
+        return ", ".join(f"`{one}`" for one in default)
     if isinstance(default, tuple):
         return ", ".join(f"`{duration_text(one)}`" for one in default)
     return f"`{literal(default, is_time=is_duration(field)).strip(chr(34))}`"

@@ -55,7 +55,8 @@ class Walk:
             return
         self.under_way = True
         with self._metrics.timed("decode"):
-            clicks, bad = decode(records, self._decoder)
+            decoded = decode(records, self._decoder)
+        clicks, bad = decoded.clicks, decoded.bad
         self._dead_letters.publish(bad)
         if len(clicks):
             serving = self._adoption.serving
@@ -67,8 +68,13 @@ class Walk:
                 now_ms = self._clock.now_ms()
                 self._recommendations.publish(clicks, lists, now_ms=now_ms)
             self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
-        self._metrics.observe_bad(reason for _, reason in bad)
-        self._dead_share.note(len(records), [(record.value, record.key, reason) for record, reason in bad])
+        self._metrics.observe_records(
+            clicked=decoded.clicked,
+            skipped=decoded.skipped,
+            bad=[one.reason for one in bad],
+            trimmed=decoded.trimmed,
+        )
+        self._dead_share.note(len(records), [(one.record.value, one.record.key, one.reason) for one in bad])
         positions = {record.partition: record.offset + 1 for record in records}
         for number, position in positions.items():
             self._table[number].position = position
@@ -79,7 +85,7 @@ class Walk:
     def replay(self, records: list[Record]) -> None:
         """Apply records that were answered before; publish nothing."""
         with self._metrics.timed("replay"):
-            clicks, _ = decode(records, self._decoder)
+            clicks = decode(records, self._decoder).clicks
             self._metrics.replayed.inc(self._adoption.serving.replay(clicks) if len(clicks) else 0)
 
     def abandoned(self) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.config import Settings
-from worker.core.event import Decoder
 from worker.core.quality import Quality
 from worker.core.recommender import Recommender
 from worker.core.release import Release
@@ -296,7 +295,7 @@ class _Wiring:
         topics, recommend = self._settings.topics, self._settings.recommend
         fields = self._settings.click.fields()
         return Walk(
-            Decoder(fields, max_bytes=self._settings.click.max_bytes),
+            self._settings.click.decoder(),
             self._adoption,
             table,
             checkpoint,

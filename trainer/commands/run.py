@@ -32,7 +32,6 @@ from worker.commandline import (
     releases_topic_option,
     shorthand,
 )
-from worker.core.event import Decoder
 from worker.errors import SettingError
 from worker.settings.fields import duration_text
 from worker.settings.loading import given
@@ -77,7 +76,7 @@ def run(context: click.Context, /, *, once: bool) -> None:
     source = ClickSource(
         connection=connection,
         topic=topics.clicks,
-        decoder=Decoder(chosen.click.fields(), max_bytes=chosen.click.max_bytes),
+        decoder=chosen.click.decoder(),
         archive=ClickArchive(chosen.archive.folder),
         keep_days=_kept_days(chosen),
     )

@@ -13,7 +13,6 @@ from worker import commandline
 from worker.commandline import Command, config_options, json_option
 from worker.commands import champion, connect, fact, to_json
 from worker.config import Settings
-from worker.core.event import Decoder
 from worker.errors import NextclickError, NotAllowed
 from worker.kafka.interface import Admin, Connection
 from worker.topics import needs, sample
@@ -74,7 +73,7 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
-        clicks = sample.last(connection, topics.clicks, Decoder(fields, max_bytes=settings.click.max_bytes))
+        clicks = sample.last(connection, topics.clicks, settings.click.decoder())
         yield sample.decoding(clicks, fields)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times

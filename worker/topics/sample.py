@@ -15,6 +15,7 @@ from worker.core.ranking import NO_ITEM
 from worker.kafka import history
 from worker.kafka.history import Span
 from worker.kafka.interface import Connection, Record
+from worker.topics.clicks import decode
 from worker.topics.needs import Finding
 
 SAMPLE: Final = 100
@@ -47,15 +48,10 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
 
     found = [record for some in history.read(connection, topic=topic, begins=begins) for record in some]
     found.sort(key=lambda record: (record.timestamp, record.offset))
-    clicks: list[Click] = []
-    bad: list[tuple[Record, Reason]] = []
-    for record in found[-SAMPLE:]:
-        click = decoder.decode(record.value, record.key, record.timestamp)
-        if isinstance(click, Click):
-            clicks.append(click)
-        else:
-            bad.append((record, click))
-    return Sample(topic, clicks, bad)
+    decoded = decode(found[-SAMPLE:], decoder)
+    columns = (decoded.clicks.user_ids, decoded.clicks.item_ids, decoded.clicks.timestamps_ms.tolist())
+    clicks = [Click(*one) for one in zip(*columns, strict=True)]
+    return Sample(topic, clicks, [(one.record, one.reason) for one in decoded.bad])
 
 
 def decoding(sample: Sample, fields: Fields) -> Finding:

@@ -1,0 +1,62 @@
+r"""The formats of a record's value: JSON and MessagePack, told apart by the first byte.
+
+JSON is a map, a list, or text that holds JSON itself; a byte order mark before it is no part of it.
+
+>>> parse_plain(b'{"user_id": 7}'), parse_plain(b'["7"]')
+({'user_id': 7}, ['7'])
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+import msgpack
+import orjson
+
+from worker.core.paths import Headers
+from worker.core.reasons import Reason, Undecodable
+
+_JSON_STARTS: Final = frozenset(b'{ \t\r\n["')
+_MSGPACK_STARTS: Final = frozenset([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
+
+
+class Parse(Protocol):
+    """Returns the document in a record's value, which is not empty, given the record's headers.
+
+    `exact`: without turning integers into floats, at any cost. Raises Undecodable; what else it raises
+    passes through the decoder.
+    """
+
+    def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any: ...  # noqa: D102
+
+
+def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False) -> Any:
+    """Return the document of a value in JSON or MessagePack. Raises Undecodable."""
+    if value.startswith(codecs.BOM_UTF8):
+        value = value.removeprefix(codecs.BOM_UTF8)
+    try:
+        if value[0] in _JSON_STARTS:
+            document = loads_exactly(value) if exact else orjson.loads(value)
+            while type(document) is str:
+                document = loads_exactly(document) if exact else orjson.loads(document)
+            return document
+        if value[0] in _MSGPACK_STARTS:
+            return msgpack.unpackb(value, strict_map_key=False)
+    # msgpack raises ValueError and its kin for broken input, TypeError for an unhashable map key,
+    # RecursionError for deep nesting, OverflowError for an extension timestamp out of range.
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        raise Undecodable(Reason.MALFORMED) from None
+    except IndexError:
+        raise Undecodable(Reason.NULL_VALUE) from None
+    raise Undecodable(Reason.UNKNOWN_FORMAT)
+
+
+def loads_exactly(text: str | bytes) -> Any:
+    """Return the document of JSON that orjson reads, with its numbers as decimals. Raises ValueError.
+
+    orjson turns integers of more than 64 bits into floats. This takes ten times as long.
+    """
+    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
