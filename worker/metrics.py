@@ -175,8 +175,8 @@ class Metrics:
     ) -> None:
         """Count what became of the records of a batch, each of which is in one of the first three.
 
-        `clicked`: the records with clicks. `skipped`: those that do not count, `bad`: the dead letters. `trimmed`:
-        the ids with blanks around them.
+        `clicked`: the records with clicks. `skipped`: those that do not count, `bad`: the dead letters.
+        `trimmed`: the ids with blanks around them.
         """
         became = {"clicks": clicked, "skipped": sum(skipped.values()), "dead_letter": len(bad)}
         for name, number in became.items():

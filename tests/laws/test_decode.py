@@ -10,16 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from worker.core.event import (
-    KEY_FIELD,
-    MAX_AHEAD_MS,
-    MAX_ID_BYTES,
-    MAX_TIMESTAMP_MS,
-    Click,
-    Decoder,
-    Fields,
-    Reason,
-)
+from worker.core.event import Click, Decoded, Decoder, Fields, Several
+from worker.core.ids import MAX_ID_BYTES
+from worker.core.paths import KEY_FIELD
+from worker.core.reasons import Reason, Skipped
+from worker.core.times import MAX_AHEAD_MS, MAX_TIMESTAMP_MS
 
 NAMES: Final = ["user_id", "item_id", "timestamp", "who", "id"]
 

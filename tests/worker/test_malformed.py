@@ -12,7 +12,9 @@ import msgpack
 import orjson
 
 from tests.worker.desk import Desk, records
-from worker.core.event import MAX_ID_BYTES, Click, Decoder, Fields
+from worker.core.event import Click, Decoder, Fields
+from worker.core.ids import MAX_ID_BYTES
+from worker.core.reasons import Reason
 
 BAD: Final = int(os.environ.get("NEXTCLICK_TEST_MALFORMED", "5000"))
 """How many; a million takes some minutes."""

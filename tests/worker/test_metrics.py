@@ -8,8 +8,9 @@ import numpy as np
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.core.event import Decoder, Fields, Reason
+from worker.core.event import Decoder, Fields
 from worker.core.quality import Tally
+from worker.core.reasons import Reason
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster
 from worker.metrics import Metrics

@@ -28,7 +28,7 @@ from trainer.dataset.sessions import (
 )
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
-from worker.core.event import MAX_ID_BYTES
+from worker.core.ids import MAX_ID_BYTES
 from worker.settings.fields import duration_text
 
 _PART_CLICKS: Final = 2_000_000

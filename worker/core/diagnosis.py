@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from worker.core.event import KEY_FIELD, Fields, Reason, parsed
+from worker.core.event import Fields, parsed
+from worker.core.paths import KEY_FIELD
+from worker.core.reasons import Reason
 
 _SHOWN: Final = 12
 """The most field names that a message lists."""

@@ -18,7 +18,7 @@ A value that is a list is several events; a path such as `items[].id` takes seve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -27,14 +27,9 @@ import orjson
 from worker.core import envelopes, paths
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
 from worker.core.formats import Parse, loads_exactly, parse_plain
-from worker.core.ids import MAX_ID_BYTES as MAX_ID_BYTES
 from worker.core.ids import IdRule
-from worker.core.paths import KEY_FIELD as KEY_FIELD
 from worker.core.paths import Headers, Path
-from worker.core.reasons import Inexact, Skipped, Undecodable
-from worker.core.reasons import Reason as Reason
-from worker.core.times import MAX_AHEAD_MS as MAX_AHEAD_MS
-from worker.core.times import MAX_TIMESTAMP_MS as MAX_TIMESTAMP_MS
+from worker.core.reasons import Inexact, Reason, Skipped, Undecodable
 from worker.core.times import TimeRule, joined
 from worker.core.where import Clause
 
@@ -70,7 +65,7 @@ class Several(NamedTuple):
 
     parts: list[Part]
     bad: list[tuple[str, Reason]]
-    """The events and items that are no clicks: their place, such as `[2].items[0]` (from 0), and the reason."""
+    """The events and items that are no clicks: where they are, such as `[2].items[0]`, and the reason."""
     skipped: list[Skipped]
 
 
@@ -121,6 +116,7 @@ class Decoder:
         self.fields = fields
         self.ids = ids or IdRule()
         self.times = times or TimeRule()
+        self._read_id, self._read_time = self.ids.read, self.times.read
         self._user = paths.parse(fields.user_id)
         self._item = paths.parse(fields.item_id)
         self._times = [paths.parse(one) for one in fields.timestamp.split(TWO_FIELDS)]
@@ -144,32 +140,30 @@ class Decoder:
         an absent `timestamp` and bounds a present one.
         """
         try:
-            document = self._document(value, headers)
+            if not value:
+                document: Any = None
+                self._absent(value, headers)
+            elif len(value) > self._max_bytes:
+                return Reason.TOO_LARGE
+            else:
+                document = self._parse(value, headers)
             if self._is_plain and type(document) is dict:
-                # Hot path: nearly all records of nearly all topics.
-                ids = self.ids
-                return Click(
-                    ids(document.get(self._user_name)),
-                    ids(document.get(self._item_name)),
-                    self.times(document.get(self._time_name), record_timestamp_ms),
-                )
+                # Hot path: nearly all records of nearly all topics. `Click(...)` would take 0.1 us longer.
+                get, read = document.get, self._read_id
+                user_id, item_id = read(get(self._user_name)), read(get(self._item_name))
+                timestamp_ms = self._read_time(get(self._time_name), record_timestamp_ms)
+                return tuple.__new__(Click, (user_id, item_id, timestamp_ms))
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, False))
         except Undecodable as bad:
             return bad.reason
         except Inexact:
             return self._decoded_exactly(value, key, record_timestamp_ms, headers)
 
-    def _document(self, value: bytes | None, headers: Headers) -> Any:
-        if not value:
-            return None if self._may_be_empty(value, headers) else _refuse(Reason.NULL_VALUE)
-        if len(value) > self._max_bytes:
-            raise Undecodable(Reason.TOO_LARGE)
-        return self._parse(value, headers)
-
-    def _may_be_empty(self, value: bytes | None, headers: Headers) -> bool:
-        if self._envelope == "debezium":
-            return value is None
-        return self._envelope == "cloudevents" and envelopes.is_binary(headers)
+    def _absent(self, value: bytes | None, headers: Headers) -> None:
+        """Return where an envelope gives a record without a value a meaning. Raises Undecodable elsewhere."""
+        is_tombstone = self._envelope == "debezium" and value is None
+        if not is_tombstone and not (self._envelope == "cloudevents" and envelopes.is_binary(headers)):
+            raise Undecodable(Reason.NULL_VALUE)
 
     def _decoded_exactly(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers
@@ -271,11 +265,11 @@ class Decoder:
         for clause in self._where:
             if not clause.holds(self._get(clause.path, record, element), exact=record.exact):
                 return Skipped.WHERE
-        user_id = self.ids(self._get(self._user, record, element), exact=record.exact)
-        item_id = self.ids(self._get(self._item, record, element), exact=record.exact)
+        user_id = self._read_id(self._get(self._user, record, element), exact=record.exact)
+        item_id = self._read_id(self._get(self._item, record, element), exact=record.exact)
         found = [self._get(path, record, element) for path in self._times]
         moment = found[0] if len(found) == 1 else joined(*found)
-        return Click(user_id, item_id, self.times(moment, record.timestamp_ms))
+        return Click(user_id, item_id, self._read_time(moment, record.timestamp_ms))
 
     def _get(self, path: Path, record: _Record, element: Any) -> Any:
         return paths.fetch(
@@ -298,10 +292,6 @@ def parsed(value: bytes | None) -> Any:
         return parse_plain(value) if value else None
     except Undecodable:
         return None
-
-
-def _refuse(reason: Reason) -> Any:
-    raise Undecodable(reason)
 
 
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:

@@ -19,6 +19,7 @@ import orjson
 from worker.core.paths import Headers
 from worker.core.reasons import Reason, Undecodable
 
+_BRACE: Final = ord("{")
 _JSON_STARTS: Final = frozenset(b'{ \t\r\n["')
 _MSGPACK_STARTS: Final = frozenset([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 
@@ -35,16 +36,20 @@ class Parse(Protocol):
 
 def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False) -> Any:
     """Return the document of a value in JSON or MessagePack. Raises Undecodable."""
-    if value.startswith(codecs.BOM_UTF8):
-        value = value.removeprefix(codecs.BOM_UTF8)
     try:
+        # Hot path: a map in JSON needs no further look.
+        if value[0] == _BRACE and not exact:
+            return orjson.loads(value)
         if value[0] in _JSON_STARTS:
-            document = loads_exactly(value) if exact else orjson.loads(value)
+            loads = loads_exactly if exact else orjson.loads
+            document = loads(value)
             while type(document) is str:
-                document = loads_exactly(document) if exact else orjson.loads(document)
+                document = loads(document)
             return document
         if value[0] in _MSGPACK_STARTS:
             return msgpack.unpackb(value, strict_map_key=False)
+        if value.startswith(codecs.BOM_UTF8):
+            return parse_plain(value.removeprefix(codecs.BOM_UTF8), exact=exact)
     # msgpack raises ValueError and its kin for broken input, TypeError for an unhashable map key,
     # RecursionError for deep nesting, OverflowError for an extension timestamp out of range.
     except (ValueError, TypeError, RecursionError, OverflowError):

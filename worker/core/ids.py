@@ -1,16 +1,16 @@
 r"""One rule for the ids of users and items, the same for records and for columns of files.
 
 - Text: blanks around it are removed, invisible characters included. What is left is the id.
-- An integer of any length is its decimal text. A number with a zero fraction is that integer, as a number (`12.0`)
-  and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay: leading zeros say that it is a code.
-  So does text with an exponent (`1E5`).
-- A UUID is text in lower case. 16 bytes are one, unless all of them are printable ASCII: no UUID of RFC 9562 is.
-  Other bytes are UTF-8 text.
+- An integer of any length is its decimal text. A number with a zero fraction is that integer, as a number
+  (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay: leading zeros say that it is a
+  code. So does text with an exponent (`1E5`).
+- A UUID is text in lower case. 16 bytes are one, unless all of them are printable ASCII: no UUID of RFC
+  9562 is. Other bytes are UTF-8 text.
 - Empty text is missing, and so is text that is in `missing`.
 - Booleans, fractions, maps and lists are no ids.
 
 >>> rule = IdRule()
->>> [rule(one) for one in (7, 7.0, " 7 ", "7.00", "007.0", "123E4567-E89B-42D3-A456-426614174000")]
+>>> [rule.read(one) for one in (7, 7.0, " 7 ", "7.00", "007.0", "123E4567-E89B-42D3-A456-426614174000")]
 ['7', '7', '7', '7', '007.0', '123e4567-e89b-42d3-a456-426614174000']
 >>> rule.trimmed
 1
@@ -62,6 +62,9 @@ UUID_TEXT: Final = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 
 UUID_BYTES: Final = 16
 
+_UUID_LENGTH: Final = 36
+_BLANKS: Final = frozenset(BLANKS)
+
 _EXACT_BELOW: Final = 2.0**53
 """From here on a float may stand for several integers."""
 
@@ -74,29 +77,34 @@ class IdRule:
     """Turns what was found in a field into an id. `trimmed` counts the ids that had blanks around them."""
 
     def __init__(self, missing: Iterable[str] = MISSING) -> None:
-        self._missing = frozenset(missing)
+        self._missing = frozenset([*missing, ""])
         self.trimmed = 0
 
-    def __call__(self, found: Any, *, exact: bool = False) -> str:
+    def read(self, found: Any, *, exact: bool = False) -> str:
         """Return the id. Raises Undecodable if there is none.
 
-        Raises Inexact for a float that may have been an integer of more digits, unless it is known to be `exact`.
+        Raises Inexact for a float that may have been an integer of more digits, unless it is known to be
+        `exact`.
         """
+        # Hot path, twice a record: nearly all ids are as they should be, and a look at their ends shows it.
+        if (
+            type(found) is str
+            and found not in self._missing
+            and found[0] > " " < found[-1]
+            and "." not in found
+            and found.isascii()
+            and len(found) <= MAX_ID_BYTES
+            and (len(found) != _UUID_LENGTH or found.islower())
+        ):
+            return found
         if type(found) is str:
-            # Hot path, twice a record: most ids are letters and digits, to which nothing else applies.
-            if (
-                found.isalnum()
-                and found.isascii()
-                and len(found) <= MAX_ID_BYTES
-                and found not in self._missing
-            ):
-                return found
             text = canonical(found)
-            if len(text) < len(found) and found[:1] + found[-1:] != text[:1] + text[-1:]:
-                self.trimmed += found[0] in BLANKS or found[-1] in BLANKS
+            self.trimmed += found[:1] in _BLANKS or found[-1:] in _BLANKS
+        elif type(found) is int and -_LONG_NUMBER < found < _LONG_NUMBER:
+            text = str(found)
         else:
             text = text_of(found, exact=exact)
-        if not text or text in self._missing:
+        if text in self._missing:
             raise Undecodable(Reason.EMPTY_ID)
         if len(text) > MAX_ID_BYTES or (not text.isascii() and len(text.encode()) > MAX_ID_BYTES):
             raise Undecodable(Reason.LONG_ID)
@@ -109,7 +117,7 @@ def canonical(text: str) -> str:
     if text.endswith("0") and _is_zero_fraction(text):
         text = text[: text.index(".")]
         return "0" if text == "-0" else text
-    return text.lower() if len(text) == 36 and _is_uuid(text) else text
+    return text.lower() if len(text) == _UUID_LENGTH and _is_uuid(text) else text
 
 
 def text_of(found: Any, *, exact: bool = False) -> str:

@@ -1,12 +1,12 @@
 r"""Paths of fields: where a record keeps something.
 
-`who.id` is the field `id` of the map `who`. Where that is absent, it is the field whose own name is `who.id`, or
-any mixture of the two; the deepest nesting wins. A backslash takes the next character as it is: `who\.id` is
-only the flat name. Text and bytes that a path must go into are read as JSON.
+`who.id` is the field `id` of the map `who`. Where that is absent, it is the field whose own name is
+`who.id`, or any mixture of the two; the deepest nesting wins. A backslash takes the next character as it
+is: `who\.id` is only the flat name. Text and bytes that a path must go into are read as JSON.
 
-`items[].id` is the field of every map in a list. `@key` is the record's key as text, `@key.id` a field of its JSON,
-`@key:int` a key of 4 or 8 bytes, as Kafka's serializers write integers. `@header.name` is a header.
-`@envelope.type` is what an envelope says of the event in it.
+`items[].id` is the field of every map in a list. `@key` is the record's key as text, `@key.id` a field of
+its JSON, `@key:int` a key of 4 or 8 bytes, as Kafka's serializers write integers. `@header.name` is a
+header. `@envelope.type` is what an envelope says of the event in it.
 
 >>> path = parse("who.id")
 >>> [find(one, path.names) for one in ({"who": {"id": 1}}, {"who.id": 2}, {"who": '{"id": 3}'})]
@@ -37,13 +37,14 @@ INT_KEY_FIELD: Final = "@key:int"
 HEADER: Final = "@header."
 ENVELOPE: Final = "@envelope."
 
+_KEYS: Final[dict[str, Root]] = {KEY_FIELD: "key", INT_KEY_FIELD: "int key"}
 _EACH: Final = "[]"
 _INT_FORMATS: Final = {4: ">i", 8: ">q"}
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path that was read: `names` lead from `root`, or from each element of the list at `each`, to the field."""
+    """A path: `names` lead from `root`, or from each element of the list at `each`, to the field."""
 
     text: str
     root: Root
@@ -58,10 +59,8 @@ class Path:
 
 def parse(text: str) -> Path:
     """Return the path. Raises ValueError with the place of what is wrong."""
-    if text == INT_KEY_FIELD:
-        return Path(text, "int key", ())
-    if text == KEY_FIELD:
-        return Path(text, "key", ())
+    if text in _KEYS:
+        return Path(text, _KEYS[text], ())
     if text.startswith(f"{KEY_FIELD}."):
         return Path(text, "key", tuple(_names(text, len(KEY_FIELD) + 1)))
     if text.startswith(HEADER) and text != HEADER:
@@ -70,16 +69,15 @@ def parse(text: str) -> Path:
         return Path(text, "envelope", tuple(_names(text, len(ENVELOPE))))
     if text.startswith("@"):
         raise ValueError(
-            f"{text!r} begins with @: it must be {KEY_FIELD}, {KEY_FIELD}.name, {INT_KEY_FIELD}, {HEADER}name or "
-            rf"{ENVELOPE}name; a field's own @ is written \@"
+            f"{text!r} begins with @: it must be {KEY_FIELD}, {KEY_FIELD}.name, {INT_KEY_FIELD}, "
+            rf"{HEADER}name or {ENVELOPE}name; a field's own @ is written \@"
         )
     names = _names(text, 0)
     lists = [at for at, name in enumerate(names) if isinstance(name, _Each)]
     if len(lists) > 1:
         raise ValueError(f"{text!r} has {_EACH} twice: events are taken from one list only")
-    if not lists:
-        return Path(text, "value", tuple(names))
-    return Path(text, "value", tuple(names[lists[0] + 1 :]), tuple(names[: lists[0] + 1]))
+    each = lists[0] + 1 if lists else 0
+    return Path(text, "value", tuple(names[each:]), tuple(names[:each]) if each else None)
 
 
 def escape(name: str) -> str:
@@ -154,7 +152,7 @@ def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
 
 
 def inner(found: Any, loads: Loads = orjson.loads) -> Any:
-    """Return the map or list that text or bytes hold as JSON, also as JSON in JSON; None if it is no such text."""
+    """Return the map or list that text or bytes hold as JSON, or as JSON in JSON; None if there is none."""
     while isinstance(found, str | bytes):
         start = found[:1]
         if start not in ("{", "[", '"', b"{", b"[", b'"'):

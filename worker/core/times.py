@@ -1,16 +1,16 @@
 """One rule for times, the same for records and for columns of files: milliseconds since the epoch (UTC).
 
-- Numbers, also as text, in seconds, milliseconds, microseconds or nanoseconds. The setting names the unit, or each value
-  tells it by its own size: below 10^11 seconds, below 10^14 milliseconds, and so on. From March 1973 to the
-  year 5138 no number is a time in two units, so the rule needs no memory: a replay reads what was read before.
-  An earlier `earliest` has to name the unit.
-- RFC 3339, and what is like it: a blank for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after the point.
-  Without an offset it is a time in `zone`: the first one where an hour repeats, none where it is skipped.
-  A date alone is midnight.
+- Numbers, also as text, in seconds, milliseconds, microseconds or nanoseconds. The setting names the unit,
+  or each value tells it by its own size: below 10^11 seconds, below 10^14 milliseconds, and so on. From
+  March 1973 to the year 5138 no number is a time in two units, so the rule needs no memory: a replay reads
+  what was read before. An earlier `earliest` has to name the unit.
+- RFC 3339, and what is like it: a blank for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after
+  the point. Without an offset it is a time in `zone`: the first one where an hour repeats, none where it is
+  skipped. A date alone is midnight.
 - What is finer than a millisecond is cut off.
 
 >>> rule = TimeRule()
->>> {rule(one, -1) for one in (1790000000, "1790000000000", 1790000000000000, "2026-09-21 14:13:20 UTC")}
+>>> {rule.read(one, -1) for one in (1790000000, "1790000000000", 1790000000000000, "2026-09-21 14:13:20 UTC")}
 {1790000000000}
 """
 
@@ -83,9 +83,10 @@ class TimeRule:
         missing: Iterable[str] = MISSING,
     ) -> None:
         if unit is None and earliest_ms < UNAMBIGUOUS_FROM_MS:
+            day = datetime.fromtimestamp(earliest_ms / 1000, UTC).date()
             raise ValueError(
-                f"earliest is {datetime.fromtimestamp(earliest_ms / 1000, UTC):%Y-%m-%d}: before 1973-03-04 a number may "
-                "be a time in two units, so timestamp_unit must name the unit"
+                f"earliest is {day}: before 1973-03-04 a number may be a time in two units, so "
+                "timestamp_unit must name the unit"
             )
         self._unit = unit
         self._earliest_ms = earliest_ms
@@ -95,15 +96,14 @@ class TimeRule:
         self._begin, self._end = (BELOW["s"], BELOW["ms"]) if unit is None else (0, 0)
         """The integers that are milliseconds for sure."""
 
-    def __call__(self, found: Any, record_timestamp_ms: int) -> int:
+    def read(self, found: Any, record_timestamp_ms: int) -> int:
         """Return the time in `found`; where it is absent, the record's own (negative: it has none).
 
         Raises Undecodable.
         """
-        if type(found) is int and self._begin <= found < self._end:
-            timestamp_ms = found
-        else:
-            timestamp_ms = self.milliseconds(found, record_timestamp_ms)
+        # Hot path, once a record: nearly all times are integers in milliseconds.
+        is_ms = type(found) is int and self._begin <= found < self._end
+        timestamp_ms: int = found if is_ms else self.milliseconds(found, record_timestamp_ms)
         if timestamp_ms < self._earliest_ms:
             raise Undecodable(Reason.TOO_EARLY)
         if timestamp_ms > MAX_TIMESTAMP_MS:
@@ -135,7 +135,7 @@ class TimeRule:
 
     def unit_of(self, found: Any) -> Unit | None:
         """Return the unit in which a value is read; None if it is no finite number, also as text."""
-        number = as_number(found.strip(BLANKS)) if isinstance(found, str) else found
+        number: Any = as_number(found.strip(BLANKS)) if isinstance(found, str) else found
         if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
             return None
         return self._unit or unit_of(number)
@@ -229,16 +229,9 @@ def _like_rfc3339(text: str) -> datetime:
     year, month, day, hour, minute, second, fraction, offset = found.groups()
     digits = ((fraction or "") + "000000")[:6]
     try:
-        moment = datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour or 0),
-            int(minute or 0),
-            int(second or 0),
-            int(digits),
-        )
-        return moment.replace(tzinfo=_offset(offset)) if offset else moment
+        clock = time(int(hour or 0), int(minute or 0), int(second or 0), int(digits))
+        zone = _offset(offset) if offset else None
+        return datetime.combine(date(int(year), int(month), int(day)), clock, zone)
     except ValueError:
         raise Undecodable(Reason.BAD_TIMESTAMP) from None
 

@@ -1,9 +1,9 @@
 """Which events count: `type = view, cart; country != XX`.
 
-Clauses are separated by `;`, and all must hold. A clause is a path, `=` or `!=`, and values separated by commas: the
-field must be one of them, or none of them. A path or a value with one of these signs stands in quotes. Values
-are compared as ids are written (`worker.core.ids`): `7`, `7.0` and `" 7"` are the same. A flag is `true` or `false`.
-Of an absent field, or one that holds a map or a list, `=` fails and `!=` holds.
+Clauses are separated by `;`, and all must hold. A clause is a path, `=` or `!=`, and values separated by
+commas: the field must be one of them, or none of them. A path or a value with one of these signs stands in
+quotes. Values are compared as ids are written (`worker.core.ids`): `7`, `7.0` and `" 7"` are the same. A
+flag is `true` or `false`. Of an absent field, or one that holds a map or a list, `=` fails and `!=` holds.
 
 >>> clauses = parse_where('type = view, cart; country != "X, Y"')
 >>> [(one.path.text, one.equal, sorted(one.values)) for one in clauses]
@@ -24,7 +24,8 @@ from worker.core.paths import Path
 from worker.core.reasons import Undecodable
 
 _TOKENS: Final = re.compile(
-    r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>!=|[=,;])|(?P<word>[^\s"'=,;!](?:[^=,;"'!]|!(?!=))*))"""
+    r"""\s*(?:(?P<quoted>"[^"]*"|'[^']*')|(?P<sign>!=|[=,;])|"""
+    r"""(?P<word>[^\s"'=,;!](?:[^=,;"'!]|!(?!=))*))"""
 )
 
 
@@ -45,7 +46,7 @@ class Clause:
 
 
 def parse_where(text: str) -> tuple[Clause, ...]:
-    """Return the clauses in a text; none in an empty one. Raises ValueError with the place of what is wrong."""
+    """Return the clauses in a text; none in an empty one. Raises ValueError with the place of a mistake."""
     return tuple(_clause(tokens) for tokens in _split(text) if tokens)
 
 

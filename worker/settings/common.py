@@ -147,18 +147,18 @@ class Topics(Section):
 class Click(Section):
     r"""Where a record keeps what a click needs, how it is read, and which events count.
 
-    A dotted path reaches into nested maps, or is the name of a field with dots; `\\.` is a dot of a name. `items[].id`
-    takes a click from every element of a list. `@key` is the record's key (`@key.id`: a field of its JSON; `@key:int`: 4 or 8
-    bytes), `@header.name` a header, `@envelope.name` what the envelope says. In files of clicks these are names of
-    columns; there a name that is not given is recognised.
+    A dotted path reaches into nested maps, or is the name of a field with dots; `\.` is a dot of a name.
+    `items[].id` takes a click from every element of a list. `@key` is the record's key (`@key.id`: a field
+    of its JSON; `@key:int`: 4 or 8 bytes), `@header.name` a header, `@envelope.name` what the envelope
+    says. In files of clicks these are names of columns; there a name that is not given is recognised.
     """
 
     user_id: str = setting("user_id", "Path of the user id.", min_length=1)
     item_id: str = setting("item_id", "Path of the item id.", min_length=1)
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click: a number, or a date and time as text. `day + time` takes them from two "
-        "fields. Where it is absent the record's own time counts.",
+        "Path of the time of the click: a number, or a date and time as text. `day + time` takes them from "
+        "two fields. Where it is absent the record's own time counts.",
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
@@ -167,7 +167,8 @@ class Click(Section):
     time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
     earliest: Moment = setting(
         "2000-01-01",
-        "Earliest plausible time. A click before it is a dead letter. Before 1973-03-04 `timestamp_unit` must be set.",
+        "Earliest plausible time. A click before it is a dead letter. Before 1973-03-04 `timestamp_unit` "
+        "must be set.",
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
@@ -175,7 +176,7 @@ class Click(Section):
     )
     where: str = setting(
         "",
-        'Clauses that an event must fulfil to count, such as `type = view, cart; country != "XX"`. Others are '
+        "Clauses that an event must fulfil to count, such as `type = view, cart; country != XX`. Others are "
         "skipped. Default: all count.",
     )
     envelope: Envelope = setting("none", "Envelope of the events.")

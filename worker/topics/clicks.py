@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from worker.core.batch import Clicks
-from worker.core.event import Click, Decoder, Part, Reason, Several
-from worker.core.reasons import Skipped
+from worker.core.event import Click, Decoder, Part, Several
+from worker.core.reasons import Reason, Skipped
 from worker.kafka.interface import Record
 
 
@@ -61,12 +61,11 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
     parts: list[tuple[int, Part]] = []
     bad: list[Invalid] = []
     skipped = Counter[Skipped]()
-    clicked = 0
+    several = 0
     for record in records:
         found = decoder.decode(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
             good.append((record, found))
-            clicked += 1
         elif isinstance(found, Reason):
             bad.append(Invalid(record, found))
         elif isinstance(found, Skipped):
@@ -78,9 +77,10 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
                 places = "; ".join(f"{place}: {reason}" for place, reason in found.bad)
                 bad.append(Invalid(record, found.bad[0][1], places))
             elif found.parts:
-                clicked += 1
+                several += 1
             else:
                 skipped[found.skipped[0]] += 1
+    clicked = len(good) - len(parts) + several
     return Decoded(_columns(good, parts), bad, skipped, clicked, decoder.ids.trimmed - trimmed)
 
 

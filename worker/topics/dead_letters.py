@@ -2,8 +2,8 @@
 
 People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
 headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
-kept; the record itself stays where the headers point. Where only some events of a record are not valid, the others
-count: the header `nextclick.parts` names these, so that nobody sends the others again.
+kept; the record itself stays where the headers point. Where only some events of a record are not valid, the
+others count: the header `nextclick.parts` names these, so that nobody sends the others again.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack. The header
 `id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
-same id, so a reader of uncommitted records can drop the second answer. Of a record that is a list of events each
-event has its own answer, and its number in the list, from 1, ends the id.
+same id, so a reader of uncommitted records can drop the second answer. Of a record that is a list of events
+each event has its own answer, and its number in the list, from 1, ends the id.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ from typing import Final
 
 from worker.core.catalogue import Catalogue
 from worker.core.diagnosis import fault, field_list
-from worker.core.event import Click, Decoder, Fields, Reason
+from worker.core.event import Click, Decoder, Fields
 from worker.core.ranking import NO_ITEM
+from worker.core.reasons import Reason
 from worker.kafka import history
 from worker.kafka.history import Span
 from worker.kafka.interface import Connection, Record

@@ -4,7 +4,8 @@ import orjson
 import pytest
 
 from worker.core.diagnosis import fault, field_list
-from worker.core.event import Fields, Reason
+from worker.core.event import Fields
+from worker.core.reasons import Reason
 
 FIELDS = Fields("user.id", "item_id")
 

@@ -9,16 +9,11 @@ import msgpack
 import orjson
 import pytest
 
-from worker.core.event import (
-    KEY_FIELD,
-    MAX_AHEAD_MS,
-    MAX_ID_BYTES,
-    MAX_TIMESTAMP_MS,
-    Click,
-    Decoder,
-    Fields,
-    Reason,
-)
+from worker.core.event import Click, Decoded, Decoder, Fields, Several
+from worker.core.ids import MAX_ID_BYTES
+from worker.core.paths import KEY_FIELD
+from worker.core.reasons import Reason, Skipped
+from worker.core.times import MAX_AHEAD_MS, MAX_TIMESTAMP_MS
 
 RECORD_MS = 1_700_000_000_000
 DECODER = Decoder(Fields())

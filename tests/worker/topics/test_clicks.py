@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.core.event import Decoder, Fields, Reason
+from worker.core.event import Decoder, Fields
+from worker.core.reasons import Reason
 from worker.kafka.memory import MemoryCluster
 from worker.topics.clicks import decode
 

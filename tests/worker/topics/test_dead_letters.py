@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from worker.core.event import Reason
+from worker.core.reasons import Reason
 from worker.kafka.interface import Headers
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.topics.dead_letters import MAX_VALUE_BYTES, PREFIX_BYTES, DeadLetterWriter, letter
