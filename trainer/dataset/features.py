@@ -25,7 +25,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.columns import Columns, convert_items
-from trainer.clicks.files import reading, scan_file
+from trainer.clicks.damage import reading
+from trainer.clicks.files import scan_file
 from worker.errors import SettingError
 
 OTHER: Final = "other"

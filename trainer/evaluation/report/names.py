@@ -11,7 +11,8 @@ import polars as pl
 
 from trainer.clicks.archive import is_archive
 from trainer.clicks.columns import Columns, convert_items
-from trainer.clicks.files import reading, scan_file
+from trainer.clicks.damage import reading
+from trainer.clicks.files import scan_file
 from trainer.errors import UnreadableFile
 
 TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
