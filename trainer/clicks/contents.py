@@ -13,7 +13,7 @@ import gzip
 import io
 import lzma
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import zstandard
 from trainer.errors import UnreadableFile
 
 Kind = Literal["parquet", "arrow", "arrow stream", "text"]
+Rewrite = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 _HEAD_BYTES: Final = 65_536
 """The bytes from which the shape of a file is told."""
@@ -65,25 +66,39 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The bytes of a file: `source` is for polars, `head` the beginning of a text, `encoding` its own."""
+    """The bytes of a file: `head` is the beginning of a text, `encoding` its own.
+
+    `as_it_is`: polars reads the file without a copy.
+    """
 
     path: Path
     kind: Kind
-    source: Path | IO[bytes]
+    as_it_is: bool
     head: str = ""
     encoding: str = "utf-8"
 
     @contextmanager
-    def lines(self) -> Iterator[Iterator[bytes]]:
+    def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
+        """Open what polars reads: the file, or a copy, of a text with the lines that `rewrite` makes of its own.
+
+        What polars has opened meanwhile stays open.
+        """
+        if self.as_it_is and rewrite is None:
+            yield self.path
+            return
+        with tempfile.TemporaryFile() as copy:
+            with _opened(self.path) if self.kind != "text" else self.lines() as parts:
+                copy.writelines(rewrite(iter(parts)) if rewrite else parts)
+            copy.flush()
+            copy.seek(0)
+            yield copy
+
+    @contextmanager
+    def lines(self) -> Iterator[Iterable[bytes]]:
         """Open the text as lines of UTF-8."""
         with _opened(self.path) as raw:
             plain = self.encoding == "utf-8" and not _old_mac(self.head)
             yield raw if plain else _utf8_lines(raw, self.encoding, self.path)
-
-    def rewritten(self, rewrite: Callable[[Iterator[bytes]], Iterator[bytes]]) -> IO[bytes]:
-        """Return a temporary file with the lines that `rewrite` makes of the lines of the text."""
-        with self.lines() as lines:
-            return _kept(rewrite(lines))
 
 
 def contents(path: Path, encoding: str) -> Contents:
@@ -97,16 +112,15 @@ def contents(path: Path, encoding: str) -> Contents:
             raise UnreadableFile(str(path), f"it is {what}")
     for magic, kind in _KINDS.items():
         if start.startswith(magic):
-            return Contents(path, kind, _unpacked(path) if packed else path)
+            return Contents(path, kind, as_it_is=not packed)
     if not start.strip():
         raise UnreadableFile(str(path), "it is damaged or cut off: write it again" if packed else "the file is empty")
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
     head = _decoded(start, encoding)
     _must_be_text(head, start, path)
-    found = Contents(path, "text", path, head, encoding)
     as_it_is = encoding == "utf-8" and (not packed or packed in _READ_PACKED) and not _old_mac(head)
-    return found if as_it_is else Contents(path, "text", found.rewritten(iter), head, encoding)
+    return Contents(path, "text", as_it_is, head, encoding)
 
 
 def _head(path: Path) -> tuple[bytes, bytes]:
@@ -129,20 +143,6 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield unpacked
 
 
-def _unpacked(path: Path) -> IO[bytes]:
-    with _opened(path) as file:
-        return _kept(iter(lambda: file.read(1 << 20), b""))
-
-
-def _kept(parts: Iterator[bytes]) -> IO[bytes]:
-    file: Any = tempfile.TemporaryFile()  # noqa: SIM115  # the table that reads it holds it
-    for part in parts:
-        file.write(part)
-    file.flush()
-    file.seek(0)
-    return file
-
-
 def _decoded(start: bytes, encoding: str) -> str:
     # The last character may be cut in two.
     return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start)
@@ -159,9 +159,11 @@ def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
         part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
         raise UnreadableFile(
             str(path),
-            f"after line {number:,} it is not {encoding}: {part!r}; set files.encoding to the encoding of "
-            "the file, such as cp1252 or utf-16",
+            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the encoding of "
+            "files of clicks by files.encoding, such as cp1252 or utf-16",
         ) from None
+    finally:
+        text.detach()
 
 
 def _old_mac(head: str) -> bool:

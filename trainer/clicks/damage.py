@@ -41,7 +41,7 @@ def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     try:
         yield
     except _CUT_OFF:
-        raise UnreadableFile(str(path), "it is compressed, and damaged or cut off: write it again") from None
+        raise UnreadableFile(str(path), "it is damaged or cut off: write it again") from None
     except pl.exceptions.PolarsError:
         raise UnreadableFile(str(path), _why(path, encoding)) from None
     except OSError as error:
@@ -110,7 +110,7 @@ def _kind(value: Any) -> str:
 def _damaged_row(found: Contents) -> _Damaged | None:
     layout = layout_of(found)
     with found.lines() as lines:
-        damaged = _first_damaged(layout.rewrite(lines), layout)
+        damaged = _first_damaged(layout.rewrite(iter(lines)), layout)
     if damaged and layout.letter != layout.separator:
         line = damaged.line.replace(layout.letter.encode(), layout.separator.encode())
         return damaged._replace(line=line)
@@ -140,7 +140,10 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
             first += len(row)
             row.clear()
     except UnicodeDecodeError:
-        why = "is not UTF-8; set files.encoding to the encoding of the file, such as cp1252 or utf-16"
+        why = (
+            "is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding, such as "
+            "cp1252 or utf-16"
+        )
         return _Damaged(first + len(row) - 1, row[-1], why)
     except csv.Error:
         return _Damaged(first, row[0])

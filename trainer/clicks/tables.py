@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -83,7 +83,8 @@ def scan_table(
         raise UnreadableFile(str(path), "there is no such file")
     found = contents(path, encoding)
     if found.kind != "text":
-        return FileTable(_BINARY[found.kind](found.source))
+        with found.source() as source:
+            return FileTable(_BINARY[found.kind](source))
     if (name := _name(path)) in _NAMES:
         raise UnreadableFile(
             str(path), f"it cannot be read as .{name}: it is text, rename it to .csv or .jsonl, or write it again"
@@ -121,24 +122,28 @@ def _scan_json(found: Contents) -> pl.LazyFrame:
     if found.head.lstrip()[:1] == "[":
         with found.lines() as lines:
             return pl.read_json(b"".join(lines), infer_schema_length=None).lazy()
-    return pl.scan_ndjson(found.source, infer_schema_length=None)
+    with found.source() as source:
+        return pl.scan_ndjson(source, infer_schema_length=None)
 
 
 def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTable:
     layout = layout_of(found)
     headless = bool(names) or is_data(layout.first)
-    source: Path | IO[bytes] = found.source
-    if layout.spaced or layout.separator == "::":
-        source = found.rewritten(layout.rewrite)
     width = len(layout.first)
     if names and len(names) != width:
         raise UnreadableFile(
             str(found.path), f"files.columns names {len(names)} columns, the first line has {width}: {layout.first}"
         )
     # Everything stays text: an id such as 007 is no number.
-    table = pl.scan_csv(
-        source, separator=layout.letter, quote_char=layout.quote, infer_schema=False, has_header=not headless
-    )
+    rewrite = layout.rewrite if layout.spaced or layout.separator == "::" else None
+    with found.source(rewrite) as source:
+        table = pl.scan_csv(
+            source,
+            separator=layout.letter,
+            quote_char=layout.quote,
+            infer_schema=False,
+            has_header=not headless,
+        )
     if headless:
         given = names or [f"column_{number}" for number in range(1, width + 1)]
         table = table.rename(dict(zip(table.collect_schema().names(), given, strict=True)))

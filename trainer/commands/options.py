@@ -84,8 +84,8 @@ def columns_of(chosen: TrainerSettings) -> Columns:
     )
 
 
-def rules_of(chosen: TrainerSettings) -> Rules:
-    """Return how files are read: ids and times as the worker reads them."""
+def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
+    """Return how files are read: ids and times as the worker reads them. Later times than `now` are refused."""
     mapping = chosen.click
     return Rules(
         times=TimeSettings(
@@ -98,7 +98,7 @@ def rules_of(chosen: TrainerSettings) -> Rules:
         where=mapping.clauses(),
         encoding=chosen.files.encoding,
         names=chosen.files.columns,
-        now_ms=round(datetime.now(UTC).timestamp() * 1000),
+        now_ms=round(now.timestamp() * 1000),
     )
 
 
@@ -127,7 +127,7 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
         commandline.refuse(_FIELDS, f"{archive} is a click archive, whose columns are known")
         scan, removals = scan_archive(archive)
     else:
-        rules = rules_of(chosen)
+        rules = rules_of(chosen, datetime.now(UTC))
         scan = scan_files(files, columns_of(chosen), rules)
         removals = scan.counts.removals(rules)
     for removal in removals:
