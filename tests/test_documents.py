@@ -259,15 +259,15 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
     """The record goes through the decoder under the settings, the list through the ten lines of Python."""
     (tmp_path / "nextclick.toml").write_text(*blocks("README.md", "toml"))
     settings = load(Settings, tmp_path / "nextclick.toml", {})
-    clicks, bad = decode(written(*blocks("README.md", "json")), Decoder(settings.click.fields()))
-    sent = answer(clicks, settings.topics.recommendations)
+    decoded = decode(written(*blocks("README.md", "json")), settings.click.decoder())
+    sent = answer(decoded.clicks, settings.topics.recommendations)
     monkeypatch.setattr(
         kafka, "KafkaConsumer", lambda topic, **_: iter([sent] if topic == sent.topic else [])
     )
     (code,) = blocks("README.md", "python")
     exec(compile(code, "README.md", "exec"), {})
 
-    assert bad == []
+    assert decoded.bad == []
     assert capsys.readouterr().out == "7 ['rug', 'sofa'] model\n"
     assert len(code.splitlines()) <= 13
 
@@ -275,11 +275,11 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
     """A click is read under the defaults; a list has the fields that the worker writes."""
     click, shown = blocks("worker/README.md", "json")
-    clicks, bad = decode(written(click), Decoder(Fields()))
-    published = json.loads(answer(clicks, "recommendations").value or b"")
+    decoded = decode(written(click), Decoder(Fields()))
+    published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
 
-    assert bad == []
+    assert decoded.bad == []
     assert [*documented] == [*published]
     assert [*documented["event"]] == [*published["event"]]
 

@@ -69,12 +69,12 @@ def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
     """Yield what the clicks are like, and whether the champion fits them."""
-    fields, topics = settings.click.fields(), settings.topics
+    topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
         clicks = sample.last(connection, topics.clicks, settings.click.decoder())
-        yield sample.decoding(clicks, fields)
+        yield sample.decoding(clicks)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times
     if described[topics.releases].partitions:

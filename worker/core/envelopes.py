@@ -29,8 +29,8 @@ Envelope = Literal["none", "cloudevents", "debezium"]
 
 _ATTRIBUTE: Final = "ce_"
 _VERSION: Final = "specversion"
-_ROWS: Final = frozenset("cru")
-_NO_ROWS: Final = frozenset("dtm")
+_ROWS: Final = ("c", "r", "u")
+_NO_ROWS: Final = ("d", "t", "m")
 
 NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
@@ -68,7 +68,7 @@ def recognised(document: Any, headers: Headers) -> Envelope:
         return "cloudevents"
     change = _payload(document)
     has_row = type(change) is dict and ("after" in change or "before" in change)
-    return "debezium" if has_row and change.get("op") in _ROWS | _NO_ROWS else "none"
+    return "debezium" if has_row and change.get("op") in (*_ROWS, *_NO_ROWS) else "none"
 
 
 def _cloudevent(document: Any, headers: Headers, parse: Parse, *, exact: bool) -> Opened:

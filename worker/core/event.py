@@ -18,7 +18,8 @@ A value that is a list is several events; a path such as `items[].id` takes seve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -116,12 +117,13 @@ class Decoder:
         self.fields = fields
         self.ids = ids or IdRule()
         self.times = times or TimeRule()
-        self._read_id, self._read_time = self.ids.read, self.times.read
+        self._read_id = self.ids.read
+        self._read_time: Callable[[Any, int], int] = self.times.read
         self._user = paths.parse(fields.user_id)
         self._item = paths.parse(fields.item_id)
         self._times = [paths.parse(one) for one in fields.timestamp.split(TWO_FIELDS)]
         self._where = where
-        self._envelope: Envelope = envelope
+        self.envelope: Envelope = envelope
         self._max_bytes = max_bytes
         self._parse = parse
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
@@ -159,10 +161,25 @@ class Decoder:
         except Inexact:
             return self._decoded_exactly(value, key, record_timestamp_ms, headers)
 
+    def times_in(
+        self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
+    ) -> list[Any]:
+        """Return what a record has where the times of its valid clicks are; None where that is nothing."""
+        spy, found = copy(self), list[Any]()
+
+        def read(moment: Any, record_timestamp_ms: int) -> int:
+            time_ms = self.times.read(moment, record_timestamp_ms)
+            found.append(moment)
+            return time_ms
+
+        spy._read_time = read  # noqa: SLF001  # a copy of this one
+        spy.decode(value, key, record_timestamp_ms, headers)
+        return found
+
     def _absent(self, value: bytes | None, headers: Headers) -> None:
         """Return where an envelope gives a record without a value a meaning. Raises Undecodable elsewhere."""
-        is_tombstone = self._envelope == "debezium" and value is None
-        if not is_tombstone and not (self._envelope == "cloudevents" and envelopes.is_binary(headers)):
+        is_tombstone = self.envelope == "debezium" and value is None
+        if not is_tombstone and not (self.envelope == "cloudevents" and envelopes.is_binary(headers)):
             raise Undecodable(Reason.NULL_VALUE)
 
     def _decoded_exactly(
@@ -234,9 +251,9 @@ class Decoder:
 
     def _opened(self, record: _Record) -> _Record | Skipped:
         """Return the event, taken from its envelope. Raises Undecodable."""
-        if self._envelope != "none":
+        if self.envelope != "none":
             found = envelopes.opened(
-                self._envelope, record.document, record.headers, self._parse, exact=record.exact
+                self.envelope, record.document, record.headers, self._parse, exact=record.exact
             )
             if isinstance(found, Skipped):
                 return found

@@ -93,8 +93,9 @@ class TimeRule:
         self._zone = zone
         self._is_utc = zone is UTC or str(zone) == "UTC"
         self._missing = frozenset([*missing, ""])
-        self._begin, self._end = (BELOW["s"], BELOW["ms"]) if unit is None else (0, 0)
-        """The integers that are milliseconds for sure."""
+        # The integers that are milliseconds for sure.
+        self._begin: int = BELOW["s"]
+        self._end: int = BELOW["ms"] if unit is None else 0
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
         """Return the time in `found`; where it is absent, the record's own (negative: it has none).
@@ -144,7 +145,7 @@ class TimeRule:
         if not isinstance(number, int) and not _finite(number):
             raise Undecodable(Reason.NOT_FINITE)
         unit = self._unit or unit_of(number)
-        if unit is None or abs(number) >= BELOW["ns"]:
+        if unit is None or not -BELOW["ns"] < number < BELOW["ns"]:
             raise Undecodable(Reason.BAD_TIMESTAMP)
         return to_ms(number, unit)
 
@@ -175,8 +176,7 @@ class TimeRule:
 
 def unit_of(number: float | Decimal) -> Unit | None:
     """Return the unit that the size of a number tells; None if it is too large for any."""
-    size = abs(number)
-    return next((unit for unit, below in BELOW.items() if size < below), None)
+    return next((unit for unit, below in BELOW.items() if -below < number < below), None)
 
 
 def to_ms(number: float | Decimal, unit: Unit) -> int:

@@ -18,7 +18,8 @@ def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
     cluster.produce("clicks", None, partition=1)
     records = cluster.read("clicks")
 
-    clicks, bad = decode(records, Decoder(Fields()))
+    decoded = decode(records, Decoder(Fields()))
+    clicks, bad = decoded.clicks, decoded.bad
 
     assert clicks.user_ids == ["ada", "bob"]
     assert clicks.item_ids == ["lamp", "sofa"]
@@ -26,13 +27,14 @@ def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
     assert clicks.offsets.tolist() == [0, 0]
     assert clicks.timestamps_ms.tolist() == [1_699_999_999_000, cluster.now_ms]
     assert clicks.record_timestamps_ms.tolist() == [cluster.now_ms, cluster.now_ms]
-    assert bad == [(records[1], Reason.UNKNOWN_FORMAT), (records[3], Reason.NULL_VALUE)]
+    assert bad == [(records[1], Reason.UNKNOWN_FORMAT, ""), (records[3], Reason.NULL_VALUE, "")]
 
 
 def test_no_record_is_no_click() -> None:
     """The columns are empty, and have their types."""
-    clicks, bad = decode([], Decoder(Fields()))
+    decoded = decode([], Decoder(Fields()))
+    clicks = decoded.clicks
 
     assert len(clicks) == 0
     assert clicks.offsets.dtype == "int64"
-    assert bad == []
+    assert (decoded.bad, decoded.records) == ([], 0)
