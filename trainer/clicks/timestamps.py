@@ -2,7 +2,8 @@
 
 Every value is read by its own size, so a column with two units is read rightly; `units` counts them, for a
 person to see. A Hypothesis law holds every value that a column can have equal to that rule. The usual texts
-are read in the mass, all others by the rule itself, each distinct one once.
+are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time the law
+ends with the year 2099, as the tables of polars do.)
 """
 
 from __future__ import annotations
@@ -52,7 +53,15 @@ class TimeSettings:
 
 
 def times_ms(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the times in a column of this kind; null where there is none, however plausible."""
+    """Return the times in a column of this kind, however plausible; null where there is none.
+
+    Times after the year 9999 are none, as in the worker.
+    """
+    times = _times(column, kind, settings)
+    return pl.when(times.abs() <= MAX_TIMESTAMP_MS).then(times)
+
+
+def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
     if kind == pl.Date:
         return _in_zone(column.cast(pl.Datetime("us")), settings.zone)
     if isinstance(kind, pl.Datetime):
