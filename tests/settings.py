@@ -43,6 +43,9 @@ _OWN: Final = {
     "commit_interval": ("300ms", 0.3),
     "dataset.session_gap": ("1h", 3_600.0),
     "dataset.split_at": ("2020-09-13T12:26:40Z", 1_600_000_000_000),
+    "click.earliest": ("2010-01-01", 1_262_304_000_000),
+    "click.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
+    "click.where": ("type = view", "type = view"),
     "files.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
     "loss.function": ("cross_entropy", "cross_entropy"),
 }

@@ -14,6 +14,9 @@ from worker.core.event import Click, Decoded, Decoder, Fields, Several
 from worker.core.ids import MAX_ID_BYTES
 from worker.core.paths import KEY_FIELD, escape
 from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS
+from worker.core.where import parse_where
+from worker.kafka.memory import MemoryCluster
+from worker.topics.clicks import decode
 
 NAMES: Final = ["user_id", "item_id", "timestamp", "who", "id"]
 
@@ -192,3 +195,40 @@ def test_the_key_counts_as_the_field_would(
     decoder = Decoder(Fields(user_id=KEY_FIELD))
 
     assert decoder.decode(in_json({**around, **document}), user_id.encode(), 10**13) == named
+
+
+decoders = st.builds(
+    lambda paths, envelope, where: Decoder(paths, envelope=envelope, where=parse_where(where)),
+    fields,
+    st.sampled_from(["none", "cloudevents", "debezium"]),
+    st.sampled_from(["", "who = 7", "who.id != 7; user_id = a, b", "@header.at != x"]),
+)
+events = maps | st.lists(maps, max_size=3)
+enveloped = st.builds(
+    lambda event, operation: {"specversion": "1.0", "data": event, "op": operation, "after": event},
+    events,
+    st.sampled_from("crudx"),
+)
+values = st.none() | st.binary(max_size=20) | (documents | events | enveloped).map(in_json)
+headers = st.lists(st.tuples(st.sampled_from(["at", "ce_specversion", "ce_id"]), st.binary(max_size=5)))
+
+
+@given(decoders, st.lists(st.tuples(values, keys, headers), max_size=8))
+@examples(2)
+def test_every_record_is_clicks_skipped_or_a_dead_letter(
+    decoder: Decoder, sent: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
+) -> None:
+    """Whatever it is, under whatever settings: the sum holds, and clicks of bad records stand in records."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    for value, key, its in sent:
+        cluster.produce("clicks", value, key=key, headers=its)
+
+    decoded = decode(cluster.read("clicks"), decoder)
+
+    assert decoded.records == len(sent)
+    bad = {one.record.offset for one in decoded.bad}
+    clicked = set(decoded.clicks.offsets.tolist())
+    assert len(bad) == len(decoded.bad)
+    assert len(clicked - bad) == decoded.clicked
+    assert all(one.parts for one in decoded.bad if one.record.offset in clicked)

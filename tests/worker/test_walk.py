@@ -28,7 +28,7 @@ REASONS = [
     "null_value",
     "unknown_format",
     "malformed",
-    "unknown_format",
+    "not_a_map",
     "missing_field",
     "wrong_type",
     "null_value",
@@ -238,3 +238,71 @@ def test_metrics_watch_the_walk() -> None:
             )
             is not None
         )
+
+
+def test_the_sum_of_what_becomes_of_records_holds() -> None:
+    """Each record is one with clicks, a skipped one or a dead letter, which has a part that is not valid."""
+    desk = Desk(
+        click={"item_id": "items[]", "where": "type != scroll"}, recommend={"publish": "latest"}, partitions=1
+    )
+    worker = desk.serving()
+    documents: list[Any] = [
+        {"user_id": "ada", "items": ["item-1", "item-2"]},
+        {"user_id": "ada", "items": ["item-1"], "type": "scroll"},
+        [{"user_id": " bob ", "items": ["item-1", None, "item-2"]}, {"user_id": "eve", "items": ["item-3"]}],
+        [{"user_id": "bob", "items": ["item-1"], "type": "scroll"}],
+        {"items": ["item-1"]},
+        7,
+    ]
+    for document in documents:
+        desk.send(orjson.dumps(document))
+    desk.settle()
+    letters = records(desk.letters())
+
+    names = ("clicks", "skipped", "dead_letter")
+    assert [worker.metric("nextclick_records_total", became=name) for name in names] == [1, 2, 3]
+    assert worker.metric("nextclick_skipped_total", reason="where") == 2
+    assert worker.metric("nextclick_clicks_total") == 5
+    assert worker.metric("nextclick_ids_trimmed_total") == 3
+    assert [letter.header("nextclick.offset") for letter in letters] == ["2", "4", "5"]
+    assert letters[0].header("nextclick.parts") == "[0].items[1]: missing_field"
+    assert {one.header("id") for one in answers(desk)} == {"clicks/0/0", "clicks/0/2/1", "clicks/0/2/2"}
+
+
+def test_every_event_of_a_record_has_one_answer_after_its_last_item() -> None:
+    """With an id of its own; the states know all items."""
+    desk = successor_desk(click={"item_id": "items[].id"})
+    worker = desk.serving()
+    event = {"user_id": "ada", "items": [{"id": "item-5"}, {"id": "item-1"}]}
+    desk.send(orjson.dumps(event))
+    desk.send(orjson.dumps([event, {"user_id": "ada", "items": [{"id": "item-3"}]}]))
+    desk.settle()
+
+    found = {one.header("id"): one.json for one in answers(desk)}
+    assert {name: one["event"]["item_id"] for name, one in found.items()} == {
+        "clicks/0/0": "item-1",
+        "clicks/0/1/1": "item-1",
+        "clicks/0/1/2": "item-3",
+    }
+    assert found["clicks/0/0"]["items"][0] == "item-2"
+    assert worker.recent("ada") == ["item-5", "item-1", "item-5", "item-1", "item-3"]
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_the_clicks_of_a_record_are_replayed_together(flushed: bool) -> None:
+    """They share an offset, by which recovery tells what a state holds: none is missing, none comes twice."""
+    desk = Desk(click={"item_id": "items[]"}, state={"flush_interval": 1 if flushed else 3_600})
+    desk.serving()
+    for number in range(6):
+        items = [f"item-{number}", "item-0", f"item-{number}"]
+        desk.send(orjson.dumps([{"user_id": user, "items": items} for user in ("ada", "bob", "ada")]))
+        desk.settle()
+        if flushed:
+            desk.step(40)
+    before = {user: desk.workers["a"].recent(user) for user in ("ada", "bob")}
+
+    after = desk.restart()
+
+    assert {user: after.recent(user) for user in ("ada", "bob")} == before
+    assert len(before["bob"]) == 18
+    assert after.metric("nextclick_replayed_clicks_total") == (0 if flushed else 54)

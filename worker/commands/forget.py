@@ -10,7 +10,7 @@ import click
 
 from worker import commandline
 from worker.commandline import Command, Span, config_options, option
-from worker.commands import connect, numbers
+from worker.commands import connect, numbers, spellings
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
 
@@ -27,13 +27,16 @@ def forget(wait: float | None, user_id: str) -> None:
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
-    asked = state_changes.ask_to_forget(
-        connection, user_id, before, topic=state, asked_at=round(time.time() * 1000)
-    )
-    click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {user_id}")
-    click.echo(_outlook(settings, set(asked)))
+    requests = {}
+    for spelling in spellings(user_id):
+        requests[spelling] = asked = state_changes.ask_to_forget(
+            connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
+        )
+        click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {spelling}")
+    click.echo(_outlook(settings, set(before)))
     if wait is not None:
-        sys.exit(not _done(settings, user_id, asked, wait))
+        done = [_done(settings, spelling, asked, wait) for spelling, asked in requests.items()]
+        sys.exit(not all(done))
 
 
 def _ends(settings: Settings) -> dict[int, int]:

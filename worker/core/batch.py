@@ -11,7 +11,7 @@ few matrix products instead of one per click. A Hypothesis law holds batch and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -49,6 +49,25 @@ class Clicks:
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+    def divided(self, most: int) -> Iterator[Clicks]:
+        """Yield the clicks in batches of at most `most`, more only where one record has more.
+
+        Those of a record are in one batch: recovery knows by its offset alone what was applied.
+        """
+        if len(self) <= most:
+            yield self
+            return
+        places = np.arange(len(self))
+        same = (np.diff(self.offsets) == 0) & (np.diff(self.partitions) == 0)
+        ends = np.append(places[1:][~same], len(self))
+        begin = 0
+        while begin < len(self):
+            last = int(np.searchsorted(ends, begin + most, side="right")) - 1
+            fits = last >= 0 and ends[last] > begin
+            end = int(ends[last if fits else last + 1])
+            yield self.taken(places[begin:end])
+            begin = end
 
     def taken(self, places: Places) -> Clicks:
         """Return the clicks at `places`, in that order."""

@@ -29,7 +29,7 @@ _DEPTH: Final = 20
 
 _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.NULL_VALUE: "have no value",
-    Reason.TOO_LARGE: "are larger than click.max_bytes",
+    Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",

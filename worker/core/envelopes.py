@@ -1,11 +1,11 @@
-"""Envelopes: what other systems put around an event.
+"""Envelopes that other systems put around an event.
 
 `cloudevents`: CloudEvents 1.0 on Kafka. Structured, the value is a map with the attributes and `data` or
 `data_base64`; binary, the attributes are headers that begin with `ce_` and the value is the event.
 `debezium`: a change of a row, with or without `schema` and `payload` around it. The row of a create, an
 update or a snapshot is the event; deletions, tombstones and messages about a table are skipped.
 
-What an envelope says is found under `@envelope.`: `@envelope.type` of both modes of CloudEvents,
+Paths that begin with `@envelope.` find what an envelope says: `@envelope.type` in both modes of CloudEvents,
 `@envelope.op` and `@envelope.source.ts_ms` of Debezium.
 
 >>> opened("debezium", {"op": "c", "after": {"user_id": 7}}, (), parse_plain).document

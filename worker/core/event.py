@@ -37,6 +37,9 @@ from worker.core.where import Clause
 MAX_BYTES: Final = 262_144
 """The most bytes of a record's value, unless the settings say otherwise."""
 
+MAX_PARTS: Final = 4_000
+"""The most events and items of a record: they are applied in one batch."""
+
 TWO_FIELDS: Final = " + "
 """Between the paths of a date and of a time of day."""
 
@@ -69,6 +72,8 @@ class Several(NamedTuple):
     """The events and items that are no clicks: where they are, such as `[2].items[0]`, and the reason."""
     skipped: list[Skipped]
 
+
+_new: Final = tuple.__new__
 
 Decoded = Click | Several | Skipped | Reason
 
@@ -154,7 +159,7 @@ class Decoder:
                 get, read = document.get, self._read_id
                 user_id, item_id = read(get(self._user_name)), read(get(self._item_name))
                 timestamp_ms = self._read_time(get(self._time_name), record_timestamp_ms)
-                return tuple.__new__(Click, (user_id, item_id, timestamp_ms))
+                return _new(Click, (user_id, item_id, timestamp_ms))
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, False))
         except Undecodable as bad:
             return bad.reason
@@ -197,6 +202,7 @@ class Decoder:
             if not record.document:
                 raise Undecodable(Reason.NULL_VALUE)
             several = Several([], [], [])
+            _limit(several, len(record.document))
             for number, document in enumerate(record.document, 1):
                 self._add(several, record._replace(document=document), number)
             return several
@@ -210,7 +216,7 @@ class Decoder:
         return self._click(opened, opened.document)
 
     def _add(self, several: Several, record: _Record, number: int) -> None:
-        """Add an event's clicks to the others of its record."""
+        """Add an event's clicks to the others of its record. Raises Undecodable if they are too many."""
         place = f"[{number - 1}]" if number else ""
         try:
             opened = self._opened(record)
@@ -228,12 +234,15 @@ class Decoder:
         except Undecodable as bad:
             several.bad.append((place, bad.reason))
             return
-        self._add_items(several, opened, elements, number, f"{place}.".lstrip(".") + _place(self._each))
+        place = ".".join(filter(None, [place, *map(paths.escape, self._each)]))
+        self._add_items(several, opened, elements, number, place)
 
     def _add_items(
         self, several: Several, record: _Record, elements: list[Any], number: int, place: str
     ) -> None:
-        begin = len(several.parts)
+        _limit(several, len(elements))
+        # An element that has a user of its own is an event of its own.
+        own, begin, before = self._user.each is not None, len(several.parts), _count(several)
         for at, element in enumerate(elements):
             try:
                 found = self._click(record, element)
@@ -243,11 +252,9 @@ class Decoder:
             if isinstance(found, Skipped):
                 several.skipped.append(found)
             else:
-                several.parts.append(Part(found, number, ends_event=False))
-        for at, part in enumerate(several.parts[begin:], begin):
-            is_last = at + 1 == len(several.parts)
-            if is_last or part.click.user_id != several.parts[at + 1].click.user_id:
-                several.parts[at] = part._replace(ends_event=True)
+                several.parts.append(Part(found, before + at + 1 if own else number, ends_event=own))
+        if several.parts[begin:]:
+            several.parts[-1] = several.parts[-1]._replace(ends_event=True)
 
     def _opened(self, record: _Record) -> _Record | Skipped:
         """Return the event, taken from its envelope. Raises Undecodable."""
@@ -311,6 +318,15 @@ def parsed(value: bytes | None) -> Any:
         return None
 
 
+def _limit(several: Several, more: int) -> None:
+    if _count(several) + more > MAX_PARTS:
+        raise Undecodable(Reason.TOO_LARGE)
+
+
+def _count(several: Several) -> int:
+    return len(several.parts) + len(several.bad) + len(several.skipped)
+
+
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
     """Return the names of the list that clicks are taken from; None for none. Raises ValueError."""
     for path in every:
@@ -320,7 +336,3 @@ def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
                 "the clicks of an event are the elements of one list"
             )
     return item.each
-
-
-def _place(names: Sequence[str]) -> str:
-    return ".".join(map(paths.escape, names))

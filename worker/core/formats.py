@@ -1,4 +1,4 @@
-r"""The formats of a record's value: JSON and MessagePack, told apart by the first byte.
+r"""The formats of a record's value: JSON or MessagePack. The first byte says which.
 
 JSON is a map, a list, or text that holds JSON itself; a byte order mark before it is no part of it.
 

@@ -1,6 +1,6 @@
 r"""One rule for the ids of users and items, the same for records and for columns of files.
 
-- Text: blanks around it are removed, invisible characters included. What is left is the id.
+- Text: blanks around it are removed, invisible characters included.
 - An integer of any length is its decimal text. A number with a zero fraction is that integer, as a number
   (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay: leading zeros say that it is a
   code. So does text with an exponent (`1E5`).
@@ -93,8 +93,7 @@ class IdRule:
             and found[0] > " " < found[-1]
             and "." not in found
             and found.isascii()
-            and len(found) <= MAX_ID_BYTES
-            and (len(found) != _UUID_LENGTH or found.islower())
+            and (len(found) < _UUID_LENGTH or (len(found) <= MAX_ID_BYTES and found == found.lower()))
         ):
             return found
         if type(found) is str:
@@ -149,9 +148,12 @@ def _float_text(number: float, *, exact: bool) -> str:
         raise Undecodable(Reason.NOT_FINITE)
     if not number.is_integer():
         raise Undecodable(Reason.WRONG_TYPE)
-    if not exact and abs(number) >= _EXACT_BELOW:
+    if abs(number) < _EXACT_BELOW:
+        return str(int(number))
+    if not exact:
         raise Inexact
-    return _integer_text(int(number))
+    # As JSON writes it: the shortest digits that are this float, so that both formats have the same id.
+    return _decimal_text(Decimal(repr(number)))
 
 
 def _decimal_text(number: Decimal) -> str:

@@ -93,9 +93,9 @@ class TimeRule:
         self._zone = zone
         self._is_utc = zone is UTC or str(zone) == "UTC"
         self._missing = frozenset([*missing, ""])
-        # The integers that are milliseconds for sure.
-        self._begin: int = BELOW["s"]
-        self._end: int = BELOW["ms"] if unit is None else 0
+        # The integers that are plausible milliseconds for sure.
+        self._begin = max(BELOW["s"], earliest_ms)
+        self._end = BELOW["ms"] if unit is None else 0
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
         """Return the time in `found`; where it is absent, the record's own (negative: it has none).
@@ -103,8 +103,13 @@ class TimeRule:
         Raises Undecodable.
         """
         # Hot path, once a record: nearly all times are integers in milliseconds.
-        is_ms = type(found) is int and self._begin <= found < self._end
-        timestamp_ms: int = found if is_ms else self.milliseconds(found, record_timestamp_ms)
+        if (
+            type(found) is int
+            and self._begin <= found < self._end
+            and not 0 <= record_timestamp_ms < found - MAX_AHEAD_MS
+        ):
+            return found
+        timestamp_ms = self.milliseconds(found, record_timestamp_ms)
         if timestamp_ms < self._earliest_ms:
             raise Undecodable(Reason.TOO_EARLY)
         if timestamp_ms > MAX_TIMESTAMP_MS:

@@ -30,7 +30,7 @@ class Invalid(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What some records are. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
+    """The content of some records. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
 
     clicks: Clicks
     bad: list[Invalid]
@@ -62,8 +62,9 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
     bad: list[Invalid] = []
     skipped = Counter[Skipped]()
     several = 0
+    decoded = decoder.decode
     for record in records:
-        found = decoder.decode(record.value, record.key, record.timestamp, record.headers)
+        found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
             good.append((record, found))
         elif isinstance(found, Reason):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.trainer.builders import click_records, cyclic_clicks
 from trainer.clicks.topic import read_topic
 from trainer.errors import UnusableClicks
 from worker.core.event import Decoder, Fields
+from worker.core.where import parse_where
 from worker.errors import KafkaAway, TopicError
 from worker.kafka.memory import MemoryCluster
 
@@ -45,6 +47,22 @@ def test_what_is_no_click_is_left_aside_and_counted() -> None:
         (2, "no click (unknown_format)"),
         (1, "no click (null_value)"),
     ]
+
+
+def test_what_does_not_count_is_left_aside_and_counted() -> None:
+    """It is no fault of the record; several clicks of one record all count."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    now = cluster.now_ms
+    items = [{"sku": "lamp", "at": now - 2_000}, {"sku": "rug", "at": now - 1_000}]
+    for kind in ("view", "scroll", "scroll"):
+        cluster.produce("clicks", orjson.dumps({"user": 7.0, "items": items, "type": kind}))
+    decoder = Decoder(Fields("user", "items[].sku", "items[].at"), where=parse_where("type = view, cart"))
+
+    table, removals = read_topic(cluster.connect(), "clicks", decoder)
+
+    assert table.clicks.rows() == [("7", "lamp", now - 2_000), ("7", "rug", now - 1_000)]
+    assert [(one.removed, one.why) for one in removals] == [(2, "does not count (where)")]
 
 
 def test_a_topic_without_clicks_is_refused() -> None:

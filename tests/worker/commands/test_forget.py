@@ -46,6 +46,24 @@ def test_a_person_is_forgotten_everywhere(command: Command) -> None:
     assert [again.known(user)[0] for user in ("ada", "bob")] == [False, True]
 
 
+def test_a_person_is_found_under_any_spelling(command: Command) -> None:
+    """A UUID in upper case is the one in lower case, for whoever asks as in the topic."""
+    desk = Desk(state=OFTEN)
+    worker = desk.serving()
+    spelled = "123E4567-E89B-42D3-A456-426614174000"
+    desk.click(spelled, partition=0)
+    desk.until(lambda: worker.known(spelled.lower())[1].get("saved"), "the user to be saved")
+    desk.step(10)
+    assert command(desk.cluster, "user", spelled)[0] == 0
+
+    with stepping(desk):
+        code, text = command(desk.cluster, "forget", spelled, "--wait", "30")
+
+    assert code == 0, text
+    assert f"forget {spelled.lower()}\n" in text
+    assert not worker.known(spelled.lower())[0]
+
+
 def test_compaction_removes_the_last_trace(command: Command) -> None:
     """Then, and not before, `user` says that there is none."""
     desk = Desk(state=OFTEN)

@@ -11,7 +11,6 @@ import pytest
 
 from worker.core.event import Click, Decoded, Decoder, Fields
 from worker.core.ids import MAX_ID_BYTES
-from worker.core.paths import KEY_FIELD
 from worker.core.reasons import Reason
 from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS
 
@@ -122,9 +121,10 @@ def test_an_integer_of_too_many_digits_is_a_long_id() -> None:
     assert decode(b'{"user_id": ' + b"9" * 9_999 + b', "item_id": 1}') in (Reason.LONG_ID, Reason.MALFORMED)
 
 
-def test_a_large_float_of_messagepack_is_what_it_is() -> None:
-    """It was a float before it was written."""
-    assert decode(encode_msgpack(click(user_id=2.0**70))) == Click(str(2**70), "lamp", RECORD_MS)
+@both_formats
+def test_a_large_float_is_the_same_in_both_formats(encode: Encode) -> None:
+    """JSON writes the shortest digits that are this float."""
+    assert decode(encode(click(user_id=2.0**70))) == Click("1180591620717411300000", "lamp", RECORD_MS)
 
 
 @pytest.mark.parametrize("field", ["user_id", "item_id", "timestamp"])

@@ -8,7 +8,7 @@ import msgpack
 import orjson
 import pytest
 
-from worker.core.event import Click, Decoder, Fields, Several
+from worker.core.event import MAX_PARTS, Click, Decoder, Fields, Several
 from worker.core.reasons import Reason, Skipped
 from worker.core.where import parse_where
 
@@ -65,7 +65,7 @@ def test_items_may_be_bare_ids_anywhere(document: Any) -> None:
 
 
 def test_what_belongs_to_an_item_is_taken_from_it() -> None:
-    """Its time, its user and what decides whether it counts; the rest is the event's."""
+    """Its time and what decides whether it counts; one that has a user, too, is an event of its own."""
     fields = Fields("events[].user", "events[].item", "events[].at")
     events = [
         {"user": 1, "item": "a", "at": NOW - 3},
@@ -77,7 +77,7 @@ def test_what_belongs_to_an_item_is_taken_from_it() -> None:
 
     found = decoded(decoder, {"shop": 7, "events": events})
 
-    assert clicks(found) == [("1", "a", 0, False), ("1", "b", 0, True), ("2", "c", 0, True)]
+    assert clicks(found) == [("1", "a", 1, True), ("1", "b", 2, True), ("2", "c", 3, True)]
     assert [part.click.timestamp_ms for part in found.parts] == [NOW - 3, NOW - 2, NOW - 1]
     assert found.skipped == [Skipped.WHERE]
     assert decoded(decoder, {"shop": 8, "events": events}).parts == []
@@ -147,6 +147,17 @@ def test_the_clicks_of_an_event_come_from_one_list(fields: Fields, where: str) -
     """Another list beside it has no meaning."""
     with pytest.raises(ValueError, match="the clicks of an event are the elements of one list"):
         Decoder(fields, where=parse_where(where))
+
+
+def test_thousands_of_clicks_are_too_many() -> None:
+    """They would be applied in one batch."""
+    for decoder, value in (
+        (Decoder(Fields()), [{}] * (MAX_PARTS + 1)),
+        (Decoder(ITEMS), {"user_id": 1, "items": [{}] * (MAX_PARTS + 1)}),
+        (Decoder(ITEMS), [{"user_id": 1, "items": [{"id": 1}] * (MAX_PARTS // 2)}] * 3),
+    ):
+        assert decoder.decode(orjson.dumps(value), None, NOW) == Reason.TOO_LARGE
+    assert len(decoded(Decoder(Fields()), [{"user_id": 1, "item_id": 1}] * MAX_PARTS).parts) == MAX_PARTS
 
 
 def test_one_click_is_no_list() -> None:
