@@ -102,7 +102,9 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
     for clause in rules.where:
         one = _field(frame.collect_schema(), clause.path, source, "click.where")
         frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
-    sample = frame.select(**{role: one.column for role, one in found.fields.items()}).head(SAMPLE_ROWS).collect()
+    sample = (
+        frame.select(**{role: one.column for role, one in found.fields.items()}).head(SAMPLE_ROWS).collect()
+    )
     if sample.is_empty():
         why = "no row is left by click.where" if count else "it has no rows"
         raise UnreadableFile(source, why)
@@ -121,7 +123,9 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
     return Scan(clicks, found.columns, counts.times, counts.rows, counts, found.left)
 
 
-def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()) -> pl.LazyFrame:  # noqa: B008
+def convert_items(
+    frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()
+) -> pl.LazyFrame:
     """Return the column of items as `item_id`, with the extra columns, of a table of items without clicks."""
     schema = frame.collect_schema()
     wanted = columns.item or ("id" if "id" in schema and "item_id" not in schema else None)
@@ -162,9 +166,7 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
     return _Found(fields, replace(columns, **names), left)
 
 
-def _one(
-    schema: pl.Schema, role: str, wanted: str | None, source: str
-) -> tuple[str, Field, tuple[str, ...]]:
+def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:
     """Return the name and the field of a role, and the columns that were not taken."""
     if wanted is not None:
         return wanted, _field(schema, paths.parse(wanted), source, role), ()
@@ -181,7 +183,9 @@ def _field(schema: pl.Schema, path: paths.Path, source: str, role: str) -> Field
     if found is None:
         by = "" if role in (*ROLES, "timestamp", "extra") else f" ({role})"
         raise MissingColumn(
-            f"{source} has no column {path.text!r}{by}; it has: {in_words(schema)}", role=role, existing=schema.names()
+            f"{source} has no column {path.text!r}{by}; it has: {in_words(schema)}",
+            role=role,
+            existing=schema.names(),
         )
     return found
 
@@ -227,9 +231,7 @@ def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> 
     """Raise UnusableClicks where a column that begins with `sample` holds no ids."""
     if words := ids.kind_in_words(kind):
         advice = "; a path such as items[] makes a click of each element" if words == "lists" else ""
-        raise UnusableClicks(
-            f"{source}: column {name!r} holds {words}, ids must be text or integers{advice}"
-        )
+        raise UnusableClicks(f"{source}: column {name!r} holds {words}, ids must be text or integers{advice}")
     if kind.is_float():
         finite = sample.filter(sample.is_finite())
         if (broken := finite.filter(finite != finite.round())).len():

@@ -114,7 +114,9 @@ def contents(path: Path, encoding: str) -> Contents:
         if start.startswith(magic):
             return Contents(path, kind, as_it_is=not packed)
     if not start.strip():
-        raise UnreadableFile(str(path), "it is damaged or cut off: write it again" if packed else "the file is empty")
+        raise UnreadableFile(
+            str(path), "it is damaged or cut off: write it again" if packed else "the file is empty"
+        )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
     head = _decoded(start, encoding)

@@ -50,7 +50,9 @@ class Counts:
         ):
             mine.update(its)
         self.missing.update(other.missing)
-        known = {kind: example for kind, example in self.examples.items() if example not in (None, (None, None))}
+        known = {
+            kind: example for kind, example in self.examples.items() if example not in (None, (None, None))
+        }
         self.examples = other.examples | known
         self.headless |= other.headless
 
@@ -87,7 +89,9 @@ class Counts:
             )
         for role in ROLES:
             if count := self.blanks[role]:
-                found.append(f"{count:,} ids in column {names[role]} had blanks around them, which were removed")
+                found.append(
+                    f"{count:,} ids in column {names[role]} had blanks around them, which were removed"
+                )
             if count := self.inexact[role]:
                 found.append(
                     f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of which "

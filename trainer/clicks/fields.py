@@ -1,9 +1,9 @@
 r"""Fields of a table by the worker's paths (`worker.core.paths`): columns, structures, JSON in text.
 
-    >>> frame = pl.DataFrame({"who": [{"id": 7}], "item.id": ["lamp"]})
-    >>> user, item = (field_at(frame.schema, paths.parse(one).names) for one in ("who.id", "item.id"))
-    >>> frame.select(user=user.column, item=item.column).row(0)
-    (7, 'lamp')
+>>> frame = pl.DataFrame({"who": [{"id": 7}], "item.id": ["lamp"]})
+>>> user, item = (field_at(frame.schema, paths.parse(one).names) for one in ("who.id", "item.id"))
+>>> frame.select(user=user.column, item=item.column).row(0)
+(7, 'lamp')
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def _fields(
         if not rest:
             yield Field(column, kind)
         elif isinstance(kind, pl.Struct):
-            yield from _fields(
-                {one.name: _kind(one.dtype) for one in kind.fields}, column.struct.field, rest
-            )
+            yield from _fields({one.name: _kind(one.dtype) for one in kind.fields}, column.struct.field, rest)
         elif kind == pl.String:
             inner = partial(_inner, rest)
             read = column.map_batches(inner, return_dtype=pl.String(), is_elementwise=True)

@@ -41,7 +41,9 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules
     be read or are not plausible.
     """
     scans = [_scan(part, columns, rules) for path in paths for part in _parts(path)]
-    clicks = pl.concat([scan.clicks for scan in scans], how="vertical_relaxed").sort("timestamp_ms", maintain_order=True)
+    clicks = pl.concat([scan.clicks for scan in scans], how="vertical_relaxed").sort(
+        "timestamp_ms", maintain_order=True
+    )
     counts, left = Counts(), dict[str, tuple[str, ...]]()
     for scan in scans:
         counts.add(scan.counts)
@@ -71,7 +73,9 @@ def _parts(path: Path) -> Iterator[_Part]:
             )
     found = [one for one in sorted(path.rglob("*")) if _is_part(one, path)]
     if not found:
-        raise UnreadableFile(str(path), "the folder has no files of clicks, and is no click archive of `collect`")
+        raise UnreadableFile(
+            str(path), "the folder has no files of clicks, and is no click archive of `collect`"
+        )
     for one in found:
         yield _Part(one, _hive_columns(one.relative_to(path)))
 

@@ -17,7 +17,6 @@ import polars as pl
 from worker.core.ids import BLANKS, UUID_TEXT, ZERO_FRACTION, text_of
 from worker.core.reasons import Undecodable
 
-_IN_128_BITS: Final = 1e38
 _EXACT_BELOW: Final = 2.0**53
 _UUID_LENGTH: Final = 36
 _IN_WORDS: Final[dict[Any, str]] = {
@@ -110,9 +109,9 @@ def _is_whole(text: pl.Expr) -> pl.Expr:
 
 def _whole(column: pl.Expr) -> pl.Expr:
     is_whole = column.is_finite() & (column == column.floor())
-    small = pl.when(is_whole & (column.abs() < _IN_128_BITS)).then(column)
-    huge = pl.when(is_whole & (column.abs() >= _IN_128_BITS)).then(column)
-    return pl.coalesce(small.cast(pl.Int128, strict=False).cast(pl.String), _one_by_one(huge))
+    small = pl.when(is_whole & (column.abs() < _EXACT_BELOW)).then(column)
+    large = pl.when(is_whole & (column.abs() >= _EXACT_BELOW)).then(column)
+    return pl.coalesce(small.cast(pl.Int64, strict=False).cast(pl.String), _one_by_one(large))
 
 
 def _one_by_one(column: pl.Expr) -> pl.Expr:

@@ -27,7 +27,17 @@ KNOWN_NAMES: Final = {
     "timestamp": (
         *("eventtime", "eventtimestamp", "eventtimems", "eventts", "eventat", "clickedat", "clicktime"),
         *("clicktimestamp", "viewedat", "occurredat", "timestamp", "timestampms", "timestampmillis", "ts"),
-        *("tsms", "time", "timems", "unixtime", "unixtimestamp", "datetime", "createdat", "eventdate", "date"),
+        *(
+            "tsms",
+            "time",
+            "timems",
+            "unixtime",
+            "unixtimestamp",
+            "datetime",
+            "createdat",
+            "eventdate",
+            "date",
+        ),
     ),
 }
 """Column names that are recognised, in lower case and without separators, the likeliest first."""

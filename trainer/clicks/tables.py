@@ -87,7 +87,8 @@ def scan_table(
             return FileTable(_BINARY[found.kind](source))
     if (name := _name(path)) in _NAMES:
         raise UnreadableFile(
-            str(path), f"it cannot be read as .{name}: it is text, rename it to .csv or .jsonl, or write it again"
+            str(path),
+            f"it cannot be read as .{name}: it is text, rename it to .csv or .jsonl, or write it again",
         )
     if is_json(found):
         return FileTable(_scan_json(found))
@@ -102,12 +103,16 @@ def is_json(found: Contents) -> bool:
 def layout_of(found: Contents) -> Layout:
     """Return the layout of a text of rows, by its first lines."""
     lines = [line for line in found.head.splitlines() if line.strip()][:_SAMPLE_LINES]
-    separator = max(_SEPARATORS, key=lambda one: (lines[0].count(one), len(one)) if one in lines[0] else (0, 0))
+    separator = max(
+        _SEPARATORS, key=lambda one: (lines[0].count(one), len(one)) if one in lines[0] else (0, 0)
+    )
     # Blanks between a separator and a quotation mark: the mark would be taken for a part of the field.
     spaced = separator != "::" and any(re.search(re.escape(separator) + r" +\"", line) for line in lines)
     layout = Layout(separator, spaced, [])
     text = [line.decode() for line in layout.rewrite(iter(line.encode() + b"\n" for line in lines[:1]))]
-    rows = csv.reader(text, delimiter=layout.letter, quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE)
+    rows = csv.reader(
+        text, delimiter=layout.letter, quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
+    )
     return layout._replace(first=next(rows, []))
 
 
@@ -132,7 +137,8 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
     width = len(layout.first)
     if names and len(names) != width:
         raise UnreadableFile(
-            str(found.path), f"files.columns names {len(names)} columns, the first line has {width}: {layout.first}"
+            str(found.path),
+            f"files.columns names {len(names)} columns, the first line has {width}: {layout.first}",
         )
     # Everything stays text: an id such as 007 is no number.
     rewrite = layout.rewrite if layout.spaced or layout.separator == "::" else None

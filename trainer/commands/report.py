@@ -60,9 +60,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
 
     trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
     encoding = chosen.files.encoding
-    item_names = (
-        read_names(names, encoding) if names else find_names(trained_with, files, columns, encoding)
-    )
+    item_names = read_names(names, encoding) if names else find_names(trained_with, files, columns, encoding)
     asked = named_here(("kafka.bootstrap_servers", "topics.releases"))
     published = Published.read(connect(chosen), chosen.topics.releases, release.manifest) if asked else None
     clicks = options.read_clicks(files, chosen, teller)

@@ -15,7 +15,15 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset import cache
 from trainer.dataset.dataset import Data, Learned, moment
-from trainer.dataset.features import Features, build, columns_of, from_clicks, from_file, matching, never_clicked
+from trainer.dataset.features import (
+    Features,
+    build,
+    columns_of,
+    from_clicks,
+    from_file,
+    matching,
+    never_clicked,
+)
 from trainer.dataset.sessions import (
     Divided,
     catalogue_of,

@@ -130,7 +130,16 @@ def test_a_click_is_made_of_each_element_of_a_list() -> None:
 
 
 PLACES = st.sampled_from(
-    ["type = view, cart", "type != view", "n = 7", "n != 7, 8", "flag = true", "who.kind = b", "who.kind != b", "list = x"]
+    [
+        "type = view, cart",
+        "type != view",
+        "n = 7",
+        "n != 7, 8",
+        "flag = true",
+        "who.kind = b",
+        "who.kind != b",
+        "list = x",
+    ]
 )
 
 
@@ -174,5 +183,7 @@ def test_a_clause_on_no_column_is_refused() -> None:
     """It would let nothing pass, or everything."""
     frame = pl.DataFrame({"user": ["a"], "item": ["x"], "time": [START_MS]})
 
-    with pytest.raises(MissingColumn, match=r"has no column 'kind' \(click.where\); it has: user, item, time"):
+    with pytest.raises(
+        MissingColumn, match=r"has no column 'kind' \(click.where\); it has: user, item, time"
+    ):
         converted(frame, rules=Rules(where=parse_where("kind = view")))

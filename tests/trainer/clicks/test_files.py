@@ -195,14 +195,18 @@ def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
     content[late : late + 5000] = bytes(5000)
     path.write_bytes(content)
 
-    with pytest.raises(UnreadableFile, match="it cannot be read as Parquet: it is damaged or cut off, write it again"):
+    with pytest.raises(
+        UnreadableFile, match="it cannot be read as Parquet: it is damaged or cut off, write it again"
+    ):
         scan_files([path])
 
 
 def test_a_line_in_another_encoding_is_named(tmp_path: Path) -> None:
     """However far down it is."""
     path = tmp_path / "clicks.csv"
-    path.write_bytes(CSV.encode() + b"\na,x,1600000009000" * (SAMPLE_ROWS + 50_000) + b"\na,\xff7,1600000009000")
+    path.write_bytes(
+        CSV.encode() + b"\na,x,1600000009000" * (SAMPLE_ROWS + 50_000) + b"\na,\xff7,1600000009000"
+    )
 
     message = "line 150,005 is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by"
     with pytest.raises(UnreadableFile, match=message):

@@ -53,7 +53,9 @@ def test_every_shape_gives_the_same_clicks(tmp_path: Path, shape: Shape) -> None
     clicks = scan.clicks.collect()
     data, expected = prepared(scan), plain()
 
-    kept = clicks.drop_nulls(["user_id", "item_id", "timestamp_ms"]).select("user_id", "item_id", "timestamp_ms")
+    kept = clicks.drop_nulls(["user_id", "item_id", "timestamp_ms"]).select(
+        "user_id", "item_id", "timestamp_ms"
+    )
     assert sorted(kept.rows()) == sorted((shape.rename(user), item, time) for user, item, time in ROWS)
     assert data.catalogue.ids(np.arange(25)).tolist() == expected.catalogue.ids(np.arange(25)).tolist()
     for part in ("train", "validation", "test"):
@@ -66,7 +68,11 @@ def test_every_shape_gives_the_same_clicks(tmp_path: Path, shape: Shape) -> None
 def test_a_file_that_cannot_be_read_is_refused_with_one_sentence(tmp_path: Path, refused: Refused) -> None:
     """It names the file, what is wrong and what to do, in our words."""
     with pytest.raises(UnusableClicks) as error:
-        scanned(refused.write(tmp_path), refused.settings, datetime(2021, 1, 1, tzinfo=UTC) if "future" in refused.name else NOW)
+        scanned(
+            refused.write(tmp_path),
+            refused.settings,
+            datetime(2021, 1, 1, tzinfo=UTC) if "future" in refused.name else NOW,
+        )
 
     said = str(error.value)
     assert refused.says in said

@@ -78,18 +78,27 @@ def test_an_hour_that_summer_time_skips_is_no_time() -> None:
 
 UNITS: tuple[Unit | None, ...] = (None, "s", "ms", "us", "ns")
 NUMBERS = st.one_of(
-    st.integers(-(10**21), 10**21), st.sampled_from([10**n + d for n in (9, 11, 14, 17, 20) for d in (-1, 0, 1)])
+    st.integers(-(10**21), 10**21),
+    st.sampled_from([10**n + d for n in (9, 11, 14, 17, 20) for d in (-1, 0, 1)]),
 )
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001  # zones are settings
 FORMS = (
-    *("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.%f+02:00", "%Y-%m-%dt%H:%M:%S.%f", "%Y/%m/%d %H:%M", "%Y-%m-%d"),
+    *(
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%Y-%m-%d %H:%M:%S.%f+02:00",
+        "%Y-%m-%dt%H:%M:%S.%f",
+        "%Y/%m/%d %H:%M",
+        "%Y-%m-%d",
+    ),
     *("%Y%m%dT%H%M%SZ", "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%dT%H:%M:%S.%f123-05:30", " %Y-%m-%d %H:%M:%S+00 "),
 )
 TEXTS = st.one_of(
     NUMBERS.map(str),
     st.floats(0, 1e19).map(str),
     st.tuples(MOMENTS, st.sampled_from(FORMS)).map(lambda found: found[0].strftime(found[1])),
-    st.sampled_from(["", " ", "NULL", "soon", "2026-02-30 10:00:00", "2026-09-21T24:00:00", "2026-09-21T23:59:60Z"]),
+    st.sampled_from(
+        ["", " ", "NULL", "soon", "2026-02-30 10:00:00", "2026-09-21T24:00:00", "2026-09-21T23:59:60Z"]
+    ),
     st.text(max_size=12),
 )
 DECIMALS = st.decimals(0, 10**14, places=4, allow_nan=False)
@@ -116,7 +125,7 @@ def by_rule(value: object, settings: TimeSettings) -> int | None:
     ids=["text", "integers", "wide integers", "floats", "decimals", "local moments", "moments", "dates"],
 )
 @given(data=st.data(), zone=st.sampled_from(["UTC", "Europe/Berlin"]), unit=st.sampled_from(UNITS))
-@examples(0.3)
+@examples(0.15)
 def test_a_column_of_times_is_read_by_the_rule_of_the_worker(
     data: st.DataObject, values: st.SearchStrategy[object], kind: pl.DataType, zone: str, unit: Unit | None
 ) -> None:
@@ -131,8 +140,10 @@ def test_a_column_of_times_is_read_by_the_rule_of_the_worker(
     ]
 
 
-@given(day=st.none() | MOMENTS.map(datetime.date), clock=st.none() | MOMENTS.map(datetime.time), data=st.data())
-@examples(0.3)
+@given(
+    day=st.none() | MOMENTS.map(datetime.date), clock=st.none() | MOMENTS.map(datetime.time), data=st.data()
+)
+@examples(0.15)
 def test_a_date_and_a_time_of_day_are_joined_as_the_worker_does(
     day: date | None, clock: time | None, data: st.DataObject
 ) -> None:
@@ -142,9 +153,14 @@ def test_a_date_and_a_time_of_day_are_joined_as_the_worker_does(
     left, right = data.draw(st.sampled_from([*forms.values()]))
     kinds = {date: pl.Date(), time: pl.Time(), str: pl.String(), int: pl.Int64(), type(None): pl.String()}
     frame = pl.DataFrame(
-        {"day": pl.Series([left], dtype=kinds[type(left)]), "clock": pl.Series([right], dtype=kinds[type(right)])}
+        {
+            "day": pl.Series([left], dtype=kinds[type(left)]),
+            "clock": pl.Series([right], dtype=kinds[type(right)]),
+        }
     )
-    text = frame.select(joined(pl.col("day"), frame.schema["day"], pl.col("clock"), frame.schema["clock"])).item()
+    text = frame.select(
+        joined(pl.col("day"), frame.schema["day"], pl.col("clock"), frame.schema["clock"])
+    ).item()
 
     settings_ = TimeSettings()
     expected = None

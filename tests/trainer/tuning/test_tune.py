@@ -138,8 +138,12 @@ def test_a_training_that_diverges_is_given_up(tmp_path: Path) -> None:
         algorithm="sgd", learning_rate=1e30, clip_norm=0.0, normalize=False, output_table="separate"
     )
 
-    with pytest.raises(BudgetTooSmall, match=r"all 1 trials were given up \(the training diverged in epoch 1"):
-        tuned(tmp_path, Budget(trials=1), settings=settings, given={"optimizer.learning_rate", "loss.function"})
+    with pytest.raises(
+        BudgetTooSmall, match=r"all 1 trials were given up \(the training diverged in epoch 1"
+    ):
+        tuned(
+            tmp_path, Budget(trials=1), settings=settings, given={"optimizer.learning_rate", "loss.function"}
+        )
 
 
 @pytest.mark.slow
