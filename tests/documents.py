@@ -20,7 +20,7 @@ from rich.console import Console
 
 from deploy.demo.scoreboard import Figures, Latency, Moment, Score
 from deploy.demo.view import Now, Page
-from tests.trainer.file_shapes import REFUSED, SHAPES
+from tests.trainer.shapes import REFUSED, SHAPES
 from trainer.commands import cli as trainer
 from trainer.config import TrainerSettings
 from trainer.continuous.metrics import TrainingMetrics

@@ -29,6 +29,7 @@ from trainer.clicks.timestamps import is_time_of_day, joined, time_kind_in_words
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
 from worker.core import paths
 from worker.core.event import TWO_FIELDS
+from worker.core.ids import MISSING
 
 SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms": pl.Int64()}
 """The columns of a table of clicks."""
@@ -61,7 +62,10 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """As `Table`, before it is read; `counts` is what it has, `left` the columns that were not taken, by role."""
+    """As `Table`, before it is read.
+
+    `counts` is what it has, `left` the columns that were not taken, by role.
+    """
 
     clicks: pl.LazyFrame
     columns: Columns
@@ -90,7 +94,7 @@ class _Found(NamedTuple):
     left: dict[str, tuple[str, ...]]
 
 
-def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()) -> Scan:  # noqa: B008
+def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()) -> Scan:  # noqa: B008  # frozen
     """Return the clicks in any table that has columns for users, items and times, in the order of the table.
 
     `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
@@ -124,7 +128,7 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
 
 
 def convert_items(
-    frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()
+    frame: pl.LazyFrame, columns: Columns, *, source: str, missing: tuple[str, ...] = MISSING
 ) -> pl.LazyFrame:
     """Return the column of items as `item_id`, with the extra columns, of a table of items without clicks."""
     schema = frame.collect_schema()
@@ -133,9 +137,7 @@ def convert_items(
     name, item, _ = _one(frame.collect_schema(), "item", wanted, source)
     sample = frame.select(item.column.alias("item")).head(SAMPLE_ROWS).collect()["item"]
     _check_ids(sample, item.kind, name, source)
-    return frame.select(
-        ids.ids(*item, missing=rules.missing).alias("item_id"), *_extra(frame, columns, source)
-    )
+    return frame.select(ids.ids(*item, missing=missing).alias("item_id"), *_extra(frame, columns, source))
 
 
 def _in_rows(frame: pl.LazyFrame, columns: Columns, source: str) -> pl.LazyFrame:
@@ -163,7 +165,8 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
             names[role], fields[role] = wanted, Field(joined(*day, *clock), pl.String())
         else:
             names[role], fields[role], left[role] = _one(schema, role, wanted, source)
-    return _Found(fields, replace(columns, **names), left)
+    taken = replace(columns, user=names["user"], item=names["item"], timestamp=names["timestamp"])
+    return _Found(fields, taken, left)
 
 
 def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:

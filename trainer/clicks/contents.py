@@ -1,6 +1,6 @@
 """The bytes of a file as something that polars reads: unpacked, and text as UTF-8 without a byte order mark.
 
-Everything is told by the first bytes, not by the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
+The first bytes decide, not the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
 byte order mark. A file that polars reads as it is is left where it is. Another is rewritten once, line by
 line, into a temporary file without a name, which is gone when the process is, however it ends.
 """
@@ -27,16 +27,16 @@ Kind = Literal["parquet", "arrow", "arrow stream", "text"]
 Rewrite = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 _HEAD_BYTES: Final = 65_536
-"""The bytes from which the shape of a file is told."""
+"""The number of bytes that decide."""
 
-_PACKINGS: Final[dict[bytes, Callable[[Path], IO[bytes]]]] = {
-    b"\x1f\x8b": lambda path: gzip.open(path),  # type: ignore[dict-item]  # GzipFile is one in all but name
-    b"BZh": lambda path: bz2.open(path),
-    b"\xfd7zXZ\x00": lambda path: lzma.open(path),
-    b"\x28\xb5\x2f\xfd": lambda path: zstandard.open(path, "rb"),
+_PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": zstandard.open,
 }
 _READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""What polars unpacks itself, without a copy."""
+"""The packings that polars reads itself, without a copy."""
 
 _KINDS: Final[dict[bytes, Kind]] = {
     b"PAR1": "parquet",
@@ -79,9 +79,9 @@ class Contents:
 
     @contextmanager
     def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
-        """Open what polars reads: the file, or a copy, of a text with the lines that `rewrite` makes of its own.
+        """Open what polars reads: the file, or a copy of it.
 
-        What polars has opened meanwhile stays open.
+        The copy of a text has the lines that `rewrite` makes of its own. A file that polars has opened stays open.
         """
         if self.as_it_is and rewrite is None:
             yield self.path
@@ -161,8 +161,8 @@ def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
         part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
         raise UnreadableFile(
             str(path),
-            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the encoding of "
-            "files of clicks by files.encoding, such as cp1252 or utf-16",
+            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the "
+            "encoding of files of clicks by files.encoding, such as cp1252 or utf-16",
         ) from None
     finally:
         text.detach()
@@ -182,5 +182,6 @@ def _must_be_text(head: str, start: bytes, path: Path) -> None:
     if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
         raise UnreadableFile(
             str(path),
-            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; it begins with {start[:16]!r}",
+            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; "
+            f"it begins with {start[:16]!r}",
         )

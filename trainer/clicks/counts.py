@@ -1,4 +1,4 @@
-"""The figures of a source that a person should see before a training: what was read how, what was left out, why."""
+"""Figures of a source that a person should see before a training: how it was read, what was left out, why."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Counts:
     odd: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
-    """Whether the columns of a file were told by what they hold."""
+    """Whether the columns of a file were recognised by what they hold."""
 
     def add(self, other: Counts) -> None:
         """Add the counts of another source."""
@@ -66,7 +66,7 @@ class Counts:
         return ", ".join(words)
 
     def removals(self, rules: Rules) -> list[Removal]:
-        """Return what was left out, a step for each reason, in this order: skipped, too early, in the future."""
+        """Return what was left out, a step for each reason: skipped, too early, in the future."""
         left, steps = self.rows + self.skipped, list[Removal]()
         early = f"before {_date(rules.times.earliest_ms)}{self._such_as('early')} (click.earliest)"
         for count, why in (
@@ -84,8 +84,8 @@ class Counts:
         found = []
         if self.headless:
             found.append(
-                f"there is no header: took {names['user']} as user, {names['item']} as item, {names['timestamp']} as "
-                "time by what they hold; files.columns names the columns"
+                f"there is no header: took {names['user']} as user, {names['item']} as item, "
+                f"{names['timestamp']} as time by what they hold; files.columns names the columns"
             )
         for role in ROLES:
             if count := self.blanks[role]:
@@ -94,13 +94,13 @@ class Counts:
                 )
             if count := self.inexact[role]:
                 found.append(
-                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of which "
-                    "several integers may have become one; write the ids as integers or text"
+                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of "
+                    "which several integers may have become one; write the ids as integers or text"
                 )
             if whole := self.examples.get(f"{role} whole"):
                 found.append(
-                    f"column {names[role]} has ids such as {whole} (integers with missing values are stored so): "
-                    f"they are read as {str(whole).split('.')[0]}"
+                    f"column {names[role]} has ids such as {whole} (integers with missing values are "
+                    f"stored so): they are read as {str(whole).split('.')[0]}"
                 )
         for (role, token), count in self.missing.items():
             shown = token or "empty"
@@ -142,14 +142,18 @@ class Counts:
             f"(such as {self.examples[kind]})"
             for kind in kinds
         ]
-        return [
-            f"Careful: column {column} has times of several kinds: {', '.join(parts)}; each is read by its own "
-            "size. One unit for all numbers is set by click.timestamp_unit"
-        ]
+        careful = (
+            f"Careful: column {column} has times of several kinds: {', '.join(parts)}; each is read by its "
+            "own size. One unit for all numbers is set by click.timestamp_unit"
+        )
+        return [careful]
 
 
 def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> Counts:
-    """Return the counts of a table whose `fields` are those of a click, by role; `time` is the time as it is read."""
+    """Return the counts of a table.
+
+    `fields` are those of a click, by role; `time` is the time as it is read.
+    """
     row = frame.select(**_looked_at(fields, time, rules)).select(_totals(rules)).collect(engine="streaming")
     return _of_row(row.row(0, named=True), rules)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 import polars as pl
@@ -121,7 +121,7 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
     """Return the line where the first damaged row begins; a quoted field may span several lines."""
     first, row, names = 1, list[bytes](), 0
     csv.field_size_limit(sys.maxsize)
-    quoting = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
 
     def text() -> Iterator[str]:
         for line in lines:
@@ -141,8 +141,8 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
             row.clear()
     except UnicodeDecodeError:
         why = (
-            "is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding, such as "
-            "cp1252 or utf-16"
+            "is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding, "
+            "such as cp1252 or utf-16"
         )
         return _Damaged(first + len(row) - 1, row[-1], why)
     except csv.Error:

@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 from worker.core import paths
 from worker.core.formats import loads_exactly
 
-EACH: str = "the elements of a list"
+EACH: Final = "the elements of a list"
 """The name of a column that no table has: the elements of the list that an item's path goes through."""
 
-_DEEPEST = 4
+_DEEPEST: Final = 4
 
 
 class Field(NamedTuple):
@@ -53,7 +53,7 @@ def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator
 
 
 def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
-    """Return a row for each element of the list at `names`, which is in the column `EACH`; None without a list.
+    """Return a row for each element of the list at `names`, in the column `EACH`; None without a list.
 
     An empty list keeps its row, with nothing in it, to be counted.
     """
@@ -87,8 +87,10 @@ def _fields(
             yield Field(read, pl.String())
 
 
-def _kind(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype if isinstance(dtype, pl.DataType) else dtype()
+def _kind(dtype: Any) -> pl.DataType:
+    """Return the kind of a field, which polars may give as a class."""
+    kind: pl.DataType = dtype if isinstance(dtype, pl.DataType) else dtype()
+    return kind
 
 
 def _inner(names: Sequence[str], column: pl.Series) -> pl.Series:

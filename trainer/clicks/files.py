@@ -120,7 +120,7 @@ def _with_folders(frame: pl.LazyFrame, columns: Mapping[str, str | None]) -> pl.
 
 
 def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Columns:
-    """Return `columns`; those of a file without a header are told by what its rows hold."""
+    """Return `columns`; those of a file without a header by what its rows hold."""
     if not table.headless:
         return columns
     names = table.frame.collect_schema().names()
@@ -128,7 +128,7 @@ def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Col
     found = positions([[bool(field) and rules.is_plausible(field) for field in row] for row in rows])
     if found is None and not (columns.user and columns.item and columns.timestamp):
         raise MissingColumn(
-            f"{source} has no header, and it cannot be told which columns are user, item and time; "
+            f"{source} has no header, and its columns of user, item and time are not clear; "
             f"name them by files.columns, in order. The first line is {', '.join(map(str, rows[0]))}",
             role="user",
             existing=names,

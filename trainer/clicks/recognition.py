@@ -75,7 +75,7 @@ def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Reco
 
 def date_column(schema: Mapping[str, pl.DataType]) -> str | None:
     """Return the column that may hold the dates of times of day; None where there is none."""
-    plain = {_plain((name,)): name for name in reversed(schema)}
+    plain = {_plain((name,)): name for name in reversed([*schema])}
     return next((plain[name] for name in _DATES if name in plain), None)
 
 
@@ -91,7 +91,7 @@ def in_words(schema: Mapping[str, pl.DataType]) -> str:
 
 
 def positions(rows: Sequence[Sequence[bool]]) -> dict[str, int] | None:
-    """Return the column of each role where there are no names; None if it cannot be told.
+    """Return the column of each role where there are no names; None if that is not clear.
 
     `rows`: of some rows, whether each field reads as a plausible time. The last column of times is the
     timestamp, the first two others are the user and the item.

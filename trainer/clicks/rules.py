@@ -1,4 +1,4 @@
-"""The settings by which files of clicks are read: those of `[click]` that the worker has, too, and `[files]`."""
+"""The settings by which files of clicks are read: those of `[click]`, as in the worker, and `[files]`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from worker.core.where import Clause
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How values are read, and which clicks count.
+    """Rules by which values are read and clicks count.
 
     `now_ms`: clicks that are more than an hour later are removed; None: none is. `encoding` is that of text,
     `names` are those of the columns of files without a header.
     """
 
-    times: TimeSettings = TimeSettings()
+    times: TimeSettings = TimeSettings()  # noqa: RUF009  # frozen
     missing: tuple[str, ...] = MISSING
     where: tuple[Clause, ...] = ()
     encoding: str = "utf-8"

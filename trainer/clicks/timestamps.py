@@ -2,8 +2,8 @@
 
 Every value is read by its own size, so a column with two units is read rightly; `units` counts them, for a
 person to see. A Hypothesis law holds every value that a column can have equal to that rule. The usual texts
-are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time the law
-ends with the year 2099, as the tables of polars do.)
+are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time
+the law ends with the year 2099, as the tables of polars do.)
 """
 
 from __future__ import annotations

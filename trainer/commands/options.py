@@ -85,7 +85,7 @@ def columns_of(chosen: TrainerSettings) -> Columns:
 
 
 def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
-    """Return how files are read: ids and times as the worker reads them. Later times than `now` are refused."""
+    """Return how files are read: ids and times as by the worker. Times after `now` are refused."""
     mapping = chosen.click
     return Rules(
         times=TimeSettings(

@@ -132,8 +132,8 @@ def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> l
     such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"
     if not found:
         raise UnusableClicks(
-            f"{source}: none of its {len(described):,} items is one of the {len(clicked):,} items of the clicks: "
-            f"{such_as}; is the column of items the right one?"
+            f"{source}: none of its {len(described):,} items is one of the {len(clicked):,} items of the "
+            f"clicks: {such_as}; is the column of items the right one?"
         )
     if found < _FEW * len(clicked):
         return [

@@ -14,13 +14,13 @@ from trainer.config import FitSettings
 from trainer.errors import TrainingDiverged
 
 _FAR: Final = 10.0
-"""How many times the first loss the mean of an epoch may be. Sound trainings in the tests stay below 1.1."""
+"""The mean of an epoch may be this many times the first loss. Sound trainings in the tests stay below 1.1."""
 
 _LARGEST_WEIGHT: Final = 1e6
 """Weights beyond it are those of a step that was far too long. Sound ones are below 100."""
 
 _ABOVE: Final = 1.5
-"""How many times the first loss the best epoch may be before it is said that nothing was learned."""
+"""The best epoch may be this many times the first loss before it is said that nothing was learned."""
 
 _USUAL_CLIP_NORM: Final = 1.0
 
@@ -38,7 +38,7 @@ def check_step(loss: float, norm: float, settings: FitSettings, *, first: float,
 def check_epoch(loss: float, weight: float, settings: FitSettings, *, first: float, position: str) -> None:
     """Raise TrainingDiverged where an epoch ends far away.
 
-    That is with a mean `loss` far above the `first` of the training, or with a largest `weight` out of bounds.
+    That is with a mean `loss` far above the `first` of the training, or a largest `weight` out of bounds.
     """
     if not weight <= _LARGEST_WEIGHT:
         raise TrainingDiverged(_words(f"weights are up to {weight:.4g}", settings, first, position))

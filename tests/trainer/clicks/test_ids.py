@@ -53,7 +53,7 @@ def by_rule(value: object) -> str | None:
 def test_a_column_of_ids_is_read_by_the_rule_of_the_worker(
     data: st.DataObject, values: st.SearchStrategy[object], kind: pl.DataType
 ) -> None:
-    """Every value that a column can have. Ids that are too long are removed later, with a reason of their own."""
+    """Every value that a column can have. Ids that are too long are removed later, with their own reason."""
     column = pl.Series("id", data.draw(st.lists(st.none() | values, min_size=1, max_size=20)), kind)
 
     read = column.to_frame().select(ids(pl.col("id"), column.dtype, missing=MISSING)).to_series()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.thousand_clicks import ROWS
-from tests.trainer.file_shapes import REFUSED, SHAPES, Refused, Shape
+from tests.trainer.shapes import REFUSED, SHAPES, Refused, Shape
 from trainer.clicks.columns import Scan
 from trainer.clicks.files import scan_files
 from trainer.commands.options import columns_of, rules_of
@@ -40,8 +41,6 @@ def prepared(scan: Scan) -> Data:
 @cache
 def plain() -> Data:
     """Return the sessions of the clicks in a plain file."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         return prepared(scanned(SHAPES[0].write(Path(folder))))
 

@@ -148,7 +148,8 @@ def test_a_date_and_a_time_of_day_are_joined_as_the_worker_does(
     day: date | None, clock: time | None, data: st.DataObject
 ) -> None:
     """As values of their own kinds, as text, and as integers such as 20260921 and 90500."""
-    forms = {"own": (day, clock), "text": (day and f" {day} ", clock and str(clock))}
+    forms: dict[str, tuple[object, object]] = {"own": (day, clock)}
+    forms["text"] = (day and f" {day} ", clock and str(clock))
     forms["integer"] = (day and int(f"{day:%Y%m%d}"), clock and int(f"{clock:%H%M%S}"))
     left, right = data.draw(st.sampled_from([*forms.values()]))
     kinds = {date: pl.Date(), time: pl.Time(), str: pl.String(), int: pl.Int64(), type(None): pl.String()}
