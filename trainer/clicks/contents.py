@@ -33,7 +33,7 @@ _PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstandard.open,
+    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_zstd(path)),
 }
 _READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 """The packings that polars reads itself, without a copy."""
@@ -81,7 +81,8 @@ class Contents:
     def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
         """Open what polars reads: the file, or a copy of it.
 
-        The copy of a text has the lines that `rewrite` makes of its own. A file that polars has opened stays open.
+        The copy of a text has the lines that `rewrite` makes of its own.
+        Polars keeps open what it has opened.
         """
         if self.as_it_is and rewrite is None:
             yield self.path
@@ -134,6 +135,12 @@ def _head(path: Path) -> tuple[bytes, bytes]:
         with _opened(path) as file:
             start = file.read(_HEAD_BYTES)
     return start, packed
+
+
+def _zstd(path: Path) -> Any:
+    """Open a file that may have several frames, as parallel compressors write them."""
+    unpacker = zstandard.ZstdDecompressor()
+    return unpacker.stream_reader(path.open("rb"), read_across_frames=True)
 
 
 @contextmanager
