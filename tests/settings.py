@@ -16,8 +16,8 @@ from worker.errors import SettingError
 from worker.settings.fields import Section, fields_of, is_duration
 from worker.settings.loading import alternatives, load, typed, variable
 
-WHATEVER: Final = "whatever"
-"""A text that any setting of text takes."""
+WHATEVER: Final = "whatever-it-may-be"
+"""A text that any setting of text takes: it is long enough for a token."""
 
 _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "kafka.security_protocol": {

@@ -14,7 +14,7 @@ from worker.core.release import Release
 from worker.core.states import States
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
-from worker.kafka.identity import Identity
+from worker.identity import Identity
 from worker.kafka.interface import Connection, GroupMember
 from worker.live_quality import LiveQuality
 from worker.loop import Loop

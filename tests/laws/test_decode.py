@@ -232,3 +232,26 @@ def test_every_record_is_clicks_skipped_or_a_dead_letter(
     assert len(bad) == len(decoded.bad)
     assert len(clicked - bad) == decoded.clicked
     assert all(one.parts for one in decoded.bad if one.record.offset in clicked)
+
+
+@given(decoders, maps, keys, record_times)
+@examples(2)
+def test_an_event_alone_is_what_it_is_in_a_list(
+    decoder: Decoder, event: dict[str, Any], key: bytes | None, record_ms: int
+) -> None:
+    """The ways of decoding that are fast and those that can do everything have one meaning."""
+    alone = decoder.decode(in_json(event), key, record_ms)
+    listed = decoder.decode(in_json([event]), key, record_ms)
+
+    assert isinstance(listed, Several)
+    if isinstance(alone, Several):
+        assert [part.click for part in listed.parts] == [part.click for part in alone.parts]
+        assert [reason for _, reason in listed.bad] == [reason for _, reason in alone.bad]
+        assert listed.skipped == alone.skipped
+    else:
+        found = [
+            *(part.click for part in listed.parts),
+            *(reason for _, reason in listed.bad),
+            *listed.skipped,
+        ]
+        assert found == [alone]

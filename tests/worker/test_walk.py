@@ -14,6 +14,7 @@ from tests.builders import ITEMS, successor_release_parts
 from tests.records import Record
 from tests.worker.desk import Desk, records, successor_desk
 from tests.worker.judging import assert_sound
+from worker.kafka.memory.broker import Call
 
 BAD: list[bytes | None] = [
     b"",
@@ -210,6 +211,61 @@ def test_replayed_clicks_are_answered_by_nobody() -> None:
     desk.step(10)
 
     assert worker.metric("nextclick_replayed_clicks_total") == 10
+    assert desk.written() == before
+
+
+def test_what_nobody_can_decode_becomes_one_letter_and_is_passed() -> None:
+    """For all of its offsets: the position behind them is committed with it, and reading goes on there."""
+    desk = Desk(partitions=1)
+    worker = desk.serving()
+    desk.click("ada", "item-1")
+    first = desk.cluster.produce_unreadable(
+        desk.topics.clicks, b"\xff", offsets=5, why="its checksum is wrong"
+    )
+    desk.click("ada", "item-2")
+    desk.settle()
+    (letter,) = records(desk.letters())
+
+    places = [int(letter.header(f"nextclick.{name}")) for name in ("offset", "last_offset")]
+    assert places == [first, first + 4]
+    assert (letter.header("nextclick.reason"), letter.value) == ("unreadable", b"\xff")
+    assert letter.header("nextclick.error") == "its checksum is wrong"
+    assert worker.metric("nextclick_dead_letters_total", reason="unreadable") == 1
+    assert worker.recent("ada") == ["item-1", "item-2"]
+    assert desk.committed() == {0: first + 6}
+    assert [one.json["event"]["offset"] for one in answers(desk)] == [0, first + 5]
+
+
+@pytest.mark.parametrize(
+    ("call", "after"), [("send", False), ("send", True), ("commit", False), ("commit", True), ("end", False)]
+)
+def test_a_crash_around_a_stretch_leaves_one_letter(call: Call, after: bool) -> None:
+    """The letter and the position behind the stretch are committed together, or neither is."""
+    desk = Desk(partitions=1, state={"flush_interval": 3_600})
+    desk.serving()
+    desk.cluster.crash_at(call, after=after)
+    desk.cluster.produce_unreadable(desk.topics.clicks, offsets=3)
+    desk.click("ada", "item-1")
+    desk.until(lambda: not desk.workers, "the crash")
+    worker = desk.restart()
+
+    assert len(desk.letters()) == len(answers(desk)) == 1
+    assert worker.recent("ada") == ["item-1"]
+
+
+def test_replay_passes_a_stretch_in_silence() -> None:
+    """Its letter is there already."""
+    desk = Desk(partitions=1, state={"flush_interval": 3_600})
+    desk.serving()
+    desk.click("ada", "item-1")
+    desk.cluster.produce_unreadable(desk.topics.clicks, offsets=3)
+    desk.click("ada", "item-2")
+    desk.settle()
+    before = desk.written()
+    worker = desk.restart()
+    desk.step(10)
+
+    assert worker.metric("nextclick_replayed_clicks_total") == 2
     assert desk.written() == before
 
 

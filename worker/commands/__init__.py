@@ -7,6 +7,7 @@ from typing import Any
 import click
 import orjson
 
+from worker.commandline import origin
 from worker.config import Settings
 from worker.core.ids import canonical
 from worker.core.release import Release, verify
@@ -19,7 +20,7 @@ from worker.topics.releases import CHAMPION, ReleaseReader
 def connect(settings: Settings) -> Connection:
     """Return the connection that the command was called with (tests bring one), else that of the settings."""
     given: Connection | None = click.get_current_context().obj
-    return given or settings.kafka.connection()
+    return given or settings.kafka.connection(origin(settings, "kafka.bootstrap_servers"))
 
 
 def spellings(user_id: str) -> list[str]:

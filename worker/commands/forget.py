@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Iterator
 from contextlib import closing
 
 import click
@@ -35,8 +36,11 @@ def forget(wait: float | None, user_id: str) -> None:
         click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {spelling}")
     click.echo(_outlook(settings, set(before)))
     if wait is not None:
-        done = [_done(settings, spelling, asked, wait) for spelling, asked in requests.items()]
-        sys.exit(not all(done))
+        deadline, fulfilled = time.monotonic() + wait, True
+        for spelling, asked in requests.items():
+            looks = state_changes.pending(connection, spelling, asked, topic=state)
+            fulfilled &= done(looks, asked, max(0.0, deadline - time.monotonic()))
+        sys.exit(not fulfilled)
 
 
 def _ends(settings: Settings) -> dict[int, int]:
@@ -63,13 +67,18 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
     return what
 
 
-def _done(settings: Settings, user_id: str, asked: dict[int, int], seconds: float) -> bool:
+def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
+    """Return whether all partitions fulfil the request in time; look at least once.
+
+    `looks` yields the partitions that have not yet done so, again and again.
+    """
     deadline, left = time.monotonic() + seconds, set(asked)
-    looks = state_changes.pending(connect(settings), user_id, asked, topic=settings.topics.state)
-    while left and time.monotonic() < deadline:
-        before, left = left, next(looks)
-        for partition in sorted(before - left):
+    for found in looks:
+        for partition in sorted(left - found):
             click.echo(f"forgotten in partition {partition}")
+        left = found
+        if not left or time.monotonic() >= deadline:
+            break
     if left:
         click.echo(f"not done after {seconds:g} s in {numbers(sorted(left))}")
     return not left

@@ -138,7 +138,7 @@ def _current(
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:
         states.load(copy.partition, copy.block, copy.saved)
-    found = described(states, recommender, user_id, {copy.partition for copy in trace.copies})
+    found = described(states, recommender, user_id, {copy.partition: () for copy in trace.copies})
     if found is None:
         return None, None
     row = states.find(found["partition"], user_id)

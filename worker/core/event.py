@@ -29,7 +29,7 @@ from worker.core import envelopes, paths
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
 from worker.core.formats import Parse, loads_exactly, parse_plain
 from worker.core.ids import IdRule
-from worker.core.paths import Headers, Path
+from worker.core.paths import Headers, Path, bytes_text, find
 from worker.core.reasons import Inexact, Reason, Skipped, Undecodable
 from worker.core.times import TimeRule, joined
 from worker.core.where import Clause
@@ -127,16 +127,24 @@ class Decoder:
         self._user = paths.parse(fields.user_id)
         self._item = paths.parse(fields.item_id)
         self._times = [paths.parse(one) for one in fields.timestamp.split(TWO_FIELDS)]
+        if len(self._times) > 2:
+            raise ValueError(f"timestamp is {fields.timestamp!r}: it must be one path or two")
         self._where = where
         self.envelope: Envelope = envelope
         self._max_bytes = max_bytes
         self._parse = parse
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
         self._each = _list_of(self._item, every)
-        self._is_plain = envelope == "none" and not where and all(one.is_name for one in every)
-        self._is_plain = self._is_plain and len(self._times) == 1
-        names = [(one.names or ("",))[0] for one in (self._user, self._item, self._times[0])]
-        self._user_name, self._item_name, self._time_name = names
+        in_value = [self._item, *self._times, *(clause.path for clause in where)]
+        self._user_is_key = fields.user_id == paths.KEY_FIELD
+        self._is_simple = (
+            envelope == "none"
+            and len(self._times) == 1
+            and all(one.root == "value" and one.each is None for one in in_value)
+            and (self._user_is_key or self._user.root == "value")
+        )
+        names = [one.names[0] for one in every[:3] if one.names]
+        self._names = names if self._is_simple and not where and all(one.is_name for one in every) else None
 
     def decode(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
@@ -154,17 +162,34 @@ class Decoder:
                 return Reason.TOO_LARGE
             else:
                 document = self._parse(value, headers)
-            if self._is_plain and type(document) is dict:
+            if self._names and type(document) is dict:
                 # Hot path: nearly all records of nearly all topics. `Click(...)` would take 0.1 us longer.
+                user, item, time = self._names
                 get, read = document.get, self._read_id
-                user_id, item_id = read(get(self._user_name)), read(get(self._item_name))
-                timestamp_ms = self._read_time(get(self._time_name), record_timestamp_ms)
-                return _new(Click, (user_id, item_id, timestamp_ms))
+                user_id, item_id = read(get(user)), read(get(item))
+                return _new(Click, (user_id, item_id, self._read_time(get(time), record_timestamp_ms)))
+            if self._is_simple and type(document) is dict:
+                return self._simple_click(document, key, record_timestamp_ms)
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, False))
         except Undecodable as bad:
             return bad.reason
         except Inexact:
             return self._decoded_exactly(value, key, record_timestamp_ms, headers)
+
+    def _simple_click(
+        self, document: dict[Any, Any], key: bytes | None, record_timestamp_ms: int
+    ) -> Click | Skipped:
+        """Return what `_click` would, of a record in which paths go through maps alone, or to the key.
+
+        Hot path of topics of others: half the time of `_click`. Raises Undecodable, Inexact.
+        """
+        for clause in self._where:
+            if not clause.holds(find(document, clause.path.names)):
+                return Skipped.WHERE
+        user_id = self._read_id(bytes_text(key) if self._user_is_key else find(document, self._user.names))
+        item_id = self._read_id(find(document, self._item.names))
+        moment = find(document, self._times[0].names)
+        return _new(Click, (user_id, item_id, self._read_time(moment, record_timestamp_ms)))
 
     def times_in(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
@@ -275,7 +300,7 @@ class Decoder:
 
     def _elements(self, record: _Record) -> list[Any]:
         assert self._each is not None  # noqa: S101  # the callers looked
-        found = paths.find(record.document, self._each, self._loads(record))
+        found = find(record.document, self._each, self._loads(record))
         if type(found) is not list:
             found = paths.inner(found, self._loads(record)) if found is not None else None
         if not found:

@@ -64,4 +64,6 @@ def loads_exactly(text: str | bytes) -> Any:
 
     orjson turns integers of more than 64 bits into floats. This takes ten times as long.
     """
+    # Python's own reader takes more than JSON, such as NaN and half characters that no text can be made of.
+    orjson.loads(text)
     return json.loads(text, parse_int=Decimal, parse_float=Decimal)

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     BAD_TIMESTAMP = "bad_timestamp"
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
+    UNREADABLE = "unreadable"
 
 
 class Skipped(StrEnum):

@@ -42,6 +42,8 @@ class Clause:
 
     def holds(self, found: Any, *, exact: bool = False) -> bool:
         """Return whether an event with this value in the field counts. Raises Inexact, as `ids.text_of`."""
+        if type(found) is str and found in self.values:
+            return self.equal
         return (_compared(found, exact=exact) in self.values) is self.equal
 
 

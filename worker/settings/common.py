@@ -91,8 +91,8 @@ class Kafka(Section):
                 raise ValueError(f"{name} is {path}: there is no such file")
         return self
 
-    def connection(self) -> KafkaConnection:
-        """Return the part that the clients need."""
+    def connection(self, origin: str = "") -> KafkaConnection:
+        """Return the part that the clients need. `origin` says from where the address comes."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
@@ -104,6 +104,7 @@ class Kafka(Section):
             ssl_key_file=_text(self.ssl_key_file),
             ssl_key_password=_secret(self.ssl_key_password),
             ssl_check_hostname=self.ssl_check_hostname,
+            origin=origin,
         )
 
 
@@ -207,8 +208,6 @@ class Click(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.timestamp.count(TWO_FIELDS) > 1:
-            raise ValueError(f"timestamp is {self.timestamp!r}: it must be one path or two")
         self.decoder()
         return self
 

@@ -64,6 +64,9 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
     several = 0
     decoded = decoder.decode
     for record in records:
+        if record.unreadable is not None:
+            bad.append(Invalid(record, Reason.UNREADABLE))
+            continue
         found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
             good.append((record, found))

@@ -3,7 +3,8 @@
 People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
 headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
 kept; the record itself stays where the headers point. Where only some events of a record are not valid, the
-others count: the header `nextclick.parts` names these, so that nobody sends the others again.
+others count: the header `nextclick.parts` names the invalid events, so that nobody sends the others again. A
+stretch that Kafka's client could not decode is kept as its bytes, with its first and last offset, and why.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
         ("nextclick.reason", bad.reason.value.encode()),
         ("nextclick.topic", record.topic.encode()),
         ("nextclick.partition", b"%d" % record.partition),
-        ("nextclick.offset", b"%d" % record.offset),
+        ("nextclick.offset", b"%d" % (record.unreadable.first if record.unreadable else record.offset)),
         ("nextclick.timestamp", b"%d" % record.timestamp),
     ]
+    if record.unreadable is not None:
+        ours += [
+            ("nextclick.last_offset", b"%d" % record.offset),
+            ("nextclick.error", record.unreadable.why.encode(errors="backslashreplace")),
+        ]
     if bad.parts:
         ours.append(("nextclick.parts", bad.parts[:PREFIX_BYTES].encode()))
     key, value, headers = record.key, record.value, [(name, text or b"") for name, text in record.headers]

@@ -49,6 +49,19 @@ def test_what_is_no_click_is_left_aside_and_counted() -> None:
     ]
 
 
+def test_what_nobody_can_decode_is_left_aside_and_counted() -> None:
+    """Reading goes on behind it."""
+    cluster = cluster_with(60)
+    cluster.produce_unreadable("clicks", offsets=7)
+    for partition, value in click_records(60):
+        cluster.produce("clicks", value, partition=partition)
+
+    table, removals = read_topic(cluster.connect(), "clicks", DECODER)
+
+    assert len(table.clicks) == 600
+    assert [(one.removed, one.why) for one in removals] == [(1, "no click (unreadable)")]
+
+
 def test_what_does_not_count_is_left_aside_and_counted() -> None:
     """It is no fault of the record; several clicks of one record all count."""
     cluster = MemoryCluster()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import successor_release_parts
-from tests.worker.commands.conftest import Command
+from tests.worker.conftest import Command
 from worker.kafka.memory import MemoryCluster
 from worker.topics.releases import publish
 

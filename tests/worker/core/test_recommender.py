@@ -385,7 +385,7 @@ def test_of_who_is_forgotten_only_later_clicks_count(before: int, replayed: bool
 
 
 def test_clicks_that_are_void_are_answered_all_the_same() -> None:
-    """A wish to be forgotten is obeyed at the end of the batch."""
+    """A deletion request is obeyed at the end of the batch."""
     served = Served(top=1, publish="every")
     served.states.forget(0, "ada", 10)
     found = served.batch(("ada", "item-1"), ("bob", "item-3"), ("ada", "item-5"))

@@ -30,6 +30,19 @@ def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
     assert bad == [(records[1], Reason.UNKNOWN_FORMAT, ""), (records[3], Reason.NULL_VALUE, "")]
 
 
+def test_what_nobody_can_decode_is_no_click_whatever_its_bytes_are() -> None:
+    """They may look like one."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    cluster.produce_unreadable("clicks", b'{"user_id": "ada", "item_id": "lamp"}', offsets=2)
+    records = cluster.read("clicks")
+
+    decoded = decode(records, Decoder(Fields()))
+
+    assert len(decoded.clicks) == 0
+    assert decoded.bad == [(records[0], Reason.UNREADABLE, "")]
+
+
 def test_no_record_is_no_click() -> None:
     """The columns are empty, and have their types."""
     decoded = decode([], Decoder(Fields()))

@@ -65,6 +65,24 @@ def test_a_value_that_is_too_large_keeps_a_prefix() -> None:
     assert dict(headers)["nextclick.sha256"] == hashlib.sha256(whole).hexdigest().encode()
 
 
+def test_a_stretch_is_its_bytes_and_its_place() -> None:
+    """From its first to its last offset, and why nobody can decode it."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=6)
+    cluster.produce_unreadable("clicks", b"\xff\0", offsets=3, partition=5, why="its checksum is wrong")
+    (lost,) = cluster.read("clicks")
+
+    key, value, headers = letter(Invalid(lost, Reason.UNREADABLE))
+
+    assert (key, value) == (None, b"\xff\0")
+    assert dict(headers) == OURS | {
+        "nextclick.reason": b"unreadable",
+        "nextclick.timestamp": b"%d" % cluster.now_ms,
+        "nextclick.last_offset": b"2",
+        "nextclick.error": b"its checksum is wrong",
+    }
+
+
 def test_a_value_that_just_fits_stays_whole() -> None:
     """No prefix, no sum."""
     value = letter(bad(b"x" * MAX_VALUE_BYTES, Reason.TOO_LARGE))[1]

@@ -52,6 +52,17 @@ def test_a_wrong_mapping_is_named_with_the_fields_there_are() -> None:
     assert decoding(sample_of()[1]).what == "topic clicks has no records yet"
 
 
+def test_what_nobody_can_decode_is_named() -> None:
+    """Not by its bytes."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    cluster.produce_unreadable("clicks", b'{"user_id": "ada"}', offsets=2)
+
+    finding = decoding(last(cluster.connect(), "clicks", Decoder(FIELDS)))
+
+    assert "1 of 1 are damaged: they cannot be decoded as records" in finding.what
+
+
 def test_times_of_one_unit_are_named() -> None:
     """Whichever it is; of records whose time counts nothing is said but that."""
     cluster, seconds = sample_of(click("x", 1_700_000_000))
