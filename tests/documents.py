@@ -22,6 +22,7 @@ from rich.console import Console
 
 from deploy.demo.scoreboard import Figures, Latency, Moment, Score
 from deploy.demo.view import Now, Page
+from tests.trainer.shapes import REFUSED, SHAPES
 from trainer.commands import cli as trainer
 from trainer.config import TrainerSettings
 from trainer.continuous.metrics import TrainingMetrics
@@ -189,6 +190,12 @@ def _parts() -> dict[str, Callable[[], str]]:
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
         "demo": demo_still,
+        "file shapes": lambda: _table(
+            ("file", "what it becomes"), [(shape.name, shape.becomes) for shape in SHAPES]
+        ),
+        "refused files": lambda: _table(
+            ("file", "message"), [(refused.name, refused.says) for refused in REFUSED]
+        ),
         **tables,
     }
 
