@@ -68,10 +68,11 @@ reference: .venv/.dev ## write the tables of settings, options and metrics in th
 requirements: ## write the hashed requirement files again from pyproject.toml; ARGS=--upgrade moves every version
 	@test -x build/uv/bin/uv || { $(find_python); "$$python" -m venv build/uv; }
 	@build/uv/bin/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
-	@$(call compile,dev,--extra dev --group build $(ARGS))
-	@$(call compile,demo,--extra demo --group build --constraint deploy/requirements/dev.txt --upgrade)
-	@$(call compile,trainer,--extra trainer --constraint deploy/requirements/dev.txt --upgrade)
-	@$(call compile,worker,--constraint deploy/requirements/dev.txt --upgrade)
+	@$(call compile,dev,pyproject.toml --extra dev --group build $(ARGS))
+	@$(call compile,demo,pyproject.toml --extra demo --group build $(AS_DEV))
+	@$(call compile,trainer,pyproject.toml --extra trainer $(AS_DEV))
+	@$(call compile,worker,pyproject.toml $(AS_DEV))
+	@$(call compile,build,--group build $(AS_DEV))
 
 clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
 	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -101,11 +102,13 @@ if test -z "$$python"; then \
 fi
 endef
 
-# $(1).txt from what pyproject.toml asks for and the options $(2): one file for all systems and, where it can be,
+AS_DEV := --constraint deploy/requirements/dev.txt --upgrade
+
+# $(1).txt from the sources and options $(2): one file for all systems and, where it can be,
 # one version for all Pythons (types and figures differ between numpy's). No addresses.
 define compile
 echo "deploy/requirements/$(1).txt"; \
 build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 	--custom-compile-command "make requirements" --no-emit-package nextclick $(2) \
-	--output-file deploy/requirements/$(1).txt pyproject.toml
+	--output-file deploy/requirements/$(1).txt
 endef
