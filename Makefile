@@ -6,9 +6,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 UV_VERSION := 0.13.9
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
+TOOLS := helm actionlint promtool
+GO_helm := helm.sh/helm/v3/cmd/helm@v3.19.2
+GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+
 # The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
-MEGABYTES_dev := 430
+MEGABYTES_dev := 480
 
 # Processes of a test run: one per hardware thread, at most 8, for each may load TensorFlow (600 MB). `test` takes
 # one more: tests on Kafka wait for others most of the time.
@@ -17,7 +24,8 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements \
+	tools images image-test sbom audit clean
 
 
 help: ## this list
@@ -30,7 +38,7 @@ demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, liv
 check: lint ## lint, then all tests that need no broker and are not slow; ARGS="-k name" chooses
 	@$(PYTEST) -n $(PROCESSES) -m "not broker and not slow" --hypothesis-profile quick --durations 10 --durations-min 0.5 $(ARGS)
 
-test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
+test: tools lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
 	@$(PYTEST) -n $$(($(PROCESSES) + 1)) --durations 20 --durations-min 1 $(ARGS)
 
@@ -74,6 +82,32 @@ requirements: ## write the hashed requirement files again from pyproject.toml; A
 	@$(call compile,worker,pyproject.toml $(AS_DEV))
 	@$(call compile,build,--group build $(AS_DEV))
 
+tools: ## bring helm, actionlint and promtool for the tests (needs Go and Debian's apt-get); a tool that fails is named
+	@$(MAKE) --no-print-directory --keep-going $(TOOLS:%=build/tools/%) || true
+
+images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
+	@for target in worker trainer; do \
+		docker build --file deploy/docker/Dockerfile --target $$target --tag nextclick-$$target:$(VERSION) \
+			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) .; \
+	done
+
+image-test: ## build and start the images without a registry: a base by debootstrap, buildah as root (Debian), minutes
+	@bash deploy/docker/test.sh
+
+sbom: .venv/.dev ## write what the images contain of Python into build/sbom (CycloneDX)
+	@mkdir -p build/sbom
+	@for name in worker trainer; do \
+		$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
+			--output-file build/sbom/$$name.cdx.json deploy/requirements/$$name.txt && echo build/sbom/$$name.cdx.json; \
+	done
+
+audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; needs the vulnerability service of PyPI
+	@for name in worker trainer; do \
+		echo "deploy/requirements/$$name.txt"; \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement deploy/requirements/$$name.txt || \
+		{ echo "Not audited to the end, or something was found: see above. Offline nothing can be audited." >&2; exit 1; }; \
+	done
+
 clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
 	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
@@ -88,6 +122,20 @@ clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
 $(BIN)/python:
 	@$(find_python); "$$python" -m venv --clear .venv || \
 	{ echo "$$python cannot make a .venv. On Debian and Ubuntu: apt-get install $$python-venv" >&2; exit 1; }
+
+
+# Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
+build/tools/promtool: | build/tools
+	@cd build/tools && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb promtool.partial
+	@mv build/tools/promtool.partial/usr/bin/promtool $@ && rm -r build/tools/promtool.partial build/tools/prometheus_*.deb
+
+build/tools/%: Makefile | build/tools
+	@echo "Compiling $(GO_$*)"
+	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*)
+	@touch $@
+
+build/tools:
+	@mkdir -p $@
 
 
 # The first usable of $(PYTHON) as the shell variable `python`.
