@@ -131,7 +131,7 @@ build/tools/promtool: | build/tools
 
 build/tools/%: Makefile | build/tools
 	@echo "Compiling $(GO_$*)"
-	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*)
+	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*) 2>$@.log || { tail $@.log >&2; exit 1; }
 	@touch $@
 
 build/tools:

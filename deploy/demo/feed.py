@@ -26,7 +26,9 @@ PEOPLE = 60
 
 def main() -> int:
     """Play until stopped; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.demo.feed", description="Plays the demo's clicks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo.feed", description="Plays the demo's clicks."
+    )
     parser.add_argument("--kafka", default="localhost:9092", help="brokers (default: %(default)s)")
     parser.add_argument("--topic", default="clicks", help="topic of clicks (default: %(default)s)")
     parser.add_argument("--per-second", type=float, default=50.0, help="clicks per second (default: 50)")
@@ -60,12 +62,11 @@ def endless(recorded: Sequence[Click]) -> Iterator[Click]:
 
 def feed(life: Life, sender: ClickSender, clicks: Iterator[Click], *, per_second: float) -> None:
     """Send `clicks` at a steady speed, as if they happened now. Raises DemoError, Interrupted."""
-    pace, sent = Pace(per_second), 0
-    for click in clicks:
-        while sent >= pace.due():
+    pace = Pace(per_second)
+    for number, click in enumerate(clicks):
+        while number >= pace.due():
             life.pause(0.01)
         sender.send(click._replace(timestamp_ms=round(time.time() * 1000)))
-        sent += 1
     sender.flush()
 
 
