@@ -10,8 +10,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
 TOOLS := helm actionlint promtool
-GO_helm := helm.sh/helm/v3/cmd/helm@v3.19.2
-GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+GO_helm := helm.sh/helm/v3/cmd/helm@v3.22.0
+GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements \
-	tools images image-test sbom audit clean
+	tools images image-test sbom audit version clean
 
 
 help: ## this list
@@ -107,6 +107,9 @@ audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; 
 		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement deploy/requirements/$$name.txt || \
 		{ echo "Not audited to the end, or something was found: see above. Offline nothing can be audited." >&2; exit 1; }; \
 	done
+
+version: ## print the version
+	@echo $(VERSION)
 
 clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
 	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -26,14 +26,7 @@ PEOPLE = 60
 
 def main() -> int:
     """Play until stopped; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.demo.feed", description="Plays the demo's clicks."
-    )
-    parser.add_argument("--kafka", default="localhost:9092", help="brokers (default: %(default)s)")
-    parser.add_argument("--topic", default="clicks", help="topic of clicks (default: %(default)s)")
-    parser.add_argument("--per-second", type=float, default=50.0, help="clicks per second (default: 50)")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the data (default: fetch it each time)")
-    given = parser.parse_args()
+    given = arguments().parse_args()
     try:
         with Life() as life:
             recorded = data.load(life, given.cache or life.folder / "cache").clicks
@@ -45,6 +38,18 @@ def main() -> int:
     except Interrupted:
         pass
     return 0
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo.feed", description="Plays the demo's clicks."
+    )
+    parser.add_argument("--kafka", default="localhost:9092", help="brokers (default: %(default)s)")
+    parser.add_argument("--topic", default="clicks", help="topic of clicks (default: %(default)s)")
+    parser.add_argument("--per-second", type=float, default=50.0, help="clicks per second (default: 50)")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the data (default: fetch it each time)")
+    return parser
 
 
 def endless(recorded: Sequence[Click]) -> Iterator[Click]:

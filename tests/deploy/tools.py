@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,8 @@ BROUGHT: Final = ROOT / "build" / "tools"
 
 def tool(name: str) -> str:
     """Return the path of a program; skip the test, or fail it in CI, where there is none."""
-    found = shutil.which(name, path=f"{BROUGHT}{os.pathsep}{os.environ['PATH']}")
+    places = [BROUGHT, Path(sys.executable).parent, os.environ["PATH"]]
+    found = shutil.which(name, path=os.pathsep.join(map(str, places)))
     if found:
         return found
     reason = f"no `{name}`: `make tools` brings it, with Go and Debian's apt-get"
