@@ -88,7 +88,7 @@ tools: ## bring helm, actionlint and promtool for the tests (needs Go and Debian
 images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
 	@for target in worker trainer; do \
 		docker build --file deploy/docker/Dockerfile --target $$target --tag nextclick-$$target:$(VERSION) \
-			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) .; \
+			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
 	done
 
 image-test: ## build and start the images without a registry: a base by debootstrap, buildah as root (Debian), minutes
@@ -98,7 +98,8 @@ sbom: .venv/.dev ## write what the images contain of Python into build/sbom (Cyc
 	@mkdir -p build/sbom
 	@for name in worker trainer; do \
 		$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
-			--output-file build/sbom/$$name.cdx.json deploy/requirements/$$name.txt && echo build/sbom/$$name.cdx.json; \
+			--output-file build/sbom/$$name.cdx.json deploy/requirements/$$name.txt || exit 1; \
+		echo build/sbom/$$name.cdx.json; \
 	done
 
 audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; needs the vulnerability service of PyPI

@@ -17,6 +17,7 @@ from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 from trainer.config import TrainerSettings
 from worker.config import Settings
+from worker.settings.fields import Section
 from worker.settings.loading import load
 
 CHART: Final = ROOT / "deploy/helm/nextclick"
@@ -44,7 +45,7 @@ NOTHING: Final = {
     "networkPolicy": {"enabled": False},
 }
 
-PROFILES: Final = {
+PROFILES: Final[dict[str, dict[str, Any]]] = {
     "default": {},
     "autoscaled": AUTOSCALED,
     "everything": EVERYTHING,
@@ -162,13 +163,16 @@ def test_worker_and_trainer_take_their_settings(profile: str, tmp_path: Path) ->
     for name, pod in pods(manifests).items():
         (settings,) = (one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one)
         (tmp_path / name).write_text(maps[settings]["nextclick.toml"])
-        model = Settings if name.endswith(("worker", "topics")) else TrainerSettings
+        model: type[Section] = Settings if name.endswith(("worker", "topics")) else TrainerSettings
         for container in containers(pod):
             variables = environment(container)
             (mount,) = (one for one in container["volumeMounts"] if one["name"] == "settings")
 
             assert variables["NEXTCLICK_CONFIG"] == f"{mount['mountPath']}/nextclick.toml"
-            assert load(model, tmp_path / name, variables).kafka.bootstrap_servers == "kafka:9092"
+            assert (
+                load(model, tmp_path / name, variables).model_dump()["kafka"]["bootstrap_servers"]
+                == "kafka:9092"
+            )
 
 
 def test_the_two_memberships() -> None:

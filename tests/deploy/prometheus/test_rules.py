@@ -145,3 +145,10 @@ def test_every_alert_says_what_to_do(alert: str) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert anchor == alert.lower()
     assert f"\n### {alert}\n" in (ROOT / path).read_text()
+
+
+def test_the_runbook_has_no_alert_that_is_gone() -> None:
+    """Its sections are the alerts, in the order of the rules."""
+    headings = re.findall(r"^### (Nextclick\w+)$", (ROOT / "deploy/README.md").read_text(), re.MULTILINE)
+
+    assert headings == [*rules("alert")]
