@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from worker.core.recent import RECENT_ITEMS
 from worker.settings import loading
@@ -60,9 +60,14 @@ class Http(Section):
 
     host: str = setting(
         "127.0.0.1",
-        "Address to listen on. On `0.0.0.0` anyone who reaches the port can ask about users.",
+        "Address to listen on. `0.0.0.0` is every IPv4 address of the machine, `::` every IPv6 address.",
     )
     port: int = setting(9464, "Port to listen on. 0: any free port.", ge=0, le=65_535)
+    token: SecretStr | None = setting(
+        None,
+        "Bearer token for `/v1`. Without one `/v1` answers only where `host` is a loopback address.",
+        min_length=16,
+    )
 
 
 class Log(Section):

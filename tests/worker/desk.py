@@ -11,6 +11,7 @@ Nothing here is a copy of the worker: only Kafka, the clock and the stop are rep
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ class DeskWorker:
     def known(self, user_id: str) -> Answer:
         """What it answers to a question about a user; it goes round until it does."""
         with ThreadPoolExecutor(1) as asking:
-            answer = asking.submit(self.process.questions.ask, user_id)
+            answer = asking.submit(asyncio.run, self.process.questions.ask(user_id))
             while not answer.done():
                 self.round()
             return answer.result()

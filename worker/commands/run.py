@@ -45,12 +45,20 @@ def run() -> None:
             serving(
                 settings.http.host,
                 settings.http.port,
+                token=settings.http.token.get_secret_value() if settings.http.token else None,
                 registry=metrics.registry,
                 readiness=readiness,
                 questions=questions,
             )
         )
         structlog.get_logger("worker").info(
-            "started", group=settings.group, worker_id=settings.worker_id, http=f"{settings.http.host}:{port}"
+            "started",
+            group=settings.group,
+            worker_id=settings.worker_id,
+            http=_address(settings.http.host, port),
         )
         wired(settings, connect(settings), process).loop.run()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

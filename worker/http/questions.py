@@ -1,7 +1,8 @@
-"""Questions about users: asked by HTTP threads, answered by the loop, whose states nobody else may touch."""
+"""Questions about users: asked by the HTTP server, answered by the loop, the only one to touch states."""
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,23 +19,21 @@ Answer = tuple[bool, dict[str, Any]]
 
 
 class Questions:
-    """A mailbox between the HTTP threads and the loop."""
+    """A mailbox between the HTTP server and the loop."""
 
     def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:
         self._seconds = seconds
         self._asked: queue.Queue[tuple[str, Future[Answer]]] = queue.Queue(_WAITING)
 
-    def ask(self, user_id: str) -> Answer:
+    async def ask(self, user_id: str) -> Answer:
         """Return the loop's answer about a user. Raises TimeoutError if it does not come in time."""
         answer: Future[Answer] = Future()
         try:
             self._asked.put_nowait((user_id, answer))
         except queue.Full:
             raise TimeoutError from None
-        try:
-            return answer.result(self._seconds)
-        finally:
-            answer.cancel()
+        # Giving up cancels the question, too.
+        return await asyncio.wait_for(asyncio.wrap_future(answer), self._seconds)
 
     def answer(self, known: Callable[[str], Answer]) -> None:
         """Answer those who wait (called by the loop)."""

@@ -16,12 +16,12 @@ LIVE_WITHIN_SECONDS: Final = 60.0
 
 
 class Readiness:
-    """Set by the loop, read by the HTTP threads. `clock` counts seconds, steadily."""
+    """Set by the loop, read by the HTTP server. `clock` counts seconds, steadily."""
 
     def __init__(self, gauge: Gauge, clock: Callable[[], float]) -> None:
         self._lock = threading.Lock()
         self._gauge = gauge
-        self._clock = clock
+        self.clock = clock
         self._reason = "starting"
         self.remark = ""
         """Remarks on a worker that serves; empty if there are none."""
@@ -56,7 +56,7 @@ class Readiness:
     def beat(self) -> None:
         """Note that the loop came round."""
         with self._lock:
-            self._beaten = self._clock()
+            self._beaten = self.clock()
 
     @property
     def beaten(self) -> float:
@@ -68,4 +68,4 @@ class Readiness:
     def silent_seconds(self) -> float:
         """The seconds since the loop last completed a round."""
         with self._lock:
-            return self._clock() - self._beaten
+            return self.clock() - self._beaten

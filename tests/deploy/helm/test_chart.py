@@ -340,7 +340,7 @@ def test_everything_can_be_selected_and_nothing_else_is() -> None:
 
 
 def test_only_scrapers_may_connect() -> None:
-    """The paths under /v1 ask nobody for a password."""
+    """Metrics tell how a shop does, and any connection costs the worker something."""
     policy = the("NetworkPolicy", "shop-nextclick", rendered("default"))["spec"]
     closed = the("NetworkPolicy", "shop-nextclick", template({"networkPolicy": {"scrapers": []}}))["spec"]
     ports = [one["port"] for one in policy["egress"][0]["ports"]]

@@ -1,7 +1,8 @@
-"""The mailbox between the HTTP threads and the loop."""
+"""The mailbox between the HTTP server and the loop."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -16,7 +17,7 @@ def test_the_loop_answers_who_asks() -> None:
     answers = {}
 
     def ask(user_id: str) -> None:
-        answers[user_id] = questions.ask(user_id)
+        answers[user_id] = asyncio.run(questions.ask(user_id))
 
     threads = [threading.Thread(target=ask, args=[user_id]) for user_id in ("ada", "bob")]
     for thread in threads:
@@ -33,7 +34,7 @@ def test_who_is_not_answered_in_time_is_told_so() -> None:
     questions = Questions(seconds=0.01)
 
     with pytest.raises(TimeoutError):
-        questions.ask("ada")
+        asyncio.run(questions.ask("ada"))
 
     questions.answer(lambda _: pytest.fail("nobody waits for this any more"))
 
@@ -43,7 +44,7 @@ def test_too_many_questions_are_refused_at_once() -> None:
     questions = Questions(seconds=0)
     for _ in range(100):
         with pytest.raises(TimeoutError):
-            questions.ask("ada")
+            asyncio.run(questions.ask("ada"))
 
     assert questions._asked.qsize() < 100
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from tests.waiting import eventually
 from worker.errors import SettingError
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
-from worker.http.server import serving
+from worker.http.server import MAX_CONNECTIONS, SAME_TEXT_SECONDS, serving
 from worker.metrics import Metrics
 
 
@@ -27,17 +29,43 @@ class Server:
         self.seconds = 0.0
         self.readiness = Readiness(self.metrics.ready, lambda: self.seconds)
         self.questions = Questions(seconds=0.05)
-        self.port = 0
+        self.host, self.port = "127.0.0.1", 0
 
-    def get(self, path: str) -> tuple[int, str, str]:
+    def get(self, path: str, *, method: str = "GET", **headers: str) -> tuple[int, str, str]:
         """Status, type and body."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection(self.host, self.port, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, headers=headers)
             response = connection.getresponse()
             return response.status, response.headers["Content-Type"], response.read().decode()
         finally:
             connection.close()
+
+    @contextmanager
+    def listening(self, host: str = "127.0.0.1", token: str | None = None) -> Iterator[None]:
+        """Listen, on a free port."""
+        with serving(
+            host,
+            0,
+            token=token,
+            registry=self.metrics.registry,
+            readiness=self.readiness,
+            questions=self.questions,
+        ) as self.port:
+            yield
+
+    def alive(self) -> bool:
+        """Return whether it answers."""
+        try:
+            return self.get("/livez")[0] == 200
+        except OSError:
+            return False
+
+    def connected(self, sent: bytes = b"") -> socket.socket:
+        """Return a connection that has sent these bytes."""
+        connection = socket.create_connection((self.host, self.port), timeout=10)
+        connection.sendall(sent)
+        return connection
 
     @contextmanager
     def answering(self, answer: Answer) -> Iterator[list[str]]:
@@ -64,13 +92,7 @@ class Server:
 def server() -> Iterator[Server]:
     """One that listens."""
     one = Server()
-    with serving(
-        "127.0.0.1",
-        0,
-        registry=one.metrics.registry,
-        readiness=one.readiness,
-        questions=one.questions,
-    ) as one.port:
+    with one.listening():
         yield one
 
 
@@ -154,6 +176,7 @@ def test_a_taken_port_is_said(server: Server) -> None:
     again = serving(
         "127.0.0.1",
         server.port,
+        token=None,
         registry=server.metrics.registry,
         readiness=server.readiness,
         questions=server.questions,
@@ -169,10 +192,124 @@ def test_a_taken_port_is_said(server: Server) -> None:
 def test_a_server_that_is_closed_answers_nobody(server: Server) -> None:
     """The port is free again when the context ends."""
     one = Server()
-    with serving(
-        "127.0.0.1", 0, registry=one.metrics.registry, readiness=one.readiness, questions=one.questions
-    ) as one.port:
+    with one.listening():
         assert one.get("/livez")[0] == 200
 
     with pytest.raises(ConnectionRefusedError):
         one.get("/livez")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/v1/users/ada", "/"])
+def test_only_get_and_head_are_answered(server: Server, method: str, path: str) -> None:
+    """405."""
+    assert server.get(path, method=method)[0] == 405
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/livez"])
+def test_head_is_get_without_a_body(server: Server, path: str) -> None:
+    """The same status and type."""
+    server.readiness.ready()
+
+    assert server.get(path, method="HEAD") == (*server.get(path)[:2], "")
+
+
+def test_scrapes_that_come_together_share_one_text(server: Server) -> None:
+    """A moment later it is made again."""
+    first = server.get("/metrics")[2]
+    server.metrics.clicks.inc()
+    same = server.get("/metrics")[2]
+    server.seconds = SAME_TEXT_SECONDS
+
+    assert same == first
+    assert "nextclick_clicks_total 1.0" in server.get("/metrics")[2]
+
+
+def test_the_text_of_a_scrape_is_in_the_format_that_is_asked_for(server: Server) -> None:
+    """OpenMetrics for a Prometheus that takes it, though another just asked for plain text."""
+    server.get("/metrics")
+
+    _, kind, body = server.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith("# EOF\n")
+
+
+def test_idle_connections_neither_hinder_scrapes_nor_pile_up(server: Server) -> None:
+    """Beyond the limit a new connection is closed at once, and those that close make room."""
+    idle = [server.connected(b"GET /metr") for _ in range(MAX_CONNECTIONS - 1)]
+    eventually(server.alive, what="the answer to the last connection")
+
+    def full() -> bool:
+        idle.append(server.connected())
+        return not server.alive()
+
+    eventually(full, what="no more room")
+    for connection in idle:
+        connection.close()
+
+    eventually(server.alive, what="room for another connection")
+
+
+def test_a_connection_that_takes_its_time_is_closed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle or slow, before the first request or after one."""
+    monkeypatch.setattr("worker.http.server.HEADER_SECONDS", 0.05)
+    one = Server()
+    with one.listening():
+        idle, slow = one.connected(), one.connected(b"GET /livez HTTP/1.1\r\nHost:")
+        kept = one.connected(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = kept.makefile("rb").read()
+
+        assert idle.recv(1) == slow.recv(1) == b""
+        assert answer.startswith(b"HTTP/1.1 200")
+    for connection in (idle, slow, kept):
+        connection.close()
+
+
+def test_a_head_that_is_too_large_is_refused(server: Server) -> None:
+    """Whether path or headers make it so: the connection is closed without an answer that costs anything."""
+    for sent in (b"GET /" + b"a" * 9_000, b"GET / HTTP/1.1\r\nA: " + b"a" * 9_000):
+        connection = server.connected(sent + b"\r\n\r\n")
+
+        assert not connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert server.get("/livez")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("Bearer a-token-of-the-test", 200),
+        ("Bearer another-token-here", 401),
+        ("a-token-of-the-test", 401),
+        ("Bearer a-token-of-the-tesť", 401),
+        ("", 401),
+    ],
+)
+def test_a_token_guards_users_and_nothing_else(given: str, status: int) -> None:
+    """Metrics and health stay open."""
+    one = Server()
+    headers = {"Authorization": given.encode().decode("latin-1")} if given else {}
+    with one.listening(token="a-token-of-the-test"), one.answering((True, {})):
+        assert one.get("/v1/users/ada", **headers)[0] == status
+        assert one.get("/metrics")[0] == one.get("/livez")[0] == 200
+
+
+def test_without_a_token_users_are_shown_on_this_machine_only() -> None:
+    """An address that others may reach needs one; the answer says so."""
+    one = Server()
+    with one.listening("0.0.0.0"):  # that is the case in question
+        status, _, body = one.get("/v1/users/ada")
+
+    assert (status, "set http.token" in body) == (403, True)
+
+
+def test_ipv6_is_served() -> None:
+    """With users, as on 127.0.0.1."""
+    one = Server()
+    one.host = "::1"
+    try:
+        with one.listening("::1"), one.answering((True, {})):
+            assert one.get("/v1/users/ada")[0] == 200
+    except SettingError as error:
+        pytest.skip(str(error))
