@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images without a registry and starts them: `make image-test`, as root on Debian. The base is a Debian of
-# debootstrap with Python 3.11, so this shows the Dockerfile, not the base that it names. Everything stays in build/images.
+# Builds the images without a registry and starts them on a root file system that is only read: `make image-test`, as
+# root on Debian. The base is a Debian of debootstrap with Python 3.11, so this shows the Dockerfile, not the base that
+# it names. Everything stays in build/images.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -29,17 +30,39 @@ if ! buildah inspect --type image nextclick-test-base >/dev/null 2>&1; then
     rm -rf "$folder/base"
 fi
 
+# Runs a program in the image of a container as its user, with its variables, a root that is only read, and /tmp in memory.
+read_only() {
+    local container=$1
+    shift
+    # shellcheck disable=SC2016,SC2046  # expanded by the inner shell; the variables are several words
+    unshare --mount sh -c '
+        set -e
+        root=$1 user=$2
+        shift 2
+        mount --bind "$root" "$root"
+        mount --bind /dev "$root/dev"
+        mount -t proc proc "$root/proc"
+        mount -t tmpfs tmpfs "$root/tmp"
+        mount -o remount,bind,ro "$root"
+        exec chroot --userspec="$user" "$root" env -i "$@"
+    ' sh "$(buildah mount "$container")" "$(inspect "$container" '{{.OCIv1.Config.User}}')" \
+        $(inspect "$container" '{{range .OCIv1.Config.Env}}{{.}} {{end}}') "$@"
+}
+
+inspect() { buildah inspect --format "$2" "$1"; }
+
 for target in ${TARGETS:-worker feeder trainer}; do
     echo "Building nextclick-$target"
     buildah bud --quiet --layers --format docker --pull-never --file deploy/docker/Dockerfile --target "$target" \
         --build-arg BASE=localhost/nextclick-test-base --tag "nextclick-$target" . >"$folder/$target.log" 2>&1 ||
         { tail -20 "$folder/$target.log" >&2; exit 1; }
     container=$(buildah from --pull-never "localhost/nextclick-$target")
-    program=$(buildah inspect --format '{{range .OCIv1.Config.Entrypoint}}{{.}} {{end}}' "$container")
+    program=$(inspect "$container" '{{range .OCIv1.Config.Entrypoint}}{{.}} {{end}}')
     # shellcheck disable=SC2086  # the entrypoint is several words
-    buildah run "$container" -- $program --help >/dev/null
-    [ "$(buildah run "$container" -- id -u)" = 65532 ] || { echo "$target runs as root" >&2; exit 1; }
-    echo "nextclick-$target starts as user 65532: $program --help"
+    read_only "$container" $program --help >/dev/null
+    [ "$(read_only "$container" id -u)" = 65532 ] || { echo "$target runs as root" >&2; exit 1; }
+    ! read_only "$container" touch /var/tmp/file 2>/dev/null || { echo "$target can be written" >&2; exit 1; }
+    echo "nextclick-$target starts as user 65532 on a root file system that is only read: $program--help"
     buildah rm "$container" >/dev/null
 done
 buildah images
