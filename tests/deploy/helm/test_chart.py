@@ -208,6 +208,7 @@ def test_the_two_memberships() -> None:
         ({"config": 'worker_id = "a"'}, "each pod has its own"),
         ({"config": "group ="}, "config is not TOML"),
         ({"config": "[state]\nmax_users = 0"}, "state.max_users = 0, no limit"),
+        (AUTOSCALED | {"worker": {"resources": {"limits": {"memory": "1Gi"}}}}, "has no requests.cpu"),
         ({"workers": 3}, "additional properties 'workers' not allowed"),
     ],
 )
