@@ -194,6 +194,15 @@ CASES: Final = [
         A | {"reason": "damaged"},
     ),
     Case(
+        "NextclickReleaseRefused",  # the first one
+        "70m",
+        {f'nextclick_releases_refused_total{{{WORKER}, reason="damaged"}}': "_x60 1x90"},
+        {f'nextclick_releases_refused_total{{{WORKER}, reason="damaged"}}': "_x60 0x90"},
+        "The worker a refused a release",
+        "It failed a check: damaged. The release before it goes on serving.",
+        A | {"reason": "damaged"},
+    ),
+    Case(
         "NextclickReleasesDiffer",
         "15m",
         {f"nextclick_release{{{WORKER}}}": "4x20", f"nextclick_release{{{OTHER}}}": "3x20"},
