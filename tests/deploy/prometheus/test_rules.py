@@ -100,7 +100,9 @@ def exported() -> tuple[set[str], set[str]]:
 
 def used(expression: str) -> Iterator[str]:
     """Yield the names of series in an expression: words that are no functions, labels, keywords or values."""
-    expression = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|on|ignoring)\s*\([^)]*\)', " ", expression)
+    expression = re.sub(
+        r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|on|ignoring)\s*\([^)]*\)|\boffset \w+', " ", expression
+    )
     for word in re.findall(r"[a-zA-Z_:][\w:]*(?!\s*\()\b", expression):
         if word not in {"and", "or", "unless", "by"} and not re.search(rf"\b{word}\s*\(", expression):
             yield word
@@ -129,7 +131,7 @@ def test_every_metric_and_label_is_exported(kind: str) -> None:
 
 def test_names_and_labels_are_found_in_an_expression() -> None:
     """Or the test above would pass whatever a rule names."""
-    expression = 'sum by (a, b) (rate(x_total{c!="d"}[5m])) / y:z:sum unless on (e) absent(up) > 60'
+    expression = 'sum by (a, b) (rate(x_total{c!="d"}[5m])) / y:z:sum unless on (e) absent(up offset 1h) > 60'
 
     assert [*used(expression)] == ["x_total", "y:z:sum", "up"]
     assert labels_of(expression) == {"a", "b", "c", "e"}
