@@ -1,4 +1,6 @@
-"""The documents, and the parts of them that are generated from the code. `make reference` writes these.
+"""The documents, and what is generated from the code: parts of them, and the names of all settings.
+
+`make reference` writes these.
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`, on lines of their own. Every
 setting, option and metric has one description, in the code; the tables are made of that.
@@ -39,6 +41,9 @@ DOCUMENTS: Final = (
     *(f"{folder}/README.md" for folder in ("worker", "trainer", "deploy", "tests")),
 )
 
+NAMES: Final = "worker/settings/keys.txt"
+"""The file with the dotted keys of all settings, for `worker.settings.loading`."""
+
 _GENERATED: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -66,12 +71,19 @@ def settings() -> dict[str, FieldInfo]:
     return dict(fields_of(Settings)) | dict(fields_of(TrainerSettings))
 
 
+def names() -> str:
+    """Return the content of the file of names."""
+    return "".join(f"{key}\n" for key in sorted(settings()))
+
+
 def _default(field: FieldInfo) -> str:
     default, text = field.default, field.description or ""
     if default is PydanticUndefined or default == "" or (default is None and "Default: " in text):
         return "see right"
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple) and isinstance(default[0], str):
+        return ", ".join(f"`{one}`" for one in default)
     if isinstance(default, tuple):
         return ", ".join(f"`{duration_text(one)}`" for one in default)
     return f"`{literal(default, is_time=is_duration(field)).strip(chr(34))}`"
@@ -210,11 +222,10 @@ def read(name: str) -> str:
 
 
 def main() -> None:
-    """Write the generated parts of all documents."""
-    for name in DOCUMENTS:
-        before = read(name)
-        after = generated(before)
-        if after != before:
+    """Write the generated parts of all documents, and the names of the settings."""
+    wanted = {name: generated(read(name)) for name in DOCUMENTS} | {NAMES: names()}
+    for name, after in wanted.items():
+        if after != read(name):
             (ROOT / name).write_text(after, "utf-8")
             print(f"{name} rewritten")
 

@@ -16,8 +16,8 @@ from worker.errors import SettingError
 from worker.settings.fields import Section, fields_of, is_duration
 from worker.settings.loading import alternatives, load, typed, variable
 
-WHATEVER: Final = "whatever"
-"""A text that any setting of text takes."""
+WHATEVER: Final = "whatever-it-may-be"
+"""A text that any setting of text takes: it is long enough for a token."""
 
 _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "kafka.security_protocol": {
@@ -43,6 +43,9 @@ _OWN: Final = {
     "commit_interval": ("300ms", 0.3),
     "dataset.session_gap": ("1h", 3_600.0),
     "dataset.split_at": ("2020-09-13T12:26:40Z", 1_600_000_000_000),
+    "click.earliest": ("2010-01-01", 1_262_304_000_000),
+    "click.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
+    "click.where": ("type = view", "type = view"),
     "files.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
     "loss.function": ("cross_entropy", "cross_entropy"),
 }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests import documents
+from tests.commands import FENCE, ONLY_PARSED, blocks, shown
 from tests.documents import DOCUMENTS, ROOT, read
 from trainer.commands import cli as trainer
 from trainer.config import TrainerSettings
@@ -35,45 +36,15 @@ OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", CONFIG_VARIABLE}
 START_MS: Final = 1_800_000_000_000
 """Later than the records in the documents."""
 
-PRIVATE_WORDS: Final = (
-    *(
-        "absorb",
-        "anew",
-        "beside",
-        "dirt",
-        "lockstep",
-        "page",
-        "rewarm",
-        "so many",
-        "test end",
-        "told",
-        "wish",
-    ),
-)
-"""The words of our old dialect, which no reader knows."""
-
-FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 
 every_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 
-def blocks(name: str, *languages: str) -> list[str]:
-    """Return the code blocks of a document in some languages."""
-    return [code for language, code in FENCE.findall(read(name)) if language in languages]
-
-
 def inline(name: str) -> list[str]:
     """Return the pieces of code in the prose and the tables of a document."""
     return CODE.findall(FENCE.sub("", read(name)))
-
-
-def shell_lines(name: str) -> list[list[str]]:
-    """Return the command lines in the shell blocks of a document, as words, without variables before them."""
-    lines = "\n".join(blocks(name, "sh")).replace("\\\n", " ").splitlines()
-    split = [shlex.split(line, comments=True) for line in lines]
-    return [[word for word in words if not re.match(r"[A-Z_]+=", word)] for words in split if words]
 
 
 def anchors(path: Path) -> set[str]:
@@ -86,6 +57,11 @@ def anchors(path: Path) -> set[str]:
 def test_generated_parts_are_as_the_code_says(name: str) -> None:
     """Each setting, option and metric is described once, in the code."""
     assert documents.generated(read(name)) == read(name), "run `make reference`"
+
+
+def test_the_programs_know_the_names_of_all_settings() -> None:
+    """Each checks the sections of the other by these."""
+    assert read(documents.NAMES) == documents.names(), "run `make reference`"
 
 
 def test_every_setting_option_and_metric_has_a_description() -> None:
@@ -105,18 +81,6 @@ def test_every_setting_option_and_metric_has_a_description() -> None:
 def test_readme_is_read_in_five_minutes() -> None:
     """Everything else has a document of its own."""
     assert len(read("README.md").split()) < 1_500
-
-
-@every_document
-def test_no_word_of_a_private_dialect(name: str) -> None:
-    """A reader has never met us. Code and generated tables keep the names that the programs have."""
-    prose = re.sub(r"<!-- generated.*?<!-- end -->", "", read(name), flags=re.DOTALL)
-    prose = CODE.sub("", FENCE.sub("", prose)).lower()
-    if name == "README.md":
-        prose = prose.replace("your pages", "")  # of a shop
-    found = [word for word in PRIVATE_WORDS if re.search(rf"\b{word}(s|ed|es)?\b", prose)]
-
-    assert found == []
 
 
 @every_document
@@ -180,7 +144,7 @@ def test_metrics_that_are_named_exist(name: str) -> None:
 def test_targets_of_make_exist(name: str) -> None:
     """In shell blocks and in the text."""
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
-    texts = [*inline(name), *(" ".join(words) for words in shell_lines(name))]
+    texts = [*inline(name), *(one.text for one in shown(name))]
     named = [found[1] for text in texts if (found := re.search(r"\bmake ([a-z-]+)", text))]
 
     assert [target for target in named if target not in targets] == []
@@ -210,12 +174,40 @@ def try_arguments(name: str, targets: str) -> None:
 
 
 @every_document
+def test_targets_in_blocks_can_be_made(name: str) -> None:
+    """With their variables; `make -n` says what it would do."""
+    for command in shown(name):
+        if command.program == "make":
+            done = subprocess.run(
+                f"make -n {command.text.partition('make ')[2]}",
+                cwd=ROOT,
+                shell=True,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+
+            assert done.returncode == 0, f"{command.text}: {done.stderr}"
+
+
+def test_the_commands_that_no_test_runs_are_few() -> None:
+    """Each stands in a document, and has its reason; all others are run by a test.
+
+    tests/broker/test_documents.py runs them.
+    """
+    texts = [one.text for one in shown()]
+
+    assert [text for text in ONLY_PARSED if text not in texts] == []
+    assert len({*texts} - {*ONLY_PARSED}) > 2 * len(ONLY_PARSED)
+
+
+@every_document
 def test_commands_in_blocks_are_taken(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command exists, with its options, their values and what it cannot do without."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tuned").mkdir()
     (tmp_path / "tuned/best.toml").touch()
-    for program, *words in shell_lines(name):
+    for program, *words in (one.words for one in shown(name)):
         if program in PROGRAMS:
             command, arguments = _found(program, words)
             with command.make_context(command.name, arguments):
@@ -243,7 +235,7 @@ def _found(program: str, words: list[str]) -> tuple[click.Command, list[str]]:
 @every_document
 def test_programs_of_python_in_blocks_exist(name: str) -> None:
     """A file by its path, a module by its name."""
-    texts = [*inline(name), *(" ".join(words) for words in shell_lines(name))]
+    texts = [*inline(name), *(one.text for one in shown(name))]
     for text in texts:
         if found := re.match(r"python (?:-m ([\w.]+)|(\S+\.py))", text):
             path = ROOT / (found[2] or found[1].replace(".", "/"))
@@ -259,15 +251,15 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
     """The record goes through the decoder under the settings, the list through the ten lines of Python."""
     (tmp_path / "nextclick.toml").write_text(*blocks("README.md", "toml"))
     settings = load(Settings, tmp_path / "nextclick.toml", {})
-    clicks, bad = decode(written(*blocks("README.md", "json")), Decoder(settings.click.fields()))
-    sent = answer(clicks, settings.topics.recommendations)
+    decoded = decode(written(*blocks("README.md", "json")), settings.click.decoder())
+    sent = answer(decoded.clicks, settings.topics.recommendations)
     monkeypatch.setattr(
         kafka, "KafkaConsumer", lambda topic, **_: iter([sent] if topic == sent.topic else [])
     )
     (code,) = blocks("README.md", "python")
     exec(compile(code, "README.md", "exec"), {})
 
-    assert bad == []
+    assert decoded.bad == []
     assert capsys.readouterr().out == "7 ['rug', 'sofa'] model\n"
     assert len(code.splitlines()) <= 13
 
@@ -275,11 +267,11 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
     """A click is read under the defaults; a list has the fields that the worker writes."""
     click, shown = blocks("worker/README.md", "json")
-    clicks, bad = decode(written(click), Decoder(Fields()))
-    published = json.loads(answer(clicks, "recommendations").value or b"")
+    decoded = decode(written(click), Decoder(Fields()))
+    published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
 
-    assert bad == []
+    assert decoded.bad == []
     assert [*documented] == [*published]
     assert [*documented["event"]] == [*published["event"]]
 

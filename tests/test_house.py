@@ -17,6 +17,7 @@ TESTED_ELSEWHERE: Final = {
     "trainer/evaluation/report/": "tests/trainer/evaluation/report reads the page and the sentences on it",
     "trainer/model/backend.py": "names the backend of Keras; every test of the model runs on it",
     "worker/core/layers.py": "tests/laws/test_layers.py",
+    "worker/core/reasons.py": "every test of decoding names them",
     "worker/core/recent.py": "tests/laws/test_recent.py",
     "worker/kafka/": "tests/worker/kafka: the same laws on a real broker and on the cluster in memory",
 }

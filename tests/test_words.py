@@ -1,7 +1,8 @@
-"""Plain English in the prose of the product: docstrings, comments, help texts, messages and the report page.
+"""Plain English in the prose of the product and in its documents.
 
-A function does something: its docstring begins with a verb. Properties, classes and modules are things:
-a noun phrase describes them, and "Whether ..." a property that is true or false.
+That is docstrings, comments, help texts, messages, the report page, Markdown and the Makefile. A function
+does something: its docstring begins with a verb. Properties, classes and modules are things: a noun phrase
+describes them, and "Whether ..." a property that is true or false.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 import pytest
 
+from tests.documents import DOCUMENTS
 from tests.test_house import ROOT, assert_none
 
 PRODUCT: Final = ("worker", "trainer", "deploy")
@@ -76,6 +78,31 @@ def product() -> Iterator[Text]:
                 yield from prose(name, path.read_text())
 
 
+def documents() -> Iterator[Text]:
+    """Yield all prose of the documents and of the Makefile."""
+    for name in (*DOCUMENTS, "Makefile"):
+        yield from paragraphs(name, (ROOT / name).read_text())
+
+
+def paragraphs(path: str, source: str) -> Iterator[Text]:
+    """Yield paragraphs, rows of tables, points of lists and headings of a document, without code.
+
+    A line of a Makefile is one of these; its own text are its comments and what it prints.
+    """
+    code = re.sub(
+        r"^```.*?^```$", lambda found: "\n" * found[0].count("\n"), source, flags=re.DOTALL | re.MULTILINE
+    )
+    begin, block = 1, list[str]()
+    begins = re.compile("" if path == "Makefile" else r"\s*(?:[|#]|[-*] |\d+\. |$)")
+    for number, line in enumerate([*re.sub(r"`[^`\n]+`", "`code`", code).splitlines(), ""], 1):
+        if begins.match(line) and block:
+            yield Text(path, begin, "paragraph", " ".join(" ".join(block).split()))
+            block.clear()
+        begin = begin if block else number
+        if line.strip():
+            block.append(re.sub(r"^\s*(?:[-*]|\d+\.) ", "", line))
+
+
 def prose(path: str, source: str) -> Iterator[Text]:
     """Yield docstrings (those of attributes, too), all other strings, and comments of a Python file."""
     kinds: dict[ast.AST, str] = {}
@@ -113,6 +140,27 @@ def comments(source: str) -> Iterator[tuple[int, str]]:
 def test_the_product_speaks_plain_english() -> None:
     """No private words, no clause as a subject, and a verb first where something is done."""
     assert_none(problem for text in product() for problem in text.problems())
+
+
+def test_the_documents_speak_plain_english() -> None:
+    """Nor do they, wherever a sentence is broken into lines."""
+    assert_none(problem for text in documents() for problem in text.problems())
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("# Title\n\nIt reads so\nmany clicks.\n", 3),
+        ("```\nwish\n```\nThe users are told.\n", 4),
+        ("| a |\n| --- |\n| the maker |\n", 3),
+        ("- one\n- What is no click\n  becomes a dead letter.\n", 2),
+    ],
+)
+def test_a_paragraph_that_breaks_a_rule_is_found(source: str, line: int) -> None:
+    """At its first line; code is no prose."""
+    (problem,) = (problem for text in paragraphs("a.md", source) for problem in text.problems())
+
+    assert problem.startswith(f"a.md:{line}: ")
 
 
 @pytest.mark.parametrize(

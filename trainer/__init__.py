@@ -3,12 +3,12 @@
 Imports run down this list and never up::
 
     commands      a module for each command
-    continuous    retraining runs, the gate, one leader       tuning   search for settings
-    experiment    which release wins on live clicks
-    training      how a model is trained: the story is `training.fit`
-    evaluation    how good a release is                       release  how it is packed and kept
-    model         network, losses, optimizer, blend: the only home of TensorFlow
+    continuous    retraining runs, the gate, leader election     tuning   settings search
+    experiment    A/B tests: which release wins on live clicks
+    training      training of a model: read `training.fit` first
+    evaluation    measuring the quality of a release             release  packing a release, storing it
+    model         network, losses, optimizer, blend; TensorFlow is imported only here
     dataset       sessions, hold-out, features, batches, counts, lists of items
-    clicks        files, topic, archive: where clicks come from
+    clicks        sources of clicks: files, a topic, the archive
     config, errors, console, files_on_disk
 """

@@ -1,4 +1,4 @@
-"""The program `nextclick-trainer`: runs a command and turns errors into a line and an exit code."""
+"""The program `nextclick-trainer`: runs a command; turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from worker.errors import NextclickError
 
 _EXTRA: Final = frozenset({"jinja2", "keras", "optuna", "polars", "rich", "tensorflow"})
-"""The packages that the extra `trainer` brings, by the names that are imported."""
+"""Import names of the packages that the extra `trainer` installs."""
 
 
 _INTERRUPTED: Final = 130
@@ -18,9 +18,9 @@ _INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command line; any error ends it with exit code 2, an error of ours with its text."""
+    """Run the command line. Errors exit with code 2; expected errors print their message, not a traceback."""
     try:
-        # Only here: where the extra is not installed this import fails, and the user can mend that.
+        # Imported here, so that a missing extra is reported below with the command that installs it.
         from trainer.commands.cli import cli  # noqa: PLC0415
 
         sys.exit(cli.main(standalone_mode=False) or 0)
@@ -28,7 +28,7 @@ def main() -> None:
         error.show()
     except click.Abort as error:
         click.echo("Aborted", err=True)
-        if isinstance(error.__cause__, KeyboardInterrupt):  # before a command could say more
+        if isinstance(error.__cause__, KeyboardInterrupt):  # before a command could print its own message
             sys.exit(_INTERRUPTED)
     except NextclickError as error:
         click.echo(f"nextclick-trainer: {error}", err=True)

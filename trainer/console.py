@@ -1,4 +1,4 @@
-"""Progress of what runs long: nothing, lines for a log, or a bar for a terminal."""
+"""Progress of long-running tasks: silent, as lines for a log, or as a bar in a terminal."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 
 _SECONDS_BETWEEN_LINES: Final = 10.0
-"""The interval between the lines of `Lines`."""
+"""Minimum interval between two progress lines."""
 
 _SECONDS_BETWEEN_MOVES: Final = 0.1
-"""The interval between moves of `Bar` for steps quicker than a training step."""
+"""Minimum interval between two updates of the bar in `through`."""
 
 Item = TypeVar("Item")
 
 _LOSS_MEMORY: Final = 0.98
-"""The loss shown is an average in which a step counts that much less after every further step."""
+"""Decay of the displayed loss: an exponential moving average over training steps."""
 
 
 class Progress:
-    """Silent; the base of those that speak."""
+    """Silent progress; the base class of the visible kinds."""
 
     def say(self, line: str) -> None:
         """Print one line."""
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """Yield `items`, `total` of them, one after the other, and show meanwhile how far the `task` is."""
+        """Yield the `total` items of `items`, showing the progress of `task` meanwhile."""
         yield from items
 
     def start(self, predictions: int) -> None:
-        """Note that a training begins that predicts at most `predictions` clicks."""
+        """Show that a training starts. It makes at most `predictions` predictions."""
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Count a training step over this many clicks with this average `loss`."""
+        """Count a training step with this number of `predictions` and this mean `loss`."""
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Note that epoch `number`, from 1, is over, with its `results`."""
+        """Show the `results` of a finished epoch; `number` counts from 1."""
 
     def stop(self) -> None:
-        """Note that the training is over, perhaps early or by an error."""
+        """Show that the training has ended: completed, stopped early, or failed."""
 
 
 class Lines(Progress):
-    """Plain lines, at most one in ten seconds while something runs: for logs and pipes."""
+    """Progress as plain lines, at most one every ten seconds: for logs and pipes."""
 
     def __init__(
         self, write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic
@@ -61,15 +61,15 @@ class Lines(Progress):
         self._write(line)
 
     def start(self, predictions: int) -> None:
-        """Begin to count and to measure the speed."""
+        """Start counting predictions and measuring the speed."""
         self._begin(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Write how far it is, the loss, the speed and the time left, if it is time to."""
+        """Write the progress, the loss, the speed and the remaining time, if a line is due."""
         self._speak(self._pace.advance(predictions, loss))
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """Yield `items` unchanged while showing progress on a `task` that has no loss."""
+        """Yield `items` unchanged, writing the progress of `task` as lines."""
         self._begin(total, task)
         for item in items:
             yield item
@@ -86,7 +86,7 @@ class Lines(Progress):
 
 
 class Bar(Progress):
-    """A progress bar below the lines printed before: for terminals."""
+    """A progress bar below the printed lines: for terminals."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -103,12 +103,12 @@ class Bar(Progress):
         self._begin(predictions, "training")
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._pace.advance(predictions, loss)
         self._bar.update(self._task, advance=predictions, description=self._pace.text)
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """Yield `items` unchanged while showing progress on another `task`."""
+        """Yield `items` unchanged, showing the progress of `task` as a bar."""
         self._begin(total, task)
         shown = self._pace.now
         try:
@@ -121,7 +121,7 @@ class Bar(Progress):
             self.stop()
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
         self._bar.remove_task(self._task)
 
@@ -138,7 +138,7 @@ def for_this_place() -> Progress:
 
 
 class _Pace:
-    """Progress and speed of a task; a training also has a loss."""
+    """Progress and speed of a task, and the loss if the task is a training."""
 
     def __init__(self, total: int, clock: Callable[[], float], task: str) -> None:
         self._task = task
@@ -149,7 +149,7 @@ class _Pace:
         self._loss = self._weight = 0.0
 
     def advance(self, clicks: int, loss: float | None = None) -> float:
-        """Count a step; return the time."""
+        """Count a step; return the current time."""
         self.done += clicks
         if loss is not None:
             self._weight = _LOSS_MEMORY * self._weight + 1

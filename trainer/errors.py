@@ -1,19 +1,19 @@
-"""Every error that the trainer raises on purpose, under the root that it shares with the worker.
+"""The errors that the trainer raises on purpose. They share their root with the worker's errors.
 
 ::
 
     NextclickError
       SettingError              (the worker's) a setting cannot be used
-        ArchiveInUse            another process writes the click archive
-      UnusableClicks            the clicks cannot be trained on or measured with
-        UnreadableFile          a file is missing, empty, or not of the format its name says
+        ArchiveInUse            another process writes to the click archive
+      UnusableClicks            the clicks cannot be used for training or evaluation
+        UnreadableFile          a file is missing, empty, or not in the format of its extension
         MissingColumn           a file has no column for users, items or times
-        TooFewClicks            what is left after cleaning is not enough
-      BudgetTooSmall            a search ended before its first trial did
-      Retriable                 (the worker's) the same thing may work later
-        TrainingDied            the process of a training ended without a result
+        TooFewClicks            too few clicks are left after cleaning
+      BudgetTooSmall            a search ran out of time before its first trial finished
+      Retriable                 (the worker's) a retry may succeed
+        TrainingDied            the training process ended without a result
 
-Apart from the last none is retriable: the input has to change.
+Only `TrainingDied` is retriable; the other errors need a different input.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ __all__ = [
 
 
 class ArchiveInUse(SettingError):
-    """Raised when another process writes the click archive that this one would write."""
+    """Raised when another process already writes to the same click archive."""
 
 
 class UnusableClicks(NextclickError):
-    """Raised when clicks cannot be trained on or measured with."""
+    """Raised when clicks cannot be used for training or evaluation."""
 
 
 class UnreadableFile(UnusableClicks):
-    """Raised when a file of clicks is missing, empty, or not of the format that its name says."""
+    """Raised when a file of clicks is missing, empty, or not in the format of its extension."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -50,7 +50,7 @@ class UnreadableFile(UnusableClicks):
 
 
 class MissingColumn(UnusableClicks):
-    """Raised when no column can be taken for `role` (user, item or timestamp)."""
+    """Raised when a file has no recognisable column for `role` (user, item or timestamp)."""
 
     def __init__(self, message: str, *, role: str, existing: Sequence[str]) -> None:
         super().__init__(message)
@@ -59,12 +59,12 @@ class MissingColumn(UnusableClicks):
 
 
 class TooFewClicks(UnusableClicks):
-    """Raised when the clicks that are left after cleaning are not enough."""
+    """Raised when too few clicks are left after cleaning."""
 
 
 class TrainingDied(Retriable):
-    """Raised when the process of a training ended without a result, killed for its memory perhaps."""
+    """Raised when the training process ended without a result, for example killed for lack of memory."""
 
 
 class BudgetTooSmall(NextclickError):
-    """Raised when the time of a search is over before one trial is."""
+    """Raised when a search ran out of time before its first trial finished."""

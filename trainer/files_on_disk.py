@@ -1,6 +1,6 @@
-"""Files written so that a crash at any moment leaves the old one or the new one, whole.
+"""Atomic file writes: after a crash at any moment a path holds the complete old file or the complete new one.
 
-The order that survives a power cut: the bytes, then the name, then the folder that has the name.
+To survive a power cut the order is: sync the content, rename the file, sync its folder.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, as `replacing` does; make its folder if need be.
+    """Write `content` to `path` atomically; create its folder if needed.
 
-    An existing path that is not a file, such as /dev/stdout or a pipe, is written to directly.
+    An existing path that is not a regular file, such as /dev/stdout or a pipe, is written to directly.
     """
     if path.exists() and not path.is_file():
         path.write_bytes(content)
@@ -25,10 +25,10 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name in the folder of `path` to write a file to; at the end that file becomes `path`, on disk.
+    """Yield a temporary path; when the context ends, sync the file written there and rename it to `path`.
 
-    Where the context raises, or the process is killed, `path` stays as it was. One process at a time may
-    write a path. Its folder is made if need be.
+    If the context raises, or the process is killed, `path` is unchanged. Only one process at a time may
+    write a path. Its folder is created if needed.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,12 +41,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def unfinished_name(name: str) -> str:
-    """Return what a file of this `name` is called while it is written; a killed process leaves it behind."""
+    """Return the temporary name under which the file `name` is written; a killed process leaves it behind."""
     return f".{name}.new"
 
 
 def put_in_place(unfinished: Path, path: Path) -> None:
-    """Sync `unfinished`, a file or a folder of files, to the disk, then rename it to `path`."""
+    """Sync `unfinished`, a file or a folder of files, to disk, then rename it to `path`."""
     for written in (*(unfinished.iterdir() if unfinished.is_dir() else ()), unfinished):
         _sync(written)
     unfinished.replace(path)

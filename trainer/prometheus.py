@@ -1,4 +1,4 @@
-"""The address where Prometheus reads the metrics of a long-running command."""
+"""The HTTP endpoint where Prometheus reads the metrics of a long-running command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from worker.errors import SettingError
 
 @contextmanager
 def serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Answer /metrics while the context is open; do nothing without a port. Raises SettingError."""
+    """Serve /metrics while the context is open; without a `port`, do nothing.
+
+    Raises SettingError if the address cannot be listened on.
+    """
     if port is None:
         yield
         return
@@ -20,7 +23,7 @@ def serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterato
         server, _ = start_http_server(port, host, registry)
     except OSError as error:
         raise SettingError(
-            f"metrics.port: cannot listen on {host}:{port}: {error.strerror}. Name a free one"
+            f"metrics.port: cannot listen on {host}:{port}: {error.strerror}; name a free port"
         ) from None
     try:
         yield

@@ -129,6 +129,8 @@ class Checkpoint:
                 offsets = {number: self._table[number].position for number in self._pending}
                 member = self._member
                 self._transactions.commit(member.topic, offsets, member.metadata, seconds=seconds)  # 2, 3, 4
+            for number in self._pending:
+                self._table[number].uncommitted.clear()
             self._pending, self._touched = set(), set()
             self._retry.succeeded()
             self._live_quality.committed()

@@ -7,15 +7,16 @@ A command of class `Command` shows its options in groups, as wide as the termina
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+import orjson
 
 from worker.errors import SettingError
 from worker.settings.fields import Section, parse_duration
-from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, load
+from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, given, load, variable
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as of a program that SIGINT ended."""
@@ -204,6 +205,28 @@ def named_here(keys: tuple[str, ...]) -> list[str]:
     noted = _noted(click.get_current_context())
     there = {key for key, _ in [*noted["set"], *noted["short"]]}
     return [key for key in keys if key in there]
+
+
+def origin(chosen: Section, key: str) -> str:
+    """Return from where the command that runs has the value of a setting, for a message about it."""
+    path = _noted(click.get_current_context())["path"]
+    if named_here((key,)):
+        return "from the command line"
+    if variable(key) in os.environ:
+        return f"from {variable(key)}"
+    if key in given(chosen):
+        return f"from {path}"
+    if path:
+        return f"the default: {path} has no such key"
+    return f"the default: neither --config nor {CONFIG_VARIABLE} names a settings file"
+
+
+def show(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:
+    """Print the result of a command: `facts` for machines, or `lines` for people."""
+    if as_json:
+        click.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+    else:
+        click.echo("\n".join(lines))
 
 
 def refuse(keys: tuple[str, ...], why: str) -> None:

@@ -20,8 +20,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from worker.core.batch import Clicks
-from worker.core.event import Reason
 from worker.core.quality import Tally
+from worker.core.reasons import Reason, Skipped
 from worker.core.recommender import Recommendations
 
 _LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.5, 5.0, 15.0, 60.0)
@@ -55,7 +55,14 @@ class Metrics:
 
     def _add_walk(self) -> None:
         self.clicks = self._counter("clicks", "Clicks applied.")
+        self.records = self._counter(
+            "records", "Records read, by what became of each: clicks, skipped or dead_letter.", "became"
+        )
         self.dead_letters = self._counter("dead_letters", "Records that are not valid clicks.", "reason")
+        self.skipped = self._counter(
+            "skipped", "Records that do not count, by reason: where or deleted.", "reason"
+        )
+        self.ids_trimmed = self._counter("ids_trimmed", "Ids of clicks that had blanks around them.")
         self.recommendations = self._counter(
             "recommendations",
             "Lists published, by reason and by the role of the release: champion or candidate.",
@@ -163,10 +170,22 @@ class Metrics:
         answered = clicks.record_timestamps_ms[np.array([one.click for one in lists], np.intp)]
         self.latency.observe((now_ms - answered) / 1000)
 
-    def observe_bad(self, reasons: Iterable[Reason]) -> None:
-        """Count dead letters."""
-        for reason, number in TallyCounter(reasons).items():
+    def observe_records(
+        self, *, clicked: int, skipped: Mapping[Skipped, int], bad: Collection[Reason], trimmed: int
+    ) -> None:
+        """Count what became of the records of a batch, each of which is in one of the first three.
+
+        `clicked`: the records with clicks. `skipped`: those that do not count, `bad`: the dead letters.
+        `trimmed`: the ids with blanks around them.
+        """
+        became = {"clicks": clicked, "skipped": sum(skipped.values()), "dead_letter": len(bad)}
+        for name, number in became.items():
+            self.records.labels(name).inc(number)
+        for reason, number in TallyCounter(bad).items():
             self.dead_letters.labels(reason.value).inc(number)
+        for why, number in skipped.items():
+            self.skipped.labels(why.value).inc(number)
+        self.ids_trimmed.inc(trimmed)
 
     def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
         """Count what is committed of live quality; the releases that are not `known` disappear."""

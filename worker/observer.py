@@ -7,6 +7,7 @@ from typing import Final
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.core.description import described
+from worker.core.ids import canonical
 from worker.core.states import States
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
@@ -73,12 +74,13 @@ class Observer:
 
     def _known_of(self, user_id: str) -> Answer:
         """Return what this worker knows of a user; where it knows nothing, which partitions it does know."""
-        served = sorted(self._table.served())
-        known = described(self._states, self._adoption.serving.recommender(user_id), user_id, served)
+        sent = {number: one.uncommitted for number, one in sorted(self._table.served().items())}
+        user_id = canonical(user_id)
+        known = described(self._states, self._adoption.serving.recommender(user_id), user_id, sent)
         if known is not None:
             return True, known
         error = (
             "this worker has no state of this user, who never clicked, is in another partition, "
             "or was evicted or deleted: `nextclick-worker user` says more"
         )
-        return False, {"error": error, "serves": served, "not_ready": self._table.describe()}
+        return False, {"error": error, "serves": [*sent], "not_ready": self._table.describe()}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
+from worker.core.batch import Clicks
 from worker.core.event import Decoder
-from worker.kafka.interface import Record
+from worker.kafka.interface import MAX_BATCH, Record
 from worker.metrics import Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
@@ -55,20 +56,18 @@ class Walk:
             return
         self.under_way = True
         with self._metrics.timed("decode"):
-            clicks, bad = decode(records, self._decoder)
+            decoded = decode(records, self._decoder)
+        bad = decoded.bad
         self._dead_letters.publish(bad)
-        if len(clicks):
-            serving = self._adoption.serving
-            with self._metrics.timed("apply"):
-                applied = serving.apply(clicks, now_ms=self._clock.now_ms())
-            with self._metrics.timed("rank"):
-                lists = serving.rank(applied)
-            with self._metrics.timed("publish"):
-                now_ms = self._clock.now_ms()
-                self._recommendations.publish(clicks, lists, now_ms=now_ms)
-            self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
-        self._metrics.observe_bad(reason for _, reason in bad)
-        self._dead_share.note(len(records), [(record.value, record.key, reason) for record, reason in bad])
+        for batch in decoded.clicks.divided(MAX_BATCH) if len(decoded.clicks) else ():
+            self._answer(batch)
+        self._metrics.observe_records(
+            clicked=decoded.clicked,
+            skipped=decoded.skipped,
+            bad=[one.reason for one in bad],
+            trimmed=decoded.trimmed,
+        )
+        self._dead_share.note(len(records), [(one.record.value, one.record.key, one.reason) for one in bad])
         positions = {record.partition: record.offset + 1 for record in records}
         for number, position in positions.items():
             self._table[number].position = position
@@ -76,11 +75,23 @@ class Walk:
         self._flushing.make_room()
         self.under_way = False
 
+    def _answer(self, clicks: Clicks) -> None:
+        serving = self._adoption.serving
+        with self._metrics.timed("apply"):
+            applied = serving.apply(clicks, now_ms=self._clock.now_ms())
+        with self._metrics.timed("rank"):
+            lists = serving.rank(applied)
+        with self._metrics.timed("publish"):
+            now_ms = self._clock.now_ms()
+            self._recommendations.publish(clicks, lists, now_ms=now_ms)
+        self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
+
     def replay(self, records: list[Record]) -> None:
         """Apply records that were answered before; publish nothing."""
         with self._metrics.timed("replay"):
-            clicks, _ = decode(records, self._decoder)
-            self._metrics.replayed.inc(self._adoption.serving.replay(clicks) if len(clicks) else 0)
+            clicks = decode(records, self._decoder).clicks
+            for batch in clicks.divided(MAX_BATCH) if len(clicks) else ():
+                self._metrics.replayed.inc(self._adoption.serving.replay(batch))
 
     def abandoned(self) -> None:
         """Note that the transaction of a batch that was interrupted is gone."""

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.config import Settings
-from worker.core.event import Decoder
 from worker.core.quality import Quality
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
-from worker.kafka.identity import Identity
+from worker.identity import Identity
 from worker.kafka.interface import Connection, GroupMember
 from worker.live_quality import LiveQuality
 from worker.loop import Loop
@@ -296,7 +295,7 @@ class _Wiring:
         topics, recommend = self._settings.topics, self._settings.recommend
         fields = self._settings.click.fields()
         return Walk(
-            Decoder(fields, max_bytes=self._settings.click.max_bytes),
+            self._settings.click.decoder(),
             self._adoption,
             table,
             checkpoint,

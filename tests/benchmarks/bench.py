@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
 import numpy as np
 
-from tests.benchmarks import footprint, latency, ranking, report, throughput
+from tests.benchmarks import footprint, latency, ranking, report, scrapes, throughput
 from tests.benchmarks.clicks import USERS
 from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
@@ -91,6 +93,35 @@ def latencies(stand: Stand, plan: Plan) -> Figures:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def scraped(stand: Stand, plan: Plan) -> Figures:
+    """Return the latency under scrapes and idle connections over that without, and the share answered."""
+    counted: list[scrapes.Answered] = []
+
+    @contextmanager
+    def pressed(port: int) -> Iterator[None]:
+        with scrapes.pressed(port) as answered:
+            counted.append(answered)
+            yield
+
+    def p99(meanwhile: Callable[[int], AbstractContextManager[object]]) -> float:
+        taken = latency.latencies(
+            stand,
+            rate=1_000,
+            isolation="read_uncommitted",
+            items=CATALOGUES["4k"],
+            seconds=plan.latency_seconds,
+            meanwhile=meanwhile,
+        )
+        return float(np.percentile(taken, 99))
+
+    rounds = [(p99(nullcontext), p99(pressed)) for _ in range(plan.rounds)]
+    return {
+        "scraped_p99_seconds": statistics.median(under for _, under in rounds),
+        "scraped_p99_over_none": statistics.median(under / alone for alone, under in rounds),
+        "scrapes_answered_share": sum(one.whole for one in counted) / sum(one.sent for one in counted),
+    }
+
+
 def start(stand: Stand, plan: Plan) -> Figures:
     """Return how soon a worker is ready."""
     seconds = [footprint.ready_seconds(stand, CATALOGUES["4k"]) for _ in range(plan.starts)]
@@ -120,6 +151,7 @@ BENCH: Final = Bench[Stand, Plan](
         "ranking": rank,
         "throughput": throughputs,
         "latency": latencies,
+        "scrapes": scraped,
         "start": start,
         "memory": memory,
     },

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import numpy as np
@@ -67,9 +68,18 @@ class Reader:
 
 
 def latencies(
-    stand: Stand, *, rate: int, isolation: Isolation, items: int, seconds: float
+    stand: Stand,
+    *,
+    rate: int,
+    isolation: Isolation,
+    items: int,
+    seconds: float,
+    meanwhile: Callable[[int], AbstractContextManager[object]] = nullcontext,
 ) -> NDArray[np.float64]:
-    """Return the seconds that each answered click took at `rate` clicks a second; default settings."""
+    """Return the seconds that each answered click took at `rate` clicks a second; default settings.
+
+    `meanwhile` is what goes on beside it, given the worker's HTTP port.
+    """
     settings = stand.settings(items)
     topics = settings["topics"]
     sent: dict[str, float] = {}
@@ -77,9 +87,10 @@ def latencies(
         worker.wait_until_ready()
         reader = Reader(stand.bootstrap, topics["recommendations"], isolation)
         try:
-            stand.sender.paced(
-                topics["clicks"], items, rate=rate, seconds=WARM_SECONDS + seconds, sent=sent.__setitem__
-            )
+            with meanwhile(settings["http"]["port"]):
+                stand.sender.paced(
+                    topics["clicks"], items, rate=rate, seconds=WARM_SECONDS + seconds, sent=sent.__setitem__
+                )
             reader.wait_for(sent)
         finally:
             reader.stop()

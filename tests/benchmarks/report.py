@@ -30,6 +30,8 @@ TARGETS: Final = {
     "latency_1000_uncommitted_p50_seconds": Target(0.010),
     "latency_1000_uncommitted_p99_seconds": Target(0.040),
     "latency_1000_committed_p50_seconds": Target(0.200),
+    "scraped_p99_over_none": Target(1.20),
+    "scrapes_answered_share": Target(1.0, least=True),
     "ready_seconds": Target(2.0),
     "resident_empty_bytes": Target(160e6),
 }
@@ -87,6 +89,8 @@ def _rest(figures: Mapping[str, float]) -> Iterator[str]:
         "rank_100k_over_product": ("ranking 100k / matrix product", "{:.2f}".format),
         "blend_250_over_none": ("blend / none, batch 250", "{:.2f}".format),
         "blend_2000_over_none": ("blend / none, batch 2000", "{:.2f}".format),
+        "scraped_p99_over_none": ("p99 of a click, scraped / not", "{:.2f}".format),
+        "scrapes_answered_share": ("share of scrapes answered", "{:.3f}".format),
         "ready_seconds": ("start to ready, s", "{:.2f}".format),
         "resident_empty_bytes": ("resident without users, MB", _megabytes),
         "resident_100k_users_bytes": ("resident with 100k users, MB", _megabytes),

@@ -20,6 +20,7 @@ import click
 
 from deploy.kafka.install import KafkaUnavailable
 from deploy.kafka.local import LocalKafka
+from tests.broker.fuzz import run_fuzz
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
 from tests.broker.rounds import BROKER_PROPERTIES, Plan, run_round
@@ -87,7 +88,8 @@ def summary(found: Verdict) -> str:
 @click.option("--seed", type=int, help="What decides all that can be decided. Default: drawn, and printed.")
 @click.option("--only", type=int, help="The one round of the seed to play.")
 @click.option("--outage", type=float, help="Instead of rounds: kill the broker for so many seconds.")
-def main(*, rounds: int, seed: int | None, only: int | None, outage: float | None) -> None:
+@click.option("--fuzz", type=int, help="Instead of rounds: send that many batches with random damage.")
+def main(*, rounds: int, seed: int | None, only: int | None, outage: float | None, fuzz: int | None) -> None:
     """Play rounds of chaos on a Kafka of their own."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
@@ -96,6 +98,8 @@ def main(*, rounds: int, seed: int | None, only: int | None, outage: float | Non
         with LocalKafka(properties=BROKER_PROPERTIES) as node:
             if outage is not None:
                 sys.exit(not play_outage(node, outage))
+            if fuzz is not None:
+                sys.exit(not play_fuzz(node, seed, fuzz))
             sys.exit(not play_rounds(node, seed, range(1, rounds + 1) if only is None else [only]))
     except KafkaUnavailable as error:
         sys.exit(str(error))
@@ -121,6 +125,17 @@ def play_outage(node: LocalKafka, seconds: float) -> bool:
         f"ready_seconds={found.ready_seconds:.1f} {summary(found.verdict)}"
     )
     return found.good
+
+
+def play_fuzz(node: LocalKafka, seed: int, number: int) -> bool:
+    """Send damaged batches and print what became of them; whether all is accounted for."""
+    folder = fresh(LOGS / "fuzz")
+    found = run_fuzz(node, seed, number, folder)
+    say(found.table())
+    if found.problems:
+        tell(found.problems, folder)
+    click.echo(f"fuzz: seed={seed} lost={len(found.problems)} {found.summary()}")
+    return not found.problems
 
 
 def fresh(folder: Path) -> Path:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """One `python -m worker ...` and what can be done to it."""
+    """One `python -m worker ...`, or another `program`, and what can be done to it."""
 
     def __init__(
         self,
@@ -29,14 +29,16 @@ class WorkerProcess:
         http_port: int,
         environment: Mapping[str, str] | None = None,
         module: str = "worker",
+        program: Sequence[str] = (),
+        folder: Path = ROOT,
     ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
         self.log_path = log_path
         self._http_port = http_port
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
+                [*(program or (sys.executable, "-m", module)), *arguments],
+                cwd=folder,
                 env=inherited | {"PYTHONUNBUFFERED": "1"} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

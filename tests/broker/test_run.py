@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
@@ -49,10 +51,10 @@ class Site:
         fields = ["--user", "user", "--item", "product.id", "--archive", str(self.folder / log)]
         return ["run", *where, *fields, *QUICK, *more]
 
-    def once(self, log: str) -> tuple[int, str]:
-        """Make one run in this process; return the exit code and the last line."""
-        done = CliRunner().invoke(cli, self.arguments(log, "--once"), catch_exceptions=False)
-        return done.exit_code, done.stderr.splitlines()[-1].partition(" ")[2]
+    def once(self, log: str) -> tuple[int, str, Any]:
+        """Make one run in this process; return the exit code, the last line and the result."""
+        done = CliRunner().invoke(cli, self.arguments(log, "--once", "--json"), catch_exceptions=False)
+        return done.exit_code, done.stderr.splitlines()[-1].partition(" ")[2], orjson.loads(done.stdout)
 
     def start(self, log: str) -> WorkerProcess:
         """Start a trainer as a process."""
@@ -106,5 +108,6 @@ def test_of_two_trainers_the_second_takes_over_when_the_first_is_killed(site: Si
     assert other.wait() == 0
     assert site.pointers() == {CHAMPION: 2}
     archive = "one" if other is two[0] else "other"
-    assert site.once(archive) == (1, "no clicks since the last run: nothing is trained")
+    idle = {"outcome": "idle", "release": None}
+    assert site.once(archive) == (1, "no new clicks since the last run; nothing to train", idle)
     assert collected(site.folder / archive) == held(site.client, site.clicks)

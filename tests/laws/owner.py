@@ -18,7 +18,7 @@ from worker.core.manifest import Manifest
 from worker.core.recommender import Recommender
 from worker.core.release import verify
 from worker.core.states import States
-from worker.topics.states import Forget as Wish
+from worker.topics.states import Forget
 
 RECENT_ITEMS: Final = 3
 
@@ -78,7 +78,7 @@ class Part:
     ledger: Ledger
     position: int
     replay: int
-    wishes: dict[str, Wish]
+    requests: dict[str, Forget]
     void: dict[str, int]
     flush: Flush | None = None
     begun_at: int = 0
@@ -95,8 +95,8 @@ class Owner:
         self._recommender = Recommender(release, self.states, user_ttl_ms=rules.user_ttl_ms)
         self._at_once = rules.replayed_at_once
         self.parts: dict[int, Part] = {}
-        self.unheard: list[tuple[int, str, Wish]] = []
-        """Wishes that stand in the state topic already."""
+        self.unheard: list[tuple[int, str, Forget]] = []
+        """Deletion requests that stand in the state topic already."""
 
     def recover(self, partition: int, kafka: Kafka) -> None:
         """Load the blocks, replay what they lack, walk again what was walked and not committed."""
@@ -104,8 +104,8 @@ class Owner:
         for key, value in kafka.log:
             self._take(partition, part, key, value)
         assert part.ledger.sizes == kafka.sizes
-        for key, wish in part.wishes.items():
-            self._hear(partition, key, wish)
+        for key, request in part.requests.items():
+            self._hear(partition, key, request)
         lacking = kafka.between(part.replay, kafka.committed)
         for begin in range(0, len(lacking), self._at_once):
             self._recommender.replay(columns(lacking[begin : begin + self._at_once]))
@@ -120,9 +120,9 @@ class Owner:
             self.parts[click.partition].position = click.offset + 1
 
     def hear(self) -> None:
-        """Obey the wishes that were written since."""
-        for wish in self.unheard:
-            self._hear(*wish)
+        """Obey the deletion requests that were written since."""
+        for request in self.unheard:
+            self._hear(*request)
         self.unheard = []
 
     def save(self, partition: int, kafka: Kafka, *, begin: bool, blocks: int) -> None:
@@ -130,7 +130,7 @@ class Owner:
         part = self.parts[partition]
         if begin and part.flush is None:
             condemned = [
-                number for number in part.ledger.sizes if holds_void(kafka.latest()[number], part.wishes)
+                number for number in part.ledger.sizes if holds_void(kafka.latest()[number], part.requests)
             ]
             part.flush = Flush(self.states, part.ledger, partition=partition, condemned=condemned)
             part.begun_at = part.position
@@ -142,7 +142,7 @@ class Owner:
 
     def drop(self, partition: int) -> None:
         """Forget a partition."""
-        self.unheard = [wish for wish in self.unheard if wish[0] != partition]
+        self.unheard = [request for request in self.unheard if request[0] != partition]
         self.states.drop(partition)
         del self.parts[partition]
 
@@ -161,26 +161,26 @@ class Owner:
         elif key == "replay":
             part.replay = value
         else:
-            self._take_wish(partition, part, key, value)
+            self._take_request(partition, part, key, value)
 
-    def _take_wish(self, partition: int, part: Part, key: str, wish: Wish | None) -> None:
-        known = part.wishes.get(key)
+    def _take_request(self, partition: int, part: Part, key: str, request: Forget | None) -> None:
+        known = part.requests.get(key)
         unheard = known is not None and not known.heard
-        if known and unheard and (wish is None or (wish.heard and wish.before < known.before)):
+        if known and unheard and (request is None or (request.heard and request.before < known.before)):
             return
-        if wish is None:
-            part.wishes.pop(key, None)
+        if request is None:
+            part.requests.pop(key, None)
             self.states.forgotten(partition, key.removeprefix("forget/"))
         else:
-            part.wishes[key] = wish
-            self.states.forget(partition, key.removeprefix("forget/"), wish.before)
+            part.requests[key] = request
+            self.states.forget(partition, key.removeprefix("forget/"), request.before)
 
-    def _hear(self, partition: int, key: str, wish: Wish) -> None:
+    def _hear(self, partition: int, key: str, request: Forget) -> None:
         """Obey who wants to be forgotten; that it was obeyed here stands in the next transaction."""
         part, user_id = self.parts[partition], key.removeprefix("forget/")
-        part.wishes[key] = heard = wish.hear(part.position)
+        part.requests[key] = heard = request.hear(part.position)
         part.void[user_id] = max(heard.before, part.void.get(user_id, 0))
-        part.sent += [] if wish.heard else [(key, heard)]
+        part.sent += [] if request.heard else [(key, heard)]
         self.states.forget(partition, user_id, heard.before)
 
     def _end_flush(self, partition: int, part: Part, ended: Flush) -> None:
@@ -189,10 +189,10 @@ class Owner:
         part.flush = None
 
 
-def holds_void(value: bytes, wishes: dict[str, Wish]) -> bool:
+def holds_void(value: bytes, requests: dict[str, Forget]) -> bool:
     """Whether a block holds what someone asked to be forgotten."""
     saved = blocks.decode(value)
     return any(
-        offset < wishes.get(f"forget/{user_id}", Wish(0, 0)).before
+        offset < requests.get(f"forget/{user_id}", Forget(0, 0)).before
         for user_id, offset in zip(saved.user_ids, saved.states.offset.tolist(), strict=True)
     )

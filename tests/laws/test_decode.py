@@ -10,16 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from worker.core.event import (
-    KEY_FIELD,
-    MAX_AHEAD_MS,
-    MAX_ID_BYTES,
-    MAX_TIMESTAMP_MS,
-    Click,
-    Decoder,
-    Fields,
-    Reason,
-)
+from worker.core.event import Click, Decoded, Decoder, Fields, Several
+from worker.core.ids import MAX_ID_BYTES
+from worker.core.paths import KEY_FIELD, escape
+from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS
+from worker.core.where import parse_where
+from worker.kafka.memory import MemoryCluster
+from worker.topics.clicks import decode
 
 NAMES: Final = ["user_id", "item_id", "timestamp", "who", "id"]
 
@@ -29,9 +26,11 @@ record_times = st.sampled_from([-1, 0, 1_700_000_000_000, 2**63 - 1, -(2**63)]) 
 )
 fields = st.builds(
     Fields,
-    user_id=st.sampled_from(["user_id", "who.id", "who.user_id.id", KEY_FIELD, "", ".", "who."]),
-    item_id=st.sampled_from(["item_id", "who.item_id", KEY_FIELD]),
-    timestamp=st.sampled_from(["timestamp", "who.timestamp"]),
+    user_id=st.sampled_from(
+        ["user_id", "who.id", "who.user_id.id", KEY_FIELD, "@key:int", "@key.id", "", ".", "who."]
+    ),
+    item_id=st.sampled_from(["item_id", "who.item_id", KEY_FIELD, "item_id[].id", "@envelope.id"]),
+    timestamp=st.sampled_from(["timestamp", "who.timestamp", "timestamp + who", "@header.at"]),
 )
 
 moments = st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat())
@@ -93,15 +92,20 @@ def mutations(draw: st.DrawFn) -> bytes:
     return value
 
 
-def check(found: Click | Reason, record_ms: int) -> None:
-    """A reason, or a click as the contract has it."""
-    if isinstance(found, Reason):
+def check(found: Decoded, record_ms: int) -> None:
+    """A reason, or clicks as the contract has it."""
+    if isinstance(found, Several):
+        for part in found.parts:
+            check(part.click, record_ms)
+        assert found.parts or found.bad or found.skipped
+        return
+    if not isinstance(found, Click):
         return
     for one in (found.user_id, found.item_id):
         assert type(one) is str
         assert 0 < len(one.encode()) <= MAX_ID_BYTES
     assert type(found.timestamp_ms) is int
-    assert 0 <= found.timestamp_ms <= MAX_TIMESTAMP_MS
+    assert EARLIEST_MS <= found.timestamp_ms <= MAX_TIMESTAMP_MS
     assert record_ms < 0 or found.timestamp_ms <= record_ms + MAX_AHEAD_MS
 
 
@@ -164,7 +168,7 @@ def test_json_and_messagepack_of_a_map_are_the_same_click(
 
 @given(
     good_maps,
-    st.lists(st.text(st.characters(exclude_characters="."), max_size=3), min_size=1, max_size=4),
+    st.lists(st.text(max_size=3), min_size=1, max_size=4),
     maps,
 )
 def test_a_dotted_path_finds_what_the_flat_field_was(
@@ -176,7 +180,7 @@ def test_a_dotted_path_finds_what_the_flat_field_was(
     for name in reversed(path):
         moved = {**around, name: moved}
 
-    decoder = Decoder(Fields(user_id=".".join(["in", *path])))
+    decoder = Decoder(Fields(user_id=".".join(["in", *map(escape, path)])))
 
     assert decoder.decode(in_json({**document, "in": moved}), None, 10**13) == flat
 
@@ -191,3 +195,63 @@ def test_the_key_counts_as_the_field_would(
     decoder = Decoder(Fields(user_id=KEY_FIELD))
 
     assert decoder.decode(in_json({**around, **document}), user_id.encode(), 10**13) == named
+
+
+decoders = st.builds(
+    lambda paths, envelope, where: Decoder(paths, envelope=envelope, where=parse_where(where)),
+    fields,
+    st.sampled_from(["none", "cloudevents", "debezium"]),
+    st.sampled_from(["", "who = 7", "who.id != 7; user_id = a, b", "@header.at != x"]),
+)
+events = maps | st.lists(maps, max_size=3)
+enveloped = st.builds(
+    lambda event, operation: {"specversion": "1.0", "data": event, "op": operation, "after": event},
+    events,
+    st.sampled_from("crudx"),
+)
+values = st.none() | st.binary(max_size=20) | (documents | events | enveloped).map(in_json)
+headers = st.lists(st.tuples(st.sampled_from(["at", "ce_specversion", "ce_id"]), st.binary(max_size=5)))
+
+
+@given(decoders, st.lists(st.tuples(values, keys, headers), max_size=8))
+@examples(2)
+def test_every_record_is_clicks_skipped_or_a_dead_letter(
+    decoder: Decoder, sent: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
+) -> None:
+    """Whatever it is, under whatever settings: the sum holds, and clicks of bad records stand in records."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    for value, key, its in sent:
+        cluster.produce("clicks", value, key=key, headers=its)
+
+    decoded = decode(cluster.read("clicks"), decoder)
+
+    assert decoded.records == len(sent)
+    bad = {one.record.offset for one in decoded.bad}
+    clicked = set(decoded.clicks.offsets.tolist())
+    assert len(bad) == len(decoded.bad)
+    assert len(clicked - bad) == decoded.clicked
+    assert all(one.parts for one in decoded.bad if one.record.offset in clicked)
+
+
+@given(decoders, maps, keys, record_times)
+@examples(2)
+def test_an_event_alone_is_what_it_is_in_a_list(
+    decoder: Decoder, event: dict[str, Any], key: bytes | None, record_ms: int
+) -> None:
+    """The ways of decoding that are fast and those that can do everything have one meaning."""
+    alone = decoder.decode(in_json(event), key, record_ms)
+    listed = decoder.decode(in_json([event]), key, record_ms)
+
+    assert isinstance(listed, Several)
+    if isinstance(alone, Several):
+        assert [part.click for part in listed.parts] == [part.click for part in alone.parts]
+        assert [reason for _, reason in listed.bad] == [reason for _, reason in alone.bad]
+        assert listed.skipped == alone.skipped
+    else:
+        found = [
+            *(part.click for part in listed.parts),
+            *(reason for _, reason in listed.bad),
+            *listed.skipped,
+        ]
+        assert found == [alone]

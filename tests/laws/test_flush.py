@@ -59,7 +59,7 @@ def test_freeing_users_harms_no_others(history: list[Any], rules: Rules) -> None
 
 @given(histories(forgets, forgets), rules)
 def test_who_is_forgotten_is_as_if_they_had_not_clicked(history: list[Any], rules: Rules) -> None:
-    """Wherever the limit falls within a batch, a replay or the blocks, and after the wish is struck out."""
+    """Wherever the limit falls within a batch, a replay or the blocks, and once the request is gone."""
     with block_limits(rules):
         world = lived(history, rules)
         world.check()

@@ -11,7 +11,7 @@ from tests.laws.histories import PARTITIONS, Checkpoint, Clicked, Compact, Forge
 from tests.laws.owner import Kafka, Owner, holds_void, release_parts
 from tests.reference import OneClick, Reference, check_user
 from worker.core import blocks
-from worker.topics.states import Forget as Wish
+from worker.topics.states import Forget as Request
 
 
 class World:
@@ -77,12 +77,12 @@ class World:
             owner.states.free(rows)
 
     def forget(self, action: Forget) -> None:
-        """The wish stands in the state topic at once, outside of any transaction."""
+        """The deletion request stands in the state topic at once, outside of any transaction."""
         kafka, key = self.kafka[action.partition], f"forget/{action.user_id}"
         latest = kafka.latest().get(key)
-        wish = Wish(max(0, kafka.end + action.ahead, latest.before if latest else 0), asked_at=0)
-        kafka.log.append((key, wish))
-        self._owner(action.partition).unheard.append((action.partition, key, wish))
+        request = Request(max(0, kafka.end + action.ahead, latest.before if latest else 0), asked_at=0)
+        kafka.log.append((key, request))
+        self._owner(action.partition).unheard.append((action.partition, key, request))
 
     def kill(self, number: int) -> None:
         """Nothing of an owner is left but what it committed; another one takes its place."""
@@ -138,16 +138,16 @@ class World:
             self._fulfil(owner, partition)
 
     def _fulfil(self, owner: Owner, partition: int) -> None:
-        """Wishes of which nothing is left, in the blocks or in what would be replayed, are struck out."""
+        """Strike out requests of which nothing is left, in the blocks or in what would be replayed."""
         kafka, part = self.kafka[partition], owner.parts[partition]
         latest = kafka.latest()
-        for key, wish in [*part.wishes.items()]:
-            held = any(holds_void(latest[number], {key: wish}) for number in part.ledger.sizes)
-            # Though another wish of the same person may stand in the log that the owner has not heard.
-            if not held and wish.before <= latest.get("replay", 0):
+        for key, request in [*part.requests.items()]:
+            held = any(holds_void(latest[number], {key: request}) for number in part.ledger.sizes)
+            # Though another request of the same person may stand in the log that the owner has not heard.
+            if not held and request.before <= latest.get("replay", 0):
                 kafka.log.append((key, None))
                 owner.states.forgotten(partition, key.removeprefix("forget/"))
-                del part.wishes[key]
+                del part.requests[key]
 
     def _abort(self, owner: Owner) -> None:
         """An abort is a crash of the partitions in it; the others stay as they are."""

@@ -55,7 +55,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     )
     epoch, taken, blend = done.stderr.splitlines()[-3:]
     assert "epoch 1 of 1: loss" in epoch
-    assert taken.startswith("took epoch 1, the best by MRR@20 (")
+    assert taken.startswith("kept epoch 1, the best by MRR@20 (")
     assert taken.endswith("; stopped after epoch 1: it was the last of 1")
     assert blend.startswith("weights of the blend: score = ")
 
@@ -67,9 +67,9 @@ def test_no_release_is_replaced_unasked(release: Path, clicks: Path, tmp_path: P
 
     for folder, says in (
         (release, "has a release already: --yes replaces it, -o names another folder"),
-        (tmp_path / "full", "has other files, such as thesis.txt: name a folder that is new"),
-        (clicks, "is a file, a release is a folder"),
-        (clicks / "release", "cannot be written: no right to write in"),
+        (tmp_path / "full", "has other files, such as thesis.txt; choose a folder that is new"),
+        (clicks, "is a file; a release is written to a folder"),
+        (clicks / "release", "cannot be written: no write permission for"),
     ):
         with pytest.raises(SettingError, match=says):
             CliRunner().invoke(cli, ["fit", "clicks.csv", "-o", str(folder)], catch_exceptions=False)
@@ -205,7 +205,7 @@ def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(
         folders = [str(tmp_path / name) for name in names]
         done = CliRunner().invoke(cli, [command, *folders, str(clicks), "--top", "1", *options])
         found = re.findall(
-            r"^Careful: (.*) was trained on clicks until .*, so its", done.stderr, re.MULTILINE
+            r"^Careful: (.*) was trained on clicks until .*, which overlaps", done.stderr, re.MULTILINE
         )
         return [*found]
 
@@ -225,7 +225,7 @@ def test_the_exit_code_of_compare_is_its_verdict(tmp_path: Path, clicks: Path) -
 
     assert compared("reversed", "right") == (
         0,
-        "B is better than A by 100.00 points of Recall@1 (95 % interval 100.00 to 100.00)",
+        "B is better than A by 100.00 percentage points of Recall@1 (95 % interval 100.00 to 100.00)",
     )
     assert compared("right", "reversed")[0] == 3
     assert compared("right", "wrong")[0] == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -11,6 +12,8 @@ from worker import commandline
 from worker.__main__ import cli as worker
 from worker.commandline import INTERRUPTED, Command, Group, Span, config_options, option, shorthand
 from worker.config import Settings
+from worker.errors import KafkaAway
+from worker.kafka import client
 
 COMMANDS = [
     pytest.param(program, name, id=f"{who} {name}")
@@ -34,6 +37,13 @@ def show(wait: float | None) -> None:
         raise KeyboardInterrupt
     settings = commandline.settings(Settings)
     click.echo(f"{settings.recommend.top} {settings.group} {wait}")
+
+
+@cli.command()
+@config_options
+def whence() -> None:
+    """Show from where a setting comes."""
+    click.echo(commandline.origin(commandline.settings(Settings), "group"))
 
 
 @pytest.mark.parametrize(("program", "name"), COMMANDS)
@@ -103,3 +113,45 @@ def test_commands_of_both_programs_are_of_our_class() -> None:
     commands = [*worker.commands.values(), *trainer.commands.values()]
 
     assert all(isinstance(one, Command) for one in commands)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "says"),
+    [
+        ([], {}, "the default: neither --config nor NEXTCLICK_CONFIG names a settings file"),
+        (["--config", "empty.toml"], {}, "the default: empty.toml has no such key"),
+        ([], {"NEXTCLICK_CONFIG": "full.toml"}, "from full.toml"),
+        (["--config", "full.toml"], {"NEXTCLICK_GROUP": "a"}, "from NEXTCLICK_GROUP"),
+        (["--set", "group=a"], {"NEXTCLICK_GROUP": "b"}, "from the command line"),
+    ],
+)
+def test_a_value_is_said_with_where_it_came_from(
+    words: list[str],
+    environment: dict[str, str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who forgot the settings file reads so."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.toml").touch()
+    (tmp_path / "full.toml").write_text('group = "c"\n')
+
+    assert CliRunner(env=environment).invoke(cli, ["whence", *words]).output == f"{says}\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "command"), [(worker, "state"), (trainer, "releases")], ids=["worker", "trainer"]
+)
+def test_a_broker_that_is_away_is_named_so(
+    program: click.Group, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both programs."""
+    monkeypatch.setattr(client, "BOOTSTRAP_TIMEOUT_MS", 1)
+    runner = CliRunner(env={"NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
+    with pytest.raises(KafkaAway) as away:
+        runner.invoke(program, [command], catch_exceptions=False)
+
+    assert "at localhost:1 (kafka.bootstrap_servers, from NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS)?" in str(
+        away.value
+    )

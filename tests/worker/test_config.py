@@ -9,7 +9,7 @@ import pytest
 from tests.settings import examples, loaded_three_ways, refused
 from worker.config import Settings, load
 from worker.settings.fields import fields_of, value_of
-from worker.settings.loading import PROGRAMS, given
+from worker.settings.loading import given
 
 KEYS: Final = [key for key, _ in fields_of(Settings)]
 
@@ -37,13 +37,6 @@ def test_every_setting_comes_from_file_environment_and_command_line(key: str, tm
 def test_values_must_go_together(text: str, problem: str, tmp_path: Path) -> None:
     """Both names and values are in the message."""
     assert problem in refused(tmp_path, text)
-
-
-def test_the_names_that_the_trainer_knows_are_the_workers() -> None:
-    """They are written down once more, since the trainer does not load the worker's settings."""
-    common = {"kafka", "topics", "click"}
-
-    assert set(PROGRAMS["nextclick-worker"]) == set(Settings.model_fields) - common
 
 
 def test_defaults_need_no_file() -> None:

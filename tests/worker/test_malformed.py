@@ -12,7 +12,8 @@ import msgpack
 import orjson
 
 from tests.worker.desk import Desk, records
-from worker.core.event import MAX_ID_BYTES, Click, Decoder, Fields
+from worker.core.event import Click, Decoder, Fields, Several
+from worker.core.ids import MAX_ID_BYTES
 
 BAD: Final = int(os.environ.get("NEXTCLICK_TEST_MALFORMED", "5000"))
 """How many; a million takes some minutes."""
@@ -85,6 +86,9 @@ def test_no_malformed_record_is_lost() -> None:
         found = decoder.decode(record.value, record.key, record.timestamp)
         if isinstance(found, Click):
             clicks.append(f"{record.topic}/{record.partition}/{record.offset}")
+        elif isinstance(found, Several):
+            clicks += [f"{record.topic}/{record.partition}/{record.offset}" for _ in found.parts]
+            reasons.update([found.bad[0][1].value])
         else:
             reasons[found.value] += 1
     letters = records(desk.letters())

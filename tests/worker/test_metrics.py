@@ -8,8 +8,9 @@ import numpy as np
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.core.event import Decoder, Fields, Reason
+from worker.core.event import Decoder, Fields
 from worker.core.quality import Tally
+from worker.core.reasons import Reason, Skipped
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster
 from worker.metrics import Metrics
@@ -32,7 +33,7 @@ def test_a_batch_is_counted() -> None:
     cluster.create("clicks")
     for age_ms in (30_000, 100, 0):
         cluster.produce("clicks", b'{"user_id": "ada", "item_id": "lamp"}', timestamp=cluster.now_ms - age_ms)
-    clicks, _ = decode(cluster.read("clicks"), Decoder(Fields()))
+    clicks = decode(cluster.read("clicks"), Decoder(Fields())).clicks
 
     lists = [one_list(0), one_list(1, release=2), one_list(2, reason="cold")]
     metrics.observe_batch(clicks, lists, cluster.now_ms + 50, champion=1)
@@ -55,14 +56,19 @@ def test_a_batch_is_counted() -> None:
     assert value(metrics, f"{latency}_sum") == 30.25
 
 
-def test_dead_letters_are_counted_by_reason() -> None:
-    """Each of a batch."""
+def test_records_are_counted_by_what_became_of_them() -> None:
+    """Dead letters and skipped ones by reason, too; the three sums are all records."""
     metrics = Metrics()
 
-    metrics.observe_bad([Reason.MALFORMED, Reason.NULL_VALUE, Reason.MALFORMED])
+    bad = [Reason.MALFORMED, Reason.NULL_VALUE, Reason.MALFORMED]
+    metrics.observe_records(clicked=5, skipped={Skipped.WHERE: 2}, bad=bad, trimmed=4)
 
     assert value(metrics, "dead_letters_total", reason="malformed") == 2
     assert value(metrics, "dead_letters_total", reason="null_value") == 1
+    assert value(metrics, "skipped_total", reason="where") == 2
+    assert value(metrics, "ids_trimmed_total") == 4
+    sums = [value(metrics, "records_total", became=name) for name in ("clicks", "skipped", "dead_letter")]
+    assert sums == [5, 2, 3]
 
 
 def test_stages_are_timed_by_the_clock_that_is_given() -> None:

@@ -96,6 +96,25 @@ def test_questions_about_users_are_answered() -> None:
     assert known["recommendations"]["items"][0] == "item-5"
 
 
+def test_a_state_is_saved_when_its_block_is_committed() -> None:
+    """Not while the block is in the open transaction: a crash would lose it."""
+    desk = Desk(partitions=1, commit_interval=1.0, state={"flush_interval": 2.0})
+    worker = desk.serving()
+    desk.click("ada")
+    seen = set()
+    for _ in range(200):
+        desk.step()
+        found, known = worker.known("ada")
+        sent, committed = (
+            any((one.key or b"").startswith(b"block/") for one in records)
+            for records in (desk.cluster.read(desk.topics.state, committed=False), desk.states())
+        )
+        seen.add((sent, committed))
+        assert bool(found and known["saved"]) == committed
+
+    assert seen == {(False, False), (True, False), (True, True)}
+
+
 def test_of_a_user_who_is_not_here_it_says_who_is() -> None:
     """Another worker may have the partition; and why this one may not have it yet."""
     desk = Desk(partitions=2)

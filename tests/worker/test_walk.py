@@ -14,6 +14,7 @@ from tests.builders import ITEMS, successor_release_parts
 from tests.records import Record
 from tests.worker.desk import Desk, records, successor_desk
 from tests.worker.judging import assert_sound
+from worker.kafka.memory.broker import Call
 
 BAD: list[bytes | None] = [
     b"",
@@ -28,7 +29,7 @@ REASONS = [
     "null_value",
     "unknown_format",
     "malformed",
-    "unknown_format",
+    "not_a_map",
     "missing_field",
     "wrong_type",
     "null_value",
@@ -213,6 +214,61 @@ def test_replayed_clicks_are_answered_by_nobody() -> None:
     assert desk.written() == before
 
 
+def test_what_nobody_can_decode_becomes_one_letter_and_is_passed() -> None:
+    """For all of its offsets: the position behind them is committed with it, and reading goes on there."""
+    desk = Desk(partitions=1)
+    worker = desk.serving()
+    desk.click("ada", "item-1")
+    first = desk.cluster.produce_unreadable(
+        desk.topics.clicks, b"\xff", offsets=5, why="its checksum is wrong"
+    )
+    desk.click("ada", "item-2")
+    desk.settle()
+    (letter,) = records(desk.letters())
+
+    places = [int(letter.header(f"nextclick.{name}")) for name in ("offset", "last_offset")]
+    assert places == [first, first + 4]
+    assert (letter.header("nextclick.reason"), letter.value) == ("unreadable", b"\xff")
+    assert letter.header("nextclick.error") == "its checksum is wrong"
+    assert worker.metric("nextclick_dead_letters_total", reason="unreadable") == 1
+    assert worker.recent("ada") == ["item-1", "item-2"]
+    assert desk.committed() == {0: first + 6}
+    assert [one.json["event"]["offset"] for one in answers(desk)] == [0, first + 5]
+
+
+@pytest.mark.parametrize(
+    ("call", "after"), [("send", False), ("send", True), ("commit", False), ("commit", True), ("end", False)]
+)
+def test_a_crash_around_a_stretch_leaves_one_letter(call: Call, after: bool) -> None:
+    """The letter and the position behind the stretch are committed together, or neither is."""
+    desk = Desk(partitions=1, state={"flush_interval": 3_600})
+    desk.serving()
+    desk.cluster.crash_at(call, after=after)
+    desk.cluster.produce_unreadable(desk.topics.clicks, offsets=3)
+    desk.click("ada", "item-1")
+    desk.until(lambda: not desk.workers, "the crash")
+    worker = desk.restart()
+
+    assert len(desk.letters()) == len(answers(desk)) == 1
+    assert worker.recent("ada") == ["item-1"]
+
+
+def test_replay_passes_a_stretch_in_silence() -> None:
+    """Its letter is there already."""
+    desk = Desk(partitions=1, state={"flush_interval": 3_600})
+    desk.serving()
+    desk.click("ada", "item-1")
+    desk.cluster.produce_unreadable(desk.topics.clicks, offsets=3)
+    desk.click("ada", "item-2")
+    desk.settle()
+    before = desk.written()
+    worker = desk.restart()
+    desk.step(10)
+
+    assert worker.metric("nextclick_replayed_clicks_total") == 2
+    assert desk.written() == before
+
+
 def test_metrics_watch_the_walk() -> None:
     """Clicks, lists by reason and role, bad records by reason, and where the time went."""
     desk = successor_desk()
@@ -238,3 +294,71 @@ def test_metrics_watch_the_walk() -> None:
             )
             is not None
         )
+
+
+def test_the_sum_of_what_becomes_of_records_holds() -> None:
+    """Each record is one with clicks, a skipped one or a dead letter, which has a part that is not valid."""
+    desk = Desk(
+        click={"item_id": "items[]", "where": "type != scroll"}, recommend={"publish": "latest"}, partitions=1
+    )
+    worker = desk.serving()
+    documents: list[Any] = [
+        {"user_id": "ada", "items": ["item-1", "item-2"]},
+        {"user_id": "ada", "items": ["item-1"], "type": "scroll"},
+        [{"user_id": " bob ", "items": ["item-1", None, "item-2"]}, {"user_id": "eve", "items": ["item-3"]}],
+        [{"user_id": "bob", "items": ["item-1"], "type": "scroll"}],
+        {"items": ["item-1"]},
+        7,
+    ]
+    for document in documents:
+        desk.send(orjson.dumps(document))
+    desk.settle()
+    letters = records(desk.letters())
+
+    names = ("clicks", "skipped", "dead_letter")
+    assert [worker.metric("nextclick_records_total", became=name) for name in names] == [1, 2, 3]
+    assert worker.metric("nextclick_skipped_total", reason="where") == 2
+    assert worker.metric("nextclick_clicks_total") == 5
+    assert worker.metric("nextclick_ids_trimmed_total") == 3
+    assert [letter.header("nextclick.offset") for letter in letters] == ["2", "4", "5"]
+    assert letters[0].header("nextclick.parts") == "[0].items[1]: missing_field"
+    assert {one.header("id") for one in answers(desk)} == {"clicks/0/0", "clicks/0/2/1", "clicks/0/2/2"}
+
+
+def test_every_event_of_a_record_has_one_answer_after_its_last_item() -> None:
+    """With an id of its own; the states know all items."""
+    desk = successor_desk(click={"item_id": "items[].id"})
+    worker = desk.serving()
+    event = {"user_id": "ada", "items": [{"id": "item-5"}, {"id": "item-1"}]}
+    desk.send(orjson.dumps(event))
+    desk.send(orjson.dumps([event, {"user_id": "ada", "items": [{"id": "item-3"}]}]))
+    desk.settle()
+
+    found = {one.header("id"): one.json for one in answers(desk)}
+    assert {name: one["event"]["item_id"] for name, one in found.items()} == {
+        "clicks/0/0": "item-1",
+        "clicks/0/1/1": "item-1",
+        "clicks/0/1/2": "item-3",
+    }
+    assert found["clicks/0/0"]["items"][0] == "item-2"
+    assert worker.recent("ada") == ["item-5", "item-1", "item-5", "item-1", "item-3"]
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_the_clicks_of_a_record_are_replayed_together(flushed: bool) -> None:
+    """They share an offset, by which recovery tells what a state holds: none is missing, none comes twice."""
+    desk = Desk(click={"item_id": "items[]"}, state={"flush_interval": 1 if flushed else 3_600})
+    desk.serving()
+    for number in range(6):
+        items = [f"item-{number}", "item-0", f"item-{number}"]
+        desk.send(orjson.dumps([{"user_id": user, "items": items} for user in ("ada", "bob", "ada")]))
+        desk.settle()
+        if flushed:
+            desk.step(40)
+    before = {user: desk.workers["a"].recent(user) for user in ("ada", "bob")}
+
+    after = desk.restart()
+
+    assert {user: after.recent(user) for user in ("ada", "bob")} == before
+    assert len(before["bob"]) == 18
+    assert after.metric("nextclick_replayed_clicks_total") == (0 if flushed else 54)

@@ -23,6 +23,7 @@ from trainer.clicks.columns import SCHEMA, Columns, Scan
 from trainer.clicks.files import reading
 from trainer.errors import ArchiveInUse, UnusableClicks
 from trainer.files_on_disk import replacing, write_file
+from worker.core.reasons import Skipped
 from worker.errors import SettingError
 
 ARCHIVE_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
@@ -31,6 +32,7 @@ ARCHIVE_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64
 _TOPIC: Final = "topic"
 _LOCK: Final = ".lock"
 _BAD: Final = "malformed"
+_SKIPPED: Final = frozenset(map(str, Skipped))
 
 
 class Stretch(NamedTuple):
@@ -148,7 +150,8 @@ def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
     removals = []
     for reason, count in reasons.most_common():
         left -= count
-        removals.append(Removal(count, left, "records", f"no click ({reason})"))
+        why = "does not count" if reason in _SKIPPED else "no click"
+        removals.append(Removal(count, left, "records", f"{why} ({reason})"))
     return removals
 
 

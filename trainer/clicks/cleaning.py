@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from trainer.clicks.timestamps import HOUR_MS
-from worker.core.event import MAX_AHEAD_MS, MAX_ID_BYTES
+from worker.core.ids import MAX_ID_BYTES
+from worker.core.times import MAX_AHEAD_MS
 
 _FIRST_CREDIBLE_MS: Final = 86_400_000
 """Times on the first day of 1970 are zeros or numbers in a unit other than the rest."""

@@ -104,14 +104,15 @@ class Collector:
     def _take(self, records: list[Record]) -> None:
         partition = records[0].partition
         pending = self._pending[partition]
-        clicks, bad = decode(records, self._decoder)
+        decoded = decode(records, self._decoder)
+        clicks = decoded.clicks
         recorded = clicks.record_timestamps_ms
         columns = (clicks.offsets, clicks.user_ids, clicks.item_ids, clicks.timestamps_ms, recorded)
         frame = pl.DataFrame(dict(zip(ARCHIVE_SCHEMA, columns, strict=True)), schema=ARCHIVE_SCHEMA)
         # A record without a time of its own is as old as its click.
         own = pl.when(pl.col("recorded_ms") >= 0).then("recorded_ms").otherwise("timestamp_ms")
         pending.clicks.append(frame.with_columns(recorded_ms=own))
-        pending.malformed.update(str(reason) for _, reason in bad)
+        pending.malformed.update(decoded.left_out())
         pending.end = records[-1].offset + 1
         if pending.end - pending.begin >= self._file_records:
             self._write(partition)

@@ -11,29 +11,26 @@ from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import SCHEMA, Columns, Table
 from trainer.errors import UnusableClicks
 from worker.core.batch import Clicks
-from worker.core.event import MAX_BYTES, Decoder, Fields
+from worker.core.event import Decoder
 from worker.kafka import history
 from worker.kafka.interface import Connection
 from worker.topics.clicks import decode
 
 
-def read_topic(
-    connection: Connection, topic: str, fields: Fields, *, max_bytes: int = MAX_BYTES
-) -> tuple[Table, list[Removal]]:
-    """Return all clicks in the topic as of now, each user's in order of arrival, and the invalid records.
+def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Table, list[Removal]]:
+    """Return all clicks in the topic as of now, each user's in order of arrival, and the other records.
 
-    `fields` say where a record's value keeps its click; a value of more than `max_bytes` is none. Raises
-    UnusableClicks if no record is a click, and what `worker.kafka.history.read` raises.
+    Raises UnusableClicks if no record is a click, and what `worker.kafka.history.read` raises.
     """
-    decoder = Decoder(fields, max_bytes=max_bytes)
     frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
     for records in history.read(connection, topic=topic):
-        clicks, bad = decode(records, decoder)
-        frames.append(_frame(clicks))
-        reasons.update(str(reason) for _, reason in bad)
+        decoded = decode(records, decoder)
+        frames.append(_frame(decoded.clicks))
+        reasons.update(decoded.left_out())
     table = pl.concat(frames)
     if table.is_empty():
         raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
+    fields = decoder.fields
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
     return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))
 

@@ -18,7 +18,6 @@ from worker.commandline import (
     option,
     shorthand,
 )
-from worker.core.event import Decoder
 
 
 @click.command(cls=Command, resume="the same command goes on where this one ended")
@@ -48,7 +47,7 @@ def collect(*, follow: bool) -> None:
             connect(chosen),
             archive,
             topic=topic,
-            decoder=Decoder(chosen.click.fields(), max_bytes=chosen.click.max_bytes),
+            decoder=chosen.click.decoder(),
             progress=console.for_this_place(),
             keep_days=None if kept.keep is None else kept.keep / 86_400,
             file_records=kept.file_records,

@@ -8,15 +8,17 @@ import click
 
 from trainer.commands import options
 from trainer.commands.kafka import connect
-from trainer.commands.measures import size
+from trainer.commands.measures import facts, size
 from trainer.release.folder import fetch_folder
 from worker.commandline import (
     OUTPUT,
     Command,
     config_options,
+    json_option,
     kafka_option,
     option,
     releases_topic_option,
+    show,
 )
 from worker.topics.releases import CANDIDATE, CHAMPION
 
@@ -36,7 +38,8 @@ from worker.topics.releases import CANDIDATE, CHAMPION
 @kafka_option
 @releases_topic_option
 @config_options
-def fetch(folder: Path, *, number: int | None, candidate: bool) -> None:
+@json_option
+def fetch(folder: Path, *, number: int | None, candidate: bool, as_json: bool) -> None:
     """Bring a release from Kafka into a folder, for `evaluate`, `compare`, `report` and `fit --from`.
 
     It is the one that is @champion, unless another is asked for. Nothing is written before it is verified.
@@ -46,4 +49,5 @@ def fetch(folder: Path, *, number: int | None, candidate: bool) -> None:
     chosen = options.settings()
     wanted = number if number is not None else CANDIDATE if candidate else CHAMPION
     found, manifest = fetch_folder(folder, connect(chosen), wanted, topic=chosen.topics.releases)
-    click.echo(f"release {found} written to {folder}: {size(manifest)}")
+    line = f"release {found} written to {folder}: {size(manifest)}"
+    show({"release": found, **facts(folder, manifest)}, line, as_json=as_json)

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import click
-import orjson
 
 from trainer import console
 from trainer.commands import options
-from trainer.commands.measures import report, size
+from trainer.commands.measures import facts, report, size
 from trainer.release.folder import holds_release, read_folder, write_folder
 from worker.commandline import (
     OUTPUT,
@@ -20,6 +19,7 @@ from worker.commandline import (
     json_option,
     kafka_option,
     option,
+    show,
 )
 from worker.errors import SettingError
 from worker.settings.loading import given
@@ -62,17 +62,12 @@ def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool,
     write_folder(folder, *fitted.parts)
     checkpoints.remove(work)
     manifest = fitted.manifest
-    if as_json:
-        facts = {
-            "folder": str(folder),
-            "items": manifest.items,
-            "size_bytes": manifest.size_bytes,
-            "metrics": dict(manifest.metrics),
-        }
-        click.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
-        return
-    click.echo(report(manifest.metrics, settings.evaluation.top))
-    click.echo(f"release written to {folder}: {size(manifest)}")
+    show(
+        facts(folder, manifest),
+        report(manifest.metrics, settings.evaluation.top),
+        f"release written to {folder}: {size(manifest)}",
+        as_json=as_json,
+    )
 
 
 def _require_free(folder: Path, *, yes: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from trainer.config import TrainerSettings
+from worker.commandline import origin
 from worker.kafka.interface import Connection
 
 
@@ -14,4 +15,4 @@ def connect(chosen: TrainerSettings) -> Connection:
     A caller in this process may give the commands another one as click's `obj`, as tests do.
     """
     given: Connection | None = click.get_current_context().find_root().obj
-    return given or chosen.kafka.connection()
+    return given or chosen.kafka.connection(origin(chosen, "kafka.bootstrap_servers"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from worker.core.manifest import Manifest
 
@@ -28,6 +30,16 @@ def both_measured(new: Mapping[str, float], old: Mapping[str, float]) -> tuple[s
             if name.startswith(start) and name in old:
                 return f"{title}{name.removeprefix(start)}", new[name], old[name]
     return None
+
+
+def facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """Return a release in a folder for machines."""
+    return {
+        "folder": str(folder),
+        "items": manifest.items,
+        "size_bytes": manifest.size_bytes,
+        "metrics": dict(manifest.metrics),
+    }
 
 
 def size(manifest: Manifest) -> str:

@@ -126,9 +126,7 @@ def _scan_topic(chosen: TrainerSettings) -> tuple[Scan, list[Removal]]:
         raise click.UsageError("name the files of clicks, or a topic with --clicks-topic; one of the two")
     _must_have_no_features(chosen, "a topic")
     topic = chosen.topics.clicks
-    table, removals = read_topic(
-        connect(chosen), topic, chosen.click.fields(), max_bytes=chosen.click.max_bytes
-    )
+    table, removals = read_topic(connect(chosen), topic, chosen.click.decoder())
     return Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks)), removals
 
 

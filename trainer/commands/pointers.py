@@ -19,6 +19,7 @@ from worker.commandline import (
     kafka_option,
     option,
     releases_topic_option,
+    show,
 )
 from worker.core.quality import Tally
 from worker.core.release import Pointer, numbers
@@ -37,24 +38,30 @@ _where = all_of(kafka_option, releases_topic_option, config_options)
 
 @click.command(cls=Command)
 @_where
-def promote() -> None:
+@json_option
+def promote(*, as_json: bool) -> None:
     """Make the candidate the champion: it serves everyone, within seconds."""
     connection, topic = _place()
-    _, candidate = _pointers(connection, topic)
+    champion, candidate = _pointers(connection, topic)
     if candidate is None:
         raise ReleaseRefused(
             "pointer", f"topic {topic} has no {CANDIDATE}: `nextclick-trainer publish --candidate` makes one"
         )
     number = candidate.release
     point(connection, topic, {CHAMPION: Pointer(number), CANDIDATE: None}, expected={CANDIDATE: number})
-    click.echo(f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}")
+    show(
+        {"topic": topic, "champion": number, "candidate": None, "was_champion": _number(champion)},
+        f"release {number} is {CHAMPION} in {topic}, and no longer {CANDIDATE}",
+        as_json=as_json,
+    )
 
 
 @click.command(cls=Command)
 @option("--candidate", "only_candidate", is_flag=True, help="End the A/B test of the candidate instead.")
 @option("--to", "to", type=click.IntRange(min=1), metavar="N", help="Number of the release to serve.")
 @_where
-def rollback(*, only_candidate: bool, to: int | None) -> None:
+@json_option
+def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
     """Make the release that was champion before the champion again; given again, the one before that."""
     connection, topic = _place()
     with ReleaseReader(connection, topic=topic).opened() as reader:
@@ -66,40 +73,51 @@ def rollback(*, only_candidate: bool, to: int | None) -> None:
         if candidate is None:
             raise ReleaseRefused("pointer", f"topic {topic} has no {CANDIDATE}")
         point(connection, topic, {CANDIDATE: None}, expected={CANDIDATE: candidate.release})
-        click.echo(f"release {candidate.release} is no longer {CANDIDATE} in {topic}")
+        facts = {"champion": _number(champion), "candidate": None, "was_candidate": candidate.release}
+        line = f"release {candidate.release} is no longer {CANDIDATE} in {topic}"
+        show({"topic": topic, **facts}, line, as_json=as_json)
         return
     if champion is None:
         raise ReleaseRefused("pointer", f"topic {topic} has no {CHAMPION}")
-    number = to or _before(reader, champion)
+    number, gone = (to, []) if to else _before(reader, champion)
     if number == champion.release:
         raise ReleaseRefused("pointer", f"release {number} is {CHAMPION} in {topic} already")
     pointers: dict[str, Pointer | None] = {CHAMPION: Pointer(number)}
     if candidate is not None and candidate.release == number:
         # A champion that is its own candidate would be compared with itself.
-        pointers[CANDIDATE] = None
+        pointers[CANDIDATE] = candidate = None
     point(connection, topic, pointers, expected={CHAMPION: champion.release})
     again = " again" if number in champion.history else ""
     moved = champion.moved(number)
     further = f"; before it, release {moved.previous} was" if moved.previous else ""
-    click.echo(
-        f"release {number} is {CHAMPION} in {topic}{again}, release {champion.release} no longer{further}"
+    facts = {"champion": number, "candidate": _number(candidate), "was_champion": champion.release}
+    show(
+        {"topic": topic, **facts, "before_it": moved.previous, "deleted": gone},
+        *([_deleted(gone)] if gone else []),
+        f"release {number} is {CHAMPION} in {topic}{again}, release {champion.release} no longer{further}",
+        as_json=as_json,
     )
 
 
-def _before(reader: ReleaseReader, champion: Pointer) -> int:
-    """Return the newest release in the champion's history that is still there; name those that are not."""
+def _before(reader: ReleaseReader, champion: Pointer) -> tuple[int, list[int]]:
+    """Return the newest release of the champion's history that is there, and the newer ones, now deleted."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
-    deleted = f"deleted when newer ones were published: release {', '.join(map(str, gone))}"
     if len(gone) < len(champion.history):
-        if gone:
-            click.echo(deleted)
-        return champion.history[len(gone)]
+        return champion.history[len(gone)], gone
     why = f"no release was {CHAMPION} before release {champion.release}"
     if gone:
-        why = f"what was {CHAMPION} before release {champion.release} is {deleted}"
+        why = f"what was {CHAMPION} before release {champion.release} is {_deleted(gone)}"
     others = [str(number) for number in numbers(reader.held()) if number != champion.release]
     choice = f". --to takes one of {', '.join(others)}" if others else ""
     raise ReleaseRefused("pointer", f"topic {reader.topic}: {why}{choice}")
+
+
+def _deleted(gone: Iterable[int]) -> str:
+    return f"deleted when newer ones were published: release {', '.join(map(str, gone))}"
+
+
+def _number(pointer: Pointer | None) -> int | None:
+    return pointer and pointer.release
 
 
 @click.command(cls=Command)
@@ -127,7 +145,19 @@ def releases(group: str | None, as_json: bool) -> None:
         click.echo(orjson.dumps({"topic": topic, "releases": facts}, option=orjson.OPT_INDENT_2))
         return
     click.echo(
-        _line(["release", "role", "lists", "clicks", "hit rate", "MRR", "cold", "popular hit", "popular MRR"])
+        _line(
+            [
+                "release",
+                "role",
+                "lists",
+                "clicks",
+                "hit rate",
+                "MRR",
+                "fallback",
+                "popular hit",
+                "popular MRR",
+            ]
+        )
     )
     for number in there:
         click.echo(_line([str(number), roles.get(number, ""), *_live(tallies.get(number, Tally()))]))

@@ -14,7 +14,15 @@ from trainer.commands import options
 from trainer.commands.kafka import connect
 from trainer.commands.measures import both_measured
 from trainer.release.folder import read_folder
-from worker.commandline import Command, config_options, kafka_option, option, releases_topic_option
+from worker.commandline import (
+    Command,
+    config_options,
+    json_option,
+    kafka_option,
+    option,
+    releases_topic_option,
+    show,
+)
 from worker.core.release import CANDIDATE_SHARE
 from worker.errors import ReleaseRefused
 from worker.topics import releases
@@ -32,11 +40,16 @@ FAR_BELOW: Final = 0.8
     type=click.FloatRange(0, 1, min_open=True),
     help=f"Share of the users that a candidate serves. [default: {CANDIDATE_SHARE}]",
 )
-@option("--yes", is_flag=True, help="Publish a release, too, that is far worse than the champion.")
+@option(
+    "--yes",
+    is_flag=True,
+    help="Publish a release, too, that was never measured or is far below the champion.",
+)
 @kafka_option
 @releases_topic_option
 @config_options
-def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool) -> None:
+@json_option
+def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as_json: bool) -> None:
     """Send the release in FOLDER to Kafka and make it the champion. Workers adopt it in seconds.
 
     A topic that holds anything but releases is refused.
@@ -49,8 +62,9 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool) ->
     connection, topic, name = connect(chosen), chosen.topics.releases, CANDIDATE if candidate else CHAMPION
     manifest, blob = read_folder(folder).parts
     champion, metrics, before = _standing(ReleaseReader(connection, topic=topic), name)
-    if champion is not None and not candidate and not yes:
-        _ask_where_far_below(folder, champion, manifest.metrics, metrics)
+    # A candidate is measured live, on a share of the users.
+    if not candidate and not yes and (doubt := _doubt(folder, manifest.metrics, champion, metrics)):
+        _ask(doubt)
     number = releases.publish(
         connection,
         topic,
@@ -61,10 +75,15 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool) ->
         # The question and the lines below are about this one.
         expected={name: before},
     )
-    click.echo(f"release {number} is {name} in {topic}" + _replacing(name, before))
-    if champion is not None and (found := both_measured(manifest.metrics, metrics)):
+    lines = [f"release {number} is {name} in {topic}" + _replacing(name, before)]
+    if found := both_measured(manifest.metrics, metrics):
         title, new, old = found
-        click.echo(f"{title} {new:.4f}; release {champion}: {old:.4f} (each on its own held-out clicks)")
+        lines.append(f"{title} {new:.4f}; release {champion}: {old:.4f} (each on its own held-out clicks)")
+    elif not manifest.metrics:
+        lines.append("it was never measured: its training held out no clicks")
+    facts = {"topic": topic, "release": number, "role": name, "replaced": before, "champion": champion}
+    measured = {"metrics": dict(manifest.metrics), "champion_metrics": dict(metrics)}
+    show(facts | measured, *lines, as_json=as_json)
 
 
 def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str, float], int | None]:
@@ -83,17 +102,26 @@ def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str
     return champion and champion.release, metrics, pointer and pointer.release
 
 
-def _ask_where_far_below(
-    folder: Path, champion: int, metrics: Mapping[str, float], theirs: Mapping[str, float]
-) -> None:
+def _doubt(
+    folder: Path, metrics: Mapping[str, float], champion: int | None, theirs: Mapping[str, float]
+) -> str:
+    """Return why a release should perhaps not serve everyone; empty where nothing speaks against it."""
+    if not metrics:
+        return (
+            f"{folder} was never measured: its training held out no clicks, so nobody knows how good it is. "
+            "More clicks, over a longer time, or dataset.test_fraction mend that"
+        )
     found = both_measured(metrics, theirs)
     if found is None or found[1] >= FAR_BELOW * found[2]:
-        return
+        return ""
     title, new, old = found
-    text = f"{title} of {folder} is {new:.4f}, that of the champion, release {champion}, {old:.4f}"
+    return f"{title} of {folder} is {new:.4f}, that of the champion, release {champion}, {old:.4f}"
+
+
+def _ask(doubt: str) -> None:
     if not sys.stdin.isatty():
-        raise ReleaseRefused("worse", f"{text}: nothing was sent. --yes publishes it nevertheless")
-    click.confirm(f"{text}. Publish it nevertheless?", abort=True, err=True)
+        raise ReleaseRefused("doubtful", f"{doubt}: nothing was sent. --yes publishes it nevertheless")
+    click.confirm(f"{doubt}. Publish it nevertheless?", abort=True, err=True)
 
 
 def _replacing(name: str, before: int | None) -> str:

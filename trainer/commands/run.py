@@ -27,12 +27,13 @@ from worker.commandline import (
     Command,
     clicks_topic_option,
     config_options,
+    json_option,
     kafka_option,
     option,
     releases_topic_option,
     shorthand,
+    show,
 )
-from worker.core.event import Decoder
 from worker.errors import SettingError
 from worker.settings.fields import duration_text
 from worker.settings.loading import given
@@ -52,13 +53,16 @@ _PATIENCE: Final = 3
 @clicks_topic_option
 @releases_topic_option
 @config_options
+@json_option
 @click.pass_context
-def run(context: click.Context, /, *, once: bool) -> None:
+def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
     """Collect, train, compare with the champion and publish, again and again.
 
     Several may run: Kafka chooses one, the others stand by. With --once the exit code is 0 for a published
     release, 1 where there was nothing to do, 3 where the gate refused it, 2 for an error.
     """
+    if as_json and not once:
+        raise click.UsageError("--json is for one run, which has a result: add --once")
     chosen = options.settings()
     settings, plan = _usable(chosen), chosen.run
     connection, topics, clock = connect(chosen), chosen.topics, Clock()
@@ -77,7 +81,7 @@ def run(context: click.Context, /, *, once: bool) -> None:
     source = ClickSource(
         connection=connection,
         topic=topics.clicks,
-        decoder=Decoder(chosen.click.fields(), max_bytes=chosen.click.max_bytes),
+        decoder=chosen.click.decoder(),
         archive=ClickArchive(chosen.archive.folder),
         keep_days=_kept_days(chosen),
     )
@@ -95,7 +99,10 @@ def run(context: click.Context, /, *, once: bool) -> None:
     with ending_on_request(), serving(metrics.registry, served.host, served.port), leader.membership():
         if not once:
             training.run_forever()
-        context.exit(EXIT_CODES[training.run_once(_PATIENCE * plan.session_timeout)])
+        outcome = training.run_once(_PATIENCE * plan.session_timeout)
+        if as_json:
+            show({"outcome": outcome.value, "release": training.published}, as_json=True)
+        context.exit(EXIT_CODES[outcome])
 
 
 def _usable(chosen: TrainerSettings) -> FitSettings:

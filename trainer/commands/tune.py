@@ -10,7 +10,7 @@ import click
 
 from trainer import console
 from trainer.commands import options
-from worker.commandline import OUTPUT, Command, Span, config_options, option
+from worker.commandline import OUTPUT, Command, Span, config_options, json_option, option, show
 from worker.settings.loading import given
 
 
@@ -30,7 +30,8 @@ from worker.settings.loading import given
 @options.columns
 @options.split_at
 @config_options
-def tune(files: tuple[Path, ...], folder: Path, trials: int, seconds: float | None) -> None:
+@json_option
+def tune(files: tuple[Path, ...], folder: Path, trials: int, seconds: float | None, *, as_json: bool) -> None:
     """Search settings for the clicks in FILES, by trials judged on their validation split.
 
     It searches learning rate, batch, layers, size, loss, dropout and scale, except those that somebody chose.
@@ -46,6 +47,10 @@ def tune(files: tuple[Path, ...], folder: Path, trials: int, seconds: float | No
         scan.clicks, chosen, given=given(chosen), folder=folder, budget=budget, progress=teller
     )
     file = folder / tuning.BEST
-    click.echo(f"best MRR@{chosen.evaluation.top} on the validation split: {best.value:.4f}, in {file}:")
-    words = ["nextclick-trainer", "fit", *map(str, files), "--config", str(file)]
-    click.echo(shlex.join(words))
+    top, words = chosen.evaluation.top, ["nextclick-trainer", "fit", *map(str, files), "--config", str(file)]
+    show(
+        {"config": str(file), f"mrr_at_{top}": best.value},
+        f"best MRR@{top} on the validation split: {best.value:.4f}, in {file}:",
+        shlex.join(words),
+        as_json=as_json,
+    )

@@ -102,16 +102,16 @@ class Run(Section):
     )
 
     @property
-    def newest(self) -> float:
-        """Length of the part that is held out, in seconds."""
+    def hold_out_seconds(self) -> float:
+        """Length of the newest part, which is held out, in seconds."""
         return self.held_out or self.every
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.newest >= self.window:
+        if self.hold_out_seconds >= self.window:
             name = "held_out" if self.held_out else "every, which is held out,"
             raise ValueError(
-                f"{name} ({duration_text(self.newest)}) must be shorter than window "
+                f"{name} ({duration_text(self.hold_out_seconds)}) must be shorter than window "
                 f"({duration_text(self.window)}): what is held out is not learned from"
             )
         idle = {"retrain": {"active_items", "active_half_life"}, "online": {"warm"}}[self.strategy]

@@ -1,1 +1,1 @@
-"""Continuous training: retraining runs, the gate before a release, one leader of several trainers."""
+"""Continuous training: periodic retraining runs, the gate, and leader election among trainers."""

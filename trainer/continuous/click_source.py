@@ -1,4 +1,4 @@
-"""The clicks of retraining runs: a topic, and an archive of it that brings each run up to date."""
+"""The clicks of retraining runs: an archive that each run updates from the topic."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from worker.kafka.interface import Connection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickSource:
-    """The topic of clicks and its archive on this machine."""
+    """The clicks topic and its local archive."""
 
     connection: Connection
     topic: str
     decoder: Decoder
     archive: ClickArchive
     file_records: int = 1_000_000
-    """The most offsets of one file of the archive."""
+    """Maximum number of offsets per archive file."""
     keep_days: float | None = None
-    """The time that the archive keeps a click; None: for ever."""
+    """Days that the archive keeps a click; None: forever."""
 
     def collect(self, progress: Progress) -> dict[int, int]:
-        """Read the topic to its end; return the end offset of each partition that the archive then has.
+        """Update the archive from the topic; return the archive's end offset of each partition.
 
-        While another process collects, the archive stays as it is. Raises KafkaAway, NotAllowed, TopicError.
+        If another process is writing the archive, it stays as it is.
+        Raises KafkaAway, NotAllowed, TopicError.
         """
         try:
             with self.archive.writing(self.topic):
@@ -47,18 +48,18 @@ class ClickSource:
                     every_seconds=float("inf"),
                 ).collect()
         except ArchiveInUse as error:
-            progress.say(f"{error}: what it has is used")
+            progress.say(f"{error}; using the archive as it is")
         return self.archive.ends()
 
     def newest(self, plan: Run, now_ms: int) -> tuple[pl.LazyFrame, Window]:
-        """Return the clicks of the plan's window, which ends with the newest click, and the window.
+        """Return the clicks in the plan's window, and the window, which ends with the newest click.
 
-        Clicks after `now_ms` do not count. Raises TooFewClicks if there are no others.
+        Clicks later than `now_ms` are ignored. Raises TooFewClicks if there are no other clicks.
         """
         time_ms = pl.col("timestamp_ms")
         clicks = scan_archive(self.archive.folder)[0].clicks
         newest_ms = clicks.select(time_ms.filter(time_ms <= now_ms).max()).collect(engine="streaming").item()
         if newest_ms is None:
-            raise TooFewClicks("all clicks are from the future")
+            raise TooFewClicks("all clicks are in the future; check their times and this machine's clock")
         span = window(newest_ms, plan)
         return clicks.filter(time_ms.is_between(span.begin_ms, span.end_ms)), span

@@ -1,28 +1,28 @@
-"""The gate of a periodic training: a release that is shown to be worse than the champion does not pass.
+"""The gate of continuous training: a release that is significantly worse than the champion is refused.
 
-Both answer the same newest clicks, and a paired bootstrap over their sessions (`compare`) gives the
-confidence in their difference. Without evidence of one the new release passes: it knows more of what is
-clicked at present.
+Both releases are measured on the same newest clicks, and a paired bootstrap over sessions (`compare`) gives
+the confidence interval of their difference. A release that is not significantly different passes, because it
+is trained on more recent clicks.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Final, get_args
 
 import polars as pl
 
-from trainer.config import FitSettings
+from trainer.config import FitSettings, Run
 from trainer.console import Progress
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Difference, align, paired
 from worker.core.release import Release
 
 DECISIONS: Final = ("better", "no_difference", "worse")
-"""The words that `decision` returns."""
+"""The possible return values of `decision`."""
 
-METRICS: Final = ("recall", "mrr", "ndcg")
-"""The metrics that a gate may decide by."""
+METRICS: Final[tuple[str, ...]] = get_args(Run.model_fields["by"].annotation)
+"""The metrics that the gate can decide by."""
 
 
 def measured(
@@ -35,9 +35,10 @@ def measured(
     settings: FitSettings,
     now: datetime,
 ) -> Difference:
-    """Return how `new` differs from `champion` on the sessions in `clicks` that begin at `from_ms` or later.
+    """Return the difference between `new` and `champion` in the metric `by`.
 
-    Raises TooFewClicks if no session has two clicks.
+    It is measured on the sessions in `clicks` that start at `from_ms` or later. Raises TooFewClicks if none
+    of these sessions has two clicks.
     """
     late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
     theirs = clicks.join(late, on="user_id", how="semi", maintain_order="left")
@@ -56,7 +57,7 @@ def measured(
 
 
 def decision(found: Difference) -> str:
-    """Return the outcome as one word of a fixed set (it becomes a metric's label)."""
+    """Return the gate's decision on a difference, as a label for metrics: one of `DECISIONS`."""
     if found.better:
         return "better"
     return "worse" if found.worse else "no_difference"

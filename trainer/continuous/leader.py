@@ -1,9 +1,9 @@
-"""Election of a leader: of several trainers one trains at a time, and Kafka decides which.
+"""Leader election: only one of several trainers trains at a time, and Kafka chooses it.
 
-All of them join the consumer group `<releases>.trainer`, subscribed to the topic of releases. It has one
-partition: the trainer that is assigned it leads, the others stand by. The leader publishes with the group's
-metadata and an offset of that partition in its transaction (KIP-447): the broker refuses a trainer that was
-frozen and leads no more, even if it believes that it leads. Nothing is read through this membership.
+All trainers join the consumer group `<releases>.trainer` on the releases topic, which has one partition. The
+trainer that is assigned the partition leads; the others stand by. The leader publishes in a transaction with
+the group's metadata and an offset of the partition (KIP-447). So the broker refuses a former leader that was
+frozen, even if it still believes that it leads. No records are read through this membership.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PAUSE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 3.0
 
 _HEARTBEATS: Final = 10
-"""Heartbeats in a session timeout: with the client's default of 3 s a short one would pass between two."""
+"""Heartbeats per session timeout. With the client's default, every 3 s, a short timeout would expire."""
 
 
 class Lease:
-    """The leadership, from the assignment of the partition to its loss: what is published under it counts."""
+    """One term of leadership, from the assignment of the partition to its loss. Publishing requires it."""
 
     def __init__(self, member: GroupMember) -> None:
         self._member = member
@@ -39,31 +39,31 @@ class Lease:
 
     @property
     def over(self) -> bool:
-        """Whether it is known that another trainer may lead."""
+        """Whether the lease has ended: another trainer may lead now."""
         return self._ended.is_set()
 
     def end(self) -> None:
-        """Note that the partition is gone."""
+        """End the lease, because the partition is lost."""
         self._ended.set()
 
     def metadata(self) -> Any:
         """Return the group metadata to publish under. Raises CheckpointFailed if the lease is over."""
-        # Read first, looked at after: a partition that is revoked ends the lease before the group moves on,
-        # and a member that was thrown out comes back under another id.
+        # Read the metadata before checking the lease: a revocation ends the lease before the group's
+        # generation changes, and an expelled member rejoins with another member id.
         found = self._member.metadata
         if self.over or found.member_id != self._member_id:
             self.end()
             raise CheckpointFailed(
-                "another trainer leads now, or did meanwhile: the release of this one is not published"
+                "another trainer leads now, or led in the meantime; this trainer's release is not published"
             )
         return found
 
 
 class Leader:
-    """One of several trainers, which may lead. It is one inside `membership`; `wait` returns its lease.
+    """This trainer's part in the election. Inside the context `membership`, `wait` returns the lease.
 
-    With a `background` thread this trainer polls the group however long a training takes. Without one it
-    polls in `wait` alone: for tests.
+    With `background`, a thread polls the group, however long a training takes. Without it, only `wait` polls:
+    for tests.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Leader:
         self._closed = threading.Event()
         self._error: Exception | None = None
         self.state = "joining the group of trainers"
-        """Why this trainer does not lead, where it does not."""
+        """Why this trainer does not lead; outdated while it leads."""
 
     @contextmanager
     def membership(self) -> Iterator[Self]:
-        """Join the group for the life of the context; leave it then, so that another trainer takes over."""
+        """Join the group within the context; leave it afterwards, so that another trainer takes over."""
         if self._background:
             self._thread.start()
         try:
@@ -108,10 +108,9 @@ class Leader:
             self._member.close(seconds=_CLOSE_SECONDS)
 
     def wait(self, seconds: float) -> Lease | None:
-        """Return the current lease, at the latest after `seconds`; None if another trainer leads.
+        """Return the lease, waiting up to `seconds` for it; None if this trainer does not lead by then.
 
-        None, too, where it is not known who does. Raises NotAllowed, SettingError, TopicError if this
-        trainer never will.
+        `state` then says why. Raises NotAllowed, SettingError, TopicError if this trainer can never lead.
         """
         if self._background:
             with self._news:
@@ -124,7 +123,7 @@ class Leader:
 
     @property
     def leads(self) -> bool:
-        """Whether this trainer leads, as far as it knows."""
+        """Whether this trainer holds a lease."""
         return self._lease is not None and not self._lease.over
 
     def _follow(self) -> None:
@@ -154,7 +153,7 @@ class Leader:
         return True
 
     def _act(self) -> None:
-        """Begin or end the lease by the assignment."""
+        """Start or end the lease, depending on the partition assignment."""
         lost, holds = self._member.take_lost(), PARTITION in self._member.assigned()
         if lost or not holds:
             self._end_lease()

@@ -1,4 +1,4 @@
-"""Prometheus metrics of continuous training. They observe only: nothing reads them back."""
+"""Prometheus metrics of continuous training. No decision depends on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.core.manifest import Manifest
 
 
 class TrainingMetrics:
-    """All metrics of one trainer, in a registry of its own. `leads` is asked at every scrape."""
+    """All metrics of one trainer, in a separate registry. `leads` is called at every scrape."""
 
     def __init__(self, leads: Callable[[], bool], clock: Clock) -> None:
         registry = self.registry = CollectorRegistry()
@@ -30,28 +30,33 @@ class TrainingMetrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"nextclick_trainer_{name}", text, labels, registry=registry)
 
-        gauge("leads", "Whether this trainer is the one that trains.").set_function(leads)
+        gauge("leads", "Whether this trainer is the leader: 1 or 0.").set_function(leads)
         self._success = gauge(
             "last_success_timestamp_seconds",
-            "Time of the last run that did not fail, with or without a release.",
+            "Time of the last retraining run that did not fail, with or without a release.",
         )
         self._released = gauge(
-            "last_release_timestamp_seconds", "Creation time of the newest release known to this trainer."
+            "last_release_timestamp_seconds",
+            "Creation time of the newest known release.",
         )
-        self._release = gauge("release", "The number of that release.")
-        self._run_seconds = gauge("round_seconds", "Duration of the last retraining run.")
-        self._stage_seconds = gauge("stage_seconds", "Duration of each stage of the last run.", "stage")
-        self._loss = gauge("loss", "Loss in the last epoch of the last training.")
+        self._release = gauge("release", "Number of the newest known release.")
+        self._run_seconds = gauge("run_seconds", "Duration of the last retraining run.")
+        self._stage_seconds = gauge(
+            "stage_seconds", "Duration of each stage of the last retraining run.", "stage"
+        )
+        self._loss = gauge("loss", "Training loss in the last epoch of the last training.")
         self._clicks = gauge(
-            "clicks", "Clicks that the training learned from; online training: since it began."
+            "clicks", "Number of clicks in the last training; online: all clicks since training started."
         )
-        self._difference = gauge("gate_difference", "Metric of the last release minus that of the champion.")
+        self._difference = gauge(
+            "gate_difference", "Gate metric of the last trained release minus that of the champion."
+        )
         self._runs = Counter(
-            "nextclick_trainer_rounds", "Retraining runs by outcome.", ["outcome"], registry=registry
+            "nextclick_trainer_runs", "Retraining runs by outcome.", ["outcome"], registry=registry
         )
         self._decisions = Counter(
             "nextclick_trainer_gate_decisions",
-            "New releases by the gate's decision: better, no_difference or worse.",
+            "New releases by gate decision: better, no_difference or worse.",
             ["decision"],
             registry=registry,
         )
@@ -62,7 +67,7 @@ class TrainingMetrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure how long a stage of a run takes."""
+        """Measure the duration of a stage of a run."""
         began = self._clock.steady()
         try:
             yield
@@ -70,7 +75,7 @@ class TrainingMetrics:
             self._stage_seconds.labels(name).set(self._clock.steady() - began)
 
     def found(self, number: int, manifest: Manifest) -> None:
-        """Note a release that is in the topic, unless a newer one is known."""
+        """Update the metrics of the newest release, unless a newer one than `number` is known."""
         if number < self._known:
             return
         self._known = number
@@ -80,17 +85,17 @@ class TrainingMetrics:
             self._released.set(datetime.fromisoformat(manifest.created_at).timestamp())
 
     def trained(self, manifest: Manifest) -> None:
-        """Note the loss of a training, and how many clicks it learned from."""
+        """Update the loss and the number of clicks of the last training."""
         self._loss.set(manifest.training["epochs"][-1]["loss"])
         self._clicks.set(manifest.training["clicks"])
 
     def compared(self, found: Difference) -> None:
-        """Note what the gate saw."""
+        """Update the metrics of the gate from its comparison."""
         self._decisions.labels(decision(found)).inc()
         self._difference.set(found.difference)
 
     def ended(self, outcome: RunOutcome, seconds: float) -> None:
-        """Note how a run ended just now, and how long it took."""
+        """Count a run that ended just now, and update its duration."""
         self._runs.labels(outcome).inc()
         self._run_seconds.set(seconds)
         if outcome.is_fine:

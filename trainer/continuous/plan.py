@@ -1,4 +1,4 @@
-"""Decisions of continuous training, separate from its effects: pure functions, so all cases can be tested.
+"""Decisions of continuous training, as pure functions.
 
 >>> next_begin(began=0.0, now=20.0, every=60.0, outcome=RunOutcome.PUBLISHED)
 60.0
@@ -17,10 +17,10 @@ from trainer.release.package import PackagedRelease
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 COLLECTED: Final = "collected"
-"""The key in a manifest's `training` of the offset up to which it knew each partition of the clicks."""
+"""The key in a manifest's `training` of the clicks topic's end offset, by partition, at the training."""
 
 AGAIN_SECONDS: Final = 60.0
-"""When a run that failed in a way that may pass is followed by the next, at the latest."""
+"""Maximum time until the next run after a failed run."""
 
 
 class RunOutcome(StrEnum):
@@ -28,21 +28,21 @@ class RunOutcome(StrEnum):
 
     PUBLISHED = "published"
     REFUSED = "refused"
-    """By the gate."""
+    """The gate refused the new release."""
     IDLE = "idle"
-    """There are no clicks that the release before did not know."""
-    EXPERIMENT = "on_trial"
-    """A candidate is compared with the champion on live clicks and is not to be replaced."""
+    """There are no new clicks."""
+    EXPERIMENT = "experiment"
+    """A candidate is in an A/B test and may not be replaced."""
     TOO_FEW = "too_few"
-    """The clicks do not suffice."""
+    """There are too few clicks."""
     FAILED = "failed"
-    """By what may pass: Kafka was away, the disk full, the champion another one meanwhile."""
+    """A temporary failure: Kafka unreachable, disk full, or the champion changed in the meantime."""
     DEPOSED = "deposed"
     """Another trainer leads now."""
 
     @property
     def is_fine(self) -> bool:
-        """Whether the run finished its work, with or without a release."""
+        """Whether the run was completed, with or without a release."""
         return self not in (RunOutcome.TOO_FEW, RunOutcome.FAILED, RunOutcome.DEPOSED)
 
 
@@ -55,25 +55,25 @@ EXIT_CODES: Final = {
     RunOutcome.TOO_FEW: 2,
     RunOutcome.FAILED: 2,
 }
-"""Of a single run: 1 means nothing to do, 2 an error, as everywhere."""
+"""Exit codes of a single run: 0 published, 1 nothing to do, 2 an error, 3 refused by the gate."""
 
 
 class CurrentReleases(NamedTuple):
-    """The content of the releases topic at the beginning of a run."""
+    """The champion and the candidate in the releases topic at the start of a run."""
 
     champion: PackagedRelease | None
     candidate: int | None
     broken: int | None = None
-    """The number of a champion that cannot be used: workers refuse it, too."""
+    """The number of the champion if it is unusable (workers refuse it, too); `champion` is None then."""
 
     @property
     def number(self) -> int | None:
-        """The number of the champion."""
+        """The number of the champion; None if there is none or it is unusable."""
         return self.champion.release.number if self.champion else None
 
 
 class Window(NamedTuple):
-    """The times (ms) between which clicks are learned from, and from which on they are held out."""
+    """The times (ms) of a run: training from `begin_ms` to `split_at_ms`, hold-out from there to `end_ms`."""
 
     begin_ms: int
     split_at_ms: int
@@ -81,18 +81,18 @@ class Window(NamedTuple):
 
 
 def pointer(run: Run, champion: int | None) -> str:
-    """Return what a new release is published as; the first one serves everyone, whatever the policy."""
+    """Return the pointer that a new release gets; the first release is always the champion."""
     return CANDIDATE if run.policy == "candidate" and champion else CHAMPION
 
 
 def expected(run: Run, current: CurrentReleases) -> dict[str, int | None]:
-    """Return what pointers must name when a release is published: what they named as the run began."""
+    """Return the values that the pointers must still have, unchanged since the run started, to publish."""
     others = {CANDIDATE: None} if _spares_candidate(run, current) else {}
     return {CHAMPION: current.number or current.broken, **others}
 
 
 def skips(run: Run, current: CurrentReleases) -> bool:
-    """Return whether a run must leave the experiment of a candidate alone."""
+    """Return whether a run is skipped, because a candidate in an A/B test may not be replaced."""
     return current.candidate is not None and _spares_candidate(run, current)
 
 
@@ -107,17 +107,17 @@ def window(newest_ms: int, run: Run) -> Window:
     Window(begin_ms=913600000, split_at_ms=999940000, end_ms=1000000000)
     """
     begin = newest_ms - round(run.window * 1000)
-    return Window(begin, newest_ms - round(run.newest * 1000), newest_ms)
+    return Window(begin, newest_ms - round(run.hold_out_seconds * 1000), newest_ms)
 
 
 def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
-    """Return the offset up to which a release knew each partition of the clicks; None if unknown."""
+    """Return the end offset of each clicks partition when `champion` was trained; None if unknown."""
     found = champion.manifest.training.get(COLLECTED) if champion else None
     return {int(partition): end for partition, end in found.items()} if isinstance(found, Mapping) else None
 
 
 def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
-    """Return when the run after one that `began` then and is over `now` begins, by the same steady clock."""
+    """Return the start time of the next run after one that `began` and ended `now`, by one steady clock."""
     due = began + every
     if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)

@@ -1,11 +1,10 @@
-"""Continuous training: a fresh release, one retraining run after the other, while this trainer leads.
+"""Continuous training: one retraining run after another, while this trainer leads.
 
     lead -> collect the new clicks -> read the current releases -> train on a window of clicks
-    -> gate: champion and new release on the newest clicks -> publish -> wait for the next run
+    -> gate: compare with the champion on the newest clicks -> publish -> wait for the next run
 
-A failure that may pass costs one run; an error that only people can fix ends the trainer.
-Nothing but the click archive outlives a run outside Kafka, and a release is published in one transaction:
-a trainer may be killed at any moment.
+A temporary failure costs one run; an error that needs human action ends the trainer. A trainer may be killed
+at any moment: releases are published in one transaction, and the only local state is the click archive.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ from worker.errors import KafkaAway, ReleaseRefused, Retriable
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, publish
 
 _LOOK_SECONDS: Final = 1.0
-"""The interval at which a trainer that does not lead reports why."""
+"""Interval at which a waiting trainer checks its leadership."""
 
 _PUBLISH_PAUSES: Final = (1.0, 4.0, 16.0)
-"""Seconds between attempts to publish: another publisher may be using the transactional id."""
+"""Seconds between attempts to publish, which fail while another publisher uses the transactional id."""
 
 
 class ContinuousTraining:
-    """One trainer of perhaps several. `source` has the clicks, `releases` is a topic of the same cluster."""
+    """One of possibly several trainers. The topic `releases` is in the same cluster as the clicks."""
 
     def __init__(
         self,
@@ -66,10 +65,13 @@ class ContinuousTraining:
         self._strategy, self._leader, self._metrics = strategy, leader, metrics
         self._progress, self._clock = progress, clock
         self._tried: Mapping[int, int] | None = None
-        """The end offsets of the clicks that the last training learned from, successful or not."""
+        """The end offsets of the clicks in the last training; None if that run failed temporarily."""
+
+        self.published: int | None = None
+        """The number of the release that the last run published; None if it published none."""
 
     def run_forever(self) -> NoReturn:
-        """Make the runs when due, while this trainer leads. Raises SettingError, NotAllowed, TopicError."""
+        """Do each run when due, while this trainer leads. Raises SettingError, NotAllowed, TopicError."""
         due = self._clock.steady()
         while True:
             self._wait_until(due)
@@ -80,19 +82,22 @@ class ContinuousTraining:
             due = next_begin(began=began, now=now, every=self._plan.every, outcome=outcome)
 
     def run_once(self, patience_seconds: float) -> RunOutcome:
-        """Make one run if this trainer leads, or comes to in time. Raises as `run`, and KafkaAway."""
+        """Do one run if this trainer leads, or becomes the leader within `patience_seconds`.
+
+        Raises as `run`, and KafkaAway if it is not known in time which trainer leads.
+        """
         until = self._clock.steady() + patience_seconds
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:
             if self._leader.state == STANDING_BY:
-                self._progress.say("another trainer leads: nothing done")
+                self._progress.say("another trainer leads; nothing to do")
                 return RunOutcome.DEPOSED
             if self._clock.steady() > until:
                 raise KafkaAway(f"it is not known which trainer leads: {self._leader.state}")
         return self.run(lease)
 
     def run(self, lease: Lease) -> RunOutcome:
-        """Make one run; return how it ended. Raises SettingError, NotAllowed, TopicError."""
-        began = self._clock.steady()
+        """Do one run; return its outcome. Raises SettingError, NotAllowed, TopicError."""
+        began, self.published = self._clock.steady(), None
         try:
             outcome = self._run(lease)
         except UnusableClicks as error:
@@ -107,12 +112,12 @@ class ContinuousTraining:
 
     def _wait_until(self, due: float) -> None:
         while (left := due - self._clock.steady()) > 0:
-            # An error that ends this trainer is heard of at once.
+            # Raises at once if the background thread failed.
             self._leader.wait(0)
             self._clock.sleep(min(left, _LOOK_SECONDS))
 
     def _lead(self) -> Lease:
-        """Wait until this trainer leads, and report the reason."""
+        """Wait until this trainer leads; report why it does not lead yet."""
         said = ""
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:
             if self._leader.state != said:
@@ -129,22 +134,22 @@ class ContinuousTraining:
         if skips(self._plan, current):
             return self._ended(
                 RunOutcome.EXPERIMENT,
-                f"the experiment of release {current.candidate} runs: no other release is made",
+                f"release {current.candidate} is in an A/B test; no new release is trained",
             )
         if ends in (self._tried, known_to(champion)):
-            return self._ended(RunOutcome.IDLE, "no clicks since the last run: nothing is trained")
+            return self._ended(RunOutcome.IDLE, "no new clicks since the last run; nothing to train")
         clicks, span = self._source.newest(self._plan, self._clock.now_ms())
         self._tried = ends
         with self._metrics.stage("fit"):
             fitted = self._train(clicks, span, champion, ends)
         with self._metrics.stage("gate"):
             if champion and not self._passes(champion, fitted, clicks, span):
-                return self._ended(RunOutcome.REFUSED, f"release {champion.release.number} stays champion")
+                return self._ended(RunOutcome.REFUSED, f"release {champion.release.number} remains champion")
         with self._metrics.stage("publish"):
             return self._publish_patiently(fitted, current, lease)
 
     def _read(self) -> CurrentReleases:
-        """Return the releases that serve at the moment."""
+        """Return the current champion and candidate."""
         with ReleaseReader(self._source.connection, topic=self._releases).opened() as reader:
             reader.read()
             champion_pointer, candidate = (reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE))
@@ -156,7 +161,7 @@ class ContinuousTraining:
                 champion = PackagedRelease.verified(manifest, blob, number=champion_pointer.release)
             except ReleaseRefused as error:
                 self._progress.say(
-                    f"{CHAMPION} cannot be used: {error}; its successor is trained from the start"
+                    f"{CHAMPION} cannot be used: {error}; training the next release from the start"
                 )
                 return CurrentReleases(None, tried, broken=champion_pointer.release)
         self._metrics.found(champion.release.number, champion.manifest)
@@ -172,7 +177,7 @@ class ContinuousTraining:
     def _passes(
         self, champion: PackagedRelease, fitted: PackagedRelease, clicks: pl.LazyFrame, span: Window
     ) -> bool:
-        """Return whether the gate lets the new release through, and report why."""
+        """Return whether the new release passes the gate; report the comparison."""
         found = gate.measured(
             champion.release,
             fitted.release,
@@ -189,14 +194,14 @@ class ContinuousTraining:
     def _publish_patiently(
         self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease
     ) -> RunOutcome:
-        """Publish, in several attempts: a release that took long to train is not dropped for a hiccup."""
+        """Publish the release; retry on temporary failures, because its training took long."""
         for attempt, pause in enumerate(_PUBLISH_PAUSES):
             try:
                 return self._publish(fitted, current, lease, repeated=attempt > 0)
             except Retriable as error:
                 if lease.over:
                     raise
-                self._progress.say(f"{error}: trying again in {pause:g} s")
+                self._progress.say(f"{error}; retrying in {pause:g} s")
             self._wait_until(self._clock.steady() + pause)
         return self._publish(fitted, current, lease, repeated=True)
 
@@ -216,6 +221,7 @@ class ContinuousTraining:
             fence=lease.metadata,
             repeated=repeated,
         )
+        self.published = number
         self._metrics.found(number, fitted.manifest)
         return self._ended(RunOutcome.PUBLISHED, f"release {number} is {name} in {self._releases}")
 

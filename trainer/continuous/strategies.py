@@ -1,6 +1,6 @@
-"""Strategies: a retraining run makes its release by a full training, or by continued online training.
+"""Strategies: a retraining run trains its release from all clicks of a window, or by online training.
 
-TensorFlow takes seconds and much memory to load: only the process that trains does so, when it trains.
+TensorFlow takes seconds and a lot of memory to load, so only the process that trains imports it.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ from worker.settings.fields import fact, fields_of, value_of
 from worker.settings.loading import literal
 
 _LONGEST_MS: Final = 24 * HOUR_MS
-"""Sessions that last longer are cut."""
+"""Maximum length of a session in online training; longer sessions are cut."""
 
 _TIME: Final = pl.col("timestamp_ms")
 
 
 class Strategy(Protocol):
-    """A way to make the release of a run."""
+    """A way to train the release of a run."""
 
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """Return a release that learned the `clicks` before the hold-out.
+        """Return a release trained on the `clicks` before the hold-out of `span`.
 
         Raises UnusableClicks, SettingError.
         """
 
 
 class Refit:
-    """Trains on the whole window, from the champion's weights if the plan asks for it.
+    """Trains on the whole window; with `run.warm` it starts from the champion's weights.
 
-    `asked`: the settings that were given by name; they must be as the champion's (`warm_start`).
+    `asked`: the settings that the user set explicitly. Those that define the network's shape must match the
+    champion (`warm_start`).
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class Refit:
 
 
 class Online:
-    """Online training that lives over the runs: each learns the sessions that ended since the one before.
+    """One online training across all runs: each run learns the sessions that ended since the previous run.
 
-    Its memory is the window of the plan. In the first run, and after a restart, it learns all clicks of that
-    window: an hour at a time, or the time between two runs if that is longer.
+    The first run, also after a restart, learns all sessions of the window, in steps of `run.every` or one
+    hour, whichever is longer.
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
@@ -89,9 +90,9 @@ class Online:
             memory_hours=plan.window / 3_600,
         )
         self._until_ms: int | None = None
-        """Up to when ended sessions were learned."""
+        """The end time up to which sessions have been learned."""
         self._removed: list[Removal] = []
-        """The clicks until then that cleaning removed."""
+        """The clicks up to that time that cleaning removed."""
 
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
@@ -109,14 +110,14 @@ class Online:
                 if until_ms < span.split_at_ms:
                     self._training.release(until_ms)
             learned += len(ended)
-            # Duplicates have the same time, so parts divided by time are cleaned as the whole is.
+            # Duplicates have equal times, so cleaning each time range separately gives the same result.
             _, here = clean(recent.filter(_TIME.is_between(after_ms, until_ms, closed="left")), now_ms=now_ms)
             self._removed, removed = added(self._removed, here), added(removed, here)
             self._until_ms = until_ms
         for removal in removed:
             if removal.removed:
                 self._progress.say(str(removal))
-        self._progress.say(f"learned {learned:,} clicks, those of sessions that have ended since")
+        self._progress.say(f"learned {learned:,} clicks, from sessions that ended since the last run")
         if not len(self._training.catalogue):
             raise TooFewClicks("no session ended before the hold-out")
         fitted = self._training.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
@@ -124,7 +125,7 @@ class Online:
         return fitted.with_training(test_from=moment(span.split_at_ms), cleaning=cleaning)
 
     def _sessions(self, clicks: pl.DataFrame, now_ms: int) -> pl.DataFrame:
-        """Return the sessions in `clicks`; their column `ended_ms` says when it was known that they ended."""
+        """Return the sessions in `clicks`; `ended_ms` is the time of the last click plus the session gap."""
         gap_seconds = self._settings.dataset.session_gap
         cleaned, _ = clean(clicks, now_ms=now_ms)
         sessions = cut(cleaned, gap_seconds=gap_seconds)
@@ -132,7 +133,7 @@ class Online:
 
 
 def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int]]:
-    """Yield the steps from `begin_ms` to `end_ms`, of `every_ms` or an hour, whichever is longer.
+    """Yield time ranges that divide `begin_ms` to `end_ms` into steps of `every_ms`, at least one hour each.
 
     >>> list(_steps(0, 9_000_000, every_ms=60_000))
     [(0, 3600000), (3600000, 7200000), (7200000, 9000000)]
@@ -143,20 +144,20 @@ def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int
 
 
 def _check(settings: FitSettings) -> None:
-    """Raise SettingError if online training cannot have these settings."""
+    """Raise SettingError if online training does not support these settings."""
     usual, wrong = FitSettings(), []
     for key, field in fields_of(FitSettings):
         needed, value = fact(field, "online_needs"), value_of(settings, key)
         if needed is not None and value != needed:
-            wrong.append(f"{key} is {literal(value)}, it must be {literal(needed)}")
+            wrong.append(f"{key} is {literal(value)} but must be {literal(needed)}")
     if not settings.dataset.session_gap:
-        wrong.append("dataset.session_gap is 0, it must be more: sessions are learned when they have ended")
+        wrong.append("dataset.session_gap is 0 but must be positive: sessions are learned after they end")
     if settings.features.any:
-        wrong.append("[features]: online training knows no features, leave them out")
+        wrong.append("[features]: online training does not support features, leave them out")
     idle = [
         key for key in keys_with("online", value=False) if value_of(settings, key) != value_of(usual, key)
     ]
     if idle:
-        wrong.append(f"{', '.join(idle)}: without effect on online training, leave them out")
+        wrong.append(f"{', '.join(idle)}: no effect on online training, leave them out")
     if wrong:
-        raise SettingError("with run.strategy online " + "; ".join(wrong))
+        raise SettingError("run.strategy online: " + "; ".join(wrong))

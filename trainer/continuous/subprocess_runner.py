@@ -1,4 +1,4 @@
-"""A training in a subprocess: its memory is freed when it ends, and its failure does not end the trainer."""
+"""Training in a subprocess: its memory is freed afterwards, and a crash does not end the trainer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from worker.errors import NextclickError
 
 
 class InSubprocess:
-    """Trains by another strategy, each time in a new process.
+    """A strategy that runs another strategy in a new process for each training.
 
-    TensorFlow keeps the graph of every training, some 15 MB, for as long as the process lives: here that is
-    only until the release is made. And a training that is killed for its memory does not take the rest along.
+    TensorFlow keeps the graph of every training, about 15 MB, until its process ends. And if a training is
+    killed for lack of memory, the trainer survives.
 
-    Releases go from process to process as bytes, and are verified on arrival: their tables are six times as
-    large.
+    Releases are passed between the processes as bytes, because their tables are six times as large. The
+    receiver verifies them.
     """
 
     def __init__(self, strategy: Strategy) -> None:
@@ -37,7 +37,7 @@ class InSubprocess:
     ) -> PackagedRelease:
         """Train as `Strategy` specifies.
 
-        Raises TrainingDied, and RuntimeError if the training failed by a fault.
+        Also raises TrainingDied if the process was killed, and RuntimeError if it crashed.
         """
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
@@ -72,8 +72,8 @@ def _send(
     champion: tuple[Manifest, bytes] | None,
     now: datetime,
 ) -> None:
-    """Send the parts of the release that `strategy` trains, or its error."""
-    # The training ends with the trainer, however that ends, and the trainer alone hears that it is to stop.
+    """Train with `strategy`; send the parts of the release, or the error, to the parent process."""
+    # Only the trainer handles Ctrl-C. This process ends when the trainer ends, for whatever reason.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
     try:
@@ -91,10 +91,9 @@ def _end_with_parent() -> None:
 
 
 def _died(exit_code: int) -> Exception:
-    """Return why a training ended: a signal may pass, but trying again does not mend a fault."""
+    """Return the error for a training process that died: retriable if it was killed by a signal."""
     if exit_code < 0:
         return TrainingDied(
-            f"the training was killed by signal {-exit_code}: "
-            "it may need more memory, or a shorter run.window"
+            f"the training was killed by signal {-exit_code}; it may need more memory or a shorter run.window"
         )
-    return RuntimeError(f"the training ended with exit code {exit_code}; its output is above")
+    return RuntimeError(f"the training ended with exit code {exit_code}; see its output above")

@@ -1,1 +1,1 @@
-"""Training data: sessions, their division by time, features, batches and counts."""
+"""Training data: sessions, the split by time, item features, batches and counts."""

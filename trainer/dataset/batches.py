@@ -1,8 +1,8 @@
-"""Training batches: sessions of like length together, so that next to nothing is padding.
+"""Training batches: sessions of similar length are batched together, so there is very little padding.
 
-Every prefix of a session predicts its next click. A batch holds about as many predictions as asked
-for, whatever the lengths of its sessions: many short ones or few long ones cost the same. Rejected: a fixed
-number of sessions, with which the cost of a step varies with their lengths.
+Every prefix of a session predicts its next click. Batches have about the same number of predictions, whether
+their sessions are many and short or few and long, so all steps cost about the same. Rejected: a fixed number
+of sessions per batch, because the cost of a step would vary with their lengths.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from trainer.dataset.sessions import Sessions
 from worker.core.ranking import Indexes
 
 _POOL_BATCHES: Final = 32
-"""Sessions are sorted by length within this many batches' worth of shuffled ones, not over all: so each
-epoch has batches of its own."""
+"""Shuffled sessions are sorted by length within pools of this many batches. Sorting all sessions at once
+would give every epoch almost the same batches."""
 
 
 class Batch(NamedTuple):
-    """`items` `[B, L]`: sessions without their last click, padded at the end with item 0.
+    """A batch of B sessions, of at most L clicks each without the last, with P predictions.
 
-    `places` `[P]`: where in the `B * L` clicks the next one is to be predicted; `targets` `[P]`: that one.
-    `negatives` `[S]`: items drawn to compare the targets with. `fresh` `[B]`: whether a row begins without a
-    past; else it goes on where this row of the batch before ended.
+    `items` `[B, L]`: item indexes, padded at the end with item 0. `places` `[P]`: positions in the
+    flattened `items` after which the next click is predicted. `targets` `[P]`: the items of those next
+    clicks. `negatives` `[S]`: sampled items that the targets are compared with. `fresh` `[B]`: whether a
+    row starts a session; otherwise it continues the same row of the previous batch.
     """
 
     items: Indexes
@@ -38,20 +39,20 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """The batches of all epochs. The same epoch of the same seed has the same, whenever it is asked for."""
+    """The batches of all epochs. The same seed and epoch number always give the same batches."""
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch, at most."""
+        """Return the maximum number of batches in an epoch."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, in random order."""
 
 
 class Shuffled:
-    """Batches of whole sessions, all of whose items must be known.
+    """Batches of whole sessions. All items must be in the catalogue.
 
-    `predictions`: how many a batch holds, about. Sessions of more than `max_length` clicks are cut
-    into pieces (see `pieces`).
+    A batch has about `predictions` predictions. Sessions of more than `max_length` clicks are cut into
+    pieces (see `pieces`).
     """
 
     def __init__(self, sessions: Sessions, *, predictions: int, max_length: int, seed: int) -> None:
@@ -61,7 +62,7 @@ class Shuffled:
         self._seed = seed
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch, at most."""
+        """Return the maximum number of batches in an epoch."""
         return int(np.ceil(self._sessions.predictions / self._size))
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -75,16 +76,16 @@ class Shuffled:
             yield assemble(self._sessions, groups[group])
 
     def _filled(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of the batch that each session falls into when they come in `order`."""
+        """Return the batch number of each session if batches are filled in `order`."""
         counts = self._counts[order]
         return (np.cumsum(counts) - counts) // self._size
 
 
 class Carried:
-    """Batches whose rows go on where they ended: each is one session after the other, piece by piece.
+    """Batches for training with carried state: a row continues where it ended in the previous batch.
 
-    A piece has `length` clicks, a batch as many rows as make about `predictions`. All rows are about
-    equally long, so few are idle at an epoch's end.
+    Each row is a queue of sessions, cut into pieces of `length` clicks. A batch has `predictions / length`
+    rows, at least one. The rows are about equally long in total, so few are idle at the end of an epoch.
     """
 
     def __init__(self, sessions: Sessions, *, predictions: int, length: int, seed: int) -> None:
@@ -93,11 +94,11 @@ class Carried:
         self._pieces = -(-(sessions.lengths - 1) // length)
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch, at most."""
+        """Return the maximum number of batches in an epoch."""
         return int(self._pieces.sum() // self._rows + self._pieces.max())
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch `number`: sessions in random order, the pieces of each in order."""
+        """Yield the batches of epoch `number`: sessions in random order, the pieces of a session in order."""
         rows = self._filled(np.random.default_rng((self._seed, number)).permutation(len(self._sessions)))
         for step in range(max(map(len, rows))):
             chosen = [row[step] if step < len(row) else (0, 0, True) for row in rows]
@@ -105,7 +106,7 @@ class Carried:
             yield _assemble(self._sessions, begins, ends, fresh)
 
     def _filled(self, order: NDArray[np.int64]) -> list[list[tuple[int, int, bool]]]:
-        """Return for each row its pieces: begin and end, and whether a session begins with the piece."""
+        """Return the pieces of each row, as (begin, end, whether the piece starts a session)."""
         rows = [(0, row, list[tuple[int, int, bool]]()) for row in range(self._rows)]
         for session in order:
             begin, end = self._sessions.starts[session : session + 2].tolist()
@@ -125,7 +126,10 @@ def assemble(sessions: Sessions, chosen: NDArray[np.int64]) -> Batch:
 def _assemble(
     sessions: Sessions, begins: NDArray[np.int64], ends: NDArray[np.int64], fresh: NDArray[np.bool_]
 ) -> Batch:
-    """Return a batch, without negatives, of clicks from `begins` to before `ends`, none a session's last."""
+    """Return a batch of the clicks from `begins` to `ends` (exclusive), without negatives.
+
+    No row may include the last click of a session.
+    """
     lengths = ends - begins
     steps = np.arange(lengths.max())
     inside = steps < lengths[:, None]
@@ -137,10 +141,10 @@ def _assemble(
 
 
 def pieces(sessions: Sessions, max_length: int) -> Sessions:
-    """Return `sessions`, with those of more than `max_length` clicks cut into pieces of at most that length.
+    """Return `sessions` with every session of more than `max_length` clicks cut into overlapping pieces.
 
-    Every click stays scored once. A piece begins half a length before the click from which on it is
-    scored, so that the network does not have to predict out of nothing.
+    A piece has at most `max_length` clicks, and every click is scored in one piece only. From the second
+    piece on, the first half repeats earlier clicks as context that is not scored.
     """
     stride = max_length - max_length // 2
     longer = np.maximum(sessions.lengths - max_length, 0)
@@ -156,5 +160,5 @@ def pieces(sessions: Sessions, max_length: int) -> Sessions:
 
 
 def _counted(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 0, 1, ... up to each of `counts`, one after the other."""
+    """Return the concatenation of `range(count)` for each of `counts`."""
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,7 +1,7 @@
-"""Prepared sessions on disk, in Parquet: the same clicks and settings are prepared once.
+"""A cache of prepared sessions, in Parquet: the same clicks under the same settings are prepared only once.
 
-An entry is a folder named after its input: every click, in any order, and every setting that affects clicks.
-It is written under another name and renamed, so it is either complete or absent.
+An entry is a folder whose name is a hash of its input: all clicks, in any order, and all settings that affect
+the preparation. Entries are written atomically.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from worker.core.catalogue import Catalogue
 from worker.settings.fields import value_of
 
 _VERSION: Final = 2
-"""Another one when what is done to clicks changes."""
+"""Version of the preparation. Increase it when the code prepares the same clicks differently."""
 
 _PARTS: Final = ("train", "validation", "test")
 
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
-    """Return the path in `folder` for the prepared sessions of these clicks under these settings."""
+    """Return the cache entry in `folder` for these `clicks` and `settings`; the entry may not exist."""
     chosen = [value_of(settings, key) for key in keys_with("prepares")]
     known = settings.features.file.read_bytes() if settings.features.file else b""
     parts = [pl.__version__, _VERSION, _print_of(clicks), chosen, hashlib.sha256(known).hexdigest()]
@@ -40,13 +40,13 @@ def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
 
 
 def _print_of(clicks: pl.LazyFrame) -> list[int]:
-    """Return a fingerprint that is equal for equal rows, whatever their source and order."""
+    """Return a fingerprint of the rows that does not depend on their order or source."""
     sums = [(pl.struct(pl.all()).hash(seed) % (1 << 32)).sum().alias(f"sum_{seed}") for seed in (0, 1)]
     return list(clicks.select(pl.len(), *sums).collect(engine="streaming").row(0))
 
 
 def save(kept: Path, data: Data) -> None:
-    """Keep `data` in the folder `kept`."""
+    """Write `data` to the cache entry `kept`; an existing entry is left unchanged."""
     unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
     unfinished.mkdir(parents=True)
     for part in _PARTS:
@@ -67,7 +67,7 @@ def save(kept: Path, data: Data) -> None:
 
 
 def load(kept: Path) -> Data:
-    """Return the data that `save` kept."""
+    """Return the data in the cache entry `kept`."""
     known = orjson.loads((kept / "known.json").read_bytes())
     items = pl.read_parquet(kept / "items.parquet")
     features = _features_of(items, known["features"]) if known["features"] else None
@@ -90,7 +90,7 @@ def _sessions_of(frame: pl.DataFrame) -> Sessions:
 
 
 def _columns_of(features: Features) -> pl.DataFrame:
-    """Return a list of indexes per categorical column and a number per numeric one, by position."""
+    """Return the features as a table, with a row per item and a column per feature."""
     columns: dict[str, pl.Series] = {}
     for place, one in enumerate(features.categorical):
         lists = [values.tolist() for values in np.split(one.indexes, one.starts[1:-1])]

@@ -1,4 +1,4 @@
-"""The data of a training, and its summary for the manifest."""
+"""The prepared data of a training, and its summary for the manifest."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from worker.core.catalogue import Catalogue
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Training, validation and test sessions in the order of time, over the catalogue of the first.
+    """Training, validation and test sessions, split by time. The training sessions define the catalogue.
 
-    `summary` is their description for a manifest: counts, windows, and the clicks that cleaning removed.
+    `summary` describes the data for the manifest: counts, times, and the clicks that cleaning removed.
     """
 
     catalogue: Catalogue
@@ -29,16 +29,16 @@ class Data:
     summary: dict[str, Any]
     features: Features | None = None
     never_clicked: int = 0
-    """The number of items at the catalogue's end that have features and no training clicks."""
+    """Number of items that have features but no training clicks; they are last in the catalogue."""
 
     @property
     def clicked_items(self) -> int:
-        """The number of items that were clicked in training; they come first in the catalogue."""
+        """Number of items with training clicks; they are first in the catalogue."""
         return len(self.catalogue) - self.never_clicked
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the sessions to train on and to judge by, the catalogue and the features."""
+        """A hash of the training and validation sessions, the catalogue and the features."""
         sha = hashlib.sha256()
         for part in (self.train, self.validation):
             for array in (part.items, part.starts, part.scored, part.times_ms):
@@ -54,7 +54,7 @@ class Data:
 
 
 class Learned(NamedTuple):
-    """The extent of training data: numbers of clicks and sessions, times (ms) of the first and last click."""
+    """The extent of training data: numbers of clicks and sessions, first and last click time (ms)."""
 
     clicks: int
     sessions: int
@@ -63,12 +63,12 @@ class Learned(NamedTuple):
 
     @classmethod
     def of(cls, sessions: pl.DataFrame) -> Learned:
-        """Return the extent of `sessions`, a table of at least one click."""
+        """Return the extent of `sessions`, a table with at least one click."""
         times_ms = sessions["timestamp_ms"].to_numpy()
         return cls(len(sessions), sessions["session"].n_unique(), int(times_ms.min()), int(times_ms.max()))
 
     def and_then(self, later: Learned) -> Learned:
-        """Return the extent of these sessions and `later` ones together."""
+        """Return the combined extent of this data and `later` data."""
         return Learned(
             self.clicks + later.clicks,
             self.sessions + later.sessions,
@@ -87,7 +87,7 @@ class Learned(NamedTuple):
 
 
 def moment(time_ms: int) -> str:
-    """Format a time as the manifest does.
+    """Format a time in milliseconds as in the manifest.
 
     >>> moment(1_600_000_000_000)
     '2020-09-13T12:26:40+00:00'

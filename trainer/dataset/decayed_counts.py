@@ -1,11 +1,11 @@
-"""Decayed counts: what is clicked at present, and after what, with clicks that fade with their age.
+"""Exponentially decayed counts of item clicks and of transitions between items.
 
-A click that is `a` hours old counts `0.5 ** (a / half_life)`; with an endless half-life, 1. A prior of a
-moment knows only clicks before it, so it never contains what it is asked to predict.
+A click that is `a` hours old has the weight `0.5 ** (a / half_life)`; with an infinite half-life, 1. Counts
+at a given time include only earlier clicks, so they never contain the click to be predicted.
 
-    popularity   [N, K]     of each item, by half-life: the sum over its clicks
-    transitions  [N, E, K]  of each pair of items, by half-life: the sum over the clicks on the second that
-                            came right after one on the first, for the E most frequent second ones
+    popularity   [N, K]     per item and half-life: the sum of the weights of its clicks
+    transitions  [N, E, K]  per item, successor and half-life: the sum of the weights of the clicks on the
+                            successor that directly follow a click on the item; E successors per item
 
 >>> past = Past(np.array([0, 1, 1]), np.array([NO_ITEM, 0, 1]), np.array([0, 3_600_000, 7_200_000]))
 >>> popularity(past, 7_200_001, (1.0, math.inf), items=2).round(3).tolist()
@@ -33,9 +33,10 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 
 class Past(NamedTuple):
-    """Clicks to count, `[C]` each: their items, the item clicked before in the session, and their times.
+    """Clicks to count, `[C]` each: the item, the previous item in the session, and the time in ms.
 
-    `NO_ITEM` stands for an item that the catalogue lacks, and where a session begins.
+    An item is `NO_ITEM` if it is not in the catalogue. The previous item of a session's first click is
+    `NO_ITEM`, too.
     """
 
     items: Indexes
@@ -44,35 +45,35 @@ class Past(NamedTuple):
 
     @classmethod
     def of(cls, sessions: Sessions) -> Past:
-        """Return the clicks of `sessions`. Raises ValueError if their times are not known."""
+        """Return the clicks of `sessions`. Raises ValueError if they have no times."""
         if sessions.times_ms is None:
-            raise ValueError("clicks without times cannot fade")
+            raise ValueError("the sessions have no click times: their clicks cannot be weighted by age")
         previous = np.append(np.int32(NO_ITEM), sessions.items[:-1])[: len(sessions.items)]
         previous[sessions.starts[:-1]] = NO_ITEM
         return cls(sessions.items, previous, sessions.times_ms)
 
     def between(self, begin_ms: float, end_ms: float) -> Past:
-        """Return the clicks from `begin_ms` to before `end_ms`."""
+        """Return the clicks from `begin_ms` to `end_ms` (exclusive)."""
         inside = (self.times_ms >= begin_ms) & (self.times_ms < end_ms)
         return Past(self.items[inside], self.previous[inside], self.times_ms[inside])
 
     def and_then(self, later: Past) -> Past:
-        """Return these clicks and `later` ones."""
+        """Return these clicks followed by `later` clicks."""
         items, previous = (np.append(one, more) for one, more in zip(self[:2], later[:2], strict=True))
         return Past(items, previous, np.append(self.times_ms, later.times_ms))
 
 
 class Transitions(NamedTuple):
-    """For each item those that are clicked next, the most frequent first; `NO_ITEM` and 0 where none."""
+    """The most frequent successors of each item, most frequent first, padded with `NO_ITEM`."""
 
     items: Indexes
-    """`[N, E]`."""
+    """`[N, E]`: the successors."""
     counts: Floats
-    """`[N, E, K]`."""
+    """`[N, E, K]`: their decayed counts, 0 for padding."""
 
 
 def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int) -> Floats:
-    """Return the decayed counts of all `items` at `now_ms`, `[N, K]`."""
+    """Return the decayed click counts `[N, K]` of N = `items` items at `now_ms`, by half-life."""
     past = past.between(-math.inf, now_ms)
     known = past.items != NO_ITEM
     weights = _weights(now_ms - past.times_ms[known], half_lives_hours)
@@ -85,9 +86,10 @@ def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, it
 def transitions(
     past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int, entries: int
 ) -> Transitions:
-    """Return the decayed counts of what follows each item at `now_ms`: its `entries` highest ones.
+    """Return the most frequent successors of each item at `now_ms`, up to `entries` per item.
 
-    Among equals the lower index comes first.
+    `items` is the size of the catalogue. Successors are ordered by the sum of their counts over the
+    half-lives; ties by lower index.
     """
     past = past.between(-math.inf, now_ms)
     known = (past.items != NO_ITEM) & (past.previous != NO_ITEM)
@@ -113,5 +115,5 @@ def transitions(
 
 
 def _weights(ages_ms: NDArray[np.int64], half_lives_hours: Sequence[float]) -> list[NDArray[np.float64]]:
-    """Return the weights of clicks of these ages, by half-life."""
+    """Return the weights of clicks with these ages, one array per half-life."""
     return [0.5 ** (ages_ms / (HOUR_MS * half_life)) for half_life in half_lives_hours]

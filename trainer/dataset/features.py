@@ -1,11 +1,11 @@
-"""Item features: facts about items, apart from their clicks, as numbers that a network can take.
+"""Item features: attributes of items, converted to numbers for the network.
 
-A categorical column becomes a vocabulary and, for each item, any number of its values; a value that few
-items have is `other`. A numeric column is centred and scaled to a standard deviation of 1, after
-log(1 + x) if asked for. A policy per column decides about missing values:
+A categorical column becomes a vocabulary and, for each item, any number of values from it; rare values become
+`other`. A numeric column is transformed by log(1 + x) if requested, then centred and scaled to a standard
+deviation of 1. Each column has a policy for missing values:
 
     categorical   unknown (default): the value `unknown`    drop: no value
-    numeric       mean (default), median, zero: that number stands in
+    numeric       mean (default), median, zero: replaced by that number
 
 >>> table = pl.DataFrame({"item_id": ["x", "y", "z"], "genre": ["a|b", "a", None], "price": [1.0, 3.0, None]})
 >>> chosen = columns_of(("genre:drop",), ("price",), min_count=1, separator="|")
@@ -31,14 +31,14 @@ from worker.errors import SettingError
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
-"""The policies for missing values, the default first."""
+"""The policies for missing values; the first is the default."""
 
 _COUNT: Final = "the count of this value"
-"""The name of a column that no table has."""
+"""Name of a temporary column, chosen so that no input has it."""
 
 
 class Categorical(NamedTuple):
-    """A column of values: item i has those of `indexes[starts[i]:starts[i + 1]]`, places in `values`."""
+    """A categorical column. Item i has the values `values[j]` for j in `indexes[starts[i]:starts[i + 1]]`."""
 
     name: str
     values: tuple[str, ...]
@@ -47,7 +47,7 @@ class Categorical(NamedTuple):
 
 
 class Features(NamedTuple):
-    """The features of all items of a catalogue, in its order. `numeric` is `[N, M]`, normalised."""
+    """The features of all items, in the order of the catalogue. `numeric` `[N, M]` is normalised."""
 
     categorical: tuple[Categorical, ...]
     numeric: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Features(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column to be used, and how. `min_count` and `separator` are for categorical ones."""
+    """A column to use as a feature. `min_count` and `separator` apply only to categorical columns."""
 
     name: str
     kind: str
@@ -68,14 +68,14 @@ class Column(NamedTuple):
 def columns_of(
     categorical: Sequence[str], numeric: Sequence[str], *, min_count: int, separator: str
 ) -> list[Column]:
-    """Return the columns given as NAME, NAME:POLICY or, for numbers, NAME:POLICY:log. Raises SettingError."""
+    """Parse columns given as NAME, NAME:POLICY or, if numeric, NAME:POLICY:log. Raises SettingError."""
     values = [_column(text, "categorical") for text in categorical]
     numbers = [_column(text, "numeric") for text in numeric]
     return [*(one._replace(min_count=min_count, separator=separator) for one in values), *numbers]
 
 
 def names_of(categorical: Sequence[str], numeric: Sequence[str]) -> tuple[str, ...]:
-    """Return the names alone, without policies."""
+    """Return the column names without policies."""
     return tuple(text.split(":")[0] for text in (*categorical, *numeric))
 
 
@@ -86,13 +86,13 @@ def _column(text: str, kind: str) -> Column:
     if policy not in POLICIES[kind] or len(rest) > 1 + log:
         form = "NAME:POLICY" + (" or NAME:POLICY:log" if kind == "numeric" else "")
         raise SettingError(
-            f"{kind} is {text!r}, it must be NAME, {form} with one of {', '.join(POLICIES[kind])}"
+            f"features.{kind}: {text!r} is not NAME, {form}; a policy is one of {', '.join(POLICIES[kind])}"
         )
     return Column(name, kind, policy, log)
 
 
 def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return one row per item: `item_id` and the `columns`; the last row of an item counts."""
+    """Read `item_id` and the `columns` from a file, one row per item; the last row of an item wins."""
     names = tuple(column.name for column in columns)
     with reading(path):
         table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
@@ -100,7 +100,10 @@ def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
 
 
 def from_clicks(clicks: pl.LazyFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return the same as `from_file` from columns of the clicks: most frequent value, mean of numbers."""
+    """Return a table as `from_file` does, from columns of the clicks.
+
+    An item gets its most frequent value in a categorical column and its mean in a numeric column.
+    """
     tables = [_of_clicks(clicks, column) for column in columns]
     together = tables[0]
     for table in tables[1:]:
@@ -128,7 +131,7 @@ def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence
 def build(
     items: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]
 ) -> tuple[Features, list[dict[str, Any]]]:
-    """Return the features of `items`, in their order, and a description of how each column was converted."""
+    """Return the features of `items`, in that order, and a description of each column for the manifest."""
     ordered = pl.DataFrame({"item_id": items}, schema={"item_id": pl.String()})
     ordered = ordered.join(table, on="item_id", how="left", maintain_order="left")
     values = [_categorical(ordered[one.name], one) for one in columns if one.kind == "categorical"]
@@ -161,7 +164,7 @@ def _categorical(column: pl.Series, how: Column) -> tuple[Categorical, dict[str,
 
 
 def _pairs(column: pl.Series, separator: str) -> pl.DataFrame:
-    """Return a row for each pair of item number and value, without duplicates."""
+    """Return the distinct pairs of item number and value, one per row."""
     values = pl.col("value")
     if column.dtype == pl.String:
         values = values.str.split(separator)

@@ -1,4 +1,4 @@
-"""The hold-out: clicks to measure with, cut into sessions by one session gap, and the clicks before them."""
+"""The hold-out: sessions for evaluation, and the sessions before them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ _ROW = "row"
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Sessions as tables of clicks, user by user, with the columns of `columns.SCHEMA` and more.
+    """Sessions as tables of clicks, grouped by user, with the columns of `columns.SCHEMA` and more.
 
-    `before`: the sessions before the cut, for what has to be counted beforehand; none without a cut.
-    `clicks`: those to measure with; `row` names a click whatever the session gap, `session` numbers
-    its session, and `scored` says whether it counts as a prediction, unless it is its session's first.
+    `before`: the sessions before the split time, for baselines that count clicks; empty without a split.
+    `clicks`: the sessions for evaluation. The column `row` identifies a click whatever the session gap,
+    `session` numbers its session, and `scored` says whether the click is to be predicted (the first click
+    of a session never is).
     """
 
     before: pl.DataFrame
     clicks: pl.DataFrame
 
     def sessions(self, catalogue: Catalogue) -> Sessions:
-        """Return the sessions to measure with as item indexes of `catalogue`."""
+        """Return the sessions for evaluation as item indexes of `catalogue`."""
         return to_arrays(self.clicks, catalogue)
 
     @property
     def user_begins(self) -> NDArray[np.int64]:
-        """`[C]`: where the clicks of the same user begin."""
+        """`[C]`: the index of the first click of the same user."""
         user = self.clicks["user_id"].rle_id().to_numpy()
         return np.flatnonzero(np.diff(user.astype(np.int64), prepend=-1))[user]
 
@@ -49,23 +50,29 @@ class HeldOut:
 
     @property
     def times_ms(self) -> NDArray[np.int64]:
-        """`[C]`: the time of each click."""
+        """`[C]`: the time of each click, in milliseconds."""
         return self.clicks["timestamp_ms"].to_numpy()
 
     def caution(self, manifest: Manifest, name: str = "the release") -> str:
-        """Return a warning if the release called `name` has learned from clicks as late as these; else "".
+        """Return a warning if the release `name` was trained on clicks as late as the hold-out; else "".
 
-        A manifest without times gives no warning.
+        There is no warning if the manifest has no times.
         """
-        # The blend learns from the validation end, which is after the last click of the training part.
+        # The blend is trained on the validation split, which is later than the last training click.
         until_ms = manifest_time_ms(manifest, "test_from") or manifest_time_ms(manifest, "last_click")
         if until_ms is None or int(self.times_ms[self.clicks["scored"]].min()) >= until_ms:
             return ""
-        return f"Careful: {name} was trained on clicks until {moment(until_ms)}, so its figures are too good."
+        return (
+            f"Careful: {name} was trained on clicks until {moment(until_ms)}, which overlaps the hold-out; "
+            "its results are too good."
+        )
 
 
 def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
-    """Return the time (UTC by default) stored as `name` in the training section; None if invalid."""
+    """Return the time `name` of the manifest's training section; None if missing or invalid.
+
+    A time without an offset is UTC.
+    """
     try:
         time = datetime.fromisoformat(manifest.training.get(name, ""))
     except (TypeError, ValueError):
@@ -74,7 +81,7 @@ def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
-    """Return `clicks` without invalid ones, each with a unique `row`."""
+    """Return the valid `clicks`, each with a unique number in the column `row`; report the removed ones."""
     kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
     for removal in removals:
         progress.say(str(removal))
@@ -82,17 +89,18 @@ def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataF
 
 
 def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
-    """Return the sessions in `clicks` (of `cleaned`), cut as by a worker, those from `from_ms` on held out.
+    """Cut `clicks` (from `cleaned`) into sessions as the worker does; hold out those from `from_ms` on.
 
-    Raises TooFewClicks if no session of two clicks is left.
+    If `from_ms` is None, all sessions are held out. Raises TooFewClicks if no session of two or more clicks
+    is left.
     """
     sessions = cut(clicks, gap_seconds=gap_seconds)
     if from_ms is None:
-        before, after = sessions.clear(), sessions.with_columns(scored=pl.lit(True))  # a column
+        before, after = sessions.clear(), sessions.with_columns(scored=pl.lit(True))
     else:
         before, after = divide(sessions, from_ms, endless=gap_seconds == 0)
     after, short = drop_short(after)
     progress.say(str(short))
     if after.is_empty():
-        raise TooFewClicks("no session of two clicks or more is left to measure with")
+        raise TooFewClicks("no session of two or more clicks is left for evaluation")
     return HeldOut(before, after)

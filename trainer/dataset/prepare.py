@@ -1,4 +1,4 @@
-"""From a table of clicks to the sessions that a training works on, with a word on everything left out."""
+"""Preparation of training data: from a table of clicks to sessions, with a report of all removed clicks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainer.dataset.sessions import (
 )
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
-from worker.core.event import MAX_ID_BYTES
+from worker.core.ids import MAX_ID_BYTES
 from worker.settings.fields import duration_text
 
 _PART_CLICKS: Final = 2_000_000
@@ -36,7 +36,7 @@ _PART_CLICKS: Final = 2_000_000
 
 @dataclass(slots=True)
 class _Report:
-    """Collects what was removed, and reports it."""
+    """Records and prints the removals of each cleaning step."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)
@@ -50,11 +50,11 @@ class _Report:
 def prepare(
     clicks: pl.DataFrame | pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime
 ) -> Data:
-    """Clean `clicks`, cut them into sessions and divide these by time. Raises TooFewClicks.
+    """Clean `clicks`, cut them into sessions and split the sessions by time. Raises TooFewClicks.
 
-    Rare items, short sessions, repeats and bots are dropped from the training part alone: what is held
-    out stays as a worker would meet it, and an item that training did not know is a miss. With
-    `settings.dataset.cache` what was prepared before is taken from there.
+    Rare items, short sessions, repeats and bots are dropped only from the training split. The held-out
+    splits stay as a worker would see them: an item that is not in the catalogue counts as a miss. With
+    `settings.dataset.cache`, sessions that were prepared before are loaded from the cache.
     """
     if settings.dataset.cache is None:
         data = _prepared(clicks.lazy(), settings, progress, now)
@@ -62,7 +62,7 @@ def prepare(
         kept = cache.entry(settings.dataset.cache, clicks.lazy(), settings)
         if kept.is_dir():
             data = cache.load(kept)
-            progress.say(f"prepared sessions are taken from {kept}")
+            progress.say(f"loaded prepared sessions from {kept}")
         else:
             data = _prepared(clicks.lazy(), settings, progress, now)
             cache.save(kept, data)
@@ -77,19 +77,23 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     past, test = _past_and_test(sessions, settings)
-    # Each of these tables is as large as all clicks: none is kept for longer than it is needed.
+    # Each of these tables is as large as all clicks: delete each as soon as possible.
     del sessions
     seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
     train, validation = _train_and_validation(past, settings)
     del past
+    progress.say(
+        f"divided by time: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation "
+        f"split, {_scored(test):,} in the test split"
+    )
     train = _clean_training(train, settings, report)
     clicked = catalogue_of(train)
     catalogue, features, described = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
         train=to_arrays(train, catalogue),
-        validation=to_arrays(drop_short(validation)[0], catalogue),
-        test=to_arrays(drop_short(test)[0], catalogue),
+        validation=to_arrays(_without_short(validation, "validation split", report), catalogue),
+        test=to_arrays(_without_short(test, "test split", report), catalogue),
         summary=_summary(train, test, report.removals) | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),
@@ -97,9 +101,9 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
 
 
 def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
-    """Clean `clicks` and cut them into sessions; ids become numbers, which take a quarter of the memory.
+    """Clean `clicks` and cut them into sessions; replace ids by numbers, which take a quarter of the memory.
 
-    Users are taken some at a time, so that what is in memory as text is at most about `_PART_CLICKS`.
+    Users are processed in parts of about `_PART_CLICKS` clicks, to limit the memory for ids as text.
     """
     rows = clicks.select(pl.len()).collect(engine="streaming").item()
     parts = max(1, -(-rows // _PART_CLICKS))
@@ -143,7 +147,7 @@ def _with_features(
     features, described = build(ids, table, columns)
     for one in described:
         report.progress.say("feature " + ", ".join(f"{name} {value}" for name, value in one.items()))
-    report.progress.say(f"{len(ids) - len(clicked):,} items that were never clicked have known features")
+    report.progress.say(f"{len(ids) - len(clicked):,} items have features but no training clicks")
     return Catalogue(ids), features, {"features": described, "never_clicked": len(ids) - len(clicked)}
 
 
@@ -154,7 +158,7 @@ def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
     divided = divide(sessions, test_from, endless=settings.dataset.session_gap == 0)
     _require(
         len(divided.before) > 0,
-        f"no session begins before {moment(test_from)}, where the hold-out begins",
+        f"no session starts before {moment(test_from)}, the start of the hold-out",
     )
     return divided
 
@@ -174,9 +178,7 @@ def _clean_training(sessions: pl.DataFrame, settings: FitSettings, report: _Repo
     while settings.dataset.settle and len(kept) < len(sessions):
         sessions, kept = kept, _without_rare_and_short(kept, settings, report)
     items = kept["item_id"].n_unique()
-    _require(
-        items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); is the item column the right one?"
-    )
+    _require(items > 1, f"all clicks are on one item ({kept['item_id'][0]!r}); check the item column")
     return kept
 
 
@@ -186,27 +188,38 @@ def _without_rare_and_short(sessions: pl.DataFrame, settings: FitSettings, repor
     _require(
         len(common) > 0,
         f"none of the {sessions['item_id'].n_unique():,} items has {settings.dataset.min_item_count} clicks "
-        "before the hold-out; lower dataset.min_item_count or bring more clicks",
+        "before the hold-out; lower dataset.min_item_count or use more clicks",
     )
     kept, short = drop_short(common)
     report.add(short)
     _require(
         len(kept) > 0,
-        f"all {short.removed:,} sessions have one click: there is no next click to learn; "
-        "is the user column the right one, is dataset.session_gap too small?",
+        f"all {short.removed:,} sessions have one click, so there is no next click to learn; "
+        "check the user column, or increase dataset.session_gap",
     )
     return kept
 
 
+def _scored(held_out: pl.DataFrame) -> int:
+    return int(held_out["scored"].sum())
+
+
+def _without_short(held_out: pl.DataFrame, name: str, report: _Report) -> pl.DataFrame:
+    kept, short = drop_short(held_out)
+    if short.removed:
+        report.add(short._replace(why=f"{short.why}, in the {name}"))
+    return kept
+
+
 def _tell_single(sessions: pl.DataFrame, settings: FitSettings, progress: Progress) -> None:
-    """Say first what most often makes a training useless: most sessions are too short to learn from."""
+    """Warn if most sessions have one click: the most frequent cause of a useless training."""
     lengths = sessions.group_by("session").len()["len"]
     single = int((lengths == 1).sum())
     if 2 * single > len(lengths):
         progress.say(
-            f"{single / len(lengths):.0%} of the sessions have one click: nothing is learned from them. "
-            "Is the column of users right, and "
-            f"dataset.session_gap ({duration_text(settings.dataset.session_gap)})?"
+            f"{single / len(lengths):.0%} of the sessions have one click: nothing can be learned from them. "
+            "Check the user column and "
+            f"dataset.session_gap ({duration_text(settings.dataset.session_gap)})."
         )
 
 
@@ -223,12 +236,12 @@ def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -
 def _tell(data: Data, progress: Progress) -> None:
     summary = data.summary
     progress.say(
-        f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions "
-        f"on {len(data.catalogue):,} items, {summary['first_click']} to {summary['last_click']}"
+        f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions, with "
+        f"{len(data.catalogue):,} items, from {summary['first_click']} to {summary['last_click']}"
     )
     progress.say(
-        f"held out: {data.validation.predictions:,} clicks to choose the best epoch with, "
-        f"the last {data.test.predictions:,} to measure with"
+        f"held out: {data.validation.predictions:,} validation clicks (to choose the best epoch), "
+        f"{data.test.predictions:,} test clicks"
     )
 
 

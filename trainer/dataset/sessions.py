@@ -1,4 +1,4 @@
-"""Clicks cut into sessions, divided by time, and turned into arrays of item indexes.
+"""Sessions: cut from clicks, split by time, and converted to arrays of item indexes.
 
 >>> clicks = pl.DataFrame({"user_id": ["a"] * 3, "item_id": ["x", "y", "z"], "timestamp_ms": [0, 1000, 9000]})
 >>> cut(clicks, gap_seconds=5)["session"].to_list()
@@ -27,11 +27,12 @@ _USER = pl.col("user_id")
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Sessions end to end: session s has the clicks `starts[s]` to `starts[s + 1]`.
+    """S sessions with C clicks, concatenated.
 
-    `items` `[C]`: the `item_index` of each click, `NO_ITEM` if the catalogue lacks it.
-    `starts` `[S + 1]`. `scored` `[C]`: whether the click is to be predicted from those before it;
-    never a session's first. `times_ms` `[C]`: when it was, where that is known.
+    `items` `[C]`: the item index of each click; `NO_ITEM` if the item is not in the catalogue.
+    `starts` `[S + 1]`: session s has the clicks `starts[s]` to `starts[s + 1]` (exclusive).
+    `scored` `[C]`: whether the click is to be predicted; the first click of a session never is.
+    `times_ms` `[C]`: the time of each click, or None.
     """
 
     items: Indexes
@@ -41,7 +42,7 @@ class Sessions:
 
     @classmethod
     def empty(cls) -> Sessions:
-        """Return an empty table of sessions."""
+        """Return zero sessions."""
         return cls(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
 
     def __len__(self) -> int:
@@ -54,18 +55,18 @@ class Sessions:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """`[S]`: clicks of each session."""
+        """`[S]`: the number of clicks in each session."""
         return np.diff(self.starts)
 
     @property
     def predictions(self) -> int:
-        """The number of clicks to be predicted."""
+        """Number of clicks to be predicted."""
         return int(np.count_nonzero(self.scored))
 
 
 @dataclass(frozen=True, slots=True)
 class PastSessions:
-    """Clicks to be counted: sessions over a catalogue of `items`, and each click's time, `[C]`."""
+    """Sessions for counting, the time of each click `[C]`, and the number of `items` in the catalogue."""
 
     sessions: Sessions
     times_ms: NDArray[np.int64]
@@ -73,28 +74,28 @@ class PastSessions:
 
     @classmethod
     def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
-        """Return the clicks in a table of `cut`."""
+        """Return the clicks of a table that `cut` returned."""
         times = sessions["timestamp_ms"].to_numpy()
         return cls(to_arrays(sessions, catalogue), times, len(catalogue))
 
     @property
     def clicks(self) -> NDArray[np.int64]:
-        """`[N]`: the clicks on each item."""
+        """`[N]`: the number of clicks on each item."""
         return counted(self.sessions.items, self.items)
 
 
 class Divided(NamedTuple):
-    """Clicks in sessions before and after a moment; `after` has a column `scored` more."""
+    """Tables of clicks before and after a split time; `after` has the additional column `scored`."""
 
     before: pl.DataFrame
     after: pl.DataFrame
 
 
 def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
-    """Return `clicks`, user by user, with a column `session`: its number, from 0.
+    """Return `clicks` grouped by user, with a column `session`: the session number, from 0.
 
-    A session ends where the next click comes more than `gap_seconds` later; 0: never. As in the
-    worker, arrival order counts: a click older than its predecessor belongs to the same session.
+    A session ends when the next click of the user is more than `gap_seconds` later; 0: sessions never end.
+    Clicks are in order of arrival, as in the worker: a click older than its predecessor stays in the session.
     """
     clicks = clicks.sort("user_id", maintain_order=True)
     latest = _TIME.cum_max().shift().over("user_id")
@@ -105,17 +106,17 @@ def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
 
 
 def moment_before(clicks: pl.DataFrame, fraction: float) -> int:
-    """Return the time (ms) at which the last `fraction` of `clicks` begins; later than all if it is 0."""
+    """Return the time (ms) at which the newest `fraction` of `clicks` starts; after all clicks if it is 0."""
     times = clicks["timestamp_ms"].sort()
     before = round(len(times) * (1 - fraction))
     return int(times[before]) if before < len(times) else int(times[-1]) + 1
 
 
 def divide(sessions: pl.DataFrame, at_ms: int, *, endless: bool) -> Divided:
-    """Divide sessions into those before and after `at_ms`: whole ones, by their first click.
+    """Split sessions at `at_ms` by the time of their first click; sessions are not cut.
 
-    `endless` sessions (gap 0) may last for years: they are cut at the moment, and what came before
-    it stays in `after` as context that is not scored.
+    With `endless` sessions (gap 0), which may last for years, each session is cut at `at_ms`. Its earlier
+    clicks are in `before`, and also in `after`, as context that is not scored.
     """
     if endless:
         late = (_TIME >= at_ms).any().over("session")
@@ -127,7 +128,7 @@ def divide(sessions: pl.DataFrame, at_ms: int, *, endless: bool) -> Divided:
 
 
 def drop_rare_items(sessions: pl.DataFrame, min_count: int) -> tuple[pl.DataFrame, Removal]:
-    """Return `sessions` without the clicks on items that have fewer than `min_count` of them."""
+    """Return `sessions` without the clicks on items that have fewer than `min_count` clicks."""
     kept = sessions.filter(pl.len().over("item_id") >= min_count)
     gone = sessions["item_id"].n_unique() - kept["item_id"].n_unique()
     why = f"on {gone:,} rare items (fewer than {min_count} clicks)"
@@ -135,14 +136,14 @@ def drop_rare_items(sessions: pl.DataFrame, min_count: int) -> tuple[pl.DataFram
 
 
 def drop_short(sessions: pl.DataFrame) -> tuple[pl.DataFrame, Removal]:
-    """Return `sessions` without those of one click: they hold nothing to predict."""
+    """Return `sessions` without the sessions of one click, which contain nothing to predict."""
     kept = sessions.filter(pl.len().over("session") > 1)
     left = kept["session"].n_unique()
     return kept, Removal(sessions["session"].n_unique() - left, left, "sessions", "of one click")
 
 
 def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
-    """Return the items of `sessions`, most clicked first; equal counts: by id."""
+    """Return the items of `sessions`, most clicked first; ties by id."""
     counts = (
         sessions.group_by("item_id")
         .len()
@@ -153,7 +154,7 @@ def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
 
 
 def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
-    """Return `sessions` (the clicks of a session are adjacent) as item indexes of `catalogue`."""
+    """Convert a table of clicks to sessions of item indexes. The clicks of a session must be adjacent."""
     known = pl.DataFrame(
         {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
     )

@@ -1,1 +1,1 @@
-"""Evaluation of a release: replay through the worker's core, metrics, baselines, comparisons, the report."""
+"""Evaluation of releases: replay through the worker's core, metrics, baselines, comparison and report."""

@@ -1,6 +1,6 @@
-"""Baselines: counting models, trained on the clicks before the split, that the network has to beat.
+"""Baselines: counting models, trained on the clicks before the hold-out, that the network has to beat.
 
-Every list is full: what a model does not fill is filled with the most popular items it does not have.
+Lists are always full: if a model has too few items, its list is filled up with the most popular other items.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Times = NDArray[np.int64]
 
 
 class Asked(NamedTuple):
-    """The predictions to be answered, one for each scored click of `sessions`.
+    """The predictions to answer: one for each scored click of `sessions`.
 
-    `times_ms` `[C]`: of every click. `excluded` `[P, X]`: what must not be in the list.
+    `times_ms` `[C]`: the time of each click. `excluded` `[P, X]`: items that must not be in the list.
     """
 
     sessions: Sessions
@@ -33,15 +33,15 @@ class Asked(NamedTuple):
 
     @property
     def before(self) -> NDArray[np.int64]:
-        """`[P]`: the place of the click before each prediction."""
+        """`[P]`: the index of the click before each prediction."""
         return np.flatnonzero(self.sessions.scored) - 1
 
 
 class Baseline(Protocol):
-    """A model to compare with."""
+    """A model that the network is compared with."""
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """Return the `top` items for each prediction, best first, `[P, top]`; `NO_ITEM` if there is none."""
+        """Return the `top` items for each prediction, best first, `[P, top]`, padded with `NO_ITEM`."""
 
 
 class Popular:
@@ -56,12 +56,12 @@ class Popular:
 
 
 class RecentlyPopular:
-    """The most clicked items of the last `hours` before the cut."""
+    """The most clicked items of the last `hours` before the hold-out."""
 
     def __init__(self, past: PastSessions, hours: float) -> None:
         recent = past.times_ms > past.times_ms.max(initial=0) - hours * HOUR_MS
         clicks = counted(past.sessions.items[recent], past.items)
-        # Items that were not clicked lately come by their clicks in all.
+        # Ties, such as items without recent clicks, are ordered by total clicks.
         self._best = np.lexsort((-past.clicks, -clicks)).astype(np.int32)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
@@ -70,7 +70,7 @@ class RecentlyPopular:
 
 
 class LivePopular:
-    """The most clicked items of the last `hours`, counted again at every full hour, held-out clicks too."""
+    """The most clicked items of the last `hours`, recounted every full hour, including held-out clicks."""
 
     def __init__(self, past: PastSessions, hours: float) -> None:
         self._past = past
@@ -78,7 +78,7 @@ class LivePopular:
         self._clicks = past.clicks
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """Answer each prediction with the counts as of the last full hour before it."""
+        """Return the most clicked items as of the last full hour before each prediction."""
         items = np.append(self._past.sessions.items, asked.sessions.items)
         times = np.append(self._past.times_ms, asked.times_ms)
         order = np.argsort(times, kind="stable")
@@ -107,13 +107,13 @@ class Markov:
         last = last_known(asked.sessions)[asked.before]
         width, after_all = top + asked.excluded.shape[1], int(self._past.times_ms.max(initial=0)) + 1
         found = transitions(self._past, after_all, (math.inf,), items=self._items, entries=width)
-        # The last row is that of NO_ITEM.
+        # The added last row is for NO_ITEM, which is -1.
         successors = np.append(found.items, np.full((1, width), NO_ITEM, np.int32), axis=0)
         return filled(successors[last], self._best, asked.excluded, top)
 
 
 def last_known(sessions: Sessions) -> Indexes:
-    """Return the last known item of the session at each click, `[C]`; `NO_ITEM` before the first."""
+    """Return the last known item of the session up to each click, `[C]`; `NO_ITEM` if there is none yet."""
     here = np.arange(len(sessions.items))
     known = np.maximum.accumulate(np.where(sessions.items != NO_ITEM, here, -1))
     begins = np.repeat(sessions.starts[:-1], sessions.lengths)

@@ -1,4 +1,4 @@
-"""A release and all baselines on the same held-out clicks."""
+"""The benchmark: evaluates a release and the baselines on the same held-out clicks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.release import Release
 
 NETWORK: Final = "network"
-"""The release's name among the models."""
+"""The name of the release in the results."""
 
 
 def _neighbours(published: NeighbourSettings, settings: Baselines) -> NeighbourSettings:
-    """Return the `published` settings of a nearest neighbour model with what is set here."""
+    """Return the `published` settings of a kNN model, overridden by `settings`."""
     return replace(
         published,
         sample=settings.knn_sample or published.sample,
@@ -48,7 +48,7 @@ BASELINES: Final[dict[str, Callable[[PastSessions, Baselines, Progress], Baselin
     "vs-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VS_KNN, settings), progress),
     "vmis-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VMIS_KNN, settings), progress),
 }
-"""By name, from the cheapest on."""
+"""The baselines by name, cheapest first."""
 
 
 def baseline_answers(
@@ -60,7 +60,7 @@ def baseline_answers(
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> dict[str, Answers]:
-    """Return the answers of the baselines of these `names`, trained on `past`, over the same catalogue."""
+    """Return the answers of the named baselines, trained on `past`; both arguments use the same catalogue."""
     targets, found = asked.sessions.items[asked.sessions.scored], {}
     for name in names:
         began = time.monotonic()
@@ -82,10 +82,10 @@ def score(
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> EvaluationResult:
-    """Measure `release` and the baselines of these `names`.
+    """Measure `release` and the named baselines on `held.clicks`.
 
-    Baselines know every item in `held.before`, however rare, whatever the release's catalogue is.
-    Where there are no clicks before, that is `popular` alone, as the release's own list has it.
+    The baselines are trained on all items in `held.before`, independently of the release's catalogue. If
+    `held.before` is empty, the only baseline is `popular`, with the popularity list of the release.
     """
     sessions = held.sessions(release.catalogue)
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}

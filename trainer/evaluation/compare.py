@@ -1,7 +1,7 @@
-"""Whether one release is better than another, by how much, and how sure that is.
+"""Comparison of two releases: the difference in each metric, with a confidence interval.
 
-Both answer exactly the same predictions, and a paired bootstrap over sessions (Efron & Tibshirani
-1993) shows how far their difference may be chance.
+Both releases answer exactly the same predictions. A paired bootstrap over sessions (Efron & Tibshirani 1993)
+gives the interval of their difference.
 
     >>> a, b = (Answers(np.array(ranks), np.zeros(1, np.int64)) for ranks in ([0, 0, 2, 0], [1, 1, 2, 1]))
     >>> found = paired(a, b, np.arange(4), top=20)["recall_at_20"]
@@ -28,16 +28,16 @@ from worker.core.release import Release
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The difference of B from A in one metric, on the same predictions."""
+    """The difference between releases A and B in one metric, on the same predictions."""
 
     metric: str
     a: float
     b: float
     low: float
     high: float
-    """The 95 % interval of `difference`."""
+    """`low` and `high`: the 95 % confidence interval of `difference`."""
     probability: float
-    """The share of resamples in which B is better; half of those without a difference count."""
+    """The share of bootstrap resamples in which B is better; ties count half."""
     predictions: int
     sessions: int
 
@@ -48,43 +48,45 @@ class Difference:
 
     @property
     def better(self) -> bool:
-        """Whether B is better by more than may be chance."""
+        """Whether B is significantly better than A."""
         return self.low > 0
 
     @property
     def worse(self) -> bool:
-        """Whether B is worse by more than may be chance."""
+        """Whether B is significantly worse than A."""
         return self.high < 0
 
     def sentence(self, a: str = "A", b: str = "B") -> str:
-        """Return the result as a sentence for people."""
+        """Return the result as a sentence for display; `a` and `b` are the names of the releases."""
         name = title(self.metric)
         if not (self.better or self.worse):
             return (
-                f"no difference shown: {b} has {100 * self.difference:+.2f} points of {name} "
+                f"no significant difference: {name} of {b} minus that of {a} is "
+                f"{100 * self.difference:+.2f} percentage points "
                 f"(95 % interval {100 * self.low:+.2f} to {100 * self.high:+.2f})"
             )
         size, word = abs(self.difference), "better" if self.better else "worse"
         low, high = sorted((abs(self.low), abs(self.high)))
         return (
-            f"{b} is {word} than {a} by {100 * size:.2f} points of {name} "
+            f"{b} is {word} than {a} by {100 * size:.2f} percentage points of {name} "
             f"(95 % interval {100 * low:.2f} to {100 * high:.2f})"
         )
 
 
 class Aligned(NamedTuple):
-    """The answers of two releases to the predictions that both were asked for, and what only one was."""
+    """The answers of two releases to their common predictions."""
 
     a: Answers
     b: Answers
     session: Counts
-    """`[P]`: the number of each prediction's session, of the longer sessions where the gaps differ."""
+    """`[P]`: the session number of each prediction, by the longer of the two session gaps."""
     only_a: int
     only_b: int
+    """`only_a` and `only_b`: the number of predictions that only one of the releases has."""
 
 
 def title(metric: str) -> str:
-    """Return a metric's name as people write it: `ndcg_at_20` is NDCG@20."""
+    """Return the display name of a metric: NDCG@20 for `ndcg_at_20`."""
     name, at, top = metric.partition("_at_")
     written = name.upper() if name in {"mrr", "ndcg", "f1"} else name.capitalize()
     return f"{written}@{top}" if at else written
@@ -93,14 +95,15 @@ def title(metric: str) -> str:
 def paired(
     a: Answers, b: Answers, session: Counts, *, top: int, rounds: int = ROUNDS, seed: int = 0
 ) -> dict[str, Difference]:
-    """Return the difference in every metric between two answers to the same predictions of `session` `[P]`.
+    """Return the difference in each metric between two models' answers to the same predictions.
 
-    Sessions are drawn with replacement, both releases measured on the same draw, `rounds` times.
+    `session` `[P]`: the session number of each prediction. Bootstrap: `rounds` times, sessions are drawn with
+    replacement, and both models are measured on the same drawn sessions.
     """
     values_a, values_b = values(a.ranks, top), values(b.ranks, top)
     differences = [values_b[metric] - values_a[metric] for metric in values_a]
     sums = sums_by(session, np.stack([*differences, np.ones(len(session))], axis=1))
-    # Sessions of which no prediction is common are no sessions here.
+    # Drop session numbers without a common prediction.
     sums = sums[sums[:, -1] > 0]
     totals = resampled(sums, rounds=rounds, seed=seed)
     drawn = totals[:, :-1] / totals[:, -1:]
@@ -122,7 +125,7 @@ def paired(
 
 
 def to_json(found: Mapping[str, Difference], by: str) -> dict[str, Any]:
-    """Return the differences `found`, and the verdict by the metric `by`, as JSON values."""
+    """Return the differences `found` and the verdict on the metric `by`, as JSON values."""
     names = ("a", "b", "difference", "low", "high", "probability")
     decisive = found[by]
     return {
@@ -144,10 +147,11 @@ def align(
     exclude_recent: int,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Aligned:
-    """Return the answers of `a` and `b` to the predictions in `clicks` (of `holdout.cleaned`) that both have.
+    """Return the answers of `a` and `b` to their common predictions in `clicks` (from `holdout.cleaned`).
 
-    A prediction is a click that is not the first of its session. Where the session gaps differ, some
-    are so for one release alone and cannot be compared. Raises TooFewClicks if none is left.
+    A prediction is a click that is not the first of its session. If the session gaps of the releases differ,
+    some clicks are predictions for only one release, and are left out. Raises TooFewClicks if there are no
+    common predictions.
     """
     gaps = [release.manifest.session_gap_seconds for release in (a, b)]
     held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
@@ -169,7 +173,7 @@ def align(
         rows.append(its.rows[sessions.scored])
     common, in_a, in_b = np.intersect1d(rows[0], rows[1], assume_unique=True, return_indices=True)
     if not len(common):
-        raise TooFewClicks("the two releases have no prediction in common to be compared on")
+        raise TooFewClicks("the two releases have no predictions in common, so they cannot be compared")
     return Aligned(
         a=found[0]._replace(ranks=found[0].ranks[in_a]),
         b=found[1]._replace(ranks=found[1].ranks[in_b]),
@@ -180,7 +184,7 @@ def align(
 
 
 def _session_of(held: HeldOut, rows: Counts) -> Counts:
-    """Return the number of the session in `held` that each of `rows` is in."""
+    """Return the session number in `held` of each click of `rows`."""
     order = np.argsort(held.rows)
     at = order[np.searchsorted(held.rows, rows, sorter=order)]
     return held.clicks["session"].to_numpy()[at]

@@ -1,8 +1,8 @@
-"""Baselines that read the whole session again for every answer: nearest neighbour sessions.
+"""kNN baselines: recommend the items of similar past sessions.
 
-A session is compared with the most recent past sessions that share an item with it; the items of the
-most similar ones are recommended. S-kNN and VS-kNN: Ludewig & Jannach, "Evaluation of session-based
-recommendation algorithms" (2018). VMIS-kNN: Kersbergen, Sprangers & Schelter, "Serenade" (2022).
+The current session is compared with the most recent past sessions that share an item with it. The most
+similar of them, the neighbours, vote for their items. S-kNN and VS-kNN: Ludewig & Jannach, "Evaluation of
+session-based recommendation algorithms", 2018. VMIS-kNN: Kersbergen, Sprangers & Schelter, "Serenade", 2022.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ Scores = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourSettings:
-    """Settings that the three models share, and those in which they differ."""
+    """Settings of a kNN model; S-kNN, VS-kNN and VMIS-kNN differ only in their settings."""
 
     sample: int
-    """m: how many past sessions are looked at, the most recent ones that share an item."""
+    """m: the number of past sessions to compare with, the most recent ones that share an item."""
     neighbours: int
-    """k: how many of these vote, the most similar ones."""
+    """k: the number of sessions that vote, the most similar of the sample."""
     similarity: Literal["cosine", "position"]
-    """Of item sets: `|s & n| / sqrt(|s| |n|)`. Or the sum over the shared items of their places in s."""
+    """Similarity of the current session s and a past session n. `cosine`: `|s & n| / sqrt(|s| |n|)`.
+    `position`: the sum over the shared items of their positions in s, where the latest item is highest."""
     matching: Literal["none", "inverse", "linear"]
-    """Decay of a vote whose last shared item was clicked i clicks ago, from 1: 1 / i, 1 - i / 10."""
+    """Weight of a vote if the latest shared item was i clicks ago (i from 1): 1, 1 / i, or 1 - i / 10."""
     rarity: bool
-    """Whether the vote for an item counts log(sessions / sessions with it) times."""
+    """Whether votes for an item are multiplied by log(sessions / sessions with the item)."""
     last_items: int = 9
-    """The number of a session's last items that are used."""
+    """Number of last items of the current session that are used."""
 
 
 S_KNN: Final = NeighbourSettings(
@@ -52,9 +53,10 @@ VMIS_KNN: Final = NeighbourSettings(
 
 
 class _Sessions(NamedTuple):
-    """Past sessions as sets, numbered by age: the one that ended last has the highest number.
+    """An index of past sessions as item sets. Sessions are numbered by end time; the latest is highest.
 
-    From `starts[n]` on stand the `items` of session n, from `firsts[i]` on the `numbers` with item i, rising.
+    Session n has the items `items[starts[n]:starts[n + 1]]`. Item i is in the sessions
+    `numbers[firsts[i]:firsts[i + 1]]`, in ascending order.
     """
 
     items: Indexes
@@ -64,7 +66,7 @@ class _Sessions(NamedTuple):
 
 
 class Neighbours:
-    """S-kNN, VS-kNN or VMIS-kNN, by the `settings`."""
+    """S-kNN, VS-kNN or VMIS-kNN, depending on the `settings`."""
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class Neighbours:
         self._rarity = rarity if settings.rarity else np.ones(past.items)
 
     def lists(self, asked: Asked, top: int) -> Indexes:
-        """Return the items with the most votes that are not excluded; ties: lower index first."""
+        """Return the items with the most votes that are not excluded; ties by lower index."""
         width = top + asked.excluded.shape[1]
         lists = np.full((asked.sessions.predictions, width), NO_ITEM, np.int32)
         sessions = _sessions_so_far(asked.sessions)
@@ -92,7 +94,7 @@ class Neighbours:
         return filled(lists, self._best, asked.excluded, top)
 
     def _voted(self, items: Indexes, width: int) -> Indexes:
-        """Return the first `width` items by vote for a session with these known `items`."""
+        """Return the `width` items with the most votes for a session with these `items`."""
         settings, past = self._settings, self._past
         recent, weights = _latest_first(items, settings.last_items, settings.similarity)
         neighbours, similarity, match = self._nearest(recent, weights)
@@ -104,13 +106,16 @@ class Neighbours:
         return found[np.argsort(-scores[found], kind="stable")[:width]].astype(np.int32)
 
     def _nearest(self, recent: Indexes, weights: Scores) -> tuple[Indexes, Scores, Scores]:
-        """Return the k nearest sessions, their similarity, and the place of the first of `recent` in each."""
+        """Return the k nearest sessions, their similarities, and the index of the latest shared item.
+
+        The index is a position in `recent`: the distinct items of the current session, latest first.
+        """
         settings, past = self._settings, self._past
         ends = past.firsts[recent + 1]
         sizes = np.minimum(ends - past.firsts[recent], settings.sample)
         sharing = past.numbers[_ranges(ends - sizes, sizes)]
         item = np.repeat(np.arange(len(recent)), sizes)
-        # The first of equal numbers is that of the most recent item: `unique` sorts in a stable way.
+        # `unique` sorts stably: the first index of a session belongs to the latest shared item.
         numbers, first, at = np.unique(sharing, return_index=True, return_inverse=True)
         shared = np.bincount(at, weights[item], minlength=len(numbers)).astype(np.float64)
         latest = slice(max(0, len(numbers) - settings.sample), None)
@@ -118,17 +123,17 @@ class Neighbours:
         if settings.similarity == "cosine":
             sizes = past.starts[numbers + 1] - past.starts[numbers]
             similarity = similarity / np.sqrt(len(recent) * sizes)
-        # Among equally similar ones the more recent is nearer.
+        # Ties: the more recent session is nearer.
         nearest = np.lexsort((-numbers, -similarity))[: settings.neighbours]
         return numbers[nearest], similarity[nearest], match[nearest].astype(np.float64)
 
 
 def _latest_first(items: Indexes, most: int, similarity: str) -> tuple[Indexes, Scores]:
-    """Return the distinct ones of the last `most` items, latest first, and their similarity weights."""
+    """Return the distinct items among the last `most`, latest first, and their similarity weights."""
     latest = items[: -most - 1 : -1]
     _, first = np.unique(latest, return_index=True)
     places = np.sort(first)
-    # Whole numbers, of which sums that are equal are so to the last bit.
+    # Integer weights: sums that are equal are bit-identical, whatever their order.
     weights = len(latest) - places if similarity == "position" else np.ones(len(places), np.int64)
     return latest[places], weights.astype(np.float64)
 
@@ -140,7 +145,7 @@ def _faded(clicks_ago: Scores, matching: str) -> Scores:
 
 
 def _sessions_so_far(sessions: Sessions) -> list[Indexes]:
-    """Return the known items of the session before each prediction."""
+    """Return the known items clicked in the session before each prediction."""
     known = np.flatnonzero(sessions.items != NO_ITEM)
     scored = np.flatnonzero(sessions.scored)
     begins = np.repeat(sessions.starts[:-1], sessions.lengths)[scored]
@@ -170,5 +175,5 @@ def _index(past: PastSessions) -> _Sessions:
 
 
 def _ranges(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the numbers from each of `begins` on, `sizes` of them, one range after the other."""
+    """Return the concatenation of `range(begin, begin + size)` for all `begins` and `sizes`."""
     return np.arange(sizes.sum()) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)

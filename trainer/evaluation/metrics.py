@@ -1,7 +1,7 @@
-"""From the ranks of targets in lists to figures, and how sure these are.
+"""Metrics from the ranks of targets, with bootstrap confidence intervals.
 
-Ties: equal scores rank by catalogue order, the lower index first, in the worker, the network's
-lists and every baseline's. So a rank never depends on what a sort happens to do.
+Ties: items with equal scores are ordered by catalogue index, lowest first, in the worker, in the network's
+lists and in all baselines. So ranks do not depend on the sorting algorithm.
 
     >>> metrics(np.array([1, 0, 4, 0]), 20)["mrr_at_20"]
     0.3125
@@ -17,29 +17,29 @@ from numpy.typing import NDArray
 from worker.core.ranking import NO_ITEM, Indexes
 
 Ranks = NDArray[np.int64]
-"""For each prediction the rank of the target in its list, from 1; 0: not in it."""
+"""`[P]`: the rank of each prediction's target in the list, from 1; 0: not in the list."""
 
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 ROUNDS: Final = 1000
-"""Resamples of a bootstrap."""
+"""Number of bootstrap resamples."""
 
 _CONFIDENCE: Final = 95.0
 _DRAWS_AT_ONCE: Final = 1 << 21
 
 
 class Answers(NamedTuple):
-    """The answers of a model to `P` predictions over a catalogue of `N` items."""
+    """The answers of a model to P predictions over a catalogue of N items."""
 
     ranks: Ranks
-    """`[P]`."""
+    """`[P]`: the ranks of the targets."""
     shown: Counts
-    """`[N]`: how many of the lists each item was in."""
+    """`[N]`: the number of lists that contain each item."""
 
 
 class Figure(NamedTuple):
-    """A metric with its 95 % confidence interval; no bounds where a bootstrap over sessions gives none."""
+    """The value of a metric with its 95 % confidence interval; the bounds are None if it has no interval."""
 
     value: float
     low: float | None = None
@@ -47,26 +47,30 @@ class Figure(NamedTuple):
 
 
 def answers_of(targets: Indexes, lists: Indexes, items: int) -> Answers:
-    """Compare `lists` `[P, K]` from a catalogue of this many `items` with `targets` `[P]`."""
+    """Return the answers in `lists` `[P, K]` to predictions with these `targets` `[P]`.
+
+    `items` is the size of the catalogue.
+    """
     return Answers(ranks_of(targets, lists), np.bincount(lists[lists != NO_ITEM], minlength=items))
 
 
 def ranks_of(targets: Indexes, lists: Indexes) -> Ranks:
-    """Return the rank of each of `targets` `[P]` in its row of `lists` `[P, K]`, 0 if it is not there."""
+    """Return the rank, from 1, of each of `targets` `[P]` in its row of `lists` `[P, K]`; 0 if absent."""
     found = (lists == targets[:, None]) & (targets != NO_ITEM)[:, None]
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
 def values(ranks: Ranks, top: int) -> dict[str, Values]:
-    """Return each prediction's contribution to the metrics that are means over predictions, `[P]`; K = `top`.
+    """Return the metrics of each prediction, `[P]` each; K = `top`. Their means are the reported metrics.
 
-    Every prediction has one right answer, the next click, at rank p or not in the list (then all are 0):
+    A prediction has one correct answer, the next click. If it is at rank p of the list, the values are as
+    follows; if it is not in the list, all values are 0.
 
-    - Recall@K: 1; with one right answer it is the hit rate (Hidasi et al. 2016).
+    - Recall@K: 1. With one correct answer this is the hit rate (Hidasi et al. 2016).
     - MRR@K: 1 / p (Voorhees 1999).
-    - NDCG@K: 1 / log2(p + 1), as the ideal list has 1 (Jaervelin & Kekaelaeinen 2002).
+    - NDCG@K: 1 / log2(p + 1); the ideal list has 1 (Jaervelin & Kekaelaeinen 2002).
     - Precision@K: 1 / K. F1@K: 2 P R / (P + R) = 2 / (K + 1) (van Rijsbergen 1979).
-    - Accuracy: 1 where p = 1.
+    - Accuracy: 1 if p = 1, else 0.
     """
     hit = (ranks > 0).astype(np.float64)
     place = np.maximum(ranks, 1)
@@ -81,21 +85,21 @@ def values(ranks: Ranks, top: int) -> dict[str, Values]:
 
 
 def metrics(ranks: Ranks, top: int, *, prefix: str = "") -> dict[str, float]:
-    """Return the means of `values`; all 0 if there is no prediction."""
+    """Return the means of `values`; all means are 0 if there are no predictions."""
     count = max(1, len(ranks))
     return {prefix + name: float(value.sum()) / count for name, value in values(ranks, top).items()}
 
 
 def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
-    """Return metrics of the lists, right or wrong.
+    """Return metrics of the lists that do not depend on the targets.
 
-    `clicks` `[N]`: the training clicks on each item, if known.
+    `clicks` `[N]`: the number of training clicks on each item; if None, only coverage is returned.
 
-    - coverage: the share of the catalogue that was in any list (Ge et al. 2010).
-    - popularity: popularity bias as the average recommendation popularity, the mean share that the
-      shown items have in the training clicks (Yin et al. 2012).
-    - novelty: the mean self-information -log2(share) of the shown items in bits (Zhou et al. 2010).
-      An item without training clicks counts as clicked once.
+    - coverage: the share of the catalogue that is in at least one list (Ge et al. 2010).
+    - popularity: the average recommendation popularity, a measure of popularity bias: the mean share of the
+      training clicks that a recommended item has (Yin et al. 2012).
+    - novelty: the mean self-information -log2(share) of the recommended items, in bits (Zhou et al. 2010).
+      An item without training clicks counts as one with a single click.
     """
     found = {"coverage": float(np.count_nonzero(shown)) / max(1, len(shown))}
     total = shown.sum()
@@ -114,10 +118,11 @@ def sums_by(session: Counts, columns: Values) -> Values:
 
 
 def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
-    """Return the totals `[rounds, C]` of `sums` `[S, C]` over sessions drawn with replacement (Efron 1979).
+    """Return bootstrap totals `[rounds, C]` of `sums` `[S, C]` (Efron 1979).
 
-    Sessions are drawn, not predictions: those of one session are no independent evidence. The same
-    seed and number of sessions draw the same sessions, so several models can be compared round by round.
+    Sessions are drawn with replacement, instead of predictions, because predictions of one session are not
+    independent. The same seed and number of sessions give the same draws, so that models can be compared
+    resample by resample.
     """
     random = np.random.default_rng(seed)
     sessions = len(sums)
@@ -132,9 +137,9 @@ def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
 
 
 def interval(estimates: Values) -> Values:
-    """Return the 95 % percentile interval, low and high, of the `estimates` of all rounds, `[2, ...]`.
+    """Return the 95 % percentile interval (low, high) of `estimates` `[rounds, ...]`, `[2, ...]`.
 
-    A round that drew no session with such a prediction came to NaN and is left out.
+    NaN estimates, from resamples without a prediction of the slice, are ignored.
     """
     outside = (100 - _CONFIDENCE) / 2
     return np.nanpercentile(estimates, [outside, 100 - outside], axis=0)

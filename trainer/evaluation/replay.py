@@ -1,12 +1,12 @@
-"""Evaluation by replay: the hold-out goes through the worker's own core.
+"""Evaluation by replaying the hold-out through the worker's core.
 
-For every click of a session but its first: at which rank of the list that the worker would have
-shown after the click before it does it stand? Everything else is arithmetic on these ranks
-(`trainer.evaluation.metrics`). A target that the catalogue lacks is a miss; an unknown item on the way is no
-step; before any known item the popular items are shown.
+Every click of a session except the first is a prediction. Its rank is the position of the clicked item in the
+list that the worker would have shown after the previous click. All metrics are computed from these ranks
+(`trainer.evaluation.metrics`). A target outside the catalogue is a miss. Clicks on items outside the
+catalogue do not change the state. Before the first click on a known item, the list has popular items.
 
-`walk` does so click after click with the worker's own user states; `answers` steps many sessions at
-once and comes to the same ranks.
+`walk` replays click by click with the worker's user states. `answers` is faster: it steps many sessions at
+once, and returns the same ranks.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from worker.core.states import States
 from worker.core.tables import ServingTables
 
 _SESSIONS_AT_ONCE: Final = 4096
-"""The number of sessions stepped together: it bounds the memory for their hidden states."""
+"""Number of sessions that are stepped together; it limits the memory for their states."""
 
 _CLICKS_AT_ONCE: Final = 1024
 
 
 class _Part(NamedTuple):
-    """Some of the sessions, and what their predictions must not have in their lists."""
+    """A part of the sessions, and the items excluded from the list of each prediction, `[P, X]`."""
 
     sessions: Sessions
     excluded: Indexes
 
 
 def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
-    """Return the metrics of `tables` and of their popularity list on the same `predictions`; K = `top`.
+    """Return the metrics of `tables` and, with the prefix `popular_`, of its popularity list; K = `top`.
 
-    Neither gets the last `exclude_recent` clicked items recommended back.
+    Neither recommends the last `exclude_recent` clicked items. `predictions` is the number of predictions.
     """
     model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)
     excluded = recent_items(sessions, exclude_recent)
@@ -70,10 +70,10 @@ def answers(
     user_begins: NDArray[np.int64] | None = None,
     at_once: int = _SESSIONS_AT_ONCE,
 ) -> Answers:
-    """Return what `tables` answer to every prediction in `sessions`, many sessions stepped together.
+    """Return the answers of `tables` to all predictions in `sessions`, stepping `at_once` sessions together.
 
-    `user_begins` `[C]`: where the clicks of the same user begin, as what a user clicked in the session
-    before is not recommended back either; without it every session is a user's only one.
+    `user_begins` `[C]`: the index of the first click of the same user. With it, the recent items excluded
+    from a list may come from the user's earlier sessions; without it, only from the same session.
     """
     items = tables.items
     ranks, shown = [], np.zeros(items, np.int64)
@@ -93,16 +93,16 @@ def walk(
     exclude_recent: int,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Answers:
-    """Return the same as `answers`, by applying the clicks of `held` one after the other as a worker does.
+    """Return the same as `answers`, by applying the clicks of `held` one by one as a worker does.
 
-    Session gaps are found by the clicks' times, and everything else comes from the user states.
+    The worker's core finds the session gaps by the times of the clicks.
     """
     sessions = held.sessions(release.catalogue)
     shown = np.zeros(len(release.catalogue), np.int64)
     ranks = np.zeros(sessions.predictions, np.int64)
     scored = np.flatnonzero(sessions.scored)
     item_ids, found = held.clicks["item_id"].to_list(), published(release, held, top, exclude_recent)
-    lists = list(progress.through(found, len(item_ids), "walking"))
+    lists = list(progress.through(found, len(item_ids), "replaying"))
     for number, click in enumerate(scored.tolist()):
         before = lists[click - 1]
         shown[release.catalogue.indexes(before)] += 1
@@ -111,10 +111,10 @@ def walk(
 
 
 def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | None = None) -> Indexes:
-    """Return the last `count` clicks before each prediction, latest first, `[P, count]`; `NO_ITEM` if none.
+    """Return the items of the last `count` clicks before each prediction, latest first, `[P, count]`.
 
-    Nothing from before `begins` `[C]`, by default where the session begins; and never more than a
-    user state keeps.
+    Rows are padded with `NO_ITEM`. `begins` `[C]`: the index of the first click to use, by default the first
+    of the session. `count` is limited to `RECENT_ITEMS`, the number that a user state keeps.
     """
     if begins is None:
         begins = np.repeat(sessions.starts[:-1], sessions.lengths)
@@ -125,9 +125,9 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
 
 
 def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the state before each prediction, `[P, S]`, and whether a known item went into it, `[P]`.
+    """Return the state before each prediction, `[P, S]`, and whether it includes a known item, `[P]`.
 
-    Stored in half precision between the steps, as the worker does.
+    States are rounded to half precision between steps, as in the worker.
     """
     known = sessions.items != NO_ITEM
     session = np.repeat(np.arange(len(sessions)), sessions.lengths)
@@ -146,7 +146,7 @@ def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, ND
 
 
 def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return `clicks` divided by the number of the step that each is in its session."""
+    """Return `clicks` grouped by their step number within the session."""
     if not len(clicks):
         return []
     ordered = clicks[np.argsort(steps[clicks], kind="stable")]
@@ -171,7 +171,7 @@ def _parts(sessions: Sessions, excluded: Indexes, size: int) -> Iterator[_Part]:
 
 
 def published(release: Release, held: HeldOut, top: int, exclude_recent: int) -> Iterator[list[str]]:
-    """Yield the list that a worker publishes after each click."""
+    """Yield the list that a worker would publish after each click."""
     states = States(state_size=release.state_size)
     recommender = Recommender(
         release, states, publish="every", publish_max_age_ms=0, exclude_recent=exclude_recent, top=top

@@ -1,4 +1,4 @@
-"""The results of several models on the same predictions: metrics with intervals, and slices alike.
+"""Results of several models on the same predictions: metrics with intervals, overall and by slice.
 
 >>> sessions = Predictions(np.array([0, 0, 1]), np.array([1, 2, 1]), np.array([True, True, True]), None)
 >>> network = Answers(np.array([1, 2, 0]), np.array([2, 2]))
@@ -45,24 +45,26 @@ _LENGTHS: Final = (
 )
 
 _THIRDS: Final = ("popular targets", "middling targets", "rare targets")
-"""Targets that have the first, second and last third of all training clicks, from the most clicked on."""
+"""Slices by the popularity of the target. With items ordered by clicks, each slice has items that together
+have a third of all training clicks."""
 
 
 class Predictions(NamedTuple):
-    """Facts about `P` predictions that do not depend on a model, `[P]` each."""
+    """Properties of P predictions that do not depend on a model, `[P]` each."""
 
     session: Counts
-    """The number of its session, from 0."""
+    """The session number, from 0."""
     before: Counts
     """The number of clicks in the session before the target."""
     known: Flags
     """Whether the target is in the network's catalogue."""
     third: Indexes | None
-    """Its item's place in `_THIRDS`; -1 where it has no training click. None: the clicks are not known."""
+    """The index in `_THIRDS` of the target; -1 if it has no training clicks. None: the training clicks are
+    not available."""
 
     @classmethod
     def of(cls, sessions: Sessions, third: Indexes | None = None) -> Predictions:
-        """Return the facts about the predictions in `sessions`, which must use the network's catalogue."""
+        """Return the properties of the predictions in `sessions`, which must use the network's catalogue."""
         session = np.repeat(np.arange(len(sessions)), sessions.lengths)
         before = np.arange(len(session)) - np.repeat(sessions.starts[:-1], sessions.lengths)
         scored = sessions.scored
@@ -70,7 +72,7 @@ class Predictions(NamedTuple):
         return cls(number, before[scored], sessions.items[scored] != NO_ITEM, third)
 
     def slices(self) -> dict[str, Flags]:
-        """Return which predictions are in which slice, without empty slices."""
+        """Return a mask `[P]` for each slice that is not empty: which predictions are in the slice."""
         found = {name: (self.before >= low) & (self.before <= high) for name, low, high in _LENGTHS}
         if self.third is not None:
             found |= {name: self.third == number for number, name in enumerate(_THIRDS)}
@@ -81,7 +83,7 @@ class Predictions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The metrics of each model on some of the predictions."""
+    """The metrics of each model on one slice of the predictions."""
 
     predictions: int
     models: dict[str, Figures]
@@ -89,9 +91,9 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """model -> metric -> figure, on all predictions and by slice.
+    """The metrics of all models, as model -> metric -> figure: on all predictions, and by slice.
 
-    The metrics are those of `metrics.values` and `trainer.evaluation.metrics.list_metrics`.
+    All metrics are from `metrics.values`; `models` also has those of `metrics.list_metrics`.
     """
 
     top: int
@@ -100,7 +102,7 @@ class EvaluationResult:
     models: dict[str, Figures]
     slices: dict[str, Slice]
     leads: dict[str, Figures] = field(default_factory=dict)
-    """other model -> metric -> figures of the first model less those of the other, on all predictions.
+    """Other model -> metric -> the first model's value minus that of the other model, on all predictions.
 
     The intervals are paired: both models are measured on the same resampled sessions.
     """
@@ -116,9 +118,9 @@ class EvaluationResult:
         rounds: int = ROUNDS,
         seed: int = 0,
     ) -> EvaluationResult:
-        """Measure the models that gave `answers` to the same `predictions`.
+        """Return the metrics of all models from their `answers` to the same `predictions`.
 
-        `clicks`: by model, the training clicks on each item of its catalogue.
+        `clicks`: by model, the training clicks on each item of the model's catalogue.
         """
         slices = predictions.slices()
         chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
@@ -144,7 +146,7 @@ class EvaluationResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return maps, lists and numbers for JSON; a figure is [value, low, high]."""
+        """Return the result as JSON values; a figure is [value, low, high]."""
         slices = {
             name: {"predictions": one.predictions, "models": _models_to(one.models)}
             for name, one in self.slices.items()
@@ -160,7 +162,7 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> EvaluationResult:
-        """Return the result that `to_json` stored."""
+        """Return the result from the JSON values of `to_json`."""
         slices = {
             name: Slice(one["predictions"], _models_from(one["models"]))
             for name, one in stored["slices"].items()
@@ -170,7 +172,7 @@ class EvaluationResult:
 
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
-    """Return which third of all `clicks` `[N]` each of `targets` belongs to; -1 for no click."""
+    """Return the index in `_THIRDS` of each of `targets`; -1 for items without clicks. `clicks` is `[N]`."""
     order = by_count(clicks)
     before = np.cumsum(clicks[order]) - clicks[order]
     third = np.empty(len(clicks) + 1, np.int32)
@@ -183,7 +185,7 @@ def thirds(clicks: Counts, targets: Indexes) -> Indexes:
 def _figures(
     found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
 ) -> tuple[list[Figures], Values]:
-    """Return the metrics of one model on each of the `chosen` predictions, and the resamples of the first.
+    """Return the metrics of one model under each of the `chosen` masks, and the resamples under the first.
 
     The resamples are `[rounds, metrics]`. The same seed draws the same sessions for every model.
     """
@@ -200,7 +202,7 @@ def _figures(
 
 
 def _leads(models: Mapping[str, Figures], resamples: Mapping[str, Values]) -> dict[str, Figures]:
-    """Return by how much the first of `models` is ahead of each of the others, with paired intervals."""
+    """Return the lead of the first of `models` over each other model, with paired intervals."""
     first, *others = models
     leads = {}
     for other in others:
@@ -213,7 +215,10 @@ def _leads(models: Mapping[str, Figures], resamples: Mapping[str, Values]) -> di
 
 
 def _means(totals: Values, parts: int) -> Values:
-    """Return the means `[R, parts, metrics]` of totals whose last column is the number of predictions."""
+    """Return the means `[R, parts, metrics]` from `totals`.
+
+    In `totals`, each part has a column per metric, then one with the number of predictions.
+    """
     by_part = totals.reshape(len(totals), parts, -1)
     with np.errstate(invalid="ignore"):
         return by_part[:, :, :-1] / by_part[:, :, -1:]

@@ -1,1 +1,1 @@
-"""Which release wins: the sequential test of a candidate against the champion on live clicks."""
+"""A/B tests: a sequential test of the candidate against the champion on live clicks."""

@@ -1,4 +1,4 @@
-"""Prometheus metrics of experiments. They observe only: nothing reads them back."""
+"""Prometheus metrics of experiments. No decision depends on them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 
 
 class ExperimentMetrics:
-    """All metrics of one watch, in a registry of its own."""
+    """All metrics of one `watch`, in a separate registry."""
 
     def __init__(self, clock: Clock) -> None:
         registry = self.registry = CollectorRegistry()
         self._clock = clock
         self._candidate = Gauge(
             "nextclick_trainer_candidate",
-            "Number of the release in the experiment; 0: none.",
+            "Number of the candidate in the experiment; 0: no candidate.",
             registry=registry,
         )
         self._p = Gauge(
             "nextclick_trainer_candidate_p_value",
-            "The always-valid p-value of no difference between candidate and champion.",
+            "Always-valid p-value for the hypothesis that candidate and champion do not differ.",
             registry=registry,
         )
         self._rates = Gauge(
-            "nextclick_trainer_live_hit_rate", "Live hit rate while both serve.", ["role"], registry=registry
+            "nextclick_trainer_live_hit_rate",
+            "Live hit rate since the start of the experiment.",
+            ["role"],
+            registry=registry,
         )
         self._clicks = Gauge(
             "nextclick_trainer_judged_clicks",
-            "Clicks that the hit rate is measured on.",
+            "Number of clicks that the live hit rate is measured on.",
             ["role"],
             registry=registry,
         )
@@ -53,7 +56,7 @@ class ExperimentMetrics:
         )
 
     def observe(self, candidate: int | None, experiment: Experiment) -> None:
-        """Note what a look showed."""
+        """Update the metrics from one interim analysis of the experiment."""
         self._candidate.set(candidate or 0)
         self._p.set(experiment.p)
         for role, clicks, rate in zip(
@@ -64,5 +67,5 @@ class ExperimentMetrics:
         self._looked.set(self._clock.wall())
 
     def decided(self, decision: str) -> None:
-        """Count a decision of this watch."""
+        """Count a decision made by this watch."""
         self._decisions.labels(decision).inc()

@@ -1,19 +1,20 @@
-"""Whether a candidate does better or worse live than the champion: a test that may be looked at all the time.
+"""The sequential test of a candidate against the champion; the results may be checked at any time.
 
-Clicks of one user are no independent observations, the buckets of users that live quality counts in are. An
-arm, the users of one release, hits at the rate R = sum w r / sum w over its buckets, r being hits over clicks
-and w the clicks, but no more than an average bucket has: else one restless user decides. To leave one out
-moves the rate by w (r - R) / (W - w); the sum of the squares, times (B - 1) / B, is the jackknife's variance
-(Efron and Stein 1981), never taken for less than that of independent clicks. The arms are different users at
-the same time, so that their variances add up. The difference over its error is Student's t, with the degrees
-of freedom of Welch and Satterthwaite; by Wallace (1959) nearly normal as
+Clicks of one user are not independent observations, so users are divided into B buckets, which are. An arm is
+the users of one release. Its hit rate is R = sum w r / sum w over its buckets: r is hits / clicks, and the
+weight w is the number of clicks, but at most that of an average bucket, so that a single very active user
+cannot decide. Leaving one bucket out changes R by w (r - R) / (W - w), where W = sum w. The sum of the
+squares of these changes, times (B - 1) / B, is the jackknife variance (Efron and Stein 1981). Its lower limit
+is the variance of independent clicks. The arms have different users at the same time, so their variances add
+up. The difference divided by its standard error is Student's t with v degrees of freedom (Welch and
+Satterthwaite). It is transformed to a nearly normal variable z (Wallace 1959):
 
     z^2 = ((8 v + 1) / (8 v + 3))^2 v log(1 + t^2 / v).
 
-If there were no difference, the likelihood ratio of a normal mixture over the true difference (Robbins 1970)
-would exceed 1 / alpha at any of all looks with probability alpha at most. So its inverse is a p-value, and
-the differences that it leaves are an interval, that hold however often one looks (Johari, Koomen, Pekelis and
-Walsh 2022; with estimated variances asymptotically: Waudby-Smith et al. 2024).
+If there is no difference, the likelihood ratio of a normal mixture over the true difference (Robbins 1970)
+ever exceeds 1 / alpha with probability at most alpha. So its inverse is a p-value, and the differences that
+it does not reject form a confidence interval. Both are valid however often they are checked (Johari, Koomen,
+Pekelis and Walsh 2022; with estimated variances asymptotically: Waudby-Smith et al. 2024).
 
 >>> experiment = Experiment(Rules(min_clicks=500))
 >>> champion, candidate = (Tally(clicks_by_bucket=np.full(BUCKETS, 10)) for _ in range(2))
@@ -41,11 +42,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When an experiment is decided.
+    """The rules by which an experiment is decided.
 
-    `alpha`: how probably a candidate that is no different is decided on, at most. Nothing is decided before
-    both arms have `min_clicks` judged clicks, and users in as many buckets as `min_buckets` of equal weight.
-    `scale` is that of the mixture, as a share of the hit rate: differences of that size are found soonest.
+    `alpha`: the maximum probability of a decision if there is no difference. No decision is made until both
+    arms have `min_clicks` judged clicks, and an effective number of buckets of at least `min_buckets`.
+    `scale`: the standard deviation of the mixture, relative to the hit rate; differences of this size are
+    detected fastest.
     """
 
     alpha: float = Watch().alpha
@@ -55,17 +57,18 @@ class Rules:
 
 
 class Verdict(StrEnum):
-    """The result for the candidate, compared with the champion."""
+    """The verdict on the candidate, compared with the champion."""
 
     BETTER = "better"
     WORSE = "worse"
 
 
 class Evidence(NamedTuple):
-    """The evidence in sums of clicks and hits, for each of the looks `[...]` separately.
+    """The results of one or more interim analyses `[...]`.
 
-    `clicks` and `rates` `[..., 2]` are those of champion and candidate; `low` and `high` bound the difference
-    of the rates. Where it is not `enough`, `p` is 1 and the interval everything.
+    `clicks` and `rates` `[..., 2]`: of champion and candidate. `difference`: candidate minus champion, with
+    the confidence interval `low` to `high`. `p`: the p-value of this analysis alone. `enough`: whether there
+    are enough clicks; if not, `p` is 1 and the interval is -1 to 1.
     """
 
     clicks: Counts
@@ -78,8 +81,8 @@ class Evidence(NamedTuple):
 
 
 def evidence(clicks: Counts, hits: Counts, rules: Rules) -> Evidence:
-    """Return the evidence in sums of clicks and hits `[..., 2, B]`, by bucket, of champion and candidate."""
-    # Without clicks, or with one bucket that has all of them, there are no numbers, and not enough.
+    """Return the evidence from `clicks` and `hits` `[..., 2, B]`: champion and candidate, by bucket."""
+    # Without clicks, or with all clicks in one bucket, the results are NaN and `enough` is false.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         arms = _arms(clicks, hits)
         variance = arms.variances.sum(axis=-1)
@@ -103,21 +106,21 @@ def evidence(clicks: Counts, hits: Counts, rules: Rules) -> Evidence:
 
 
 class Experiment:
-    """An A/B test of a candidate, report by report: the same reports come to the same verdict."""
+    """An A/B test of a candidate, updated report by report. The same reports give the same verdict."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._clicks = np.zeros((2, BUCKETS), np.int64)
         self._hits = np.zeros((2, BUCKETS), np.int64)
         self.found = evidence(self._clicks, self._hits, rules)
-        """The result of the last look."""
+        """The evidence after the last report."""
         self.p = 1.0
-        """The smallest of all looks so far."""
+        """The always-valid p-value: the minimum after any report."""
         self.verdict: Verdict | None = None
-        """The final verdict, which no further report changes."""
+        """The final verdict; further reports do not change it."""
 
     def add(self, champion: Tally, candidate: Tally) -> None:
-        """Count what one report has of both, and look."""
+        """Add one report's counts for both releases, and analyse the experiment."""
         if self.verdict:
             return
         self._clicks += [champion.clicks_by_bucket, candidate.clicks_by_bucket]
@@ -128,24 +131,28 @@ class Experiment:
             self.verdict = Verdict.BETTER if self.found.difference > 0 else Verdict.WORSE
 
     def sentence(self) -> str:
-        """Return the state of the experiment in words: the figures, or what is missing."""
+        """Return the state of the experiment as text: the results, or what is missing for a result."""
         champion, candidate = self.found.clicks.tolist()
         if not self.found.enough:
             return (
-                f"{candidate:,} judged clicks against {champion:,}: too few; it takes "
-                f"{self._rules.min_clicks:,} of each, of many users"
+                f"{candidate:,} judged clicks against {champion:,}: too few; each needs "
+                f"{self._rules.min_clicks:,}, from many users"
             )
         (old, new), found = self.found.rates.tolist(), self.found
         p = "p < 0.0001" if self.p < 1e-4 else f"p {self.p:.2g}"
         return (
-            f"hit rate {new:.2%} against {old:.2%}, {100 * found.difference:+.2f} points "
+            f"hit rate {new:.2%} against {old:.2%}, {100 * found.difference:+.2f} percentage points "
             f"({100 - 100 * self._rules.alpha:g} % interval {100 * found.low:+.2f} to "
             f"{100 * found.high:+.2f}), {p}, on {candidate:,} and {champion:,} judged clicks"
         )
 
 
 class _Arms(NamedTuple):
-    """Of each arm `[..., 2]`; `buckets`: how many of equal weight it has. `pooled` `[...]`: of all clicks."""
+    """Statistics of each arm, `[..., 2]`.
+
+    `buckets`: the effective number of buckets, that is, of buckets of equal weight. `pooled` `[...]`: the hit
+    rate over both arms.
+    """
 
     clicks: Counts
     rates: Floats
@@ -174,7 +181,7 @@ def _shrink(freedom: Floats) -> Any:
 
 
 def _normal(squares: Floats, freedom: Floats) -> Floats:
-    """Return the squares of normal variables that are as improbable as those of Student's `squares`."""
+    """Return squared normal variables with about the same tail probability as Student's squared `squares`."""
     return _shrink(freedom) * np.log1p(squares / freedom)
 
 

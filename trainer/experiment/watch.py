@@ -1,8 +1,7 @@
-"""Watching a candidate: what workers report of it and of the champion decides whether it stays.
+"""Watching an experiment: decides on the candidate by the live quality reports of the workers.
 
-Everything is in Kafka: which release is compared with which, since when, and every report. So a watch that
-is started again comes to the decisions that it would have come to, and two of them to the same; the second
-finds the pointers changed, and does nothing.
+All state is in Kafka: the pointers, when they were set, and the reports. So a restarted watch makes the same
+decisions, and so do two watches: the second one finds the pointers already changed and does nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader, point
 _POLL_MS: Final = 500
 
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-"""After many failures in a row there is a try in that time at the latest, or as often as without any."""
+"""Maximum pause between attempts after repeated failures, unless the normal interval is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The scope of a watch: the topics of releases and of live quality, and whose reports count (`group`)."""
+    """The topics that a watch reads, and the consumer group whose reports count (None: all groups)."""
 
     releases: str
     quality: str
@@ -41,17 +40,17 @@ class Scope:
 
 
 class Comparison(NamedTuple):
-    """The releases that the pointers name; None if there is no such pointer, or it cannot be read."""
+    """The numbers of champion and candidate; None if the pointer is missing or unreadable."""
 
     champion: int | None
     candidate: int | None
 
 
 class Watch:
-    """Looks at the candidate, reports its findings and actions, and moves the pointers.
+    """Checks the experiment, reports its results, and moves the pointers when it is decided.
 
-    `say` gets a line for each thing that is new; `give_up_hours`: an experiment that is undecided then is
-    ended without a winner, 0: never. `chance` draws the pauses after failures.
+    `say` receives a line whenever something has changed. `give_up_hours`: the candidate is dropped if the
+    experiment is still undecided after this time; 0: never. `chance` draws the random pauses after failures.
     """
 
     def __init__(
@@ -79,17 +78,18 @@ class Watch:
         self._experiments = self._no_experiments()
         self._comparison = Comparison(None, None)
         self._said: object = None
-        """The subject of the last line."""
+        """The subject of the last reported line."""
 
     def once(self) -> None:
-        """Look once. Raises KafkaAway, CheckpointFailed, NotAllowed, TopicError."""
+        """Check the experiment once. Raises KafkaAway, CheckpointFailed, NotAllowed, TopicError."""
         with self._opened():
             self._look()
 
     def follow(self, every_seconds: float) -> None:
-        """Look for ever; an outage of Kafka is waited out. Raises NotAllowed and, at first, TopicError.
+        """Check the experiment forever, retrying after Kafka outages. Raises NotAllowed, TopicError.
 
-        Once a look has succeeded the topics are there: brokers that do not know one are just handing it over.
+        TopicError is raised only before the first success. Later, a missing topic is temporary: its
+        partitions are moving between brokers.
         """
         looked, failures = False, 0
         while True:
@@ -102,7 +102,7 @@ class Watch:
             except (Retriable, TopicError) as error:
                 if not (error.retriable or looked):
                     raise
-                self._say_once(type(error), f"{error}; trying again")
+                self._say_once(type(error), f"{error}; retrying")
             failures += 1
             self._clock.sleep(self._chance(0, _longest_pause(every_seconds, failures)))
 
@@ -116,7 +116,7 @@ class Watch:
         return defaultdict(lambda: Experiment(self._rules))
 
     def _look(self) -> None:
-        # Pointers first: of a candidate that is known no report is missed.
+        # Pointers first, so that no report on a known candidate is missed.
         self._pointers.read(timeout_ms=_POLL_MS)
         comparison = Comparison(self._named(CHAMPION), self._named(CANDIDATE))
         self._say_what_others_did(self._comparison, comparison)
@@ -137,7 +137,7 @@ class Watch:
         return pointer and pointer.release
 
     def _count(self, report: Report, *, since: int) -> None:
-        """Count a report for its experiment; those of candidates before `since` are over."""
+        """Add a report to its experiment; ignore experiments of candidates older than `since`."""
         if self._scope.group not in (None, report.group) or (report.candidate or 0) < since:
             return
         comparison = Comparison(report.champion, report.candidate)
@@ -148,9 +148,9 @@ class Watch:
         tried, champion = f"release {comparison.candidate}", f"release {comparison.champion}"
         figures = experiment.sentence()
         if experiment.verdict is Verdict.BETTER and not self._pointers.holds(comparison.candidate or 0):
-            line = f"{tried} is better than {champion}, but not in topic {self._scope.releases} any more"
+            line = f"{tried} is better than {champion}, but topic {self._scope.releases} no longer has it"
             self._say_once(
-                (comparison, line), f"{line}: `nextclick-trainer rollback --candidate` ends its experiment"
+                (comparison, line), f"{line}; end the experiment: `nextclick-trainer rollback --candidate`"
             )
         elif experiment.verdict is Verdict.BETTER:
             line = f"{tried} is {CHAMPION}: it is better than {champion}, {figures}"
@@ -161,7 +161,7 @@ class Watch:
         elif self._is_late():
             hours = self._give_up_ms / HOUR_MS
             line = (
-                f"{tried} is dropped: no difference from {champion} was shown in {hours:g} hours, {figures}"
+                f"{tried} is dropped: no significant difference from {champion} in {hours:g} hours, {figures}"
             )
             self._decide(comparison, GIVE_UP, line)
         else:
@@ -184,38 +184,38 @@ class Watch:
         try:
             point(self._connection, self._scope.releases, pointers, expected=expected)
         except ReleaseRefused as error:
-            self._say(f"release {comparison.candidate} is not decided on by this watch: {error}")
+            self._say(f"this watch does not decide on release {comparison.candidate}: {error}")
         else:
             self._metrics.decided(decision)
             self._say(line)
         self._comparison = Comparison(None, None)
 
     def _say_what_others_did(self, before: Comparison, now: Comparison) -> None:
-        """Report what others did with the watched candidate."""
+        """Report if another process changed the pointers of the watched experiment."""
         if before.candidate is None or before == now:
             return
         tried = f"release {before.candidate}"
         if now.candidate == before.candidate:
             self._say(
-                f"the experiment of {tried} begins again: {CHAMPION} names {now.champion}, "
+                f"the experiment of {tried} starts over: {CHAMPION} is release {now.champion}, "
                 f"no longer {before.champion}"
             )
         elif now.champion == before.candidate:
-            self._say(f"{tried} was made {CHAMPION} meanwhile, not by this watch")
+            self._say(f"{tried} became {CHAMPION} in the meantime, but not through this watch")
         else:
-            self._say(f"{tried} is no longer {CANDIDATE}, and not by this watch")
+            self._say(f"{tried} is no longer {CANDIDATE}; this watch did not remove it")
 
     def _say_once(self, subject: object, line: str) -> None:
-        """Report `line`, unless the line before had the same subject."""
+        """Report `line`, unless the previous line had the same subject."""
         if subject != self._said:
             self._said = subject
             self._say(line)
 
 
 def _longest_pause(every_seconds: float, failures: int) -> float:
-    """Return the longest pause in seconds after that many failures in a row; the pause is drawn below it.
+    """Return the upper limit of the random pause, in seconds, after `failures` consecutive failures.
 
-    Two watches that decide at once fence each other, and with the same pause would do so again and again.
-    Full jitter lets one be first (Brooker, "Exponential Backoff And Jitter", 2015).
+    Two watches that decide at the same time fence each other; with equal pauses they would do so forever.
+    Full jitter lets one of them go first (Brooker, "Exponential Backoff And Jitter", 2015).
     """
     return min(every_seconds * 2 ** min(failures, 10), max(every_seconds, _LONGEST_PAUSE_SECONDS))

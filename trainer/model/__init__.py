@@ -1,1 +1,1 @@
-"""The model: the network, its losses and optimizer, and the blend. The only home of TensorFlow."""
+"""The model: the network, its losses and optimizer, and the blend. TensorFlow is imported only here."""

@@ -1,7 +1,7 @@
-"""TensorFlow and Keras, imported without their noise. The only place that imports them.
+"""Imports of TensorFlow and Keras without their start-up messages. All other modules import them from here.
 
-Their libraries write to the process's standard error while they are loaded, before any of their
-own settings is heard; what they write is kept back, and shown if the import fails.
+While they load, their native libraries write to standard error before any log setting takes effect. This
+output is captured, and shown only if the import fails.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Read when the library is loaded; even errors say no more than that there is no graphics card.
+# Read when the library loads. Errors are hidden, too: they only say that there is no GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENAS = -1, -3, -8
-"""The numbers of M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX in glibc (malloc.h)."""
+"""The values of M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX in glibc (malloc.h)."""
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 def _keep_memory() -> None:
-    """Make the C library keep freed memory, instead of returning it and asking for it again.
+    """Make the C library keep freed memory instead of returning it to the kernel.
 
-    Hot path: a training step makes and drops tables of tens of megabytes; without fresh pages from the
-    kernel each time it takes a seventh less. Other C libraries than glibc have no such call.
+    Hot path: each training step allocates and frees tables of tens of megabytes. Reusing their pages makes
+    a step a seventh faster. C libraries other than glibc do not have `mallopt`.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

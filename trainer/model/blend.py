@@ -1,12 +1,12 @@
-"""The blend: present popularity, frequent successors and earlier clicks, added to the network's scores.
+"""The blend: terms for current popularity, transitions and repeats, added to the network's scores.
 
-    logit of item o = n * network                           a factor of its own
+    logit of item o = n * network                           a scalar factor
         + sum_k p_k log(floor + popularity_k[o])            the same for all users: `output_bias`
         + sum_k t_k log(1 + transitions_k[last, o] / unit)  a sparse row per item: `transition_scores`
-        + sum_l r_l [o was clicked l clicks before]         within the session: `repeat_bias`
+        + sum_l r_l [o was clicked l clicks ago]            within the session: `repeat_bias`
 
-The few weights n, p, t, r minimise cross-entropy on clicks that neither the network was trained on nor the
-counts contain: on its own training clicks a network knows too much to need any help.
+The weights n, p, t, r are few. They minimise cross-entropy on held-out clicks, which are neither in the
+network's training data nor in the counts: on its training clicks the network fits too well to need the blend.
 """
 
 from __future__ import annotations
@@ -25,24 +25,28 @@ from worker.core.ranking import NO_ITEM, Indexes
 from worker.settings.fields import duration_text
 
 _FLOOR: Final = 0.1
-"""The count of an item without clicks, so that there is a logarithm."""
+"""Added to all popularity counts, so that items without clicks have a finite logarithm."""
 
 UNPOPULAR: Final = math.log(_FLOOR)
-"""The logarithm of such an item's count."""
+"""The log popularity of an item without clicks."""
 
 _UNIT: Final = 0.3
-"""Counts of transitions far below this are as good as none."""
+"""Scale of transition counts: much smaller counts add almost nothing."""
 
 RATE: Final = 0.1
-"""The learning rate of weights that are learned once."""
+"""The initial learning rate when the weights are learned once, after a training."""
 
 _BATCH: Final = 256
 _NEVER: Final = -1e9
-"""Added to the logit of an item that cannot be recommended."""
+"""Added to the logit of an item that may not be recommended."""
 
 
 class Priors(NamedTuple):
-    """The logarithms of what was counted up to a moment: `[N, K]`, and `[N, E, K]` for the items `[N, E]`."""
+    """Log counts at a given time.
+
+    `popularity` `[N, K]`: by item and half-life. `following` `[N, E]`: the successors of each item, padded
+    with `NO_ITEM`. `transitions` `[N, E, K]`: of these successors, by half-life.
+    """
 
     popularity: Floats
     following: Indexes
@@ -50,7 +54,7 @@ class Priors(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The terms that a release adds to its scores; `network` is the factor of the network's own scores."""
+    """The terms that a release adds to its scores; `network` is the factor of the network's scores."""
 
     network: float
     output_bias: Floats
@@ -59,7 +63,7 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with those of the terms that are not in the manifest."""
+        """Return the `tensors` of a release with bias and transitions added; the manifest has the rest."""
         added: dict[str, Any] = dict(tensors)
         if self.output_bias.any() or "output_bias" in tensors:
             own = tensors.get("output_bias", np.zeros_like(self.output_bias))
@@ -70,7 +74,7 @@ class Terms(NamedTuple):
         return added
 
     def added_to_scores(self, network: Floats, clicked: Indexes) -> Floats:
-        """Return all items' scores `[N]` after known `clicked` items, from the `network` scores for them."""
+        """Return the blended scores `[N]` after the session `clicked`, given the `network` scores `[N]`."""
         scores = network * np.float32(self.network) + self.output_bias
         if not len(clicked):
             return scores
@@ -83,28 +87,29 @@ class Terms(NamedTuple):
 
 
 class Lessons(NamedTuple):
-    """Predictions to learn weights from, `[P]` each."""
+    """P training examples for the weights of the blend."""
 
     hidden: Floats
-    """`[P, H]`, such that its product with an item's output vector is the network's score."""
+    """`[P, H]`: hidden vectors; the product with an item's output vector is the network's score."""
     recent: Indexes
-    """`[P, R]`: the items clicked before in the session, the newest first; `NO_ITEM` where none."""
+    """`[P, R]`: the preceding clicks in the session, newest first, padded with `NO_ITEM`."""
     excluded: Indexes
-    """`[P, X]`: the items that are not recommended, likewise."""
+    """`[P, X]`: the items that may not be recommended, padded with `NO_ITEM`."""
     targets: Indexes
+    """`[P]`: the items that were clicked next."""
 
     def usable(self) -> Lessons:
-        """Return the lessons whose target can be recommended and whose last click is known."""
+        """Return the examples whose target may be recommended and whose last item is in the catalogue."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 
     def only(self, chosen: Any) -> Lessons:
-        """Return the `chosen` lessons."""
+        """Return the examples at the `chosen` indexes or mask."""
         return Lessons(*(column[chosen] for column in self))
 
 
 def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
-    """Return the counts of `past` at `now_ms`, for the half-lives in `settings`."""
+    """Return the log counts of `past` at `now_ms`, for the half-lives in `settings`."""
     counts = popularity(past, now_ms, _hours(settings.blend.popularity_half_lives), items=items)
     following = transitions(
         past,
@@ -121,7 +126,7 @@ def _hours(durations: Iterable[float]) -> list[float]:
 
 
 class Blend:
-    """The weights, from where they begin: the network alone."""
+    """The weights of the blend. Initially the network's factor is 1 and all other weights are 0."""
 
     def __init__(self, settings: FitSettings) -> None:
         sizes = {
@@ -130,23 +135,23 @@ class Blend:
             "repeats": settings.blend.repeat_lags,
         }
         self._seed, self._settings = settings.training.seed, settings.blend
-        # The logarithm of the factor, which must stay above 0.
+        # The logarithm of the network's factor, so that the factor stays positive.
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
         self._variables = [self._network, *self._weights.values()]
-        # Hot path: online training learns windows of all sizes; one trace takes as long as a hundred steps.
+        # Hot path: online training has windows of all sizes, and one trace takes as long as a hundred steps.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The weights, in the form of the manifest."""
+        """The weights in the format of the manifest."""
         found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
         return {"network": round(self._factor, 4), **found}
 
     def in_words(self) -> str:
-        """Return the weights as one line, the half-lives by their names.
+        """Return the weights as one line of text.
 
-        Of the repeats it has the weight of the last click and of those before it together.
+        The repeats are summarised: the weight of the last item and the mean over all lags.
         """
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         parts = [f"{self._factor:.2f} x network"]
@@ -165,7 +170,7 @@ class Blend:
         return "score = " + " + ".join(parts)
 
     def terms(self, priors: Priors) -> Terms:
-        """Return the terms that the weights make of `priors`."""
+        """Return the terms of a release: `priors` multiplied by the weights."""
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         return Terms(
             self._factor,
@@ -184,9 +189,9 @@ class Blend:
         steps: int,
         rate: float = RATE,
     ) -> None:
-        """Move the weights so that the network of these `tensors` does better in the `lessons`.
+        """Train the weights on `lessons`, for the network with these `tensors`.
 
-        The learning rate falls from `rate` to 0 along a cosine over the `steps`.
+        The learning rate falls from `rate` to 0 along a cosine over `steps` steps.
         """
         lessons = lessons.usable()
         if not len(lessons.targets):
@@ -230,7 +235,7 @@ class Blend:
 
 
 class _Adam:
-    """Kingma & Ba, 2015. Keras' own takes longer for a few numbers than all else here together."""
+    """The Adam optimizer (Kingma & Ba, 2015). For so few weights Keras' Adam would take most of the time."""
 
     def __init__(self, count: int) -> None:
         self._means: list[Any] = [0.0] * count
@@ -238,7 +243,7 @@ class _Adam:
         self._steps = 0
 
     def moves(self, gradients: list[Any], rate: float) -> list[Any]:
-        """Return the steps to subtract from the variables, one for each."""
+        """Return the step to subtract from each variable."""
         self._steps += 1
         self._means = [0.9 * m + 0.1 * g for m, g in zip(self._means, gradients, strict=True)]
         self._squares = [0.999 * s + 0.001 * g * g for s, g in zip(self._squares, gradients, strict=True)]
@@ -247,7 +252,7 @@ class _Adam:
 
 
 def _added(logits: Any, items: Any, values: Any) -> Any:
-    """Return `logits` `[P, N]` with `values` `[P, X]` added to those of `items` `[P, X]`, if there is one."""
+    """Return `logits` `[P, N]` with `values` `[P, X]` added at `items` `[P, X]`; `NO_ITEM` is skipped."""
     used = tf.where(items != NO_ITEM)
     places = tf.stack([used[:, 0], tf.cast(tf.gather_nd(items, used), tf.int64)], axis=1)
     return tf.tensor_scatter_nd_add(logits, places, tf.gather_nd(values, used))

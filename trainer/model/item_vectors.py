@@ -1,6 +1,6 @@
-"""Item vectors: a row of their own, and what an item's features add to it.
+"""Item vectors: the sum of an embedding per item and the vectors of its features.
 
-Items that were never clicked have no row: what is known of them is all that they are.
+Items without training clicks have no embedding: their vectors come from their features alone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from trainer.model.backend import keras, tf
 from worker.core.cells import Floats
 
 SPREAD: Final = 0.1
-"""Fresh numbers are drawn between minus and plus this."""
+"""New embeddings are initialised uniformly between -SPREAD and SPREAD."""
 
 
 class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """The vectors of a catalogue whose first `clicked` items take part in training.
+    """The vectors of all items in a catalogue; the first `clicked` items have training clicks.
 
-    A vector is the item's own row, plus for each categorical column the mean of its values' vectors, plus
-    its numeric features times a matrix; of length 1 where `unit` is set.
+    A vector is the item's embedding, plus for each categorical column the mean of its values' vectors, plus
+    its numeric features times a matrix. With `unit` it is scaled to length 1.
     """
 
     def __init__(self, clicked: int, size: int, *, unit: bool, features: Features | None) -> None:
@@ -37,15 +37,15 @@ class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
         )
 
     def __len__(self) -> int:
-        """Return the number of items, including those never clicked."""
+        """Return the number of items, including those without training clicks."""
         return len(self._numbers)
 
     def of(self, items: tf.Tensor) -> tf.Tensor:
-        """Return the vectors of clicked `items`, in their shape, `[..., D]`."""
+        """Return the vectors `[..., D]` of `items` `[...]`, which must have training clicks."""
         return self._finished(tf.gather(self.own, items), items)
 
     def clicked_ones(self) -> tf.Tensor:
-        """Return the vectors of all items that take part in training."""
+        """Return the vectors of all items with training clicks, `[clicked, D]`."""
         return self._finished(tf.convert_to_tensor(self.own), tf.range(self.clicked))
 
     def table(self) -> Floats:

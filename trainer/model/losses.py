@@ -1,12 +1,12 @@
-"""The training losses: a number for each prediction, `[P]`.
+"""The training losses; each returns one value per prediction, `[P]`.
 
-Over the whole catalogue cross-entropy has a fast form of its own. All others, and all losses over drawn
-negatives, are formulas on `Scored`: the target's score and those of other items.
+Cross-entropy over the whole catalogue has a fast implementation. All other losses, and all losses with
+sampled negatives, are functions of `Scored`: the scores of the target and of the items compared with it.
 
-The other targets of a batch are negatives, corrected by how often each is expected there. Those of the
-target's own session are certain to be there. Taken for rare they weighed up to 30 times too much, and what is
-likely to come next was pushed down: MRR@20 17.8 instead of 18.7 (seen once, by hand, on the end of
-Diginetica's training part).
+The other targets of a batch serve as negatives, corrected for their expected frequency. Targets from the same
+session are present with certainty. Corrected as if by chance they weighed up to 30 times too much, and the
+items most likely to come next were pushed down: MRR@20 17.8 instead of 18.7 (one manual run, on the end of
+Diginetica's training data).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, Final, NamedTuple
 from trainer.model.backend import tf
 
 _LITTLE: Final = 1e-24
-"""Added under a logarithm, as in Hidasi & Karatzoglou's own code, so that it stays finite."""
+"""Added inside a logarithm to keep it finite, as in the code of Hidasi & Karatzoglou."""
 
 Loss = Callable[["Scored"], tf.Tensor]
 
 
 class Scored(NamedTuple):
-    """The score of each target `[P]`, and those of the items that it is compared with `[P, C]`.
+    """The scores of the targets, `target` `[P]`, and of their candidates, `others` `[P, C]`.
 
-    `distinct` `[P, C]` is 0 where such an item is the target itself, else 1. `log_expected` `[P, C]`, or
-    `[C]` for all targets alike: the logarithm of how often each was expected among them; 0 for all where
-    they are the whole catalogue.
+    `distinct` `[P, C]`: 0 where the candidate is the target itself, else 1. `log_expected` `[P, C]`, or `[C]`
+    if equal for all targets: the logarithm of the expected number of times that the item is among the
+    candidates; 0 if the candidates are the whole catalogue.
     """
 
     target: tf.Tensor
@@ -39,9 +39,9 @@ class Scored(NamedTuple):
 def score(
     hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, log_expected: tf.Tensor
 ) -> Scored:
-    """Multiply `hidden` `[P, D]` with the `vectors` of targets and candidates `[P + C, D]`.
+    """Score targets and candidates: multiply `hidden` `[P, D]` by their `vectors` `[P + C, D]`.
 
-    `targets` `[P]` and `candidates` `[C]` are item indexes, `log_expected` is as in `Scored`.
+    `targets` `[P]` and `candidates` `[C]` are item indexes; `log_expected` is as in `Scored`.
     """
     count = tf.shape(targets)[0]
     target = tf.reduce_sum(hidden * vectors[:count], axis=-1)
@@ -55,9 +55,9 @@ def softmax_cross_entropy(
 ) -> tf.Tensor:
     """Return `-log softmax(hidden @ table.T)[target]` over the whole catalogue.
 
-    `hidden` `[P, D]`, `table` `[N, D]`, `targets` `[P]`. With a `bound`, at most 40, all logits must lie
-    between its negative and it: it takes the place of the maximum that is subtracted where none is known.
-    `smoothing` is the share of the target that all items have in equal parts.
+    `hidden` is `[P, D]`, `table` `[N, D]`, `targets` `[P]`. `bound`, at most 40, is a known upper limit of
+    the absolute logits: it is subtracted before the exponential instead of the maximum, which saves a pass.
+    `smoothing` is the share of the target's probability that is spread evenly over all items.
     """
     wanted = tf.gather(table, targets)
     if smoothing:
@@ -66,10 +66,10 @@ def softmax_cross_entropy(
 
 
 def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
-    """Return the cross-entropy, with its sum over the catalogue estimated from the items drawn.
+    """Return the cross-entropy; the sum over the catalogue is estimated from the sampled items.
 
-    Each counts as many times less as it was expected more often (the logQ correction of Bengio & Senecal,
-    2008); the target itself is known and not estimated.
+    Each sampled item is divided by its expected count (the logQ correction of Bengio & Senecal, 2008). The
+    target's term is exact.
     """
     logits = _only(scored.others - scored.log_expected, scored.distinct)
     partition = tf.reduce_logsumexp(tf.concat([scored.target[:, None], logits], axis=-1), axis=-1)
@@ -81,10 +81,10 @@ def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
 
 
 def bpr_max(scored: Scored, penalty: float) -> tf.Tensor:
-    """Return the BPR-max loss: low where the target beats the strongest others.
+    """Return the BPR-max loss, which is low if the target scores above the strongest candidates.
 
-    `-log sum s_j sigmoid(r_t - r_j) + penalty * sum s_j r_j^2`, `s` the softmax over the others (Hidasi &
-    Karatzoglou, 2018, eq. 11).
+    `-log sum_j s_j sigmoid(r_t - r_j) + penalty * sum_j s_j r_j^2`, where `s` is the softmax over the
+    candidates' scores `r_j` (Hidasi & Karatzoglou, 2018, eq. 11).
     """
     share = _share(scored)
     ahead = tf.math.sigmoid(scored.target[:, None] - scored.others)
@@ -93,13 +93,16 @@ def bpr_max(scored: Scored, penalty: float) -> tf.Tensor:
 
 
 def top1_max(scored: Scored) -> tf.Tensor:
-    """Return `sum s_j (sigmoid(r_j - r_t) + sigmoid(r_j^2))` (ditto, eq. 9), `s` as in `bpr_max`."""
+    """Return the TOP1-max loss, `sum_j s_j (sigmoid(r_j - r_t) + sigmoid(r_j^2))`, with `s` as in `bpr_max`.
+
+    Hidasi & Karatzoglou, 2018, eq. 9.
+    """
     behind = tf.math.sigmoid(scored.others - scored.target[:, None])
     return tf.reduce_sum(_share(scored) * (behind + tf.math.sigmoid(scored.others**2)), axis=-1)
 
 
 def squared_error(scored: Scored) -> tf.Tensor:
-    """Return `1/2 sum (y - y*)^2` over all items, `y*` 1 at the target and 0 elsewhere."""
+    """Return `1/2 sum (y - y*)^2` over all items, where `y*` is 1 for the target and 0 for other items."""
     weights = scored.distinct * tf.exp(-scored.log_expected)
     return ((scored.target - 1) ** 2 + tf.reduce_sum(weights * scored.others**2, axis=-1)) / 2
 
@@ -109,20 +112,20 @@ def _share(scored: Scored) -> tf.Tensor:
 
 
 def _only(scores: tf.Tensor, distinct: tf.Tensor) -> tf.Tensor:
-    """Return `scores`, made so low that no softmax sees them where `distinct` is 0."""
+    """Return `scores` with those where `distinct` is 0 masked out of a softmax."""
     return scores - 1e9 * (1 - distinct)
 
 
 def _log_partition(hidden: tf.Tensor, table: tf.Tensor, bound: float | None) -> tf.Tensor:
     """Return `log sum exp(hidden @ table.T)`, `[P]`.
 
-    Hot path: with one exponential as the only pass over `[P, N]` besides three matrix products, it takes
-    two thirds of the time of TensorFlow's own cross-entropy, which makes passes for maximum and division.
+    Hot path: besides three matrix products, the exponential is the only pass over `[P, N]`. This takes two
+    thirds of the time of TensorFlow's cross-entropy, which has further passes for the maximum and division.
     """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def forward(hidden: tf.Tensor, table: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
-        # The transposed copy is smaller than what a product with a transposed operand loses.
+        # Copying the transposed table costs less than a product with a transposed operand.
         logits = hidden @ tf.transpose(table)
         most = tf.reduce_max(logits, axis=-1) if bound is None else tf.fill(tf.shape(hidden)[:1], bound)
         weights = tf.exp(logits - most[:, None])

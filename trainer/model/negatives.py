@@ -1,4 +1,4 @@
-"""The items that targets are compared with where comparing with all of them takes too long."""
+"""Sampling of negatives: items that targets are compared with when the whole catalogue is too large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from worker.core.ranking import Indexes
 
 
 class Negatives:
-    """Draws `size` items for a step, by `counts` `[N]` to `power`, and a share of them from all alike.
+    """Samples `size` items per step: in proportion to `counts ** power`, a share `uniform` of them uniformly.
+
+    `counts` is `[N]`.
 
     >>> Negatives(np.array([9, 1, 0]), size=30, power=0.5, uniform=0.0).expected.round().tolist()
     [22.0, 8.0, 0.0]
@@ -18,18 +20,18 @@ class Negatives:
 
     def __init__(self, counts: NDArray[np.int64], *, size: int, power: float, uniform: float) -> None:
         self._size = size
-        # 0 to the power of 0 is 1: what was never a target is drawn evenly alone.
+        # Since 0 ** 0 is 1, the weight of items that are never a target is set to 0 explicitly.
         weights = np.where(counts > 0, counts.astype(np.float64) ** power, 0.0)
         self._chances = (1 - uniform) * weights / weights.sum() + uniform / len(counts)
         self._ends = np.cumsum(self._chances)
 
     @property
     def expected(self) -> Floats:
-        """The average number of times that each item is drawn for a step."""
+        """`[N]`: the expected number of times that each item is sampled per step."""
         return (self._size * self._chances).astype(np.float32)
 
     def draw(self, *seed: int) -> Indexes:
-        """Return the items for one step, `[size]`; the same `seed` gives the same."""
+        """Return the items for one step, `[size]`; the same `seed` gives the same items."""
         if not self._size:
             return np.zeros(0, np.int32)
         points = np.random.default_rng(seed).random(self._size) * self._ends[-1]

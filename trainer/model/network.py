@@ -1,8 +1,8 @@
-"""The network: item vectors, recurrent layers, and item vectors again to score with.
+"""The network: item vectors as input, recurrent layers, and scores by the product with item vectors.
 
 With unit vectors on both sides a score is a cosine times a scale, so that popular items cannot win by
-length alone (Gupta et al., "NISER", 2019; tied tables: Hidasi & Karatzoglou, 2018). Without them, with a
-table of its own and a bias for the output, it is the textbook's `y = Why h + b`.
+the length of their vectors (Gupta et al., "NISER", 2019; tied tables: Hidasi & Karatzoglou, 2018). Without
+normalisation, with a separate output table and a bias, the output is the textbook's `y = Why h + b`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from worker.core.cells import CELLS, Floats
 from worker.core.ranking import Indexes
 
 _LAYERS: Final = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-"""Keras layers by the names that cells have in a manifest."""
+"""The Keras layers, by the name of the cell in the manifest."""
 
 CELL_TENSORS: Final = ("kernel", "recurrent_kernel", "bias")
-"""A layer's weights in Keras' order, by their names in a release; above the first with the layer's number."""
+"""Names in a release of a layer's weights, in Keras' order. From layer 2 on the layer number is appended."""
 
 
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
-    """A recurrent next-item network with fresh weights.
+    """A recurrent next-item network; its weights are randomly initialised.
 
-    `counts` `[C]`: how often each item that takes part in training is a target. They are the first of the
-    catalogue; all others are known by their `features` alone.
+    `counts` `[C]`: how often each item with training clicks is a target. These items come first in the
+    catalogue; the other items have only `features`.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
     def loss_of(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the training loss on one `Batch`, and the states `[B, S]` after it.
 
-        `states`, `[B, S]` or `[1, S]`, are those before it, of the sessions that are not fresh. `number` says
-        which step of the training it is, and so what dropout hides. Scores are made where one is asked
-        for, never for padding: they are nearly all of the cost.
+        `states` `[B, S]` or `[1, S]`: the states before the batch, used by rows that are not fresh. `number`:
+        the number of the training step, which seeds dropout. Scores are computed only at `batch.places`,
+        never for padding, because they are almost all of the cost.
         """
         hidden, states = self.walk(batch, states, number)
         scored = self.scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
@@ -75,7 +75,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
 
     def walk(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the top layer's hidden vectors `[B, L, H]` in training, and the states after them."""
+        """Return the top layer's hidden vectors `[B, L, H]`, with dropout, and the final states `[B, S]`."""
         before = tf.where(batch.fresh[:, None], 0.0, states)
         by_layer = tf.split(before, self.settings.model.layers, axis=-1)[::-1]
         sequence = self._dropped(self.inputs_of.of(batch.items), self.settings.model.dropout, 0, number)
@@ -88,9 +88,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return sequence, tf.concat(after, axis=-1)
 
     def answer(self, items: Indexes, tensors: Mapping[str, Floats] | None = None) -> tuple[Floats, Floats]:
-        """Return the state `[S]` after one session `[L]`, and the scores `[N]` of all items under `tensors`.
+        """Return the state `[S]` after the session `items` `[L]`, and the scores `[N]` of all items.
 
-        A state is the top layer's, then that of the layer below it, and so on; each LSTM's h, then c.
+        A state concatenates the layers' states, top layer first; the state of an LSTM is h, then c. `tensors`
+        replaces the network's item vectors and output bias.
         """
         tensors = tensors or self.tensors()
         found = self._through(tf.constant(tensors["embedding"][items][None]))
@@ -115,7 +116,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         if self.settings.model.output_table == "separate":
             tensors["output"] = self.outputs_of.table()
         if self.bias is not None:
-            # An item that was never clicked is taken for as rare as the rarest.
+            # Items without training clicks get the lowest bias of any item.
             bias, never = self.bias.numpy(), len(self.outputs_of) - self.outputs_of.clicked
             tensors["output_bias"] = np.append(bias, np.full(never, bias.min(), np.float32))
         return tensors
@@ -128,20 +129,20 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
 
     def _dropped(self, vectors: tf.Tensor, share: float, place: int, number: tf.Tensor) -> tf.Tensor:
-        # Drawn from seed, place and step alone: a training that goes on after a crash hides the same.
+        # Depends only on seed, layer and step, so that a resumed training has the same masks.
         if not share:
             return vectors
         seed = tf.stack([self.settings.training.seed * 1000 + place, number])
         return tf.nn.experimental.stateless_dropout(vectors, share, seed=seed)
 
     def scaled(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Return the vectors to multiply with item vectors: `hidden`, at length `scale` if normalised."""
+        """Return `hidden`, scaled to length `scale` if normalised, for the product with item vectors."""
         if not self.settings.model.normalize:
             return hidden
         return self.settings.model.scale * tf.math.l2_normalize(hidden, axis=-1)
 
     def _with_one(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Return `hidden` with a last column of ones, to be multiplied with a bias in the table."""
+        """Return `hidden` with a column of ones appended, for the bias in the last column of the table."""
         return hidden if self.bias is None else tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1.0)
 
     def _whole(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
@@ -174,10 +175,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return losses.squared_error(scored)
 
     def _candidates(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the items `[C]` that targets are compared with, and the expected number of each among them.
-
-        The latter as a logarithm, `[C]` or `[P, C]`.
-        """
+        """Return the candidate items `[C]` and the logarithms of their expected counts, `[C]` or `[P, C]`."""
         if not self.settings.loss.negatives:
             return tf.range(len(self._chances)), tf.zeros(len(self._chances))
         items, expected = batch.negatives, tf.constant(self.negatives.expected)
@@ -185,8 +183,8 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             return items, tf.math.log(tf.gather(expected, items))
         items = tf.concat([items, batch.targets], axis=0)
         expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
-        # Other items of a target's own session are there for certain, not by chance. Taken for rare they
-        # would weigh many times too much: the very items likely to come next would be pushed down.
+        # Items of the target's own session are candidates with certainty, not by chance. Their expected
+        # count is at least 1: a lower one would give them far too much weight as negatives.
         rows, length = tf.shape(batch.items)[0], tf.shape(batch.items)[1]
         session = batch.places // length
         same = tf.cast(batch.targets[:, None] == items, tf.float32)
@@ -206,7 +204,7 @@ def _recurrent(settings: FitSettings, below: int) -> Any:
 
 
 def _remembering(settings: FitSettings, bias: Floats) -> Floats:
-    """Return `bias` with gates that begin to forget after 1 to `memory_clicks` steps, different by unit."""
+    """Return `bias` with gates set so that each unit remembers a random 1 to `memory_clicks` steps."""
     size = settings.model.hidden_size
     spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.model.memory_clicks))((size,))
     keep = np.log(np.asarray(spans))
@@ -219,6 +217,6 @@ def _remembering(settings: FitSettings, bias: Floats) -> Floats:
 
 
 def _weights(counts: NDArray[np.int64], power: float) -> Floats:
-    """Return the weight of a target of each item: 1 on average over all targets."""
+    """Return the loss weight of each item as a target; the mean over all targets is 1."""
     weights = np.maximum(counts, 1.0) ** -power
     return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Updates of the weights: Keras' optimizers, learning rates, clipping, and the average of the weights."""
+"""Weight updates: Keras' optimizers, learning-rate schedules, gradient clipping, and averaged weights."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from trainer.model.backend import keras, tf
 from worker.errors import SettingError
 
 _LONGEST_MEMORY: Final = 10.0
-"""The weights' average keeps at most (1 + t) / (this + t) after t steps: its begin is soon forgotten."""
+"""After t steps the decay of the averaged weights is at most (1 + t) / (this + t), so that the average soon
+forgets the initial weights."""
 
 _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
+"""Keras classes that wrap another optimizer."""
 
 
 class Optimizer:
-    """Moves `variables` as `settings` say, in a training of `epochs` of at most `steps` steps each.
+    """Updates `variables` under `settings`, in a training of `epochs` epochs of at most `steps` steps each.
 
-    Raises SettingError if Keras has no optimizer of that name.
+    Raises SettingError if Keras has no optimizer named `optimizer.algorithm`.
     """
 
     def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:
@@ -28,17 +30,17 @@ class Optimizer:
         self._keras.build(self._weights)
         averaged = self._weights if settings.optimizer.average_decay else []
         self._averages = [tf.Variable(weight) for weight in averaged]
-        # Hot path: compiled to one pass over each weight and its averages, Adam takes a third of the time.
+        # Hot path: XLA fuses the update into one pass over each weight; Adam then takes a third of the time.
         self.move = tf.function(self._move, jit_compile=True, autograph=False)
 
     @property
     def variables(self) -> list[Any]:
-        """Everything that the next steps depend on, except the weights."""
+        """All state that later steps depend on, except the weights."""
         return [*self._keras.variables, *self._averages]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Set the weights to their moving averages within the context, if these are kept."""
+        """Use the averaged weights within the context, if averaging is on; restore the weights afterwards."""
         if not self._averages:
             yield
             return
@@ -48,7 +50,7 @@ class Optimizer:
         _assign(self._weights, moving)
 
     def _move(self, gradients: list[tf.Tensor]) -> tf.Tensor:
-        """Make one step against `gradients`; return their norm before clipping."""
+        """Update the weights by one step; return the global norm of `gradients` before clipping."""
         norm = tf.linalg.global_norm(gradients)
         if self._settings.optimizer.clip_norm:
             gradients, _ = tf.clip_by_global_norm(
@@ -67,7 +69,7 @@ class Optimizer:
 
 
 def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
-    """Return the learning rate by step: `settings.optimizer.schedule` after a warm-up."""
+    """Return the learning-rate schedule: `optimizer.schedule`, with a linear warm-up if set."""
     top, total = settings.optimizer.learning_rate, epochs * steps
     schedules = keras.optimizers.schedules
     match settings.optimizer.schedule:
@@ -89,7 +91,7 @@ def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
-    """Return `later` times a share that grows to 1 over this many steps."""
+    """The schedule `later`, multiplied by a factor that grows linearly to 1 over `steps` steps."""
 
     def __init__(self, later: Any, steps: int) -> None:
         super().__init__()
@@ -103,7 +105,7 @@ def _named(settings: FitSettings, rate: Any) -> Any:
     kind = KINDS.get(settings.optimizer.algorithm)
     if kind is None:
         raise SettingError(
-            f"optimizer.algorithm is {settings.optimizer.algorithm!r}: "
+            f"optimizer.algorithm is {settings.optimizer.algorithm!r}; "
             f"it must be one of {', '.join(sorted(KINDS))}"
         )
     asked = {name: getattr(settings.optimizer, name) for name in ("momentum", "weight_decay")}
@@ -111,7 +113,7 @@ def _named(settings: FitSettings, rate: Any) -> Any:
 
 
 def _kinds() -> dict[str, Any]:
-    """Return Keras' optimizers by name, without those that wrap other ones."""
+    """Return Keras' optimizers by lower-case name, without those that wrap another optimizer."""
     base = keras.optimizers.Optimizer
     found = (one for one in vars(keras.optimizers).values() if isinstance(one, type))
     kinds = (one for one in found if issubclass(one, base) and one is not base)
@@ -119,7 +121,7 @@ def _kinds() -> dict[str, Any]:
 
 
 KINDS: Final = _kinds()
-"""The optimizers by the names that `optimizer.algorithm` may have."""
+"""The optimizers by the names that `optimizer.algorithm` accepts."""
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

@@ -1,1 +1,1 @@
-"""A release: how it is packed, and how a folder holds it."""
+"""Releases: packing, and storage in a folder."""

@@ -1,6 +1,6 @@
-"""A release as a folder: written, read, sent to Kafka, and fetched from there.
+"""Release folders: writing, reading, and fetching a release from Kafka into a folder.
 
-The folder holds `manifest.json` and `weights.safetensors` (`worker.core.release`), nothing else.
+A release folder contains only `manifest.json` and `weights.safetensors` (`worker.core.release`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ WEIGHTS: Final = "weights.safetensors"
 
 
 def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
-    """Write a release into `folder`, which is made if need be; an older release in it is replaced.
+    """Write a release into `folder`, without verification; replace an older release, create missing folders.
 
-    Nothing is verified. The manifest comes last, so that a folder with a manifest has its weights.
+    The manifest is written last, so a folder with a manifest also has the matching weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -32,21 +32,21 @@ def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
 
 
 def holds_release(folder: Path) -> bool:
-    """Return whether a release would be replaced in `folder`.
+    """Return whether `folder` contains a release, which a new release would replace.
 
-    Raises SettingError where none can be written: `folder` is a file, has other files, or is not writable.
+    Raises SettingError if no release can be written: `folder` is a file, has other files, or is not writable.
     """
     if not folder.exists():
         parent = next(one for one in folder.absolute().parents if one.exists())
         _require_writable(parent, folder)
         return False
     if not folder.is_dir():
-        raise SettingError(f"-o: {folder} is a file, a release is a folder")
+        raise SettingError(f"-o: {folder} is a file; a release is written to a folder")
     _require_writable(folder, folder)
     names = {one.name for one in folder.iterdir() if not one.name.startswith(".")}
     if names and not names & {MANIFEST, WEIGHTS}:
         raise SettingError(
-            f"-o: {folder} has other files, such as {min(names)}: name a folder that is new, empty "
+            f"-o: {folder} has other files, such as {min(names)}; choose a folder that is new, empty "
             "or has a release"
         )
     return bool(names)
@@ -54,14 +54,14 @@ def holds_release(folder: Path) -> bool:
 
 def _require_writable(there: Path, folder: Path) -> None:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise SettingError(f"-o: {folder} cannot be written: no right to write in {there}")
+        raise SettingError(f"-o: {folder} cannot be written: no write permission for {there}")
 
 
 def read_folder(folder: Path) -> PackagedRelease:
-    """Read the release in `folder`, and verify it. Raises ReleaseRefused."""
+    """Read and verify the release in `folder`. Raises ReleaseRefused."""
     for name in (MANIFEST, WEIGHTS):
         if not (folder / name).is_file():
-            raise ReleaseRefused("missing", f"{folder} holds no release: there is no {name} in it")
+            raise ReleaseRefused("missing", f"{folder} is not a release folder: it has no {name}")
     manifest, blob = Manifest.from_json((folder / MANIFEST).read_bytes()), (folder / WEIGHTS).read_bytes()
     return PackagedRelease.verified(manifest, blob)
 
@@ -69,9 +69,9 @@ def read_folder(folder: Path) -> PackagedRelease:
 def fetch_folder(
     folder: Path, connection: Connection, wanted: int | str, *, topic: str
 ) -> tuple[int, Manifest]:
-    """Write the release `wanted`, a number or a pointer, into `folder`; return number and manifest.
+    """Fetch the release `wanted`, a number or a pointer's name, into `folder`; return number and manifest.
 
-    Raises ReleaseRefused, before anything is written, where it is not there or does not verify; KafkaAway,
+    Raises ReleaseRefused, before anything is written, if the release does not exist or is invalid; KafkaAway,
     NotAllowed.
     """
     with releases.ReleaseReader(connection, topic=topic).opened() as reader:
@@ -82,7 +82,7 @@ def fetch_folder(
     try:
         fetched = PackagedRelease.verified(*parts, number=number)
     except ReleaseRefused as error:
-        raise ReleaseRefused(error.reason, f"release {number} in topic {topic} is broken: {error}") from None
+        raise ReleaseRefused(error.reason, f"release {number} in topic {topic} is invalid: {error}") from None
     write_folder(folder, *fetched.parts)
     return number, fetched.manifest
 
@@ -91,6 +91,6 @@ def _pointed_at(reader: releases.ReleaseReader, name: str) -> int:
     pointer = reader.pointer(name)
     if pointer is None:
         raise ReleaseRefused(
-            "pointer", f"topic {reader.topic} has no {name}; `nextclick-trainer releases` lists what it has"
+            "pointer", f"topic {reader.topic} has no {name}; `nextclick-trainer releases` lists its releases"
         )
     return pointer.release

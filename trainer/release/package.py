@@ -1,7 +1,7 @@
-"""A release in both its forms: the bytes that are kept and sent, and the tables that serve.
+"""A release in both forms: the bytes for storage and transfer, and the tables for serving.
 
-The code that packs a model, reads a folder or receives a release verifies it, once, and passes on this
-object.
+Code that packs a model, reads a folder or receives a release verifies the release once, and then passes a
+`PackagedRelease` on.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from worker.core.tables import ServingTables
 from worker.core.verification import check_finite
 
 if TYPE_CHECKING:
-    # TensorFlow takes seconds to load: who reads a folder has no use for it.
+    # TensorFlow takes seconds to load, and reading a folder does not need it.
     from trainer.model.blend import Terms
     from trainer.model.network import Network
 
 GOLDEN_SESSIONS: Final = 5
 GOLDEN_CLICKS: Final = 20
 GOLDEN_TOP: Final = 10
-"""A release has the answers to this many sessions of at most this many clicks: this many best items each."""
+"""Golden answers in a release: number of sessions, maximum clicks per session, and items per answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackagedRelease:
-    """A verified release and its bytes. `manifest.metrics` has its quality on the test split."""
+    """A verified release and its bytes. `manifest.metrics` has its metrics on the test split."""
 
     release: Release
     blob: bytes
@@ -49,35 +49,35 @@ class PackagedRelease:
 
     @property
     def manifest(self) -> Manifest:
-        """The description that goes with the blob."""
+        """The manifest of the release."""
         return self.release.manifest
 
     @property
     def parts(self) -> tuple[Manifest, bytes]:
-        """The parts to be written and sent."""
+        """The manifest and the blob, for storage and transfer."""
         return self.manifest, self.blob
 
     def with_training(self, **more: Any) -> PackagedRelease:
-        """Return the same release with `more` facts on its training in the manifest."""
+        """Return the same release with `more` facts in the training section of its manifest."""
         return PackagedRelease(self.release.with_training({**self.manifest.training, **more}), self.blob)
 
 
 class Model(NamedTuple):
-    """The parts of a release: the layers of a network, all `tensors`, and the terms added to scores."""
+    """A trained model: the network, its `tensors`, and the blend's terms, which are added to the scores."""
 
     network: Network
     tensors: Mapping[str, Floats]
     terms: Terms | None = None
 
     def answer(self, items: Indexes) -> tuple[Floats, Floats]:
-        """Return the state after one session of known `items`, and the scores of all items."""
+        """Return the state `[S]` after one session of known `items`, and the scores of all items `[N]`."""
         state, scores = self.network.answer(items, self.tensors)
         return state, self.terms.added_to_scores(scores, items) if self.terms else scores
 
     def tables(self, data: Data) -> ServingTables:
-        """Build what a release of this model over the catalogue of `data` serves with, without packing one.
+        """Return the serving tables of this model over the catalogue of `data`, without packing a release.
 
-        Raises ReleaseRefused for weights that are not finite.
+        Raises ReleaseRefused if weights are not finite.
         """
         tensors, added = self._served()
         check_finite(tensors)
@@ -91,9 +91,9 @@ class Model(NamedTuple):
         created_at: str,
         parent: str | None = None,
     ) -> PackagedRelease:
-        """Pack the release of this model over the catalogue of `data`, and verify it.
+        """Return a verified release of this model over the catalogue of `data`.
 
-        `parent`: the SHA-256 of the release that the training began with. Raises ReleaseRefused.
+        `parent`: the SHA-256 of the release that the training started from. Raises ReleaseRefused.
         """
         tensors, added = self._served()
         settings = self.network.settings
@@ -113,7 +113,7 @@ class Model(NamedTuple):
         return PackagedRelease.verified(manifest, blob)
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
-        """Return the tensors of a release, and how they are to be read."""
+        """Return the tensors of a release, and the manifest fields that define how they are used."""
         settings, tensors, repeat_bias = self.network.settings, self.tensors, list[float]()
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
@@ -127,7 +127,7 @@ class Model(NamedTuple):
         }
 
     def _golden(self, data: Data) -> list[Golden]:
-        """Return Keras' answers to a few real sessions, from the hold-out if there is one."""
+        """Return Keras' answers to a few real sessions, from the test split if it has any."""
         parts = (data.test, data.train)
         known = (items[items != NO_ITEM][:GOLDEN_CLICKS] for part in parts for items in part)
         chosen = itertools.islice((items for items in known if len(items)), GOLDEN_SESSIONS)
@@ -141,5 +141,5 @@ class Model(NamedTuple):
 
 
 def _popular(data: Data) -> Indexes:
-    """Return the items most clicked in training; equal counts: in the catalogue's order."""
+    """Return the items with the most training clicks; ties in catalogue order."""
     return by_count(counted(data.train.items, data.clicked_items))[:POPULAR_ITEMS]

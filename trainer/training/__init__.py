@@ -1,1 +1,1 @@
-"""Training of a model: from clicks to a release, from scratch, from a champion, or online."""
+"""Training: from clicks to a release, starting from scratch or from a champion, or online."""

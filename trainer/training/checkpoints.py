@@ -1,7 +1,7 @@
-"""Checkpoints of a training on disk: after a crash the same command continues there.
+"""Checkpoints of a training on disk: after a crash the same command resumes from the checkpoint.
 
-A checkpoint is one file (`trainer.files_on_disk`). It names the clicks and settings that it belongs to, and
-is of no use to any others.
+A checkpoint is one file, written atomically. It holds a fingerprint of its clicks and settings; it is ignored
+by a training on other clicks or settings.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _FILE: Final = "checkpoint.safetensors"
 
 
 def work_folder(output: Path) -> Path:
-    """Return the folder of the checkpoint of a training whose release goes to `output`."""
+    """Return the checkpoint folder of a training that writes its release to `output`."""
     return output.with_name(output.name + ".work")
 
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
-    """Return a fingerprint of clicks, settings and parent release; a checkpoint must have the same one."""
+    """Return a fingerprint of clicks, settings and parent release. A checkpoint must have the same one."""
     idle = keys_with("decides", value=False)
     decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
     of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
@@ -41,9 +41,9 @@ def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
 
 
 class Checkpoints:
-    """The checkpoint in `folder` of the training with this `fingerprint`; without a folder there is none.
+    """The checkpoint file in `folder` for the training with this `fingerprint`.
 
-    At most one is written every `seconds`.
+    It is written at most once every `seconds`. If `folder` is None, nothing is written or restored.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Checkpoints:
         self._saved_at = clock()
 
     def save(self, training: Training) -> None:
-        """Write where `training` is, if it is time to."""
+        """Write the state of `training` if the interval since the last checkpoint has passed."""
         if self._path is None or self._clock() - self._saved_at < self._seconds:
             return
         facts = {"fingerprint": self._fingerprint, **training.facts()}
@@ -68,26 +68,26 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Restore `training` from the checkpoint, and report it; report, too, why one is of no use."""
+        """Restore `training` from the checkpoint if it exists and is usable; report the result."""
         if self._path is None or not self._path.exists():
             return
         try:
             tensors, facts = _read(self._path)
         except (SafetensorError, OSError, ValueError) as error:
-            progress.say(f"{self._path} cannot be read ({error}): the training begins from the start")
+            progress.say(f"{self._path} cannot be read ({error}); training from the start")
             return
         if facts.pop("fingerprint") != self._fingerprint:
             progress.say(
-                f"{self._path} is of other clicks (new clicks make them so) or settings: "
-                "the training begins from the start"
+                f"{self._path} belongs to other clicks or settings (new clicks count as other clicks); "
+                "training from the start"
             )
             return
         training.restore(tensors, facts)
-        progress.say(f"going on from {self._path}: {training.position}")
+        progress.say(f"resuming from {self._path}: {training.position}")
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoint in `folder`, and the folder where nothing else is in it."""
+    """Delete the checkpoint in `folder`; delete the folder if it is then empty."""
     for name in (_FILE, unfinished_name(_FILE)):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):

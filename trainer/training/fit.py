@@ -1,9 +1,9 @@
-"""Clicks in, release out: the story of a training.
+"""Training of a release from clicks, step by step.
 
-    clean -> cut into sessions -> divide by time -> train, keep the best epoch -> learn the blend -> measure
+    clean -> cut into sessions -> split by time -> train, keep the best epoch -> learn the blend -> measure
     -> pack
 
-The test split is last in time and is looked at once, after everything is decided.
+The test split is the latest in time. It is used only once, after all decisions have been made.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.loop import Epoch, Training
 
 BLEND_STEPS: Final = 100
-"""The number of steps on the weights of the blend: they are few."""
+"""Number of training steps for the weights of the blend."""
 
 
 def fit(
@@ -46,11 +46,12 @@ def fit(
     work: Path | None = None,
     parent: PackagedRelease | None = None,
 ) -> PackagedRelease:
-    """Train on `clicks` (columns of `trainer.clicks.columns.SCHEMA`, each user's in order of arrival).
+    """Train a release on `clicks`.
 
-    Raises UnusableClicks when they do not suffice. The same clicks, settings and seed give the same
-    weights on the same machine, also where it was killed on the way and goes on from the folder `work`.
-    With a `parent` the network begins with its weights, and items that it knows keep their indexes.
+    `clicks` has the columns of `trainer.clicks.columns.SCHEMA`; the clicks of a user are in order of arrival.
+    The same clicks, settings and seed give the same weights on the same machine, also if the training was
+    interrupted and is resumed from the checkpoint in `work`. With a `parent` the network starts from the
+    parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too few.
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
@@ -75,7 +76,7 @@ def train(
     work: Path | None = None,
     parent: PackagedRelease | None = None,
 ) -> tuple[Network, list[Epoch]]:
-    """Train a network; return it with the weights of its best validation epoch, and all epochs' figures."""
+    """Train a network; return it with the weights of its best epoch, and the metrics of all epochs."""
     keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
@@ -91,7 +92,7 @@ def train(
 
 
 def targets_of(data: Data) -> NDArray[np.int64]:
-    """Return how often each item is to be predicted in training."""
+    """Return how often each item with training clicks is a target, `[clicked items]`."""
     return counted(data.train.items[data.train.scored], data.clicked_items)
 
 
@@ -113,12 +114,12 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 
 
 def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
-    """Return the terms to add to the network's scores, weighted on the validation split; None: nothing."""
+    """Return the terms of the blend, with weights learned on the validation split; None without a blend."""
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
         return None
     if not held.predictions:
-        progress.say("the blend is left out: no click is held out to learn its weights with")
+        progress.say("no blend: there are no validation clicks to learn its weights from")
         return None
     past, blend = Past.of(data.train), Blend(settings)
     tensors = network.tensors()

@@ -1,7 +1,7 @@
-"""The loop of a training: batches in, weights moved, the best epoch kept.
+"""The training loop: updates the weights batch by batch and keeps those of the best epoch.
 
-All that the next step depends on is in `Training.tensors` and `Training.facts`: a training that is
-restored from them ends with the same weights, to the bit, as one that was never interrupted.
+`Training.tensors` and `Training.facts` hold all state that the next step depends on: a training restored from
+them ends with bit-identical weights to an uninterrupted training.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from trainer.model.optimizer import Optimizer
 from worker.core.cells import Floats
 
 Epoch = dict[str, float]
-"""The figures of one epoch: loss, gradient norms, validation results."""
+"""The metrics of one epoch: loss, gradient norms, validation results."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """Sums of an epoch until now. Norms are those of gradients before clipping."""
+    """Running sums over the current epoch. Gradient norms are before clipping."""
 
     batches: int = 0
     predictions: int = 0
@@ -40,20 +40,20 @@ class Sums:
     clipped: int = 0
 
     def seen(self, predictions: int, loss: float) -> None:
-        """Add a batch of this many predictions with this average loss."""
+        """Add a batch with its number of `predictions` and its mean `loss`."""
         self.batches += 1
         self.predictions += predictions
         self.loss += loss * predictions
 
     def moved(self, norm: float, limit: float) -> None:
-        """Add a step. Norms above `limit` are clipped, unless it is 0."""
+        """Add a step with its gradient `norm`; count it as clipped if above `limit` (0: no clipping)."""
         self.steps += 1
         self.norm += norm
         self.largest_norm = max(self.largest_norm, norm)
         self.clipped += bool(limit) and norm > limit
 
     def means(self) -> Epoch:
-        """Return the means in the form of the manifest."""
+        """Return the means in the format of the manifest."""
         return {
             "loss": self.loss / self.predictions,
             "gradient_norm": self.norm / self.steps,
@@ -64,7 +64,7 @@ class Sums:
 
 @dataclass(slots=True)
 class Best:
-    """The weights of the best epoch: by its value on the validation end; without one, the last."""
+    """The weights of the best epoch by validation metric, or of the last epoch if there is no validation."""
 
     patience: int
     value: float = -1.0
@@ -72,7 +72,7 @@ class Best:
     weights: list[Floats] = field(default_factory=list)
 
     def note(self, network: Network, value: float | None) -> None:
-        """Note the validation figure `value` of an epoch."""
+        """Add an epoch with its validation metric `value`; keep its weights if it is the best."""
         self.epochs_since += 1
         if value is None or value > self.value:
             self.value, self.epochs_since = value or 0.0, 0
@@ -80,12 +80,12 @@ class Best:
 
     @property
     def is_past(self) -> bool:
-        """Whether no better epoch is to be expected: the last `patience` ones were worse."""
+        """Whether to stop early: none of the last `patience` epochs was the best."""
         return self.epochs_since >= self.patience
 
 
 class Training:
-    """A training of `network` on `sessions`, under way."""
+    """A training of `network` on `sessions`, and its progress."""
 
     def __init__(self, network: Network, sessions: Sessions, settings: FitSettings) -> None:
         self._network, self._settings = network, settings
@@ -109,9 +109,9 @@ class Training:
         progress: Progress,
         saved: Callable[[Training], None] = lambda _: None,
     ) -> None:
-        """Train to the end; `network` then has the weights of its best epoch.
+        """Train to the end, then set `network` to the weights of its best epoch.
 
-        `validate` measures `network` as it is; `saved` is called after each step.
+        `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
@@ -124,23 +124,23 @@ class Training:
         progress.say(self._outcome())
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return the numbers that the next step depends on, by name."""
+        """Return the arrays that the next step depends on, by name."""
         variables = {name: np.asarray(variable.numpy()) for name, variable in self._variables().items()}
         best = {f"best/{at}": weight for at, weight in enumerate(self._best.weights)}
         return {**variables, **best, "states": self._states.numpy()}
 
     def facts(self) -> dict[str, Any]:
-        """Return the rest of the training's position, as JSON can hold it."""
+        """Return the part of the state that is not in `tensors`, as JSON values."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
         return {"history": self.history, "sums": asdict(self._sums), "best": best}
 
     @property
     def position(self) -> str:
-        """The position, for people."""
+        """The current epoch and batch, as text for display."""
         return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
-        """Continue from the `tensors` and `facts` of a training on the same clicks and settings."""
+        """Restore the state from the `tensors` and `facts` of a training on the same clicks and settings."""
         for name, variable in self._variables().items():
             variable.assign(tensors[name])
         self._states = tf.constant(tensors["states"])
@@ -176,17 +176,17 @@ class Training:
                 one.assign(tf.zeros_like(one))
 
     def _outcome(self) -> str:
-        """Return which epoch was taken, and why there are no more."""
+        """Return, as text, which epoch is kept and why the training stopped."""
         done, since = len(self.history), self._best.epochs_since
         figure = f"mrr_at_{self._settings.evaluation.top}"
         if figure not in self.history[-1]:
-            return f"took the last epoch, {done}: no clicks are held out to choose by"
+            return f"kept the last epoch, {done}: there are no validation clicks to choose the best epoch by"
         why = f"it was the last of {self.epochs}"
         if done < self.epochs:
-            why = f"{since} epochs in a row were not better (training.patience)"
+            why = f"no improvement in {since} epochs (training.patience)"
         best, top = done - since, self._settings.evaluation.top
         value = self.history[best - 1][figure]
-        return f"took epoch {best}, the best by MRR@{top} ({value:.4f}); stopped after epoch {done}: {why}"
+        return f"kept epoch {best}, the best by MRR@{top} ({value:.4f}); stopped after epoch {done}: {why}"
 
     def _finish(self, validate: Callable[[], Epoch], progress: Progress) -> None:
         with self._optimizer.averaged():
@@ -199,7 +199,7 @@ class Training:
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
-        """Move along `gradients`, or collect them for the end of the epoch; return their norm."""
+        """Apply `gradients`, or add them to the sum for the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
@@ -209,9 +209,9 @@ class Training:
 
 
 def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
-    """Compile a step: from batch, states and step number to loss, gradient norm and new states.
+    """Return a compiled training step: (batch, states, step number) -> (loss, gradient norm, new states).
 
-    `use` gets the gradients by `network.trainable_variables`, and gives their norm.
+    `use` receives the gradients of `network.trainable_variables`, applies them, and returns their norm.
     """
     indexes = tf.TensorSpec([None], tf.int32)
     batch = Batch(
@@ -219,7 +219,7 @@ def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.T
     )
     signature = [batch, tf.TensorSpec([None, network.state_size]), tf.TensorSpec([], tf.int32)]
 
-    # One trace for batches of every shape.
+    # The signature gives one trace for batches of all shapes.
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:

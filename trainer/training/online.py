@@ -1,13 +1,13 @@
-"""Online training: a network that follows clicks, learns window by window, and gives a release after each.
+"""Online training: a network that learns from clicks window by window, with a release after each window.
 
-    for each window of sessions (an hour, say):
-        learn the weights of the blend on it, with the last release as it was served
-        choose the active items: those that are clicked at present
-        train the network on the window's sessions
-        give a release, with the priors of its end
+    for each window of sessions (one hour, for example):
+        train the weights of the blend on the window, using the last release
+        choose the active items: the most clicked at present
+        train the network on the sessions of the window
+        return a release, with popularity and transition counts at the end of the window
 
-Only the active items are in the network, so that a window costs the same however large the catalogue has
-become. All others keep their rows, those of their vectors and those the optimizer has for them.
+Only the active items are in the network, so that the cost of a window does not grow with the catalogue.
+Inactive items keep their embeddings and their optimizer state.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from worker.core.release import Release
 
 _BLEND_STEPS: Final = 12
 _BLEND_RATE: Final = 0.02
-"""The weights of the blend follow a window in this many small steps; larger ones in the first windows."""
+"""The learning rate of the blend's weights falls to this from `RATE` over the first windows."""
 
 
 class _Served(NamedTuple):
-    """A release, the items that were active, and the priors of these."""
+    """A release with the items that were active, and the priors of these items."""
 
     release: Release
     active: NDArray[np.int64]
@@ -53,11 +53,11 @@ class _Served(NamedTuple):
 
 
 class OnlineTraining:
-    """A training without an end. Items keep their places in a growing catalogue.
+    """An endless training over a growing catalogue; items keep their indexes.
 
-    `active_items`: how many items the network holds, those with the most clicks when each fades with a
-    half-life of `active_half_life_hours`. `memory_hours`: what is older counts in no prior. The settings'
-    `epochs` are those over one window.
+    `active_items`: the number of items in the network, those with the highest decayed click counts (half-life
+    `active_half_life_hours`). `memory_hours`: the maximum age of the clicks in the counts. In `settings`,
+    `training.epochs` is the number of epochs over each window.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class OnlineTraining:
         self._served: _Served | None = None
         self._applied: Learned | None = None
         self._described = {
-            "page": active_items,
-            "page_half_life_hours": active_half_life_hours,
+            "active_items": active_items,
+            "active_half_life_hours": active_half_life_hours,
             "memory_hours": memory_hours,
         }
         self._windows = 0
         self._loss = 0.0
-        """The average over the last window, when it was last seen."""
+        """The mean loss of the last epoch over the last window."""
 
     def apply(self, clicks: pl.DataFrame, now_ms: int) -> None:
-        """Learn from a window that ended at `now_ms`: whole sessions, as `sessions.cut` gives them.
+        """Train on a window that ended at `now_ms`: whole sessions, as returned by `sessions.cut`.
 
-        Clicks after that moment are learned in their sessions, and count in no prior before their time.
+        Clicks after `now_ms` are learned in their sessions, but the counts ignore them until their time.
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
@@ -110,9 +110,9 @@ class OnlineTraining:
         self._train(_only(sessions, self._places()))
 
     def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
-        """Return a release of the clicks applied until now, with the counts at `now_ms`.
+        """Return a release of the current network, with the counts at `now_ms`.
 
-        Its manifest has what was learned since the training began; that of an epoch is of the last window.
+        Its manifest describes all clicks since this training started; its loss is that of the last window.
         """
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
@@ -122,7 +122,7 @@ class OnlineTraining:
             **(self._applied.summary() if self._applied else {}),
             "blend": self._blend.weights,
             "epochs": [{"loss": self._loss}],
-            "stream": {"windows": self._windows, **self._described},
+            "online": {"windows": self._windows, **self._described},
         }
         data = Data(self.catalogue, self._window, Sessions.empty(), Sessions.empty(), summary)
         created_at = created_at or datetime.now(UTC).isoformat(timespec="seconds")
@@ -138,11 +138,11 @@ class OnlineTraining:
             self._applied = self._applied.and_then(learned) if self._applied else learned
 
     def _places(self) -> Indexes:
-        """Return the place in the network of each catalogue item; the last place is that of `NO_ITEM`."""
+        """Return the network index of each catalogue item, `[N + 1]`; the last entry stands for `NO_ITEM`."""
         return _places(self._active, len(self.catalogue))
 
     def _learn(self, served: _Served, sessions: Sessions) -> None:
-        """Move the weights of the blend by `sessions` that the release has served."""
+        """Train the weights of the blend on `sessions` that followed the release `served`."""
         release = served.release
         known = sessions.items < len(release.catalogue)
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
@@ -163,7 +163,7 @@ class OnlineTraining:
         self._blend.learn(lessons, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
     def _choose_active(self, now_ms: int) -> None:
-        """Put the items into the network that are clicked at present."""
+        """Choose the currently most clicked items and load their rows into the network."""
         counts = popularity(self._past, now_ms, (self._half_life,), items=len(self.catalogue))[:, 0]
         most = np.argsort(-counts, kind="stable")[: self._size]
         self._active = np.sort(most[counts[most] > 0])
@@ -191,7 +191,7 @@ class OnlineTraining:
 
 
 class _Rows:
-    """The rows of all items in whatever has one per item: the network's vectors, the optimizer's averages."""
+    """The per-item rows of all items: the embeddings, and the optimizer's state for them."""
 
     def __init__(
         self, network: Network, optimizer: Optimizer, size: int, random: np.random.Generator
@@ -202,23 +202,23 @@ class _Rows:
         self._rows = [np.zeros((0, own.shape[1]), np.float32) for _ in self._variables]
 
     def grow(self, items: int) -> None:
-        """Grow to rows for this many items; new items get fresh ones."""
+        """Grow to `items` rows; new items get newly initialised rows."""
         fresh = self._fresh(items - len(self._rows[0]))
         self._rows = [np.concatenate([rows, more]) for rows, more in zip(self._rows, fresh, strict=True)]
 
     def keep(self, active: NDArray[np.int64]) -> None:
-        """Take the rows of the `active` items out of the network."""
+        """Copy the rows of the `active` items from the network back into this table."""
         for rows, variable in zip(self._rows, self._variables, strict=True):
             rows[active] = variable.numpy()[: len(active)]
 
     def put(self, active: NDArray[np.int64]) -> None:
-        """Put the rows of the `active` items into the network; its other rows are fresh."""
+        """Copy the rows of the `active` items into the network; its unused rows are newly initialised."""
         fresh = self._fresh(self._size - len(active))
         for rows, more, variable in zip(self._rows, fresh, self._variables, strict=True):
             variable.assign(np.concatenate([rows[active], more]))
 
     def vectors(self) -> Floats:
-        """Return the item vectors of the whole catalogue, as a release has them."""
+        """Return the unit item vectors of the whole catalogue, `[N, D]`, for a release."""
         vectors = self._rows[0]
         unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
@@ -230,7 +230,7 @@ class _Rows:
 
 
 def _grown(catalogue: Catalogue, item_ids: pl.Series) -> Catalogue:
-    """Return `catalogue` followed by those of `item_ids` that it lacks."""
+    """Return `catalogue` with the new items of `item_ids` appended."""
     found = item_ids.cast(pl.String).unique(maintain_order=True).to_list()
     new = [item for item, index in zip(found, catalogue.indexes(found), strict=True) if index == NO_ITEM]
     return Catalogue([*catalogue.ids(np.arange(len(catalogue))).tolist(), *new])
@@ -243,7 +243,10 @@ def _places(active: NDArray[np.int64], items: int) -> Indexes:
 
 
 def _only(sessions: Sessions, places: Indexes) -> Sessions:
-    """Return `sessions` without clicks on inactive items, with items by their `places` in the network."""
+    """Return `sessions` with items replaced by their network index `places`, without inactive items.
+
+    Sessions with fewer than two clicks left are dropped.
+    """
     items = places[sessions.items]
     kept = items != NO_ITEM
     session = np.repeat(np.arange(len(sessions)), sessions.lengths)[kept]
@@ -256,7 +259,7 @@ def _only(sessions: Sessions, places: Indexes) -> Sessions:
 
 
 def _on_catalogue(priors: Priors, active: NDArray[np.int64], items: int) -> Priors:
-    """Return `priors` of the `active` items, extended to the whole catalogue: other items have no clicks."""
+    """Return the `priors` of the `active` items, extended to the catalogue; inactive items have no clicks."""
     entries, kinds = priors.transitions.shape[1:]
     found = Priors(
         np.full((items, priors.popularity.shape[1]), UNPOPULAR, np.float32),

@@ -1,7 +1,7 @@
-"""Warm start: a training that begins where a release ended, with the same network and items.
+"""Warm start: a training that starts from the weights of a release, with the same network shape and items.
 
-Parts that a release has no numbers for begin fresh: new items, and features. Its item rows have their
-features folded in, so they are taken as rows of the items' own.
+New items and feature vectors are newly initialised, because the release has no weights for them. A release
+stores item vectors with the features already added; they become the embeddings of the items.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from worker.errors import SettingError
 from worker.settings.fields import value_of
 
 SHAPE: Final = frozenset(keys_with("shape"))
-"""The settings that a release decides for all that are trained from it."""
+"""The settings that a warm-started training must take from the release."""
 
 
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
-    """Return the `SHAPE` settings, by bare names, that are required to begin with the release of `manifest`.
+    """Return the `SHAPE` settings, by bare name, that a training from the release of `manifest` must have.
 
-    Raises SettingError if one of the keys that were `asked` for has another value.
+    `asked`: the keys that the user set explicitly. Raises SettingError if one of them has another value.
     """
     names = [key.partition(".")[2] for key in SHAPE]
-    # A release of format 1 has one layer and does not say so.
+    # Format 1 has no `layers`: such a release has one layer.
     shape = {name: getattr(manifest, name, 1) for name in names} | {"output_table": manifest.output}
-    # The blend's part of the release's scores is not the network's own.
+    # The manifest's bias and scale include the blend; the network's own are in its settings.
     own = manifest.training.get("settings", {})
     known = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
     shape |= {name: value for name, value in known.items() if value is not None}
@@ -53,16 +53,16 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
         spelled_out = name == "embedding_size" and given == manifest.embedding_size
         if key in asked and given != shape[name] and not spelled_out:
             raise SettingError(
-                f"{key} is {given!r}, the release to begin with has {shape[name]!r}: "
-                "leave it out, or train from the start"
+                f"{key} is {given!r}, but the release to start from has {shape[name]!r}; "
+                "leave the setting out, or train from the start"
             )
     return shape
 
 
 def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
-    """Copy the weights of a release into a `network` of the right shape; its items come first.
+    """Copy the weights of a release into `network`, which has the same shape and starts with the same items.
 
-    A learned bias begins fresh where the release's blend has popularity: only their sum is known.
+    A learned bias is not copied if the release's blend has popularity: the release stores only their sum.
     """
     tensors = load(blob)
     for layer, cell in enumerate(network.cells, start=1):
@@ -82,12 +82,12 @@ def _take(vectors: ItemVectors, rows: Floats) -> None:
 
 
 def items_of(release: Release) -> list[str]:
-    """Return the items of a release, each at its place."""
+    """Return the item ids of a release, in catalogue order."""
     return release.catalogue.ids(np.arange(len(release.catalogue))).tolist()
 
 
 def grown(data: Data, known: Sequence[str]) -> Data:
-    """Return `data` over a catalogue that begins with the `known` items, in their order, before new ones."""
+    """Return `data` over a catalogue of the `known` items, in that order, followed by the new items."""
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     old = set(known)
     new = [item_id not in old for item_id in ids]
@@ -107,7 +107,7 @@ def _moved(sessions: Sessions, places: Indexes) -> Sessions:
 
 
 def _rows(features: Features, sources: Indexes) -> Features:
-    """Return the features of the items at `sources`; `NO_ITEM` has none."""
+    """Return the features of the items `sources`; `NO_ITEM` gives an item without features."""
     known = sources != NO_ITEM
     numeric = np.where(known[:, None], features.numeric[sources], np.float32(0))
     columns = []

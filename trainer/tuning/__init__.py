@@ -1,1 +1,1 @@
-"""Search for settings."""
+"""Search for better settings."""

@@ -1,8 +1,7 @@
-"""The trials of a search, and the choice of the next one.
+"""The trials of a search, and the choice of the next trial.
 
-A search has no state but its finished trials and its seed: the study that Optuna chooses from is made
-of them for every trial again. So a search that was killed goes on as if nothing had happened, with the
-trial that was running.
+The only state of a search is its finished trials and its seed: Optuna's study is rebuilt from them for every
+trial. So a search that was killed resumes with the trial that was running, as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -26,14 +25,15 @@ from worker.errors import SettingError
 
 JUDGED_AFTER_TRIALS: Final = 5
 JUDGED_AFTER_EPOCHS: Final = 2
-"""From then on a trial is given up where its best epoch is worse than the median of the others' so far."""
+"""After this many trials, and this many epochs, a trial is stopped if its best epoch is worse than the median
+of the other trials up to the same epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A training with `settings`: the `values` of its epochs on the validation split, and its duration.
+    """A training with `settings`: its validation metric after each epoch (`values`), and its duration.
 
-    `given_up` is the reason for an early end; empty: it ended in order.
+    `given_up` is the reason why the trial was stopped; empty if it was completed.
     """
 
     settings: dict[str, Any]
@@ -43,16 +43,16 @@ class Trial:
 
     @property
     def value(self) -> float:
-        """The value of the best epoch, which is the one that a training keeps; -1 for a trial given up."""
+        """The metric of the best epoch, whose weights a training keeps; -1 if the trial was stopped."""
         return -1.0 if self.given_up else max(self.values)
 
 
 @dataclass(slots=True)
 class Search:
-    """The finished trials, kept in a file; `seconds` counts what was spent on an unfinished one too.
+    """The finished trials, stored in the file `path`, and the total time, including unfinished trials.
 
-    `made_of` says what the trials have in common: clicks and settings. Results on others cannot be
-    compared with them.
+    `made_of` describes the clicks and settings that all trials share. Trials on other clicks or settings
+    cannot be compared.
     """
 
     path: Path
@@ -62,7 +62,10 @@ class Search:
 
     @classmethod
     def resumed(cls, path: Path, made_of: Mapping[str, Any]) -> Search:
-        """Return the search stored in the file `path`, or a new one if there is none. Raises SettingError."""
+        """Return the search stored in the file `path`, or a new search if the file does not exist.
+
+        Raises SettingError if the file is not a search, or a search with another `made_of`.
+        """
         search = cls(path, made_of)
         if not path.exists():
             return search
@@ -72,22 +75,22 @@ class Search:
             search.seconds = float(document["seconds"])
             differing = _differing(document["made_of"], made_of)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise SettingError(f"{path} holds no search ({error!r}); name another folder") from None
+            raise SettingError(f"{path} is not a saved search ({error!r}); choose another folder") from None
         if differing:
             raise SettingError(
-                f"{path} holds a search with other {', '.join(differing)}: name another folder, "
-                "or remove this one to start afresh"
+                f"{path} is a search with different {', '.join(differing)}; choose another folder, "
+                "or delete this one to start over"
             )
         return search
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the best value, the first of equals; None before one came to its end."""
+        """The completed trial with the best value, the first if tied; None if no trial is completed."""
         ended = [trial for trial in self.trials if not trial.given_up]
         return max(ended, key=lambda trial: trial.value, default=None)
 
     def spend(self, seconds: float, trial: Trial | None = None) -> None:
-        """Write down that `seconds` went by, and the finished `trial` that they were for."""
+        """Add the `seconds` of a trial, and the `trial` itself if it finished; save the search."""
         self.seconds += seconds
         self.trials += [trial] if trial else []
         document = {
@@ -99,10 +102,13 @@ class Search:
 
 
 def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], seed: int) -> optuna.Trial:
-    """Return the trial after `trials`, determined by them and the seed. The first one has the defaults."""
+    """Return the trial that follows `trials`; it depends only on them and the seed.
+
+    The first trial has the default settings.
+    """
     study = optuna.create_study(
         direction="maximize",
-        # A seed per trial: a sampler that lived on would have drawn more numbers than a new one.
+        # A seed per trial: a resumed search then samples the same values as an uninterrupted one.
         sampler=TPESampler(seed=1000 * seed + len(trials), multivariate=True),
         pruner=MedianPruner(n_startup_trials=JUDGED_AFTER_TRIALS, n_warmup_steps=JUDGED_AFTER_EPOCHS),
     )
@@ -113,7 +119,7 @@ def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], se
 
 
 def settings_of(trial: optuna.Trial) -> dict[str, Any]:
-    """Return the settings to run `trial` with, rounded to three digits, which are enough and can be typed."""
+    """Return the settings of `trial`, rounded to three significant digits so that they are easy to type."""
     return {
         name: float(f"{value:.3g}") if isinstance(value, float) else value
         for name, value in trial.params.items()
@@ -121,7 +127,7 @@ def settings_of(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def speak_through(say: Callable[[str], None]) -> None:
-    """Pass Optuna's warnings to `say`, and silence its other messages: the trainer reports them itself."""
+    """Pass Optuna's warnings to `say`, and silence its other messages, which the trainer reports itself."""
 
     class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -143,5 +149,5 @@ def _told(trial: Trial, searched: Mapping[str, BaseDistribution]) -> optuna.tria
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the names under which `one` and `other` have different values."""
+    """Return the keys whose values differ between `one` and `other`."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

@@ -1,7 +1,8 @@
-"""The search space of `tune`: the settings to search, and the values that each may take.
+"""The search space of `tune`: the settings to search, and the range of each.
 
-Ranges are where published session networks and ours have had their best results, with room on both
-sides. The defaults lie in them: the first trial has these, so a search never ends with worse.
+The ranges include the best values of published session-based networks and of our own experiments, with a
+margin on both sides. They include the defaults. The first trial uses the defaults, so the result of a search
+is never worse on the validation split.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def space(given: Collection[str]) -> dict[str, BaseDistribution]:
     """Return `SPACE` without the settings that are `given`. Raises SettingError if nothing is left."""
     searched = {name: values for name, values in SPACE.items() if name not in given}
     if not searched:
-        raise SettingError(f"nothing is left to search: {', '.join(SPACE)} are all given")
+        raise SettingError(f"no setting is left to search: {', '.join(SPACE)} are all given; omit some")
     return searched
 
 

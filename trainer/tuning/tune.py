@@ -1,7 +1,7 @@
-"""Tuning: many trainings on the given clicks, judged on the validation split, never on the test split.
+"""Tuning: a search for the best settings, judged on the validation split, never on the test split.
 
-A folder holds a search: `trials.json` has every finished trial (`search`), `best.toml` the best
-settings found, as `fit --config` reads them.
+A search is stored in a folder: `trials.json` has all finished trials (see `search`), and `best.toml` has the
+best settings, for `fit --config`.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ TRIALS: Final = "trials.json"
 BEST: Final = "best.toml"
 
 _KEPT: Final = ("click", "files", *FitSettings.model_fields)
-"""The sections in `best.toml`: how clicks are read, and what decides a training."""
+"""The sections in `best.toml`: how clicks are read, and the settings of a training."""
 
 
 class Budget(NamedTuple):
-    """The limits of a search: how many trials, and how many seconds in total, earlier runs included."""
+    """The limits of a search: the number of trials and the total seconds, both including earlier runs."""
 
     trials: int
     seconds: float = math.inf
 
 
 class Tuned(NamedTuple):
-    """The settings that did best, and what they came to on the validation end."""
+    """The best settings, and their metric on the validation split."""
 
     settings: TrainerSettings
     value: float
@@ -64,17 +64,17 @@ def tune(
     now: datetime | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuned:
-    """Search for better `settings` than these; those named in `given` keep their values.
+    """Search for better settings, starting from `settings`; the settings named in `given` keep their values.
 
-    Finished trials of the same search in `folder` are not repeated. Raises TooFewClicks if no validation
-    split is left to judge on, BudgetTooSmall if the time was over before the first trial ended.
+    A search in `folder` on the same clicks and settings is resumed. Raises TooFewClicks if the validation
+    split is empty, and BudgetTooSmall if no trial is completed within the budget.
     """
     speak_through(progress.say)
     searched = space(given)
     data = _without_test_end(prepare(clicks, settings, progress, now or datetime.now(UTC)))
     search = Search.resumed(folder / TRIALS, _made_of(data, settings, searched))
     if search.trials:
-        progress.say(f"{len(search.trials)} trials are in {folder} already: continuing after them")
+        progress.say(f"resuming the search in {folder} after {len(search.trials)} trials")
     while len(search.trials) < budget.trials and search.seconds < budget.seconds:
         asked = next_trial(search.trials, searched, settings.training.seed)
         watched = _Watched(
@@ -84,7 +84,9 @@ def tune(
             trial = _run(data, settings, settings_of(asked), watched)
         except _TimeIsUp:
             search.spend(watched.spent)
-            progress.say(f"the time is up: {watched.how_far} of trial {len(search.trials) + 1} is lost")
+            progress.say(
+                f"time limit reached; trial {len(search.trials) + 1} is discarded, {watched.how_far} done"
+            )
             break
         search.spend(trial.seconds, trial)
         _write_best(folder, search, settings)
@@ -93,13 +95,13 @@ def tune(
 
 
 class _TimeIsUp(Exception):
-    """Raised in the midst of a trial when the time of the search is over."""
+    """Raised during a trial when the time limit of the search is reached."""
 
 
 class _Watched(Progress):
-    """Passes on the progress of a training, and ends it when the time is up or the trial is hopeless.
+    """Forwards the progress of a trial, and stops the trial at the time limit or if it is not promising.
 
-    `values` are those of the epochs so far.
+    `values` are the validation metrics of the finished epochs.
     """
 
     def __init__(
@@ -122,25 +124,25 @@ class _Watched(Progress):
 
     @property
     def spent(self) -> float:
-        """Seconds since the trial began."""
+        """Seconds since the trial started."""
         return self._clock() - self._began
 
     @property
     def how_far(self) -> str:
-        """The share of the training that is done."""
+        """The finished share of the training, as text for display."""
         return f"{self._done / self._total:.0%}"
 
     def say(self, line: str) -> None:
-        """Pass on `line`."""
+        """Forward `line`, indented."""
         self._teller.say(f"  {line}")
 
     def start(self, predictions: int) -> None:
-        """Note that the training begins."""
+        """Record the length of the training, in predictions."""
         self._total = predictions
         self._teller.start(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Count a step. Raises _TimeIsUp, or TrialPruned where the loss is no number any more."""
+        """Count a step. Raises _TimeIsUp at the time limit, and TrialPruned if the loss is not finite."""
         self._done += predictions
         self._teller.advance(predictions, loss)
         if not math.isfinite(loss):
@@ -149,28 +151,28 @@ class _Watched(Progress):
             raise _TimeIsUp
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Judge an epoch. Raises TrialPruned if others were better at this point."""
+        """Record an epoch. Raises TrialPruned if the trial is worse than the median of the others."""
         self.values.append(results[self._metric])
         self._trial.report(self.values[-1], number)
         if self._done < self._total and self._trial.should_prune():
-            raise optuna.TrialPruned(f"after epoch {number} most others were better")
+            raise optuna.TrialPruned(f"worse than most other trials after epoch {number}")
 
     def stop(self) -> None:
-        """Note that the training is over."""
+        """Forward the end of the training."""
         self._teller.stop()
 
 
 def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
-    """Train with `settings` overridden by those `searched`, as `fit` does. Raises _TimeIsUp."""
+    """Train as `fit` does, with `settings` overridden by `searched`. Raises _TimeIsUp."""
     given_up = ""
     try:
         fit.train(data, replaced(settings, searched), watched)
     except optuna.TrialPruned as why:
         given_up = str(why)
-    except (ReleaseRefused, SettingError) as error:  # weights that are no numbers; what does not go together
+    except (ReleaseRefused, SettingError) as error:  # weights that are not finite; incompatible settings
         given_up = str(error)
     finally:
-        keras.backend.clear_session()  # else the graphs of all trials stay in memory
+        keras.backend.clear_session()  # otherwise the graphs of all trials stay in memory
     return Trial(searched, watched.values, watched.spent, given_up)
 
 
@@ -178,14 +180,14 @@ def _without_test_end(data: Data) -> Data:
     """Return `data` without the test split. Raises TooFewClicks if no validation split is left."""
     if not data.validation.predictions:
         raise TooFewClicks(
-            "no click is held out to judge settings on: "
-            "raise dataset.validation_fraction or bring more clicks"
+            "there are no validation clicks to compare settings on; "
+            "increase dataset.validation_fraction or use more clicks"
         )
     return dataclasses.replace(data, test=Sessions.empty())
 
 
 def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the clicks and settings that all trials of a search share; others cannot be compared."""
+    """Return a description of the clicks and settings that all trials of a search share."""
     fixed = {
         key: recorded(settings.to_json(), key) for key, _ in fields_of(FitSettings) if key not in searched
     }
@@ -195,8 +197,8 @@ def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any])
 
 def _told(search: Search, budget: Budget, top: int) -> str:
     trial, best = search.trials[-1], search.best
-    outcome = f"given up ({trial.given_up})" if trial.given_up else f"MRR@{top} {trial.value:.4f}"
-    leading = f"best so far {best.value:.4f} (trial {search.trials.index(best) + 1})" if best else "none yet"
+    outcome = f"stopped ({trial.given_up})" if trial.given_up else f"MRR@{top} {trial.value:.4f}"
+    leading = f"best {best.value:.4f} (trial {search.trials.index(best) + 1})" if best else "no result yet"
     return (
         f"trial {len(search.trials)} of {budget.trials}: {outcome} with {_listed(trial.settings)}; "
         f"{leading}; {_time_left(search, budget):.0f} s left"
@@ -225,12 +227,12 @@ def _tuned(search: Search, settings: TrainerSettings, budget: Budget) -> Tuned:
     best = search.best
     if best is None and search.trials:
         raise BudgetTooSmall(
-            f"all {len(search.trials)} trials were given up ({search.trials[-1].given_up}): "
-            "raise --trials, or give some of the searched settings yourself"
+            f"all {len(search.trials)} trials were stopped (the last one: {search.trials[-1].given_up}); "
+            "increase --trials, or set some of the searched settings yourself"
         )
     if best is None:
         raise BudgetTooSmall(
-            f"{search.seconds:.0f} s did not suffice for one trial: raise --time "
-            f"(it is {duration_text(budget.seconds)}), or lower training.epochs"
+            f"no trial finished in {search.seconds:.0f} s; increase --time "
+            f"({duration_text(budget.seconds)}) or lower training.epochs"
         )
     return Tuned(replaced(settings, best.settings), best.value)

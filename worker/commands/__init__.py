@@ -7,7 +7,9 @@ from typing import Any
 import click
 import orjson
 
+from worker.commandline import origin
 from worker.config import Settings
+from worker.core.ids import canonical
 from worker.core.release import Release, verify
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
@@ -18,7 +20,15 @@ from worker.topics.releases import CHAMPION, ReleaseReader
 def connect(settings: Settings) -> Connection:
     """Return the connection that the command was called with (tests bring one), else that of the settings."""
     given: Connection | None = click.get_current_context().obj
-    return given or settings.kafka.connection()
+    return given or settings.kafka.connection(origin(settings, "kafka.bootstrap_servers"))
+
+
+def spellings(user_id: str) -> list[str]:
+    """Return a user id as the worker writes ids, and as it is given where that is another.
+
+    A state that was saved before ids had one rule is found under its own spelling only.
+    """
+    return list(dict.fromkeys([canonical(user_id) or user_id, user_id]))
 
 
 def champion(settings: Settings) -> tuple[Release | None, str]:

@@ -13,7 +13,6 @@ from worker import commandline
 from worker.commandline import Command, config_options, json_option
 from worker.commands import champion, connect, fact, to_json
 from worker.config import Settings
-from worker.core.event import Decoder
 from worker.errors import NextclickError, NotAllowed
 from worker.kafka.interface import Admin, Connection
 from worker.topics import needs, sample
@@ -70,12 +69,12 @@ def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
     """Yield what the clicks are like, and whether the champion fits them."""
-    fields, topics = settings.click.fields(), settings.topics
+    topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
-        clicks = sample.last(connection, topics.clicks, Decoder(fields, max_bytes=settings.click.max_bytes))
-        yield sample.decoding(clicks, fields)
+        clicks = sample.last(connection, topics.clicks, settings.click.decoder())
+        yield sample.decoding(clicks)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times
     if described[topics.releases].partitions:

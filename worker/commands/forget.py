@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection, Iterator
 from contextlib import closing
 
 import click
 
 from worker import commandline
 from worker.commandline import Command, Span, config_options, option
-from worker.commands import connect, numbers
+from worker.commands import connect, numbers, spellings
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
 
@@ -27,13 +28,19 @@ def forget(wait: float | None, user_id: str) -> None:
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
-    asked = state_changes.ask_to_forget(
-        connection, user_id, before, topic=state, asked_at=round(time.time() * 1000)
-    )
-    click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {user_id}")
-    click.echo(_outlook(settings, set(asked)))
+    requests = {}
+    for spelling in spellings(user_id):
+        requests[spelling] = asked = state_changes.ask_to_forget(
+            connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
+        )
+        click.echo(f"asked in {numbers(sorted(asked))} of {state} to forget {spelling}")
+    click.echo(_outlook(settings, set(before)))
     if wait is not None:
-        sys.exit(not _done(settings, user_id, asked, wait))
+        deadline, fulfilled = time.monotonic() + wait, True
+        for spelling, asked in requests.items():
+            looks = state_changes.pending(connection, spelling, asked, topic=state)
+            fulfilled &= done(looks, asked, max(0.0, deadline - time.monotonic()))
+        sys.exit(not fulfilled)
 
 
 def _ends(settings: Settings) -> dict[int, int]:
@@ -60,13 +67,18 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
     return what
 
 
-def _done(settings: Settings, user_id: str, asked: dict[int, int], seconds: float) -> bool:
+def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
+    """Return whether all partitions fulfil the request in time; look at least once.
+
+    `looks` yields the partitions that have not yet done so, again and again.
+    """
     deadline, left = time.monotonic() + seconds, set(asked)
-    looks = state_changes.pending(connect(settings), user_id, asked, topic=settings.topics.state)
-    while left and time.monotonic() < deadline:
-        before, left = left, next(looks)
-        for partition in sorted(before - left):
+    for found in looks:
+        for partition in sorted(left - found):
             click.echo(f"forgotten in partition {partition}")
+        left = found
+        if not left or time.monotonic() >= deadline:
+            break
     if left:
         click.echo(f"not done after {seconds:g} s in {numbers(sorted(left))}")
     return not left

@@ -12,7 +12,7 @@ import numpy as np
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option
-from worker.commands import champion, connect, to_json
+from worker.commands import champion, connect, spellings, to_json
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
@@ -31,10 +31,13 @@ from worker.topics.state_scan import Contents, Marks, Trace
 def user(as_json: bool, user_id: str) -> None:
     """Show what the state topic has of a user, as of the last flush; exit code 1 when it has nothing."""
     settings = commandline.settings(Settings)
-    trace = state_scan.look_for(connect(settings), user_id, topic=settings.topics.state)
+    topic, trace = settings.topics.state, Trace()
+    for spelling in spellings(user_id):
+        if trace := state_scan.look_for(connect(settings), spelling, topic=topic):
+            break
     if not trace and trace.unreadable:
         raise StateRefused("\n".join(["records that may hold this user cannot be read:", *trace.unreadable]))
-    document = _user_document(settings, user_id, trace)
+    document = _user_document(settings, spelling, trace)
     click.echo(to_json(document) if as_json else _user_text(document))
     sys.exit(not trace)
 
@@ -135,7 +138,7 @@ def _current(
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:
         states.load(copy.partition, copy.block, copy.saved)
-    found = described(states, recommender, user_id, {copy.partition for copy in trace.copies})
+    found = described(states, recommender, user_id, {copy.partition: () for copy in trace.copies})
     if found is None:
         return None, None
     row = states.find(found["partition"], user_id)

@@ -11,14 +11,16 @@ few matrix products instead of one per click. A Hypothesis law holds batch and o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Places = NDArray[np.intp]
+
+_NOT_GIVEN: Final[NDArray[Any]] = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,39 @@ class Clicks:
     """The clicks' own times."""
     record_timestamps_ms: NDArray[np.int64]
     """The times of the records that brought them; negative where a record has none."""
+    elements: NDArray[np.int32] = field(default_factory=lambda: _NOT_GIVEN)
+    """The number of the click's event in its record, from 1, where a record has several; else 0."""
+    ends_event: NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN)
+    """Whether it is the last click of its event. Only then a list may answer it."""
+
+    def __post_init__(self) -> None:
+        """Take each click for a whole record where nothing else is given."""
+        if self.elements is _NOT_GIVEN:
+            object.__setattr__(self, "elements", np.zeros(len(self), np.int32))
+        if self.ends_event is _NOT_GIVEN:
+            object.__setattr__(self, "ends_event", np.ones(len(self), np.bool_))
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+    def divided(self, most: int) -> Iterator[Clicks]:
+        """Yield the clicks in batches of at most `most`, more only where one record has more.
+
+        Those of a record are in one batch: recovery knows by its offset alone what was applied.
+        """
+        if len(self) <= most:
+            yield self
+            return
+        places = np.arange(len(self))
+        same = (np.diff(self.offsets) == 0) & (np.diff(self.partitions) == 0)
+        ends = np.append(places[1:][~same], len(self))
+        begin = 0
+        while begin < len(self):
+            last = int(np.searchsorted(ends, begin + most, side="right")) - 1
+            fits = last >= 0 and ends[last] > begin
+            end = int(ends[last if fits else last + 1])
+            yield self.taken(places[begin:end])
+            begin = end
 
     def taken(self, places: Places) -> Clicks:
         """Return the clicks at `places`, in that order."""
@@ -47,6 +79,8 @@ class Clicks:
             item_ids=[self.item_ids[place] for place in at],
             timestamps_ms=self.timestamps_ms[places],
             record_timestamps_ms=self.record_timestamps_ms[places],
+            elements=self.elements[places],
+            ends_event=self.ends_event[places],
         )
 
 

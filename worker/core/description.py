@@ -3,14 +3,14 @@
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
 >>> states.write(rows, replace(states.read(rows), clicks=np.array([1], np.int32)))
->>> ada = described(states, None, "ada", [0, 3])
+>>> ada = described(states, None, "ada", {0: (), 3: ()})
 >>> ada["partition"], ada["recent_items"], ada["saved"]
 (3, ['lamp'], False)
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace  # noqa: F401  # for the doctest
 from typing import Any
 
@@ -21,23 +21,28 @@ from worker.core.states import States
 
 
 def described(
-    states: States, recommender: Recommender | None, user_id: str, partitions: Collection[int]
+    states: States,
+    recommender: Recommender | None,
+    user_id: str,
+    partitions: Mapping[int, Collection[int]],
 ) -> dict[str, Any] | None:
     """Return the state of a user for JSON, the oldest of the recent items first; None if there is none.
 
-    A user who has states in several of `partitions`, as when partitions were added, is described where they
-    clicked last. `recommendations` is the list as it would be published now, under the recommender's release,
-    which need not be the one that made the state; None without a recommender.
+    `partitions` names those to look in, and the blocks of each that are not committed yet. A user who has
+    states in several, as when partitions were added, is described where they clicked last. `recommendations`
+    is the list as it would be published now, under the recommender's release, which need not be the one that
+    made the state; None without a recommender.
     """
     found = {partition: states.find(partition, user_id) for partition in partitions}
     rows = np.array([row for row in found.values() if row is not None], np.int64)
     if not len(rows):
         return None
     row = int(rows[np.argmax(states.read_column("timestamp_ms", rows))])
-    user = states.read(np.array([row]))
+    user, partition = states.read(np.array([row])), int(states.partitions(np.array([row]))[0])
+    changed, block = states.are_changed(np.array([row])).any(), int(states.blocks(np.array([row]))[0])
     return {
         "user_id": user_id,
-        "partition": int(states.partitions(np.array([row]))[0]),
+        "partition": partition,
         "recent_items": states.item_codes.ids(user.ring.oldest_first(0)),
         "clicks": int(user.clicks[0]),
         "session_clicks": int(user.session[0]),
@@ -45,7 +50,7 @@ def described(
         "offset": int(user.offset[0]),
         "release": int(user.release[0]),
         "recommendations": _recommendations(recommender, row),
-        "saved": not states.are_changed(np.array([row])).any(),
+        "saved": not changed and block not in partitions[partition],
     }
 
 

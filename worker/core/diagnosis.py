@@ -1,18 +1,22 @@
 """Explains in words why records are not clicks.
 
->>> foreign = b'{"who": {"id": 7}, "ts": 1700000000000}'
+>>> foreign = b'{"who": {"id": 7}, "cart": [{"sku": "x"}], "ts": 1700000000000}'
 >>> fault(foreign, None, Reason.MISSING_FIELD, Fields("user.id", "@key"))
 'have no field user.id and no key'
 >>> field_list(foreign)
-'who.id, ts'
+'who.id, cart[].sku, ts'
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from worker.core.event import KEY_FIELD, Fields, Reason, parsed
+from worker.core import envelopes, paths
+from worker.core.event import Fields, parsed
+from worker.core.paths import Path
+from worker.core.reasons import Reason
 
 _SHOWN: Final = 12
 """The most field names that a message lists."""
@@ -20,19 +24,25 @@ _SHOWN: Final = 12
 _SHOWN_CHARACTERS: Final = 60
 """The most characters of a field name that a message shows."""
 
+_DEPTH: Final = 20
+"""The deepest nesting that is looked into."""
+
 _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.NULL_VALUE: "have no value",
-    Reason.TOO_LARGE: "are larger than click.max_bytes",
-    Reason.UNKNOWN_FORMAT: "are neither a JSON object nor a MessagePack map",
+    Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
+    Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
+    Reason.NO_ENVELOPE: "are not in the envelope that click.envelope names",
     Reason.MISSING_FIELD: "lack a field",
     Reason.WRONG_TYPE: "have an id that is neither text nor an integer, or a time of another type",
     Reason.NOT_FINITE: "have a number that is not finite",
-    Reason.EMPTY_ID: "have an empty id",
+    Reason.EMPTY_ID: "have an id that is empty or stands for a missing one (click.missing)",
     Reason.LONG_ID: "have an id that is too long",
-    Reason.BAD_TIMESTAMP: "have a time that cannot be read as milliseconds or RFC 3339",
-    Reason.FUTURE_TIMESTAMP: "have a time over an hour after that of their record (not in milliseconds?)",
+    Reason.BAD_TIMESTAMP: "have a time that cannot be read as a number or as a date and time",
+    Reason.TOO_EARLY: "have a time before click.earliest (in another unit, or not a time?)",
+    Reason.FUTURE_TIMESTAMP: "have a time over an hour after that of their record (in another unit or zone?)",
+    Reason.UNREADABLE: "are damaged: they cannot be decoded as records of Kafka",
 }
 
 
@@ -40,34 +50,73 @@ def fault(value: bytes | None, key: bytes | None, reason: Reason, fields: Fields
     """Return what is wrong with records such as this one; a missing field is named."""
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
-    there = set(_leaves(parsed(value)))
+    document = parsed(value)
     absent = [
-        "no key" if path == KEY_FIELD else f"no field {path}"
-        for path in (fields.user_id, fields.item_id)
-        if (key is None if path == KEY_FIELD else path not in there)
+        words
+        for path in map(paths.parse, (fields.user_id, fields.item_id))
+        if (words := _absent(path, document, key))
     ]
     return f"have {' and '.join(absent)}" if absent else _FAULTS[reason]
 
 
 def field_list(value: bytes | None) -> str:
-    """Return the names of the fields that a record has, nested ones as dotted paths; empty without any.
-
-    A name that has a dot itself stands in quotes: no path reaches it.
-    """
-    names = list(_leaves(parsed(value)))
+    """Return the paths of the fields that a record has; empty without any."""
+    names = list(dict.fromkeys(_leaves(parsed(value))))
     shown = [name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN]]
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return ", ".join(shown + more)
 
 
-def _leaves(document: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each value that is not null; a document that is no map has none."""
-    if type(document) is not dict:
+def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
+    """Return one of the `unknown` ids and one of the `known` that differ only in how they are written.
+
+    >>> look_alike(["sofa", "lamp 1"], ["rug", "LAMP-001"])
+    ('lamp 1', 'LAMP-001')
+    """
+    plain = {_plain(one): one for one in reversed(unknown)}
+    return next(((plain[text], one) for one in known if (text := _plain(one)) in plain), None)
+
+
+def _plain(item_id: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\W_]+", "", item_id.lower()))
+
+
+def _absent(path: Path, document: Any, key: bytes | None) -> str:
+    """Return the words for a path that finds nothing; empty if it finds something, or nobody can say."""
+    if path.root in ("key", "int key"):
+        return "no key" if key is None else ""
+    if path.root != "value":
+        return ""
+    first = document[0] if isinstance(document, list) and document else document
+    names = path.names if path.each is None else path.each
+    candidates = [first, _unwrapped(first)]
+    return "" if any(paths.find(one, names) is not None for one in candidates) else f"no field {path.text}"
+
+
+def _unwrapped(document: Any) -> Any:
+    """Return the event in what looks like an envelope."""
+    envelope = envelopes.recognised(document, ())
+    if envelope == "none":
+        return document
+    opened = envelopes.opened(envelope, document, ())
+    return opened.document if isinstance(opened, envelopes.Opened) else document
+
+
+def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
+    """Yield the path of each value that is not null; a document that is no map or list of maps has none."""
+    inner = paths.inner(document)
+    document = document if inner is None else inner
+    if type(document) is list:
+        document = next((one for one in document if type(one) is dict), None)
+    if type(document) is not dict or depth > _DEPTH:
         return
     for key, value in document.items():
-        name = str(key)
-        here = path + (f'"{name}"' if "." in name else name)
-        if type(value) is dict and value:
-            yield from _leaves(value, f"{here}.")
+        # A path finds a name with dots as it is; other signs of paths are escaped.
+        here = path + paths.escape(str(key)).replace(r"\.", ".")
+        if type(value) is list and "[]" not in here and any(type(one) is dict for one in value):
+            here += "[]"
+        below = list(_leaves(value, f"{here}.", depth + 1))
+        if below:
+            yield from below
         elif value is not None:
             yield here

@@ -122,7 +122,7 @@ class Recommender:
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
         numbers, since = _numbers(order, users, afresh)
         self.rebuilt += self._rebuild(users)
-        answered = self._answered(order, clicks.record_timestamps_ms, now_ms)
+        answered = self._answered(order, clicks, now_ms)
         recent = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
         )
@@ -233,11 +233,13 @@ class Recommender:
             rows[places] = self._states.rows(partition, [clicks.user_ids[place] for place in places.tolist()])
         return rows
 
-    def _answered(self, order: UserOrder, record_timestamps_ms: NDArray[np.int64], now_ms: int) -> Places:
+    def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> Places:
         """Return the places in `order` of the clicks to be answered, sorted by arrival."""
-        places = order.last if self._publish == "latest" else np.arange(len(order.arrival))
+        # The last click of a user in a batch ends an event: the clicks of a record are all in one batch.
+        every = self._publish == "every"
+        places = np.flatnonzero(clicks.ends_event[order.arrival]) if every else order.last
         if self._max_age_ms:
-            times = record_timestamps_ms[order.arrival[places]]
+            times = clicks.record_timestamps_ms[order.arrival[places]]
             places = places[(times < 0) | (times >= now_ms - self._max_age_ms)]
         return places[np.argsort(order.arrival[places])]
 

@@ -162,7 +162,7 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     # Finite weights may still be absurd: what they overflow to is what the golden answers refuse.
     with np.errstate(over="ignore", invalid="ignore"):
         release = Release(manifest, catalogue, tensors, number)
-    check_golden(release, catalogue, manifest)
+        check_golden(release, catalogue, manifest)
     return release
 
 

@@ -18,6 +18,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
+from worker.kafka.fetcher import read_past_damage
 from worker.kafka.interface import ANSWER_MS
 
 T = TypeVar("T")
@@ -55,12 +56,17 @@ class Endpoint:
     ssl_key_file: str | None = None
     ssl_key_password: str | None = field(default=None, repr=False)
     ssl_check_hostname: bool = True
+    origin: str = field(default="", compare=False)
+    """From where the address comes, for messages."""
 
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer that commits nothing by itself and reads from the first record on."""
-        return KafkaConsumer(
+        """Return a consumer that commits nothing by itself and reads from the first record on.
+
+        It hands over records that it cannot decode as `unreadable`.
+        """
+        consumer = KafkaConsumer(
             **self.arguments(),
             client_id=client_id,
             group_id=group,
@@ -71,6 +77,8 @@ class Endpoint:
             metrics_enabled=False,
             **more,
         )
+        read_past_damage(consumer)
+        return consumer
 
     def producer(self, client_id: str) -> KafkaProducer:
         """Return a producer without transactions, for a record now and then."""
@@ -156,9 +164,15 @@ class Endpoint:
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
             )
-        return KafkaAway(
-            f"{text}. Is a broker running at {self.bootstrap_servers} (kafka.bootstrap_servers)?"
-        )
+        if isinstance(error, kafka_errors.CorruptRecordError):
+            helps = (
+                "The broker cannot read its own log; its messages name the file. A sound replica helps, or "
+                "the deletion of the records up to there (kafka-delete-records)"
+            )
+        else:
+            setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+            helps = f"Is a broker running at {self.bootstrap_servers} ({setting})?"
+        return KafkaAway(f"{text}. {helps}")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from kafka.structs import TopicPartition
 
@@ -30,6 +30,7 @@ __all__ = [
     "TopicInfo",
     "TopicPartition",
     "Transactions",
+    "Unreadable",
 ]
 
 MAX_BATCH: Final = 4_000
@@ -48,8 +49,20 @@ MAX_REQUEST_BYTES: Final = 1_048_576
 Headers = list[tuple[str, bytes]]
 
 
+class Unreadable(NamedTuple):
+    """Why a record, or all of a stretch of offsets, cannot be read, and is nothing but its bytes."""
+
+    first: int
+    """The first offset of the stretch; the record's own offset is the last."""
+    why: str
+
+
 class Record(Protocol):
-    """Bytes from Kafka, and where they stand."""
+    """Bytes from Kafka, and where they stand.
+
+    One that is unreadable has the bytes of the stretch as its value, no key and no headers. The next record
+    after the stretch has the offset after its own.
+    """
 
     @property
     def topic(self) -> str: ...  # noqa: D102
@@ -68,6 +81,10 @@ class Record(Protocol):
     def value(self) -> bytes | None: ...  # noqa: D102
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
+    @property
+    def unreadable(self) -> Unreadable | None:
+        """Why it cannot be read; None for a record like others."""
+        ...
 
 
 class Reader(Protocol):

@@ -134,6 +134,7 @@ class Flushing:
         flush = under_way.flush
         for number, value in flush.next_blocks(at_most):
             self._writer.block(partition.number, number, value)
+            partition.uncommitted.add(number)
             self._metrics.saved_users.inc(partition.ledger.sizes[number])
         under_way.written += at_most
         if flush.done:

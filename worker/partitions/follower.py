@@ -17,7 +17,7 @@ from typing import Final
 from worker.core import blocks
 from worker.errors import NotStable, Retriable, StateRefused
 from worker.kafka.interface import Connection, Reader, Record, TopicPartition
-from worker.topics.states import BLOCK, FETCH, FORGET, block_number
+from worker.topics.states import BLOCK, FETCH, FORGET, block_number, content
 
 _QUEUED: Final = 32
 """The number of records that may wait for the loop: at most 20 MiB."""
@@ -263,14 +263,15 @@ class StateFollower:
                     del self._searches[partition]
 
     def _found(self, reading: _Reading, record: Record) -> None:
-        key = (record.key or b"").decode(errors="replace")
+        name, value = content(record)
+        key = name.decode(errors="replace")
         if reading.sought and key.startswith(BLOCK) and key.removeprefix(BLOCK).isdecimal():
-            held = record.value is not None and _holds(record.value, reading.sought)
+            held = value is not None and _holds(value, reading.sought)
             reading.found[block_number(key)] = held
         request = key.startswith(FORGET) and record.offset >= reading.heard
         if request or not (reading.whole or reading.sought):
             done = (record.offset + 1 - reading.begin) / max(1, reading.end - reading.begin)
-            self._put(StateRecord(reading.partition, reading.token, key, record.value, min(1.0, done)))
+            self._put(StateRecord(reading.partition, reading.token, key, value, min(1.0, done)))
         reading.position = record.offset + 1
 
     def _ended(self, reading: _Reading, reader: Reader, asker: Reader) -> None:

@@ -97,6 +97,8 @@ class Partition:
     saved: Replay | None = None
     """The latest `replay` record; None where nothing was ever saved."""
     requests: dict[str, DeletionRequest] = field(default_factory=dict)
+    uncommitted: set[int] = field(default_factory=set)
+    """Blocks that were sent and not committed yet."""
     condemned: set[int] = field(default_factory=set)
     """Blocks that hold what was asked to be deleted: the next flush drops them."""
     replay_from: int = 0

@@ -24,7 +24,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.follower import AllRead, Copies, Failed, StateFollower, StateRecord, Waits
 from worker.partitions.partition import Partition, Status
 from worker.partitions.table import PartitionTable
-from worker.topics.states import BLOCK, FORGET, REPLAY, block_number, parse_replay
+from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, block_number, parse_replay
 
 log = structlog.get_logger("worker")
 
@@ -147,8 +147,10 @@ class Recovery:
             partition.saved = parse_replay(value) if value is not None else None
         elif key.startswith(FORGET):
             self._deletion.load(partition, key.removeprefix(FORGET), value)
-        else:
+        elif not key.startswith(UNREADABLE):
             raise StateRefused("no such key is known")
+        elif value is not None:
+            raise StateRefused(value.decode())
 
     def _loaded(self, partition: Partition, read: AllRead) -> None:
         """Begin the replay once all blocks are here: find its offset, and what retention deleted of it."""

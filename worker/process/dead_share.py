@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from worker.core.diagnosis import fault, field_list
-from worker.core.event import Fields, Reason
+from worker.core.event import Fields
+from worker.core.reasons import Reason
 from worker.http.readiness import Readiness
 
 log = structlog.get_logger("worker")

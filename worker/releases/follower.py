@@ -39,7 +39,7 @@ class Looked(NamedTuple):
     number: int
     """The highest number of a release in the topic."""
     remark: str
-    """The refusals at the moment, with their reasons, as text; empty if there are none."""
+    """The refusals at the moment, and what cannot be decoded, with the reasons; empty if there are none."""
 
 
 class Waits(NamedTuple):
@@ -150,7 +150,8 @@ class ReleaseFollower:
         if found != before:
             self._serving = found
             self._events.put(found)
-        remark = "; ".join(why for _, why in self._refused.values())
+        unreadable = [self._reader.unreadable] if self._reader.unreadable else []
+        remark = "; ".join([*(why for _, why in self._refused.values()), *unreadable])
         self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
 
     def _release(self, name: str) -> Release | None:
@@ -191,7 +192,8 @@ class ReleaseFollower:
         if CHAMPION not in self._reader.held():
             self._events.put(
                 Waits(
-                    f"no release: topic {self._reader.topic} has no {CHAMPION}. "
+                    self._reader.unreadable
+                    or f"no release: topic {self._reader.topic} has no {CHAMPION}. "
                     "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
                 )
             )

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import SecretStr, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 
-from worker.core.event import Fields
+from worker.core import paths
+from worker.core.envelopes import Envelope
+from worker.core.event import TWO_FIELDS, Decoder, Fields
+from worker.core.formats import Parse, parse_plain
+from worker.core.ids import MISSING, IdRule
+from worker.core.times import TimeRule, Unit
+from worker.core.where import Clause, parse_where
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
-from worker.settings.fields import TOPIC, Section, setting
+from worker.settings.fields import TOPIC, Moment, Section, setting
 
 
 class Kafka(Section):
@@ -84,8 +91,8 @@ class Kafka(Section):
                 raise ValueError(f"{name} is {path}: there is no such file")
         return self
 
-    def connection(self) -> KafkaConnection:
-        """Return the part that the clients need."""
+    def connection(self, origin: str = "") -> KafkaConnection:
+        """Return the part that the clients need. `origin` says from where the address comes."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
@@ -97,6 +104,7 @@ class Kafka(Section):
             ssl_key_file=_text(self.ssl_key_file),
             ssl_key_password=_secret(self.ssl_key_password),
             ssl_check_hostname=self.ssl_check_hostname,
+            origin=origin,
         )
 
 
@@ -138,32 +146,111 @@ class Topics(Section):
 
 
 class Click(Section):
-    """Where a record keeps what a click needs.
+    r"""Where a record keeps what a click needs, how it is read, and which events count.
 
-    A dotted path reaches into nested maps; `@key` is the record's key. In files of clicks these are names of
-    columns; there a name that is not given is recognised.
+    A dotted path reaches into nested maps, or is the name of a field with dots; `\.` is a dot of a name.
+    `items[].id` takes a click from every element of a list. `@key` is the record's key (`@key.id`: a field
+    of its JSON; `@key:int`: 4 or 8 bytes), `@header.name` a header, `@envelope.name` what the envelope
+    says. In files of clicks these are names of columns; there a name that is not given is recognised.
     """
 
-    user_id: str = setting("user_id", "Path of the user id, or `@key`.", min_length=1)
-    item_id: str = setting("item_id", "Path of the item id, or `@key`.", min_length=1)
+    user_id: str = setting("user_id", "Path of the user id.", min_length=1)
+    item_id: str = setting("item_id", "Path of the item id.", min_length=1)
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click, in milliseconds since the epoch or as RFC 3339 with an "
-        "offset. Where it is absent the record's own time counts.",
+        "Path of the time of the click: a number, or a date and time as text. `day + time` takes them from "
+        "two fields. Where it is absent the record's own time counts.",
         min_length=1,
     )
+    timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
+        "auto", "Unit of times that are numbers. `auto`: each by its own size."
+    )
+    time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
+    earliest: Moment = setting(
+        "2000-01-01",
+        "Earliest plausible time. A click before it is a dead letter. Before 1973-03-04 `timestamp_unit` "
+        "must be set.",
+        validate_default=True,
+    )
+    missing: tuple[str, ...] = setting(
+        MISSING, "Texts that stand for a missing value in ids and times. Empty text always does."
+    )
+    where: str = setting(
+        "",
+        "Clauses that an event must fulfil to count, such as `type = view, cart; country != XX`. Others are "
+        "skipped. Default: all count.",
+    )
+    envelope: Envelope = setting("none", "Envelope of the events.")
     max_bytes: int = setting(
         262_144, "Largest value of a click, in bytes. A larger one is a dead letter.", ge=64
     )
 
+    @field_validator("user_id", "item_id", "timestamp")
+    @classmethod
+    def _are_paths(cls, value: str) -> str:
+        for one in value.split(TWO_FIELDS):
+            paths.parse(one)
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            return ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be a time zone like UTC or Europe/Lisbon") from None
+
+    @field_validator("where")
+    @classmethod
+    def _are_clauses(cls, value: str) -> str:
+        parse_where(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self.decoder()
+        return self
+
     def fields(self) -> Fields:
-        """Return the part that the decoder needs."""
+        """Return where the decoder finds what a click needs."""
         return Fields(self.user_id, self.item_id, self.timestamp)
+
+    def ids(self) -> IdRule:
+        """Return the rule for ids."""
+        return IdRule(self.missing)
+
+    def times(self) -> TimeRule:
+        """Return the rule for times. Raises ValueError if `earliest` needs a unit."""
+        unit: Unit | None = None if self.timestamp_unit == "auto" else self.timestamp_unit
+        return TimeRule(
+            unit=unit, earliest_ms=self.earliest, zone=ZoneInfo(self.time_zone), missing=self.missing
+        )
+
+    def clauses(self) -> tuple[Clause, ...]:
+        """Return the clauses of `where`."""
+        return parse_where(self.where)
+
+    def decoder(self, parse: Parse = parse_plain) -> Decoder:
+        """Return the decoder for records, of which `parse` reads the values."""
+        return Decoder(
+            self.fields(),
+            ids=self.ids(),
+            times=self.times(),
+            where=self.clauses(),
+            envelope=self.envelope,
+            max_bytes=self.max_bytes,
+            parse=parse,
+        )
 
     def named(self, name: str) -> str | None:
         """Return the column that a file of clicks is said to have; None: it is to be recognised."""
+        if name not in self.model_fields_set:
+            return None
         value: str = getattr(self, name)
-        return value if name in self.model_fields_set and not value.startswith("@") else None
+        if TWO_FIELDS in value:
+            return value
+        path = paths.parse(value)
+        return ".".join(path.names) if path.root == "value" and path.each is None else None
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -2,8 +2,8 @@
 
 A key `[kafka] bootstrap_servers` is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the environment and
 `--set kafka.bootstrap_servers=...` on a command line. An unknown key is an error: a misspelled one would
-change nothing. One file may hold the settings of both programs: each checks its own and knows the names of
-the other's sections.
+change nothing. One file may hold the settings of both programs: each checks its own, and of the other's
+the names.
 """
 
 from __future__ import annotations
@@ -21,26 +21,18 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from worker.errors import SettingError
-from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_section, value_of
+from worker.settings.fields import Section, duration_text, fields_of, is_duration, value_of
 
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 
 CONFIG_VARIABLE: Final = "NEXTCLICK_CONFIG"
 """Names the settings file where the command line does not."""
 
-PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
-    "nextclick-worker": (
-        *("group", "worker_id", "static_membership", "commit_interval"),
-        *("recommend", "state", "http", "log"),
-    ),
-    "nextclick-trainer": (
-        *("files", "dataset", "features", "model", "loss", "optimizer", "blend", "training", "evaluation"),
-        *("baselines", "archive", "run", "watch", "metrics"),
-    ),
-}
-"""The sections, and the keys without a section, that each program has for itself.
+KEYS: Final = frozenset(Path(__file__).with_name("keys.txt").read_text("utf-8").split())
+"""The dotted keys of all settings, of both programs.
 
-Neither program loads the other's definitions; a test holds these names equal to them."""
+Neither program loads the other's definitions, so `make reference` writes their names to a file; a test holds
+it equal to them."""
 
 _OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_DATA"})
 """Variables with our prefix that are no settings."""
@@ -63,14 +55,15 @@ def load(
 
     An assignment is a dotted key and a text. Raises SettingError with a line for each thing that is wrong.
     """
-    document = {name: value for name, value in _read(path).items() if name not in _foreign(model)}
+    document, problems = _own_part(_read(path), model)
     known = {key: field.annotation for key, field in fields_of(model)}
-    problems = []
-    for name, key, text in [*_in_environment(model, environment), *_assigned(assignments)]:
+    for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
         if key in known:
             _put(document, key, typed(text, known[key]))
-        else:
-            problems.append(f"{name}: there is no such setting{_meant(name, _names(known, like=name))}")
+        elif key not in KEYS:
+            problems.append(_unknown(name, known))
+        elif name == key:
+            problems.append(f"{name}: a setting of the other program, without effect here")
     places = ["environment", "command line"] if assignments else ["environment"]
     source = ", ".join([str(path), *places] if path else places)
     return checked(model, document, source=source, problems=problems)
@@ -201,24 +194,26 @@ def _read(path: Path | None) -> dict[str, Any]:
         raise SettingError(f"the settings file {path} is not TOML: {error}") from None
 
 
-def _foreign(model: type[Section]) -> set[str]:
-    """Return the names at the top that belong to another program than the one of `model`."""
-    return {name for names in PROGRAMS.values() for name in names} - {*model.model_fields}
+def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[str, Any], list[str]]:
+    """Return what a `document` says to the program of `model`, and what it names for another wrongly."""
+    own, problems = dict[str, Any](), list[str]()
+    foreign = {key.partition(".")[0] for key in KEYS} - {*model.model_fields}
+    for name, value in document.items():
+        if name in foreign:
+            keys = [f"{name}.{key}" for key in value] if isinstance(value, Mapping) else [name]
+            problems += [_unknown(key, ()) for key in keys if key not in KEYS]
+        else:
+            own[name] = value
+    return own, problems
 
 
-def _in_environment(model: type[Section], environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
     """Yield variable, dotted key and text of what the environment sets, unknown ones by their own name."""
-    keys = {variable(key): key for key, _ in fields_of(model)}
-    foreign = tuple(variable(name) for name in _foreign(model))
+    keys = {variable(key): key for key in KEYS}
     for name, text in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in _OUTSIDE or name.startswith(_OF_TESTS):
-            continue
-        if name in keys or not any(name == one or name.startswith(f"{one}_") for one in foreign):
+        ours = name.startswith(ENVIRONMENT_PREFIX) and name not in _OUTSIDE
+        if ours and not name.startswith(_OF_TESTS):
             yield name, keys.get(name, name), text
-
-
-def _assigned(assignments: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str, str]]:
-    return ((key, key, text) for key, text in assignments)
 
 
 def _put(document: dict[str, Any], key: str, value: Any) -> None:
@@ -242,11 +237,7 @@ def _explained(error: Any, model: type[Section]) -> str:
     path = [str(part) for part in error["loc"]]
     where, known = ".".join(path), {key: field.annotation for key, field in fields_of(model)}
     if error["type"] == "extra_forbidden":
-        names = [
-            *known,
-            *(name for name, field in model.model_fields.items() if is_section(field.annotation)),
-        ]
-        return f"{where}: there is no such setting{_meant(where, names)}"
+        return _unknown(where, known)
     message = re.sub(r"^Value error, |^Input should be", "", error["msg"]).strip()
     if error["type"] != "value_error":
         message = f"must be {message}" if error["msg"].startswith("Input should be") else message
@@ -261,8 +252,14 @@ def _hidden(kind: Any) -> bool:
     return SecretStr in alternatives(kind)
 
 
-def _names(known: Iterable[str], *, like: str) -> list[str]:
-    return [variable(key) for key in known] if like.startswith(ENVIRONMENT_PREFIX) else [*known]
+def _unknown(name: str, own: Iterable[str]) -> str:
+    """Return one line about a name that no setting has; a program's `own` settings are the nearest."""
+    keys = [*own, *sorted(KEYS)]
+    if name.startswith(ENVIRONMENT_PREFIX):
+        known = [variable(key) for key in keys]
+    else:
+        known = [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys)]
+    return f"{name}: there is no such setting{_meant(name, known)}"
 
 
 def _meant(name: str, known: Sequence[str]) -> str:

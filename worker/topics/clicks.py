@@ -1,35 +1,95 @@
 """The input topic. Others write it; the worker's consumer group reads it.
 
-A record's value is one click as JSON or MessagePack (`worker.core.event`); the order of arrival is
+A record is a click, or several (`worker.core.event`); the order of arrival is
 the order. The group's committed offsets, written inside the worker's transactions, say what is done.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from worker.core.batch import Clicks
-from worker.core.event import Click, Decoder, Reason
+from worker.core.event import Click, Decoder, Part, Several
+from worker.core.reasons import Reason, Skipped
 from worker.kafka.interface import Record
 
 
-def decode(records: Iterable[Record], decoder: Decoder) -> tuple[Clicks, list[tuple[Record, Reason]]]:
-    """Return the clicks in `records` as columns, and the invalid records, each with its reason."""
+class Invalid(NamedTuple):
+    """A record that goes to the dead letters.
+
+    `parts` says which of its events are not valid, where the others count; otherwise it is empty.
+    """
+
+    record: Record
+    reason: Reason
+    parts: str = ""
+
+
+class Decoded(NamedTuple):
+    """The content of some records. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
+
+    clicks: Clicks
+    bad: list[Invalid]
+    skipped: Counter[Skipped]
+    """By reason: the records without a click, of which nothing is wrong."""
+    clicked: int
+    """The number of records that have clicks and are not in `bad`."""
+    trimmed: int
+    """The number of ids that had blanks around them."""
+
+    @property
+    def records(self) -> int:
+        """The number of all records."""
+        return self.clicked + self.skipped.total() + len(self.bad)
+
+    def left_out(self) -> Counter[str]:
+        """Return how many records were skipped or are not valid, by reason."""
+        return Counter([*map(str, self.skipped.elements()), *(str(one.reason) for one in self.bad)])
+
+
+def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
+    """Return the clicks in `records` as columns, and what the other records are.
+
+    Raises what the decoder's `parse` raises.
+    """
+    trimmed = decoder.ids.trimmed
     good: list[tuple[Record, Click]] = []
-    bad: list[tuple[Record, Reason]] = []
+    parts: list[tuple[int, Part]] = []
+    bad: list[Invalid] = []
+    skipped = Counter[Skipped]()
+    several = 0
+    decoded = decoder.decode
     for record in records:
-        click = decoder.decode(record.value, record.key, record.timestamp)
-        if isinstance(click, Click):
-            good.append((record, click))
-        else:
-            bad.append((record, click))
-    return _columns(good), bad
+        if record.unreadable is not None:
+            bad.append(Invalid(record, Reason.UNREADABLE))
+            continue
+        found = decoded(record.value, record.key, record.timestamp, record.headers)
+        if type(found) is Click:
+            good.append((record, found))
+        elif isinstance(found, Reason):
+            bad.append(Invalid(record, found))
+        elif isinstance(found, Skipped):
+            skipped[found] += 1
+        elif isinstance(found, Several):
+            parts += enumerate(found.parts, len(good))
+            good += [(record, part.click) for part in found.parts]
+            if found.bad:
+                places = "; ".join(f"{place}: {reason}" for place, reason in found.bad)
+                bad.append(Invalid(record, found.bad[0][1], places))
+            elif found.parts:
+                several += 1
+            else:
+                skipped[found.skipped[0]] += 1
+    clicked = len(good) - len(parts) + several
+    return Decoded(_columns(good, parts), bad, skipped, clicked, decoder.ids.trimmed - trimmed)
 
 
-def _columns(good: list[tuple[Record, Click]]) -> Clicks:
-    return Clicks(
+def _columns(good: list[tuple[Record, Click]], parts: list[tuple[int, Part]]) -> Clicks:
+    clicks = Clicks(
         partitions=np.array([record.partition for record, _ in good], np.int32),
         offsets=np.array([record.offset for record, _ in good], np.int64),
         user_ids=[click.user_id for _, click in good],
@@ -37,3 +97,7 @@ def _columns(good: list[tuple[Record, Click]]) -> Clicks:
         timestamps_ms=np.array([click.timestamp_ms for _, click in good], np.int64),
         record_timestamps_ms=np.array([record.timestamp for record, _ in good], np.int64),
     )
+    for place, part in parts:
+        clicks.elements[place] = part.element
+        clicks.ends_event[place] = part.ends_event
+    return clicks

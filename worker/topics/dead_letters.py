@@ -2,7 +2,9 @@
 
 People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
 headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
-kept; the record itself stays where the headers point.
+kept; the record itself stays where the headers point. Where only some events of a record are not valid, the
+others count: the header `nextclick.parts` names the invalid events, so that nobody sends the others again. A
+stretch that Kafka's client could not decode is kept as its bytes, with its first and last offset, and why.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from worker.core.event import Reason
-from worker.kafka.interface import Headers, Record, Transactions
+from worker.kafka.interface import Headers, Transactions
+from worker.topics.clicks import Invalid
 
 MAX_VALUE_BYTES: Final = 900_000
 """The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""
@@ -31,23 +33,31 @@ class DeadLetterWriter:
         self.topic = topic
         self.partitions = 1
 
-    def publish(self, bad: Iterable[tuple[Record, Reason]]) -> None:
+    def publish(self, bad: Iterable[Invalid]) -> None:
         """Add a dead letter for each record to the transaction. Raises what `Transactions.send` raises."""
-        for record, reason in bad:
-            key, value, headers = letter(record, reason)
-            partition = record.partition % self.partitions
+        for one in bad:
+            key, value, headers = letter(one)
+            partition = one.record.partition % self.partitions
             self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
 
 
-def letter(record: Record, reason: Reason) -> tuple[bytes | None, bytes | None, Headers]:
-    """Return key, value and headers of the dead letter for `record`."""
+def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
+    """Return key, value and headers of the dead letter for a record."""
+    record = bad.record
     ours: Headers = [
-        ("nextclick.reason", reason.value.encode()),
+        ("nextclick.reason", bad.reason.value.encode()),
         ("nextclick.topic", record.topic.encode()),
         ("nextclick.partition", b"%d" % record.partition),
-        ("nextclick.offset", b"%d" % record.offset),
+        ("nextclick.offset", b"%d" % (record.unreadable.first if record.unreadable else record.offset)),
         ("nextclick.timestamp", b"%d" % record.timestamp),
     ]
+    if record.unreadable is not None:
+        ours += [
+            ("nextclick.last_offset", b"%d" % record.offset),
+            ("nextclick.error", record.unreadable.why.encode(errors="backslashreplace")),
+        ]
+    if bad.parts:
+        ours.append(("nextclick.parts", bad.parts[:PREFIX_BYTES].encode()))
     key, value, headers = record.key, record.value, [(name, text or b"") for name, text in record.headers]
     if len(key or b"") + sum(len(name) + len(text) for name, text in headers) > _MAX_EXTRA_BYTES:
         key, headers = (key or b"")[:PREFIX_BYTES], []

@@ -2,7 +2,8 @@
 
 Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack. The header
 `id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
-same id, so a reader of uncommitted records can drop the second answer.
+same id, so a reader of uncommitted records can drop the second answer. Of a record that is a list of events
+each event has its own answer, and its number in the list, from 1, ends the id.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class RecommendationWriter:
     def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
         """Add `lists`, answers to `clicks`, to the transaction. Raises what `Transactions.send` raises."""
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
+        elements = clicks.elements.tolist()
         for one in lists:
             at, user_id = one.click, clicks.user_ids[one.click]
             value = self._encode(
@@ -53,6 +55,8 @@ class RecommendationWriter:
                 }
             )
             click_id = f"{self._clicks_topic}/{partitions[at]}/{offsets[at]}"
+            if elements[at]:
+                click_id += f"/{elements[at]}"
             headers = [("id", click_id.encode())]
             self._transactions.send(
                 self._topic, partitions[at], key=user_id.encode(), value=value, headers=headers

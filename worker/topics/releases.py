@@ -57,6 +57,8 @@ class ReleaseReader:
         """By key: the offset."""
         self._foreign: dict[str, int] = {}
         """By key, the offset of what is neither a release nor a pointer."""
+        self.unreadable = ""
+        """The offsets that could not be decoded, and why; empty once a champion was named after them."""
         self.end = 0
         """The offset up to which the topic was read."""
 
@@ -64,7 +66,7 @@ class ReleaseReader:
     def opened(self) -> Iterator[Self]:
         """Open a connection for the life of the context. Raises KafkaAway, NotAllowed."""
         self._small, self._times_ms, self._chunks, self._foreign = {}, {}, {}, {}
-        self._foreign_seen = 0
+        self._foreign_seen, self.unreadable = 0, ""
         with self._connection.errors(f"read the releases topic {self.topic}"):
             reader = self._reader = self._connection.reader("nextclick-releases", fetch=_FETCH)
         with closing(reader):
@@ -178,7 +180,7 @@ class ReleaseReader:
         self._reader.seek(self._at, min(offsets))
         for _ in range(_FETCH_POLLS * len(offsets)):
             for record in self._reader.poll(_FETCH_MS).get(self._at, ()):
-                if record.offset in offsets:
+                if record.offset in offsets and record.unreadable is None:
                     values[record.offset] = record.value or b""
             if self._reader.position(self._at) > max(offsets):
                 break
@@ -186,7 +188,14 @@ class ReleaseReader:
         return values
 
     def _keep(self, record: KafkaRecord) -> None:
+        if record.unreadable is not None:
+            self.unreadable = (
+                f"what was published at offsets {record.unreadable.first} to {record.offset} of topic "
+                f"{self.topic} is not known: {record.unreadable.why}. Publish again"
+            )
+            return
         name, value = (record.key or b"").decode(errors="replace"), record.value
+        self.unreadable = "" if name == CHAMPION else self.unreadable
         self._small.pop(name, None)
         self._chunks.pop(name, None)
         self._foreign.pop(name, None)

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+
+from worker.core import envelopes
 from worker.core.catalogue import Catalogue
-from worker.core.diagnosis import fault, field_list
-from worker.core.event import Click, Decoder, Fields, Reason
+from worker.core.diagnosis import fault, field_list, look_alike
+from worker.core.event import Decoder, parsed
 from worker.core.ranking import NO_ITEM
+from worker.core.times import NAMES
 from worker.kafka import history
 from worker.kafka.history import Span
 from worker.kafka.interface import Connection, Record
+from worker.topics.clicks import Decoded, decode
 from worker.topics.needs import Finding
 
 SAMPLE: Final = 100
 """The number of records that are looked at."""
 
-EARLIEST_MS: Final = round(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
-"""A click from before the year 2000 has a time in another unit."""
-
 AHEAD_MS: Final = 60_000
 """By how much clocks may differ before a click is from the future."""
+
+_COMPARED: Final = 200_000
+"""The most items of a catalogue among which one is sought that is written in another way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The last records of a topic, decoded."""
+    """The last records of a topic, and what the decoder makes of them."""
 
     topic: str
-    clicks: list[Click]
-    bad: list[tuple[Record, Reason]]
+    records: list[Record]
+    decoder: Decoder
+    decoded: Decoded
 
     def __len__(self) -> int:
-        return len(self.clicks) + len(self.bad)
+        return len(self.records)
+
+    @property
+    def times_ms(self) -> list[int]:
+        """The times of the clicks."""
+        return [int(one) for one in self.decoded.clicks.timestamps_ms]
 
 
 def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
@@ -47,68 +58,108 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
 
     found = [record for some in history.read(connection, topic=topic, begins=begins) for record in some]
     found.sort(key=lambda record: (record.timestamp, record.offset))
-    clicks: list[Click] = []
-    bad: list[tuple[Record, Reason]] = []
-    for record in found[-SAMPLE:]:
-        click = decoder.decode(record.value, record.key, record.timestamp)
-        if isinstance(click, Click):
-            clicks.append(click)
-        else:
-            bad.append((record, click))
-    return Sample(topic, clicks, bad)
+    records = found[-SAMPLE:]
+    return Sample(topic, records, decoder, decode(records, decoder))
 
 
-def decoding(sample: Sample, fields: Fields) -> Finding:
+def decoding(sample: Sample) -> Finding:
     """Return how many of the records are clicks, and what the others lack."""
-    count, bad = len(sample), sample.bad
+    count, bad, skipped = len(sample), sample.decoded.bad, sample.decoded.skipped.total()
     if not count:
         return Finding(f"topic {sample.topic} has no records yet")
-    if not bad:
-        return Finding(f"topic {sample.topic}: the last {count} records are clicks")
-    faults = Counter(fault(record.value, record.key, reason, fields) for record, reason in bad)
-    text = "; ".join(f"{number} of {count} {what}" for what, number in faults.most_common())
-    if first := next(filter(None, (field_list(record.value) for record, _ in bad)), ""):
-        text += f"; the first one has {first}"
-    remedy = "Such records go to the dead letters; if they are clicks, correct the section [click]"
-    return Finding(f"topic {sample.topic}, its last {count} records: {text}", remedy, 2 * len(bad) > count)
+    if not bad and not skipped and not sample.decoded.trimmed:
+        return Finding(f"topic {sample.topic}: the last {count} records are clicks{_several(sample)}")
+    faults = Counter(
+        fault(one.record.value, one.record.key, one.reason, sample.decoder.fields) for one in bad
+    )
+    parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
+    if first := next(filter(None, (field_list(one.record.value) for one in bad)), ""):
+        parts.append(f"the first one has {first}")
+    if skipped:
+        why = ", ".join(f"{number} {reason}" for reason, number in sample.decoded.skipped.most_common())
+        parts.append(f"{skipped} of {count} are skipped ({why})")
+    if sample.decoded.trimmed:
+        parts.append(f"{sample.decoded.trimmed} ids have blanks around them, which are removed")
+    text = f"topic {sample.topic}, its last {count} records: {'; '.join(parts)}{_several(sample)}"
+    if bad:
+        return Finding(text, _remedy(sample), 2 * len(bad) > count)
+    if skipped == count:
+        return Finding(text, "No event counts: correct click.where or click.envelope", fails=True)
+    return Finding(text)
 
 
 def times(sample: Sample, now_ms: int) -> Finding | None:
-    """Return whether the clicks have plausible times; None without clicks."""
-    count = len(sample.clicks)
-    if not count:
+    """Return the units of the times, and whether they are plausible; None without clicks."""
+    times_ms = sample.times_ms
+    if not times_ms:
         return None
-    early = [click for click in sample.clicks if click.timestamp_ms < EARLIEST_MS]
-    late = [click for click in sample.clicks if click.timestamp_ms > now_ms + AHEAD_MS]
-    faults = [
-        f"{len(some)} of {count} clicks are {what}, such as {_moment(some[0])}"
-        for some, what in ((early, "from before 2000"), (late, "from the future"))
-        if some
-    ]
+    faults = []
+    late = [time_ms for time_ms in times_ms if time_ms > now_ms + AHEAD_MS]
+    if late:
+        faults.append(
+            f"{len(late)} of {len(times_ms)} clicks are from the future, such as {_moment(late[0])}"
+        )
+    kinds = _kinds(sample)
+    counts = [f"{len(found)} in {kind}, such as {found[0]!r}" for kind, found in kinds.items()]
+    if len(kinds) > 1:
+        faults.append(f"the times are of {len(kinds)} kinds: {'; '.join(counts)}")
     if not faults:
-        return Finding(f"times of clicks: {_moment(min(sample.clicks, key=_time))} and later")
-    remedy = "Times are milliseconds since 1970 (UTC) or RFC 3339 text; correct click.timestamp or the sender"
-    return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * (len(early) + len(late)) > count)
+        kind = f" in {next(iter(kinds))}" if kinds else " of the records"
+        return Finding(f"times{kind}: {_moment(min(times_ms))} and later")
+    remedy = "Each is read by its own kind; correct the sender, click.timestamp or click.timestamp_unit"
+    return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
 
 
 def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding | None:
     """Return what share of the clicks is on items that a release knows; None without clicks."""
-    count = len(sample.clicks)
+    item_ids = sample.decoded.clicks.item_ids
+    count = len(item_ids)
     if not count:
         return None
-    item_ids = [click.item_id for click in sample.clicks]
     indexes = catalogue.indexes(item_ids)
     unknown = [item_id for item_id, index in zip(item_ids, indexes, strict=True) if index == NO_ITEM]
     text = f"@champion, release {release}, knows the items of {count - len(unknown)} of {count} clicks"
     if 2 * len(unknown) <= count:
         return Finding(text)
+    some = catalogue.ids(np.arange(min(len(catalogue), _COMPARED))).tolist()
+    here, there = look_alike(unknown, some) or (unknown[0], some[0] if some else "nothing")
     remedy = "Train on clicks of this topic, or correct click.item_id: of unknown items nothing is learned"
-    return Finding(f"{text}; it does not know {unknown[0]!r}", remedy, fails=len(unknown) == count)
+    text += f"; the topic has {here!r}, the catalogue {there!r}"
+    return Finding(text, remedy, fails=len(unknown) == count)
 
 
-def _time(click: Click) -> int:
-    return click.timestamp_ms
+def _several(sample: Sample) -> str:
+    clicks = len(sample.decoded.clicks)
+    return f"; they have {clicks} clicks, several in one record" if clicks > len(sample) else ""
 
 
-def _moment(click: Click) -> str:
-    return datetime.fromtimestamp(click.timestamp_ms / 1000, UTC).isoformat(timespec="seconds")
+def _remedy(sample: Sample) -> str:
+    bad = sample.decoded.bad
+    found = Counter(envelopes.recognised(_first(parsed(one.record.value)), one.record.headers) for one in bad)
+    envelope, number = found.most_common(1)[0]
+    if envelope not in ("none", sample.decoder.envelope) and 2 * number > len(bad):
+        return f'They look like {envelope}: set click.envelope = "{envelope}"; paths then begin in the event'
+    return "Such records go to the dead letters; if they are clicks, correct the section [click]"
+
+
+def _first(document: Any) -> Any:
+    return document[0] if isinstance(document, list) and document else document
+
+
+def _kinds(sample: Sample) -> dict[str, list[Any]]:
+    """Return the values of the times that were read, by what they are."""
+    kinds: dict[str, list[Any]] = {}
+    for found in _found_times(sample):
+        unit = sample.decoder.times.unit_of(found)
+        kinds.setdefault(NAMES[unit] if unit else "dates and times", []).append(found)
+    return kinds
+
+
+def _found_times(sample: Sample) -> Iterator[Any]:
+    for record in sample.records:
+        found = sample.decoder.times_in(record.value, record.key, record.timestamp, record.headers)
+        yield from (one for one in found if one is not None)
+
+
+def _moment(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")

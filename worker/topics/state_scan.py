@@ -22,9 +22,11 @@ from worker.topics.states import (
     FETCH,
     FORGET,
     REPLAY,
+    UNREADABLE,
     Forget,
     Replay,
     block_number,
+    content,
     parse_forget,
     parse_replay,
 )
@@ -134,6 +136,8 @@ class Contents:
         elif name.startswith(FORGET):
             user_id = name.removeprefix(FORGET)
             self.requests[user_id] = parse_forget(user_id, value)
+        elif name.startswith(UNREADABLE):
+            raise StateRefused(value.decode())
         else:
             raise StateRefused("no such key is known")
 
@@ -155,6 +159,7 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
     """Return everything that `entries` hold of a user; those of one partition must come in order."""
     latest: dict[tuple[int, bytes], int] = {}
     copies: list[tuple[bytes, Copy]] = []
+    lost: dict[tuple[int, str], str] = {}
     found = Trace()
     for entry in entries:
         latest[entry.partition, entry.key] = entry.offset
@@ -163,10 +168,15 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
                 _note_request(found, entry)
             elif entry.name.startswith(BLOCK) and entry.value and blocks.may_hold(entry.value, user_id):
                 copies += ((entry.key, copy) for copy in _copies(entry, entry.value, user_id))
+            elif entry.name.startswith(UNREADABLE):
+                lost[entry.partition, entry.name] = (entry.value or b"").decode()
         except StateRefused as error:
             found.unreadable.append(
                 f"{entry.name} at offset {entry.offset} of partition {entry.partition}: {error}"
             )
+    found.unreadable += [
+        f"{name} of partition {partition}: {why}" for (partition, name), why in lost.items() if why
+    ]
     for key, copy in copies:
         counts = latest[copy.partition, key] == copy.at
         (found.copies if counts else found.superseded).append(copy)
@@ -202,7 +212,7 @@ def unsettled(connection: Connection, *, topic: str, group: str, partitions: Ite
 def _entries(connection: Connection, topic: str) -> Iterator[Entry]:
     for records in history.read(connection, topic=topic, fetch=FETCH):
         for record in records:
-            yield Entry(record.partition, record.offset, record.key or b"", record.value)
+            yield Entry(record.partition, record.offset, *content(record))
 
 
 def _note_request(found: Trace, entry: Entry) -> None:

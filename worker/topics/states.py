@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgpack
 
 from worker.errors import StateRefused
-from worker.kafka.interface import Transactions
+from worker.kafka.interface import Record, Transactions
 
 FORMAT: Final = 1
 """The version of the values of `replay` and `forget/<user>`."""
@@ -25,6 +25,10 @@ MAX_BLOCKS: Final = 1_000_000
 
 REPLAY: Final = "replay"
 FORGET: Final = "forget/"
+
+UNREADABLE: Final = "offsets/"
+"""In the key of what cannot be decoded, and so has no key: its first and last offset follow. A tombstone
+under this key says that it counts no more."""
 
 FETCH: Final[Mapping[str, int]] = {
     # Measured: 380 MB/s, twice what larger or smaller ones give.
@@ -64,6 +68,13 @@ class Forget(NamedTuple):
     def hear(self, position: int) -> Forget:
         """Return the request as obeyed by an owner whose next click is at `position`."""
         return self if self.heard else Forget(max(self.before, position), self.asked_at, heard=True)
+
+
+def content(record: Record) -> tuple[bytes, bytes | None]:
+    """Return key and value of a record; if it cannot be decoded, its offsets and the reason."""
+    if record.unreadable is None:
+        return record.key or b"", record.value
+    return f"{UNREADABLE}{record.unreadable.first}-{record.offset}".encode(), record.unreadable.why.encode()
 
 
 def parse_replay(value: bytes) -> Replay:

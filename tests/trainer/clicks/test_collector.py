@@ -134,3 +134,15 @@ def test_no_broker_and_no_topic_are_said(cluster: MemoryCluster, tmp_path: Path)
     with pytest.raises(TopicError, match="there is no topic clicks"):
         collect(cluster, tmp_path)
     assert ClickArchive(tmp_path).stretches() == []
+
+
+def test_it_goes_on_behind_what_nobody_can_decode(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """The stretch is counted once, and the archive continues at the offset after it."""
+    cluster.produce_unreadable("clicks", offsets=5)
+    said = collect(cluster, tmp_path)
+    send(cluster, 40, 50)
+    collect(cluster, tmp_path)
+
+    assert said[-1].endswith("40 clicks of the offsets 0 to 45, 0 to go; no clicks: 1 unreadable")
+    assert offsets(tmp_path) == [*range(40), *range(45, 55)]
+    assert [(one.removed, one.why) for one in scan_archive(tmp_path)[1]] == [(1, "no click (unreadable)")]

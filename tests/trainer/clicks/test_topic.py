@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.trainer.builders import click_records, cyclic_clicks
 from trainer.clicks.topic import read_topic
 from trainer.errors import UnusableClicks
-from worker.core.event import Fields
+from worker.core.event import Decoder, Fields
+from worker.core.where import parse_where
 from worker.errors import KafkaAway, TopicError
 from worker.kafka.memory import MemoryCluster
 
-FIELDS = Fields("user", "product.id", "timestamp")
+DECODER = Decoder(Fields("user", "product.id", "timestamp"))
 
 
 def cluster_with(sessions: int) -> MemoryCluster:
@@ -25,7 +27,7 @@ def cluster_with(sessions: int) -> MemoryCluster:
 
 def test_the_topic_is_read_whole_and_in_order() -> None:
     """Every click of every partition once, each user's in the order of arrival."""
-    table, removals = read_topic(cluster_with(500).connect(), "clicks", FIELDS)
+    table, removals = read_topic(cluster_with(500).connect(), "clicks", DECODER)
 
     by_user = cyclic_clicks(500).sort("user_id", maintain_order=True)
     assert table.clicks.sort("user_id", maintain_order=True).rows() == by_user.rows()
@@ -38,13 +40,42 @@ def test_what_is_no_click_is_left_aside_and_counted() -> None:
     for value in (b"no click", None, b"no click"):
         cluster.produce("clicks", value)
 
-    table, removals = read_topic(cluster.connect(), "clicks", FIELDS)
+    table, removals = read_topic(cluster.connect(), "clicks", DECODER)
 
     assert len(table.clicks) == 300
     assert [(one.removed, one.why) for one in removals] == [
         (2, "no click (unknown_format)"),
         (1, "no click (null_value)"),
     ]
+
+
+def test_what_nobody_can_decode_is_left_aside_and_counted() -> None:
+    """Reading goes on behind it."""
+    cluster = cluster_with(60)
+    cluster.produce_unreadable("clicks", offsets=7)
+    for partition, value in click_records(60):
+        cluster.produce("clicks", value, partition=partition)
+
+    table, removals = read_topic(cluster.connect(), "clicks", DECODER)
+
+    assert len(table.clicks) == 600
+    assert [(one.removed, one.why) for one in removals] == [(1, "no click (unreadable)")]
+
+
+def test_what_does_not_count_is_left_aside_and_counted() -> None:
+    """It is no fault of the record; several clicks of one record all count."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    now = cluster.now_ms
+    items = [{"sku": "lamp", "at": now - 2_000}, {"sku": "rug", "at": now - 1_000}]
+    for kind in ("view", "scroll", "scroll"):
+        cluster.produce("clicks", orjson.dumps({"user": 7.0, "items": items, "type": kind}))
+    decoder = Decoder(Fields("user", "items[].sku", "items[].at"), where=parse_where("type = view, cart"))
+
+    table, removals = read_topic(cluster.connect(), "clicks", decoder)
+
+    assert table.clicks.rows() == [("7", "lamp", now - 2_000), ("7", "rug", now - 1_000)]
+    assert [(one.removed, one.why) for one in removals] == [(2, "does not count (where)")]
 
 
 def test_a_topic_without_clicks_is_refused() -> None:
@@ -57,11 +88,11 @@ def test_a_topic_without_clicks_is_refused() -> None:
     connection = cluster.connect()
 
     with pytest.raises(UnusableClicks, match="no record in the topic"):
-        read_topic(connection, "empty", Fields())
+        read_topic(connection, "empty", Decoder(Fields()))
     with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
-        read_topic(connection, "other", Fields())
+        read_topic(connection, "other", Decoder(Fields()))
     with pytest.raises(TopicError, match="there is no topic nowhere"):
-        read_topic(connection, "nowhere", Fields())
+        read_topic(connection, "nowhere", Decoder(Fields()))
     cluster.down()
     with pytest.raises(KafkaAway):
-        read_topic(connection, "other", Fields())
+        read_topic(connection, "other", Decoder(Fields()))

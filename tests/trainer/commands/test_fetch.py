@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
@@ -44,6 +45,21 @@ def test_a_release_comes_back_as_it_was(
     assert read_folder(tmp_path / "release").parts == PARTS[number - 1]
 
 
+def test_the_release_is_described_for_machines(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """Its number, its folder and what it measures."""
+    output = str(tmp_path / "release")
+
+    found = orjson.loads(said(cluster, "fetch", "-o", output, "--json"))
+
+    assert found == {
+        "release": 2,
+        "folder": output,
+        "items": 5,
+        "size_bytes": PARTS[1][0].size_bytes,
+        "metrics": dict(PARTS[1][0].metrics),
+    }
+
+
 def test_nothing_is_written_where_there_is_no_release(cluster: MemoryCluster, tmp_path: Path) -> None:
     """No pointer, no such number, or one that is broken."""
     output = str(tmp_path / "release")
@@ -57,7 +73,7 @@ def test_nothing_is_written_where_there_is_no_release(cluster: MemoryCluster, tm
     with pytest.raises(ReleaseRefused, match=f"there is no release 9 in topic {RELEASES}"):
         said(cluster, "fetch", "-o", output, "--number", "9")
     with pytest.raises(
-        ReleaseRefused, match=f"release 4 in topic {RELEASES} is broken: the blob has SHA-256"
+        ReleaseRefused, match=f"release 4 in topic {RELEASES} is invalid: the blob has SHA-256"
     ):
         said(cluster, "fetch", "-o", output)
     assert read_folder(tmp_path / "release").parts == PARTS[0]

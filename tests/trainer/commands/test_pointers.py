@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -125,6 +126,55 @@ def test_publish_asks_before_much_worse(cluster: MemoryCluster, tmp_path: Path) 
     assert named(cluster) == (1, 2)
     assert "release 3 is @candidate" in said(cluster, "publish", str(tmp_path), "--candidate")
     assert "release 4 is @champion" in said(cluster, "publish", str(tmp_path), "--yes")
+
+
+@pytest.mark.parametrize("champion", [True, False])
+def test_publish_asks_before_what_was_never_measured(
+    cluster: MemoryCluster, tmp_path: Path, champion: bool
+) -> None:
+    """With a champion or without one: nobody knows how good it is. A candidate is measured live."""
+    if not champion:
+        cluster.produce(RELEASES, None, key=CHAMPION.encode())
+    manifest, blob = PARTS
+    write_folder(tmp_path, replace(manifest, metrics={}), blob)
+
+    with pytest.raises(ReleaseRefused, match=r"was never measured: its training held out no .*--yes publish"):
+        said(cluster, "publish", str(tmp_path))
+    assert named(cluster) == (1 if champion else None, 2)
+    assert "release 3 is @candidate" in said(cluster, "publish", str(tmp_path), "--candidate")
+    first, second = said(cluster, "publish", str(tmp_path), "--yes").splitlines()
+    assert first.startswith("release 4 is @champion")
+    assert second == "it was never measured: its training held out no clicks"
+
+
+def test_each_change_is_said_for_machines(cluster: MemoryCluster, tmp_path: Path) -> None:
+    """Which releases the pointers name now, and which ones they named before."""
+
+    def facts(*words: str) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(said(cluster, *words, "--json"))
+        assert found.pop("topic") == RELEASES
+        return found
+
+    write_folder(tmp_path, *measured(0.55))
+
+    assert facts("promote") == {"champion": 2, "candidate": None, "was_champion": 1}
+    assert facts("publish", str(tmp_path)) == {
+        "release": 3,
+        "role": CHAMPION,
+        "replaced": 2,
+        "champion": 2,
+        "metrics": {"recall_at_20": 0.55},
+        "champion_metrics": dict(PARTS[0].metrics),
+    }
+    assert facts("publish", str(tmp_path), "--candidate")["replaced"] is None
+    assert facts("rollback") == {
+        "champion": 2,
+        "candidate": 4,
+        "was_champion": 3,
+        "before_it": 1,
+        "deleted": [],
+    }
+    assert facts("rollback", "--candidate") == {"champion": 2, "candidate": None, "was_candidate": 4}
 
 
 @pytest.mark.parametrize("partitions", [1, 4])

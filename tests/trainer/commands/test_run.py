@@ -16,6 +16,11 @@ def refused(*arguments: str) -> str:
         return str(error)
 
 
+def test_json_is_for_one_run() -> None:
+    """Training that goes on has no result."""
+    assert "add --once" in refused("--json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -33,7 +38,7 @@ def refused(*arguments: str) -> str:
         (set_to("run.strategy=online", "run.active_items=1"), "run.active_items is 1: must be greater than"),
         (set_to("features.file=items.csv"), "file is items.csv: categorical or numeric must name columns"),
         (set_to("features.categorical=genre"), "name features.file"),
-        (set_to("run.strategy=online"), 'optimizer.schedule is "cosine", it must be "constant"'),
+        (set_to("run.strategy=online"), 'optimizer.schedule is "cosine" but must be "constant"'),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: list[str], problem: str) -> None:

@@ -29,7 +29,9 @@ def test_a_port_that_is_taken_is_said_at_once() -> None:
         port = taken.getsockname()[1]
         words = [*NOBODY, "--metrics-port", str(port)]
 
-        with pytest.raises(SettingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .* Name a free one"):
+        with pytest.raises(
+            SettingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*; name a free port"
+        ):
             CliRunner().invoke(cli, words, catch_exceptions=False)
 
 
@@ -55,5 +57,5 @@ def test_a_watch_ends_in_order_when_asked_to(monkeypatch: pytest.MonkeyPatch) ->
     done = CliRunner().invoke(cli, NOBODY)
 
     assert done.exit_code == 0
-    assert said[0].endswith("trying again")
+    assert said[0].endswith("retrying")
     assert signal.getsignal(signal.SIGTERM) is before

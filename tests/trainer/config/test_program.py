@@ -9,7 +9,7 @@ from tests.settings import examples, loaded_three_ways
 from trainer.config import FitSettings, TrainerSettings
 from worker.errors import SettingError
 from worker.settings.fields import fields_of, value_of
-from worker.settings.loading import PROGRAMS, given, load, to_toml
+from worker.settings.loading import given, load, to_toml
 
 KEYS: Final = [key for key, _ in fields_of(TrainerSettings)]
 
@@ -82,8 +82,23 @@ def test_the_way_to_kafka_is_the_workers() -> None:
         load(TrainerSettings, None, {"NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "maybe"})
 
 
-def test_the_names_that_the_worker_knows_are_the_trainers() -> None:
-    """They are written down once more, since the worker does not load the trainer's settings."""
-    common = {"kafka", "topics", "click"}
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[recommend]\ntopp = 3", "recommend.topp: there is no such setting; did you mean recommend.top?"),
+        ("[recomend]\ntop = 3", "recomend: there is no such setting; did you mean recommend?"),
+        ("http = 3", "http: there is no such setting; did you mean"),
+        ("grup = 'a'", "grup: there is no such setting; did you mean group?"),
+    ],
+)
+def test_a_wrong_name_in_the_workers_settings_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    """Whichever program reads the file first says so, with the nearest name."""
+    path = tmp_path / "nextclick.toml"
+    path.write_text(text)
+    with pytest.raises(SettingError) as refusal:
+        load(TrainerSettings, path, {"NEXTCLICK_HTTP_PROT": "1"})
 
-    assert set(PROGRAMS["nextclick-trainer"]) == set(TrainerSettings.model_fields) - common
+    assert problem in str(refusal.value)
+    assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in str(
+        refusal.value
+    )

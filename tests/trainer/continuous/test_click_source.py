@@ -49,7 +49,7 @@ def test_what_another_process_collects_is_used_as_it_is(desk: TrainerDesk, sourc
     with source.archive.writing(CLICKS):
         assert source.collect(Lines(lines.append)) == {0: 10, 1: 10}
 
-    assert lines[-1].endswith("what it has is used")
+    assert lines[-1].endswith("using the archive as it is")
 
 
 def test_the_window_ends_with_the_newest_click(desk: TrainerDesk, source: ClickSource) -> None:
@@ -62,5 +62,5 @@ def test_the_window_ends_with_the_newest_click(desk: TrainerDesk, source: ClickS
     assert window.end_ms == START_MS + 1_800 * MINUTE_MS
     assert window.split_at_ms == window.end_ms - 60 * MINUTE_MS
     assert times.collect().rows() == [(window.begin_ms, window.end_ms)]
-    with pytest.raises(TooFewClicks, match="from the future"):
+    with pytest.raises(TooFewClicks, match="in the future"):
         source.newest(HOURLY, START_MS - 1)

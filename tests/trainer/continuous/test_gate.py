@@ -47,5 +47,5 @@ def test_only_the_held_out_end_counts(right: Release, wrong: Release) -> None:
     found = measured(right, wrong)
 
     assert (found.sessions, found.predictions) == (100, 400)
-    with pytest.raises(TooFewClicks, match="no session of two clicks"):
+    with pytest.raises(TooFewClicks, match="no session of two or more clicks"):
         measured(right, wrong, from_ms=START_MS + 10_000 * MINUTE_MS)

@@ -124,7 +124,7 @@ def test_an_old_lease_does_not_count_when_its_trainer_leads_again(group: Group) 
 
     assert alone.leads
     assert lease.over
-    with pytest.raises(CheckpointFailed, match="another trainer leads now, or did meanwhile"):
+    with pytest.raises(CheckpointFailed, match="another trainer leads now, or led in the meantime"):
         publish(group.connections[0], RELEASES, *PARTS, fence=lease.metadata)
 
 

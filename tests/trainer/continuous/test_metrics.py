@@ -20,7 +20,7 @@ def test_every_outcome_is_there_from_the_start() -> None:
     found = lines(TrainingMetrics(lambda: True, Clock()))
 
     assert "nextclick_trainer_leads 1.0" in found
-    assert 'nextclick_trainer_rounds_total{outcome="too_few"} 0.0' in found
+    assert 'nextclick_trainer_runs_total{outcome="too_few"} 0.0' in found
     assert 'nextclick_trainer_gate_decisions_total{decision="worse"} 0.0' in found
 
 
@@ -43,5 +43,5 @@ def test_a_run_that_failed_is_no_success() -> None:
     metrics.ended(RunOutcome.FAILED, seconds=1.0)
 
     assert "nextclick_trainer_last_success_timestamp_seconds 1012.0" in lines(metrics)
-    assert 'nextclick_trainer_rounds_total{outcome="failed"} 1.0' in lines(metrics)
-    assert "nextclick_trainer_round_seconds 1.0" in lines(metrics)
+    assert 'nextclick_trainer_runs_total{outcome="failed"} 1.0' in lines(metrics)
+    assert "nextclick_trainer_run_seconds 1.0" in lines(metrics)

@@ -23,7 +23,10 @@ def test_the_first_release_is_champion_and_the_next_begins_with_it(desk: Trainer
     desk.send()
     trainer = desk.trainer()
 
-    assert [trainer.once(), trainer.once()] == [RunOutcome.PUBLISHED, RunOutcome.IDLE]
+    assert trainer.once() is RunOutcome.PUBLISHED
+    assert trainer.training.published == 1
+    assert trainer.once() is RunOutcome.IDLE
+    assert trainer.training.published is None
     desk.send(4)
     assert trainer.once() is RunOutcome.PUBLISHED
     trainer.stop()
@@ -43,7 +46,7 @@ def test_a_candidate_is_left_alone_while_its_experiment_runs(desk: TrainerDesk) 
         outcomes.append(trainer.once())
 
     assert outcomes == [RunOutcome.PUBLISHED, RunOutcome.PUBLISHED, RunOutcome.EXPERIMENT]
-    assert trainer.lines[-1] == "the experiment of release 2 runs: no other release is made"
+    assert trainer.lines[-1] == "release 2 is in an A/B test; no new release is trained"
     assert desk.pointers() == {CHAMPION: 1, CANDIDATE: 2}
     assert desk.held()[CANDIDATE] == Pointer(2, 0.2).value()
     point(desk.cluster.connect(), RELEASES, {CANDIDATE: None}, expected={CANDIDATE: 2})
@@ -69,7 +72,7 @@ def test_the_gate_refuses_what_is_worse_than_the_champion(desk: TrainerDesk) -> 
     trainer.strategy.items = WRONG
 
     assert trainer.once() is RunOutcome.REFUSED
-    assert trainer.lines[-1] == "release 1 stays champion"
+    assert trainer.lines[-1] == "release 1 remains champion"
     assert trainer.once() is RunOutcome.IDLE
     assert desk.releases() == [1]
 
@@ -122,7 +125,7 @@ def test_publishing_is_tried_again(desk: TrainerDesk) -> None:
 
     assert trainer.once() is RunOutcome.PUBLISHED
     assert desk.cluster.steady() - began == 1 + 4 + 16
-    assert [line for line in trainer.lines if line.endswith("trying again in 4 s")]
+    assert [line for line in trainer.lines if line.endswith("retrying in 4 s")]
     assert desk.releases() == [1]
 
 
@@ -174,7 +177,7 @@ def test_of_two_trainers_one_trains(desk: TrainerDesk) -> None:
     desk.settle()
 
     assert other.once() is RunOutcome.DEPOSED
-    assert other.lines == ["another trainer leads: nothing done"]
+    assert other.lines == ["another trainer leads; nothing to do"]
     assert leading.once() is RunOutcome.PUBLISHED
     leading.stop()
     desk.send(4)
@@ -251,9 +254,7 @@ def test_runs_follow_each_other_in_the_interval_of_the_plan(desk: TrainerDesk) -
 
     took = 100 + 1 + 4 + 16
     assert began == [0, 3_600, 3_600 + took + 60, 2 * 3_600 + took + 60]
-    assert b'nextclick_trainer_rounds_total{outcome="failed"} 1.0' in generate_latest(
-        trainer.metrics.registry
-    )
+    assert b'nextclick_trainer_runs_total{outcome="failed"} 1.0' in generate_latest(trainer.metrics.registry)
 
 
 def test_an_error_of_the_membership_ends_the_trainer_while_it_waits(desk: TrainerDesk) -> None:

@@ -67,7 +67,7 @@ def test_a_run_begins_with_the_champion() -> None:
     assert [one.manifest.hidden_size for one in (warm, from_start)] == [8, 12]
     assert [one.manifest.lineage["parent"] for one in (warm, from_start)] == [first.manifest.sha256, None]
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
-    with pytest.raises(SettingError, match="hidden_size is 12, the release to begin with has 8"):
+    with pytest.raises(SettingError, match="hidden_size is 12, but the release to start from has 8"):
         made(Refit(PLAN, wider, Progress(), asked=("model.hidden_size",)), 600, first)
 
 
@@ -83,10 +83,10 @@ def test_online_training_learns_what_ended_since_the_last_run() -> None:
     sessions = [len([m for m in range(0, 480, 5) if m + 14 <= end]) for end in (420, 480)]
     assert [training(one)["sessions"] for one in (first, second)] == sessions
     assert [training(one)["clicks"] for one in (first, second)] == [5 * count for count in sessions]
-    assert training(second)["stream"] == {
+    assert training(second)["online"] == {
         "windows": 8,
-        "page": 2048,
-        "page_half_life_hours": 12.0,
+        "active_items": 2048,
+        "active_half_life_hours": 12.0,
         "memory_hours": 24,
     }
     assert first.blob != second.blob
@@ -97,7 +97,7 @@ def test_online_training_learns_what_ended_since_the_last_run() -> None:
 
 def reported(fitted: PackagedRelease) -> list[Any]:
     """Return what its manifest says of its clicks."""
-    names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "stream")
+    names = ("clicks", "sessions", "first_click", "last_click", "test_from", "cleaning", "online")
     return [training(fitted)[name] for name in names]
 
 
@@ -139,9 +139,9 @@ def test_the_active_items_are_those_of_the_plan() -> None:
     """Their number, and how fast their clicks fade."""
     plan = PLAN.model_copy(update={"active_items": 4, "active_half_life": 1800})
 
-    stream = training(made(Online(plan, SMALL, Progress()), 60))["stream"]
+    found = training(made(Online(plan, SMALL, Progress()), 60))["online"]
 
-    assert (stream["page"], stream["page_half_life_hours"]) == (4, 0.5)
+    assert (found["active_items"], found["active_half_life_hours"]) == (4, 0.5)
 
 
 def test_without_a_session_that_ended_nothing_is_made() -> None:
@@ -153,13 +153,13 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("schedule", "cosine", 'schedule is "cosine", it must be "constant"'),
-        ("output_table", "separate", 'output_table is "separate", it must be "tied"'),
+        ("schedule", "cosine", 'schedule is "cosine" but must be "constant"'),
+        ("output_table", "separate", 'output_table is "separate" but must be "tied"'),
         ("session_gap", 0.0, "dataset.session_gap is 0"),
-        ("numeric", ("price",), "online training knows no features"),
-        ("min_value_count", 9, "min_value_count: without effect on online training"),
-        ("negatives", 64, "negatives: without effect on online training, leave them out"),
-        ("max_clicks_per_hour", 9, "max_clicks_per_hour: without effect on online training"),
+        ("numeric", ("price",), "online training does not support features"),
+        ("min_value_count", 9, "min_value_count: no effect on online training"),
+        ("negatives", 64, "negatives: no effect on online training, leave them out"),
+        ("max_clicks_per_hour", 9, "max_clicks_per_hour: no effect on online training"),
     ],
 )
 def test_settings_that_online_training_cannot_have_are_refused(name: str, value: Any, problem: str) -> None:

@@ -122,5 +122,5 @@ def test_a_column_is_named_with_its_policy() -> None:
         Column("price", "numeric", "zero", log=True),
     ]
     for categorical, numeric in [(("genre:mean",), ()), ((), ("price:drop",)), ((), ("price:mean:ln",))]:
-        with pytest.raises(SettingError, match="it must be NAME, NAME:POLICY"):
+        with pytest.raises(SettingError, match="is not NAME, NAME:POLICY"):
             columns_of(categorical, numeric, min_count=1, separator="|")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ def test_sessions_of_one_click_are_named_first() -> None:
     prepare(cyclic_clicks(100).vstack(single), FitSettings(), Lines(lines.append), NOW)
 
     assert lines[0] == (
-        "91% of the sessions have one click: nothing is learned from them. "
-        "Is the column of users right, and dataset.session_gap (30m)?"
+        "91% of the sessions have one click: nothing can be learned from them. "
+        "Check the user column and dataset.session_gap (30m)."
     )
 
 
@@ -86,6 +87,24 @@ def test_every_removal_is_told_and_stands_in_the_summary() -> None:
 
     assert any("removed 50 of" in line and "more than 20 clicks in an hour" in line for line in lines)
     assert data.summary["cleaning"][-3]["removed"] == 50
+
+
+@pytest.mark.parametrize("session_gap", [1_800, 0])
+def test_the_lines_account_for_every_click(session_gap: float) -> None:
+    """Each is in one of the three parts; what is too short there to predict anything is counted, too."""
+    lines = list[str]()
+    clicks = cyclic_clicks(100)
+    late = int(clicks["timestamp_ms"].to_numpy().max())
+    single = table([(f"late-{number}", "item-1", late + number) for number in range(4)])
+
+    data = prepare(clicks.vstack(single), FitSettings.of(session_gap=session_gap), Lines(lines.append), NOW)
+
+    said = "\n".join(lines)
+    found = re.search(r"by time: (\d+) clicks to learn from, (\d+) in the validation .*, (\d+) in", said)
+    assert found
+    assert sum(map(int, found.groups())) == 504
+    assert re.search(r"removed 4 of \d+ sessions: of one click, in the test split", said)
+    assert data.summary["cleaning"][-1]["removed"] == 4
 
 
 def test_repeats_are_dropped_from_the_training_part_alone() -> None:
@@ -169,7 +188,7 @@ def test_the_cache_knows_clicks_and_settings(tmp_path: Path) -> None:
     prepared(clicks, cache=cache, hidden_size=8)
 
     assert same(first, again)
-    assert lines[0].startswith("prepared sessions are taken from")
+    assert lines[0].startswith("loaded prepared sessions from")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 

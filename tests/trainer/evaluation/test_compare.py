@@ -31,7 +31,7 @@ def test_the_better_one_is_found() -> None:
     assert found.low < 0.1 < found.high
     assert (found.better, found.worse, found.probability) == (True, False, 1.0)
     assert found.sentence().startswith(
-        f"B is better than A by {100 * found.difference:.2f} points of Recall@20"
+        f"B is better than A by {100 * found.difference:.2f} percentage points of Recall@20"
     )
 
 
@@ -52,7 +52,8 @@ def test_equal_ones_show_no_difference() -> None:
 
     assert (found.difference, found.low, found.high, found.probability) == (0, 0, 0, 0.5)
     assert found.sentence() == (
-        "no difference shown: B has +0.00 points of Recall@20 (95 % interval +0.00 to +0.00)"
+        "no significant difference: Recall@20 of B minus that of A is +0.00 percentage points "
+        "(95 % interval +0.00 to +0.00)"
     )
 
 
@@ -105,7 +106,7 @@ def test_nothing_in_common_is_an_error() -> None:
     """Where every click begins a session for one release there is nothing to compare."""
     clicks = table([("ada", "item-1", START_MS), ("ada", "item-2", START_MS + 10 * MINUTE_MS)])
 
-    with pytest.raises(TooFewClicks, match="no session of two clicks"):
+    with pytest.raises(TooFewClicks, match="no session of two or more clicks"):
         align(
             tiny_release(session_gap_seconds=60.0),
             tiny_release(session_gap_seconds=3600.0),

@@ -141,7 +141,7 @@ def test_too_little_is_not_judged(clicks: np.ndarray, hits: np.ndarray) -> None:
     experiment.add(tally(1_000, 500), tally(clicks, hits))
 
     assert (experiment.verdict, experiment.p) == (None, 1)
-    assert "too few; it takes 1,000 of each, of many users" in experiment.sentence()
+    assert "too few; each needs 1,000, from many users" in experiment.sentence()
 
 
 def test_nothing_hit_on_either_side_is_no_difference() -> None:
@@ -174,6 +174,6 @@ def test_the_sentence_has_all_that_a_person_asks() -> None:
     experiment.add(tally(1_000, 500), tally(100, 25))
 
     assert experiment.sentence().startswith(
-        "hit rate 25.00% against 50.00%, -25.00 points (95 % interval -27."
+        "hit rate 25.00% against 50.00%, -25.00 percentage points (95 % interval -27."
     )
     assert experiment.sentence().endswith("p < 0.0001, on 6,400 and 64,000 judged clicks")

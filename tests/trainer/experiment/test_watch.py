@@ -173,7 +173,7 @@ def test_a_bad_candidate_is_dropped(desk: ExperimentDesk) -> None:
     line = watched.once()
 
     assert line == f"release 2 is dropped: it is worse than release 1, {expected([BAD]).sentence()}"
-    assert "hit rate 10.00% against 40.00%, -30.00 points" in line
+    assert "hit rate 10.00% against 40.00%, -30.00 percentage points" in line
     assert desk.pointers == (1, None)
     assert watched.once() == "topic releases has no @candidate: nothing to decide"
     assert watched.decisions() == 1
@@ -205,7 +205,8 @@ def test_what_is_not_shown_is_not_decided(desk: ExperimentDesk) -> None:
     desk.report(ALIKE)
     assert "0 judged clicks" in Watched(desk, group="another").once()
     assert "too few" in Watched(desk, rules=Rules(min_clicks=700)).once()
-    assert "undecided, hit rate 40.00% against 40.00%, +0.00 points" in Watched(desk, group="shop").once()
+    line = Watched(desk, group="shop").once()
+    assert "undecided, hit rate 40.00% against 40.00%, +0.00 percentage points" in line
 
     assert desk.pointers == (1, 2)
 
@@ -221,7 +222,7 @@ def test_an_undecided_candidate_is_given_up_in_the_end(desk: ExperimentDesk) -> 
     line = Watched(desk).once()
 
     assert line.startswith(
-        "release 2 is dropped: no difference from release 1 was shown in 24 hours, hit rate"
+        "release 2 is dropped: no significant difference from release 1 in 24 hours, hit rate"
     )
     assert desk.pointers == (1, None)
 
@@ -248,8 +249,8 @@ def test_a_better_candidate_that_is_gone_is_not_promoted(desk: ExperimentDesk) -
 
     line = Watched(desk).once()
 
-    assert line.startswith("release 2 is better than release 1, but not in topic releases any more")
-    assert line.endswith("`nextclick-trainer rollback --candidate` ends its experiment")
+    assert line.startswith("release 2 is better than release 1, but topic releases no longer has it")
+    assert line.endswith("; end the experiment: `nextclick-trainer rollback --candidate`")
     assert desk.pointers == (1, 2)
 
 
@@ -260,7 +261,7 @@ def test_of_two_that_decide_at_once_one_does(desk: ExperimentDesk) -> None:
     second.metrics.meanwhile = lambda: first.once() if desk.pointers == (1, 2) else None
 
     assert [line.partition(":")[0] for line in second.follow()] == [
-        "release 2 is not decided on by this watch",
+        "this watch does not decide on release 2",
         "topic releases has no @candidate",
         "release 3 against release 1",
     ]
@@ -281,8 +282,8 @@ def test_two_that_fence_each_other_do_not_do_so_for_ever(desk: ExperimentDesk) -
     desk.cluster.fail("commit", CheckpointFailed("commit: fenced", fenced=True), times=3)
 
     assert fenced.follow(every_seconds=0.3) == [
-        "commit: fenced; trying again",
-        "release 2 is no longer @candidate, and not by this watch",
+        "commit: fenced; retrying",
+        "release 2 is no longer @candidate; this watch did not remove it",
         "topic releases has no @candidate: nothing to decide",
     ]
     assert drawn == [(0, 0.6), (0, 1.2), (0, 2.4)]
@@ -311,12 +312,12 @@ def test_a_person_may_decide_meanwhile(desk: ExperimentDesk) -> None:
 
     assert [line.partition(", ")[0] for line in lines] == [
         "release 2 against release 1: undecided",
-        "release 2 was made @champion meanwhile",
+        "release 2 became @champion in the meantime",
         "topic releases has no @candidate: nothing to decide",
         "release 3 against release 2: undecided",
-        "the experiment of release 3 begins again: @champion names 1",
+        "the experiment of release 3 starts over: @champion is release 1",
         "release 3 against release 1: undecided",
-        "release 3 is no longer @candidate",
+        "release 3 is no longer @candidate; this watch did not remove it",
         "topic releases has no @candidate: nothing to decide",
     ]
     assert watched.decisions() == watched.metric("candidate") == 0
@@ -337,7 +338,7 @@ def test_an_outage_is_waited_out(desk: ExperimentDesk) -> None:
         "release 2 against release 1",
         "read the releases topic releases",
     ]
-    assert lines[1].endswith("; trying again")
+    assert lines[1].endswith("; retrying")
     assert lines[2].startswith("release 2 is dropped")
     assert watched.slept == [10, 20, 40, 60, 10]
 
@@ -361,7 +362,7 @@ def test_a_topic_that_is_not_there_ends_a_watch_that_never_saw_it(desk: Experime
     lines = Watched(desk, restart, desk.cluster.up, back).follow()
 
     assert "does not exist" in lines[2]
-    assert lines[2].endswith("; trying again")
+    assert lines[2].endswith("; retrying")
     assert lines[3].startswith("release 2 is dropped")
 
 

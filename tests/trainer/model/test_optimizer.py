@@ -36,7 +36,7 @@ def test_every_optimizer_of_keras_goes_downhill(name: str) -> None:
 def test_an_unknown_optimizer_is_refused_with_those_there_are() -> None:
     """When it is made, as only Keras knows."""
     with pytest.raises(
-        SettingError, match=r"optimizer\.algorithm is 'downhill': it must be one of .*adam, .*sgd"
+        SettingError, match=r"optimizer\.algorithm is 'downhill'; it must be one of .*adam, .*sgd"
     ):
         Optimizer([], FitSettings.of(algorithm="downhill"), epochs=1, steps=1)
 

@@ -33,5 +33,5 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_release_is_said_so(tmp_path: Path) -> None:
     """The error names the folder and the file that is not there."""
-    with pytest.raises(ReleaseRefused, match=r"holds no release: there is no manifest\.json in it"):
+    with pytest.raises(ReleaseRefused, match=r"is not a release folder: it has no manifest\.json"):
         read_folder(tmp_path)

@@ -46,7 +46,7 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     assert not release.exists()
     again = CliRunner().invoke(cli, command, catch_exceptions=False)
 
-    assert f"going on from {checkpoint}: epoch " in again.stderr
+    assert f"resuming from {checkpoint}: epoch " in again.stderr
     assert read_folder(release).blob == fit(cyclic_clicks(200), SMALL, now=NOW).blob
     assert not checkpoint.parent.exists()
 
@@ -60,5 +60,5 @@ def test_a_checkpoint_of_other_clicks_is_of_no_use(tmp_path: Path) -> None:
 
     grown = fit(cyclic_clicks(200), short, Lines(lines.append), now=NOW, work=tmp_path)
 
-    assert any("is of other clicks" in line and "begins from the start" in line for line in lines)
+    assert any("belongs to other clicks" in line and "training from the start" in line for line in lines)
     assert grown.blob == fit(cyclic_clicks(200), short, now=NOW).blob

@@ -116,7 +116,7 @@ def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
 
     fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
 
-    line = "the blend is left out: no click is held out to learn its weights with"
+    line = "no blend: there are no validation clicks to learn its weights from"
     assert (line in told.lines, line in silent.lines) == (True, False)
     assert all("blend" not in one.manifest.training for one in fitted)
 
@@ -183,9 +183,9 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
     told = "\n".join(fitted[1].lines)
 
     assert "removed 0 of 2,000 clicks: exact duplicates" in told
-    assert "on 12 items, 2020-09-13T12:26:40+00:00 to " in told
+    assert "with 12 items, from 2020-09-13T12:26:40+00:00 to " in told
     assert "epoch 1 of 8: loss " in told
-    assert re.search(r"took epoch \d, the best by MRR@\d+ \(\d.\d{4}\); stopped after epoch \d: ", told)
+    assert re.search(r"kept epoch \d, the best by MRR@\d+ \(\d.\d{4}\); stopped after epoch \d: ", told)
     assert re.search(
         r"weights of the blend: score = \d.\d\d x network \+ popularity \(-?\d.\d\d over 1d, ", told
     )
@@ -259,7 +259,7 @@ NO_TIME = [("user", "lamp", None)]
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        (ALONE, "sessions have one click: there is no next click to learn; is the user column the right one"),
+        (ALONE, "sessions have one click, so there is no next click to learn; check the user column"),
         (ONE_ITEM, r"all clicks are on one item \('lamp'\)"),
         (RARE, "none of the 60 items has 5 clicks before the hold-out; lower dataset.min_item_count"),
         (NO_TIME, "no click is left after cleaning"),

@@ -70,7 +70,7 @@ def test_the_release_decides_the_shape(parent: PackagedRelease) -> None:
     other = SMALL.replaced(hidden_size=20)
 
     assert shaped_as(parent.manifest, other, asked=())["hidden_size"] == 16
-    with pytest.raises(SettingError, match="hidden_size is 20, the release to begin with has 16"):
+    with pytest.raises(SettingError, match="hidden_size is 20, but the release to start from has 16"):
         shaped_as(parent.manifest, other, asked=["model.hidden_size"])
     with pytest.raises(SettingError, match="hidden_size is 20"):
         fit(cyclic_clicks(), other, now=NOW, parent=parent)
@@ -153,5 +153,5 @@ def test_what_a_blend_added_is_not_of_the_shape() -> None:
     assert manifest.output_bias
     assert manifest.scale != SMALL.model.scale
     assert shaped_as(manifest, same, asked=SHAPE)["scale"] == SMALL.model.scale
-    with pytest.raises(SettingError, match="output_bias is True, the release to begin with has False"):
+    with pytest.raises(SettingError, match="output_bias is True, but the release to start from has False"):
         shaped_as(manifest, SMALL, asked=["model.output_bias"])

@@ -72,7 +72,7 @@ def test_trials_on_other_clicks_are_not_mixed_in(tmp_path: Path) -> None:
     """The error names what differs and the way out."""
     Search(tmp_path / "trials.json", {"clicks": "a", "epochs": 3}).spend(1.0)
 
-    with pytest.raises(SettingError, match=r"holds a search with other clicks, epochs: name another folder"):
+    with pytest.raises(SettingError, match=r"is a search with different clicks, epochs; choose another"):
         Search.resumed(tmp_path / "trials.json", {"clicks": "b", "epochs": 4})
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_holds_no_search_is_left_alone(tmp_path: Path, content: str)
     path = tmp_path / "trials.json"
     path.write_text(content)
 
-    with pytest.raises(SettingError, match="holds no search"):
+    with pytest.raises(SettingError, match="is not a saved search"):
         Search.resumed(path, {})
     assert path.read_text() == content
 

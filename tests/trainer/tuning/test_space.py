@@ -29,6 +29,6 @@ def test_what_is_given_is_not_searched() -> None:
 def test_something_must_be_left_to_search() -> None:
     """The error says what is searched."""
     with pytest.raises(
-        SettingError, match=r"nothing is left to search: optimizer.learning_rate, .* are all given"
+        SettingError, match=r"no setting is left to search: optimizer.learning_rate, .* are all given"
     ):
         space(list(SPACE))

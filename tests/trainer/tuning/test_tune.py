@@ -86,7 +86,7 @@ def test_other_features_are_another_search(tmp_path: Path) -> None:
     tuned(tmp_path, Budget(trials=1), settings=settings)
     file.write_text("id,genre\nitem-0,y\nitem-1,x\n")
 
-    with pytest.raises(SettingError, match="holds a search with other clicks"):
+    with pytest.raises(SettingError, match="is a search with different clicks"):
         tuned(tmp_path, Budget(trials=1), settings=settings)
 
 
@@ -113,7 +113,7 @@ def clock_of(seconds: float) -> Any:
 def test_a_budget_too_small_for_one_trial_is_an_error(tmp_path: Path) -> None:
     """It says so, now and when the same is tried again."""
     for _ in range(2):
-        with pytest.raises(BudgetTooSmall, match="did not suffice for one trial: raise --time"):
+        with pytest.raises(BudgetTooSmall, match=r"no trial finished in \d+ s; increase --time"):
             tuned(tmp_path, Budget(trials=3, seconds=2.0), clock=clock_of(1.0))
 
 
@@ -131,7 +131,7 @@ def test_when_the_time_is_up_the_best_so_far_counts(tmp_path: Path) -> None:
 
 def test_without_a_validation_end_nothing_can_be_judged(tmp_path: Path) -> None:
     """The error names the setting."""
-    with pytest.raises(TooFewClicks, match=r"raise dataset\.validation_fraction"):
+    with pytest.raises(TooFewClicks, match=r"increase dataset\.validation_fraction"):
         tuned(tmp_path, Budget(trials=1), settings=TrainerSettings.of(validation_fraction=0.0))
 
 
@@ -165,7 +165,7 @@ def test_a_search_killed_in_a_trial_goes_on_with_it(tmp_path: Path) -> None:
     resumed = CliRunner().invoke(cli, search("killed"), catch_exceptions=False)
     command(*search("alone"))
 
-    assert f"{len(before)} trials are in {tmp_path / 'killed'} already" in resumed.stderr
+    assert f"resuming the search in {tmp_path / 'killed'} after {len(before)} trials" in resumed.stderr
     assert trials_in(tmp_path / "killed") == trials_in(tmp_path / "alone")
     assert trials_in(tmp_path / "killed")[: len(before)] == before
 
@@ -178,11 +178,15 @@ def test_a_search_ends_with_a_command_line_that_works(tmp_path: Path) -> None:
     fixed = set_to("training.epochs=2", "model.hidden_size=8", "evaluation.top=3", "dataset.session_gap=45m")
     found = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed)
     line = shlex.split(found.splitlines()[-1])
+    again = command("tune", clicks, "-o", tmp_path / "tuned", "--trials", "1", *fixed, "--json")
 
     command(*line[1:], "-o", tmp_path / "read")
     command("fit", clicks, "--config", best, *set_to("model.hidden_size=4"), "-o", tmp_path / "other")
 
     read, other = (read_folder(tmp_path / name).manifest for name in ("read", "other"))
+    facts = orjson.loads(again)
+    assert facts["config"] == str(best)
+    assert found.startswith(f"best MRR@3 on the validation split: {facts['mrr_at_3']:.4f}, in ")
     assert line[1:] == ["fit", str(clicks), "--config", str(best)]
     assert read.session_gap_seconds == 45 * 60
     assert (read.hidden_size, other.hidden_size) == (8, 4)

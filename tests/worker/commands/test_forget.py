@@ -5,8 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from tests.worker.commands.conftest import Command, stepping
+from tests.worker.commands.stepping import stepping
+from tests.worker.conftest import Command
 from tests.worker.desk import Desk
+from worker.commands.forget import done
 from worker.errors import StateRefused
 
 OFTEN = {"flush_interval": 0.4}
@@ -44,6 +46,24 @@ def test_a_person_is_forgotten_everywhere(command: Command) -> None:
     again = desk.restart()
 
     assert [again.known(user)[0] for user in ("ada", "bob")] == [False, True]
+
+
+def test_a_person_is_found_under_any_spelling(command: Command) -> None:
+    """A UUID in upper case is the one in lower case, for whoever asks as in the topic."""
+    desk = Desk(state=OFTEN)
+    worker = desk.serving()
+    spelled = "123E4567-E89B-42D3-A456-426614174000"
+    desk.click(spelled, partition=0)
+    desk.until(lambda: worker.known(spelled)[1].get("saved"), "the user to be saved")
+    desk.step(10)
+    assert command(desk.cluster, "user", spelled)[0] == 0
+
+    with stepping(desk):
+        code, text = command(desk.cluster, "forget", spelled, "--wait", "30")
+
+    assert code == 0, text
+    assert f"forget {spelled.lower()}\n" in text
+    assert not worker.known(spelled)[0]
 
 
 def test_compaction_removes_the_last_trace(command: Command) -> None:
@@ -86,6 +106,16 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
 
     desk.until(lambda: not shown(command, desk, "ada")["deletion_requests"], "the request to be done")
     assert [worker.known(user)[0] for user in ("ada", "bob")] == [False, True]
+
+
+def test_without_time_it_looks_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--wait 0` asks whether it is done already."""
+    assert done(iter([set(), {0, 1}]), [0, 1], 0)
+    assert not done(iter([{1}, set()]), [0, 1], 0)
+    assert capsys.readouterr().out.splitlines() == [
+        *("forgotten in partition 0", "forgotten in partition 1", "forgotten in partition 0"),
+        "not done after 0 s in partition 1",
+    ]
 
 
 def test_partitions_that_nobody_serves_are_named(command: Command) -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.builders import ITEMS, successor_release_parts
-from tests.worker.commands.conftest import Command
+from tests.worker.conftest import Command
 from tests.worker.desk import Desk
 from worker.kafka.memory import MemoryCluster
 

@@ -1,20 +1,16 @@
-"""`reset`: what `--at` means for a partition, and that it mends what a worker refuses.
+"""`reset`: what `--at` means for a partition.
 
-All refusals, and what they say: `tests.worker.partitions.test_consistency`.
+That it mends what a worker refuses is shown in `tests.worker.partitions.test_consistency`.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import pytest
 
-from tests.worker.commands.conftest import Command
-from tests.worker.desk import GROUP, Desk
+from tests.worker.conftest import Command
+from tests.worker.desk import Desk
 from worker.commands.reset import At, plan
 from worker.errors import StateRefused
 from worker.topics.state_changes import Beginning
@@ -80,22 +76,6 @@ def test_where_nothing_is_saved_there_is_nothing_to_keep() -> None:
     )
 
 
-def expire_the_group(desk: Desk) -> None:
-    """Do what Kafka does to a group that was away for a week."""
-    desk.cluster.delete_offsets(GROUP)
-
-
-def make_the_clicks_again(desk: Desk) -> None:
-    """Delete the clicks topic and create it again."""
-    desk.cluster.delete(desk.topics.clicks)
-    desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
-
-
-def write_garbage(desk: Desk) -> None:
-    """Have someone else write to the state topic."""
-    desk.cluster.produce(desk.topics.state, b"garbage", key=b"block/7", partition=HOME)
-
-
 def ada_saved() -> Desk:
     """A group whose worker has saved two clicks of ada, on items 2 and 3, and stopped."""
     desk = Desk()
@@ -105,60 +85,6 @@ def ada_saved() -> Desk:
     desk.settle()
     desk.stop()
     return desk
-
-
-def refusal(desk: Desk) -> str:
-    """What a worker says that refuses to serve."""
-    desk.start()
-    with pytest.raises(StateRefused) as refused:
-        desk.settle()
-    desk.kill()
-    desk.advance(11)
-    return str(refused.value)
-
-
-@dataclass(frozen=True)
-class Mishap:
-    """Something that must not happen, after a user clicked item 2 and 3, and what follows."""
-
-    happens: Callable[[Desk], None]
-    says: str
-    does: str
-    remembers: Sequence[str] = ()
-    """What is still known of the user."""
-    answers: int = 3
-    """How many there are in all once the user clicked again."""
-
-
-MISHAPS: Final = {
-    "no committed offset": Mishap(
-        expire_the_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
-    ),
-    "clicks made again": Mishap(make_the_clicks_again, "was their topic recreated?", "--at earliest"),
-    "garbage": Mishap(write_garbage, "block/7 in partition 1", "--at committed"),
-}
-
-
-@pytest.mark.parametrize("name", MISHAPS)
-def test_what_a_refusal_says_helps(command: Command, name: str) -> None:
-    """With the states where they are sound, else with empty ones; and from the offset that it names."""
-    mishap, desk = MISHAPS[name], ada_saved()
-    mishap.happens(desk)
-
-    text = refusal(desk)
-    found = re.search(r"`nextclick-worker (reset [^`]*)`", text)
-    assert found, text
-    code, output = command(desk.cluster, *shlex.split(found[1]), "--yes")
-    worker = desk.serving()
-    desk.click("ada", "item-5", partition=HOME)
-    desk.settle()
-
-    assert mishap.says in text
-    assert found[1] == f"reset --partition {HOME} {mishap.does}"
-    assert code == 0, output
-    assert output.endswith("done\n")
-    assert worker.recent("ada") == [*mishap.remembers, "item-5"]
-    assert len(desk.answers()) == mishap.answers
 
 
 def test_reset_asks_first(command: Command) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.worker.commands.conftest import Command
+from tests.worker.conftest import Command
 from worker.kafka.memory import MemoryCluster
 
 TOPICS = ("clicks", "recommendations", "clicks.dead-letter", "nextclick.releases", "desk.state")

@@ -40,6 +40,30 @@ def test_some_clicks_of_a_batch_are_a_batch() -> None:
     assert (some.timestamps_ms.tolist(), some.record_timestamps_ms.tolist()) == ([2, 0], [-2, 0])
 
 
+def test_each_click_is_a_whole_record_where_nothing_else_is_said() -> None:
+    """It ends its event, which has no number."""
+    one = np.arange(1)
+    batch = Clicks(one.astype(np.int32), one, ["ada"], ["a"], one, one)
+
+    assert (batch.elements.tolist(), batch.ends_event.tolist()) == ([0], [True])
+
+
+@given(st.lists(st.integers(1, 6), max_size=12), st.integers(1, 8))
+def test_the_clicks_of_a_record_stay_in_one_batch(lengths: list[int], most: int) -> None:
+    """Divided, every click is there once and in order; a batch has more than allowed only of one record."""
+    offsets = np.repeat(np.arange(len(lengths)), lengths)
+    numbers = np.arange(len(offsets))
+    ids = [str(number) for number in numbers]
+    whole = Clicks(offsets.astype(np.int32) // 3, offsets, ids, ids, numbers, numbers)
+
+    batches = list(whole.divided(most))
+
+    assert [one for batch in batches for one in batch.user_ids] == ids
+    assert all(len(batch) <= most or len({*batch.offsets.tolist()}) == 1 for batch in batches)
+    held = [{*batch.offsets.tolist()} for batch in batches]
+    assert sum(map(len, held)) == len(set().union(*held))
+
+
 @given(rows_of_clicks)
 @example([])
 def test_the_clicks_of_a_user_stand_together_in_the_order_of_arrival(rows: list[int]) -> None:

@@ -16,7 +16,7 @@ def test_a_user_is_described_where_they_clicked_last() -> None:
     older.timestamp_ms -= 1
     states.write(moved, older)
 
-    found = described(states, None, "ada", [0, 1])
+    found = described(states, None, "ada", {0: (), 1: ()})
 
     assert found is not None
     assert found["partition"] == 0
@@ -24,5 +24,5 @@ def test_a_user_is_described_where_they_clicked_last() -> None:
     assert (found["clicks"], found["offset"], found["release"]) == (23, 22, 0)
     assert found["recommendations"] is None
     assert not found["saved"]
-    assert described(states, None, "ada", [1])["partition"] == 1  # type: ignore[index]  # there is one
-    assert described(states, None, "bob", [0, 1]) is None
+    assert described(states, None, "ada", {1: ()})["partition"] == 1  # type: ignore[index]  # there is one
+    assert described(states, None, "bob", {0: (), 1: ()}) is None

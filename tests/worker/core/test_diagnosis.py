@@ -3,8 +3,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from worker.core.diagnosis import fault, field_list
-from worker.core.event import Fields, Reason
+from worker.core.diagnosis import fault, field_list, look_alike
+from worker.core.event import Fields
+from worker.core.reasons import Reason
 
 FIELDS = Fields("user.id", "item_id")
 
@@ -24,10 +25,24 @@ def test_missing_fields_are_named() -> None:
     assert fault(b'{"item_id": 1}', None, Reason.MISSING_FIELD, FIELDS) == "have no field user.id"
     assert fault(b"{}", None, Reason.MISSING_FIELD, FIELDS) == "have no field user.id and no field item_id"
     assert fault(b"{}", None, Reason.MISSING_FIELD, Fields("@key", "item_id")).startswith("have no key")
+    event = b'{"specversion": "1.0", "type": "t", "data": {"user": {"id": 1}}}'
+    assert fault(event, None, Reason.MISSING_FIELD, FIELDS) == "have no field item_id"
+
+
+@pytest.mark.parametrize(
+    ("topic", "catalogue"), [("lamp 1", "lamp-1"), ("7", "007"), ("SKU_9", "sku9"), ("a-010", "A10")]
+)
+def test_ids_that_differ_only_in_writing_are_found(topic: str, catalogue: str) -> None:
+    """Blanks, signs, case, leading zeros."""
+    assert look_alike(["other", topic], ["rug", catalogue]) == (topic, catalogue)
+    assert look_alike(["other"], ["rug", catalogue]) is None
 
 
 def test_field_names_are_paths_and_bounded() -> None:
-    """A name with a dot stands in quotes; a wide record is cut; what is no map has no fields."""
-    assert field_list(b'{"a": {"b": 1, "c.d": 2}, "e": null}') == 'a.b, a."c.d"'
+    """A path finds a name with dots as it is; a wide record is cut; what is no map has no fields."""
+    assert field_list(b'{"a": {"b": 1, "c.d": 2, "x[]": 3}, "e": null}') == r"a.b, a.c.d, a.x\[\]"
+    assert (
+        field_list(b'[{"cart": [{"sku": 1}, {"sku": 2}], "json": "{\\"id\\": 1}"}]') == "cart[].sku, json.id"
+    )
     assert field_list(orjson.dumps({f"f{number}": 1 for number in range(15)})).endswith("f11, 3 more")
     assert [field_list(value) for value in (None, b"7", b"garbage")] == ["", "", ""]

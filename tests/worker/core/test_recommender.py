@@ -10,10 +10,10 @@ import pytest
 
 from tests.builders import ITEMS, successor_release_parts, tiny_release
 from worker.core.batch import Clicks
-from worker.core.event import MAX_TIMESTAMP_MS
 from worker.core.recommender import Recommendations, Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States, UserStates
+from worker.core.times import MAX_TIMESTAMP_MS
 
 NOW_MS: Final = 1_700_000_000_000
 GAP_MS: Final = 1_800_000
@@ -385,7 +385,7 @@ def test_of_who_is_forgotten_only_later_clicks_count(before: int, replayed: bool
 
 
 def test_clicks_that_are_void_are_answered_all_the_same() -> None:
-    """A wish to be forgotten is obeyed at the end of the batch."""
+    """A deletion request is obeyed at the end of the batch."""
     served = Served(top=1, publish="every")
     served.states.forget(0, "ada", 10)
     found = served.batch(("ada", "item-1"), ("bob", "item-3"), ("ada", "item-5"))

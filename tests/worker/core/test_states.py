@@ -191,7 +191,7 @@ def test_what_is_forgotten_stays_so() -> None:
     assert states.users(0) == 2
 
 
-def test_a_later_wish_to_be_forgotten_goes_further() -> None:
+def test_a_later_deletion_request_goes_further() -> None:
     """An earlier one that comes late takes nothing back; once it is fulfilled nothing is void."""
     states = States(state_size=2)
     states.forget(0, "ada", 10)
@@ -212,7 +212,7 @@ def test_who_is_forgotten_leaves_nothing_in_memory() -> None:
     assert not any(column.any() for column in columns(states.read(rows)).values())
 
 
-def test_with_a_partition_its_wishes_are_dropped() -> None:
+def test_with_a_partition_its_deletion_requests_are_dropped() -> None:
     """Its next owner reads them back."""
     states = States(state_size=2)
     states.forget(0, "ada", 10)

@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient, MemberToRemove
 from deploy.kafka.local import LocalKafka
 from tests.conftest import create_topic
 from tests.waiting import eventually
+from tests.wire import CODECS, Part, RawBatch, Wire
 from worker.errors import CheckpointFailed
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import (
@@ -158,6 +159,10 @@ class Cluster(ABC):
         """Write records as somebody else's producer does."""
 
     @abstractmethod
+    def produce_unreadable(self, topic: str, offsets: int) -> None:
+        """Write what nobody can decode into partition 0, for that many offsets."""
+
+    @abstractmethod
     def delete_before(self, topic: str, offset: int) -> None:
         """Delete the first records of partition 0."""
 
@@ -209,6 +214,9 @@ class _InMemory(Cluster):
             self._cluster.produce(
                 topic, value, key=key, partition=partition, headers=headers, timestamp=timestamp
             )
+
+    def produce_unreadable(self, topic: str, offsets: int) -> None:
+        self._cluster.produce_unreadable(topic, offsets=offsets)
 
     def delete_before(self, topic: str, offset: int) -> None:
         self._cluster.delete_before(topic, 0, offset)
@@ -281,6 +289,14 @@ class _Real(Cluster):
             )
 
         assert producer.flush(30) == 0
+
+    def produce_unreadable(self, topic: str, offsets: int) -> None:
+        # The broker does not look at the length of a record in a compressed batch.
+        parts = [Part(b"{}", length=-1), *[Part(b"{}")] * (offsets - 1)]
+        with Wire(self._kafka) as wire:
+            code, _ = wire.produce(topic, 0, RawBatch(parts, codec=CODECS["gzip"]).encode())
+
+        assert code == 0
 
     def delete_before(self, topic: str, offset: int) -> None:
         for done in self._admin.delete_records([Place(topic, 0, offset)]).values():

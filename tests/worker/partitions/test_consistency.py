@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import msgpack
 import pytest
 
+from tests.worker.conftest import Command
 from tests.worker.desk import GROUP, Desk, successor_desk
-from worker.commands.reset import At, plan
 from worker.errors import StateRefused
-from worker.topics import state_changes, state_scan
-from worker.topics.state_scan import Contents
 
 HOME: Final = 1
 """The partition that has clicks."""
@@ -50,7 +49,7 @@ def lose_states(desk: Desk) -> None:
     desk.cluster.delete_before(desk.topics.state, HOME, 1_000)
 
 
-def make_clicks_anew(desk: Desk) -> None:
+def make_clicks_again(desk: Desk) -> None:
     """Delete the clicks topic and create it again."""
     desk.cluster.delete(desk.topics.clicks)
     desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
@@ -59,6 +58,11 @@ def make_clicks_anew(desk: Desk) -> None:
 def lose_replay(desk: Desk) -> None:
     """Lose the record that says where replay begins, and nothing else."""
     desk.cluster.produce(desk.topics.state, None, key=b"replay", partition=HOME)
+
+
+def damage_the_states(desk: Desk) -> None:
+    """Make a batch of the state topic unreadable."""
+    desk.cluster.produce_unreadable(desk.topics.state, partition=HOME, offsets=2, why="its checksum is wrong")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ MISHAPS: Final = {
     ),
     "no states": Mishap(lose_states, "but partition 1 of topic", "--at committed"),
     "no replay": Mishap(lose_replay, "has blocks and no replay", "--at committed"),
-    "clicks made anew": Mishap(make_clicks_anew, "was their topic recreated?", "--at earliest"),
+    "clicks made again": Mishap(make_clicks_again, "was their topic recreated?", "--at earliest"),
     "committed beyond the end": Mishap(
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
     ),
@@ -88,6 +92,7 @@ MISHAPS: Final = {
         set_offset(1), "were its offsets set back?", "--at committed", ("item-3",), answers=4
     ),
     "garbage": Mishap(write(b"block/7", b"garbage"), "block/7 in partition 1", "--at committed"),
+    "damage": Mishap(damage_the_states, "cannot be read: its checksum is wrong", "--at committed"),
     "a newer format": Mishap(
         write(b"block/1", msgpack.packb({"format": 99})),
         "its format is 99, this worker reads 1",
@@ -118,33 +123,8 @@ def refusal(desk: Desk) -> str:
     return str(refused.value)
 
 
-def obey(desk: Desk, text: str) -> str:
-    """Do the first thing that a refusal says, as it is printed; return it."""
-    found = re.search(r"`nextclick-worker (reset --partition (\d+) --at (\w+))`", text)
-
-    assert found, text
-    reset(desk, int(found[2]), cast("At", found[3]))
-    return found[1]
-
-
-def reset(desk: Desk, partition: int, at: At) -> None:
-    """Do what the command `reset` does once it was confirmed."""
-    topics, connection = desk.topics, desk.cluster.connect()
-    held = state_scan.contents(connection, topic=topics.state).get(partition, Contents())
-    marks = state_scan.marks(connection, topic=topics.clicks, group=GROUP, partitions=[partition])
-    beginning, _ = plan(partition, at, held, marks[partition])
-    state_changes.reset(
-        connection,
-        [beginning] if beginning else [],
-        group=GROUP,
-        topic=topics.state,
-        clicks=topics.clicks,
-        timeout_ms=10_000,
-    )
-
-
 @pytest.mark.parametrize("name", MISHAPS)
-def test_what_a_refusal_says_helps(name: str) -> None:
+def test_what_a_refusal_says_helps(command: Command, name: str) -> None:
     """The worker stops with the reason and a command; after it, as printed, the next worker serves.
 
     With the states where they are sound, else with empty ones; and from the offset that the command names.
@@ -153,13 +133,17 @@ def test_what_a_refusal_says_helps(name: str) -> None:
     desk = saved_desk()
     mishap.happens(desk)
     text = refusal(desk)
-    done = obey(desk, text)
+    found = re.search(r"`nextclick-worker (reset [^`]*)`", text)
+    assert found, text
+    code, output = command(desk.cluster, *shlex.split(found[1]), "--yes")
     worker = desk.serving()
     desk.click("ada", "item-5", partition=HOME)
     desk.settle()
 
     assert mishap.says in text
-    assert done == f"reset --partition {HOME} {mishap.does}"
+    assert found[1] == f"reset --partition {HOME} {mishap.does}"
+    assert code == 0, output
+    assert output.endswith("done\n")
     assert worker.recent("ada") == [*mishap.remembers, "item-5"]
     assert len(desk.answers()) == mishap.answers
 

@@ -79,6 +79,34 @@ def test_a_new_champion_is_handed_over_once(cluster: MemoryCluster, follower: Re
     assert events(follower) == [Looked(2, "")]
 
 
+def test_what_nobody_can_decode_is_said_and_changes_nothing(
+    cluster: MemoryCluster, follower: ReleaseFollower
+) -> None:
+    """What serves goes on; the next champion ends it."""
+    publish(cluster)
+    events(follower)
+    first = cluster.produce_unreadable(TOPIC, offsets=2, why="its checksum is wrong")
+    (looked,) = events(follower)
+    publish(cluster)
+    after = events(follower)
+
+    assert isinstance(looked, Looked)
+    assert f"offsets {first} to {first + 1} of topic releases is not known: its checksum" in looked.remark
+    assert (numbers(after[0])[0], after[1]) == (2, Looked(2, ""))
+
+
+def test_a_chunk_that_nobody_can_decode_is_missing(cluster: MemoryCluster) -> None:
+    """A worker that starts then says what is wrong, and waits for the next release."""
+    cluster.produce_unreadable(TOPIC, offsets=5, why="its checksum is wrong")
+    follower = ReleaseFollower(ReleaseReader(cluster.connect(), topic=TOPIC), background=False)
+    (waits,) = events(follower)
+    publish(cluster)
+
+    assert isinstance(waits, Waits)
+    assert "its checksum is wrong. Publish again" in waits.reason
+    assert numbers(follower.take())[0] == 1
+
+
 def test_a_candidate_comes_and_goes(cluster: MemoryCluster, follower: ReleaseFollower) -> None:
     """With its share; the champion stays the same object, so that nobody builds it again."""
     publish(cluster)

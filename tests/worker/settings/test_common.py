@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.settings import refused
 from worker.config import load
-from worker.core.event import Fields
+from worker.core.event import Click, Decoded, Fields
+from worker.core.reasons import Reason, Skipped
 from worker.settings.loading import ENVIRONMENT_PREFIX
 
 
@@ -16,6 +18,16 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
         ("[kafka]\nsession_timeout_ms = 2000", "heartbeat_interval_ms is 1000, session_timeout_ms 2000"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it needs sasl_mechanism, sasl_username and"),
         ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem: there is no such file"),
+        ("[click]\nuser_id = '@keys'", "click.user_id is '@keys': '@keys' begins with @: it must be @key"),
+        ("[click]\nwhere = 'type'", "click.where is 'type': character 5: after 'type' comes = or !="),
+        ("[click]\ntime_zone = 'Berlin'", "click.time_zone is 'Berlin': must be a time zone like UTC or"),
+        (
+            "[click]\nearliest = 1970-01-01",
+            "earliest is 1970-01-01: before 1973-03-04 a number may be a time",
+        ),
+        ("[click]\nearliest = 'then'", "click.earliest is 'then': must be a time like 2020-09-13 or"),
+        ("[click]\ntimestamp = 'a + b + c'", "timestamp is 'a + b + c': it must be one path or two"),
+        ("[click]\nuser_id = 'a[].b'", "'a[].b' goes through a list that the item's path 'item_id' does not"),
         ("[topics]\nquality = 'clicks'", "clicks and quality are both clicks: they must be different"),
     ],
 )
@@ -30,6 +42,42 @@ def test_a_column_of_files_is_named_or_recognised() -> None:
 
     assert [chosen.named(name) for name in ("user_id", "item_id", "timestamp")] == [None, "what.sku", None]
     assert chosen.fields() == Fields("@key", "what.sku", "timestamp")
+
+
+def test_a_column_is_named_as_it_is() -> None:
+    """Without the escapes of a path; what is no field of a record is no column."""
+    names = {"USER_ID": r"who\.id", "ITEM_ID": "items[].id", "TIMESTAMP": "day + clock"}
+    chosen = load(None, {f"NEXTCLICK_CLICK_{name}": value for name, value in names.items()}).click
+
+    assert [chosen.named(name) for name in ("user_id", "item_id", "timestamp")] == [
+        "who.id",
+        None,
+        "day + clock",
+    ]
+
+
+def test_the_rules_of_a_click_are_passed_on() -> None:
+    """To the decoder: the unit, the zone, what is missing, what counts, the envelope, the size."""
+    names = {
+        "EARLIEST": "1970-01-01",
+        "TIMESTAMP_UNIT": "s",
+        "TIME_ZONE": "Europe/Berlin",
+        "MISSING": "-,none",
+        "WHERE": "type = view",
+        "ENVELOPE": "debezium",
+        "MAX_BYTES": "200",
+    }
+    decoder = load(None, {f"NEXTCLICK_CLICK_{name}": value for name, value in names.items()}).click.decoder()
+
+    def decoded(**other: object) -> Decoded:
+        row = {"user_id": "NULL", "item_id": 1, "timestamp": 5, "type": "view", **other}
+        return decoder.decode(orjson.dumps({"op": "c", "after": row}), None, -1)
+
+    assert decoded() == Click("NULL", "1", 5_000)
+    assert decoded(timestamp="1970-01-02 01:00") == Click("NULL", "1", 86_400_000)
+    assert decoded(user_id="-") == Reason.EMPTY_ID
+    assert decoded(type="buy") == Skipped.WHERE
+    assert decoded(more="x" * 200) == Reason.TOO_LARGE
 
 
 def test_what_the_client_needs_is_passed_on(tmp_path: Path) -> None:

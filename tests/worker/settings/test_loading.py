@@ -60,12 +60,34 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_the_trainers_settings_are_left_to_the_trainer(tmp_path: Path) -> None:
-    """In one file and one environment for both; a name that neither has is an error all the same."""
+    """In one file and one environment for both; on the worker's own command line they would do nothing."""
     path = tmp_path / "nextclick.toml"
     path.write_text("[model]\nhidden_size = 3\n")
 
     assert load(path, {"NEXTCLICK_MODEL_CELL": "lstm"}) == load(None, {})
-    assert "NEXTCLICK_MODLE_CELL: there is no such setting" in refused(tmp_path, "", NEXTCLICK_MODLE_CELL="x")
+    with pytest.raises(SettingError, match=r"model\.cell: a setting of the other program, without effect"):
+        load(None, {}, [("model.cell", "lstm")])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "[model]\nhiden_size = 3",
+            "model.hiden_size: there is no such setting; did you mean model.hidden_size?",
+        ),
+        ("[modle]\ncell = 3", "modle: there is no such setting; did you mean model?"),
+        ("model = 3", "model: there is no such setting"),
+        ("[watch]\ntop = 3", "watch.top: there is no such setting; did you mean"),
+    ],
+)
+def test_a_wrong_name_in_the_trainers_settings_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    """Whichever program reads the file first says so, with the nearest name."""
+    said = refused(tmp_path, text, NEXTCLICK_MODEL_HIDEN_SIZE="1", NEXTCLICK_MODLE_CELL="x")
+
+    assert problem in said
+    assert "MODEL_HIDEN_SIZE: there is no such setting; did you mean NEXTCLICK_MODEL_HIDDEN_SIZE?" in said
+    assert "MODLE_CELL: there is no such setting; did you mean NEXTCLICK_MODEL_CELL?" in said
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.core.event import Decoder, Fields, Reason
+from worker.core.event import Decoder, Fields
+from worker.core.reasons import Reason
 from worker.kafka.memory import MemoryCluster
 from worker.topics.clicks import decode
 
@@ -17,7 +18,8 @@ def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
     cluster.produce("clicks", None, partition=1)
     records = cluster.read("clicks")
 
-    clicks, bad = decode(records, Decoder(Fields()))
+    decoded = decode(records, Decoder(Fields()))
+    clicks, bad = decoded.clicks, decoded.bad
 
     assert clicks.user_ids == ["ada", "bob"]
     assert clicks.item_ids == ["lamp", "sofa"]
@@ -25,13 +27,27 @@ def test_clicks_become_columns_and_the_rest_is_handed_back() -> None:
     assert clicks.offsets.tolist() == [0, 0]
     assert clicks.timestamps_ms.tolist() == [1_699_999_999_000, cluster.now_ms]
     assert clicks.record_timestamps_ms.tolist() == [cluster.now_ms, cluster.now_ms]
-    assert bad == [(records[1], Reason.UNKNOWN_FORMAT), (records[3], Reason.NULL_VALUE)]
+    assert bad == [(records[1], Reason.UNKNOWN_FORMAT, ""), (records[3], Reason.NULL_VALUE, "")]
+
+
+def test_what_nobody_can_decode_is_no_click_whatever_its_bytes_are() -> None:
+    """They may look like one."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    cluster.produce_unreadable("clicks", b'{"user_id": "ada", "item_id": "lamp"}', offsets=2)
+    records = cluster.read("clicks")
+
+    decoded = decode(records, Decoder(Fields()))
+
+    assert len(decoded.clicks) == 0
+    assert decoded.bad == [(records[0], Reason.UNREADABLE, "")]
 
 
 def test_no_record_is_no_click() -> None:
     """The columns are empty, and have their types."""
-    clicks, bad = decode([], Decoder(Fields()))
+    decoded = decode([], Decoder(Fields()))
+    clicks = decoded.clicks
 
     assert len(clicks) == 0
     assert clicks.offsets.dtype == "int64"
-    assert bad == []
+    assert (decoded.bad, decoded.records) == ([], 0)

@@ -6,18 +6,26 @@ import hashlib
 
 import pytest
 
-from worker.core.event import Reason
+from worker.core.reasons import Reason
 from worker.kafka.interface import Headers
-from worker.kafka.memory import MemoryCluster, MemoryRecord
+from worker.kafka.memory import MemoryCluster
+from worker.topics.clicks import Invalid
 from worker.topics.dead_letters import MAX_VALUE_BYTES, PREFIX_BYTES, DeadLetterWriter, letter
 
 
-def bad(value: bytes | None, *, key: bytes | None = b"ada", headers: Headers | None = None) -> MemoryRecord:
+def bad(
+    value: bytes | None,
+    reason: Reason = Reason.MALFORMED,
+    *,
+    key: bytes | None = b"ada",
+    headers: Headers | None = None,
+    parts: str = "",
+) -> Invalid:
     """A record that is no click."""
     cluster = MemoryCluster()
     cluster.create("clicks", partitions=6)
     cluster.produce("clicks", value, key=key, partition=5, headers=headers, timestamp=7)
-    return cluster.read("clicks")[0]
+    return Invalid(cluster.read("clicks")[0], reason, parts)
 
 
 OURS = {
@@ -31,27 +39,53 @@ OURS = {
 
 def test_a_letter_is_the_record_with_headers_of_ours() -> None:
     """Its own headers first."""
-    key, value, headers = letter(bad(b"{", headers=[("trace", b"x")]), Reason.MALFORMED)
+    key, value, headers = letter(bad(b"{", headers=[("trace", b"x")]))
 
     assert (key, value) == (b"ada", b"{")
     assert headers[0] == ("trace", b"x")
     assert dict(headers[1:]) == OURS
 
 
+def test_a_letter_names_the_parts_that_are_not_valid() -> None:
+    """The others of the record counted: whoever sends it again must leave them out."""
+    _, value, headers = letter(bad(b"[1, {}]", Reason.NOT_A_MAP, parts="[0]: not_a_map"))
+
+    assert value == b"[1, {}]"
+    assert dict(headers)["nextclick.parts"] == b"[0]: not_a_map"
+
+
 def test_a_value_that_is_too_large_keeps_a_prefix() -> None:
     """With its size and its sum: the record itself stays where the headers say."""
     whole = b"x" * (MAX_VALUE_BYTES + 1)
 
-    _, value, headers = letter(bad(whole), Reason.TOO_LARGE)
+    _, value, headers = letter(bad(whole, Reason.TOO_LARGE))
 
     assert value == whole[:PREFIX_BYTES]
     assert dict(headers)["nextclick.size"] == b"%d" % len(whole)
     assert dict(headers)["nextclick.sha256"] == hashlib.sha256(whole).hexdigest().encode()
 
 
+def test_a_stretch_is_its_bytes_and_its_place() -> None:
+    """From its first to its last offset, and why nobody can decode it."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=6)
+    cluster.produce_unreadable("clicks", b"\xff\0", offsets=3, partition=5, why="its checksum is wrong")
+    (lost,) = cluster.read("clicks")
+
+    key, value, headers = letter(Invalid(lost, Reason.UNREADABLE))
+
+    assert (key, value) == (None, b"\xff\0")
+    assert dict(headers) == OURS | {
+        "nextclick.reason": b"unreadable",
+        "nextclick.timestamp": b"%d" % cluster.now_ms,
+        "nextclick.last_offset": b"2",
+        "nextclick.error": b"its checksum is wrong",
+    }
+
+
 def test_a_value_that_just_fits_stays_whole() -> None:
     """No prefix, no sum."""
-    value = letter(bad(b"x" * MAX_VALUE_BYTES), Reason.TOO_LARGE)[1]
+    value = letter(bad(b"x" * MAX_VALUE_BYTES, Reason.TOO_LARGE))[1]
 
     assert len(value or b"") == MAX_VALUE_BYTES
 
@@ -60,7 +94,7 @@ def test_keys_and_headers_that_are_too_large_are_dropped() -> None:
     """A prefix of the key stays, and a header says so."""
     record = bad(b"{", key=b"k" * 90_000, headers=[("trace", b"x" * 20_000)])
 
-    key, _, headers = letter(record, Reason.MALFORMED)
+    key, _, headers = letter(record)
 
     assert key == b"k" * PREFIX_BYTES
     assert dict(headers) == OURS | {"nextclick.headers": b"dropped: key and headers are too large"}
@@ -68,7 +102,7 @@ def test_keys_and_headers_that_are_too_large_are_dropped() -> None:
 
 def test_a_record_of_nothing_gets_an_empty_value() -> None:
     """The client sends none without key and value; the reason says what it was."""
-    key, value, headers = letter(bad(None, key=None), Reason.NULL_VALUE)
+    key, value, headers = letter(bad(None, Reason.NULL_VALUE, key=None))
 
     assert (key, value) == (None, b"")
     assert dict(headers)["nextclick.reason"] == b"null_value"
@@ -84,7 +118,7 @@ def test_letters_go_to_the_partition_of_their_record(partitions: int, goes_to: i
     writer = DeadLetterWriter(transactions, topic="letters")
     writer.partitions = partitions
 
-    writer.publish([(bad(b"{", headers=[("empty", b"")]), Reason.MALFORMED)])
+    writer.publish([bad(b"{", headers=[("empty", b"")])])
     before = cluster.read("letters")
     transactions.commit("letters", {}, "group", seconds=1)
 

@@ -25,7 +25,7 @@ def published(format: Format) -> MemoryRecord:
     for user in ("ada", "bøb"):
         click = {"user_id": user, "item_id": "lamp", "timestamp": 1_699_999_999_000}
         cluster.produce("clicks", orjson.dumps(click), partition=1)
-    clicks, _ = decode(cluster.read("clicks"), Decoder(Fields()))
+    clicks = decode(cluster.read("clicks"), Decoder(Fields())).clicks
     transactions = cluster.connect().transactions("worker", timeout_ms=10_000)
     transactions.renew()
     writer = RecommendationWriter(transactions, topic="lists", clicks_topic="clicks", format=format)

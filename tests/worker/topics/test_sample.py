@@ -1,26 +1,31 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from worker.core.catalogue import Catalogue
 from worker.core.event import Decoder, Fields
+from worker.core.where import Clause, parse_where
 from worker.kafka.memory import MemoryCluster
 from worker.topics.sample import SAMPLE, Sample, decoding, known_items, last, times
 
 FIELDS = Fields("user_id", "item_id")
 
 
-def sample_of(*documents: object, partitions: int = 1) -> tuple[MemoryCluster, Sample]:
+def sample_of(
+    *documents: object, partitions: int = 1, where: Sequence[Clause] = ()
+) -> tuple[MemoryCluster, Sample]:
     """Return a cluster with these records in its clicks, in turn over the partitions, and their sample."""
     cluster = MemoryCluster()
     cluster.create("clicks", partitions=partitions)
     for number, document in enumerate(documents):
         cluster.produce("clicks", orjson.dumps(document), partition=number % partitions)
         cluster.advance(0.001)
-    return cluster, last(cluster.connect(), "clicks", Decoder(FIELDS))
+    return cluster, last(cluster.connect(), "clicks", Decoder(FIELDS, where=where))
 
 
-def click(item: str, timestamp: int) -> dict[str, object]:
+def click(item: str, timestamp: object) -> dict[str, object]:
     """Return a click as a document."""
     return {"user_id": "ada", "item_id": item, "timestamp": timestamp}
 
@@ -30,7 +35,7 @@ def test_the_last_records_of_all_partitions_are_taken() -> None:
     now = MemoryCluster().now_ms
     _, found = sample_of(*(click(f"item-{n}", now) for n in range(2 * SAMPLE)), partitions=3)
 
-    assert [one.item_id for one in found.clicks] == [f"item-{n}" for n in range(SAMPLE, 2 * SAMPLE)]
+    assert found.decoded.clicks.item_ids == [f"item-{n}" for n in range(SAMPLE, 2 * SAMPLE)]
 
 
 def test_a_wrong_mapping_is_named_with_the_fields_there_are() -> None:
@@ -39,27 +44,88 @@ def test_a_wrong_mapping_is_named_with_the_fields_there_are() -> None:
     _, foreign = sample_of(*[{"who": {"id": "a"}, "what": {"sku": "x"}}] * 3)
     _, mixed = sample_of(click("x", now), click("y", now), {"who": 1})
 
-    finding = decoding(foreign, FIELDS)
+    finding = decoding(foreign)
 
     assert "3 of 3 have no field user_id and no field item_id" in finding.what
     assert "the first one has who.id, what.sku" in finding.what
-    assert (finding.fails, decoding(mixed, FIELDS).fails) == (True, False)
-    assert decoding(sample_of()[1], FIELDS).what == "topic clicks has no records yet"
+    assert (finding.fails, decoding(mixed).fails) == (True, False)
+    assert decoding(sample_of()[1]).what == "topic clicks has no records yet"
 
 
-def test_times_in_seconds_are_noticed() -> None:
-    """They are read as January 1970."""
-    cluster, found = sample_of(click("x", 1_700_000_000))
-    good = sample_of(click("x", cluster.now_ms))[1]
+def test_what_nobody_can_decode_is_named() -> None:
+    """Not by its bytes."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    cluster.produce_unreadable("clicks", b'{"user_id": "ada"}', offsets=2)
 
-    finding, fine = times(found, cluster.now_ms), times(good, cluster.now_ms)
+    finding = decoding(last(cluster.connect(), "clicks", Decoder(FIELDS)))
+
+    assert "1 of 1 are damaged: they cannot be decoded as records" in finding.what
+
+
+def test_times_of_one_unit_are_named() -> None:
+    """Whichever it is; of records whose time counts nothing is said but that."""
+    cluster, seconds = sample_of(click("x", 1_700_000_000))
+    own = sample_of({"user_id": "ada", "item_id": "x"})[1]
+
+    in_seconds, of_records = times(seconds, cluster.now_ms), times(own, cluster.now_ms)
+
+    assert in_seconds is not None
+    assert in_seconds.what == "times in seconds: 2023-11-14T22:13:20+00:00 and later"
+    assert of_records is not None
+    assert of_records.what.startswith("times of the records: ")
+    assert times(sample_of()[1], 0) is None
+
+
+def test_a_mixture_of_units_is_named_with_counts_and_examples() -> None:
+    """It is a note: each is read by its own size."""
+    now = MemoryCluster().now_ms
+    found = sample_of(click("x", now), click("x", now), click("x", now // 1000), click("x", "2023-11-14"))[1]
+
+    finding = times(found, now)
 
     assert finding is not None
-    assert "1 of 1 clicks are from before 2000, such as 1970-01-20" in finding.what
-    assert finding.fails
-    assert fine is not None
-    assert not fine.remedy
-    assert times(sample_of()[1], 0) is None
+    assert not finding.fails
+    assert (
+        f"of 3 kinds: 2 in milliseconds, such as {now}; 1 in seconds, such as {now // 1000}; "
+        "1 in dates and times, such as '2023-11-14'"
+    ) in finding.what
+
+
+def test_times_from_the_future_are_noticed() -> None:
+    """Records without a time of their own bound nothing."""
+    cluster, found = sample_of(click("x", MemoryCluster().now_ms + 1_800_000))
+
+    finding = times(found, cluster.now_ms)
+
+    assert finding is not None
+    assert "1 of 1 clicks are from the future" in finding.what
+    assert finding.failed
+
+
+def test_what_is_skipped_trimmed_or_several_is_said() -> None:
+    """And nothing of it is a fault, unless nothing counts."""
+    now = MemoryCluster().now_ms
+    documents = [{**click(" x ", now), "type": kind} for kind in ("view", "view", "scroll")]
+    several = sample_of([click("x", now), click("y", now)])[1]
+
+    some = decoding(sample_of(*documents, where=parse_where("type = view"))[1])
+    none = decoding(sample_of(*documents, where=parse_where("type = buy"))[1])
+
+    assert "1 of 3 are skipped (1 where); 2 ids have blanks around them, which are removed" in some.what
+    assert not some.remedy
+    assert none.failed
+    assert decoding(several).what.endswith("are clicks; they have 2 clicks, several in one record")
+
+
+def test_an_envelope_is_recognised() -> None:
+    """With the setting to write."""
+    event = {"user_id": 1, "item_id": 2}
+    cloud = sample_of({"specversion": "1.0", "type": "click", "id": "1", "source": "/", "data": event})[1]
+    change = sample_of({"schema": {}, "payload": {"op": "c", "before": None, "after": event}})[1]
+
+    assert 'set click.envelope = "cloudevents"' in decoding(cloud).remedy
+    assert 'set click.envelope = "debezium"' in decoding(change).remedy
 
 
 def test_items_that_the_champion_does_not_know_are_counted() -> None:
@@ -67,9 +133,12 @@ def test_items_that_the_champion_does_not_know_are_counted() -> None:
     now = MemoryCluster().now_ms
     found = sample_of(click("lamp", now), click("sofa", now), click("desk", now))[1]
 
-    some, none = known_items(found, 3, Catalogue(["lamp"])), known_items(found, 3, Catalogue(["rug"]))
+    some, none = known_items(found, 3, Catalogue(["lamp"])), known_items(found, 3, Catalogue(["rug", "SOFA"]))
 
     assert some is not None
     assert none is not None
-    assert "release 3, knows the items of 1 of 3 clicks; it does not know 'sofa'" in some.what
+    assert (
+        "release 3, knows the items of 1 of 3 clicks; the topic has 'sofa', the catalogue 'lamp'" in some.what
+    )
+    assert "the topic has 'sofa', the catalogue 'SOFA'" in none.what
     assert (some.fails, none.fails) == (False, True)

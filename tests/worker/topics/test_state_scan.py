@@ -50,7 +50,7 @@ def test_copies_count_while_their_record_is_the_latest() -> None:
     assert not trace(entries, "ad")
 
 
-def test_a_wish_counts_until_it_is_fulfilled() -> None:
+def test_a_deletion_request_counts_until_it_is_fulfilled() -> None:
     """Of this user alone."""
     request = Entry(0, 0, b"forget/ada", Forget(5, 1).value())
 
@@ -66,6 +66,20 @@ def test_what_cannot_be_read_is_named() -> None:
     assert len(trace([Entry(0, 0, b"block/1", damaged)], "ada").unreadable) == 1
     assert trace([Entry(0, 0, b"block/1", damaged)], "eve").unreadable == []
     assert len(trace([Entry(0, 0, b"block/1", b"another format")], "eve").unreadable) == 1
+
+
+def test_what_nobody_can_decode_is_named(cluster: MemoryCluster) -> None:
+    """It may concern every user; after a tombstone under its offsets, as `reset` writes it, none."""
+    cluster.produce_unreadable("state", offsets=3, why="its checksum is wrong")
+    said = "offsets/0-2 of partition 0: its checksum is wrong"
+
+    assert state_scan.look_for(cluster.connect(), "eve", topic="state").unreadable == [said]
+    assert state_scan.contents(cluster.connect(), topic="state")[0].unreadable == {
+        b"offsets/0-2": "its checksum is wrong"
+    }
+    cluster.produce("state", None, key=b"offsets/0-2")
+    assert state_scan.look_for(cluster.connect(), "eve", topic="state").unreadable == []
+    assert state_scan.contents(cluster.connect(), topic="state")[0].unreadable == {}
 
 
 def test_contents_are_what_counts() -> None:

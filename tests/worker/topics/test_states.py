@@ -17,7 +17,7 @@ def test_no_memory_is_reserved_for_a_block_number_that_nobody_gave(key: str) -> 
         block_number(key)
 
 
-def test_a_wish_is_raised_once_to_where_it_is_heard() -> None:
+def test_a_deletion_request_is_raised_once_to_where_it_is_heard() -> None:
     """Whoever recovers later does not raise it again: what came since is a new user's."""
     heard = Forget(5, 1).hear(9)
 
@@ -27,14 +27,14 @@ def test_a_wish_is_raised_once_to_where_it_is_heard() -> None:
     assert parse_forget("ada", heard.value()) == heard
 
 
-def test_a_wish_without_the_mark_was_not_heard() -> None:
+def test_a_deletion_request_without_the_mark_was_not_heard() -> None:
     """As older commands wrote it."""
     value = msgpack.packb({"format": 1, "before": 5, "asked_at": 1})
 
     assert parse_forget("ada", value) == Forget(5, 1)
 
 
-def test_a_wish_that_cannot_be_read_says_how_to_write_it_again() -> None:
+def test_a_deletion_request_that_cannot_be_read_says_how_to_write_it_again() -> None:
     """It is a person's right: it must not be skipped, and the state need not go for it."""
     with pytest.raises(StateRefused, match="`nextclick-worker forget ada` writes it again"):
         parse_forget("ada", b"junk")

@@ -1,6 +1,6 @@
-"""One HTML page on a release, for people who did not train it.
+"""An HTML report on a release, for readers who did not train it.
 
-`page` fills in `page.html`; `verdict` and `causes` write the judgement, `baselines` and `names` give
-models and items their names, `published` reads the place among the releases, `examples` shows sessions,
-`charts` draws.
+`page` renders `page.html`. `verdict` and `causes` write the assessment, `baselines` and `names` name models
+and items, `published` reads the release's status in the topic, `examples` chooses example sessions, and
+`charts` draws the curves.
 """

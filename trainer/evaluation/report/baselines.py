@@ -1,4 +1,4 @@
-"""Names of models and of parts of the clicks, for people who read the page."""
+"""Display names of models and slices in the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.evaluation.benchmark import NETWORK
 
 
 class Model(NamedTuple):
-    """The name of a model, the same in the middle of a sentence, and how it chooses its list."""
+    """The name of a model in a table, its name within a sentence, and a line on how it chooses items."""
 
     name: str
     spoken: str
@@ -19,49 +19,49 @@ MODELS: Final = {
     NETWORK: Model(
         "This release",
         "this release",
-        "Chooses by all earlier clicks of the user, with the network that was trained.",
+        "Chooses items with the trained network, by all earlier clicks of the session.",
     ),
     "popular": Model(
         "Bestsellers",
         "a bestseller list",
-        "The items with the most clicks in training. The list is the same for everyone.",
+        "The items with the most training clicks. The list is the same for all users.",
     ),
     "recently popular": Model(
         "Recent bestsellers",
         "a list of recent bestsellers",
-        "The items with the most clicks at the end of the training (`baselines.recent`).",
+        "The items with the most clicks at the end of the training period (setting baselines.recent).",
     ),
     "live popular": Model(
         "Live bestsellers",
         "a live bestseller list",
-        "The items with the most recent clicks (`baselines.recent`), counted again while measuring.",
+        "The items with the most recent clicks (setting baselines.recent), recounted every hour.",
     ),
     "markov": Model(
         "Markov chain",
         "a Markov chain",
-        "The items that most often followed the last clicked item.",
+        "The items that were most often clicked directly after the last clicked item.",
     ),
     "s-knn": Model(
         "S-kNN",
         "S-kNN",
-        "Items of the past sessions that share the most items with the current session.",
+        "The items of the past sessions that share the most items with the current session.",
     ),
     "vs-knn": Model(
         "VS-kNN",
         "VS-kNN",
-        "As S-kNN, but the last clicks of the session count most.",
+        "Like S-kNN, but the latest clicks of the session count most.",
     ),
     "vmis-knn": Model(
         "VMIS-kNN",
         "VMIS-kNN",
-        "As VS-kNN, on the newest sessions of each item, and rare items count more.",
+        "Like VS-kNN, but with the newest sessions of each item, and rare items count more.",
     ),
 }
-"""By the name that the figures have. No model but the network is trained over several epochs."""
+"""The models by their name in the results. Only the network is trained over several epochs."""
 
 
 def model(name: str) -> Model:
-    """Return the entry for `name`; for a model that has none, the name itself."""
+    """Return the entry of the model `name`; an unknown model keeps its name."""
     return MODELS.get(name, Model(name, name, ""))
 
 
@@ -71,14 +71,14 @@ PARTS: Final = {
     "4 to 7 clicks before": "next clicks after 4 to 7 clicks",
     "8 or more clicks before": "next clicks after 8 or more clicks",
     "popular targets": "next clicks on popular items",
-    "middling targets": "next clicks on items of middling popularity",
+    "middling targets": "next clicks on items of medium popularity",
     "rare targets": "next clicks on rare items",
     "new targets, not clicked in training": "next clicks on items without a training click",
     "targets not in the catalogue": "next clicks on items outside the catalogue",
 }
-"""By the name of the slice. Popular, middling and rare items have a third of the training clicks each."""
+"""Display names by slice. Popular, medium and rare items each have a third of the training clicks."""
 
 
 def part(name: str) -> str:
-    """Return what the slice `name` is called on the page."""
+    """Return the display name of the slice `name`."""
     return PARTS.get(name, name)

@@ -1,4 +1,4 @@
-"""Figures as shapes: what the template draws as inline SVG, with the same in words.
+"""Line charts: the coordinates that the template draws as inline SVG, and a description in words.
 
 >>> line_chart("Loss", [4.0, 2.0]).points
 '40.0,12.0 300.0,120.0'
@@ -14,14 +14,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 300.0, 12.0, 120.0
 
 
 class Tick(NamedTuple):
-    """A mark on an axis: where it is, and what is written there."""
+    """A tick on an axis: its coordinate and its label."""
 
     at: float
     label: str
 
 
 class LineChart(NamedTuple):
-    """A value per epoch as a line; `words` describes it for readers who cannot see it."""
+    """A line with a value per epoch; `words` is the text alternative for screen readers."""
 
     title: str
     points: str
@@ -32,7 +32,7 @@ class LineChart(NamedTuple):
 
 
 def line_chart(title: str, values: Sequence[float]) -> LineChart:
-    """Return a chart of `values`, one per epoch from 1."""
+    """Return a chart of `values`, one per epoch."""
     low, high = _range(values)
     step = (_RIGHT - _LEFT) / max(1, len(values) - 1)
     dots = [
@@ -53,7 +53,7 @@ def line_chart(title: str, values: Sequence[float]) -> LineChart:
 
 
 def percent(share: float) -> str:
-    """Format a share for people, with significant digits: 25.3 %, 0.42 %."""
+    """Format a share as a percentage for display, such as 25.3 % or 0.42 %."""
     size = abs(100 * share)
     return f"{100 * share:.{1 if size >= 1 or size == 0 else 2}f} %"
 
@@ -75,7 +75,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _spread(count: int) -> list[int]:
-    """Return at most five of `count` epochs to label, first and last among them."""
+    """Return up to five of `count` epochs to label, including the first and the last."""
     return sorted({round(part * (count - 1) / 4) for part in range(5)})
 
 

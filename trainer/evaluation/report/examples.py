@@ -1,4 +1,4 @@
-"""A few held-out sessions as the release answers them, click by click."""
+"""Example sessions from the hold-out, with the lists of the release after each click."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from worker.core.release import Release
 SESSIONS: Final = 5
 STEPS: Final = 6
 SHOWN: Final = 5
-"""The number of sessions, of clicks shown of each, and of items shown of the list after each."""
+"""Number of sessions, maximum number of clicks shown per session, and number of items shown per list."""
 
 
 class Step(NamedTuple):
-    """A click, the head of the list shown after it, and the next click with its place in the list, or 0."""
+    """A click, the top of the list after it, and the next click with its rank in the list (0: absent)."""
 
     clicked: str
     shown: list[str]
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 def examples(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> list[list[Step]]:
-    """Return sessions from all over the hold-out, each answered as by a worker that sees a new user."""
+    """Return sessions spread over the hold-out, each answered as for a new user."""
     lengths = held.clicks.group_by("session", maintain_order=True).len()
     numbers = lengths.filter(pl.col("len").is_between(3, STEPS + 1))["session"]
     numbers = numbers if len(numbers) else lengths["session"]

@@ -1,4 +1,4 @@
-"""Names of items for the page: from a file of names, the item features or a column of the clicks."""
+"""Display names of items: from a file of names, the item features, or a column of the clicks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from trainer.clicks.files import reading, scan_file
 from trainer.errors import UnreadableFile
 
 TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
-"""Columns that hold a name, in any case of letters; the first that a file has counts."""
+"""Columns that hold a name, case-insensitive; the first of them that a file has is used."""
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Return names by item id: the second and first column of a CSV or TSV file. Raises UnreadableFile."""
+    """Return names by item id from a CSV or TSV file: ids in column 1, names in column 2.
+
+    Raises UnreadableFile.
+    """
     with reading(path):
         table = scan_file(path).collect()
     if table.width < 2:
-        raise UnreadableFile(str(path), "it needs two columns: item ids and names")
+        raise UnreadableFile(str(path), "two columns are needed: item ids and names")
     return _paired(table.to_series(0), table.to_series(1))
 
 
 def find_names(settings: dict[str, Any], files: Sequence[Path], columns: Columns) -> dict[str, str]:
-    """Return names by item id from the item features of the training `settings`, else from click `files`.
+    """Return names by item id: from the features file in the training `settings`, else from click `files`.
 
-    A file without a column of `TITLES` has none; item features that are no longer there neither.
+    Files without a column of `TITLES` give no names; a features file that no longer exists is ignored.
     """
     features = settings.get("features", {}).get("file")
     if features and Path(features).is_file() and (found := _in_file(Path(features), Columns())):

@@ -1,4 +1,4 @@
-"""A release, its figures and examples as one HTML page that needs nothing from elsewhere."""
+"""The report: a release, its results and examples as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trainer.config import FitSettings, recorded
 from trainer.evaluation.compare import title
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.baselines import model, part
+from trainer.evaluation.report.causes import online
 from trainer.evaluation.report.charts import LineChart, line_chart, number, percent
 from trainer.evaluation.report.examples import Step
 from trainer.evaluation.report.published import Published
@@ -22,16 +23,16 @@ from worker.settings.fields import fields_of
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 _LISTS: Final = ("coverage", "popularity", "novelty")
-"""Metrics of the lists themselves, right or wrong."""
+"""Metrics of the lists that do not depend on the targets."""
 
 _LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
-"""Facts on the training clicks in a manifest; one that another program made may lack them."""
+"""Facts about the training clicks in a manifest. Manifests from other programs may lack them."""
 
 _WHOLE: Final = 100.0
 
 
 class Cell(NamedTuple):
-    """A figure in a table; `best` of its column."""
+    """A table cell with a metric; `best`: whether it is the best in its column."""
 
     value: str
     interval: str
@@ -39,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A share as a bar: its length in % of the longest, and its interval's ends where there is one."""
+    """A bar for a share. `length`, and the interval from `low` to `high`, are in % of the longest bar."""
 
     name: str
     value: str
@@ -49,7 +50,7 @@ class Bar(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A slice: a bar for each model."""
+    """A slice of the predictions, with a bar for each model."""
 
     title: str
     predictions: int
@@ -66,12 +67,13 @@ def render(
     caution: str = "",
     published: Published | None = None,
 ) -> str:
-    """Return the page.
+    """Return the HTML page.
 
-    `names`: of items, where known. `measured`: on which clicks `result` was measured. `caution`: says that
-    the release has learned from them; else empty. `published`: None where no releases topic was read.
+    `names`: display names by item id. `measured`: a sentence on the clicks that `result` is measured on.
+    `caution`: a warning if the release was trained on these clicks; else empty. `published`: None if no
+    releases topic was read.
     """
-    # Ids and names come from the senders of clicks: everything is escaped.
+    # Ids and names come from the senders of clicks, so everything is escaped.
     pages = Environment(
         loader=PackageLoader("trainer.evaluation", "report"),
         autoescape=True,
@@ -86,7 +88,7 @@ def render(
     return pages.get_template("page.html").render(
         manifest=manifest,
         training=training,
-        is_told=_LEARNED <= training.keys(),
+        has_extent=_LEARNED <= training.keys(),
         result=result,
         measured=measured,
         caution=caution,
@@ -98,15 +100,16 @@ def render(
         overall=_bars(result.models, recall, _longest(result, recall)),
         panels=_panels(result, recall),
         recall=title(recall),
-        # Online training keeps the loss of its last window only: that is no curve.
-        curves=[] if "stream" in training else curves(training.get("epochs", [])),
+        # Online training records only the loss of its last window, so there is no curve.
+        online=online(training),
+        curves=[] if online(training) else curves(training.get("epochs", [])),
         settings=_settings(training.get("settings", {})),
         examples=examples,
     )
 
 
 def _role(published: Published | None) -> str:
-    """Return the pointer that names the release; empty where none does, or it is not known."""
+    """Return the pointer that names the release; empty if none does or if it is unknown."""
     if published is None or published.number is None:
         return ""
     roles = {published.champion: CHAMPION, published.candidate: CANDIDATE}
@@ -114,20 +117,20 @@ def _role(published: Published | None) -> str:
 
 
 def curves(epochs: Sequence[Mapping[str, float]]) -> list[LineChart]:
-    """Return a chart for every figure that all epochs have."""
+    """Return a chart for each metric that all epochs have."""
     shared = [name for name in (epochs[0] if epochs else ()) if all(name in epoch for epoch in epochs)]
     charts = {name: [epoch[name] for epoch in epochs] for name in shared}
     return [line_chart(_curve_title(name), values) for name, values in charts.items()]
 
 
 def _champion(published: Published | None, metric: str) -> float | None:
-    """Return the champion's figure on its own hold-out, where it is known."""
+    """Return the champion's metric on its own test split; None if unknown."""
     manifest = published.champion_manifest if published else None
     return manifest.metrics.get(metric) if manifest else None
 
 
 def _with_code(text: str) -> Markup:
-    """Return `text` as markup in which `backquoted` parts are code."""
+    """Return `text` as markup, with `backquoted` parts as code."""
     parts = enumerate(text.split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in parts)
 
@@ -171,7 +174,7 @@ def _panels(result: EvaluationResult, metric: str) -> list[Panel]:
 
 
 def _longest(result: EvaluationResult, metric: str) -> float:
-    """Return the largest figure that any bar shows, so that the bars of all panels have the same scale."""
+    """Return the largest value of any bar, so that the bars in all panels have the same scale."""
     parts = [result.models, *(one.models for one in result.slices.values())]
     figures = [models[name][metric] for models in parts for name in models]
     return max(max(figure.high or 0.0, figure.value) for figure in figures) or 1.0
@@ -194,7 +197,10 @@ def _bars(models: Mapping[str, Mapping[str, Figure]], metric: str, longest: floa
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
-    """Return key, value, and whether it is not the default; old releases have keys without sections."""
+    """Return the key, the value, and whether the value differs from the default, for each setting.
+
+    Old releases have keys without sections.
+    """
     usual = FitSettings().to_json()
     flat: dict[str, Any] = {}
     for name, value in settings.items():

@@ -1,4 +1,4 @@
-"""The place of a release among the published ones: its number, and the champion next to it."""
+"""The status of a release in the releases topic: its number, the champion and the candidate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 
 class Published(NamedTuple):
-    """The releases topic at one moment; a number is None where there is no such release."""
+    """The status of the releases topic. `number` is the number of this release; None: not published."""
 
     topic: str
     number: int | None
@@ -22,7 +22,7 @@ class Published(NamedTuple):
 
     @classmethod
     def read(cls, connection: Connection, topic: str, manifest: Manifest) -> Self:
-        """Read the topic and look for the release with this `manifest`. Raises KafkaAway, NotAllowed."""
+        """Read the topic and find the release with this `manifest`. Raises KafkaAway, NotAllowed."""
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read()
             champion, candidate = (_pointed_at(reader, name) for name in (CHAMPION, CANDIDATE))
@@ -36,7 +36,7 @@ class Published(NamedTuple):
 
 
 def _manifest(reader: ReleaseReader, number: int | None) -> Manifest | None:
-    """Return the manifest of a release; None where there is none that can be read."""
+    """Return the manifest of a release; None if it is missing or unreadable."""
     with suppress(ReleaseRefused):
         return reader.manifest(number) if number else None
     return None

@@ -1,4 +1,4 @@
-"""The judgement on a release, in sentences: is it better than simple methods, why not, what comes next."""
+"""The verdict on a release, in sentences: is it better than simple methods, why not, and what to do next."""
 
 from __future__ import annotations
 
@@ -19,41 +19,42 @@ BELOW: Final = "below"
 UNKNOWN: Final = "unknown"
 
 _ENOUGH: Final = 50
-"""Slices of fewer predictions are too small to be called weak."""
+"""Slices with fewer predictions are too small to be mentioned."""
 
 _OF: Final = (100, 1_000, 10_000)
-"""Shares are given as counts of this number of clicks: the first number that tells all of them apart."""
+"""Shares are shown as counts out of this number of clicks: the first for which different shares differ."""
 
 _HEADLINES: Final = {
     ABOVE: "Better than the simple methods: try it on live users",
-    LEVEL: "No better than a simple method: do not prefer it yet",
-    BELOW: "Worse than a simple method: do not prefer it yet",
-    UNKNOWN: "Not proven: do not decide by these figures",
+    LEVEL: "No better than a simple method: do not use it yet",
+    BELOW: "Worse than a simple method: do not use it yet",
+    UNKNOWN: "Inconclusive: do not base a decision on these results",
 }
 
 _BESTSELLERS: Final = "popular"
 
 
 class Verdict(NamedTuple):
-    """The judgement; `outcome` is the place of the release against the best baseline."""
+    """The verdict on a release; `outcome` says how it compares with the best baseline."""
 
     outcome: str
     headline: str
     shares: str
-    """Next clicks that each model foresees, as counts."""
+    """The share of next clicks that each model predicts, as counts."""
     judgement: str
-    """The next step, and why."""
+    """The comparison with the best baseline, in sentences."""
     causes: list[str]
-    """Why it is not better, as far as the figures show it."""
+    """Likely reasons why the release is not better; empty if it is."""
     next_step: str
     details: list[str]
-    """The certainty of the verdict, and the weak spots of the release."""
+    """Confidence intervals, and the slices where the release is weak."""
 
 
 def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "", role: str = "") -> Verdict:
-    """Judge a release by the figures in `result`.
+    """Return the verdict on a release by its `result`.
 
-    `caution`: says that the release has learned from the clicks that it was measured on; else empty.
+    `caution`: a warning if the release was trained on the clicks that it is measured on; else empty.
+    `role`: the pointer that names the release; else empty.
     """
     recall = f"recall_at_{result.top}"
     rival = best_baseline(result, recall)
@@ -71,22 +72,22 @@ def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "", 
 
 
 _IN_SERVICE: Final = {
-    CHAMPION: "It is the champion already: `nextclick-trainer releases` shows how users take its lists.",
-    CANDIDATE: "It is the candidate already: `nextclick-trainer watch` decides by the clicks of its users.",
+    CHAMPION: "It is already the champion: `nextclick-trainer releases` shows its live hit rate.",
+    CANDIDATE: "It is already the candidate: `nextclick-trainer watch` decides on it by its users' clicks.",
 }
-"""By the pointer that names the release: the next step of one that is better than the simple methods."""
+"""The next step for a release that is better than the simple methods, by the pointer that names it."""
 
 
 def best_baseline(result: EvaluationResult, metric: str) -> str | None:
-    """Return the best model in `metric` after the release, which comes first; None where it is alone."""
+    """Return the best model in `metric` apart from the release; None if there is no other model."""
     others = list(result.models)[1:]
     return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
 
 def lead(result: EvaluationResult, rival: str, metric: str) -> Figure:
-    """Return by how much the release is ahead of `rival`.
+    """Return the lead of the release over `rival` in `metric`.
 
-    The interval is the paired one. Where there is none, it is the widest that the two intervals allow.
+    The interval is the paired interval if there is one; else the widest that the two intervals allow.
     """
     if rival in result.leads:
         return result.leads[rival][metric]
@@ -97,7 +98,7 @@ def lead(result: EvaluationResult, rival: str, metric: str) -> Figure:
 
 
 def between(figure: Figure) -> str:
-    """Return the interval of `figure` in brackets after a blank; empty where there is none."""
+    """Return the interval of `figure` as text in brackets, with a leading space; empty if there is none."""
     if figure.low is None or figure.high is None:
         return ""
     return f" (95 % interval {percent(figure.low)} to {percent(figure.high)})"
@@ -114,36 +115,39 @@ def _shares(result: EvaluationResult, metric: str, rival: str | None) -> str:
     values = [result.models[name][metric].value for name in (NETWORK, *named)]
     of = next((of for of in _OF if _distinguishable(values, of)), _OF[-1])
     own, *others = (f"{round(of * value):,}" for value in values)
-    first = f"Of {of:,} next clicks, this release foresaw {own}"
+    first = f"Of {of:,} next clicks, this release predicted {own}"
     rest = [f"{model(name).spoken} {number}" for name, number in zip(named, others, strict=True)]
     return "; ".join([first, *rest]) + "."
 
 
 def _distinguishable(values: list[float], of: int) -> bool:
-    """Return whether these shares, as whole numbers out of `of`, differ wherever the shares differ."""
+    """Return whether different values stay different as counts out of `of`, and none rounds to 0."""
     rounded = [round(of * value) for value in values]
     return len(set(rounded)) == len(set(values)) and all(map(bool, rounded)) == all(map(bool, values))
 
 
 def _judgement(result: EvaluationResult, metric: str, rival: str | None, outcome: str, caution: str) -> str:
     if caution:
-        return "The release has already seen the clicks that it was measured on, so its figures are too good."
+        return "The release was trained on clicks that it is measured on here, so its results are too good."
     if rival is None:
-        return "No simple method was measured on the same clicks, so nothing says whether this is much."
+        return "No simple method was measured on the same clicks, so there is nothing to compare with."
     name, ahead = model(rival).spoken, lead(result, rival, metric)
     if outcome == UNKNOWN:
-        return f"The figures have no intervals, so the difference to {name} may be chance."
+        return f"The results have no confidence intervals, so the difference from {name} may be chance."
     points = f"{100 * abs(ahead.value):.1f} percentage points"
     if outcome == ABOVE:
-        return f"It is ahead of {name}, the best simple method here, by {points}. That is more than chance."
+        return (
+            f"It is better than {name}, the best simple method here, by {points}. "
+            "The difference is statistically significant."
+        )
     if outcome == BELOW:
         return (
-            f"Do not prefer this release yet, because {name}, which needs no training, "
-            f"is ahead of it by {points}. That is more than chance."
+            f"Do not use this release yet: {name}, a much simpler method, is better by {points}. "
+            "The difference is statistically significant."
         )
     return (
-        f"Do not prefer this release yet, because its difference to {name} ({points}) "
-        "is no larger than chance allows."
+        f"Do not use this release yet: its difference from {name} ({points}) is "
+        "not statistically significant."
     )
 
 
@@ -152,26 +156,26 @@ def _next_step(outcome: str, remedies: list[str], caution: str, role: str) -> st
         return _IN_SERVICE[role]
     if outcome == ABOVE:
         return (
-            "Publish it as a candidate for some of your users with "
-            "`nextclick-trainer publish --candidate`; `nextclick-trainer watch` decides by their clicks."
+            "Publish it as a candidate for a share of your users with "
+            "`nextclick-trainer publish --candidate`; `nextclick-trainer watch` then decides by their clicks."
         )
     if caution:
-        return "Measure it on newer clicks: give --split-at a time after its training."
+        return "Measure it on newer clicks: set --split-at to a time after its training clicks."
     if outcome == UNKNOWN:
-        return "Measure it on more clicks, with --split-at, so that simple methods have clicks to count."
+        return "Measure it on more clicks, with --split-at: the simple methods are trained on earlier clicks."
     remedy = (
         remedies[0]
         if remedies
-        else "Train on more clicks, or search better settings with `nextclick-trainer tune`."
+        else "Train on more clicks, or search for better settings with `nextclick-trainer tune`."
     )
-    return f"{remedy} Then make this report again."
+    return f"{remedy} Then create this report again."
 
 
 def _certainty(result: EvaluationResult, metric: str, rival: str | None) -> list[str]:
     own = result.models[NETWORK][metric]
     first = (
         f"In {percent(own.value)} of {result.predictions:,} held-out cases the next click "
-        f"was among the {result.top} items shown{between(own)}."
+        f"was among the {result.top} recommended items{between(own)}."
     )
     if rival is None:
         return [first]
@@ -184,7 +188,7 @@ def _certainty(result: EvaluationResult, metric: str, rival: str | None) -> list
 
 
 def _weak(result: EvaluationResult, metric: str) -> list[str]:
-    # Where no model foresees anything, as on items outside the catalogue, no list could have been right.
+    # Slices where no model predicts anything, such as items outside the catalogue, are left out.
     slices = {
         part(name): one
         for name, one in result.slices.items()
@@ -194,14 +198,14 @@ def _weak(result: EvaluationResult, metric: str) -> list[str]:
         return []
     name, one = min(slices.items(), key=lambda item: item[1].models[NETWORK][metric].value)
     share = percent(one.models[NETWORK][metric].value)
-    weakest = f"It is weakest on {name}: {share} of {one.predictions:,}."
+    weakest = f"It is weakest on {name}: it predicted {share} of {one.predictions:,}."
     rivals = {name: _beaten_by(one, metric) for name, one in slices.items()}
     beaten = [f"{name} ({model(rival).spoken})" for name, rival in rivals.items() if rival]
-    return [weakest, f"A simple method does better on {', '.join(beaten)}."] if beaten else [weakest]
+    return [weakest, f"A simple method is better on {', '.join(beaten)}."] if beaten else [weakest]
 
 
 def _beaten_by(one: Slice, metric: str) -> str:
-    """Return the best model on `one` where the release's interval excludes its figure; else nothing."""
+    """Return the best model on the slice `one` if its value is above the release's interval; else ""."""
     name = max(one.models, key=lambda name: one.models[name][metric].value)
     own = one.models[NETWORK][metric]
     return name if one.models[name][metric].value > max(own.value, own.high or 0.0) else ""

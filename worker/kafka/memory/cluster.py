@@ -89,6 +89,21 @@ class MemoryCluster:
                 headers=tuple(headers or ()),
             )
 
+    def produce_unreadable(
+        self,
+        topic: str,
+        data: bytes = b"\xff",
+        *,
+        offsets: int = 1,
+        partition: int = 0,
+        why: str = "its batch cannot be decoded",
+    ) -> int:
+        """Write `data`, which no client can decode, for that many offsets; return the first one."""
+        with self._broker.lock:
+            return self._broker.log(topic, partition).append_unreadable(
+                offsets=offsets, timestamp=self.now_ms, data=data, why=why
+            )
+
     def log(self, topic: str, partition: int = 0) -> PartitionLog:
         """Return the log of a partition: where it starts and ends, what is stable."""
         return self._broker.log(topic, partition)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import NamedTuple
 
+from worker.kafka.interface import Unreadable
+
 
 class MemoryRecord(NamedTuple):
     """As `worker.kafka.interface.Record`."""
@@ -16,6 +18,7 @@ class MemoryRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    unreadable: Unreadable | None = None
 
 
 class Outcome(Enum):
@@ -81,6 +84,15 @@ class PartitionLog:
             transaction.logs.add(self)
         return offset
 
+    def append_unreadable(self, *, offsets: int, timestamp: int, data: bytes, why: str) -> int:
+        """Add a stretch of `offsets` that no client can decode; return its first offset."""
+        first = self.end
+        self._slots += [(None, None)] * (offsets - 1)
+        lost = Unreadable(first, why)
+        record = MemoryRecord(self.topic, self.partition, self.end, timestamp, None, data, (), lost)
+        self._slots.append((record, None))
+        return first
+
     def mark(self, transaction: Transaction) -> None:
         """Add the mark that a transaction has ended."""
         self._slots.append((None, None))
@@ -99,7 +111,9 @@ class PartitionLog:
             at += 1
             if record is None:
                 continue
-            if not committed or transaction is None or transaction.outcome is Outcome.COMMITTED:
+            if record.unreadable is not None:
+                found.append(record._replace(unreadable=_from(record.unreadable, offset)))
+            elif not committed or transaction is None or transaction.outcome is Outcome.COMMITTED:
                 found.append(record)
         return found, at
 
@@ -117,11 +131,16 @@ class PartitionLog:
         stable = self.stable
         newest: dict[bytes | None, int] = {}
         for kept in self.read(self.start, len(self._slots), committed=True)[0]:
-            newest[kept.key] = kept.offset
+            newest[kept.key] = kept.offset if kept.unreadable is None else newest.get(kept.key, -1)
         for place in range(stable - self._base):
             record, transaction = self._slots[place]
-            if record is None:
+            if record is None or record.unreadable is not None:
                 continue
             old = newest.get(record.key) != record.offset
             if old or (tombstones and record.value is None):
                 self._slots[place] = (None, transaction)
+
+
+def _from(lost: Unreadable, offset: int) -> Unreadable:
+    """Return the stretch as a reader has it that begins within."""
+    return lost._replace(first=max(lost.first, offset))

@@ -17,7 +17,7 @@ def test_names_need_two_columns(tmp_path: Path) -> None:
     """The error says which."""
     (tmp_path / "names.csv").write_text("id\n1\n")
 
-    with pytest.raises(UnreadableFile, match="it needs two columns: item ids and names"):
+    with pytest.raises(UnreadableFile, match="two columns are needed: item ids and names"):
         read_names(tmp_path / "names.csv")
 
 

@@ -60,17 +60,23 @@ def test_only_what_was_measured_on_the_validation_end_is_called_so(page: str) ->
 
 def test_the_page_begins_with_the_verdict_and_the_next_step(page: str) -> None:
     """Before any figure; curves, all measures and settings are folded away."""
-    order = ["<p>A recurrent", "Verdict", "Of 100 next clicks, this release foresaw", "Next step.", "<table"]
+    order = [
+        "<p>A recurrent",
+        "Verdict",
+        "Of 100 next clicks, this release predicted",
+        "Next step.",
+        "<table",
+    ]
     folded = re.findall(r"<details>\n<summary>([^<]+)<", page)
 
     assert [page.index(one) for one in order] == sorted(page.index(one) for one in order)
-    assert folded == ["All measures", "Variety of the lists", "Training curves", "Settings of the training"]
+    assert folded == ["All metrics", "Diversity of the lists", "Training curves", "Training settings"]
     assert page.index("<svg") > page.index("Training curves")
 
 
 def test_without_kafka_the_champion_is_said_to_be_unknown(page: str) -> None:
     """The page names the option that it takes."""
-    assert "not known: give <code>--kafka HOST:PORT</code>" in page
+    assert "unknown: run <code>report</code> with <code>--kafka HOST:PORT</code>" in page
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
@@ -96,25 +102,25 @@ def test_the_training_clicks_will_do_to_measure_on_the_test_split(page: str) -> 
 
 
 @pytest.fixture(scope="module")
-def streamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the release of a stream and the clicks that it was made from, some of them twice."""
-    folder, clicks = tmp_path_factory.mktemp("streamed"), cyclic_clicks(100)
+def online(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the release of an online training and its clicks, some of them twice."""
+    folder, clicks = tmp_path_factory.mktemp("online"), cyclic_clicks(100)
     pl.concat([clicks, clicks.head(7)]).write_csv(folder / "clicks.csv")
     table = pl.concat([clicks, clicks.head(7)]).lazy()
     settings = FitSettings.of(hidden_size=8, schedule="constant", session_gap=600)
-    stream = Online(Run(window=86400, warm_epochs=1), settings, Progress())
+    strategy = Online(Run(window=86400, warm_epochs=1), settings, Progress())
     span = Window(START_MS, START_MS + 400 * MINUTE_MS, START_MS + 500 * MINUTE_MS)
-    write_folder(folder / "release", *stream.train(table, span, None, NOW).parts)
+    write_folder(folder / "release", *strategy.train(table, span, None, NOW).parts)
     return folder
 
 
-def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
+def test_the_release_of_an_online_training_has_a_page(online: Path) -> None:
     """It says what it was made of, and is measured on what it did not learn; a single loss is no curve."""
-    release, clicks, out = streamed / "release", streamed / "clicks.csv", streamed / "report.html"
+    release, clicks, out = online / "release", online / "clicks.csv", online / "report.html"
     run("report", release, clicks, "-o", out)
     text = out.read_text("utf-8")
 
-    assert "It learned from 390 clicks in 78 sessions, 2020-09-13 to 2020-09-13." in text
+    assert "It was trained on 390 clicks in 78 sessions, from 2020-09-13 to 2020-09-13." in text
     assert 'exact duplicates (same user, item and time)</th><td class="right">7</td>' in text
     assert "7 windows, each on the 2,048 items most clicked at the time" in text
     assert "Measured on sessions from 2020-09-13 19:06 UTC on" in text
@@ -122,22 +128,35 @@ def test_the_release_of_a_stream_has_a_page(streamed: Path) -> None:
     assert "<svg" not in text
 
 
-def test_the_release_of_a_stream_is_measured_and_compared_as_any(streamed: Path) -> None:
+def test_an_older_manifest_of_an_online_training_is_read(online: Path, tmp_path: Path) -> None:
+    """It used other words for the same."""
+    manifest, blob = read_folder(online / "release").parts
+    training = {**manifest.training}
+    training["stream"] = {"windows": training.pop("online")["windows"], "page": 64}
+    write_folder(tmp_path, replace(manifest, training=training), blob)
+    run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text("utf-8")
+
+    assert "7 windows, each on the 64 items most clicked at the time" in text
+    assert "<svg" not in text
+
+
+def test_the_release_of_an_online_training_is_measured_and_compared_as_any(online: Path) -> None:
     """`evaluate` and `compare` need nothing that its manifest lacks."""
-    release, clicks = streamed / "release", streamed / "clicks.csv"
+    release, clicks = online / "release", online / "clicks.csv"
     same = CliRunner().invoke(cli, ["compare", *map(str, [release, release, clicks])], catch_exceptions=False)
 
     run("evaluate", release, clicks, "--no-baselines")
     assert same.exit_code == 1
 
 
-def test_a_release_that_tells_nothing_of_its_training_has_a_page(streamed: Path, tmp_path: Path) -> None:
+def test_a_release_that_tells_nothing_of_its_training_has_a_page(online: Path, tmp_path: Path) -> None:
     """Any program may make one: what is not told is left out."""
-    manifest, blob = read_folder(streamed / "release").parts
+    manifest, blob = read_folder(online / "release").parts
     write_folder(tmp_path, replace(manifest, training={"clicks": 60}), blob)
-    run("report", tmp_path, streamed / "clicks.csv", "-o", tmp_path / "report.html")
+    run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
 
-    assert "It learned from" not in (tmp_path / "report.html").read_text("utf-8")
+    assert "It was trained on" not in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_figures_on_clicks_that_were_trained_on_are_said_to_be_too_good(tmp_path: Path) -> None:

@@ -45,15 +45,15 @@ def test_a_release_above_is_to_be_tried_on_live_users() -> None:
 
     assert found.outcome == ABOVE
     assert found.headline == "Better than the simple methods: try it on live users"
-    assert found.shares == "Of 100 next clicks, this release foresaw 23; a bestseller list 12; VS-kNN 20."
+    assert found.shares == "Of 100 next clicks, this release predicted 23; a bestseller list 12; VS-kNN 20."
     assert found.judgement == (
-        "It is ahead of VS-kNN, the best simple method here, by 3.0 percentage points. "
-        "That is more than chance."
+        "It is better than VS-kNN, the best simple method here, by 3.0 percentage points. "
+        "The difference is statistically significant."
     )
     assert "nextclick-trainer publish --candidate" in found.next_step
     assert found.details == [
         (
-            "In 23.0 % of 1,000 held-out cases the next click was among the 20 items shown "
+            "In 23.0 % of 1,000 held-out cases the next click was among the 20 recommended items "
             "(95 % interval 10.0 % to 30.0 %)."
         ),
         "Lead over VS-kNN: +3.00 percentage points (95 % interval +1.00 to +5.00).",
@@ -66,12 +66,12 @@ def test_a_difference_that_may_be_chance_is_none() -> None:
 
     assert found.outcome == LEVEL
     assert found.judgement == (
-        "Do not prefer this release yet, because its difference to VS-kNN (0.5 percentage points) is "
-        "no larger than chance allows."
+        "Do not use this release yet: its difference from VS-kNN (0.5 percentage points) is "
+        "not statistically significant."
     )
     assert found.next_step == (
-        "Train on more clicks, or search better settings with `nextclick-trainer tune`. "
-        "Then make this report again."
+        "Train on more clicks, or search for better settings with `nextclick-trainer tune`. "
+        "Then create this report again."
     )
 
 
@@ -80,10 +80,10 @@ def test_a_release_below_is_not_preferred() -> None:
     found = judged(-0.03, -0.01)
 
     assert found.outcome == BELOW
-    assert found.shares == "Of 100 next clicks, this release foresaw 18; a bestseller list 12; VS-kNN 20."
+    assert found.shares == "Of 100 next clicks, this release predicted 18; a bestseller list 12; VS-kNN 20."
     assert found.judgement == (
-        "Do not prefer this release yet, because VS-kNN, which needs no training, is ahead of it by "
-        "2.0 percentage points. That is more than chance."
+        "Do not use this release yet: VS-kNN, a much simpler method, is better by "
+        "2.0 percentage points. The difference is statistically significant."
     )
 
 
@@ -106,7 +106,7 @@ def test_nothing_is_proven_without_intervals_or_without_another_model() -> None:
     alone = verdict(manifest(), result(Figure(0.3, 0.2, 0.4)))
 
     assert (bare.outcome, alone.outcome) == (UNKNOWN, UNKNOWN)
-    assert bare.judgement.endswith("the difference to a Markov chain may be chance.")
+    assert bare.judgement.endswith("the difference from a Markov chain may be chance.")
     assert alone.judgement.startswith("No simple method was measured")
     assert "--split-at" in alone.next_step
 
@@ -118,7 +118,7 @@ def test_figures_on_clicks_of_the_training_prove_nothing() -> None:
     found = verdict(manifest(), figures, caution="Careful: it has seen them.")
 
     assert found.outcome == UNKNOWN
-    assert found.headline == "Not proven: do not decide by these figures"
+    assert found.headline == "Inconclusive: do not base a decision on these results"
     assert "newer clicks" in found.next_step
 
 
@@ -127,8 +127,8 @@ def test_shares_are_told_of_as_many_clicks_as_tell_them_apart() -> None:
     small = verdict(manifest(), result(Figure(0.004, 0.003, 0.005), popular=Figure(0.002, 0.001, 0.003)))
     near = verdict(manifest(), result(Figure(0.183, 0.1, 0.2), popular=Figure(0.181, 0.1, 0.2)))
 
-    assert small.shares == "Of 1,000 next clicks, this release foresaw 4; a bestseller list 2."
-    assert near.shares == "Of 1,000 next clicks, this release foresaw 183; a bestseller list 181."
+    assert small.shares == "Of 1,000 next clicks, this release predicted 4; a bestseller list 2."
+    assert near.shares == "Of 1,000 next clicks, this release predicted 183; a bestseller list 181."
 
 
 def test_the_likely_causes_are_those_that_the_figures_show() -> None:
@@ -149,16 +149,16 @@ def test_the_likely_causes_are_those_that_the_figures_show() -> None:
     assert found.causes == [
         "91% of the training sessions have one click, so they have no next click.",
         (
-            "80% of the next clicks come after a single click: a longer history, where a network has its "
-            "advantage, is rare."
+            "80% of the next clicks follow a single click, but the advantage of a network comes from "
+            "longer histories."
         ),
-        "22% of the next clicks are on items that the release does not know.",
-        "An item has only 7 training clicks on average: too few to learn much about it.",
-        "The last of 2 training epochs was the best one: the training ended too early.",
-        "Only 300 sessions were measured, so chance plays a large part.",
+        "22% of the next clicks are on items outside the catalogue of the release.",
+        "Items have only 7 training clicks on average, too few to learn much about them.",
+        "The last of 2 training epochs was the best: the training stopped too early.",
+        "Only 300 sessions were evaluated, so the results are imprecise.",
     ]
     assert "Only" not in str(judged(-0.03, -0.01).causes)
-    assert found.next_step.startswith("Check that the user field names a person or a visit")
+    assert found.next_step.startswith("Check that the user field identifies a person or a visit")
 
 
 def models_of(own: float = 0.0, other: float = 0.0) -> dict[str, dict[str, Figure]]:
@@ -179,8 +179,8 @@ def test_the_weakest_part_is_one_where_a_list_could_have_been_right() -> None:
     figures = result(Figure(0.3, 0.28, 0.32), slices, markov=Figure(0.2, 0.18, 0.22))
 
     assert verdict(manifest(), figures).details[2:] == [
-        "It is weakest on next clicks on rare items: 5.0 % of 200.",
-        "A simple method does better on next clicks on rare items (a Markov chain).",
+        "It is weakest on next clicks on rare items: it predicted 5.0 % of 200.",
+        "A simple method is better on next clicks on rare items (a Markov chain).",
     ]
 
 

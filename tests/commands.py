@@ -1,0 +1,84 @@
+"""The commands that the documents show. Every one is run by a test, but for those that are listed here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import dropwhile
+from typing import Final, NamedTuple
+
+from tests.documents import DOCUMENTS, read
+
+FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+_INSTALLS: Final = "downloads up to half a gigabyte; tests/packaging installs the wheel"
+_DEMO: Final = "takes over a minute; tests/deploy/demo plays the demo"
+_SUITE: Final = "is this suite, which would run itself"
+_HOURS: Final = "takes half an hour to hours; its smoke run is tested in tests/benchmarks"
+_DATA: Final = "takes minutes to hours, and needs data that may not be passed on"
+
+ONLY_PARSED: Final = {
+    "pip install '.[trainer]'": _INSTALLS,
+    "pip install --require-hashes -r deploy/requirements/worker.txt": _INSTALLS,
+    "make demo": _DEMO,
+    "KAFKA=localhost:9092 make demo": _DEMO,
+    "make check": _SUITE,
+    'make check ARGS="-k ranking"': _SUITE,
+    "make test": _SUITE,
+    "make chaos ROUNDS=20 SEED=1": "takes twenty minutes; tests/broker/test_chaos.py runs a round",
+    "make bench": _HOURS,
+    "make bench-state": _HOURS,
+    "make bench-refresh": _HOURS,
+    'make bench-refresh ARGS="--only globo"': _DATA,
+    "make quality": _DATA,
+    'make quality ARGS="--only diginetica_srgnn"': _DATA,
+    'make quality ARGS="--only globo_g1_news --hours 61"': _DATA,
+}
+"""The commands that no test runs, and why. `tests/test_documents.py` parses them."""
+
+
+class Shown(NamedTuple):
+    """A command in a shell block of a document."""
+
+    document: str
+    block: int
+    """The number of the block in its document."""
+    text: str
+    """Without a comment."""
+    words: tuple[str, ...]
+    """Without variables before them."""
+
+    @property
+    def program(self) -> str:
+        """The program that it runs."""
+        return self.words[0]
+
+
+def blocks(name: str, *languages: str) -> list[str]:
+    """Return the code blocks of a document in some languages."""
+    return [code for language, code in FENCE.findall(read(name)) if language in languages]
+
+
+def shown(*names: str) -> list[Shown]:
+    """Return the commands in the shell blocks of some documents, of all by default, in their order."""
+    return [
+        one
+        for name in names or DOCUMENTS
+        for number, block in enumerate(blocks(name, "sh"))
+        for one in _lines(name, number, block)
+    ]
+
+
+def to_run(*names: str) -> list[Shown]:
+    """Return those that a test must run."""
+    return [one for one in shown(*names) if one.text not in ONLY_PARSED]
+
+
+def _lines(name: str, number: int, block: str) -> list[Shown]:
+    found = []
+    for line in block.replace("\\\n", " ").splitlines():
+        text = " ".join(re.sub(r"(?:^|\s)#.*", "", line).split())
+        words = [*dropwhile(lambda word: re.match(r"[A-Z_]+=", word), shlex.split(text))]
+        if words:
+            found.append(Shown(name, number, text, tuple(words)))
+    return found

@@ -1,0 +1,115 @@
+"""Envelopes that other systems put around an event.
+
+`cloudevents`: CloudEvents 1.0 on Kafka. Structured, the value is a map with the attributes and `data` or
+`data_base64`; binary, the attributes are headers that begin with `ce_` and the value is the event.
+`debezium`: a change of a row, with or without `schema` and `payload` around it. The row of a create, an
+update or a snapshot is the event; deletions, tombstones and messages about a table are skipped.
+
+Paths that begin with `@envelope.` find what an envelope says: `@envelope.type` in both modes of CloudEvents,
+`@envelope.op` and `@envelope.source.ts_ms` of Debezium.
+
+>>> opened("debezium", {"op": "c", "after": {"user_id": 7}}, (), parse_plain).document
+{'user_id': 7}
+>>> recognised({"specversion": "1.0", "type": "click", "data": {}}, ())
+'cloudevents'
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from worker.core.formats import Parse, parse_plain
+from worker.core.paths import Headers, header, inner
+from worker.core.reasons import Reason, Skipped, Undecodable
+
+Envelope = Literal["none", "cloudevents", "debezium"]
+
+_ATTRIBUTE: Final = "ce_"
+_VERSION: Final = "specversion"
+_ROWS: Final = ("c", "r", "u")
+_NO_ROWS: Final = ("d", "t", "m")
+
+NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
+
+
+class Opened(NamedTuple):
+    """The event in an envelope, and what the envelope says of it."""
+
+    document: Any
+    attributes: Mapping[str, Any]
+
+
+def is_binary(headers: Headers) -> bool:
+    """Return whether a record is a CloudEvent in binary mode: its value is the event itself."""
+    return any(name == _ATTRIBUTE + _VERSION for name, _ in headers)
+
+
+def opened(
+    envelope: Envelope, document: Any, headers: Headers, parse: Parse = parse_plain, *, exact: bool = False
+) -> Opened | Skipped:
+    """Return the event in a document, which is None where the record has no value. Raises Undecodable."""
+    if envelope == "cloudevents":
+        return _cloudevent(document, headers, parse, exact=exact)
+    if envelope == "debezium":
+        return _change(document)
+    return Opened(document, NO_ATTRIBUTES)
+
+
+def recognised(document: Any, headers: Headers) -> Envelope:
+    """Return the envelope that a record seems to have."""
+    if is_binary(headers):
+        return "cloudevents"
+    if type(document) is not dict:
+        return "none"
+    if _VERSION in document and "type" in document:
+        return "cloudevents"
+    change = _payload(document)
+    has_row = type(change) is dict and ("after" in change or "before" in change)
+    return "debezium" if has_row and change.get("op") in (*_ROWS, *_NO_ROWS) else "none"
+
+
+def _cloudevent(document: Any, headers: Headers, parse: Parse, *, exact: bool) -> Opened:
+    if is_binary(headers):
+        attributes = {
+            name.removeprefix(_ATTRIBUTE): header(headers, name)
+            for name, _ in headers
+            if name.startswith(_ATTRIBUTE)
+        }
+        return Opened({} if document is None else document, attributes)
+    if document is None:
+        raise Undecodable(Reason.NULL_VALUE)
+    if type(document) is not dict or _VERSION not in document:
+        raise Undecodable(Reason.NO_ENVELOPE)
+    data = document.get("data")
+    if type(packed := document.get("data_base64")) is str:
+        try:
+            unpacked = base64.b64decode(packed, validate=True)
+        except (binascii.Error, ValueError):
+            raise Undecodable(Reason.MALFORMED) from None
+        if not unpacked:
+            raise Undecodable(Reason.NULL_VALUE)
+        data = parse(unpacked, headers, exact=exact)
+    return Opened({} if data is None else data, document)
+
+
+def _change(document: Any) -> Opened | Skipped:
+    if document is None:
+        return Skipped.DELETED
+    change = _payload(document)
+    if change is None:
+        return Skipped.DELETED
+    operation = change.get("op") if type(change) is dict else None
+    if operation in _NO_ROWS:
+        return Skipped.DELETED
+    if operation not in _ROWS:
+        raise Undecodable(Reason.NO_ENVELOPE)
+    row = change.get("after")
+    return Opened(inner(row) or row, change)
+
+
+def _payload(document: Any) -> Any:
+    wrapped = type(document) is dict and "payload" in document and "schema" in document
+    return document["payload"] if wrapped else document

@@ -1,0 +1,48 @@
+"""Why a record, or a part of one, is no click: a fault, or something that does not count.
+
+>>> Reason("too_early"), Skipped("where")
+(<Reason.TOO_EARLY: 'too_early'>, <Skipped.WHERE: 'where'>)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a record is no click. The value is a metric label and a dead letter's header."""
+
+    NULL_VALUE = "null_value"
+    TOO_LARGE = "too_large"
+    UNKNOWN_FORMAT = "unknown_format"
+    MALFORMED = "malformed"
+    NOT_A_MAP = "not_a_map"
+    NO_ENVELOPE = "no_envelope"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    EMPTY_ID = "empty_id"
+    LONG_ID = "long_id"
+    BAD_TIMESTAMP = "bad_timestamp"
+    TOO_EARLY = "too_early"
+    FUTURE_TIMESTAMP = "future_timestamp"
+    UNREADABLE = "unreadable"
+
+
+class Skipped(StrEnum):
+    """Why an event that may be valid does not count. The value is a metric label."""
+
+    WHERE = "where"
+    DELETED = "deleted"
+
+
+class Undecodable(Exception):
+    """Raised where a record, or a part of one, cannot be a click, for `reason`. Never leaves the decoder."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Inexact(Exception):
+    """Raised where a number has lost digits on its way through a float. Never leaves the decoder."""

@@ -1,0 +1,105 @@
+"""Puts our decoding of batches (`worker.kafka.batches`) in the place of kafka-python's.
+
+kafka-python has no public way to go on behind a record that it cannot decode. Written for 3.0.12: a consumer
+has its fetcher as `_fetcher`, which makes a `PartitionRecords` of each partition in an answer, which gets its
+records from `_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kafka import KafkaConsumer
+from kafka.consumer.fetcher import Fetcher
+from kafka.protocol.consumer import IsolationLevel
+
+from worker.kafka.batches import Batch, FetchedRecord, frames
+
+_NO_CEILING: Final = 2**63
+
+
+def read_past_damage(consumer: KafkaConsumer) -> None:
+    """Make a new consumer hand over what it cannot decode as `unreadable`, and go on behind it."""
+    consumer._fetcher = _Fetcher(  # noqa: SLF001  # there is no public way
+        consumer._client,  # noqa: SLF001  # ditto
+        consumer._subscription,  # noqa: SLF001  # ditto
+        metrics=consumer._metrics,  # noqa: SLF001  # ditto
+        **consumer.config,
+    )
+
+
+class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python has no types
+    """The records of one partition in one answer of a broker."""
+
+    next_fetch_offset: int
+    ceiling = _NO_CEILING
+    """No offset of the partition reaches this one."""
+
+    def _unpack_records(self, tp: Any, records: Any, *_: object) -> Iterator[FetchedRecord]:
+        batches = [Batch(base, data) for base, data in frames(bytes(records._buffer))]  # noqa: SLF001  # no public way
+        for place, batch in enumerate(batches):
+            begin = self.next_fetch_offset
+            if batch.last < begin == self.fetch_offset:
+                # Some brokers begin their answers before what was asked for.
+                continue
+            self._keep_in_place(batches, place)
+            for record in self._records(tp, batch, begin):
+                self.next_fetch_offset = record.offset + 1
+                lost = record.unreadable
+                if lost is not None and lost.first < begin:
+                    yield record._replace(unreadable=lost._replace(first=begin))
+                else:
+                    yield record
+            self.next_fetch_offset = batch.last + 1
+            self.bytes_read += batch.size
+        self.drain()
+
+    def _keep_in_place(self, batches: list[Batch], place: int) -> None:
+        """Let no batch claim offsets of others: the checksum does not cover where a batch begins.
+
+        One that begins where the batch before it ends is right. Others must end before the next.
+        """
+        batch, begin = batches[place], self.next_fetch_offset
+        bases = (batches[later].base for later in range(place + 1, len(batches)))
+        after = next((base for base in bases if begin < base < self.ceiling), None)
+        follows = batch.base == begin or batch.base < begin == self.fetch_offset
+        limit = self.ceiling if after is None or follows else after
+        if not (follows or batch.base > begin) or not begin <= batch.last < max(limit, begin + 1):
+            where = f"it claims the offsets {batch.base} to {batch.last}, which are not its own"
+            batch.fault, batch.last = batch.fault or where, begin
+        if batch.fault and after is not None:
+            batch.last = after - 1
+
+    def _records(self, tp: Any, batch: Batch, begin: int) -> Iterator[FetchedRecord]:
+        """Yield what readers see of a batch; of control batches and aborted transactions that is nothing."""
+        if batch.fault:
+            if batch.is_control:
+                self.aborted_producer_ids.discard(batch.producer_id)
+            yield batch.lost(tp, first=begin, last=batch.last)
+            return
+        self.leader_epoch = batch.leader_epoch
+        if not self._is_hidden(batch):
+            yield from batch.records(tp, begin)
+
+    def _is_hidden(self, batch: Batch) -> bool:
+        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.producer_id >= 0:
+            self._consume_aborted_transactions_up_to(batch.last)
+            if batch.is_control:
+                if batch.is_abort:
+                    self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return True
+        return batch.is_control
+
+
+class _Fetcher(Fetcher):  # type: ignore[misc]  # kafka-python has no types
+    """kafka-python's fetcher with our decoding."""
+
+    PartitionRecords = _PartitionRecords
+
+    def _parse_fetched_data(self, completed_fetch: Any) -> Any:
+        parsed = super()._parse_fetched_data(completed_fetch)
+        if parsed is not None and completed_fetch.partition_data.high_watermark >= 0:
+            parsed.ceiling = completed_fetch.partition_data.high_watermark
+        return parsed
