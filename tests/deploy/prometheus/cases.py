@@ -265,10 +265,10 @@ CASES: Final = [
     Case(
         "NextclickRunsFail",
         "70m",
-        {f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="failed"}}': "0+1x90"},
+        {f'nextclick_trainer_runs_total{{{TRAINER}, outcome="failed"}}': "0+1x90"},
         {
-            f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="failed"}}': "0x20 1x90",
-            f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="published"}}': "0+1x90",
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="failed"}}': "0x20 1x90",
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="published"}}': "0+1x90",
         },
         "Retraining runs of shop fail",
         "60 runs failed within an hour.",
@@ -276,10 +276,10 @@ CASES: Final = [
     Case(
         "NextclickRunsRefused",
         "370m",
-        {f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="refused"}}': "0+1x400"},
+        {f'nextclick_trainer_runs_total{{{TRAINER}, outcome="refused"}}': "0+1x400"},
         {
-            f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="refused"}}': "0x60 1x400",
-            f'nextclick_trainer_rounds_total{{{TRAINER}, outcome="idle"}}': "0+1x400",
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="refused"}}': "0x60 1x400",
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="idle"}}': "0+1x400",
         },
         "The gate refuses the new releases of shop",
         "360 releases within six hours were worse than the champion.",
