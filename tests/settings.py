@@ -39,6 +39,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
 """What else must be set so that another value makes sense."""
 
 _OWN: Final = {
+    "kafka.bootstrap_servers": ("broker:9093", "broker:9093"),
     "kafka.session_timeout_ms": ("20000", 20_000),
     "commit_interval": ("300ms", 0.3),
     "dataset.session_gap": ("1h", 3_600.0),

@@ -7,6 +7,7 @@ The tree answers the only question a caller has, whether to try again::
         KafkaAway               no broker answers, or not in time
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or ran out of time
+        TopicGone               a topic that was there is missing or has the wrong shape
       SettingError              a setting is wrong: nothing was started
       TopicError                a topic is missing or has the wrong shape
       NotAllowed                Kafka refuses a right or the credentials
@@ -33,6 +34,7 @@ __all__ = [
     "SharedIdentity",
     "StateRefused",
     "TopicError",
+    "TopicGone",
 ]
 
 
@@ -69,6 +71,10 @@ class CheckpointFailed(Retriable):
     def __init__(self, message: str, *, fenced: bool = False) -> None:
         super().__init__(message)
         self.fenced = fenced
+
+
+class TopicGone(Retriable):
+    """Raised when a topic was deleted, or became too small, while the worker ran: it may be created again."""
 
 
 class SettingError(NextclickError):

@@ -13,17 +13,19 @@ from typing import Final
 import structlog
 
 from worker.checkpoint import Checkpoint
-from worker.errors import CheckpointFailed, NextclickError, Retriable
+from worker.errors import CheckpointFailed, NextclickError, Retriable, TopicError
 from worker.http.readiness import Readiness
 from worker.kafka.interface import GroupMember, Record, Transactions
 from worker.metrics import Metrics
 from worker.observer import Observer
 from worker.pace import IDLE_POLL_MS, Pace
+from worker.partitions.created_again import CreatedAgain
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
 from worker.process.retry import Retry
 from worker.process.stop import Stop, StopNow
 from worker.releases.adoption import Adoption
+from worker.topics.watch import TopicWatch
 from worker.walk import Walk
 
 log = structlog.get_logger("worker")
@@ -54,7 +56,8 @@ class Loop:
         observer: Observer,
         pace: Pace,
         retry: Retry,
-        look_at_topics: Callable[[], int],
+        topics: TopicWatch,
+        created_again: CreatedAgain,
         claim_identity: Callable[[], None],
         metrics: Metrics,
         readiness: Readiness,
@@ -70,14 +73,13 @@ class Loop:
         self._observer = observer
         self._pace = pace
         self._retry = retry
-        self._look_at_topics = look_at_topics
-        """Checks the topics; returns how many partitions the state topic has."""
+        self._topics = topics
+        self._created_again = created_again
         self._claim_identity = claim_identity
         """Returns when no other member of the group has this worker's name."""
         self._metrics = metrics
         self._readiness = readiness
         self._stop = stop
-        self._state_partitions = 0
         self._ending = False
         self._revoke_error: BaseException | None = None
 
@@ -97,6 +99,7 @@ class Loop:
     def round(self) -> None:
         """Poll once and walk the batch. Raises the errors that only people can fix."""
         try:
+            self._heed_topics()
             records = self._poll()
             self._notice_assignment()
             self._adoption.adopt()
@@ -108,12 +111,13 @@ class Loop:
                 self._checkpoint.commit(COMMIT_SECONDS)
             self._table.tidy()
             self._observer.look()
-        except Retriable as error:
-            self._start_over(error)
+        except (Retriable, TopicError) as error:
+            self._start_over(self._topics.cause(error))
 
     def begin(self) -> None:
         """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
-        self._retry.until_done(self._look)
+        self._retry.until_done(self._topics.require)
+        self._topics.start()
         # Before the release: a worker that shares an identity learns so at once, and fences nobody.
         self._retry.until_done(self._claim_identity)
         self._await_release()
@@ -121,8 +125,15 @@ class Loop:
         self._retry.until_done(lambda: self._member.join(self._on_revoked))
         self._readiness.not_ready("joining the consumer group")
 
-    def _look(self) -> None:
-        self._state_partitions = self._look_at_topics()
+    def _heed_topics(self) -> None:
+        """Wait while a topic is gone; act on those created again. Raises StateRefused, CheckpointFailed."""
+        self._topics.look()
+        if self._topics.trouble:
+            # After a commit the memory is good: nothing has to be read from a topic that is gone.
+            self._checkpoint.commit(STOP_COMMIT_SECONDS)
+            self._retry.until_done(self._topics.require)
+        if again := self._topics.take_created_again():
+            self._created_again.heed(again)
 
     def _await_release(self) -> None:
         self._adoption.start()
@@ -151,8 +162,8 @@ class Loop:
         new = {number for number in assigned if number not in self._table}
         if new:
             log.info("partitions assigned", partitions=sorted(new))
-            if max(new) >= self._state_partitions:
-                self._retry.until_done(self._look)
+            if max(new) >= self._topics.partitions(self._created_again.state):
+                self._retry.until_done(self._topics.require)
             for number in new:
                 self._table.assign(number)
 
@@ -212,7 +223,9 @@ class Loop:
         for number in crashed:
             self._table.drop(number)
         self._walk.abandoned()
+        self._metrics.observe_lag({})
         self._retry.back_off()
+        self._retry.until_done(self._topics.require)
         self._retry.until_done(self._transactions.renew)
 
     def last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
@@ -234,6 +247,7 @@ class Loop:
         # Leaving the group revokes: what is pending now did not commit, and must not any more.
         self._ending = True
         self._stop.ending()
+        self._topics.close()
         self._adoption.close()
         self._recovery.close()
         self._member.close(seconds=STOP_COMMIT_SECONDS)

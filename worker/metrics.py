@@ -81,7 +81,14 @@ class Metrics:
         self.checkpoint_seconds = self._histogram(
             "checkpoint_seconds", "Duration of a checkpoint.", _CHECKPOINT_BUCKETS
         )
-        self.lag = self._gauge("lag_records", "Records behind the last stable offset.", "partition")
+        self.lag = self._gauge(
+            "lag_records",
+            "Records up to the last stable offset that are still to be read. Absent while it is not known: "
+            "before the partition is served, and during an outage.",
+            "partition",
+        )
+        self._lagging: set[int] = set()
+        """The partitions that the lag has a label for."""
 
     def _add_releases(self) -> None:
         self.release = self._gauge("release", "Number of the champion, the release in service.")
@@ -203,8 +210,13 @@ class Metrics:
         self.checkpoint_seconds.observe(seconds)
 
     def observe_lag(self, lag: Mapping[int, int]) -> None:
-        """Note the lag of the assigned partitions; those that are assigned no more disappear."""
-        self.lag.clear()
+        """Note the lag of the partitions where it is known; the others disappear.
+
+        A sum over workers leaves out what is absent; with NaN for it the sum would be NaN.
+        """
+        for partition in self._lagging.difference(lag):
+            self.lag.remove(str(partition))
+        self._lagging = set(lag)
         for partition, records in lag.items():
             self.lag.labels(str(partition)).set(records)
 

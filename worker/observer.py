@@ -46,21 +46,26 @@ class Observer:
         self._questions = questions
         self._steady = clock.steady
         self._look_due = 0.0
+        self._looked_at: set[int] = set()
+        """The partitions that were served when it last looked."""
 
     def look(self) -> None:
-        """Note what this worker has; every few seconds the lag, too. Raises KafkaAway."""
+        """Note what this worker has; every few seconds the lag, too. Raises KafkaAway, TopicError."""
         self._readiness.beat()
         self._note()
         self._questions.answer(self._known_of)
+        served = self._table.served()
+        due = self._steady() >= self._look_due or served.keys() != self._looked_at
         # Not in the midst of a transaction: a late answer must not cost a sound one.
-        if self._steady() < self._look_due or self._checkpoint.open:
+        if not due or self._checkpoint.open:
             return
-        self._look_due = self._steady() + LOOK_SECONDS
-        for partition in self._table.served().values():
+        self._look_due, self._looked_at = self._steady() + LOOK_SECONDS, set(served)
+        for partition in served.values():
             # Past the marks of others' transactions too, which are no records.
             partition.position = max(partition.position, self._member.position(partition.number))
         self._metrics.unsaved_users.set(self._table.unsaved_users())
-        self._metrics.observe_lag(self._member.lag())
+        # Of a partition in recovery it is not known: it reads what was answered before, or nothing.
+        self._metrics.observe_lag({at: lag for at, lag in self._member.lag().items() if at in served})
 
     def _note(self) -> None:
         metrics = self._metrics

@@ -13,7 +13,7 @@ from worker.kafka.interface import MAX_BATCH, Record
 from worker.metrics import Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
-from worker.process.dead_share import DeadShare
+from worker.process.outcomes import Outcomes
 from worker.releases.adoption import Adoption
 from worker.topics.clicks import decode
 from worker.topics.dead_letters import DeadLetterWriter
@@ -33,7 +33,7 @@ class Walk:
         *,
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
-        dead_share: DeadShare,
+        outcomes: Outcomes,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -44,7 +44,7 @@ class Walk:
         self._flushing = flushing
         self._recommendations = recommendations
         self._dead_letters = dead_letters
-        self._dead_share = dead_share
+        self._outcomes = outcomes
         self._metrics = metrics
         self._clock = clock
         self.under_way = False
@@ -67,7 +67,8 @@ class Walk:
             bad=[one.reason for one in bad],
             trimmed=decoded.trimmed,
         )
-        self._dead_share.note(len(records), [(one.record.value, one.record.key, one.reason) for one in bad])
+        letters = [(one.record.value, one.record.key, one.reason) for one in bad]
+        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total())
         positions = {record.partition: record.offset + 1 for record in records}
         for number, position in positions.items():
             self._table[number].position = position
@@ -85,6 +86,7 @@ class Walk:
             now_ms = self._clock.now_ms()
             self._recommendations.publish(clicks, lists, now_ms=now_ms)
         self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
+        self._outcomes.answered(clicks, lists, now_ms=now_ms)
 
     def replay(self, records: list[Record]) -> None:
         """Apply records that were answered before; publish nothing."""

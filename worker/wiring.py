@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 
 from worker.checkpoint import Checkpoint
@@ -21,12 +20,13 @@ from worker.loop import Loop
 from worker.metrics import Metrics
 from worker.observer import Observer
 from worker.pace import Pace
+from worker.partitions.created_again import CreatedAgain
 from worker.partitions.deletion import Deletion
 from worker.partitions.flushing import Flushing
 from worker.partitions.follower import StateFollower
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
-from worker.process.dead_share import DeadShare
+from worker.process.outcomes import Outcomes
 from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
@@ -37,7 +37,8 @@ from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import RecommendationWriter
 from worker.topics.releases import ReleaseReader
-from worker.topics.states import StateWriter
+from worker.topics.states import StateWriter, TopicIds
+from worker.topics.watch import TopicWatch
 from worker.walk import Walk
 
 
@@ -118,7 +119,13 @@ class _Wiring:
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
         )
-        self._dead_letters = DeadLetterWriter(self._transactions, topic=settings.topics.dead_letters)
+        self._topics = TopicWatch(
+            connection,
+            topics_needed(settings),
+            readiness=process.readiness,
+            steady=self._clock.steady,
+            background=background,
+        )
         self._adoption = self._new_adoption()
         self._member = self._new_member()
 
@@ -141,6 +148,7 @@ class _Wiring:
             deletion=deletion,
             flushing=flushing,
             knows=self._adoption.knows,
+            ids=self._ids,
             metrics=metrics,
             steady=clock.steady,
         )
@@ -157,7 +165,16 @@ class _Wiring:
             metrics=metrics,
             clock=clock,
         )
-        loop = self._new_loop(table, recovery, flushing, checkpoint, retry)
+        topics = self._settings.topics
+        created_again = CreatedAgain(
+            table,
+            follower,
+            flushing,
+            clicks=topics.clicks,
+            releases=topics.releases,
+            read_releases_again=self._adoption.read_again,
+        )
+        loop = self._new_loop(table, recovery, flushing, checkpoint, retry, created_again=created_again)
         return Worker(loop, self._states, table, checkpoint, self._adoption, self._member, process)
 
     def _new_loop(
@@ -167,6 +184,8 @@ class _Wiring:
         flushing: Flushing,
         checkpoint: Checkpoint,
         retry: Retry,
+        *,
+        created_again: CreatedAgain,
     ) -> Loop:
         process = self._process
         observer = Observer(
@@ -191,19 +210,17 @@ class _Wiring:
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
             retry=retry,
-            look_at_topics=self._look_at_topics,
+            topics=self._topics,
+            created_again=created_again,
             claim_identity=self._claim_identity,
             metrics=self._metrics,
             readiness=process.readiness,
             stop=process.stop,
         )
 
-    def _look_at_topics(self) -> int:
-        """Return how many partitions the state topic has. Raises TopicError if a topic is not right."""
-        with closing(self._connection.admin()) as admin:
-            partitions = needs.require(admin, topics_needed(self._settings))
-        self._dead_letters.partitions = partitions[self._dead_letters.topic]
-        return partitions[self._settings.topics.state]
+    def _ids(self) -> TopicIds:
+        topics = self._settings.topics
+        return TopicIds(self._topics.id(topics.clicks), self._topics.id(topics.releases))
 
     def _claim_identity(self) -> None:
         """Return when no other member of the group has this worker's name. Raises SharedIdentity, StopNow."""
@@ -276,6 +293,7 @@ class _Wiring:
             flush_interval_seconds=state.flush_interval,
             user_ttl_ms=round(state.user_ttl * 1000),
             max_users=state.max_users,
+            ids=self._ids,
             metrics=self._metrics,
             steady=self._clock.steady,
             wall_ms=self._clock.now_ms,
@@ -306,8 +324,17 @@ class _Wiring:
                 clicks_topic=topics.clicks,
                 format=recommend.format,
             ),
-            dead_letters=self._dead_letters,
-            dead_share=DeadShare(fields, readiness=self._process.readiness, steady=self._clock.steady),
+            dead_letters=DeadLetterWriter(
+                self._transactions,
+                topic=topics.dead_letters,
+                partitions=lambda: self._topics.partitions(topics.dead_letters),
+            ),
+            outcomes=Outcomes(
+                fields,
+                max_age_seconds=recommend.publish_max_age,
+                readiness=self._process.readiness,
+                steady=self._clock.steady,
+            ),
             metrics=self._metrics,
             clock=self._clock,
         )

@@ -137,9 +137,10 @@ class Desk:
         partitions: int = 2,
         release: tuple[Manifest, bytes] | None = None,
         publish: bool = True,
+        topic_ids: bool = True,
         **sections: Mapping[str, Any] | float,
     ) -> None:
-        self.cluster = MemoryCluster()
+        self.cluster = MemoryCluster(topic_ids=topic_ids)
         self.partitions = partitions
         self.sections = sections
         self.workers: dict[str, DeskWorker] = {}
@@ -148,11 +149,14 @@ class Desk:
         self._up_at: float | None = None
         self.topics = self.settings().topics
         self.connection: MemoryConnection = self.cluster.connect()
-        needs.create(
-            self.connection.admin(), topics_needed(self.settings()), partitions=partitions, replication=1
-        )
+        self.make_topics()
         if publish:
             self.publish(*(release or tiny_release_parts()))
+
+    def make_topics(self) -> None:
+        """Create the topics that are missing, as `nextclick-worker topics` does."""
+        wanted = topics_needed(self.settings())
+        needs.create(self.connection.admin(), wanted, partitions=self.partitions, replication=1)
 
     def settings(self, worker_id: str = "a") -> Settings:
         """The settings of one worker: every click is answered, however old; a flush each second."""
@@ -301,7 +305,8 @@ class Desk:
     def add_partitions(self, total: int) -> None:
         """Give the clicks more partitions, and before them the topics that must have as many."""
         for topic in (self.topics.recommendations, self.topics.state, self.topics.clicks):
-            self.cluster.add_partitions(topic, total)
+            if self.cluster._broker.partitions(topic) < total:
+                self.cluster.add_partitions(topic, total)
         self.partitions = total
 
     def answers(self, *, committed: bool = True) -> list[MemoryRecord]:

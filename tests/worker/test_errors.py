@@ -17,7 +17,9 @@ def test_who_may_try_again_says_so(name: str) -> None:
 
     assert issubclass(kind, NextclickError)
     assert kind.retriable == issubclass(kind, Retriable)
-    assert kind.retriable == (name in {"Retriable", "KafkaAway", "CheckpointFailed", "NotStable"})
+    assert kind.retriable == (
+        name in {"Retriable", "KafkaAway", "CheckpointFailed", "NotStable", "TopicGone"}
+    )
 
 
 @pytest.mark.parametrize(

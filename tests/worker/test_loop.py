@@ -183,19 +183,22 @@ def test_partitions_that_are_added_are_served() -> None:
     assert_sound(desk)
 
 
-def test_clicks_that_grow_before_their_topics_do_end_the_worker() -> None:
-    """Never a wrong partition: it stops, names the command, and loses nothing."""
+def test_clicks_that_grow_before_their_topics_do_are_waited_for() -> None:
+    """Never a wrong partition: the worker says which command helps, and goes on by itself after it."""
     desk = answered_and_not_committed()
+    worker, reasons = desk.workers["a"], []
+
+    def meanwhile() -> None:
+        reasons.append(worker.reason)
+        if len(reasons) == 5:
+            desk.add_partitions(4)
+
+    worker.stop_by_hand.meanwhile = meanwhile
     desk.cluster.add_partitions(desk.topics.clicks, 4)
+    desk.settle()
 
-    with pytest.raises(TopicError, match=r"has 2 partitions, it needs 4\. Run `nextclick-worker topics`"):
-        desk.settle()
+    assert "has 2 partitions, it needs 4. Run `nextclick-worker topics`" in reasons[0]
 
-    desk.kill()
-    for topic in (desk.topics.recommendations, desk.topics.state):
-        desk.cluster.add_partitions(topic, 4)
-    desk.partitions = 4
-    desk.restart()
     load(desk)
     desk.settle()
     assert_sound(desk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import ITEMS
-from tests.worker.desk import Desk, successor_desk
+from tests.worker.desk import Desk, DeskWorker, successor_desk
 from worker.errors import KafkaAway
 from worker.observer import LOOK_SECONDS
 
@@ -45,6 +45,66 @@ def test_the_lag_is_asked_for_every_few_seconds() -> None:
 
     assert worker.metric("nextclick_lag_records", partition="1") == 5
     assert worker.metric("nextclick_lag_records", partition="0") == 0
+
+
+def shown(worker: DeskWorker) -> dict[str, float]:
+    """The lag of each partition for which there is one."""
+    metrics = worker.process.metrics.lag.collect()
+    return {one.labels["partition"]: one.value for metric in metrics for one in metric.samples}
+
+
+def test_the_lag_is_absent_until_a_partition_is_served() -> None:
+    """Right after a restart nothing is behind, though positions are not known; then it is right at once."""
+    desk = Desk(partitions=1)
+    desk.serving()
+    for _ in range(50):
+        desk.click("ada")
+    desk.settle()
+    desk.stop()
+    worker = desk.start()
+    seen = []
+    for _ in range(50):
+        desk.step()
+        seen.append(shown(worker))
+        if worker.served:
+            break
+
+    assert seen[:-1] == [{}] * (len(seen) - 1)
+    assert seen[-1] == {"0": 0}
+
+
+def test_the_lag_is_absent_while_it_starts_over() -> None:
+    """An outage, a topic that is gone: what was known is old, and a held partition has no position."""
+    desk = Desk(partitions=1)
+    worker = desk.serving()
+    for _ in range(50):
+        desk.click("ada")
+    desk.settle()
+    desk.step(60)
+    seen = []
+    worker.stop_by_hand.meanwhile = lambda: seen.append(shown(worker))
+    desk.click("ada")
+    desk.cluster.fail("commit", times=4)
+    desk.settle()
+    desk.step(60)
+
+    assert seen
+    assert seen == [{}] * len(seen)
+    assert shown(worker) == {"0": 0}
+
+
+def test_deleted_records_are_no_lag() -> None:
+    """As by retention, while the worker is held up: it will never read them."""
+    desk = Desk(partitions=1)
+    worker = desk.serving()
+    desk.step(60)
+    for _ in range(50):
+        desk.click("ada")
+    desk.cluster.delete_before(desk.topics.clicks, 0, 40)
+    desk.advance(LOOK_SECONDS)
+    worker.worker.loop._observer.look()
+
+    assert shown(worker) == {"0": 10}
 
 
 def test_the_lag_costs_no_transaction() -> None:

@@ -16,7 +16,7 @@ from worker.errors import NextclickError, StateRefused
 from worker.topics import needs, state_changes, state_scan
 from worker.topics.state_changes import Beginning
 from worker.topics.state_scan import Contents, Marks
-from worker.topics.states import FORGET, REPLAY
+from worker.topics.states import FORGET, REPLAY, TopicIds
 
 At = Literal["committed", "earliest", "latest", "saved"]
 
@@ -47,7 +47,11 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
     _settle(settings, partitions)
     held = state_scan.contents(connection, topic=topics.state)
     marks = state_scan.marks(connection, topic=topics.clicks, group=settings.group, partitions=partitions)
-    plans = [plan(number, at, held.get(number, Contents()), marks[number]) for number in partitions]
+    ids = _topic_ids(settings)
+    plans = [
+        plan(number, at, held.get(number, Contents()), marks[number], clicks_id=ids.clicks)
+        for number in partitions
+    ]
     for _, text in plans:
         click.echo(text)
     beginnings = [beginning for beginning, _ in plans if beginning is not None]
@@ -63,43 +67,73 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
         group=settings.group,
         topic=topics.state,
         clicks=topics.clicks,
+        ids=ids,
         timeout_ms=settings.kafka.transaction_timeout_ms,
     )
     click.echo("done")
 
 
-def plan(number: int, at: At, held: Contents, marks: Marks) -> tuple[Beginning | None, str]:
+def plan(
+    number: int, at: At, held: Contents, marks: Marks, *, clicks_id: str = ""
+) -> tuple[Beginning | None, str]:
     """Return the effect of `--at` on one partition, and a sentence on it; None if there is nothing to do.
 
-    Raises StateRefused if it would not help.
+    `clicks_id` is the id of the clicks topic as it is now. Raises StateRefused if it would not help.
     """
     where = f"partition {number}"
-    if at == "saved":
-        if held.replay is None:
-            return None, f"{where}: nothing is saved, it stays as it is"
-        offset, why = max(held.replay.offset, marks.begin), "up to which the states are saved"
-        if offset > held.replay.offset:
-            why = f"the first that is still there: the states are saved up to {held.replay.offset}"
-    elif at == "committed" and marks.committed is not None:
-        offset, why = max(marks.committed, marks.begin), "which the group has committed"
-        if offset > marks.committed:
-            why = f"the first that is still there: the group has committed {marks.committed}"
-    elif at == "latest":
-        offset, why = marks.end, "the next click"
-    else:
-        offset, why = marks.begin, "the first click"
+    another = held.replay is not None and not held.replay.is_of(clicks_id)
+    if at == "saved" and held.replay is None:
+        return None, f"{where}: nothing is saved, it stays as it is"
+    if another and at == "committed":
+        raise StateRefused(
+            f"{where}: the clicks topic was deleted and created again since its states were saved, and what "
+            "the group has committed may be of the former one. --at saved keeps the states and begins at the "
+            "first click, --at earliest begins there with empty states; nothing was changed"
+        )
+    if another and at == "saved":
+        return _kept(number, held, marks)
+    offset, why = _offset(at, held, marks)
     if offset > marks.end:
         raise StateRefused(
             f"{where}: offset {offset}, {why}, is beyond the end of the clicks, {marks.end}. "
             "--at earliest begins at the first click, --at latest at the next one; nothing was changed"
         )
     if at == "saved":
-        return Beginning(
-            number, offset, replay=False
-        ), f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
+        text = f"{where}: keeps {_what(held)}, goes on at offset {offset}, {why}"
+        return Beginning(number, offset, release=None), text
     dropped = [key for key in held.sizes if not _stays(key, held)]
     text = f"{where}: drops {_what(held)}, goes on at offset {offset}, {why}{_lost_requests(held)}"
-    return Beginning(number, offset, dropped), text
+    return Beginning(number, offset, dropped, requests=held.requests if another else {}), text
+
+
+def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
+    """Return the offset that `--at` names, and what it is."""
+    if at == "saved" and held.replay is not None:
+        if marks.begin > held.replay.offset:
+            was = f"the states are saved up to {held.replay.offset}"
+            return marks.begin, f"the first that is still there: {was}"
+        return held.replay.offset, "up to which the states are saved"
+    if at == "committed" and marks.committed is not None:
+        if marks.begin > marks.committed:
+            return marks.begin, f"the first that is still there: the group has committed {marks.committed}"
+        return marks.committed, "which the group has committed"
+    return (marks.end, "the next click") if at == "latest" else (marks.begin, "the first click")
+
+
+def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
+    """Return the beginning of a partition whose clicks are in another topic, with the states that it has."""
+    if held.unreadable:
+        key, why = next(iter(held.unreadable.items()))
+        raise StateRefused(
+            f"partition {number}: {key.decode(errors='replace')} cannot be read: {why}. --at earliest begins "
+            "at the first click with empty states; nothing was changed"
+        )
+    release = held.replay.release if held.replay else 0
+    text = (
+        f"partition {number}: keeps {_what(held)}, goes on at offset {marks.begin}, the first click: the "
+        "topic was created again"
+    )
+    return Beginning(number, marks.begin, release=release, blocks_anew=True, requests=held.requests), text
 
 
 def _stays(key: bytes, held: Contents) -> bool:
@@ -134,6 +168,13 @@ def _partitions(settings: Settings, only: tuple[int, ...]) -> list[int]:
     if unknown:
         raise click.BadParameter(f"topic {topics.clicks} has {count} partitions, no {numbers(unknown)}")
     return sorted(set(only)) or list(range(count))
+
+
+def _topic_ids(settings: Settings) -> TopicIds:
+    topics = settings.topics
+    with closing(connect(settings).admin()) as admin:
+        described = admin.describe([topics.clicks, topics.releases])
+    return TopicIds(described[topics.clicks].id, described[topics.releases].id)
 
 
 def _refuse_while_it_runs(settings: Settings) -> None:

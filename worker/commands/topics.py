@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 
 import click
@@ -10,7 +11,7 @@ from worker import commandline
 from worker.commandline import Command, config_options, json_option, option
 from worker.commands import connect, fact, to_json
 from worker.config import Settings
-from worker.errors import TopicError
+from worker.errors import NextclickError, TopicError
 from worker.topics import needs
 from worker.wiring import topics_needed
 
@@ -36,8 +37,14 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
                 topic=clicks,
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)
+        missing = needs.usable(admin, wanted, time.sleep)
     if as_json:
         click.echo(to_json({"topics": [fact(finding) for finding in created]}))
-        return
-    for finding in created:
+    for finding in () if as_json else created:
         click.echo(finding.what)
+    if missing:
+        seconds = needs.TRIES * needs.TRY_SECONDS
+        raise NextclickError(
+            f"{missing}, {seconds:g} s after this command asked for it: are all brokers up? "
+            "A worker that starts now may have to wait; give the command again to look again"
+        )

@@ -21,7 +21,7 @@ import numpy as np
 
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.slabs import Rows
-from worker.core.states import Saved, States, UserStates
+from worker.core.states import NO_OFFSET, Saved, States, UserStates
 from worker.errors import StateRefused
 
 FORMAT: Final = 1
@@ -78,6 +78,16 @@ def decode(value: bytes) -> Saved:
     states = UserStates(**columns)
     _check(states, len(items))
     return Saved(users, items, states, len(value))
+
+
+def without_offsets(value: bytes) -> bytes:
+    """Return a block's value with the same states, to which no record was applied. Raises StateRefused.
+
+    For clicks in another topic, whose offsets begin again.
+    """
+    document = _document(value)
+    offsets = np.full(document["rows"], NO_OFFSET, _COLUMNS["offset"])
+    return msgpack.packb(document | {"offset": offsets.tobytes()})
 
 
 def user_ids(value: bytes) -> list[str]:
@@ -141,7 +151,11 @@ def _check(states: UserStates, items: int) -> None:
     recent, clicks, session = states.recent, states.clicks, states.session
     if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
         raise StateRefused(f"a row names an item that is not among its {items}")
-    if clicks.min(initial=1) < 1 or min(states.offset.min(initial=0), states.release.min(initial=0)) < 0:
+    if (
+        clicks.min(initial=1) < 1
+        or states.release.min(initial=0) < 0
+        or states.offset.min(initial=0) < NO_OFFSET
+    ):
         raise StateRefused("a row has no clicks, or a negative offset or release")
     if session.min(initial=0) < 0 or np.any(session > states.ring.kept):
         raise StateRefused("a row has more clicks in its session than it keeps")

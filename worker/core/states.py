@@ -35,6 +35,9 @@ from worker.core.ranking import NO_ITEM
 from worker.core.recent import RECENT_ITEMS, Ring
 from worker.core.slabs import Column, Rows
 
+NO_OFFSET: Final = -1
+"""The offset of a state to which no record of the topic was applied: another topic had its clicks."""
+
 NO_RELEASE: Final = 0
 """In place of a release's number: no release made the row's hidden state."""
 
@@ -175,6 +178,10 @@ class States:
         for name in ("hidden", "warm", "release"):
             self._columns[name].put(rows, getattr(states, name))
 
+    def forget_release(self, rows: Rows) -> None:
+        """Count `rows` as made by no release, so that they are rebuilt."""
+        self._columns["release"].put(rows, NO_RELEASE)
+
     def resize(self, state_size: int) -> None:
         """Make room for hidden states of another size. The present ones count as made by no release.
 
@@ -289,13 +296,13 @@ class States:
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return, for the user of each click, the offset below which all is void; 0 for nearly everyone."""
+        """Return for the user of each click the offset below which all is void; nearly nobody has one."""
         if not any(self._void_before.values()):
-            return np.zeros(len(user_ids), np.int64)
+            return np.full(len(user_ids), NO_OFFSET, np.int64)
         void, nobody = self._void_before, dict[str, int]()
         pairs = zip(partitions.tolist(), user_ids, strict=True)
         return np.array(
-            [void.get(partition, nobody).get(user_id, 0) for partition, user_id in pairs], np.int64
+            [void.get(partition, nobody).get(user_id, NO_OFFSET) for partition, user_id in pairs], np.int64
         )
 
     def drop(self, partition: int) -> int:

@@ -16,24 +16,37 @@ LIVE_WITHIN_SECONDS: Final = 60.0
 
 
 class Readiness:
-    """Set by the loop, read by the HTTP server. `clock` counts seconds, steadily."""
+    """Set by the loop, and by who watches the topics; read by the HTTP server. `clock` counts seconds."""
 
     def __init__(self, gauge: Gauge, clock: Callable[[], float]) -> None:
         self._lock = threading.Lock()
         self._gauge = gauge
         self.clock = clock
         self._reason = "starting"
+        self._trouble = ""
         self.remark = ""
         """Remarks on a worker that serves; empty if there are none."""
         self.notice = ""
-        """Added by /readyz?verbose: the trouble with most records; empty if there is none."""
+        """Added by /readyz?verbose: why nothing useful comes of the records; empty if something does."""
         self._beaten = clock()
 
     @property
     def reason(self) -> str:
         """Why the worker is not ready; empty when it is."""
         with self._lock:
-            return self._reason
+            return self._trouble or self._reason
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not ready, whatever its loop may say; empty if there is no such reason."""
+        with self._lock:
+            return self._trouble
+
+    @trouble.setter
+    def trouble(self, reason: str) -> None:
+        with self._lock:
+            self._trouble = reason
+            self._gauge.set(not (self._trouble or self._reason))
 
     def ready(self) -> bool:
         """Note that the worker serves; return whether that is new."""
@@ -45,12 +58,13 @@ class Readiness:
         with self._lock:
             changed = self._reason != reason
             self._reason = reason
-        self._gauge.set(not reason)
+            self._gauge.set(not (self._trouble or self._reason))
         return changed
 
     def waiting(self, reason: str) -> None:
         """Note why the worker does not serve, and log it where that is news."""
-        if self.not_ready(reason):
+        news = self.reason != reason
+        if self.not_ready(reason) and news:
             log.warning("not ready", reason=reason)
 
     def beat(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from kafka.admin import KafkaAdminClient
 from kafka.admin._configs import ConfigResource, ConfigResourceType
 from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
+from kafka.protocol.metadata import MetadataRequest
 
 from worker.errors import NextclickError, NotAllowed
 from worker.kafka.client import Endpoint
@@ -52,6 +53,27 @@ class KafkaAdmin:
         with self._endpoint.errors(f"create topic {topic}"):
             self._client.create_partitions({topic: total})
 
+    def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
+        """Return each topic as every broker of the cluster knows it at the moment."""
+        with self._endpoint.errors("describe topics"):
+            brokers = [broker["broker_id"] for broker in self._client.describe_cluster()["brokers"]]
+            return [self._known_by(broker, topics) for broker in brokers]
+
+    def _known_by(self, broker: int, topics: Collection[str]) -> dict[str, TopicInfo]:
+        """Ask one broker. `describe_topics` of kafka-python 3.0.12 asks any."""
+        manager = self._client._manager  # noqa: SLF001  # there is no public way
+        request = MetadataRequest(
+            topics=[MetadataRequest.MetadataRequestTopic(name=topic) for topic in topics],
+            allow_auto_topic_creation=False,
+            include_cluster_authorized_operations=False,
+            include_topic_authorized_operations=False,
+        )
+
+        async def answer() -> Any:
+            return await manager.send(request, node_id=broker)
+
+        return {one["name"]: _topic(one) for one in manager.run(answer).to_dict()["topics"]}
+
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
@@ -90,8 +112,15 @@ class KafkaAdmin:
 
 
 def _topic(described: Mapping[str, Any]) -> TopicInfo:
-    visible = described["error_code"] != _NOT_VISIBLE
-    return TopicInfo(len(described["partitions"]), visible, _rights(described))
+    partitions = described["partitions"]
+    return TopicInfo(
+        len(partitions),
+        visible=described["error_code"] != _NOT_VISIBLE,
+        rights=_rights(described),
+        # Absent, or null, before version 10 of the answer (Kafka 2.8).
+        id=str(described.get("topic_id") or ""),
+        led=all(one["leader_id"] >= 0 and not one["error_code"] for one in partitions),
+    )
 
 
 def _rights(described: Mapping[str, Any]) -> frozenset[str] | None:

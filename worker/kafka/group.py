@@ -49,6 +49,8 @@ class KafkaGroupMember:
         self.topic = topic
         self._group = group
         self._client: Any = None
+        self._held: set[TopicPartition] = set()
+        """The partitions that are not read: their positions mean nothing."""
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
         """Whether it may have replaced a member that ended, and has not looked what that one left behind."""
@@ -186,6 +188,7 @@ class KafkaGroupMember:
             for aside in self._aside():
                 aside.pop(at, None)
             self._client.resume(at)
+            self._held.discard(at)
 
     def _aside(self) -> tuple[dict[TopicPartition, Any], ...]:
         fetcher = self._client._fetcher  # noqa: SLF001  # there is no public way
@@ -203,19 +206,27 @@ class KafkaGroupMember:
         for at in partitions:
             # With a position of its own the client does not wait for the committed offset, which may not be
             # stable for as long as the predecessor's transaction is open.
+            self._held.add(at)
             self._client.seek(at, 0)
             self._client.pause(at)
 
     def lag(self) -> dict[int, int]:
-        """Return how many records of each assigned partition are still to be read. Raises KafkaAway.
+        """Return how many records of each partition that is read are still to be read. Raises KafkaAway.
 
         The broker is asked, so an outage shows here even when there is nothing else to do.
         """
         assigned = self._client.assignment()
+        read = assigned - self._held
         with self._endpoint.errors("ask for the end of the clicks"):
             ends = self._client.end_offsets(assigned, timeout_ms=ANSWER_MS)
-            at = {partition: self._client.position(partition, timeout_ms=0) or 0 for partition in assigned}
-        return {partition.partition: max(0, end - at[partition]) for partition, end in ends.items()}
+            begins = self._client.beginning_offsets(read, timeout_ms=ANSWER_MS) if read else {}
+            positions = {at: self._client.position(at, timeout_ms=0) for at in read}
+        # Until the next fetch a position may be of a record that was deleted.
+        return {
+            at.partition: max(0, ends[at] - max(position, begins[at]))
+            for at, position in positions.items()
+            if position is not None
+        }
 
     def close(self, *, seconds: float) -> None:
         """Leave the group, so that others take over at once; does nothing before `join`."""

@@ -187,7 +187,10 @@ class GroupMember(Protocol):
         ...
 
     def lag(self) -> dict[int, int]:
-        """Return how many records of each assigned partition are still to be read; asks the broker."""
+        """Return how many records are still to be read, of each partition that is; asks the broker.
+
+        Those that are held, or whose position is not known, are left out. Deleted records do not count.
+        """
         ...
 
     def close(self, *, seconds: float) -> None:
@@ -235,6 +238,10 @@ class TopicInfo:
     """Whether we may see it."""
     rights: frozenset[str] | None = None
     """The operations that we may do with it, in Kafka's words; None if the broker does not say."""
+    id: str = ""
+    """Another one once it was deleted and created again (KIP-516); empty where the broker does not say."""
+    led: bool = True
+    """Whether every partition has a leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +267,10 @@ class Admin(Protocol):
 
     def add_partitions(self, topic: str, *, total: int) -> None:
         """Add partitions to a topic, up to `total`."""
+
+    def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
+        """Return each topic as every broker of the cluster knows it at the moment."""
+        ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""

@@ -41,9 +41,10 @@ class Deletion:
         request = None if value is None else parse_forget(user_id, value)
         if known is not None and not known.request.heard and _is_of_earlier(request, known.request):
             return
+        # Offsets begin again in a topic that was created again: a later request may name a lower one.
+        self._states.forgotten(partition.number, user_id)
         if request is None:
             partition.requests.pop(user_id, None)
-            self._states.forgotten(partition.number, user_id)
         else:
             partition.requests[user_id] = DeletionRequest(request, written=request.heard)
             self._states.forget(partition.number, user_id, request.hear(partition.serve_from).before)

@@ -22,7 +22,7 @@ from worker.core.states import States
 from worker.metrics import Metrics
 from worker.partitions.deletion import Deletion
 from worker.partitions.partition import FlushProgress, Partition, Stage
-from worker.topics.states import Replay, StateWriter
+from worker.topics.states import Replay, StateWriter, TopicIds
 
 log = structlog.get_logger("worker")
 
@@ -48,6 +48,7 @@ class Flushing:
         flush_interval_seconds: float,
         user_ttl_ms: int,
         max_users: int,
+        ids: Callable[[], TopicIds],
         metrics: Metrics,
         steady: Callable[[], float],
         wall_ms: Callable[[], int],
@@ -58,6 +59,7 @@ class Flushing:
         self._interval = flush_interval_seconds
         self._ttl_ms = user_ttl_ms
         self._max_users = max_users
+        self._ids = ids
         self._metrics = metrics
         self._steady = steady
         self._wall_ms = wall_ms
@@ -77,7 +79,8 @@ class Flushing:
 
     def unsaved(self, partition: Partition) -> bool:
         """Return whether a flush would change anything."""
-        return bool(partition.at(Stage.FOUND)) or partition.position > partition.saved_until
+        asked = partition.unwritten or bool(partition.at(Stage.FOUND))
+        return asked or partition.position > partition.saved_until
 
     def write_due(self, partition: Partition, release: int) -> None:
         """Add the blocks that are due to the transaction; a flush begins where none is under way."""
@@ -92,8 +95,20 @@ class Flushing:
 
     def write_replay(self, partition: Partition, offset: int, release: int) -> None:
         """Add the `replay` record: recovery of the partition needs no click from before `offset`."""
-        partition.saved = Replay(offset, release)
+        partition.saved = Replay(offset, release, *self._ids())
         self._writer.replay(partition.number, partition.saved)
+
+    def write_all(self, partition: Partition) -> None:
+        """Let the next flush, which is due, write all that is known of a partition, as nothing is saved.
+
+        Until it ends there is no `replay` record: a recovery refuses what would be half of the states.
+        """
+        partition.unwritten, partition.flushing = True, None
+        partition.flush_due = self._steady()
+        for one in partition.requests.values():
+            one.written = False
+        # Where nothing is saved there is no copy to look for.
+        partition.move([*partition.at(Stage.ASKED), *partition.at(Stage.SEARCHED)], Stage.FOUND)
 
     def make_room(self) -> None:
         """Evict the users who have been idle for longest where there are too many."""
@@ -106,6 +121,9 @@ class Flushing:
 
     def _begin(self, partition: Partition) -> FlushProgress:
         self._sweep(partition)
+        if partition.unwritten:
+            partition.condemned |= partition.ledger.sizes.keys()
+            partition.unwritten = False
         flush = Flush(
             self._states, partition.ledger, partition=partition.number, condemned=partition.condemned
         )

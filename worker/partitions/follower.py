@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.core import blocks
-from worker.errors import NotStable, Retriable, StateRefused
+from worker.errors import NotStable, Retriable, StateRefused, TopicError
 from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 from worker.topics.states import BLOCK, FETCH, FORGET, block_number, content
 
@@ -189,7 +189,8 @@ class StateFollower:
         try:
             with self._connection.errors(f"read the state topic {self.topic}"):
                 self._round(*self._opened())
-        except Retriable as error:
+        except (Retriable, TopicError) as error:
+            # `worker.topics.watch` says whether the topic is gone.
             self._put(Waits(str(error)))
             self._drop_clients()
             return False

@@ -101,6 +101,8 @@ class Partition:
     """Blocks that were sent and not committed yet."""
     condemned: set[int] = field(default_factory=set)
     """Blocks that hold what was asked to be deleted: the next flush drops them."""
+    unwritten: bool = False
+    """Whether the state topic has nothing of it: the next flush writes all."""
     replay_from: int = 0
     """The first offset that is read."""
     serve_from: int = 0

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from worker.core import blocks
-from worker.core.states import States
+from worker.core.states import NO_RELEASE, States
 from worker.errors import StateRefused
 from worker.kafka.interface import GroupMember, Record
 from worker.metrics import Metrics
@@ -24,7 +24,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.follower import AllRead, Copies, Failed, StateFollower, StateRecord, Waits
 from worker.partitions.partition import Partition, Status
 from worker.partitions.table import PartitionTable
-from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, block_number, parse_replay
+from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, TopicIds, block_number, parse_replay
 
 log = structlog.get_logger("worker")
 
@@ -45,6 +45,7 @@ class Recovery:
         deletion: Deletion,
         flushing: Flushing,
         knows: Callable[[int], bool],
+        ids: Callable[[], TopicIds],
         metrics: Metrics,
         steady: Callable[[], float],
     ) -> None:
@@ -56,6 +57,7 @@ class Recovery:
         self._flushing = flushing
         self._knows = knows
         """Returns whether the release of that number was adopted, refused or passed over."""
+        self._ids = ids
         self._metrics = metrics
         self._steady = steady
 
@@ -154,7 +156,12 @@ class Recovery:
 
     def _loaded(self, partition: Partition, read: AllRead) -> None:
         """Begin the replay once all blocks are here: find its offset, and what retention deleted of it."""
-        check(partition, read, topic=self._follower.topic)
+        ids = self._ids()
+        check(partition, read, topic=self._follower.topic, clicks=self._member.topic, clicks_id=ids.clicks)
+        if partition.saved and not partition.saved.release_is_of(ids.releases):
+            # Another release may have the same number now.
+            self._states.forget_release(self._states.owned(partition.number))
+            partition.saved = partition.saved._replace(release=NO_RELEASE)
         saved_until = read.begin if partition.saved is None else partition.saved.offset
         begin = max(saved_until, read.begin)
         serve_from = max(read.begin, begin if read.committed is None else read.committed)

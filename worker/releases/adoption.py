@@ -10,7 +10,7 @@ writes no block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -62,6 +62,10 @@ class Adoption:
     def start(self) -> None:
         """Begin to follow the releases."""
         self._follower.start()
+
+    def read_again(self) -> None:
+        """Read their topic from its begin: it was created again."""
+        self._follower.read_again()
 
     def close(self) -> None:
         """End following them."""
@@ -131,20 +135,28 @@ class Adoption:
         self._states.resize(size)
 
         def recommender(release: Release) -> Recommender:
-            return known.get(release.number) or self._new_recommender(release)
+            before = known.get(release.number)
+            if before and before.release is not release:
+                # In a topic that was created again the numbers begin again.
+                self._forget_release(release.number)
+            return before if before and before.release is release else self._new_recommender(release)
 
         tried = recommender(candidate) if candidate else None
         self.serving, self._serves = Serving(self._states, recommender(champion), tried, share), True
         self._looked_at = 0
-        self._tell(verified, known)
+        self._tell(verified, is_new=all(one.release is not champion for one in known.values()))
         self._follower.adopted()
 
-    def _tell(self, verified: Verified, known: Collection[int]) -> None:
+    def _forget_release(self, number: int) -> None:
+        rows = self._states.used(0, self._states.end)
+        self._states.forget_release(rows[self._states.read_column("release", rows) == number])
+
+    def _tell(self, verified: Verified, *, is_new: bool) -> None:
         champion, candidate, share = verified
         self._metrics.release.set(champion.number)
         self._metrics.candidate.set(candidate.number if candidate else 0)
         self._metrics.candidate_share.set(self.serving.share)
-        new = {} if champion.number in known else champion.summary()
+        new = champion.summary() if is_new else {}
         log.info("adopted a release", release=champion.number, **new)
         if candidate:
             log.info("trying a candidate", release=candidate.number, share=share, **candidate.summary())

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
-from worker.errors import ReleaseRefused, Retriable
+from worker.errors import ReleaseRefused, Retriable, TopicError
 from worker.process.memory import give_back
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
@@ -67,7 +67,7 @@ class ReleaseFollower:
         self._reader = reader
         self._background = background
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._adopted, self._closed = threading.Event(), threading.Event()
+        self._adopted, self._again, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._serving: Verified | None = None
         self._refused: dict[str, tuple[int, str]] = {}
         """By pointer: the identity of its refused release, so that it is logged once; and why."""
@@ -94,6 +94,10 @@ class ReleaseFollower:
         """Note that what was handed over serves, and what served before is gone."""
         self._adopted.set()
 
+    def read_again(self) -> None:
+        """Read the topic from its begin, with another connection."""
+        self._again.set()
+
     def close(self) -> None:
         """End the thread; it may take a moment, and is not waited for."""
         self._closed.set()
@@ -110,7 +114,8 @@ class ReleaseFollower:
         """Read for one poll; return whether Kafka answered."""
         try:
             self._follow(wait_ms)
-        except Retriable as error:
+        except (Retriable, TopicError) as error:
+            # `worker.topics.watch` says whether the topic is gone.
             self._events.put(Waits(str(error)))
             self._disconnect()
             return False
@@ -120,6 +125,9 @@ class ReleaseFollower:
         return True
 
     def _follow(self, wait_ms: int) -> None:
+        if self._again.is_set():
+            self._again.clear()
+            self._disconnect()
         new = self._open is None
         if self._open is None:
             life = ExitStack()
@@ -183,10 +191,15 @@ class ReleaseFollower:
     def _verified(self, number: int) -> Release:
         serving = self._serving[:2] if self._serving else ()
         for release in serving:
-            if release is not None and release.number == number:
+            if release is not None and release.number == number and self._is_still(release):
                 return release
         manifest, blob = self._reader.fetch(number)
         return verify(manifest, blob, number=number)
+
+    def _is_still(self, release: Release) -> bool:
+        """Return whether the topic has no other release under this number, as one that was created again."""
+        number = release.number
+        return not self._reader.holds(number) or self._reader.manifest(number) == release.manifest
 
     def _say_what_is_missing(self) -> None:
         if CHAMPION not in self._reader.held():

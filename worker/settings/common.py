@@ -17,16 +17,14 @@ from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
-from worker.settings.fields import TOPIC, Moment, Section, setting
+from worker.settings.fields import TOPIC, Addresses, Moment, Section, setting
 
 
 class Kafka(Section):
     """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the client as they are."""
 
-    bootstrap_servers: str = setting(
-        "localhost:9092",
-        "Addresses of one or more brokers, as `host:port`, separated by commas.",
-        pattern=r"^[^\s,]+(,[^\s,]+)*$",
+    bootstrap_servers: Addresses = setting(
+        "localhost:9092", "Addresses of one or more brokers, as `host:port`, separated by commas."
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
         "PLAINTEXT", "Protocol of the connection."

@@ -13,11 +13,17 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 """Seconds in each unit of a duration."""
+
+
+_LAST_PORT: Final = 65_535
+
+_ADDRESS: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+(?:%[\w.-]+)?\])(?::([!-~]*))?")
+"""A host, or an IPv6 address in brackets; and what stands where a port should."""
 
 
 class Section(BaseModel):
@@ -99,6 +105,32 @@ def parse_moment(value: Any) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def parse_addresses(text: str) -> str:
+    """Return addresses of brokers, `host:port` separated by commas, without the blanks around them.
+
+    Raises ValueError for anything else.
+
+    >>> parse_addresses("a:9092, [::1]:9092")
+    'a:9092,[::1]:9092'
+    """
+    return ",".join(_address(one.strip()) for one in text.split(","))
+
+
+def _address(text: str) -> str:
+    if not text:
+        raise ValueError("must be host:port, or several separated by commas; one of them is empty")
+    if "://" in text:
+        raise ValueError("must be host:port without a protocol; kafka.security_protocol names that")
+    if not (found := _ADDRESS.fullmatch(text)):
+        raise ValueError(f"must be host:port, such as localhost:9092 or [::1]:9092, not {text}")
+    port = found[1]
+    if port is None:
+        raise ValueError(f"must be host:port; {text} has no port (Kafka's own is 9092)")
+    if not (port.isdecimal() and 1 <= int(port) <= _LAST_PORT):
+        raise ValueError(f"must be host:port; the port {port!r} is not a number from 1 to {_LAST_PORT}")
+    return text
+
+
 _DURATION: Final = BeforeValidator(parse_duration)
 
 Duration = Annotated[float, _DURATION]
@@ -106,6 +138,9 @@ Duration = Annotated[float, _DURATION]
 
 Moment = Annotated[int, BeforeValidator(parse_moment)]
 """Milliseconds since the epoch, written as RFC 3339."""
+
+Addresses = Annotated[str, AfterValidator(parse_addresses)]
+"""One or more brokers, as `host:port`, separated by commas."""
 
 TOPIC: Final = r"^[a-zA-Z0-9._-]{1,249}$"
 """Names of topics and groups."""

@@ -40,6 +40,14 @@ _OUTSIDE: Final = frozenset({CONFIG_VARIABLE, "NEXTCLICK_DATA"})
 _OF_TESTS: Final = "NEXTCLICK_TEST_"
 """The beginning of those that only the tests read."""
 
+_OF_KUBERNETES: Final = re.compile(
+    r"NEXTCLICK_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""The variables that Kubernetes sets in every pod for a Service whose name begins with `nextclick`."""
+
+_URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
+"""The value of one more, `..._PORT`. It may have the name of a setting, such as `http.port`."""
+
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 _Settings = TypeVar("_Settings", bound=Section)
@@ -58,7 +66,9 @@ def load(
     document, problems = _own_part(_read(path), model)
     known = {key: field.annotation for key, field in fields_of(model)}
     for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
-        if key in known:
+        if key in known and name != key and not text and not _may_be_empty(model, key):
+            problems.append(f"{name} is empty: give it a value, or do not set it")
+        elif key in known:
             _put(document, key, typed(text, known[key]))
         elif key not in KEYS:
             problems.append(_unknown(name, known))
@@ -212,8 +222,20 @@ def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, 
     keys = {variable(key): key for key in KEYS}
     for name, text in environment.items():
         ours = name.startswith(ENVIRONMENT_PREFIX) and name not in _OUTSIDE
-        if ours and not name.startswith(_OF_TESTS):
+        if ours and not name.startswith(_OF_TESTS) and not _set_by_kubernetes(name, text):
             yield name, keys.get(name, name), text
+
+
+def _set_by_kubernetes(name: str, text: str) -> bool:
+    return bool(
+        _OF_KUBERNETES.fullmatch(name) or (name.endswith("_PORT") and _URL_OF_KUBERNETES.fullmatch(text))
+    )
+
+
+def _may_be_empty(model: type[Section], key: str) -> bool:
+    """Return whether an empty text is a value of a setting: an empty list, or its own default."""
+    field = dict(fields_of(model))[key]
+    return field.default == "" or any(get_origin(one) is tuple for one in alternatives(field.annotation))
 
 
 def _put(document: dict[str, Any], key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ stretch that Kafka's client could not decode is kept as its bytes, with its firs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from worker.kafka.interface import Headers, Transactions
@@ -26,18 +26,18 @@ _MAX_EXTRA_BYTES: Final = 100_000
 
 
 class DeadLetterWriter:
-    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions`, its own."""
+    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions()`, its own."""
 
-    def __init__(self, transactions: Transactions, *, topic: str) -> None:
+    def __init__(self, transactions: Transactions, *, topic: str, partitions: Callable[[], int]) -> None:
         self._transactions = transactions
         self.topic = topic
-        self.partitions = 1
+        self._partitions = partitions
 
     def publish(self, bad: Iterable[Invalid]) -> None:
         """Add a dead letter for each record to the transaction. Raises what `Transactions.send` raises."""
         for one in bad:
             key, value, headers = letter(one)
-            partition = one.record.partition % self.partitions
+            partition = one.record.partition % self._partitions()
             self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
 
 

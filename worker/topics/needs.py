@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from worker.errors import NextclickError, NotAllowed, TopicError
+from worker.errors import KafkaAway, NextclickError, NotAllowed, TopicError
 from worker.kafka.interface import Admin, Connection, TopicInfo
 
 COMPACTED: Final = {
@@ -21,6 +21,10 @@ COMPACTED: Final = {
 
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
 """The settings of the topic of live quality: an experiment counts all reports that are left."""
+
+TRIES: Final = 100
+TRY_SECONDS: Final = 0.2
+"""The number of looks at new topics, and the pause between two: together 20 s."""
 
 _PREFIXED: Final = "--resource-pattern-type prefixed"
 
@@ -67,20 +71,25 @@ class Finding:
         return self.fails and bool(self.remedy)
 
 
-def require(admin: Admin, wanted: list[Need]) -> dict[str, int]:
-    """Return how many partitions each topic has. Raises TopicError for all that are missing or too small."""
+def require(admin: Admin, wanted: list[Need]) -> dict[str, TopicInfo]:
+    """Return each topic as it is. Raises TopicError for all that are missing or too small."""
     described = admin.describe([need.topic for need in wanted])
+    if problems := wrong(described, wanted):
+        raise TopicError("\n".join(problems), topic=wanted[0].topic)
+    return described
+
+
+def wrong(described: Mapping[str, TopicInfo], wanted: list[Need]) -> list[str]:
+    """Return a sentence, with the remedy, on each topic that is missing, hidden or too small."""
     findings = [_shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
-    wrong = [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
-    if wrong:
-        raise TopicError("\n".join(wrong), topic=wanted[0].topic)
-    return {topic: one.partitions for topic, one in described.items()}
+    return [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
     """Return how many partitions each topic has. Raises TopicError if one is missing."""
     with closing(connection.admin()) as admin:
-        return require(admin, [Need(topic, (), partitions=1) for topic in topics])
+        described = require(admin, [Need(topic, (), partitions=1) for topic in topics])
+    return {topic: one.partitions for topic, one in described.items()}
 
 
 def at_least_as_many(connection: Connection, topic: str, clicks: str) -> None:
@@ -98,6 +107,34 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
         _created(admin, need, described[need.topic].partitions, count, replication)
         for need, count in zip(wanted, needed, strict=True)
     ]
+
+
+def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
+    """Return "" once every broker knows the topics and each partition has a leader; else what is missing.
+
+    Kafka answers the creation of a topic before that. `stop` waits for some seconds between two looks, of
+    which there are at most `tries`.
+    """
+    topics, missing = [need.topic for need in wanted], ""
+    for _ in range(tries):
+        try:
+            missing = _unusable(admin.everywhere(topics), wanted)
+        except KafkaAway as error:
+            missing = str(error)
+        if not missing:
+            break
+        stop(TRY_SECONDS)
+    return missing
+
+
+def _unusable(everywhere: list[dict[str, TopicInfo]], wanted: list[Need]) -> str:
+    for described in everywhere:
+        if problems := wrong(described, wanted):
+            return problems[0].partition(". ")[0]
+        for topic, one in described.items():
+            if not one.led:
+                return f"topic {topic} has a partition without a leader"
+    return ""
 
 
 def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:

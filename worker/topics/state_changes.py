@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from worker.core.blocks import without_offsets
 from worker.kafka.interface import Connection, TopicPartition
-from worker.topics.states import FORGET, REPLAY, Forget, Replay, parse_forget
+from worker.topics import state_scan
+from worker.topics.states import FORGET, REPLAY, Forget, Replay, TopicIds, parse_forget
 
 COMMIT_SECONDS: Final = 60.0
 """The time that committing a reset may take."""
+
+REWRITE_MS: Final = 600_000
+"""The time that writing all blocks again may take: a million users are 630 MB. Brokers allow 900 s."""
+
+_NO_IDS: Final = TopicIds()
 
 _POLL_MS: Final = 200
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
@@ -25,8 +32,12 @@ class Beginning:
     offset: int
     dropped: Collection[bytes] = ()
     """The keys that get a tombstone."""
-    replay: bool = True
-    """Whether `replay` is set to the offset too; not where the states stay."""
+    release: int | None = 0
+    """The release that `replay` names, with the offset; None: `replay` stays as it is."""
+    blocks_anew: bool = False
+    """Whether blocks stay, but no record counts as applied to them: the clicks are in another topic now."""
+    requests: Mapping[str, Forget] = field(default_factory=dict)
+    """By user: the deletion requests that hold for all clicks before the offset, instead of their own."""
 
 
 def ask_to_forget(
@@ -75,21 +86,31 @@ def reset(
     group: str,
     topic: str,
     clicks: str,
+    ids: TopicIds = _NO_IDS,
     timeout_ms: int,
 ) -> None:
     """Drop what is to be dropped and set the group's offsets, in one transaction: all of it or nothing.
 
-    No worker of the group may run. Raises KafkaAway, NotAllowed, TopicError, CheckpointFailed.
+    `ids` are those of the topics as they are. No worker of the group may run. Raises KafkaAway, NotAllowed,
+    TopicError, CheckpointFailed, StateRefused (a block that stays cannot be read).
     """
-    transactions = connection.transactions(f"{group}.reset", timeout_ms=timeout_ms)
+    stays = {one.partition for one in beginnings if one.blocks_anew}
+    limit_ms = max(timeout_ms, REWRITE_MS) if stays else timeout_ms
+    transactions = connection.transactions(f"{group}.reset", timeout_ms=limit_ms)
     transactions.renew()
     try:
         for one in beginnings:
             for key in one.dropped:
                 transactions.send(topic, one.partition, key=key, value=None)
-            if one.replay:
-                value = Replay(one.offset, release=0).value()
+            if one.release is not None:
+                value = Replay(one.offset, one.release, *ids).value()
                 transactions.send(topic, one.partition, key=REPLAY.encode(), value=value)
+            for user_id, request in one.requests.items():
+                value = Forget(one.offset, request.asked_at).value()
+                transactions.send(topic, one.partition, key=f"{FORGET}{user_id}".encode(), value=value)
+        for entry in state_scan.current_blocks(connection, stays, topic=topic) if stays else ():
+            value = without_offsets(entry.value or b"")
+            transactions.send(topic, entry.partition, key=entry.key, value=value)
         offsets = {one.partition: one.offset for one in beginnings}
         transactions.commit(clicks, offsets, group, seconds=COMMIT_SECONDS)
     finally:

@@ -5,7 +5,7 @@ Unlike the owner of a partition (`worker.topics.states`) they stop at nothing: w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -148,6 +148,17 @@ def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
     for entry in _entries(connection, topic):
         found.setdefault(entry.partition, Contents()).take(entry)
     return found
+
+
+def current_blocks(connection: Connection, partitions: Collection[int], *, topic: str) -> Iterator[Entry]:
+    """Yield the blocks of some partitions that count. Raises KafkaAway, NotAllowed, TopicError."""
+    latest: dict[tuple[int, bytes], int] = {}
+    for entry in _entries(connection, topic):
+        latest[entry.partition, entry.key] = entry.offset
+    for entry in _entries(connection, topic):
+        counts = latest.get((entry.partition, entry.key)) == entry.offset and entry.value is not None
+        if entry.partition in partitions and counts and entry.name.startswith(BLOCK):
+            yield entry
 
 
 def look_for(connection: Connection, user_id: str, *, topic: str) -> Trace:

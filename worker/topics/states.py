@@ -9,7 +9,7 @@ offsets of the clicks (`worker.kafka.transactions`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -39,15 +39,34 @@ FETCH: Final[Mapping[str, int]] = {
 """The consumer settings that read blocks fastest with kafka-python."""
 
 
+class TopicIds(NamedTuple):
+    """The ids of the topics that saved states refer to (KIP-516); empty where the broker has none."""
+
+    clicks: str = ""
+    releases: str = ""
+
+
 class Replay(NamedTuple):
     """From which offset of the clicks on the blocks may lack something, and the release in force then."""
 
     offset: int
     release: int
+    clicks_id: str = ""
+    """The id of the topic that the offset belongs to; empty where it was not known."""
+    releases_id: str = ""
+    """The id of the topic that the release belongs to; likewise."""
 
     def value(self) -> bytes:
         """Return the record's value."""
-        return msgpack.packb({"format": FORMAT, "offset": self.offset, "release": self.release})
+        return msgpack.packb({"format": FORMAT, **self._asdict()})
+
+    def is_of(self, clicks_id: str) -> bool:
+        """Return whether the offset belongs to the topic with this id; True where that is not known."""
+        return _same(self.clicks_id, clicks_id)
+
+    def release_is_of(self, releases_id: str) -> bool:
+        """Return whether the release belongs to the topic with this id; True where that is not known."""
+        return _same(self.releases_id, releases_id)
 
 
 class Forget(NamedTuple):
@@ -78,28 +97,41 @@ def content(record: Record) -> tuple[bytes, bytes | None]:
 
 
 def parse_replay(value: bytes) -> Replay:
-    """Parse a value from `Replay.value`. Raises StateRefused."""
-    return Replay(*_numbers(value, ("offset", "release")))
+    """Parse a value from `Replay.value`, or one that an earlier version wrote. Raises StateRefused."""
+    document = _document(value)
+    ids = [document.get(name, "") for name in ("clicks_id", "releases_id")]
+    if any(not isinstance(one, str) for one in ids):
+        raise StateRefused(f"an id of a topic in it is no text: {ids}")
+    offset, release = _numbers(document, ("offset", "release"))
+    return Replay(offset, release, *ids)
 
 
 def parse_forget(user_id: str, value: bytes) -> Forget:
     """Parse a value from `Forget.value` for a user. Raises StateRefused."""
     try:
-        before, asked_at, heard = _numbers(value, ("before", "asked_at", "heard"), {"heard": False})
+        document = {"heard": False, **_document(value)}
+        before, asked_at, heard = _numbers(document, ("before", "asked_at", "heard"))
     except StateRefused as error:
         again = f"`nextclick-worker forget {user_id}` writes it again"
         raise StateRefused(f"the request {FORGET}{user_id} cannot be read: {error}; {again}") from None
     return Forget(before, asked_at, bool(heard))
 
 
-def _numbers(value: bytes, names: tuple[str, ...], absent: Mapping[str, int] | None = None) -> list[int]:
+def _same(one: str, other: str) -> bool:
+    return not (one and other) or one == other
+
+
+def _document(value: bytes) -> dict[str, Any]:
     try:
         document = msgpack.unpackb(value)
     except (ValueError, msgpack.UnpackException):
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise StateRefused(f"it is not a map of format {FORMAT} but {value[:60]!r}")
-    document = {**(absent or {}), **document}
+    return document
+
+
+def _numbers(document: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
     for name in names:
         number = document.get(name)
         if not isinstance(number, int) or number < 0:

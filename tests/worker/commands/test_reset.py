@@ -53,7 +53,7 @@ def test_where_it_goes_on(at: At, replay: int, marks: Marks, offset: int) -> Non
     beginning, text = plan(3, at, held(replay), marks)
 
     dropped = [] if at == "saved" else [b"block/1", b"forget/bob"]
-    assert beginning == Beginning(3, offset, dropped or (), replay=at != "saved")
+    assert beginning == Beginning(3, offset, dropped or (), release=None if at == "saved" else 0)
     assert f"partition 3: {'keeps' if at == 'saved' else 'drops'}" in text
     assert f"goes on at offset {offset}" in text
     assert ("request to delete bob cannot be read and goes too: write it again" in text) == (at != "saved")
@@ -66,6 +66,43 @@ def test_beyond_the_end_of_the_clicks_is_no_beginning(at: At, replay: int, marks
     """It says what would help."""
     with pytest.raises(StateRefused, match="--at earliest begins at the first click"):
         plan(3, at, held(replay), marks)
+
+
+@pytest.mark.parametrize(("clicks_id", "another"), [("one", False), ("two", True), ("", False)])
+@pytest.mark.parametrize("at", ["saved", "earliest", "latest"])
+def test_in_another_topic_no_offset_is_what_it_was(at: At, clicks_id: str, another: bool) -> None:
+    """The states stay as of no click of it, and a deletion request holds for all that was clicked before."""
+    contents = Contents()
+    request = Forget(5, 1)
+    values = {b"replay": Replay(4, 7, "one").value(), b"forget/ada": request.value()}
+    for offset, (key, value) in enumerate(values.items()):
+        contents.take(Entry(3, offset, key, value))
+    beginning, text = plan(3, at, contents, Marks(0, 30, None), clicks_id=clicks_id)
+
+    assert beginning is not None
+    assert beginning.requests == ({"ada": request} if another else {})
+    assert beginning.blocks_anew == (another and at == "saved")
+    if at == "saved":
+        assert (beginning.offset, beginning.release) == ((0, 7) if another else (4, None))
+        assert ("the topic was created again" in text) == another
+
+
+def test_a_committed_offset_may_be_of_the_former_topic() -> None:
+    """Nothing says of which it is."""
+    contents = Contents()
+    contents.take(Entry(3, 0, b"replay", Replay(4, 7, "one").value()))
+
+    with pytest.raises(StateRefused, match=r"may be of the former one\. --at saved keeps the states"):
+        plan(3, "committed", contents, Marks(0, 30, 4), clicks_id="two")
+
+
+def test_states_that_cannot_be_read_cannot_be_kept_for_another_topic() -> None:
+    """It says which record that is."""
+    contents = held(4)
+    contents.take(Entry(3, 9, b"replay", Replay(4, 7, "one").value()))
+
+    with pytest.raises(StateRefused, match=r"block/1 cannot be read: .* nothing was changed"):
+        plan(3, "saved", contents, Marks(0, 30, 4), clicks_id="two")
 
 
 def test_where_nothing_is_saved_there_is_nothing_to_keep() -> None:
@@ -166,3 +203,31 @@ def test_a_reset_that_fails_changes_nothing(command: Command) -> None:
 
     assert code == 2
     assert (desk.states(), desk.committed()) == before
+
+
+def test_states_that_were_kept_for_another_topic_take_its_clicks(command: Command) -> None:
+    """Its offsets begin again: neither a crash nor a flush prefers what the former topic left."""
+    desk = Desk(state={"flush_interval": 1_000.0})
+    desk.serving()
+    for item in ("item-1", "item-2", "item-3"):
+        desk.click("ada", item, partition=HOME)
+        desk.click("bob", item, partition=HOME)
+    desk.settle()
+    desk.stop()
+    desk.forget("bob")
+    desk.cluster.delete(desk.topics.clicks)
+    desk.make_topics()
+
+    code, text = command(desk.cluster, "reset", "--at", "saved", "--yes")
+    assert code == 0, text
+    desk.serving()
+    for user in ("ada", "bob"):
+        desk.click(user, "item-4", partition=HOME)
+    desk.settle()
+    crashed = desk.restart()
+    after_a_crash = crashed.recent("ada"), crashed.recent("bob")
+    desk.stop()
+    stopped = desk.serving()
+
+    assert after_a_crash == (["item-1", "item-2", "item-3", "item-4"], ["item-4"])
+    assert (stopped.recent("ada"), stopped.recent("bob")) == after_a_crash

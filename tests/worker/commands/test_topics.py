@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.worker.conftest import Command
 from worker.kafka.memory import MemoryCluster
+from worker.topics import needs
 
 TOPICS = ("clicks", "recommendations", "clicks.dead-letter", "nextclick.releases", "desk.state")
 
@@ -38,6 +41,33 @@ def test_topics_that_are_there_stay_as_they_are(command: Command) -> None:
     assert "topic clicks is there, 4 partitions" in text
     assert "topic desk.state has 4 partitions, had 3" in text
     assert partitions(cluster) == [4, 4, 1, 1, 4]
+
+
+def test_it_returns_when_the_topics_can_be_used(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka answers before there are leaders; who starts a worker next need not know that."""
+    monkeypatch.setattr(needs, "TRY_SECONDS", 0.0)
+    cluster = MemoryCluster()
+    cluster.elect_late(3)
+
+    code, _ = command(cluster, "topics", "--create-clicks")
+
+    assert code == 0
+    described = cluster.connect().admin().describe(TOPICS)
+    assert all(one.led for one in described.values())
+
+
+def test_it_says_which_topic_cannot_be_used(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while; the topics are created all the same."""
+    monkeypatch.setattr(needs, "TRY_SECONDS", 0.0)
+    cluster = MemoryCluster()
+    cluster.elect_late(1_000)
+
+    code, text = command(cluster, "topics", "--create-clicks")
+
+    assert code == 2
+    assert "topic clicks created" in text
+    assert "topic clicks has a partition without a leader" in text
+    assert "are all brokers up?" in text
 
 
 def test_the_clicks_are_not_created_unasked(command: Command) -> None:

@@ -18,7 +18,7 @@ from worker.core import blocks
 from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
 from worker.core.slabs import Rows
-from worker.core.states import Saved, States
+from worker.core.states import NO_OFFSET, Saved, States
 from worker.errors import StateRefused
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
@@ -232,7 +232,7 @@ def raw(kind: str, *values: float) -> bytes:
         ({"session": raw("<i1", 0, -1, 0)}, "more clicks in its session than it keeps"),
         ({"session": raw("<i1", 0, 4, 0)}, "more clicks in its session than it keeps"),
         ({"warm": bytes([0, 1, 2])}, "a row's `warm` is neither 0 nor 1"),
-        ({"offset": raw("<i8", 0, -1, 0)}, "a negative offset"),
+        ({"offset": raw("<i8", 0, -2, 0)}, "a negative offset"),
         ({"release": raw("<i4", 0, -1, 0)}, "a negative offset or release"),
         ({"timestamp_ms": "now"}, "its timestamp_ms is not a bytes but str"),
     ],
@@ -294,3 +294,15 @@ def test_limits_are_below_what_brokers_take() -> None:
     check: Callable[[int], bool] = (1 << 20).__gt__
 
     assert check(blocks.MAX_BYTES * 3 // 2)
+
+
+def test_states_without_offsets_are_the_same_states() -> None:
+    """No record of another topic was applied to them."""
+    value = block_of()
+    kept, before = decode(blocks.without_offsets(value)), decode(value)
+
+    assert kept.user_ids == before.user_ids
+    assert kept.states.offset.tolist() == [NO_OFFSET] * 3
+    for column in fields(before.states):
+        if column.name != "offset":
+            assert np.array_equal(getattr(kept.states, column.name), getattr(before.states, column.name))

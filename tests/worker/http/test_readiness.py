@@ -61,3 +61,23 @@ def test_a_loop_that_comes_round_is_not_silent() -> None:
     readiness.not_ready("no broker")
 
     assert (silent, beaten, readiness.silent_seconds) == (5.0, 5.0, 0.0)
+
+
+def test_trouble_counts_whatever_the_loop_says() -> None:
+    """The loop may be stuck in a call just because of it. What is said already is no news."""
+    metrics, watch = Metrics(), Watch()
+    readiness = Readiness(metrics.ready, watch)
+    readiness.ready()
+    readiness.trouble = "a topic is gone"
+    readiness.ready()
+
+    assert readiness.reason == "a topic is gone"
+    assert sample(metrics.registry) == 0
+    with capture_logs() as logs:
+        readiness.waiting("a topic is gone")
+    assert logs == []
+
+    readiness.trouble = ""
+    readiness.ready()
+    assert readiness.reason == ""
+    assert sample(metrics.registry) == 1

@@ -167,6 +167,10 @@ class Cluster(ABC):
         """Delete the first records of partition 0."""
 
     @abstractmethod
+    def delete(self, topic: str) -> None:
+        """Delete a topic."""
+
+    @abstractmethod
     def throw_out(self, member: GroupMember) -> None:
         """Take a member out of its group without its knowing."""
 
@@ -220,6 +224,9 @@ class _InMemory(Cluster):
 
     def delete_before(self, topic: str, offset: int) -> None:
         self._cluster.delete_before(topic, 0, offset)
+
+    def delete(self, topic: str) -> None:
+        self._cluster.delete(topic)
 
     def poll_all(self, members: Collection[GroupMember]) -> None:
         for member in members:
@@ -300,6 +307,10 @@ class _Real(Cluster):
 
     def delete_before(self, topic: str, offset: int) -> None:
         for done in self._admin.delete_records([Place(topic, 0, offset)]).values():
+            done.result()
+
+    def delete(self, topic: str) -> None:
+        for done in self._admin.delete_topics([topic]).values():
             done.result()
 
     def poll_all(self, members: Collection[GroupMember]) -> None:

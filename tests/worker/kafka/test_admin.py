@@ -8,7 +8,7 @@ import pytest
 from tests.worker.kafka.clusters import Cluster
 from worker.errors import CheckpointFailed
 from worker.kafka.admin import _member
-from worker.kafka.interface import Transactions
+from worker.kafka.interface import Admin, TopicPartition, Transactions
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,36 @@ def test_a_topic_is_as_it_was_created(cluster: Cluster) -> None:
     assert described[topic].visible
     assert settings.items() >= wanted.items()
     assert settings["min.cleanable.dirty.ratio"] == "0.5"
+
+
+def test_a_topic_that_is_created_again_has_another_id(cluster: Cluster) -> None:
+    """And the offsets that groups have committed there are gone with the first."""
+    topic = cluster.topic(partitions=2)
+    producer = cluster.producer()
+    producer.send(topic, 0, key=None, value=b"x")
+    producer.commit(topic, {0: 1}, cluster.name("group"), seconds=10)
+    reader = cluster.reader(group=cluster.name("group"))
+    with closing(cluster.connection.admin()) as admin:
+        first = admin.describe([topic])[topic]
+        same = admin.describe([topic])[topic]
+        cluster.delete(topic)
+        cluster.until(lambda: not admin.describe([topic])[topic].partitions, what="the deletion")
+        gone = admin.describe([topic])[topic]
+        cluster.topic(partitions=2)
+        cluster.until(lambda: _everywhere(admin, topic), what="the topic")
+        second = admin.describe([topic])[topic]
+
+    assert first.id
+    assert (same.id, gone.id) == (first.id, "")
+    assert second.id not in ("", first.id)
+    assert second.led
+    cluster.until(lambda: reader.committed(TopicPartition(topic, 0)) is None, what="the offset to go")
+
+
+def _everywhere(admin: Admin, topic: str) -> bool:
+    """Return whether every broker knows the topic and its leaders."""
+    everywhere = [described[topic] for described in admin.everywhere([topic])]
+    return all(one.partitions == 2 and one.led for one in everywhere)
 
 
 def test_what_is_allowed_is_said(cluster: Cluster) -> None:

@@ -54,16 +54,37 @@ def test_a_member_reads_committed_records_alone(cluster: Cluster) -> None:
     member = cluster.member(topic)
     cluster.assigned(member, shares=_evenly(1))
 
-    assert member.lag() == {0: 1}
-
     member.begin(0, 0)
 
+    assert member.lag() == {0: 1}
     assert [record.value for record in cluster.poll_until(member, 1)] == [b"0"]
     assert member.lag() == {0: 0}
 
     producer.commit(topic, {}, "", seconds=10)
 
     assert [record.value for record in cluster.poll_until(member, 1)] == [b"open"]
+
+
+def test_the_lag_is_known_of_what_is_read(cluster: Cluster) -> None:
+    """Held, a partition has no position; and what was deleted before it was read is not behind."""
+    topic = cluster.topic(partitions=2)
+    for number in range(2):
+        cluster.produce(topic, *[b"x"] * 20, partition=number)
+    member = cluster.member(topic)
+    cluster.assigned(member, shares=_evenly(2))
+
+    assert member.lag() == {}
+
+    member.begin(1, 5)
+    assert member.lag() == {1: 15}
+
+    member.hold({1})
+    cluster.delete_before(topic, 7)
+    member.begin(0, 3)
+    assert member.lag() == {0: 13}
+
+    cluster.poll_until(member, 13)
+    assert member.lag() == {0: 0}
 
 
 def test_what_is_held_is_not_read_before_it_is_begun_again(cluster: Cluster) -> None:

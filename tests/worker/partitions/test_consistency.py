@@ -18,6 +18,9 @@ from worker.errors import StateRefused
 HOME: Final = 1
 """The partition that has clicks."""
 
+NEW: Final = ("item-6", "item-7", "item-8", "item-4", "item-1")
+"""The items that are clicked in a topic of clicks that was made anew."""
+
 
 def set_offset(offset: int) -> Callable[[Desk], None]:
     """Have someone commit another offset for the group."""
@@ -55,6 +58,21 @@ def make_clicks_again(desk: Desk) -> None:
     desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
 
 
+def make_clicks_anew_and_send(desk: Desk) -> None:
+    """Do the same; the new topic has more clicks than the old one had."""
+    make_clicks_again(desk)
+    for item in NEW:
+        desk.click("ada", item, partition=HOME)
+
+
+def make_clicks_anew_with_offsets(desk: Desk) -> None:
+    """Do the same where the broker keeps the group's offsets."""
+    desk.cluster.delete(desk.topics.clicks, with_offsets=False)
+    desk.cluster.create(desk.topics.clicks, partitions=desk.partitions)
+    for item in NEW:
+        desk.click("ada", item, partition=HOME)
+
+
 def lose_replay(desk: Desk) -> None:
     """Lose the record that says where replay begins, and nothing else."""
     desk.cluster.produce(desk.topics.state, None, key=b"replay", partition=HOME)
@@ -84,7 +102,23 @@ MISHAPS: Final = {
     ),
     "no states": Mishap(lose_states, "but partition 1 of topic", "--at committed"),
     "no replay": Mishap(lose_replay, "has blocks and no replay", "--at committed"),
-    "clicks made again": Mishap(make_clicks_again, "was their topic recreated?", "--at earliest"),
+    "clicks made anew": Mishap(
+        make_clicks_again, "was deleted and created again", "--at saved", ("item-2", "item-3")
+    ),
+    "clicks made anew, with more of them": Mishap(
+        make_clicks_anew_and_send,
+        "was deleted and created again",
+        "--at saved",
+        ("item-2", "item-3", *NEW),
+        8,
+    ),
+    "clicks made anew, and the offsets kept": Mishap(
+        make_clicks_anew_with_offsets,
+        "was deleted and created again",
+        "--at saved",
+        ("item-2", "item-3", *NEW),
+        8,
+    ),
     "committed beyond the end": Mishap(
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
     ),
@@ -141,7 +175,7 @@ def test_what_a_refusal_says_helps(command: Command, name: str) -> None:
     desk.settle()
 
     assert mishap.says in text
-    assert found[1] == f"reset --partition {HOME} {mishap.does}"
+    assert found[1] in (f"reset --partition {HOME} {mishap.does}", f"reset {mishap.does}")
     assert code == 0, output
     assert output.endswith("done\n")
     assert worker.recent("ada") == [*mishap.remembers, "item-5"]

@@ -9,14 +9,13 @@ from typing import Final, Unpack
 import pytest
 
 from tests.broken import RELEASES
-from tests.builders import ITEMS, Options, tiny_release_parts
+from tests.builders import ITEMS, Options, successor_release_parts, tiny_release_parts
 from tests.records import Record
 from tests.reference import Reference
 from tests.remembered import USERS, assert_remembered, clicks
 from tests.worker.desk import Desk, DeskWorker, records
 from worker.core.release import Pointer, to_records
 from worker.core.serving import chosen
-from worker.errors import TopicError
 from worker.topics import releases
 from worker.topics.releases import CANDIDATE, CHAMPION
 
@@ -233,11 +232,61 @@ def test_a_worker_that_is_killed_while_it_adopts(rounds: int) -> None:
     assert worker.metric("nextclick_release") == 2
 
 
-def test_a_topic_of_releases_that_is_gone_ends_the_worker() -> None:
-    """What a person must mend is raised in the loop."""
+def test_a_topic_of_releases_that_is_gone_is_waited_for() -> None:
+    """The worker says so, keeps its release, and goes on when the topic is there again."""
+    desk = Desk()
+    worker = desk.serving()
+    desk.cluster.delete(desk.topics.releases)
+    reasons = []
+
+    def meanwhile() -> None:
+        reasons.append(worker.reason)
+        if len(reasons) == 5:
+            desk.cluster.create(desk.topics.releases)
+
+    worker.stop_by_hand.meanwhile = meanwhile
+    desk.click("ada")
+    desk.step(100)
+    desk.settle()
+
+    assert "topic nextclick.releases does not exist. Run `nextclick-worker topics`" in reasons[0]
+    assert worker.reason == ""
+    assert worker.metric("nextclick_release") == 1
+    desk.assert_answered_once()
+
+
+def test_in_a_new_topic_the_numbers_begin_again() -> None:
+    """A release under the number of the one that serves is adopted, and every state is rebuilt under it."""
+    desk = Desk()
+    worker = desk.serving()
+    desk.click("ada", "item-7")
+    desk.settle()
+    desk.cluster.delete(desk.topics.releases)
+    desk.cluster.create(desk.topics.releases)
+    desk.step(60)
+    before = worker.known("ada")[1]["recommendations"]["items"]
+    desk.publish(*successor_release_parts())
+    desk.step(60)
+    answer = worker.known("ada")[1]
+
+    assert worker.metric("nextclick_release") == 1
+    assert answer["recommendations"]["items"][0] == "item-8"
+    assert before[0] != "item-8"
+    assert worker.metric("nextclick_rebuilt_users_total", by="background") == 1
+
+
+def test_states_of_a_release_in_a_former_topic_are_rebuilt() -> None:
+    """Its number says nothing in the topic that was created while no worker ran."""
     desk = Desk()
     desk.serving()
+    desk.click("ada", "item-2")
+    desk.settle()
+    desk.stop()
     desk.cluster.delete(desk.topics.releases)
+    desk.cluster.create(desk.topics.releases)
+    desk.publish(*successor_release_parts())
+    worker = desk.serving()
+    desk.step(60)
 
-    with pytest.raises(TopicError, match=r"topic nextclick\.releases"):
-        desk.step(3)
+    assert worker.known("ada")[1]["recommendations"]["items"][0] == "item-3"
+    assert worker.metric("nextclick_rebuilt_users_total", by="background") == 1

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from kafka.errors import TopicAuthorizationFailedError
 
 from tests.broken import POINTERS, RELEASES
 from tests.builders import tiny_release_parts
 from worker.core.release import CANDIDATE_SHARE, Pointer
-from worker.errors import TopicError
-from worker.kafka.memory import MemoryCluster
+from worker.errors import NotAllowed
+from worker.kafka.memory import MemoryCluster, MemoryConnection
 from worker.releases.follower import Event, Failed, Looked, Refused, ReleaseFollower, Verified, Waits
 from worker.topics import releases
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
@@ -244,15 +245,24 @@ def test_the_thread_hands_over_what_it_finds_and_ends(cluster: MemoryCluster) ->
     assert not thread.is_alive()
 
 
+class _Forbidden(MemoryConnection):
+    """A connection without the right to read."""
+
+    def reader(self, *args: Any, **more: Any) -> Any:
+        raise TopicAuthorizationFailedError("releases")
+
+
 def test_what_ends_the_thread_is_handed_on() -> None:
     """The loop raises it; the thread does not die unheard, and does not go on."""
     before = set(threading.enumerate())
-    follower = ReleaseFollower(ReleaseReader(MemoryCluster().connect(), topic="nowhere"))
+    cluster = MemoryCluster()
+    cluster.create("releases")
+    follower = ReleaseFollower(ReleaseReader(_Forbidden(cluster._broker), topic="releases"))
     follower.start()
     failed = follower.take(PATIENCE_SECONDS)
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE_SECONDS)
 
     assert isinstance(failed, Failed)
-    assert isinstance(failed.error, TopicError)
+    assert isinstance(failed.error, NotAllowed)
     assert set(threading.enumerate()) <= before

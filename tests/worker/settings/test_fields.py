@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.settings.fields import duration_text, parse_duration, parse_moment
+from worker.settings.fields import duration_text, parse_addresses, parse_duration, parse_moment
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,44 @@ def test_nothing_else_is_a_moment(text: Any) -> None:
     """The message shows what one looks like."""
     with pytest.raises(ValueError, match="must be a time like 2020-09-13"):
         parse_moment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("localhost:9092", "localhost:9092"),
+        (" a.b-c_d:1 , 10.0.0.1:65535", "a.b-c_d:1,10.0.0.1:65535"),
+        ("[::1]:9092", "[::1]:9092"),
+        ("[fe80::1%eth0]:9092", "[fe80::1%eth0]:9092"),
+    ],
+)
+def test_addresses_are_host_and_port(text: str, addresses: str) -> None:
+    """Blanks around the commas are left out."""
+    assert parse_addresses(text) == addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("127.0.0.1:nine", "the port 'nine' is not a number from 1 to 65535"),
+        ("host:99999", "the port '99999' is not a number from 1 to 65535"),
+        ("host:0", "the port '0' is not"),
+        ("host:", "the port '' is not"),
+        ("host:1:2", "the port '1:2' is not"),
+        ("a:1,host", "host has no port"),
+        ("[::1]", "has no port"),
+        ("::1:9092", "such as localhost:9092 or [::1]:9092, not ::1:9092"),
+        (":9092", "not :9092"),
+        ("ho st:1", "not ho st:1"),
+        ("me@host:1", "not me@host:1"),
+        ("host:٣", "not host:٣"),
+        ("kafka://host:9092", "without a protocol"),
+        ("", "one of them is empty"),
+        ("a:1,,b:2", "one of them is empty"),
+        ("a:1,", "one of them is empty"),
+    ],
+)
+def test_nothing_else_is_an_address(text: str, why: str) -> None:
+    """The message says what is wrong: the client would end with a traceback, or try for ever."""
+    with pytest.raises(ValueError, match=re.escape(why)):
+        parse_addresses(text)

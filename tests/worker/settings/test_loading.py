@@ -90,6 +90,63 @@ def test_a_wrong_name_in_the_trainers_settings_is_refused(text: str, problem: st
     assert "MODLE_CELL: there is no such setting; did you mean NEXTCLICK_MODEL_CELL?" in said
 
 
+@pytest.mark.parametrize("service", ["NEXTCLICK", "NEXTCLICK_WORKER", "NEXTCLICK_HTTP", "NEXTCLICK_WORKER_2"])
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_ours(service: str) -> None:
+    """As in every pod of the namespace; one of the variables may have the name of a setting."""
+    port = {
+        f"{service}_PORT_9464_{protocol}{end}": "x"
+        for protocol in ("TCP", "UDP")
+        for end in ("", "_PROTO", "_PORT", "_ADDR")
+    }
+    environment = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "9464",
+        f"{service}_SERVICE_PORT_METRICS": "9464",
+        f"{service}_PORT": "tcp://10.0.0.1:9464",
+        **port,
+    }
+
+    assert load(None, environment) == load(None, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NEXTCLICK_PORT",
+        "NEXTCLICK_HTTP_PROT",
+        "NEXTCLICK_HTTP_PORT_NUMBER",
+        "NEXTCLICK_SERVICE",
+        "NEXTCLICK_HOST",
+    ],
+)
+def test_a_mistyped_variable_is_refused_all_the_same(name: str, tmp_path: Path) -> None:
+    """A number is no value that Kubernetes gives it."""
+    assert f"{name}: there is no such setting" in refused(tmp_path, "", **{name: "9464"})
+
+
+def test_the_setting_that_kubernetes_overwrites_can_be_set_elsewhere(tmp_path: Path) -> None:
+    """In the file, or on the command line."""
+    path = tmp_path / "nextclick.toml"
+    path.write_text("[http]\nport = 1\n")
+    environment = {"NEXTCLICK_HTTP_PORT": "tcp://10.0.0.1:9464"}
+
+    assert load(path, environment).http.port == 1
+    assert load(path, environment, [("http.port", "2")]).http.port == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS", "NEXTCLICK_GROUP", "NEXTCLICK_HTTP_PORT"]
+)
+def test_an_empty_variable_is_refused(name: str, tmp_path: Path) -> None:
+    """A variable of the shell that was not set is behind it: the default would be somebody else's value."""
+    assert f"{name} is empty: give it a value, or do not set it" in refused(tmp_path, "", **{name: ""})
+
+
+def test_an_empty_variable_is_a_value_where_the_default_is_empty() -> None:
+    """So it changes nothing."""
+    assert load(None, {"NEXTCLICK_TOPICS_STATE": ""}) == load(None, {})
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [("group", "is not TOML"), (None, "cannot be read: No such file")],

@@ -115,8 +115,7 @@ def test_letters_go_to_the_partition_of_their_record(partitions: int, goes_to: i
     cluster.create("letters", partitions=partitions)
     transactions = cluster.connect().transactions("worker", timeout_ms=10_000)
     transactions.renew()
-    writer = DeadLetterWriter(transactions, topic="letters")
-    writer.partitions = partitions
+    writer = DeadLetterWriter(transactions, topic="letters", partitions=lambda: partitions)
 
     writer.publish([bad(b"{", headers=[("empty", b"")])])
     before = cluster.read("letters")

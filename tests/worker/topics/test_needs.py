@@ -127,7 +127,14 @@ def test_what_a_worker_requires_it_counts() -> None:
     """The partitions of every topic."""
     found = needs.require(cluster_with(letters=1).connect().admin(), WANTED)
 
-    assert found == {"clicks": 2, "lists": 2, "letters": 1, "releases": 2, "state": 2, "quality": 2}
+    assert {topic: one.partitions for topic, one in found.items()} == {
+        "clicks": 2,
+        "lists": 2,
+        "letters": 1,
+        "releases": 2,
+        "state": 2,
+        "quality": 2,
+    }
 
 
 @pytest.mark.parametrize(

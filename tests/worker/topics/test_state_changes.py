@@ -84,7 +84,7 @@ def test_a_request_that_cannot_be_read_is_said(cluster: MemoryCluster) -> None:
 
 def test_a_new_beginning_drops_states_and_sets_offsets(cluster: MemoryCluster) -> None:
     """Where states stay, only the offset is set."""
-    begin(cluster, Beginning(0, 7, [b"block/1", b"forget/eve"]), Beginning(1, 3, replay=False))
+    begin(cluster, Beginning(0, 7, [b"block/1", b"forget/eve"]), Beginning(1, 3, release=None))
 
     def plain(one: MemoryRecord) -> tuple[int, bytes | None, bytes | None]:
         return one.partition, one.key, one.value

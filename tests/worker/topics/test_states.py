@@ -68,3 +68,18 @@ def test_what_is_written_is_read_again() -> None:
     assert sent == [len(one.key or b"") + len(one.value or b"") for one in found]
     assert parse_replay(Replay(5, 2).value()) == Replay(5, 2)
     assert block_number("block/7") == 7
+
+
+def test_a_replay_names_the_topics_that_it_belongs_to() -> None:
+    """Where both know their ids; one that an earlier version wrote fits any."""
+    one = Replay(5, 2, "clicks-1", "releases-1")
+    old = parse_replay(msgpack.packb({"format": 1, "offset": 5, "release": 2}))
+
+    assert parse_replay(one.value()) == one
+    assert [one.is_of(name) for name in ("clicks-1", "clicks-2", "")] == [True, False, True]
+    assert [one.release_is_of(name) for name in ("releases-1", "releases-2", "")] == [True, False, True]
+    assert old == Replay(5, 2)
+    assert old.is_of("clicks-1")
+
+    with pytest.raises(StateRefused, match="an id of a topic in it is no text"):
+        parse_replay(msgpack.packb({"format": 1, "offset": 5, "release": 2, "clicks_id": 7}))

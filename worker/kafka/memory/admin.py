@@ -30,7 +30,15 @@ class MemoryAdmin:
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
         """Return each topic as it is, those too that do not exist."""
         with self._asking("describe topics") as broker:
-            return {topic: TopicInfo(broker.partitions(topic), rights=_TOPIC_RIGHTS) for topic in topics}
+            return {
+                topic: TopicInfo(
+                    broker.partitions(topic),
+                    rights=_TOPIC_RIGHTS,
+                    id=broker.topic_id(topic),
+                    led=broker.led(topic),
+                )
+                for topic in topics
+            }
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if another client just did."""
@@ -45,6 +53,10 @@ class MemoryAdmin:
         """Add partitions to a topic, up to `total`."""
         with self._asking(f"create topic {topic}") as broker:
             broker.add_partitions(topic, total)
+
+    def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
+        """Return each topic as every broker of the cluster knows it: here there is one."""
+        return [self.describe(topics)]
 
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the settings of a topic, defaults too."""

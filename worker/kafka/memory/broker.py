@@ -52,6 +52,10 @@ class Topic:
     name: str
     logs: list[PartitionLog]
     settings: dict[str, str]
+    id: str
+    """Another for every topic that was ever created (KIP-516)."""
+    looks_unled: int = 0
+    """The number of looks at it that find no leader yet."""
 
 
 @dataclass(slots=True)
@@ -114,6 +118,10 @@ class Broker:
     producers: dict[str, Producer] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    topic_ids: bool = True
+    """Whether it has ids of topics, which brokers before Kafka 2.8 and some compatible ones have not."""
+    looks_unled: int = 0
+    """The number of looks at a new topic that find no leader yet."""
     marks_held: bool = False
     """Whether the marks of a commit wait until the producer's next transaction, or until they are written."""
     _names: int = 0
@@ -187,7 +195,26 @@ class Broker:
         if topic in self.topics:
             raise kafka_errors.TopicAlreadyExistsError(topic)
         logs = [PartitionLog(topic, number) for number in range(partitions)]
-        self.topics[topic] = Topic(topic, logs, {**DEFAULTS, **settings})
+        settings = {**DEFAULTS, **settings}
+        self.topics[topic] = Topic(topic, logs, settings, self.new_name("topic"), self.looks_unled)
+
+    def delete(self, topic: str, *, with_offsets: bool) -> None:
+        """Delete a topic, and the offsets that groups have committed there."""
+        del self.topics[topic]
+        for group in self.groups.values() if with_offsets else ():
+            group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
+
+    def led(self, topic: str) -> bool:
+        """Return whether a topic has leaders, and count the look at it."""
+        found = self.topics.get(topic)
+        if found is None or not found.looks_unled:
+            return True
+        found.looks_unled -= 1
+        return False
+
+    def topic_id(self, topic: str) -> str:
+        """Return the id of a topic; empty if there is no such topic, or the broker has none."""
+        return self.topics[topic].id if self.topic_ids and topic in self.topics else ""
 
     def add_partitions(self, topic: str, total: int) -> None:
         """Add partitions to a topic. Raises UnknownTopicOrPartitionError, InvalidPartitionsError."""
@@ -202,10 +229,10 @@ class Broker:
         """Return a group; one that nobody has used is empty."""
         return self.groups.setdefault(name, Group(name))
 
-    def new_name(self, client_id: str) -> str:
-        """Return a member id that no other member has had."""
+    def new_name(self, begin: str) -> str:
+        """Return a name that nothing else has had, such as the id of a member or a topic."""
         self._names += 1
-        return f"{client_id}-{self._names}"
+        return f"{begin}-{self._names}"
 
     def sessions(self, belongs: Callable[[Session], bool]) -> list[Session]:
         """Return the members of all groups for which `belongs` holds."""

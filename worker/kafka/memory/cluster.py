@@ -30,9 +30,9 @@ class MemoryCluster:
     [b'1']
     """
 
-    def __init__(self, *, start_ms: int = _START_MS) -> None:
+    def __init__(self, *, start_ms: int = _START_MS, topic_ids: bool = True) -> None:
         self._start_ms = start_ms
-        self._broker = Broker(start_ms)
+        self._broker = Broker(start_ms, topic_ids=topic_ids)
 
     def connect(self) -> MemoryConnection:
         """Return a connection of a process of its own."""
@@ -64,6 +64,10 @@ class MemoryCluster:
         """Create a topic."""
         with self._broker.lock:
             self._broker.create(topic, partitions, settings or {})
+
+    def elect_late(self, looks: int) -> None:
+        """Let topics that are created from now on have no leader for the first `looks` at them."""
+        self._broker.looks_unled = looks
 
     def add_partitions(self, topic: str, total: int) -> None:
         """Add partitions to a topic, up to `total`."""
@@ -125,10 +129,13 @@ class MemoryCluster:
         with self._broker.lock:
             self._broker.log(topic, partition).delete_before(offset)
 
-    def delete(self, topic: str) -> None:
-        """Delete a topic. The offsets that groups have committed for it stay."""
+    def delete(self, topic: str, *, with_offsets: bool = True) -> None:
+        """Delete a topic, and unless asked not to the offsets that groups have committed there.
+
+        Apache Kafka deletes them; some brokers that are compatible with it keep them.
+        """
         with self._broker.lock:
-            del self._broker.topics[topic]
+            self._broker.delete(topic, with_offsets=with_offsets)
 
     def delete_offsets(self, group: str) -> None:
         """Delete all that a group has committed, as happens to one that was away for long."""

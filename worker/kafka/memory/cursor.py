@@ -23,6 +23,13 @@ class Cursor:
         """The partitions that are read."""
         return self._positions.keys()
 
+    @property
+    def read_now(self) -> Collection[TopicPartition]:
+        """Those that are not paused, and whose positions are known."""
+        return [
+            at for at, position in self._positions.items() if position is not None and at not in self._paused
+        ]
+
     def assign(self, partitions: Collection[TopicPartition]) -> None:
         """Read these and no others; those that were read before keep their positions."""
         self._positions = {at: self._positions.get(at) for at in partitions}

@@ -128,13 +128,14 @@ class MemoryGroupMember:
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
     def lag(self) -> dict[int, int]:
-        """Return how many records of each assigned partition are still to be read; asks the broker."""
+        """Return how many records are still to be read, of each partition that is; asks the broker."""
         with self._process.broker.lock, self._endpoint.errors("ask for the end of the clicks"):
             broker = self._process.live()
             broker.reach()
+            logs = {at: broker.log(*at) for at in self._cursor.read_now}
             return {
-                at.partition: max(0, broker.log(*at).stable - self._cursor.position(at))
-                for at in self._cursor.assigned
+                at.partition: max(0, log.stable - max(self._cursor.position(at), log.start))
+                for at, log in logs.items()
             }
 
     def close(self, *, seconds: float) -> None:

@@ -1,0 +1,61 @@
+"""Topics that were deleted and created again while the worker runs: what follows for each.
+
+*Clicks*: the offsets begin again, so states and offsets do not fit together: only a person knows whether the
+states still count. *States*: those in memory are written into the new topic. *Releases*: the new topic
+is read from its begin; what serves goes on serving. The others only take records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import structlog
+
+from worker.partitions.consistency import clicks_created_again
+from worker.partitions.flushing import Flushing
+from worker.partitions.follower import StateFollower
+from worker.partitions.table import PartitionTable
+
+log = structlog.get_logger("worker")
+
+
+class CreatedAgain:
+    """Acts on topics that were created again."""
+
+    def __init__(
+        self,
+        table: PartitionTable,
+        follower: StateFollower,
+        flushing: Flushing,
+        *,
+        clicks: str,
+        releases: str,
+        read_releases_again: Callable[[], None],
+    ) -> None:
+        self._table = table
+        self.state = follower.topic
+        self._follower = follower
+        self._flushing = flushing
+        self._clicks = clicks
+        self._releases = releases
+        self._read_releases_again = read_releases_again
+
+    def heed(self, topics: Collection[str]) -> None:
+        """Act on `topics`, which were created again. Raises StateRefused if the clicks are among them."""
+        if self._clicks in topics:
+            raise clicks_created_again(self._clicks)
+        for topic in sorted(topics):
+            log.warning("a topic was deleted and created again", topic=topic)
+        if self.state in topics:
+            self._write_states_again()
+        if self._releases in topics:
+            self._read_releases_again()
+
+    def _write_states_again(self) -> None:
+        for partition in list(self._table):
+            if partition.served:
+                partition.token = self._follower.follow(partition.number)
+                self._flushing.write_all(partition)
+            else:
+                self._table.drop(partition.number)
+                self._table.assign(partition.number)

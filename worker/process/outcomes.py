@@ -1,0 +1,195 @@
+"""Notices when records come in and nothing useful comes of them: all looks well while nobody gets a list.
+
+Of the last records most are dead letters; or none was answered, because all are too old or do not count; or
+all lists are the fallback, because the release knows no item that is clicked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import structlog
+
+from worker.core.batch import Clicks
+from worker.core.diagnosis import fault, field_list
+from worker.core.event import Fields
+from worker.core.reasons import Reason
+from worker.core.recommender import COLD, Recommendations
+from worker.http.readiness import Readiness
+
+log = structlog.get_logger("worker")
+
+WINDOW: Final = 1_000
+"""The number of last records, in whole batches at least as many, that count. Messages say how many it was."""
+
+FEWEST: Final = 20
+"""The number of records before which nothing is said."""
+
+SECONDS: Final = 60.0
+"""The interval between two warnings."""
+
+
+class _Trouble(NamedTuple):
+    """A constant event, and the sentence that explains it."""
+
+    event: str
+    why: str
+    facts: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class _Counts:
+    """The outcomes of some records."""
+
+    records: int = 0
+    skipped: int = 0
+    """Those that do not count as clicks, by a setting."""
+    old: int = 0
+    """Clicks too old for a list, of batches that got none."""
+    ranked: int = 0
+    """Lists of batches in which the network ranked one at least."""
+    fallback: int = 0
+    """Lists of the other batches."""
+    dead: Mapping[Reason, int] = field(default_factory=dict)
+
+    def add(self, other: _Counts, sign: int) -> None:
+        """Add the counts of another batch, or with -1 take them away."""
+        self.records += sign * other.records
+        self.skipped += sign * other.skipped
+        self.old += sign * other.old
+        self.ranked += sign * other.ranked
+        self.fallback += sign * other.fallback
+        if other.dead:
+            reasons = self.dead.keys() | other.dead.keys()
+            sums = {one: self.dead.get(one, 0) + sign * other.dead.get(one, 0) for one in reasons}
+            self.dead = {one: count for one, count in sums.items() if count}
+
+
+class Outcomes:
+    """Counts the last records; warns, and has /readyz?verbose say so, while nothing useful comes of them."""
+
+    def __init__(
+        self, fields: Fields, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]
+    ) -> None:
+        self._fields = fields
+        self._max_age = max_age_seconds
+        self._readiness = readiness
+        self._steady = steady
+        self._batches: deque[_Counts] = deque()
+        self._all = _Counts()
+        self._batch = _Counts()
+        self._newest: dict[Reason, tuple[bytes | None, bytes | None]] = {}
+        """By reason: value and key of the newest dead letter."""
+        self._age = 0.0
+        """Of the youngest click in the last batch that was too old, in seconds."""
+        self._unknown = ""
+        """The item of the last click that got the fallback."""
+        self._due = 0.0
+
+    def answered(self, clicks: Clicks, lists: Sequence[Recommendations], *, now_ms: int) -> None:
+        """Count the `lists` that were published for `clicks`."""
+        batch = self._batch
+        if not lists and self._max_age:
+            ages = now_ms - clicks.record_timestamps_ms[clicks.record_timestamps_ms >= 0]
+            batch.old += int(np.count_nonzero(ages > self._max_age * 1000))
+            self._age = float(ages.min()) / 1000 if len(ages) else 0.0
+        elif lists and all(one.reason == COLD for one in lists):
+            batch.fallback += len(lists)
+            self._unknown = clicks.item_ids[lists[-1].click]
+        else:
+            batch.ranked += len(lists)
+
+    def note(
+        self,
+        records: int,
+        bad: Sequence[tuple[bytes | None, bytes | None, Reason]],
+        *,
+        skipped: int = 0,
+    ) -> None:
+        """Count `records` whose clicks were `answered`; `bad` (value, key, reason) are dead letters.
+
+        `skipped` do not count as clicks.
+        """
+        batch, self._batch = self._batch, _Counts()
+        batch.records, batch.skipped = records, skipped
+        if bad:
+            dead: dict[Reason, int] = {}
+            for value, key, reason in bad:
+                dead[reason] = dead.get(reason, 0) + 1
+                self._newest[reason] = value, key
+            batch.dead = dead
+        self._batches.append(batch)
+        self._all.add(batch, 1)
+        while self._all.records - self._batches[0].records >= WINDOW:
+            self._all.add(self._batches.popleft(), -1)
+        self._say(self._trouble())
+
+    def _trouble(self) -> _Trouble | None:
+        last = self._all
+        if last.records < FEWEST:
+            return None
+        if last.dead and 2 * sum(last.dead.values()) > last.records:
+            return self._mostly_dead()
+        if not (last.ranked or last.fallback):
+            return self._unanswered()
+        if not last.ranked and last.fallback >= FEWEST:
+            why = (
+                f"the last {last.fallback:,} lists are all the fallback, popular items: the release knows no "
+                f"item that is clicked, such as {self._unknown!r}. Is click.item_id what it was trained on?"
+            )
+            return _Trouble("no clicked item is known to the release", why, {"item_id": self._unknown})
+        return None
+
+    def _mostly_dead(self) -> _Trouble:
+        reason, count, why, names = self._worst()
+        total, of = sum(self._all.dead.values()), self._all.records
+        sentence = f"{total:,} of the last {of:,} records went to the dead letters; {count:,} {why}" + (
+            f"; the newest has {names}" if names else ""
+        )
+        facts = {"dead_letters": total, "of": of, "reason": reason.value, "fields": names}
+        return _Trouble("most records are no clicks: is the section [click] right?", sentence, facts)
+
+    def _unanswered(self) -> _Trouble | None:
+        last, parts = self._all, []
+        if last.old:
+            limit, age = _about(self._max_age), f"the newest {_about(self._age)} old"
+            text = f"are older than recommend.publish_max_age ({limit}), {age}: they only update the states"
+            parts.append((last.old, f"{text}, as while a worker catches up"))
+        if last.skipped:
+            parts.append((last.skipped, "do not count as clicks, by click.where or as deletions"))
+        if last.dead:
+            _, count, why, _ = self._worst()
+            parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))
+        if not parts:
+            return None
+        causes = "; ".join(f"{count:,} {text}" for count, text in sorted(parts, reverse=True))
+        why = f"none of the last {last.records:,} records was answered: {causes}"
+        return _Trouble("no record is answered", why, {"of": last.records})
+
+    def _worst(self) -> tuple[Reason, int, str, str]:
+        """Return the most frequent reason, its count, what is wrong, and the fields that there are."""
+        reason, count = max(self._all.dead.items(), key=lambda one: one[1])
+        value, key = self._newest[reason]
+        return reason, count, fault(value, key, reason, self._fields), field_list(value)
+
+    def _say(self, trouble: _Trouble | None) -> None:
+        self._readiness.notice = trouble.why if trouble else ""
+        if trouble and self._steady() >= self._due:
+            self._due = self._steady() + SECONDS
+            log.warning(trouble.event, why=trouble.why, **trouble.facts)
+
+
+def _about(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> _about(90), _about(7_300), _about(400_000)
+    ('90 s', '2 hours', '5 days')
+    """
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,161 @@
+"""Looks at the topics while the worker runs: whether each is there, and is still the one that it was.
+
+Kafka's clients wait for a topic that was deleted, or begin one that was created again from its first record,
+and say neither. Ids of topics (KIP-516) tell for sure; a broker that has none has no topics "created again".
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from typing import Final
+
+import structlog
+
+from worker.errors import NextclickError, Retriable, TopicError, TopicGone
+from worker.http.readiness import Readiness
+from worker.kafka.interface import Admin, Connection, TopicInfo
+from worker.topics import needs
+from worker.topics.needs import Need
+
+log = structlog.get_logger("worker")
+
+LOOK_SECONDS: Final = 2.0
+"""The interval between two looks."""
+
+CONFIRM_SECONDS: Final = 0.5
+"""The time after which trouble is looked at again before it is said: a broker may just be starting."""
+
+
+class TopicWatch:
+    """Knows the topics as they are. With `background` it looks in a thread of its own; without, in `look`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        wanted: list[Need],
+        *,
+        readiness: Readiness,
+        steady: Callable[[], float],
+        background: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self._readiness = readiness
+        self._steady = steady
+        self._background = background
+        self._lock = threading.Lock()
+        self._known: dict[str, TopicInfo] = {}
+        self._again: set[str] = set()
+        """The topics that were created again, and that nobody has taken notice of."""
+        self._suspected = ""
+        self._due = 0.0
+        self._running = False
+        self._closed = threading.Event()
+        self._admin: Admin | None = None
+
+    def require(self) -> None:
+        """Look at the topics now. Raises TopicError before `start`, and after it TopicGone; KafkaAway."""
+        try:
+            with closing(self._connection.admin()) as admin:
+                self._note(needs.require(admin, self._wanted))
+        except TopicError as error:
+            if not self._running:
+                raise
+            raise TopicGone("; ".join(str(error).splitlines())) from None
+        self._readiness.trouble = self._suspected = ""
+
+    def cause(self, error: Retriable | TopicError) -> Retriable:
+        """Return why a call failed: a topic is or was gone, which clients say in many ways; or `error`.
+
+        Raises `error` where it is a TopicError with another cause.
+        """
+        try:
+            self.require()
+        except TopicGone as gone:
+            return gone
+        except Retriable as away:
+            return error if isinstance(error, Retriable) else away
+        with self._lock:
+            again = ", ".join(sorted(self._again))
+        if again:
+            return TopicGone(f"deleted and created again: topic {again}")
+        if isinstance(error, Retriable):
+            return error
+        raise error
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic had when it was last there."""
+        return self._known[topic].partitions
+
+    def id(self, topic: str) -> str:
+        """Return the id of a topic; empty where the broker does not say."""
+        return self._known[topic].id
+
+    @property
+    def trouble(self) -> str:
+        """The sentences on topics that are missing or too small; empty if none is."""
+        return self._readiness.trouble
+
+    def take_created_again(self) -> set[str]:
+        """Return the topics that were deleted and created again since the last call."""
+        with self._lock:
+            found, self._again = self._again, set()
+        return found
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._running = True
+        if self._background:
+            threading.Thread(target=self._run, name="nextclick-topics", daemon=True).start()
+
+    def look(self) -> None:
+        """Look, where that is due and no thread does."""
+        if not self._background and self._steady() >= self._due:
+            self._due = self._steady() + self._step()
+
+    def close(self) -> None:
+        """End the thread; it may take a moment, and is not waited for."""
+        self._closed.set()
+        if not self._background:
+            self._drop()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._step()):
+            pass
+        self._drop()
+
+    def _step(self) -> float:
+        """Look once; return the seconds until the next look."""
+        try:
+            if self._admin is None:
+                self._admin = self._connection.admin()
+            described = self._admin.describe([need.topic for need in self._wanted])
+        except NextclickError:
+            # An outage shows elsewhere, and says nothing about topics.
+            self._drop()
+            return LOOK_SECONDS
+        self._note(described)
+        found = "; ".join(needs.wrong(described, self._wanted))
+        confirmed, self._suspected = found == self._suspected, found
+        if found and not confirmed:
+            return CONFIRM_SECONDS
+        if found and found != self.trouble:
+            log.error("a topic is not as it must be", problem=found)
+        self._readiness.trouble = found
+        return LOOK_SECONDS
+
+    def _note(self, described: dict[str, TopicInfo]) -> None:
+        with self._lock:
+            for topic, one in described.items():
+                before = self._known.get(topic)
+                if one.partitions:
+                    self._known[topic] = one
+                if before and before.id and one.id and one.id != before.id:
+                    self._again.add(topic)
+
+    def _drop(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            admin.close()
