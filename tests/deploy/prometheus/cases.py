@@ -69,12 +69,12 @@ CASES: Final = [
         {
             f'nextclick_lag_records{{{WORKER}, partition="0"}}': "4000x30",
             f'nextclick_lag_records{{{OTHER}, partition="1"}}': "3000x30",
-            f"nextclick_clicks_total{{{WORKER}}}": "0+6000x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "0+6000x30",
         },
         {
             f'nextclick_lag_records{{{WORKER}, partition="0"}}': "7000x30",
-            f"nextclick_clicks_total{{{WORKER}}}": "0+6000x30",
-            f'nextclick_dead_letters_total{{{WORKER}, reason="malformed"}}': "0+6000x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "0+6000x30",
+            f'nextclick_records_total{{{WORKER}, became="dead_letter"}}': "0+6000x30",
         },
         "The workers of shop are more than a minute behind",
         "7000 records wait, more than the workers read in a minute. "
@@ -85,11 +85,11 @@ CASES: Final = [
         "20m",
         {
             f'nextclick_lag_records{{{WORKER}, partition="0"}}': "101x30",
-            f"nextclick_clicks_total{{{WORKER}}}": "500x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "500x30",
         },
         {
             f'nextclick_lag_records{{{WORKER}, partition="0"}}': "99x30",
-            f"nextclick_clicks_total{{{WORKER}}}": "500x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "500x30",
         },
         "The workers of shop are more than a minute behind",
         "101 records wait, more than the workers read in a minute. "
@@ -152,13 +152,14 @@ CASES: Final = [
         "NextclickDeadLetters",
         "20m",
         {
-            f"nextclick_clicks_total{{{WORKER}}}": "0+54x30",
-            f'nextclick_dead_letters_total{{{WORKER}, reason="malformed"}}': "0+4x30",
-            f'nextclick_dead_letters_total{{{WORKER}, reason="wrong_type"}}': "0+2x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "0+54x30",
+            f'nextclick_records_total{{{WORKER}, became="dead_letter"}}': "0+4x30",
+            f'nextclick_records_total{{{OTHER}, became="dead_letter"}}': "0+2x30",
         },
         {
-            f"nextclick_clicks_total{{{WORKER}}}": "0+58x30",
-            f'nextclick_dead_letters_total{{{WORKER}, reason="malformed"}}': "0+2x30",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "0+58x30",
+            f'nextclick_records_total{{{WORKER}, became="skipped"}}': "0+60x30",
+            f'nextclick_records_total{{{WORKER}, became="dead_letter"}}': "0+2x30",
         },
         "Many records of shop are not valid clicks",
         "10% of the records go to the dead-letter topic.",
@@ -304,18 +305,14 @@ CASES: Final = [
 ]
 
 RECORDS: Final = {
-    "group:nextclick_clicks:rate5m": (
-        {f"nextclick_clicks_total{{{WORKER}}}": "0+60x20", f"nextclick_clicks_total{{{OTHER}}}": "0+120x20"},
-        '{group="shop"}',
-        3.0,
-    ),
-    "group:nextclick_dead_letters:rate5m": (
+    "group:nextclick_records:rate5m": (
         {
-            f'nextclick_dead_letters_total{{{WORKER}, reason="malformed"}}': "0+60x20",
-            f'nextclick_dead_letters_total{{{WORKER}, reason="wrong_type"}}': "0+30x20",
+            f'nextclick_records_total{{{WORKER}, became="clicks"}}': "0+60x20",
+            f'nextclick_records_total{{{WORKER}, became="dead_letter"}}': "0+30x20",
+            f'nextclick_records_total{{{OTHER}, became="clicks"}}': "0+90x20",
         },
         '{group="shop"}',
-        1.5,
+        3.0,
     ),
     "group:nextclick_lag_records:sum": (
         {
