@@ -143,10 +143,7 @@ def test_records_that_do_not_count_are_named() -> None:
     outcomes = Outcomes(Fields(), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
     outcomes.note(FEWEST, [], skipped=FEWEST)
 
-    assert (
-        readiness.notice
-        == "none of the last 20 records was answered: 20 do not count as clicks, by click.where or as deletions"
-    )
+    assert readiness.notice.endswith("answered: 20 do not count as clicks, by click.where or as deletions")
 
 
 def test_no_clicked_item_is_known() -> None:
