@@ -40,6 +40,7 @@ check: lint ## lint, then all tests that need no broker and are not slow; ARGS="
 
 test: tools lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
+	@$(BIN)/python -m deploy.registry --fetch || true
 	@$(PYTEST) -n $$(($(PROCESSES) + 1)) --durations 20 --durations-min 1 $(ARGS)
 
 bench: .venv/.dev ## one table of speed, latency and memory, on a real Kafka; ARGS=--quick for a smoke run

@@ -8,7 +8,8 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import NoReturn, Protocol
 
 import pytest
 from confluent_kafka import KafkaException
@@ -16,15 +17,18 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from hypothesis import HealthCheck, settings
 
-from deploy.kafka.install import KafkaUnavailable, fetch, find_java
+from deploy.java import Unavailable, find_java
+from deploy.kafka.install import fetch as kafka_jars
 from deploy.kafka.local import LocalKafka
-from tests.shared_kafka import SHORT_LIVED, shared_kafka
+from deploy.registry.install import fetch as registry_jars
+from tests.shared_servers import SHORT_LIVED, shared_kafka, shared_registry
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 NO_KAFKA = "no Kafka to test with: "
-BROKERS = frozenset({"kafka", "kafka_node", "embedded"})
-"""The fixtures that are a broker. A parameter that asks for one while it runs has the mark itself."""
+NO_REGISTRY = "no schema registry to test with: "
+BROKERS = frozenset({"kafka", "kafka_node", "embedded", "registry"})
+"""The fixtures that are a server. A parameter that asks for one while it runs has the mark itself."""
 
 LIFE = pytest.StashKey[contextlib.ExitStack]()
 """What lasts as long as this process of the run."""
@@ -83,10 +87,23 @@ def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     if external := os.environ.get(EXTERNAL_KAFKA):
         return external
     require_kafka()
-    folder = tmp_path_factory.getbasetemp()
-    if hasattr(pytestconfig, "workerinput"):  # pytest-xdist: each process has a folder in that of the run
-        folder = folder.parent
+    folder = folder_of_run(pytestconfig, tmp_path_factory)
     return pytestconfig.stash[LIFE].enter_context(shared_kafka(folder / "kafka"))
+
+
+@pytest.fixture(scope="session")
+def registry(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a real schema registry, Apicurio's, shared by the run."""
+    require_registry()
+    folder = folder_of_run(pytestconfig, tmp_path_factory)
+    return pytestconfig.stash[LIFE].enter_context(shared_registry(folder / "registry"))
+
+
+def folder_of_run(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all processes of the run have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    # pytest-xdist: each process has a folder in that of the run.
+    return folder.parent if hasattr(pytestconfig, "workerinput") else folder
 
 
 @pytest.fixture
@@ -142,20 +159,28 @@ def _leads_all(admin: AdminClient, topic: str) -> bool:
 
 
 @functools.cache
-def _why_no_kafka() -> str:
+def _why_not(fetch: Callable[[], Path]) -> str:
     try:
         find_java()
         fetch()
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         return str(error)
     return ""
 
 
 def require_kafka() -> None:
     """Skip the test at a desk, fail it in CI, where Java or Kafka's jars are missing."""
-    if not (reason := _why_no_kafka()):
-        return
-    reason = f"{NO_KAFKA}{reason} Or set {EXTERNAL_KAFKA}=host:port."
+    if reason := _why_not(kafka_jars):
+        _do_without(f"{NO_KAFKA}{reason} Or set {EXTERNAL_KAFKA}=host:port.")
+
+
+def require_registry() -> None:
+    """Skip the test at a desk, fail it in CI, where Java or the registry's jars are missing."""
+    if reason := _why_not(registry_jars):
+        _do_without(f"{NO_REGISTRY}{reason}")
+
+
+def _do_without(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         raise pytest.fail.Exception(reason, pytrace=False)
     raise pytest.skip.Exception(reason)
@@ -165,8 +190,10 @@ def require_kafka() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report all skips for want of a Kafka at one place: the summary then has one line for all of them."""
+    """Report all skips for want of a server at one place: the summary then has one line for all of them."""
     report = yield
-    if report.skipped and call.excinfo and (reason := str(call.excinfo.value)).startswith(NO_KAFKA):
-        report.longrepr = (__file__, require_kafka.__code__.co_firstlineno, reason)
+    if report.skipped and call.excinfo:
+        reason = str(call.excinfo.value)
+        if reason.startswith((NO_KAFKA, NO_REGISTRY)):
+            report.longrepr = (__file__, _do_without.__code__.co_firstlineno, reason)
     return report

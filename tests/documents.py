@@ -201,7 +201,9 @@ def _parts() -> dict[str, Callable[[], str]]:
     }
     return {
         "worker settings": lambda: settings_table(Settings),
-        "trainer settings": lambda: settings_table(TrainerSettings, without=("kafka", "topics", "click")),
+        "trainer settings": lambda: settings_table(
+            TrainerSettings, without=("kafka", "topics", "registry", "click")
+        ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
         "alerts": alerts_table,

@@ -26,6 +26,11 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
         "kafka.sasl_password": "secret",
     },
     "kafka.heartbeat_interval_ms": {"kafka.session_timeout_ms": "60000"},
+    "recommend.format": {"registry.url": "http://registry"},
+    "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},
+    "registry.password": {"registry.url": "http://registry", "registry.username": "ada"},
+    "registry.ca_file": {"registry.url": "http://registry"},
+    "registry.descriptors": {"registry.url": "http://registry"},
     "loss.label_smoothing": {"loss.function": "cross_entropy"},
     "model.embedding_size": {"model.output_table": "separate"},
     "optimizer.momentum": {"optimizer.algorithm": "sgd"},
@@ -49,6 +54,7 @@ _OWN: Final = {
     "click.where": ("type = view", "type = view"),
     "files.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
     "loss.function": ("cross_entropy", "cross_entropy"),
+    "registry.url": ("http://registry", "http://registry"),
 }
 """Keys whose values are of a kind of their own."""
 

@@ -26,7 +26,7 @@ from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
 from worker.topics.clicks import decode
-from worker.topics.recommendations import RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter
 
 PROGRAMS: Final[dict[str, click.Group]] = {"nextclick-worker": worker.cli, "nextclick-trainer": trainer.cli}
 
@@ -290,7 +290,7 @@ def answer(clicks: Clicks, topic: str) -> MemoryRecord:
     cluster.create(topic)
     transactions = cluster.connect().transactions("document", timeout_ms=10_000)
     transactions.renew()
-    writer = RecommendationWriter(transactions, topic=topic, clicks_topic="clicks")
+    writer = RecommendationWriter(transactions, topic=topic, clicks_topic="clicks", encode=ENCODERS["json"])
     ranked = Recommendations(0, ["rug", "sofa"], np.array([9.1, 8.7], np.float32), "model", 3)
     writer.publish(clicks, [ranked], now_ms=START_MS)
     transactions.commit(topic, {}, "document", seconds=1)

@@ -19,6 +19,7 @@ TESTED_ELSEWHERE: Final = {
     "worker/core/layers.py": "tests/laws/test_layers.py",
     "worker/core/reasons.py": "every test of decoding names them",
     "worker/core/recent.py": "tests/laws/test_recent.py",
+    "worker/schemas/memory.py": "tests/worker/schemas/test_interface.py: the same laws on a real registry",
     "worker/kafka/": "tests/worker/kafka: the same laws on a real broker and on the cluster in memory",
 }
 """Modules, and folders of them, that have no test module of their own name, and why."""

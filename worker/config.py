@@ -13,8 +13,9 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from worker.core.recent import RECENT_ITEMS
+from worker.schemas.output import SCHEMAS
 from worker.settings import loading
-from worker.settings.common import Click, Kafka, Topics
+from worker.settings.common import Click, Kafka, Registry, Topics
 from worker.settings.fields import TOPIC, Duration, Section, setting
 
 
@@ -34,7 +35,11 @@ class Recommend(Section):
     exclude_recent: int = setting(
         1, "Number of the last clicked items that a list leaves out.", ge=0, le=RECENT_ITEMS
     )
-    format: Literal["json", "msgpack"] = setting("json", "Format of the lists.")
+    format: Literal["json", "msgpack", "avro", "json_schema"] = setting(
+        "json",
+        "Format of the lists. `avro` and `json_schema` frame them with a schema of `registry.url`, which "
+        "`nextclick-worker topics` registers.",
+    )
 
 
 class State(Section):
@@ -101,6 +106,7 @@ class Settings(Section):
     )
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
+    registry: Registry = Registry()
     click: Click = Click()
     recommend: Recommend = Recommend()
     state: State = State()
@@ -114,6 +120,8 @@ class Settings(Section):
                 self, "topics", self.topics.model_copy(update={"state": f"{self.group}.state"})
             )
             self.topics.must_differ()
+        if self.recommend.format in SCHEMAS and not self.registry.url:
+            raise ValueError(f"recommend.format is {self.recommend.format}: it needs registry.url")
         if self.commit_interval * 2_000 > self.kafka.transaction_timeout_ms:
             raise ValueError(
                 f"commit_interval is {self.commit_interval:g} s, kafka.transaction_timeout_ms "

@@ -7,6 +7,7 @@ The tree answers the only question a caller has, whether to try again::
         KafkaAway               no broker answers, or not in time
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or ran out of time
+        RegistryAway            the schema registry does not answer, or not in time
         TopicGone               a topic that was there is missing or has the wrong shape
       SettingError              a setting is wrong: nothing was started
       TopicError                a topic is missing or has the wrong shape
@@ -14,6 +15,7 @@ The tree answers the only question a caller has, whether to try again::
       SharedIdentity            two workers run under one transactional id
       ReleaseRefused            a release is not what its manifest says
       StateRefused              the state topic is not what it must be
+      RegistryRefused           the schema registry refuses the credentials or a schema, or lacks one
 
 What is not in this tree is a fault of the program. Only `worker.loop` decides what follows.
 """
@@ -28,6 +30,8 @@ __all__ = [
     "NextclickError",
     "NotAllowed",
     "NotStable",
+    "RegistryAway",
+    "RegistryRefused",
     "ReleaseRefused",
     "Retriable",
     "SettingError",
@@ -73,6 +77,10 @@ class CheckpointFailed(Retriable):
         self.fenced = fenced
 
 
+class RegistryAway(Retriable):
+    """Raised when the schema registry does not answer, or not in time."""
+
+
 class TopicGone(Retriable):
     """Raised when a topic was deleted, or became too small, while the worker ran: it may be created again."""
 
@@ -110,6 +118,10 @@ class ReleaseRefused(NextclickError):
 
 class StateRefused(NextclickError):
     """Raised when what the state topic holds cannot be read or does not fit what else Kafka says."""
+
+
+class RegistryRefused(NextclickError):
+    """Raised when the schema registry refuses the credentials or a schema, or lacks that of the lists."""
 
 
 def _again(kind: type[NextclickError], args: tuple[Any, ...], facts: dict[str, Any]) -> NextclickError:

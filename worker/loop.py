@@ -58,6 +58,7 @@ class Loop:
         retry: Retry,
         topics: TopicWatch,
         created_again: CreatedAgain,
+        look_up_schema: Callable[[], None],
         claim_identity: Callable[[], None],
         metrics: Metrics,
         readiness: Readiness,
@@ -75,6 +76,8 @@ class Loop:
         self._retry = retry
         self._topics = topics
         self._created_again = created_again
+        self._look_up_schema = look_up_schema
+        """Finds the schema of the lists in its registry, where they have one."""
         self._claim_identity = claim_identity
         """Returns when no other member of the group has this worker's name."""
         self._metrics = metrics
@@ -118,6 +121,7 @@ class Loop:
         """Wait for Kafka and a release, then join the group. Raises StopNow, and what ends the worker."""
         self._retry.until_done(self._topics.require)
         self._topics.start()
+        self._retry.until_done(self._look_up_schema)
         # Before the release: a worker that shares an identity learns so at once, and fences nobody.
         self._retry.until_done(self._claim_identity)
         self._await_release()

@@ -31,11 +31,13 @@ from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
 from worker.releases.follower import ReleaseFollower
+from worker.schemas.interface import Registry
+from worker.schemas.output import framed_lists
 from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter, TopicIds
 from worker.topics.watch import TopicWatch
@@ -73,14 +75,17 @@ def wired(
     *,
     background: bool = True,
     states: States | None = None,
+    registry: Registry | None = None,
 ) -> Worker:
     """Return a worker.
 
-    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory.
+    For tests: without `background` its followers read in the loop's thread; `states` reserve less memory;
+    `registry` takes the place of the one that the settings name.
     """
     # The first release will set the size of hidden states.
     states = States(state_size=0) if states is None else states
-    return _Wiring(settings, connection, process, states, background=background).worker()
+    registry = registry or settings.registry.connection()
+    return _Wiring(settings, connection, process, states, registry, background=background).worker()
 
 
 def topics_needed(settings: Settings) -> list[Need]:
@@ -105,10 +110,12 @@ class _Wiring:
         connection: Connection,
         process: Process,
         states: States,
+        registry: Registry | None,
         *,
         background: bool,
     ) -> None:
         self._settings = settings
+        self._registry = registry
         self._connection = connection
         self._process = process
         self._background = background
@@ -118,6 +125,9 @@ class _Wiring:
         self._quality = Quality(self._states, top=recommend.top, exclude_recent=recommend.exclude_recent)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
+        )
+        self._framed_lists = framed_lists(
+            registry, topic=settings.topics.recommendations, format=recommend.format
         )
         self._topics = TopicWatch(
             connection,
@@ -212,11 +222,17 @@ class _Wiring:
             retry=retry,
             topics=self._topics,
             created_again=created_again,
+            look_up_schema=self._look_up_schema,
             claim_identity=self._claim_identity,
             metrics=self._metrics,
             readiness=process.readiness,
             stop=process.stop,
         )
+
+    def _look_up_schema(self) -> None:
+        """Find the schema of the lists, where they have one. Raises RegistryAway, RegistryRefused."""
+        if self._framed_lists is not None:
+            self._framed_lists.look_up()
 
     def _ids(self) -> TopicIds:
         topics = self._settings.topics
@@ -313,7 +329,7 @@ class _Wiring:
         topics, recommend = self._settings.topics, self._settings.recommend
         fields = self._settings.click.fields()
         return Walk(
-            self._settings.click.decoder(),
+            self._settings.click.decoder(self._settings.registry.parser(self._registry, self._clock.steady)),
             self._adoption,
             table,
             checkpoint,
@@ -322,7 +338,7 @@ class _Wiring:
                 self._transactions,
                 topic=topics.recommendations,
                 clicks_topic=topics.clicks,
-                format=recommend.format,
+                encode=self._framed_lists or ENCODERS[recommend.format],
             ),
             dead_letters=DeadLetterWriter(
                 self._transactions,

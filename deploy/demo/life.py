@@ -18,7 +18,7 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 from deploy.demo.errors import DemoError, Interrupted
-from deploy.kafka.install import tail
+from deploy.java import tail
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The repository."""

@@ -18,7 +18,7 @@ from deploy.demo.life import Process
 from deploy.demo.scoreboard import Scoreboard
 from deploy.demo.stage import Stage
 from deploy.demo.training import progress
-from deploy.kafka.install import tail
+from deploy.java import tail
 from trainer.release.folder import read_folder, write_folder
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest

@@ -13,7 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from deploy.kafka.install import KafkaUnavailable, fetch
+from deploy.java import Unavailable
+from deploy.kafka.install import fetch
 from deploy.kafka.local import LocalKafka
 
 
@@ -40,7 +41,7 @@ def main() -> int:
                 flush=True,
             )
             return kafka.wait()
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

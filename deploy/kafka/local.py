@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.kafka.install import KafkaUnavailable, fetch, find_java, tail
+from deploy.java import Unavailable, find_java, tail
+from deploy.kafka.install import fetch
 from deploy.kafka.ports import HOST, answers, free_port, is_free
 
 START_SECONDS = 60.0
@@ -81,13 +82,13 @@ class LocalKafka:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the node and return once it answers; raises KafkaUnavailable with the end of its log."""
+        """Start the node and return once it answers; raises Unavailable with the end of its log."""
         if self._process is not None:
             raise RuntimeError(
                 f"Kafka on {self.bootstrap} is running already; stop it before starting it again"
             )
         if not is_free(self.port):
-            raise KafkaUnavailable(f"another program listens on port {self.port}; end it or choose another")
+            raise Unavailable(f"another program listens on port {self.port}; end it or choose another")
         java, libs = find_java(), fetch()
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_properties()
@@ -185,7 +186,7 @@ class LocalKafka:
             check=False,
         )
         if done.returncode != 0:
-            raise KafkaUnavailable(
+            raise Unavailable(
                 f"Kafka could not format its storage in {self.folder}:\n{tail(done.stdout + done.stderr)}"
             )
 
@@ -207,10 +208,10 @@ class LocalKafka:
         deadline = time.monotonic() + START_SECONDS
         while not answers(self.port):
             if self._process is None or self._process.poll() is not None:
-                raise KafkaUnavailable(f"Kafka ended while starting on {self.bootstrap}:\n{tail(self.log)}")
+                raise Unavailable(f"Kafka ended while starting on {self.bootstrap}:\n{tail(self.log)}")
             if time.monotonic() > deadline:
                 late = f"did not answer on {self.bootstrap} within {START_SECONDS:.0f} s"
-                raise KafkaUnavailable(f"Kafka {late}:\n{tail(self.log)}")
+                raise Unavailable(f"Kafka {late}:\n{tail(self.log)}")
             time.sleep(0.05)
 
     def _signal(self, number: signal.Signals) -> None:

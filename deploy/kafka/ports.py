@@ -8,7 +8,7 @@ import socket
 import struct
 from collections import deque
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 
 HOST = "127.0.0.1"
 _CLAIMS = 100
@@ -22,12 +22,12 @@ def free_port() -> int:
 
     Inside it, a client that keeps trying to reach a stopped node could be given that very port as its own: it
     would connect to itself, and the node could not come back. A port is not given again, to this process or
-    another, before a hundred others: its owner may not listen yet. Raises KafkaUnavailable.
+    another, before a hundred others: its owner may not listen yet. Raises Unavailable.
     """
     for port in _random.sample(range(20_000, 30_000), 100):
         if is_free(port) and _claim(port):
             return port
-    raise KafkaUnavailable("no free port found between 20000 and 29999 in 100 tries")
+    raise Unavailable("no free port found between 20000 and 29999 in 100 tries")
 
 
 def _claim(port: int) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.benchmarks import footprint, latency, ranking, report, scrapes, throughput
+from tests.benchmarks import decoding, footprint, latency, ranking, report, scrapes, throughput
 from tests.benchmarks.clicks import USERS
 from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
@@ -43,6 +43,8 @@ class Plan:
     starts: int
     users: int
     rank_rounds: int
+    decoded: int
+    """Records that are decoded in each form and round."""
 
 
 FULL: Final = Plan(
@@ -52,6 +54,7 @@ FULL: Final = Plan(
     starts=3,
     users=USERS,
     rank_rounds=7,
+    decoded=100_000,
 )
 QUICK: Final = Plan(
     rounds=1,
@@ -60,6 +63,7 @@ QUICK: Final = Plan(
     starts=1,
     users=5_000,
     rank_rounds=1,
+    decoded=5_000,
 )
 
 
@@ -145,10 +149,16 @@ def rank(_: Stand, plan: Plan) -> Figures:
     }
 
 
+def decode(_: Stand, plan: Plan) -> Figures:
+    """Return the cost of decoding a click, plain and in the frame of a schema registry."""
+    return decoding.costs(plan.decoded, rounds=plan.rank_rounds)
+
+
 BENCH: Final = Bench[Stand, Plan](
     name="bench",
     measures={
         "ranking": rank,
+        "decoding": decode,
         "throughput": throughputs,
         "latency": latencies,
         "scrapes": scraped,

@@ -26,7 +26,7 @@ import psutil
 from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 from deploy.kafka.local import LocalKafka
 from deploy.kafka.ports import free_port
 from tests.benchmarks import machine
@@ -262,7 +262,7 @@ def main(*, number: int, only: tuple[str, ...]) -> None:
             for row in rows(node, number, [*(only or CODECS)]):
                 found.append(row)
                 say(table([row]).splitlines()[1])
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         sys.exit(str(error))
     click.echo("\n".join([*machine.lines(), "", table(found)]))
     FILE.parent.mkdir(parents=True, exist_ok=True)

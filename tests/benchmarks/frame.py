@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 import click
 import orjson
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 from tests.benchmarks import machine
 from tests.broker.process import ROOT
 
@@ -77,7 +77,7 @@ def command(bench: Bench[S, P]) -> click.Command:
     def main(*, quick: bool, only: list[str]) -> None:
         try:
             failed = run(bench, only, quick=quick)
-        except KafkaUnavailable as error:
+        except Unavailable as error:
             raise click.ClickException(str(error)) from error
         sys.exit(1 if failed else 0)
 
@@ -87,7 +87,7 @@ def command(bench: Bench[S, P]) -> click.Command:
 def run(bench: Bench[S, P], names: Iterable[str], *, quick: bool) -> dict[str, str]:
     """Take the measures `names`, print the table, and return the errors of those that failed.
 
-    Raises KafkaUnavailable where there is no Kafka. An interruption ends the run; what was measured before
+    Raises Unavailable where there is no Kafka. An interruption ends the run; what was measured before
     is kept.
     """
     figures, failed = Figures(), dict[str, str]()

@@ -21,7 +21,7 @@ from worker.kafka.interface import Record
 from worker.kafka.transactions import KafkaTransactions
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
-from worker.topics.recommendations import RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter
 
 
 class Passthrough:
@@ -113,7 +113,10 @@ def recommendation(settings: Settings) -> bytes:
     one = Recommendations(0, [f"item-{1_234 + number}" for number in range(top)], scores, MODEL, 1)
     catcher = _Catcher()
     writer = RecommendationWriter(
-        catcher, topic="", clicks_topic=settings.topics.clicks, format=settings.recommend.format
+        catcher,
+        topic="",
+        clicks_topic=settings.topics.clicks,
+        encode=ENCODERS[settings.recommend.format],
     )
     writer.publish(clicks, [one], now_ms=1_750_000_000_000)
     value: bytes = catcher.value

@@ -43,6 +43,7 @@ def table(figures: Mapping[str, float]) -> Iterator[str]:
     """Yield the lines of the table, without figures that were not measured."""
     yield from _throughput(figures)
     yield from _costs(figures)
+    yield from _decoding(figures)
     yield from _latency(figures)
     yield from _rest(figures)
 
@@ -71,6 +72,21 @@ def _costs(figures: Mapping[str, float]) -> Iterator[str]:
         costs = [figures.get(f"{name}_{cost}_microseconds") for cost in ("cpu", *STAGES)]
         cells = [f"{cost:9.1f}" for cost in costs if cost is not None]
         yield f"{name.replace('_', ' '):{_WIDTH}}" + "".join(cells)
+
+
+def _decoding(figures: Mapping[str, float]) -> Iterator[str]:
+    names = [name for name in figures if name.startswith("decode_") and name.endswith("_microseconds")]
+    if names:
+        yield ""
+        yield line("decoding", "CPU µs per click", "/ plain JSON")
+    for name in names:
+        form = name.removeprefix("decode_").removesuffix("_microseconds")
+        ratio = f"decode_{form}_over_json"
+        yield line(
+            form.replace("_", " "),
+            f"{figures[name]:.2f}",
+            f"{figures[ratio]:.2f}" if ratio in figures else "",
+        )
 
 
 def _latency(figures: Mapping[str, float]) -> Iterator[str]:

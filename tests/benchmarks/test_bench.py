@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import orjson
 
-from tests.benchmarks import report
+from tests.benchmarks import decoding, report
 from tests.benchmarks.clicks import USERS, clicks, zipf
 from tests.benchmarks.passthrough import recommendation
 from worker.config import Settings
@@ -48,3 +48,13 @@ def test_the_table_says_which_targets_were_missed() -> None:
     assert "2.50 (<= 2.00: MISSED)" in lines
     assert "100 (<= 160)" in lines
     assert "throughput" not in lines
+
+
+def test_each_form_of_a_click_is_the_same_click() -> None:
+    """What is compared is equal."""
+    decoder, forms = decoding.records()
+    found = [[decoder.decode(value, None, -1) for value in values] for values in forms.values()]
+
+    assert all(isinstance(click, Click) for click in found[0])
+    assert all(clicks == found[0] for clicks in found)
+    assert "decode_framed_avro_over_json" in decoding.costs(1, rounds=1)

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 from tests.benchmarks import bench, bench_refresh, bench_state
 from tests.benchmarks.frame import Bench, Figures, command
 
@@ -150,7 +150,7 @@ def test_without_kafka_the_program_says_what_is_missing(tmp_path: Path) -> None:
     """In one line, without a traceback."""
 
     def stand(_: str) -> AbstractContextManager[str]:
-        raise KafkaUnavailable("Maven is missing")
+        raise Unavailable("Maven is missing")
 
     found = called(program(tmp_path, stand=stand, one=broken))
 

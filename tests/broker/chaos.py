@@ -18,7 +18,7 @@ from typing import Final
 
 import click
 
-from deploy.kafka.install import KafkaUnavailable
+from deploy.java import Unavailable
 from deploy.kafka.local import LocalKafka
 from tests.broker.fuzz import run_fuzz
 from tests.broker.outage import run_outage
@@ -101,7 +101,7 @@ def main(*, rounds: int, seed: int | None, only: int | None, outage: float | Non
             if fuzz is not None:
                 sys.exit(not play_fuzz(node, seed, fuzz))
             sys.exit(not play_rounds(node, seed, range(1, rounds + 1) if only is None else [only]))
-    except KafkaUnavailable as error:
+    except Unavailable as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -35,12 +35,12 @@ def metadata(wheel: ZipFile) -> Message:
 
 
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel: ZipFile) -> None:
-    """Every module, the marker of types, the report's page and style; no document, test or cache."""
+    """Every module, the marker of types, the names of settings, the report's page and style; nothing else."""
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.suffix in {".py", ".html", ".css"} or path.name == "py.typed"
+        if path.suffix in {".py", ".html", ".css"} or path.name in {"py.typed", "keys.txt"}
     }
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
 

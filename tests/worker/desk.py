@@ -31,6 +31,8 @@ from worker.http.readiness import Readiness
 from worker.kafka.memory import Crashed, MemoryCluster, MemoryConnection, MemoryRecord
 from worker.metrics import Metrics
 from worker.process.stop import Stop
+from worker.schemas.interface import Registry
+from worker.schemas.memory import MemoryRegistry
 from worker.topics import needs, releases, state_changes
 from worker.topics.state_scan import marks
 from worker.wiring import Process, Worker, topics_needed, wired
@@ -66,7 +68,13 @@ class StopByHand(Stop):
 class DeskWorker:
     """One worker process: `begin` it, then `round` after `round`."""
 
-    def __init__(self, cluster: MemoryCluster, settings: Settings, advance: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        cluster: MemoryCluster,
+        settings: Settings,
+        advance: Callable[[float], None],
+        registry: Registry | None = None,
+    ) -> None:
         clock = Clock(wall=cluster.wall, steady=cluster.steady, sleep=advance)
         metrics = Metrics(cluster.steady)
         readiness = Readiness(metrics.ready, cluster.steady)
@@ -80,6 +88,7 @@ class DeskWorker:
             self.process,
             background=False,
             states=States(state_size=0, slab_rows=SLAB_ROWS),
+            registry=registry,
         )
 
     @property
@@ -137,10 +146,12 @@ class Desk:
         partitions: int = 2,
         release: tuple[Manifest, bytes] | None = None,
         publish: bool = True,
+        registry: MemoryRegistry | None = None,
         topic_ids: bool = True,
         **sections: Mapping[str, Any] | float,
     ) -> None:
         self.cluster = MemoryCluster(topic_ids=topic_ids)
+        self.registry = registry
         self.partitions = partitions
         self.sections = sections
         self.workers: dict[str, DeskWorker] = {}
@@ -166,6 +177,8 @@ class Desk:
             "recommend": {"publish": "every", "publish_max_age": 0},
             "state": {"flush_interval": 1.0},
         }
+        if self.registry is not None:
+            document["registry"] = {"url": "http://memory"}
         for name, value in self.sections.items():
             document[name] = document.get(name, {}) | value if isinstance(value, Mapping) else value
         return Settings.model_validate(document)
@@ -178,7 +191,9 @@ class Desk:
 
     def new(self, worker_id: str = "a") -> DeskWorker:
         """A worker that has not begun."""
-        worker = self.workers[worker_id] = DeskWorker(self.cluster, self.settings(worker_id), self.advance)
+        worker = self.workers[worker_id] = DeskWorker(
+            self.cluster, self.settings(worker_id), self.advance, self.registry
+        )
         return worker
 
     def start(self, worker_id: str = "a") -> DeskWorker:

@@ -9,6 +9,8 @@ import pytest
 from worker import errors
 from worker.errors import CheckpointFailed, NextclickError, NotStable, ReleaseRefused, Retriable, TopicError
 
+RETRIABLE = {"Retriable", "KafkaAway", "RegistryAway", "TopicGone", "CheckpointFailed", "NotStable"}
+
 
 @pytest.mark.parametrize("name", errors.__all__)
 def test_who_may_try_again_says_so(name: str) -> None:
@@ -17,9 +19,7 @@ def test_who_may_try_again_says_so(name: str) -> None:
 
     assert issubclass(kind, NextclickError)
     assert kind.retriable == issubclass(kind, Retriable)
-    assert kind.retriable == (
-        name in {"Retriable", "KafkaAway", "CheckpointFailed", "NotStable", "TopicGone"}
-    )
+    assert kind.retriable == (name in RETRIABLE)
 
 
 @pytest.mark.parametrize(

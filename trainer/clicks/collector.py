@@ -14,7 +14,7 @@ from trainer.clicks.archive import ARCHIVE_SCHEMA, ClickArchive
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.console import Progress
 from worker.core.event import Decoder
-from worker.errors import KafkaAway, TopicError
+from worker.errors import Retriable, TopicError
 from worker.kafka import history
 from worker.kafka.interface import Connection, Record
 from worker.topics.clicks import decode
@@ -61,16 +61,16 @@ class Collector:
         self._written = time.monotonic()
 
     def collect(self) -> None:
-        """Collect up to the present end of the topic. Raises KafkaAway, NotAllowed, TopicError."""
+        """Collect up to the present end of the topic. Raises what reading and decoding raise."""
         self._round()
         self._write_all()
 
     def follow(self) -> None:
-        """Collect for ever, waiting through outages of Kafka. Raises NotAllowed, TopicError."""
+        """Collect for ever, waiting through outages. Raises NotAllowed, TopicError, RegistryRefused."""
         while True:
             try:
                 self._round()
-            except KafkaAway as error:
+            except Retriable as error:
                 self._progress.say(f"{error}; trying again")
             self._write_if_due()
             time.sleep(_PAUSE_SECONDS)

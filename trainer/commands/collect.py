@@ -8,7 +8,7 @@ from trainer import console
 from trainer.clicks.archive import ClickArchive
 from trainer.clicks.collector import Collector
 from trainer.commands import options
-from trainer.commands.kafka import connect
+from trainer.commands.kafka import connect, decoder
 from worker.commandline import (
     OUTPUT,
     Command,
@@ -47,7 +47,7 @@ def collect(*, follow: bool) -> None:
             connect(chosen),
             archive,
             topic=topic,
-            decoder=chosen.click.decoder(),
+            decoder=decoder(chosen),
             progress=console.for_this_place(),
             keep_days=None if kept.keep is None else kept.keep / 86_400,
             file_records=kept.file_records,

@@ -1,4 +1,4 @@
-"""The connection of a command to Kafka."""
+"""The connection of a command to Kafka, and the decoder for what it reads there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from trainer.config import TrainerSettings
 from worker.commandline import origin
+from worker.core.event import Decoder
 from worker.kafka.interface import Connection
 
 
@@ -16,3 +17,8 @@ def connect(chosen: TrainerSettings) -> Connection:
     """
     given: Connection | None = click.get_current_context().find_root().obj
     return given or chosen.kafka.connection(origin(chosen, "kafka.bootstrap_servers"))
+
+
+def decoder(chosen: TrainerSettings) -> Decoder:
+    """Return the decoder for records of clicks, the worker's own. Raises SettingError."""
+    return chosen.click.decoder(chosen.registry.parser())

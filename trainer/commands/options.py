@@ -13,7 +13,7 @@ from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import Columns, Scan
 from trainer.clicks.files import scan_files
 from trainer.clicks.topic import read_topic
-from trainer.commands.kafka import connect
+from trainer.commands.kafka import connect, decoder
 from trainer.config import TrainerSettings
 from trainer.console import Progress
 from trainer.dataset.features import names_of
@@ -126,7 +126,7 @@ def _scan_topic(chosen: TrainerSettings) -> tuple[Scan, list[Removal]]:
         raise click.UsageError("name the files of clicks, or a topic with --clicks-topic; one of the two")
     _must_have_no_features(chosen, "a topic")
     topic = chosen.topics.clicks
-    table, removals = read_topic(connect(chosen), topic, chosen.click.decoder())
+    table, removals = read_topic(connect(chosen), topic, decoder(chosen))
     return Scan(table.clicks.lazy(), table.columns, table.times, len(table.clicks)), removals
 
 

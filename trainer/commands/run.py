@@ -11,7 +11,7 @@ import prometheus_client
 from trainer.clicks.archive import ClickArchive
 from trainer.commands import options
 from trainer.commands.ending import ending_on_request
-from trainer.commands.kafka import connect
+from trainer.commands.kafka import connect, decoder
 from trainer.config import FitSettings, TrainerSettings
 from trainer.console import Lines
 from trainer.continuous.click_source import ClickSource
@@ -81,7 +81,7 @@ def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
     source = ClickSource(
         connection=connection,
         topic=topics.clicks,
-        decoder=chosen.click.decoder(),
+        decoder=decoder(chosen),
         archive=ClickArchive(chosen.archive.folder),
         keep_days=_kept_days(chosen),
     )

@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from trainer.config.fitting import FitSettings
 from trainer.config.sections import ACTIVE_HALF_LIFE, ACTIVE_ITEMS
 from worker.core.release import CANDIDATE_SHARE
-from worker.settings.common import Click, Kafka, Topics
+from worker.settings.common import Click, Kafka, Registry, Topics
 from worker.settings.fields import Duration, Section, duration_text, setting
 from worker.topics.releases import KEPT
 
@@ -143,6 +143,7 @@ class TrainerSettings(FitSettings):
 
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
+    registry: Registry = Registry()
     click: Click = Click()
     files: Files = Files()
     baselines: Baselines = Baselines()

@@ -15,6 +15,7 @@ from worker.commands import champion, connect, fact, to_json
 from worker.config import Settings
 from worker.errors import NextclickError, NotAllowed
 from worker.kafka.interface import Admin, Connection
+from worker.schemas.output import framed_lists
 from worker.topics import needs, sample
 from worker.topics.needs import Finding
 from worker.wiring import topics_needed
@@ -36,6 +37,7 @@ def check(as_json: bool) -> None:
         # Each by itself: one that fails hides no other.
         findings += _tried(lambda: needs.check(admin, wanted, group=settings.group))
         findings += _tried(lambda: _transactions(settings, connection))
+        findings += _tried(lambda: list(_schema_registry(settings)))
         findings += _tried(lambda: list(_clicks(settings, connection, admin)))
     acls = needs.acls(wanted, group=settings.group)
     if as_json:
@@ -67,14 +69,39 @@ def _transactions(settings: Settings, connection: Connection) -> list[Finding]:
     ]
 
 
+def _schema_registry(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the schema registry answers, and has the schema of the lists."""
+    registry = settings.registry.connection()
+    if registry is None:
+        return
+    registry.answers()
+    yield Finding(f"schema registry: {registry.url} answers")
+    lists = framed_lists(registry, topic=settings.topics.recommendations, format=settings.recommend.format)
+    if lists is None:
+        return
+    found = lists.find()
+    if found is not None:
+        yield Finding(f"schema of {lists.subject}: registered, id {found}")
+    elif lists.compatible():
+        yield Finding(f"schema of {lists.subject}: not registered", "Run `nextclick-worker topics`")
+    else:
+        yield Finding(
+            f"schema of {lists.subject}: not compatible with the versions that are there",
+            "Name another topic in topics.recommendations, or delete the subject if nobody reads it",
+        )
+
+
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
     """Yield what the clicks are like, and whether the champion fits them."""
     topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None
     if described[topics.clicks].partitions:
-        clicks = sample.last(connection, topics.clicks, settings.click.decoder())
+        parser = settings.registry.parser()
+        clicks = sample.last(connection, topics.clicks, settings.click.decoder(parser))
         yield sample.decoding(clicks)
+        for problem in parser.problems() if parser else ():
+            yield Finding(problem, "Records that it frames are dead letters", fails=False)
         if times := sample.times(clicks, round(time.time() * 1000)):
             yield times
     if described[topics.releases].partitions:

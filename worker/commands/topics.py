@@ -12,7 +12,9 @@ from worker.commandline import Command, config_options, json_option, option
 from worker.commands import connect, fact, to_json
 from worker.config import Settings
 from worker.errors import NextclickError, TopicError
+from worker.schemas.output import framed_lists
 from worker.topics import needs
+from worker.topics.needs import Finding
 from worker.wiring import topics_needed
 
 
@@ -23,7 +25,7 @@ from worker.wiring import topics_needed
 @option("--replication", default=-1, help="Replication factor of new topics. [default: the broker's]")
 @json_option
 def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: bool) -> None:
-    """Create the topics that are missing, with the settings they need.
+    """Create the topics that are missing, with the settings they need, and register the schema of the lists.
 
     The clicks topic is the input: it is not created unless --create-clicks asks for it.
     """
@@ -38,6 +40,12 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)
         missing = needs.usable(admin, wanted, time.sleep)
+    if lists := framed_lists(
+        settings.registry.connection(),
+        topic=settings.topics.recommendations,
+        format=settings.recommend.format,
+    ):
+        created.append(Finding(f"schema of {lists.subject} is registered, id {lists.register()}"))
     if as_json:
         click.echo(to_json({"topics": [fact(finding) for finding in created]}))
     for finding in () if as_json else created:

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from worker.core import envelopes, paths
 from worker.core.event import Fields, parsed
+from worker.core.formats import Parse, parse_plain
+from worker.core.framing import unframed
 from worker.core.paths import Path
 from worker.core.reasons import Reason
 
@@ -32,6 +34,8 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
     Reason.MALFORMED: "are damaged JSON or MessagePack",
+    Reason.UNKNOWN_SCHEMA: "are framed with a schema that the registry does not have, or that is of no use",
+    Reason.SCHEMA_MISMATCH: "have data that do not fit the schema of their frame",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
     Reason.NO_ENVELOPE: "are not in the envelope that click.envelope names",
     Reason.MISSING_FIELD: "lack a field",
@@ -46,11 +50,19 @@ _FAULTS: Final[Mapping[Reason, str]] = {
 }
 
 
-def fault(value: bytes | None, key: bytes | None, reason: Reason, fields: Fields) -> str:
+def fault(
+    value: bytes | None, key: bytes | None, reason: Reason, fields: Fields, parse: Parse = parse_plain
+) -> str:
     """Return what is wrong with records such as this one; a missing field is named."""
+    frame = unframed(value or b"")
+    if frame is not None and reason == Reason.UNKNOWN_FORMAT:
+        return f"are framed by a schema registry ({frame}): set registry.url"
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
-    document = parsed(value)
+    document = parsed(value, parse)
+    if frame is not None and document is None:
+        # `parse` knows no registry.
+        return f"lack the field {fields.user_id} or {fields.item_id} in the frame of a registry ({frame})"
     absent = [
         words
         for path in map(paths.parse, (fields.user_id, fields.item_id))
@@ -59,9 +71,9 @@ def fault(value: bytes | None, key: bytes | None, reason: Reason, fields: Fields
     return f"have {' and '.join(absent)}" if absent else _FAULTS[reason]
 
 
-def field_list(value: bytes | None) -> str:
+def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
     """Return the paths of the fields that a record has; empty without any."""
-    names = list(dict.fromkeys(_leaves(parsed(value))))
+    names = list(dict.fromkeys(_leaves(parsed(value, parse))))
     shown = [name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN]]
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return ", ".join(shown + more)

@@ -27,7 +27,7 @@ import orjson
 
 from worker.core import envelopes, paths
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
-from worker.core.formats import Parse, loads_exactly, parse_plain
+from worker.core.formats import Parse, ParseKey, loads_exactly, parse_plain
 from worker.core.ids import IdRule
 from worker.core.paths import Headers, Path, bytes_text, find
 from worker.core.reasons import Inexact, Reason, Skipped, Undecodable
@@ -104,8 +104,8 @@ class _Record(NamedTuple):
 class Decoder:
     """Decodes records under one set of field names and rules. Holds nothing from one record for the next.
 
-    `where`: the clauses that must hold for an event to count. `parse` reads the value of a record.
-    Raises ValueError for paths that do not go together.
+    `where`: the clauses that must hold for an event to count. `parse` reads the value of a record,
+    `parse_key` a key that holds a document. Raises ValueError for paths that do not go together.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Decoder:
         envelope: Envelope = "none",
         max_bytes: int = MAX_BYTES,
         parse: Parse = parse_plain,
+        parse_key: ParseKey | None = None,
     ) -> None:
         self.fields = fields
         self.ids = ids or IdRule()
@@ -132,11 +133,13 @@ class Decoder:
         self._where = where
         self.envelope: Envelope = envelope
         self._max_bytes = max_bytes
-        self._parse = parse
+        self.parse = parse
+        self._parse_key = parse_key
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
         self._each = _list_of(self._item, every)
         in_value = [self._item, *self._times, *(clause.path for clause in where)]
-        self._user_is_key = fields.user_id == paths.KEY_FIELD
+        # A key that may be in a frame is not simple.
+        self._user_is_key = fields.user_id == paths.KEY_FIELD and parse_key is None
         self._is_simple = (
             envelope == "none"
             and len(self._times) == 1
@@ -161,7 +164,7 @@ class Decoder:
             elif len(value) > self._max_bytes:
                 return Reason.TOO_LARGE
             else:
-                document = self._parse(value, headers)
+                document = self.parse(value, headers)
             if self._names and type(document) is dict:
                 # Hot path: nearly all records of nearly all topics. `Click(...)` would take 0.1 us longer.
                 user, item, time = self._names
@@ -216,7 +219,7 @@ class Decoder:
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers
     ) -> Decoded:
         try:
-            document = self._parse(value, headers, exact=True) if value else None
+            document = self.parse(value, headers, exact=True) if value else None
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, True))
         except Undecodable as bad:
             return bad.reason
@@ -285,7 +288,7 @@ class Decoder:
         """Return the event, taken from its envelope. Raises Undecodable."""
         if self.envelope != "none":
             found = envelopes.opened(
-                self.envelope, record.document, record.headers, self._parse, exact=record.exact
+                self.envelope, record.document, record.headers, self.parse, exact=record.exact
             )
             if isinstance(found, Skipped):
                 return found
@@ -321,6 +324,10 @@ class Decoder:
         return Click(user_id, item_id, self._read_time(moment, record.timestamp_ms))
 
     def _get(self, path: Path, record: _Record, element: Any) -> Any:
+        if path.root == "key" and record.key and self._parse_key is not None:
+            document = self._parse_key(record.key, record.headers)
+            if document is not None:
+                return paths.find(document, path.names, self._loads(record))
         return paths.fetch(
             path,
             record.document if path.each is None else element,
@@ -335,10 +342,10 @@ class Decoder:
         return loads_exactly if record.exact else orjson.loads
 
 
-def parsed(value: bytes | None) -> Any:
-    """Return the document in a record's value; None where there is none."""
+def parsed(value: bytes | None, parse: Parse = parse_plain) -> Any:
+    """Return the document in a record's value; None where there is none. Raises what `parse` raises."""
     try:
-        return parse_plain(value) if value else None
+        return parse(value, ()) if value else None
     except Undecodable:
         return None
 

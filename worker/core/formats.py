@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
@@ -32,6 +33,10 @@ class Parse(Protocol):
     """
 
     def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any: ...  # noqa: D102
+
+
+ParseKey = Callable[[bytes, Headers], Any]
+"""Returns the document in a key, given the record's headers; None if there is none. Raises as Parse."""
 
 
 def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False) -> Any:

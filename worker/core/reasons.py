@@ -17,6 +17,8 @@ class Reason(StrEnum):
     UNKNOWN_FORMAT = "unknown_format"
     MALFORMED = "malformed"
     NOT_A_MAP = "not_a_map"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    SCHEMA_MISMATCH = "schema_mismatch"
     NO_ENVELOPE = "no_envelope"
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"

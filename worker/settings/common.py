@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,12 +13,16 @@ from pydantic import SecretStr, field_validator, model_validator
 from worker.core import paths
 from worker.core.envelopes import Envelope
 from worker.core.event import TWO_FIELDS, Decoder, Fields
-from worker.core.formats import Parse, parse_plain
+from worker.core.formats import parse_plain
 from worker.core.ids import MISSING, IdRule
 from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import FETCH_MAX_WAIT_MS
+from worker.schemas.interface import Messages
+from worker.schemas.interface import Registry as SchemaRegistry
+from worker.schemas.parser import FramedParser
+from worker.schemas.reading import FrameReader
 from worker.settings.fields import TOPIC, Addresses, Moment, Section, setting
 
 
@@ -104,6 +110,70 @@ class Kafka(Section):
             ssl_check_hostname=self.ssl_check_hostname,
             origin=origin,
         )
+
+
+class Registry(Section):
+    """The schema registry whose schemas frame values and keys. Without `url` none is asked."""
+
+    url: str = setting(
+        "",
+        "Address of the registry's Confluent interface, such as `https://registry:8081` or, of Apicurio, "
+        "`http://apicurio:8080/apis/ccompat/v7`.",
+        pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
+    )
+    username: str | None = setting(None, "User name, for basic authentication.")
+    password: SecretStr | None = setting(
+        None, "Password of that user. Prefer the environment variable to the file."
+    )
+    ca_file: Path | None = setting(
+        None, "PEM file with the authorities to trust. Without it those of the system are used."
+    )
+    descriptors: Path | None = setting(
+        None,
+        "Descriptor set of Protobuf messages, made by `protoc --include_imports --descriptor_set_out=FILE`.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together: set both or none")
+        for name in ("ca_file", "descriptors"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name} is {path}: there is no such file")
+        if not self.url and (given := sorted(self.model_fields_set - {"url"})):
+            raise ValueError(f"{', '.join(given)}: without effect where url is not set")
+        return self
+
+    def connection(self) -> SchemaRegistry | None:
+        """Return the registry; None where none is named. Raises SettingError if `ca_file` is of no use."""
+        if not self.url:
+            return None
+        from worker.schemas.client import HttpRegistry  # noqa: PLC0415  # see `worker.schemas`
+
+        return HttpRegistry(
+            self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
+        )
+
+    def parser(
+        self, connection: SchemaRegistry | None = None, steady: Callable[[], float] = time.monotonic
+    ) -> FramedParser | None:
+        """Return the parser for records in frames; None without a registry.
+
+        `connection` takes the place of the one that is named here. Raises SettingError if `descriptors` is no
+        descriptor set.
+        """
+        connection = connection or self.connection()
+        if connection is None:
+            return None
+        return FramedParser(FrameReader(connection, messages=self._messages(), steady=steady))
+
+    def _messages(self) -> Messages | None:
+        if self.descriptors is None:
+            return None
+        from worker.schemas.protobuf import DescribedMessages  # noqa: PLC0415  # see `worker.schemas`
+
+        return DescribedMessages(self.descriptors)
 
 
 class Topics(Section):
@@ -228,8 +298,8 @@ class Click(Section):
         """Return the clauses of `where`."""
         return parse_where(self.where)
 
-    def decoder(self, parse: Parse = parse_plain) -> Decoder:
-        """Return the decoder for records, of which `parse` reads the values."""
+    def decoder(self, parser: FramedParser | None = None) -> Decoder:
+        """Return the decoder for records; with `parser`, for those in the frames of a registry, too."""
         return Decoder(
             self.fields(),
             ids=self.ids(),
@@ -237,7 +307,8 @@ class Click(Section):
             where=self.clauses(),
             envelope=self.envelope,
             max_bytes=self.max_bytes,
-            parse=parse,
+            parse=parser or parse_plain,
+            parse_key=parser and parser.key,
         )
 
     def named(self, name: str) -> str | None:

@@ -1,15 +1,16 @@
 """The output topic. The worker writes it; the application that shows recommendations reads it.
 
-Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack. The header
-`id` names the click (`topic/partition/offset`): a click that is answered again after a crash has the
-same id, so a reader of uncommitted records can drop the second answer. Of a record that is a list of events
-each event has its own answer, and its number in the list, from 1, ends the id.
+Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack, or in the frame of a
+schema registry (`worker.schemas.output`). The header `id` names the click (`topic/partition/offset`): a click
+that is answered again after a crash has the same id, so a reader of uncommitted records can drop the second
+answer. Of a record that is a list of events each event has its own answer, and its number in the list, from
+1, ends the id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Final
 
 import msgpack
 import orjson
@@ -18,19 +19,17 @@ from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
 from worker.kafka.interface import Transactions
 
-Format = Literal["json", "msgpack"]
+Encode = Callable[[dict[str, Any]], bytes]
 
 
 class RecommendationWriter:
-    """Writes lists in one format. `clicks_topic` goes into the ids."""
+    """Writes lists in one encoding. `clicks_topic` goes into the ids."""
 
-    def __init__(
-        self, transactions: Transactions, *, topic: str, clicks_topic: str, format: Format = "json"
-    ) -> None:
+    def __init__(self, transactions: Transactions, *, topic: str, clicks_topic: str, encode: Encode) -> None:
         self._transactions = transactions
         self._topic = topic
         self._clicks_topic = clicks_topic
-        self._encode = ENCODERS[format]
+        self._encode = encode
 
     def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
         """Add `lists`, answers to `clicks`, to the transaction. Raises what `Transactions.send` raises."""
@@ -72,5 +71,5 @@ def _msgpack(document: dict[str, Any]) -> bytes:
     return packed
 
 
-ENCODERS: dict[Format, Callable[[dict[str, Any]], bytes]] = {"json": _json, "msgpack": _msgpack}
+ENCODERS: Final[dict[str, Encode]] = {"json": _json, "msgpack": _msgpack}
 """The encoding of a list. Scores are single precision in both."""

@@ -69,11 +69,10 @@ def decoding(sample: Sample) -> Finding:
         return Finding(f"topic {sample.topic} has no records yet")
     if not bad and not skipped and not sample.decoded.trimmed:
         return Finding(f"topic {sample.topic}: the last {count} records are clicks{_several(sample)}")
-    faults = Counter(
-        fault(one.record.value, one.record.key, one.reason, sample.decoder.fields) for one in bad
-    )
+    fields, parse = sample.decoder.fields, sample.decoder.parse
+    faults = Counter(fault(one.record.value, one.record.key, one.reason, fields, parse) for one in bad)
     parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
-    if first := next(filter(None, (field_list(one.record.value) for one in bad)), ""):
+    if first := next(filter(None, (field_list(one.record.value, parse) for one in bad)), ""):
         parts.append(f"the first one has {first}")
     if skipped:
         why = ", ".join(f"{number} {reason}" for reason, number in sample.decoded.skipped.most_common())
@@ -135,7 +134,10 @@ def _several(sample: Sample) -> str:
 
 def _remedy(sample: Sample) -> str:
     bad = sample.decoded.bad
-    found = Counter(envelopes.recognised(_first(parsed(one.record.value)), one.record.headers) for one in bad)
+    found = Counter(
+        envelopes.recognised(_first(parsed(one.record.value, sample.decoder.parse)), one.record.headers)
+        for one in bad
+    )
     envelope, number = found.most_common(1)[0]
     if envelope not in ("none", sample.decoder.envelope) and 2 * number > len(bad):
         return f'They look like {envelope}: set click.envelope = "{envelope}"; paths then begin in the event'

@@ -12,8 +12,13 @@ from trainer.clicks.archive import ClickArchive, scan_archive
 from trainer.clicks.collector import Collector
 from trainer.console import Lines
 from worker.core.event import Decoder, Fields
-from worker.errors import KafkaAway, TopicError
+from worker.core.framing import framed
+from worker.errors import KafkaAway, RegistryAway, TopicError
 from worker.kafka.memory import MemoryCluster
+from worker.schemas.interface import Schema
+from worker.schemas.memory import MemoryRegistry
+from worker.schemas.parser import FramedParser
+from worker.schemas.reading import FrameReader
 
 FIELDS = Fields("user", "product.id", "timestamp")
 
@@ -34,14 +39,19 @@ def send(cluster: MemoryCluster, first: int, end: int) -> None:
 
 
 def collector(
-    cluster: MemoryCluster, folder: Path, said: list[str], *, keep_days: float | None = None
+    cluster: MemoryCluster,
+    folder: Path,
+    said: list[str],
+    *,
+    keep_days: float | None = None,
+    decoder: Decoder | None = None,
 ) -> Collector:
     """One that goes to the end of the topic in small files."""
     return Collector(
         cluster.connect(),
         ClickArchive(folder),
         topic="clicks",
-        decoder=Decoder(FIELDS),
+        decoder=decoder or Decoder(FIELDS),
         progress=Lines(said.append),
         keep_days=keep_days,
         file_records=15,
@@ -134,6 +144,30 @@ def test_no_broker_and_no_topic_are_said(cluster: MemoryCluster, tmp_path: Path)
     with pytest.raises(TopicError, match="there is no topic clicks"):
         collect(cluster, tmp_path)
     assert ClickArchive(tmp_path).stretches() == []
+
+
+def test_a_schema_registry_that_is_away_is_waited_for(
+    cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --follow; nothing is left out, nothing comes twice."""
+    registry = MemoryRegistry()
+    number = registry.register("clicks-value", Schema("{}", "JSON"))
+    for _, value in click_records(20)[40:60]:
+        cluster.produce("clicks", framed(number, value))
+    said: list[str] = []
+    decoder = Decoder(FIELDS, parse=FramedParser(FrameReader(registry, steady=lambda: 0.0)))
+    one = collector(cluster, tmp_path, said, decoder=decoder)
+    registry.down()
+    with pytest.raises(RegistryAway):
+        one.collect()
+    pauses = iter([registry.up, one._write_all])
+    monkeypatch.setattr("trainer.clicks.collector.time.sleep", lambda _: next(pauses)())
+
+    with pytest.raises(StopIteration):
+        one.follow()
+
+    assert any("schema registry at memory: does not answer; trying again" in text for text in said)
+    assert offsets(tmp_path) == [*range(60)]
 
 
 def test_it_goes_on_behind_what_nobody_can_decode(cluster: MemoryCluster, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.worker.conftest import Command
+from tests.worker.schemas.served import Served, serving
 from worker.kafka.memory import MemoryCluster
 from worker.topics import needs
 
@@ -80,3 +81,40 @@ def test_the_clicks_are_not_created_unasked(command: Command) -> None:
     assert "topic clicks does not exist, or is hidden from us; it is the input, which others write" in text
     assert "or create it with --create-clicks" in text
     assert partitions(cluster) == [0] * 5
+
+
+def framed_lists(served: Served, format: str = "avro") -> list[str]:
+    """The options with which lists are framed."""
+    return ["--set", f"registry.url={served.url}", "--set", f"recommend.format={format}"]
+
+
+@pytest.mark.parametrize(("format", "kind"), [("avro", "AVRO"), ("json_schema", "JSON")])
+def test_the_schema_of_the_lists_is_registered(command: Command, format: str, kind: str) -> None:
+    """Under the topic's name; once."""
+    with serving() as served:
+        for _ in range(2):
+            code, text = command(MemoryCluster(), "topics", "--create-clicks", *framed_lists(served, format))
+
+            assert code == 0
+            assert "schema of recommendations-value is registered, id 1" in text
+        assert [one.kind for one in served.registry.subjects["recommendations-value"]] == [kind]
+
+
+def test_without_a_framed_format_no_schema_is_registered(command: Command) -> None:
+    """The registry is for reading then."""
+    with serving() as served:
+        code, text = command(MemoryCluster(), "topics", "--create-clicks", *framed_lists(served, "json"))
+
+        assert code == 0
+        assert "schema" not in text
+        assert served.asked == []
+
+
+def test_a_schema_that_is_refused_is_said(command: Command) -> None:
+    """With the registry's own words."""
+    with serving() as served:
+        served.registry.closed.add("recommendations-value")
+        code, text = command(MemoryCluster(), "topics", "--create-clicks", *framed_lists(served))
+
+    assert code == 2
+    assert "refuses the schema: 409" in text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -18,6 +20,16 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
         ("[kafka]\nsession_timeout_ms = 2000", "heartbeat_interval_ms is 1000, session_timeout_ms 2000"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it needs sasl_mechanism, sasl_username and"),
         ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem: there is no such file"),
+        ("[registry]\nurl = 'http://r'\nusername = 'ada'", "username and password go together"),
+        (
+            "[registry]\nurl = 'http://r'\nca_file = 'nowhere.pem'",
+            "ca_file is nowhere.pem: there is no such file",
+        ),
+        (
+            "[registry]\nusername = 'ada'\npassword = 'hush'",
+            "password, username: without effect where url is",
+        ),
+        ("[recommend]\nformat = 'avro'", "recommend.format is avro: it needs registry.url"),
         ("[click]\nuser_id = '@keys'", "click.user_id is '@keys': '@keys' begins with @: it must be @key"),
         ("[click]\nwhere = 'type'", "click.where is 'type': character 5: after 'type' comes = or !="),
         ("[click]\ntime_zone = 'Berlin'", "click.time_zone is 'Berlin': must be a time zone like UTC or"),
@@ -102,3 +114,35 @@ def test_what_the_client_needs_is_passed_on(tmp_path: Path) -> None:
     assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("ada", "hush")
     assert arguments["ssl_cafile"] == str(certificate)
     assert arguments["ssl_check_hostname"] is False
+
+
+@pytest.mark.parametrize("url", ["registry:8081", "ftp://registry", "http://ada:hush@registry", "http://"])
+def test_an_address_of_a_registry_is_one_of_http(url: str, tmp_path: Path) -> None:
+    """Without credentials: it is logged."""
+    assert "registry.url" in refused(tmp_path, f"[registry]\nurl = '{url}'")
+
+
+def test_what_the_registry_needs_is_passed_on() -> None:
+    """Without an address there is none."""
+    registry = {"URL": "https://registry:8081/", "USERNAME": "ada", "PASSWORD": "hush"}
+    settings = load(None, {f"{ENVIRONMENT_PREFIX}REGISTRY_{name}": one for name, one in registry.items()})
+    connection = settings.registry.connection()
+
+    assert connection is not None
+    assert connection.url == "https://registry:8081"
+    assert "hush" not in repr(settings)
+    assert settings.registry.parser() is not None
+    assert load(None, {}).registry.connection() is None
+    assert load(None, {}).registry.parser() is None
+
+
+def test_a_worker_without_a_registry_loads_none_of_its_libraries() -> None:
+    """They take 13 MB, and a quarter of a second of every start."""
+    program = (
+        "import sys, worker.wiring\n"
+        "print([name for name in ('fastavro', 'google.protobuf', 'urllib3') if name in sys.modules])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

@@ -33,7 +33,10 @@ def test_later_places_win(tmp_path: Path) -> None:
         ("[recommend]\ntop = 'many'", "recommend.top is 'many': must be a valid integer"),
         ("[recommend]\ntop = true", "recommend.top is True: must be a valid integer"),
         ("[recommend]\ntop = 0", "recommend.top is 0: must be greater than or equal to 1"),
-        ("[recommend]\nformat = 'xml'", "recommend.format is 'xml': must be 'json' or 'msgpack'"),
+        (
+            "[recommend]\nformat = 'xml'",
+            "recommend.format is 'xml': must be 'json', 'msgpack', 'avro' or 'json_schema'",
+        ),
         ("commit_interval = nan", "commit_interval is 'nan': must be a duration like 30s"),
         ("[state]\nuser_ttl = '1y'", "state.user_ttl is '1y': must be a duration like 30s, 5m, 1h or 7d"),
         ("static_membership = 1", "static_membership is 1: must be a valid boolean"),

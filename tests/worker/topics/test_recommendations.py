@@ -14,10 +14,10 @@ from worker.core.event import Decoder, Fields
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.topics.clicks import decode
-from worker.topics.recommendations import Format, RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter
 
 
-def published(format: Format) -> MemoryRecord:
+def published(format: str) -> MemoryRecord:
     """A list for the second of two clicks, as it stands in the topic."""
     cluster = MemoryCluster()
     for topic in ("clicks", "lists"):
@@ -28,7 +28,7 @@ def published(format: Format) -> MemoryRecord:
     clicks = decode(cluster.read("clicks"), Decoder(Fields())).clicks
     transactions = cluster.connect().transactions("worker", timeout_ms=10_000)
     transactions.renew()
-    writer = RecommendationWriter(transactions, topic="lists", clicks_topic="clicks", format=format)
+    writer = RecommendationWriter(transactions, topic="lists", clicks_topic="clicks", encode=ENCODERS[format])
     one = Recommendations(1, ["sofa", "rug"], np.array([0.1, -2.5], np.float32), "model", 3)
     writer.publish(clicks, [one], now_ms=9)
     transactions.commit("clicks", {}, "group", seconds=1)
@@ -37,7 +37,7 @@ def published(format: Format) -> MemoryRecord:
 
 
 @pytest.mark.parametrize(("format", "decoded"), [("json", orjson.loads), ("msgpack", msgpack.unpackb)])
-def test_a_list_says_what_it_answers(format: Format, decoded: Callable[[bytes], Any]) -> None:
+def test_a_list_says_what_it_answers(format: str, decoded: Callable[[bytes], Any]) -> None:
     """Keyed by the user, in the partition of the click, with an id that names the click."""
     found = published(format)
     document = decoded(found.value or b"")

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.kafka.ports import answers
 from tests.conftest import require_kafka
-from tests.shared_kafka import shared_kafka
+from tests.shared_servers import shared_kafka
 
 
 @pytest.mark.broker

@@ -1,0 +1,197 @@
+"""A worker with a schema registry at a desk: what is framed is answered, and the registry may be away."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import Any
+
+import fastavro
+import orjson
+import pytest
+
+from tests.builders import ITEMS
+from tests.worker.desk import Desk
+from worker.core.framing import framed
+from worker.errors import RegistryRefused
+from worker.schemas.interface import Schema
+from worker.schemas.memory import MemoryRegistry
+from worker.schemas.output import AVRO, SCHEMAS
+
+CLICK: dict[str, Any] = {
+    "type": "record",
+    "name": "Click",
+    "fields": [
+        {"name": "user_id", "type": "string"},
+        {"name": "item_id", "type": "string"},
+        {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+}
+
+
+def registered(registry: MemoryRegistry, name: str = "Click") -> int:
+    """Register a schema of clicks; its id."""
+    return registry.register("clicks-value", Schema(orjson.dumps(CLICK | {"name": name}).decode()))
+
+
+def send(desk: Desk, schema_id: int, user: str = "ada", *, partition: int = 0) -> int:
+    """Send a click in the frame of a schema; its offset."""
+    stream = io.BytesIO()
+    document = {"user_id": user, "item_id": ITEMS[0], "timestamp": desk.cluster.now_ms}
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(CLICK), document)
+    return desk.send(framed(schema_id, stream.getvalue()), partition=partition)
+
+
+def read_avro(data: bytes) -> Any:
+    """A list of ours out of its data."""
+    return fastavro.schemaless_reader(io.BytesIO(data), fastavro.parse_schema(AVRO), None)
+
+
+def reasons(desk: Desk) -> Counter[bytes | None]:
+    """How many dead letters there are, by reason."""
+    return Counter(dict(letter.headers)["nextclick.reason"] for letter in desk.letters())
+
+
+def test_framed_clicks_are_answered() -> None:
+    """Each once, with plain ones between them."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    first, second = registered(desk.registry), registered(desk.registry, "Other")
+    desk.serving()
+    for number in range(20):
+        send(desk, (first, second)[number % 2], f"user-{number}", partition=number % 2)
+        desk.click("ada")
+    desk.settle()
+
+    desk.assert_answered_once()
+    assert len(desk.answers()) == 40
+
+
+def test_a_record_that_cannot_be_read_is_a_dead_letter() -> None:
+    """Each with its reason; the partition goes on."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    number = registered(desk.registry)
+    worker = desk.serving()
+    send(desk, number + 1)
+    desk.send(framed(number, b"\xff\xff"))
+    send(desk, number)
+    desk.settle()
+
+    assert reasons(desk) == {b"unknown_schema": 1, b"schema_mismatch": 1}
+    assert len(desk.answers()) == 1
+    assert worker.metric("nextclick_dead_letters_total", reason="unknown_schema") == 1
+
+
+def test_an_absent_registry_is_waited_for() -> None:
+    """Nothing is lost, nothing is a dead letter; /readyz says why, and heartbeats keep the partitions."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    known = registered(desk.registry)
+    worker = desk.serving()
+    send(desk, known, "known")
+    desk.settle()
+    later = registered(desk.registry, "Later")
+    send(desk, known, "known", partition=1)
+    desk.settle()
+    desk.registry.down()
+    said = set[str]()
+    send(desk, later, "ada")
+    for _ in range(200):
+        desk.step()
+        said.add(worker.reason)
+
+    assert "the schema registry at memory: does not answer" in said
+    assert len(desk.answers()) == 2
+    assert worker.member.assigned() == {0, 1}
+    desk.registry.up()
+    desk.settle()
+    assert worker.reason == ""
+    assert desk.letters() == []
+    desk.assert_answered_once()
+
+
+def test_an_absent_registry_stops_nobody_who_knows_the_schema() -> None:
+    """It is asked once for each schema."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    number = registered(desk.registry)
+    desk.serving()
+    send(desk, number)
+    desk.settle()
+    desk.registry.down()
+    for _ in range(10):
+        send(desk, number)
+    desk.settle()
+
+    desk.assert_answered_once()
+    assert len(desk.answers()) == 11
+
+
+def test_a_worker_that_starts_while_the_registry_is_away_replays_later() -> None:
+    """What it lacks is in frames, too."""
+    desk = Desk(registry=MemoryRegistry(), state={"flush_interval": 3600.0})
+    assert desk.registry
+    number = registered(desk.registry)
+    desk.serving()
+    for _ in range(5):
+        send(desk, number)
+    desk.settle()
+    desk.kill()
+    desk.registry.down()
+    worker = desk.start()
+    desk.advance(11)
+    desk.step(100)
+    assert worker.reason == "the schema registry at memory: does not answer"
+
+    desk.registry.up()
+    desk.settle()
+
+    desk.assert_answered_once()
+    assert worker.recent("ada") == [ITEMS[0]] * 5
+
+
+def test_refused_credentials_end_the_worker() -> None:
+    """With a sentence: only a person can change them."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    number = registered(desk.registry)
+    worker = desk.serving()
+    desk.registry.refuses = True
+    send(desk, number)
+
+    with pytest.raises(RegistryRefused, match="refuses the credentials"):
+        desk.step(5)
+    worker.worker.loop.end()
+
+
+@pytest.mark.parametrize("format", ["avro", "json_schema"])
+def test_lists_are_framed(format: str) -> None:
+    """With the id that the registry knows."""
+    desk = Desk(registry=MemoryRegistry(), recommend={"format": format})
+    assert desk.registry
+    desk.registry.register("other", Schema('"string"'))
+    number = desk.registry.register("recommendations-value", list(SCHEMAS.values())[format != "avro"])
+    desk.serving()
+    offset = desk.click("ada")
+    desk.settle()
+    (answer,) = desk.answers()
+    value = answer.value or b""
+    document: Any = orjson.loads(value[5:]) if format == "json_schema" else read_avro(value[5:])
+
+    assert value[:5] == framed(number, b"")
+    assert (document["user_id"], document["event"]["offset"]) == ("ada", offset)
+    assert len(document["items"]) == len(document["scores"]) > 0
+
+
+def test_without_the_schema_of_the_lists_a_worker_does_not_start() -> None:
+    """And waits while the registry does not answer."""
+    desk = Desk(registry=MemoryRegistry(), recommend={"format": "avro"})
+    assert desk.registry
+    worker = desk.new()
+    desk.registry.down()
+    worker.stop_by_hand.meanwhile = desk.registry.up
+
+    with pytest.raises(RegistryRefused, match="run `nextclick-worker topics`"):
+        worker.begin()
+    assert worker.reason == "the schema registry at memory: does not answer"

@@ -1,0 +1,57 @@
+r"""Confluent's framing: which schema of a registry the value or the key of a record was written with.
+
+It stands in front of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, in a
+header (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and
+`header_schema_id_serializer` of confluent-kafka-python.
+
+>>> unframed(b"\x00\x00\x00\x00\x07data")
+Frame(schema=7, data=b'data')
+>>> unframed(b"data", b"\x00\x00\x00\x00\x07")
+Frame(schema=7, data=b'data')
+>>> unframed(b'{"user_id": 7}') is None
+True
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+VALUE_HEADER: Final = "__value_schema_id"
+KEY_HEADER: Final = "__key_schema_id"
+
+_ID_BYTES: Final = 5
+_GUID_BYTES: Final = 17
+
+
+class Frame(NamedTuple):
+    """The content of a frame: the id or the GUID of the schema, and the data that it describes."""
+
+    schema: int | UUID
+    data: bytes
+
+    def __str__(self) -> str:
+        if isinstance(self.schema, int):
+            return f"magic byte 0, schema id {self.schema}"
+        return f"schema GUID {self.schema}"
+
+
+def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
+    """Return the frame of a value or key; None where it has none.
+
+    `header` is that of the record, `VALUE_HEADER` or `KEY_HEADER`, and comes first. Protobuf's message
+    indexes, which follow the schema's id in it, stand in front of the data, as they do in the other form.
+    """
+    if header is not None:
+        if len(header) >= _GUID_BYTES and header[0] == 1:
+            return Frame(UUID(bytes=header[1:_GUID_BYTES]), header[_GUID_BYTES:] + data)
+        if len(header) >= _ID_BYTES and header[0] == 0:
+            return Frame(int.from_bytes(header[1:_ID_BYTES]), header[_ID_BYTES:] + data)
+    if len(data) >= _ID_BYTES and data[0] == 0:
+        return Frame(int.from_bytes(data[1:_ID_BYTES]), data[_ID_BYTES:])
+    return None
+
+
+def framed(schema_id: int, data: bytes) -> bytes:
+    """Return data in the frame of the schema with that id."""
+    return b"\0" + schema_id.to_bytes(4) + data

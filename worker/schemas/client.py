@@ -1,0 +1,187 @@
+"""A schema registry over HTTP, by Confluent's interface (Apicurio, Karapace, Redpanda have it, too)."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
+from uuid import UUID
+
+import orjson
+import urllib3
+from urllib3.exceptions import HTTPError, ProtocolError, SSLError
+
+from worker.errors import RegistryAway, RegistryRefused, SettingError
+from worker.schemas.interface import Reference, Schema
+
+T = TypeVar("T")
+
+SECONDS: Final = 3.0
+"""The time that a request may take."""
+
+MAX_BYTES: Final = 8 << 20
+"""The largest answer that is read."""
+
+MAX_ID: Final = 2**31 - 1
+"""Registries number schemas with positive Java integers."""
+
+_CONTENT: Final = "application/vnd.schemaregistry.v1+json"
+_AWAY: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+_NO_RIGHTS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_ABSENT: Final = range(40400, 40500)
+"""Error codes of the interface itself (no such subject, version, schema), unlike those of a wrong address."""
+
+
+class HttpRegistry:
+    """The registry at `url`. Raises SettingError if `ca_file` has no certificates."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Accept": f"{_CONTENT}, application/json", "Content-Type": _CONTENT}
+        if username is not None:
+            credentials = base64.b64encode(f"{username}:{password or ''}".encode())
+            headers["Authorization"] = f"Basic {credentials.decode()}"
+        try:
+            context = ssl.create_default_context(cafile=ca_file) if url.startswith("https:") else None
+        except OSError as error:
+            raise SettingError(f"registry.ca_file {ca_file} cannot be used: {error}") from error
+        self._pool = urllib3.PoolManager(
+            num_pools=1, headers=headers, retries=False, timeout=urllib3.Timeout(SECONDS), ssl_context=context
+        )
+
+    def answers(self) -> None:
+        """Return if the registry answers."""
+        self._asked("GET", "schemas/types", list)
+
+    def by_id(self, schema: int | UUID) -> Schema | None:
+        """Return the schema with an id or a GUID; None if there is none."""
+        if isinstance(schema, UUID):
+            return self._asked("GET", f"schemas/guids/{schema}", _schema)
+        return self._asked("GET", f"schemas/ids/{schema}", _schema) if 0 < schema <= MAX_ID else None
+
+    def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
+        """Return a version of a subject; None if there is none."""
+        return self._asked("GET", f"{_subject(subject)}/versions/{version}", _schema)
+
+    def id_of(self, subject: str, schema: Schema) -> int | None:
+        """Return the id of `schema` if it is a version of the subject."""
+        return self._asked("POST", _subject(subject), _id, _body(schema))
+
+    def compatible(self, subject: str, schema: Schema) -> bool:
+        """Return whether `schema` may become the next version of the subject."""
+        path = f"compatibility/{_subject(subject)}/versions/latest"
+        return self._asked("POST", path, _is_compatible, _body(schema)) is not False
+
+    def register(self, subject: str, schema: Schema) -> int:
+        """Make `schema` a version of the subject, if it is not one yet; return its id."""
+        found = self._asked("POST", f"{_subject(subject)}/versions", _id, _body(schema))
+        if found is None:
+            raise RegistryRefused(f"the schema registry at {self.url} cannot register {subject}")
+        return found
+
+    def _asked(self, method: str, path: str, take: Callable[[Any], T], body: bytes | None = None) -> T | None:
+        """Return what `take` finds in the answer; None if the registry says that there is no such thing."""
+        deadline = time.monotonic() + SECONDS
+        try:
+            try:
+                status, answer = self._exchanged(method, path, body, deadline)
+            except ProtocolError:
+                # A connection that was kept open was closed meanwhile.
+                status, answer = self._exchanged(method, path, body, deadline)
+        except SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise RegistryRefused(
+                    f"the certificate of the schema registry at {self.url} is not trusted ({error}): "
+                    "name its authority in registry.ca_file"
+                ) from error
+            raise RegistryAway(self._away(str(error))) from error
+        except HTTPError as error:
+            raise RegistryAway(self._away(str(error))) from error
+        return self._judged(path, status, answer, take)
+
+    def _exchanged(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:
+        response = self._pool.request(method, f"{self.url}/{path}", body=body, preload_content=False)
+        parts, size = list[bytes](), 0
+        try:
+            while part := response.read1(1 << 16):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline or size > MAX_BYTES:
+                    raise RegistryAway(
+                        self._away(f"its answer has {size:,} bytes or more and takes over {SECONDS:g} s")
+                    )
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return response.status, b"".join(parts)
+
+    def _judged(self, path: str, status: int, answer: bytes, take: Callable[[Any], T]) -> T | None:
+        try:
+            document = orjson.loads(answer)
+        except orjson.JSONDecodeError:
+            document = None
+        if status == HTTPStatus.OK:
+            with suppress(KeyError, TypeError, ValueError):
+                return take(document)
+        error = document if isinstance(document, dict) else {}
+        if status == HTTPStatus.NOT_FOUND and error.get("error_code") in _ABSENT:
+            return None
+        text = f"{status} {error.get('message', '')}".strip()
+        if status in _AWAY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise RegistryAway(self._away(text))
+        if status in _NO_RIGHTS:
+            raise RegistryRefused(
+                f"the schema registry at {self.url} refuses the credentials ({text}): "
+                "correct registry.username and registry.password, or grant that user to read the schemas"
+            )
+        if status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
+            raise RegistryRefused(f"the schema registry at {self.url} refuses the schema: {text}")
+        raise RegistryRefused(
+            f"{self.url}/{path} answers {text} as no schema registry does: correct registry.url "
+            "(Apicurio's ends in /apis/ccompat/v7)"
+        )
+
+    def _away(self, why: str) -> str:
+        return f"the schema registry at {self.url} does not answer: {why}"
+
+
+def _subject(name: str) -> str:
+    return f"subjects/{quote(name, safe='')}"
+
+
+def _body(schema: Schema) -> bytes:
+    # Older registries know no types: to them every schema is Avro.
+    kind = {} if schema.kind == "AVRO" else {"schemaType": schema.kind}
+    return orjson.dumps({"schema": schema.text, **kind})
+
+
+def _id(document: Any) -> int:
+    return int(document["id"])
+
+
+def _is_compatible(document: Any) -> bool:
+    return bool(document["is_compatible"])
+
+
+def _schema(document: Any) -> Schema:
+    text = document["schema"]
+    if not isinstance(text, str):
+        raise TypeError("a schema is text")
+    references = tuple(
+        Reference(one["name"], one["subject"], one["version"]) for one in document.get("references") or ()
+    )
+    return Schema(text, document.get("schemaType") or "AVRO", references)

@@ -1,0 +1,55 @@
+"""Values and keys of records, those in frames by their schemas: the decoder's `parse` and `parse_key`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worker.core.formats import parse_plain
+from worker.core.framing import KEY_HEADER, VALUE_HEADER, Frame, unframed
+from worker.core.paths import Headers
+from worker.core.reasons import Reason, Undecodable
+from worker.schemas.interface import Unusable
+from worker.schemas.reading import FrameReader
+
+
+class FramedParser:
+    """Parses what is in a frame with the schemas of `frames`, and the rest as without a registry.
+
+    Every method raises Undecodable, and what `FrameReader.read` raises of a registry: RegistryAway,
+    RegistryRefused.
+    """
+
+    def __init__(self, frames: FrameReader) -> None:
+        self._frames = frames
+
+    def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any:
+        """Return the document in a record's value."""
+        if value[0] and not headers:
+            # Hot path: a record in no frame, 0.4 us sooner.
+            return parse_plain(value, exact=exact)
+        frame = unframed(value, _header(headers, VALUE_HEADER))
+        return parse_plain(value, headers, exact=exact) if frame is None else self._read(frame, exact=exact)
+
+    def key(self, key: bytes, headers: Headers) -> Any:
+        """Return the document in a record's key; None if it is in no frame."""
+        frame = unframed(key, _header(headers, KEY_HEADER))
+        return None if frame is None else self._read(frame)
+
+    def problems(self) -> list[str]:
+        """Return why schemas could not be used."""
+        return self._frames.problems()
+
+    def _read(self, frame: Frame, *, exact: bool = False) -> Any:
+        try:
+            return self._frames.read(frame, exact=exact)
+        except Unusable:
+            raise Undecodable(Reason.UNKNOWN_SCHEMA) from None
+        except ValueError:
+            raise Undecodable(Reason.SCHEMA_MISMATCH) from None
+
+
+def _header(headers: Headers, name: str) -> bytes | None:
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
