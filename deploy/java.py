@@ -54,7 +54,11 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
         raise Unavailable(f"no `mvn` on the PATH. {INSTALL}.")
     print(f"Fetching {what} with Maven, only this once", file=sys.stderr, flush=True)
     done = subprocess.run(
-        [maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}", f"-DoutputDirectory={target}"],
+        # The marks of what was unpacked go with it: beside the POM they would outlive a removed cache.
+        [
+            *(maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}"),
+            *(f"-DoutputDirectory={target}", f"-DmarkersDirectory={target / 'markers'}"),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
