@@ -51,7 +51,7 @@ class Retry:
         self._wait(self._failures - 2)
 
     def until_done(self, action: Callable[[], T]) -> T:
-        """Repeat `action` while its failure may pass; return its result. Raises StopNow when asked to stop."""
+        """Repeat `action` while its failure may pass; return its result. Raises StopNow on a stop."""
         attempt = 0
         while True:
             try:
