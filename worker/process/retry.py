@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from worker.errors import CheckpointFailed, Retriable, SharedIdentity
 from worker.process.stop import Stop, StopNow
+
+T = TypeVar("T")
 
 FENCED_TWICE_SECONDS: Final = 60.0
 """Maximum time between two fencings of workers that share a transactional id."""
@@ -49,8 +51,8 @@ class Retry:
         """Wait after a failure, except after the first. Raises StopNow if a stop is requested."""
         self._wait(self._failures - 2)
 
-    def until_done(self, action: Callable[[], None]) -> None:
-        """Repeat `action` until it raises no Retriable. Raises StopNow if a stop is requested."""
+    def until_done(self, action: Callable[[], T]) -> T:
+        """Repeat `action` until it raises no Retriable; return its result. Raises StopNow on a stop request."""
         attempt = 0
         while True:
             try:
