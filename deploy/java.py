@@ -54,7 +54,7 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
         raise Unavailable(f"no `mvn` on the PATH. {INSTALL}.")
     print(f"Downloading {what} with Maven; this happens only once", file=sys.stderr, flush=True)
     done = subprocess.run(
-        # Marks of unpacked files go into the cache: next to the POM they would survive its removal.
+        # Markers of extracted files belong into the cache; next to the POM they would outlive it.
         [
             *(maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}"),
             *(f"-DoutputDirectory={target}", f"-DmarkersDirectory={target / 'markers'}"),

@@ -188,9 +188,9 @@ class Loop:
                 self._walk.walk(live, self._decoded(live))
 
     def _decoded(self, records: list[Record]) -> Decoded:
-        """Return the content of `records`; wait while the schema registry is unreachable.
+        """Decode `records`; wait while the schema registry is unreachable.
 
-        Nothing of them has been sent or applied. So the memory is good, and nothing has to be recovered.
+        Nothing has been sent or applied yet, so memory is valid and nothing has to be recovered.
         """
         try:
             return self._walk.decode(records)

@@ -56,7 +56,7 @@ class Walk:
             return decode(records, self._decoder)
 
     def walk(self, records: list[Record], decoded: Decoded) -> None:
-        """Process decoded records of served partitions; publish lists. Raises CheckpointFailed, TopicError."""
+        """Process records of served partitions and publish lists. Raises CheckpointFailed, TopicError."""
         self.under_way = True
         bad = decoded.bad
         self._dead_letters.publish(bad)

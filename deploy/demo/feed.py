@@ -1,8 +1,8 @@
-"""The feeder of deploy/compose.yaml: plays the clicks of the demo into a topic, again and again.
+"""The feeder of deploy/compose.yaml: replays the demo's clicks to a topic in an endless loop.
 
     python -m deploy.demo.feed --kafka kafka:9092 --topic clicks --per-second 50
 
-Each time they come from other users. Exit code 1: it could not go on, the reason is on standard error.
+Each repetition has new user ids. Exit code 1: failure, with the reason on standard error.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from deploy.demo.life import Life
 from deploy.demo.replay import ClickSender, Pace, side_by_side
 
 PEOPLE = 60
-"""The number of users who click at a time."""
+"""Number of users who click at a time."""
 
 
 def main() -> int:
-    """Play until stopped; return the exit code."""
+    """Send clicks until stopped; return the exit code."""
     given = arguments().parse_args()
     try:
         with Life() as life:
@@ -33,7 +33,7 @@ def main() -> int:
             with ClickSender({"bootstrap_servers": given.kafka}, given.topic) as sender:
                 feed(life, sender, endless(recorded), per_second=given.per_second)
     except DemoError as error:
-        print(f"The feeder cannot go on: {error}", file=sys.stderr)
+        print(f"The feeder failed: {error}", file=sys.stderr)
         return 1
     except Interrupted:
         pass
@@ -43,17 +43,17 @@ def main() -> int:
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.demo.feed", description="Plays the demo's clicks."
+        prog="python -m deploy.demo.feed", description="Replays the demo's clicks to a topic until stopped."
     )
     parser.add_argument("--kafka", default="localhost:9092", help="brokers (default: %(default)s)")
     parser.add_argument("--topic", default="clicks", help="topic of clicks (default: %(default)s)")
     parser.add_argument("--per-second", type=float, default=50.0, help="clicks per second (default: 50)")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the data (default: fetch it each time)")
+    parser.add_argument("--cache", type=Path, help="folder that caches the data (default: no cache)")
     return parser
 
 
 def endless(recorded: Sequence[Click]) -> Iterator[Click]:
-    """Yield the clicks of many users side by side, and again with other user ids, without an end.
+    """Yield the clicks of many users side by side, repeated endlessly with new user ids each time.
 
     >>> twice = endless([Click("a", "1", 0), Click("b", "2", 1)])
     >>> [next(twice).user_id for _ in range(4)]
@@ -66,7 +66,7 @@ def endless(recorded: Sequence[Click]) -> Iterator[Click]:
 
 
 def feed(life: Life, sender: ClickSender, clicks: Iterator[Click], *, per_second: float) -> None:
-    """Send `clicks` at a steady speed, as if they happened now. Raises DemoError, Interrupted."""
+    """Send `clicks` at a steady speed, with the current time. Raises DemoError, Interrupted."""
     pace = Pace(per_second)
     for number, click in enumerate(clicks):
         while number >= pace.due():

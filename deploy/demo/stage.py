@@ -32,7 +32,7 @@ PARTITIONS: Final = 4
 _PREFIX: Final = ENVIRONMENT_PREFIX
 _COMMAND_SECONDS: Final = 60.0
 FIRST_YEAR: Final = "1997-01-01"
-"""The clicks are of 1997 and 1998, which the settings hold for a mistake unless they say so."""
+"""The setting `click.earliest` for clicks of 1997 and 1998, which are refused by default."""
 
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
 """The only settings in the caller's environment that the demo uses are those of Kafka."""

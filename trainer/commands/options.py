@@ -89,7 +89,7 @@ def columns_of(chosen: TrainerSettings) -> Columns:
 
 
 def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
-    """Return how files are read: ids and times as by the worker. Times after `now` are refused."""
+    """Return the rules for reading files: ids and times as in the worker; times after `now` are refused."""
     mapping = chosen.click
     return Rules(
         times=TimeSettings(

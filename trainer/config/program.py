@@ -37,9 +37,7 @@ class Files(Section):
         try:
             return codecs.lookup(value).name
         except LookupError:
-            raise ValueError(
-                "must be an encoding that Python knows, such as utf-8, cp1252 or utf-16"
-            ) from None
+            raise ValueError("must be an encoding known to Python, such as utf-8, cp1252 or utf-16") from None
 
 
 class Baselines(Section):

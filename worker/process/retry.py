@@ -52,7 +52,7 @@ class Retry:
         self._wait(self._failures - 2)
 
     def until_done(self, action: Callable[[], T]) -> T:
-        """Repeat `action` until it raises no Retriable; return its result. Raises StopNow on a stop request."""
+        """Repeat `action` until it raises no Retriable; return its result. Raises StopNow on a stop."""
         attempt = 0
         while True:
             try:

@@ -284,7 +284,7 @@ def _unknown(name: str, own: Iterable[str]) -> str:
     """Return one line about an unknown name, with a suggestion; a program's `own` settings come first."""
     keys = [*own, *sorted(KEYS)]
     if inside := [key for key in dict.fromkeys(keys) if key.startswith(f"{name}.")]:
-        return f"{name}: is a section; name one of its keys, such as {', '.join(inside[:3])}"
+        return f"{name} is a section; name one of its keys, such as {', '.join(inside[:3])}"
     if name.startswith(ENVIRONMENT_PREFIX):
         known = [variable(key) for key in keys]
     else:
