@@ -206,7 +206,7 @@ class Transactions(Protocol):
     """
 
     def renew(self) -> None:
-        """Start anew: abort any open transaction of this transactional id, and fence its producer."""
+        """Abort any open transaction of this transactional id, fence its producer, and start a new one."""
 
     def send(
         self,

@@ -58,7 +58,7 @@ class KafkaTransactions:
         """The reason why the producer must not be used before `renew`; empty if it may be used."""
 
     def renew(self) -> None:
-        """Start anew: abort any open transaction of this transactional id, and fence its producer.
+        """Abort any open transaction of this transactional id, fence its producer, and start a new one.
 
         Raises KafkaAway, NotAllowed.
         """
