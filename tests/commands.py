@@ -31,9 +31,10 @@ ONLY_PARSED: Final = {
     'make chaos SEED=7 ARGS="--fuzz 3000"': _MINUTES,
     ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
     "make images": _ENGINE,
-    "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 nextclick-worker:0.1.0": _ENGINE,
-    "docker run --read-only --tmpfs /tmp --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 nextclick-trainer:0.1.0 "
-    "releases": _ENGINE,
+    "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 "
+    "nextclick-worker:0.1.0": _ENGINE,
+    "docker run --read-only --tmpfs /tmp --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 "
+    "nextclick-trainer:0.1.0 releases": _ENGINE,
     "docker compose --file deploy/compose.yaml up --build": _ENGINE,
     "helm install shop deploy/helm/nextclick --set-file config=nextclick.toml "
     "--set images.worker=registry.example/nextclick-worker "
