@@ -63,7 +63,7 @@ def test_schemas_of_no_use_are_named(command: Command, cluster: MemoryCluster) -
         code, text = command(cluster, "check", "--set", f"registry.url={served.url}")
 
     assert code == 1
-    assert "2 of 2 are framed with a schema that the registry does not have, or that is of no use" in text
+    assert "2 of 2 have a schema that the registry does not have, or that cannot be used" in text
     assert "note  schema 1 is of no use: it is a Protobuf schema: set registry.descriptors" in text
     assert f"note  the schema registry at {served.url} has no schema 9" in text
 
