@@ -87,10 +87,10 @@ class Clicks:
 
 
 class Waves(NamedTuple):
-    """The clicks of a batch, wave after wave."""
+    """The division of a batch into waves."""
 
     places: Places
-    """`[E]`: the position of each click in its `UserOrder`."""
+    """`[E]`: the clicks wave after wave, as positions in the `UserOrder`."""
     sizes: Places
     """The number of clicks in each wave; it never increases."""
 

@@ -33,7 +33,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.NULL_VALUE: "have no value",
     Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
-    Reason.MALFORMED: "are damaged JSON or MessagePack",
+    Reason.MALFORMED: "are invalid JSON or MessagePack",
     Reason.UNKNOWN_SCHEMA: "have a schema that the registry does not have, or that cannot be used",
     Reason.SCHEMA_MISMATCH: "have data that do not match their schema",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
@@ -56,7 +56,7 @@ def fault(
     """Return what is wrong with records like this one; a missing field is named."""
     frame = unframed(value or b"")
     if frame is not None and reason == Reason.UNKNOWN_FORMAT:
-        return f"are framed by a schema registry ({frame}): set registry.url"
+        return f"have the frame of a schema registry ({frame}): set registry.url"
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
     document = parsed(value, parse)

@@ -139,7 +139,7 @@ class Decoder:
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
         self._each = _list_of(self._item, every)
         in_value = [self._item, *self._times, *(clause.path for clause in where)]
-        # A key that may be framed needs `parse_key`.
+        # With `parse_key` the key may be framed, which `_simple_click` cannot read.
         self._user_is_key = fields.user_id == paths.KEY_FIELD and parse_key is None
         self._is_simple = (
             envelope == "none"
@@ -211,7 +211,7 @@ class Decoder:
         return found
 
     def _absent(self, value: bytes | None, headers: Headers) -> None:
-        """Return if the envelope allows a record without a value. Raises Undecodable otherwise."""
+        """Accept a record without a value if its envelope allows this. Raises Undecodable otherwise."""
         is_tombstone = self.envelope == "debezium" and value is None
         if not is_tombstone and not (self.envelope == "cloudevents" and envelopes.is_binary(headers)):
             raise Undecodable(Reason.NULL_VALUE)
@@ -365,7 +365,7 @@ def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
     for path in every:
         if path.each is not None and path.each != item.each:
             raise ValueError(
-                f"{path.text!r} goes through a list that the item's path {item.text!r} does not: "
-                "the clicks of an event are the elements of one list"
+                f"{path.text!r} goes through a list that the item's path {item.text!r} does not; "
+                "all clicks of an event must come from one list"
             )
     return item.each

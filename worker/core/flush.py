@@ -141,8 +141,8 @@ class Flush:
             for of in (self._ledger.sizes, self._ledger.bytes)
         )
         hollow = 2 * current < sizes
-        # By bytes, too: a block that was split because of long ids is full with few rows. The halves
-        # have about half of the maximum length, so the limit is a third of the maximum.
+        # Size in bytes counts, too: a block that was split because of long ids is full with few rows. Each
+        # half has about half of the maximum size; a third as the limit keeps it from being merged again.
         filled = current * size_bytes / np.maximum(1, sizes)
         small = ~hollow & (2 * current <= self._rows_per_block()) & (3 * filled <= blocks.MAX_BYTES)
         return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow

@@ -83,8 +83,7 @@ class IdRule:
     def read(self, found: Any, *, exact: bool = False) -> str:
         """Return the id. Raises Undecodable if the value is not a valid id.
 
-        Raises Inexact for a float that may have been an integer with more digits, unless `exact` says that it
-        is not.
+        Raises Inexact for a float that may be a rounded integer, unless `exact`.
         """
         # Hot path, twice a record: nearly all ids are already in their final form, as this quick test shows.
         if (

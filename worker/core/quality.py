@@ -65,7 +65,7 @@ class Tally:
     hits: int = 0
     """Judging clicks on an item of the list."""
     reciprocal_ranks: float = 0.0
-    """The sum of 1 / rank over the hits."""
+    """The sum of 1 / rank over all hits."""
     popular_hits: int = 0
     """Hits that a list of the release's popular items would have had on the same clicks."""
     popular_reciprocal_ranks: float = 0.0

@@ -85,7 +85,7 @@ class ItemTable:
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
         """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`, latest first.
 
-        `recent` is `[B, recent_needed]`. The result is valid until the next call; padding has -inf.
+        `recent` is `[B, recent_needed]`. The result is valid until the next call; padding is -inf.
         """
         # Hot path: the kernel would map fresh memory of this size page by page on every call.
         if len(self._scratch) < len(hidden):
@@ -105,7 +105,7 @@ class ItemTable:
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
             gains = np.broadcast_to(self._repeat_bias, clicked.shape)
-            # A row may name an item twice, and each time counts. Hot path, once per chunk: all lags at once,
+            # A row may have an item twice, and both count. Hot path, once per chunk: all lags at once,
             # in one dimension, take a seventh of the time of one lag after the other.
             np.add.at(flat, columns.reshape(-1), gains.reshape(-1))
         return out

@@ -55,7 +55,7 @@ class Deletion:
             self._states.forget(partition.number, user_id, one.request.hear(partition.serve_from).before)
 
     def serve(self, partition: Partition) -> None:
-        """Mark the requests of a partition as heard at `serve_from`, where this owner starts to serve."""
+        """Acknowledge the requests of a partition at `serve_from`, where this owner starts to serve."""
         for one in partition.requests.values():
             one.request = one.request.hear(partition.serve_from)
 
@@ -70,7 +70,7 @@ class Deletion:
             self._metrics.users_forgotten.labels("asked").inc()
 
     def unwritten(self, partition: Partition) -> list[str]:
-        """Return the users whose requests, as heard by this owner, are not in the topic yet."""
+        """Return the users whose requests this owner has acknowledged, but not written to the topic yet."""
         return [user_id for user_id, one in partition.requests.items() if not one.written]
 
     def write(self, partition: Partition) -> None:
@@ -118,5 +118,5 @@ class Deletion:
 
 
 def _is_of_earlier(request: Forget | None, known: Forget) -> bool:
-    """Return whether the previous owner wrote this for an earlier request, without having heard `known`."""
+    """Return whether an owner wrote this in answer to an earlier request than `known`."""
     return request is None or (request.heard and request.before < known.before)

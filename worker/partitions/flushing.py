@@ -102,7 +102,7 @@ class Flushing:
         self._writer.replay(partition.number, partition.saved)
 
     def write_all(self, partition: Partition) -> None:
-        """Make the next flush, due at once, write all rows and requests of a partition whose topic is empty.
+        """Schedule a full flush, due now: all rows and requests of a partition whose state topic is empty.
 
         Until that flush ends there is no `replay` record, so a recovery refuses the incomplete states.
         """

@@ -4,7 +4,7 @@
 
     ASSIGNED    assigned to this worker; nothing has been read yet
     LOADING     its blocks are being read
-    WAITING     all blocks are loaded; the release in force when they were saved is not known here yet
+    WAITING     all blocks are loaded; the release in service when they were saved is not known here yet
     REPLAYING   clicks that the blocks lack are applied again, without publishing
     SERVED      clicks are applied, ranked and answered; changed states are flushed
 
@@ -51,7 +51,7 @@ class DeletionRequest:
 
     request: Forget
     written: bool
-    """Whether the request, as heard by this owner, is in the state topic or the open transaction."""
+    """Whether the acknowledged request is in the state topic or in the open transaction."""
     stage: Stage = Stage.ASKED
 
 

@@ -151,7 +151,7 @@ class Recovery:
         elif key.startswith(FORGET):
             self._deletion.load(partition, key.removeprefix(FORGET), value)
         elif not key.startswith(UNREADABLE):
-            raise StateRefused("no such key is known")
+            raise StateRefused("the key is unknown")
         elif value is not None:
             raise StateRefused(value.decode())
 
@@ -197,7 +197,7 @@ class Recovery:
                 self._member.begin(partition.number, partition.replay_from)
             else:
                 self._table.waits_for = (
-                    f"waiting for release {partition.saved.release}, in force when it was saved"
+                    f"waiting for release {partition.saved.release}, in service when the states were saved"
                 )
 
     def _serve_replayed(self, counts: dict[int, int]) -> bool:

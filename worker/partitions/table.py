@@ -42,7 +42,7 @@ class PartitionTable:
         return self._partitions.get(number)
 
     def assign(self, number: int) -> Partition:
-        """Add a newly assigned partition and start to read its states. It must not have rows."""
+        """Add a newly assigned partition, which must have no rows yet, and start to read its states."""
         partition = Partition(number, self._follower.follow(number), RecoveryProgress(self._steady()))
         self._partitions[number] = partition
         return partition

@@ -63,7 +63,7 @@ class HttpRegistry:
         )
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
         self._asked("GET", "schemas/types", list)
 
     def by_id(self, schema: int | UUID) -> Schema | None:
@@ -105,7 +105,7 @@ class HttpRegistry:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise RegistryRefused(
                     f"the certificate of the schema registry at {self.url} is not trusted ({error}): "
-                    "name its authority in registry.ca_file"
+                    "set registry.ca_file to the certificate of its authority"
                 ) from error
             raise RegistryAway(self._away(str(error))) from error
         except HTTPError as error:

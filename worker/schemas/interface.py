@@ -49,7 +49,7 @@ class Registry(Protocol):
     url: str
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
 
     def by_id(self, schema: int | UUID) -> Schema | None:
         """Return the schema with an id or a GUID; None if it does not exist."""

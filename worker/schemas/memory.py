@@ -38,7 +38,7 @@ class MemoryRegistry:
         return uuid5(NAMESPACE_URL, repr(self.schemas[schema_id - 1]))
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
         self.asked += 1
         if self._away:
             raise RegistryAway(f"the schema registry at {self.url} does not answer")

@@ -187,7 +187,7 @@ def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
         # Callers pass the clicks topic's own description, so identity tells it from other topics.
         asked = " --create-clicks" if topic is clicks else ""
         command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or name another in the settings")
+        return Finding(f"topic {need.topic} does not exist", f"{command}, or set another topic")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",
@@ -214,7 +214,7 @@ def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
             text, f"Set it to {wanted}: otherwise old values stay, including those of deleted users"
         )
     if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
-        return Finding(text, f"Set it to {wanted}: otherwise old values stay and must be read at every start")
+        return Finding(text, f"Set it to {wanted}: otherwise old values stay and are read at every start")
     return Finding(text)
 
 

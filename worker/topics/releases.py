@@ -98,7 +98,7 @@ class ReleaseReader:
             name, offset = next(iter(self._foreign.items()))
             what = f"the record at offset {offset} has the key {name[:80]!r}"
         elif count > 1 and not self._small:
-            what = f"it has {count} partitions and no release"
+            what = f"it has {count} partitions but no release"
         else:
             return
         raise TopicError(

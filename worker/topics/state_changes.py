@@ -76,7 +76,7 @@ def pending(
                     if record.value is not None:
                         heard |= {at.partition} if parse_forget(user_id, record.value).heard else set()
                     elif at.partition in heard:
-                        # A tombstone from before our request was heard belongs to an earlier request.
+                        # A tombstone before the owner's acknowledgement belongs to an earlier request.
                         left.discard(at.partition)
             yield set(left)
 

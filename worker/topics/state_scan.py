@@ -140,7 +140,7 @@ class Contents:
         elif name.startswith(UNREADABLE):
             raise StateRefused(value.decode())
         else:
-            raise StateRefused("no such key is known")
+            raise StateRefused("the key is unknown")
 
 
 def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:

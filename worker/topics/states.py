@@ -48,7 +48,7 @@ class TopicIds(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """The offset from which the blocks may lack clicks, and the release in force when they were saved."""
+    """The offset from which the blocks may lack clicks, and the release in service when they were saved."""
 
     offset: int
     release: int

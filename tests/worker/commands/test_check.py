@@ -115,7 +115,7 @@ def test_records_of_every_kind_are_counted(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 0
-    assert "note  topic clicks, last 10 records: 1 of 10 are damaged JSON or MessagePack" in text
+    assert "note  topic clicks, last 10 records: 1 of 10 are invalid JSON or MessagePack" in text
     assert "1 of 10 have no value" in text
 
 

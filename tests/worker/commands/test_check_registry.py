@@ -30,7 +30,7 @@ def test_frames_without_a_registry_are_named(command: Command, cluster: MemoryCl
 
     assert code == 1
     assert (
-        "FAIL  topic clicks, last 3 records: 3 of 3 are framed by a schema registry "
+        "FAIL  topic clicks, last 3 records: 3 of 3 have the frame of a schema registry "
         "(magic byte 0, schema id 7): set registry.url"
     ) in text
 

@@ -133,7 +133,7 @@ MISHAPS: Final = {
         "--at committed",
     ),
     "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
-    "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
+    "an unknown key": Mishap(write(b"\xffelse", b"x"), "the key is unknown", "--at committed"),
     "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is not", "--at committed"),
 }
 
