@@ -1,4 +1,4 @@
-r"""Confluent's framing: names the schema, in a registry, of the value or the key of a record.
+r"""Confluent's framing: it tells which registry schema a record's value or key was written with.
 
 The frame is a prefix of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, a
 header (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and

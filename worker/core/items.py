@@ -91,7 +91,7 @@ class ItemCodes:
         return self._kept is not None
 
     def begin_collection(self) -> bool:
-        """Start a collection if the number of codes has doubled since the last one; return whether it started."""
+        """Start a collection if the number of codes has doubled since the last; return whether it did."""
         if self.collecting or len(self) < self._collect_at:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)

@@ -84,7 +84,7 @@ class Tally:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tally:
-        """Return the tally in a document from `document`. Raises ValueError if the document is invalid."""
+        """Parse a document that `Tally.document` returned. Raises ValueError if it is invalid."""
         tally = cls()
         for one in fields(cls):
             kind, value = type(getattr(tally, one.name)), document.get(one.name)

@@ -327,7 +327,7 @@ def _afresh(
 def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
     """Return, for every click, the number of its user's earlier clicks, in total and in this batch.
 
-    Clicks before a user starts with an empty state again do not count.
+    Clicks before a restart with an empty state do not count.
     """
     here = np.arange(len(afresh))
     begin = np.maximum.accumulate(np.where(afresh, here, -1))

@@ -108,7 +108,7 @@ class Deletion:
         partition.move(partition.at(Stage.FOUND), Stage.WRITTEN)
 
     def flush_ended(self, partition: Partition) -> None:
-        """Complete the requests whose data no block contains and no replay can restore any more."""
+        """Complete the requests whose users' data are in no block and cannot return by a replay."""
         partition.move(partition.at(Stage.WRITTEN), Stage.CLEAN)
         for user_id in partition.at(Stage.CLEAN):
             if partition.requests[user_id].request.before <= partition.saved_until:

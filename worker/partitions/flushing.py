@@ -35,7 +35,7 @@ TTL_SLACK_MS: Final = 3_600_000
 """
 
 _EVICTED_SHARE: Final = 20
-"""An eviction removes 1 / this of `max_users` in addition, so that it does not repeat for every new user.
+"""An eviction frees 1 / this of `max_users` in addition, so that not every new user causes an eviction.
 """
 
 

@@ -1,4 +1,4 @@
-"""The state topic: the owner of a clicks partition saves its user states in the same state partition.
+"""The state topic: the owner of clicks partition N saves its user states in state partition N.
 
 The topic is compacted. `block/<n>` is a block (`worker.core.blocks`) or, once all its rows are superseded, a
 tombstone. `replay` has the offset of the clicks from which a replay adds the clicks that the blocks lack.
