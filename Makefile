@@ -6,9 +6,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 UV_VERSION := 0.13.9
 
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
+TOOLS := helm actionlint promtool
+GO_helm := helm.sh/helm/v3/cmd/helm@v3.22.0
+GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
 # The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
-MEGABYTES_dev := 430
+MEGABYTES_dev := 480
 
 # Processes of a test run: one per hardware thread, at most 8, for each may load TensorFlow (600 MB). `test` takes
 # one more: tests on Kafka wait for others most of the time.
@@ -17,7 +24,8 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements \
+	tools images image-test sbom audit version clean
 
 
 help: ## this list
@@ -30,7 +38,7 @@ demo: $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.demo) ## real clicks in, liv
 check: lint ## lint, then all tests that need no broker and are not slow; ARGS="-k name" chooses
 	@$(PYTEST) -n $(PROCESSES) -m "not broker and not slow" --hypothesis-profile quick --durations 10 --durations-min 0.5 $(ARGS)
 
-test: lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
+test: tools lint ## lint, then all tests, on a real Kafka too; ARGS="-k name" chooses
 	@test -n "$$NEXTCLICK_TEST_KAFKA" || $(BIN)/python -m deploy.kafka --fetch || true
 	@$(BIN)/python -m deploy.registry --fetch || true
 	@$(PYTEST) -n $$(($(PROCESSES) + 1)) --durations 20 --durations-min 1 $(ARGS)
@@ -69,10 +77,41 @@ reference: .venv/.dev ## write the tables of settings, options and metrics in th
 requirements: ## write the hashed requirement files again from pyproject.toml; ARGS=--upgrade moves every version
 	@test -x build/uv/bin/uv || { $(find_python); "$$python" -m venv build/uv; }
 	@build/uv/bin/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
-	@$(call compile,dev,--extra dev --group build $(ARGS))
-	@$(call compile,demo,--extra demo --group build --constraint deploy/requirements/dev.txt --upgrade)
-	@$(call compile,trainer,--extra trainer --constraint deploy/requirements/dev.txt --upgrade)
-	@$(call compile,worker,--constraint deploy/requirements/dev.txt --upgrade)
+	@$(call compile,dev,pyproject.toml --extra dev --group build $(ARGS))
+	@$(call compile,demo,pyproject.toml --extra demo --group build $(AS_DEV))
+	@$(call compile,trainer,pyproject.toml --extra trainer $(AS_DEV))
+	@$(call compile,worker,pyproject.toml $(AS_DEV))
+	@$(call compile,build,--group build $(AS_DEV))
+
+tools: ## bring helm, actionlint and promtool for the tests (needs Go and Debian's apt-get); a tool that fails is named
+	@$(MAKE) --no-print-directory --keep-going $(TOOLS:%=build/tools/%) || true
+
+images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
+	@for target in worker trainer; do \
+		docker build --file deploy/docker/Dockerfile --target $$target --tag nextclick-$$target:$(VERSION) \
+			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
+	done
+
+image-test: ## build and start the images without a registry: a base by debootstrap, buildah as root (Debian), minutes
+	@bash deploy/docker/test.sh
+
+sbom: .venv/.dev ## write what the images contain of Python into build/sbom (CycloneDX)
+	@mkdir -p build/sbom
+	@for name in worker trainer; do \
+		$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
+			--output-file build/sbom/$$name.cdx.json deploy/requirements/$$name.txt || exit 1; \
+		echo build/sbom/$$name.cdx.json; \
+	done
+
+audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; needs the vulnerability service of PyPI
+	@for name in worker trainer; do \
+		echo "deploy/requirements/$$name.txt"; \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement deploy/requirements/$$name.txt || \
+		{ echo "Not audited to the end, or something was found: see above. Offline nothing can be audited." >&2; exit 1; }; \
+	done
+
+version: ## print the version
+	@echo $(VERSION)
 
 clean: ## remove all that was made here: .venv, caches, Kafka's jars, figures
 	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -90,6 +129,20 @@ $(BIN)/python:
 	{ echo "$$python cannot make a .venv. On Debian and Ubuntu: apt-get install $$python-venv" >&2; exit 1; }
 
 
+# Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
+build/tools/promtool: | build/tools
+	@cd build/tools && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb promtool.partial
+	@mv build/tools/promtool.partial/usr/bin/promtool $@ && rm -r build/tools/promtool.partial build/tools/prometheus_*.deb
+
+build/tools/%: Makefile | build/tools
+	@echo "Compiling $(GO_$*)"
+	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*) 2>$@.log || { tail $@.log >&2; exit 1; }
+	@touch $@
+
+build/tools:
+	@mkdir -p $@
+
+
 # The first usable of $(PYTHON) as the shell variable `python`.
 define find_python
 for python in $(PYTHON) ""; do \
@@ -102,11 +155,13 @@ if test -z "$$python"; then \
 fi
 endef
 
-# $(1).txt from what pyproject.toml asks for and the options $(2): one file for all systems and, where it can be,
+AS_DEV := --constraint deploy/requirements/dev.txt --upgrade
+
+# $(1).txt from the sources and options $(2): one file for all systems and, where it can be,
 # one version for all Pythons (types and figures differ between numpy's). No addresses.
 define compile
 echo "deploy/requirements/$(1).txt"; \
 build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
 	--custom-compile-command "make requirements" --no-emit-package nextclick $(2) \
-	--output-file deploy/requirements/$(1).txt pyproject.toml
+	--output-file deploy/requirements/$(1).txt
 endef

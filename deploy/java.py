@@ -54,7 +54,11 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
         raise Unavailable(f"no `mvn` on the PATH. {INSTALL}.")
     print(f"Fetching {what} with Maven, only this once", file=sys.stderr, flush=True)
     done = subprocess.run(
-        [maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}", f"-DoutputDirectory={target}"],
+        # Marks of unpacked files go into the cache: next to the POM they would survive its removal.
+        [
+            *(maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}"),
+            *(f"-DoutputDirectory={target}", f"-DmarkersDirectory={target / 'markers'}"),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 import click
+import yaml
 from prometheus_client import CollectorRegistry
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from deploy.demo.scoreboard import Figures, Latency, Moment, Score
 from deploy.demo.view import Now, Page
+from tests.trainer.shapes import REFUSED, SHAPES
 from trainer.commands import cli as trainer
 from trainer.config import TrainerSettings
 from trainer.continuous.metrics import TrainingMetrics
@@ -151,6 +153,23 @@ def _shown(default: Any) -> str:
     return f"`{default}`" if isinstance(default, int | str) and default is not False else ""
 
 
+def alerts_table() -> str:
+    """Return the alerting rules; labels in a summary stand there by their names."""
+    rules = yaml.safe_load(read("deploy/prometheus/rules.yaml"))["groups"]
+    rows = [
+        (
+            f"[{rule['alert']}](#{rule['alert'].lower()})",
+            rule["labels"]["severity"],
+            rule.get("for", "at once"),
+            re.sub(r"{{ \$labels\.(\w+) }}", r"*\1*", rule["annotations"]["summary"]),
+        )
+        for group in rules
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    return _table(("alert", "severity", "after", "what"), rows)
+
+
 def demo_still() -> str:
     """Return the demo's screen, drawn by its own code from made-up figures."""
     titles = {"1": "Psycho (1960)", "2": "Vertigo (1958)", "3": "Alien (1979)", "4": "Aliens (1986)"}
@@ -188,7 +207,14 @@ def _parts() -> dict[str, Callable[[], str]]:
         ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
+        "alerts": alerts_table,
         "demo": demo_still,
+        "file shapes": lambda: _table(
+            ("file", "what it becomes"), [(shape.name, shape.becomes) for shape in SHAPES]
+        ),
+        "refused files": lambda: _table(
+            ("file", "message"), [(refused.name, refused.says) for refused in REFUSED]
+        ),
         **tables,
     }
 

@@ -53,6 +53,7 @@ _OWN: Final = {
     "click.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
     "click.where": ("type = view", "type = view"),
     "files.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
+    "files.encoding": ("cp1252", "cp1252"),
     "loss.function": ("cross_entropy", "cross_entropy"),
     "registry.url": ("http://registry", "http://registry"),
 }

@@ -9,6 +9,7 @@
         UnreadableFile          a file is missing, empty, or not in the format of its extension
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            too few clicks are left after cleaning
+      TrainingDiverged          the loss of a training grew instead of falling
       BudgetTooSmall            a search ran out of time before its first trial finished
       Retriable                 (the worker's) a retry may succeed
         TrainingDied            the training process ended without a result
@@ -28,6 +29,7 @@ __all__ = [
     "MissingColumn",
     "TooFewClicks",
     "TrainingDied",
+    "TrainingDiverged",
     "UnreadableFile",
     "UnusableClicks",
 ]
@@ -64,6 +66,10 @@ class TooFewClicks(UnusableClicks):
 
 class TrainingDied(Retriable):
     """Raised when the training process ended without a result, for example killed for lack of memory."""
+
+
+class TrainingDiverged(NextclickError):
+    """Raised when the loss of a training, or a gradient, is no finite number, or far above the first."""
 
 
 class BudgetTooSmall(NextclickError):

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from worker.checkpoint import Checkpoint
-from worker.errors import CheckpointFailed, NextclickError, Retriable, TopicError
+from worker.errors import CheckpointFailed, NextclickError, RegistryAway, Retriable, TopicError
 from worker.http.readiness import Readiness
 from worker.kafka.interface import GroupMember, Record, Transactions
 from worker.metrics import Metrics
@@ -25,6 +25,7 @@ from worker.partitions.table import PartitionTable
 from worker.process.retry import Retry
 from worker.process.stop import Stop, StopNow
 from worker.releases.adoption import Adoption
+from worker.topics.clicks import Decoded
 from worker.topics.watch import TopicWatch
 from worker.walk import Walk
 
@@ -178,12 +179,26 @@ class Loop:
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
             if silent:
-                self._walk.replay(silent)
+                self._walk.replay(self._decoded(silent).clicks)
             if self._recovery.replayed(silent):
                 self._adoption.rebuild_from_start()
             # The listener runs on the client's thread: a poll may bring records of what was revoked.
             served = self._table.served()
-            self._walk.walk([record for record in live if record.partition in served])
+            if live := [record for record in live if record.partition in served]:
+                self._walk.walk(live, self._decoded(live))
+
+    def _decoded(self, records: list[Record]) -> Decoded:
+        """Return the content of `records`; wait while the schema registry is unreachable.
+
+        Nothing of them has been sent or applied. So the memory is good, and nothing has to be recovered.
+        """
+        try:
+            return self._walk.decode(records)
+        except RegistryAway:
+            touched = {record.partition for record in records}
+            self._checkpoint.commit(STOP_COMMIT_SECONDS)
+            self._checkpoint.touch(touched)
+            return self._retry.until_done(lambda: self._walk.decode(records))
 
     def _rebuild(self, came: int) -> None:
         """Rebuild states of another release in the background, unless clicks come fast."""

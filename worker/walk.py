@@ -15,7 +15,7 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
 from worker.process.outcomes import Outcomes
 from worker.releases.adoption import Adoption
-from worker.topics.clicks import decode
+from worker.topics.clicks import Decoded, decode
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 
@@ -50,13 +50,14 @@ class Walk:
         self.under_way = False
         """Whether a batch is in the transaction in part, so that it must not be committed."""
 
-    def walk(self, records: list[Record]) -> None:
-        """Answer the records of partitions that are served. Raises CheckpointFailed, TopicError."""
-        if not records:
-            return
-        self.under_way = True
+    def decode(self, records: list[Record]) -> Decoded:
+        """Return the content of `records`. Raises RegistryAway, RegistryRefused; it may be called again."""
         with self._metrics.timed("decode"):
-            decoded = decode(records, self._decoder)
+            return decode(records, self._decoder)
+
+    def walk(self, records: list[Record], decoded: Decoded) -> None:
+        """Answer the records of partitions that are served. Raises CheckpointFailed, TopicError."""
+        self.under_way = True
         bad = decoded.bad
         self._dead_letters.publish(bad)
         for batch in decoded.clicks.divided(MAX_BATCH) if len(decoded.clicks) else ():
@@ -88,10 +89,9 @@ class Walk:
         self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
         self._outcomes.answered(clicks, lists, now_ms=now_ms)
 
-    def replay(self, records: list[Record]) -> None:
-        """Apply records that were answered before; publish nothing."""
+    def replay(self, clicks: Clicks) -> None:
+        """Apply clicks that were answered before; publish nothing."""
         with self._metrics.timed("replay"):
-            clicks = decode(records, self._decoder).clicks
             for batch in clicks.divided(MAX_BATCH) if len(clicks) else ():
                 self._metrics.replayed.inc(self._adoption.serving.replay(batch))
 

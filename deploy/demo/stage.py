@@ -31,6 +31,9 @@ PARTITIONS: Final = 4
 
 _PREFIX: Final = ENVIRONMENT_PREFIX
 _COMMAND_SECONDS: Final = 60.0
+FIRST_YEAR: Final = "1997-01-01"
+"""The clicks are of 1997 and 1998, which the settings hold for a mistake unless they say so."""
+
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
 """Of the caller's own settings only how to reach their Kafka is heard."""
 
@@ -188,6 +191,7 @@ class Stage:
             f"{_PREFIX}TOPICS_RECOMMENDATIONS": self.recommendations,
             f"{_PREFIX}TOPICS_RELEASES": self.releases,
             f"{_PREFIX}TOPICS_QUALITY": self.quality,
+            f"{_PREFIX}CLICK_EARLIEST": FIRST_YEAR,
         }
 
     def _get(self, path: str) -> tuple[int, str]:

@@ -11,6 +11,7 @@ import orjson
 import polars as pl
 
 from trainer.clicks.columns import SCHEMA, Columns, Table, convert
+from trainer.clicks.rules import Rules
 from trainer.dataset.sessions import Sessions
 
 START_MS: Final = 1_600_000_000_000
@@ -27,9 +28,9 @@ def table(rows: Sequence[tuple[str | None, str | None, int | None]]) -> pl.DataF
     return pl.DataFrame(list(rows), schema=SCHEMA, orient="row")
 
 
-def converted(frame: pl.DataFrame, columns: Columns = Columns()) -> Table:  # noqa: B008  # frozen
+def converted(frame: pl.DataFrame, columns: Columns = Columns(), rules: Rules = Rules()) -> Table:  # noqa: B008  # frozen
     """The clicks in `frame`, read."""
-    scan = convert(frame.lazy(), columns, source="the table")
+    scan = convert(frame.lazy(), columns, source="the table", rules=rules)
     return Table(scan.clicks.collect(), scan.columns, scan.times)
 
 

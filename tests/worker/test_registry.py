@@ -11,9 +11,10 @@ import orjson
 import pytest
 
 from tests.builders import ITEMS
-from tests.worker.desk import Desk
+from tests.worker.desk import Desk, DeskWorker
 from worker.core.framing import framed
 from worker.errors import RegistryRefused
+from worker.process.stop import StopNow
 from worker.schemas.interface import Schema
 from worker.schemas.memory import MemoryRegistry
 from worker.schemas.output import AVRO, SCHEMAS
@@ -83,8 +84,24 @@ def test_a_record_that_cannot_be_read_is_a_dead_letter() -> None:
     assert worker.metric("nextclick_dead_letters_total", reason="unknown_schema") == 1
 
 
+def back_after(desk: Desk, worker: DeskWorker, waits: int) -> list[str]:
+    """Have the registry answer again after so many waits of the worker; what /readyz said at each."""
+    said: list[str] = []
+    registry = desk.registry
+    assert registry
+
+    def meanwhile() -> None:
+        said.append(worker.reason)
+        if len(said) == waits:
+            registry.up()
+
+    registry.down()
+    worker.stop_by_hand.meanwhile = meanwhile
+    return said
+
+
 def test_an_absent_registry_is_waited_for() -> None:
-    """Nothing is lost, nothing is a dead letter; /readyz says why, and heartbeats keep the partitions."""
+    """Nothing is lost, nothing is a dead letter, nothing is recovered; /readyz says why."""
     desk = Desk(registry=MemoryRegistry())
     assert desk.registry
     known = registered(desk.registry)
@@ -93,21 +110,39 @@ def test_an_absent_registry_is_waited_for() -> None:
     desk.settle()
     later = registered(desk.registry, "Later")
     send(desk, known, "known", partition=1)
-    desk.settle()
-    desk.registry.down()
-    said = set[str]()
     send(desk, later, "ada")
-    for _ in range(200):
-        desk.step()
-        said.add(worker.reason)
-
-    assert "the schema registry at memory: does not answer" in said
-    assert len(desk.answers()) == 2
-    assert worker.member.assigned() == {0, 1}
-    desk.registry.up()
+    recovered = worker.metric("nextclick_recovery_seconds_count")
+    said = back_after(desk, worker, 20)
     desk.settle()
+
+    assert set(said) == {"the schema registry at memory: does not answer"}
     assert worker.reason == ""
+    assert worker.served == {0, 1}
+    assert worker.metric("nextclick_recovery_seconds_count") == recovered
     assert desk.letters() == []
+    assert len(desk.answers()) == 3
+    desk.assert_answered_once()
+
+
+def test_a_worker_that_stops_while_the_registry_is_absent_loses_nothing() -> None:
+    """What it read and could not decode is read again by its successor."""
+    desk = Desk(registry=MemoryRegistry())
+    assert desk.registry
+    known = registered(desk.registry)
+    worker = desk.serving()
+    send(desk, known, "known")
+    desk.settle()
+    send(desk, registered(desk.registry, "Later"), "ada")
+    desk.registry.down()
+    worker.stop_by_hand.meanwhile = worker.process.stop.request
+    with pytest.raises(StopNow):
+        desk.step(5)
+    desk.stop()
+    desk.registry.up()
+    desk.serving()
+    desk.settle()
+
+    assert len(desk.answers()) == 2
     desk.assert_answered_once()
 
 
@@ -138,14 +173,12 @@ def test_a_worker_that_starts_while_the_registry_is_away_replays_later() -> None
         send(desk, number)
     desk.settle()
     desk.kill()
-    desk.registry.down()
     worker = desk.start()
+    said = back_after(desk, worker, 20)
     desk.advance(11)
-    desk.step(100)
-    assert worker.reason == "the schema registry at memory: does not answer"
-
-    desk.registry.up()
     desk.settle()
+
+    assert set(said) == {"the schema registry at memory: does not answer"}
 
     desk.assert_answered_once()
     assert worker.recent("ada") == [ITEMS[0]] * 5

@@ -20,7 +20,7 @@ import polars as pl
 
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import SCHEMA, Columns, Scan
-from trainer.clicks.files import reading
+from trainer.clicks.damage import reading
 from trainer.errors import ArchiveInUse, UnusableClicks
 from trainer.files_on_disk import replacing, write_file
 from worker.core.reasons import Skipped

@@ -15,9 +15,6 @@ from trainer.clicks.timestamps import HOUR_MS
 from worker.core.ids import MAX_ID_BYTES
 from worker.core.times import MAX_AHEAD_MS
 
-_FIRST_CREDIBLE_MS: Final = 86_400_000
-"""Times on the first day of 1970 are zeros or numbers in a unit other than the rest."""
-
 _CLICK: Final = ("user_id", "item_id", "timestamp_ms")
 _TIME: Final = pl.col("timestamp_ms")
 
@@ -64,8 +61,8 @@ def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.
             lambda clicks: clicks.filter(pl.all_horizontal(ids.str.len_bytes() <= MAX_ID_BYTES)),
         ),
         (
-            "the time is missing, unreadable, before 1970-01-02 or in the future",
-            lambda clicks: clicks.filter(time.is_between(_FIRST_CREDIBLE_MS, now_ms + MAX_AHEAD_MS)),
+            "the time is missing, unreadable or in the future",
+            lambda clicks: clicks.filter(time.is_between(0, now_ms + MAX_AHEAD_MS)),
         ),
         (
             "exact duplicates (same user, item and time)",

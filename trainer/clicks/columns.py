@@ -1,4 +1,4 @@
-"""Conversion of any table with users, items and times to clicks.
+r"""Conversion of any table with users, items and times to clicks.
 
 Clicks of any source have three columns: `user_id` and `item_id` (text; an integer is its
 decimal text, as in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). Unreadable values
@@ -14,65 +14,42 @@ are null; `trainer.clicks.cleaning` removes and reports them. A user's rows are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 import polars as pl
 
-from trainer.clicks.timestamps import times_ms
+from trainer.clicks import ids
+from trainer.clicks.counts import ROLES, Counts, counted
+from trainer.clicks.fields import EACH, Field, exploded, field_at, in_each
+from trainer.clicks.recognition import date_column, in_words, recognise
+from trainer.clicks.rules import Rules
+from trainer.clicks.timestamps import is_time_of_day, joined, time_kind_in_words, times_ms
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
+from worker.core import paths
+from worker.core.event import TWO_FIELDS
+from worker.core.ids import MISSING
 
 SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms": pl.Int64()}
 """The columns of a table of clicks."""
 
 SAMPLE_ROWS: Final = 100_000
-"""The number of first rows from which the kinds of ids and times are inferred: a source may exceed memory."""
-
-_KNOWN_NAMES: Final = {
-    "user": ("userid", "sessionid", "user", "session", "visitorid", "customerid", "clientid", "uid", "sid"),
-    "item": (
-        "itemid",
-        "productid",
-        "articleid",
-        "movieid",
-        "item",
-        "product",
-        "article",
-        "movie",
-        "iid",
-        "sku",
-    ),
-    "timestamp": (
-        "timestamp",
-        "timestampms",
-        "time",
-        "eventtime",
-        "ts",
-        "datetime",
-        "createdat",
-        "eventdate",
-        "date",
-    ),
-}
-"""Column names that are recognised, in lower case and without separators, the likeliest first."""
-
-_WHOLE_FLOAT: Final = r"^(\d+)\.0$"
+"""The number of first rows by which it is decided what a column holds: a source may exceed memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of a source. A dot in a name reaches into a nested column; None: the first recognised name.
+    """The columns of a source, each a path (`worker.core.paths`). None: the first recognised name.
 
-    `extra` columns are taken along under their own names. `time_zone` is that of times without an
-    offset, `time_unit` (s, ms, us, ns) that of numbers; None: inferred from their size.
+    `timestamp` may be two paths, of a date and of a time of day, with ` + ` between them. `extra` columns are
+    taken along under their own names.
     """
 
     user: str | None = None
     item: str | None = None
     timestamp: str | None = None
     extra: tuple[str, ...] = ()
-    time_zone: str = "UTC"
-    time_unit: str | None = None
 
 
 class Table(NamedTuple):
@@ -83,128 +60,191 @@ class Table(NamedTuple):
     times: str
 
 
-class Scan(NamedTuple):
-    """As `Table`, before it is read; `rows` is their number, `notes` what a person should know of the ids."""
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """As `Table`, before it is read.
+
+    `counts` is what it has, `left` the columns that were not taken, by role.
+    """
 
     clicks: pl.LazyFrame
     columns: Columns
     times: str
     rows: int
-    notes: tuple[str, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a person should see: which columns were not taken, how values were read."""
+        names = {role: getattr(self.columns, role) or role for role in (*ROLES, "timestamp")}
+        left = [
+            f"took {names[role]} as {role}, not {', '.join(others)}: --{role} names another column"
+            for role, others in self.left.items()
+            if others
+        ]
+        return (*left, *self.counts.notes(names))
 
 
-def convert(frame: pl.LazyFrame, columns: Columns, *, source: str) -> Scan:
+class _Found(NamedTuple):
+    """The fields of a click in a table, by role; `columns` and `left` as in `Scan`."""
+
+    fields: dict[str, Field]
+    columns: Columns
+    left: dict[str, tuple[str, ...]]
+
+
+def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()) -> Scan:  # noqa: B008  # frozen
     """Return the clicks in any table that has columns for users, items and times, in the order of the table.
 
     `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
-    more than the first are in memory.
+    more than the first are in memory. Raises MissingColumn, UnusableClicks, UnreadableFile without rows.
     """
-    schema = frame.collect_schema()
-    user = _find(schema, "user", columns.user, source)
-    item = _find(schema, "item", columns.item, source)
-    timestamp = _find(schema, "timestamp", columns.timestamp, source)
-    for name in columns.extra:
-        _find(schema, "extra", name, source)
-    used = frame.select(user=at(user), item=at(item), timestamp=at(timestamp))
-    sample = used.head(SAMPLE_ROWS).collect()
+    frame = _in_rows(frame, columns, source)
+    found = _found(frame, columns, source)
+    count = frame.select(pl.len()).collect(engine="streaming").item() if rules.where else 0
+    for clause in rules.where:
+        one = _field(frame.collect_schema(), clause.path, source, "click.where")
+        frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
+    sample = (
+        frame.select(**{role: one.column for role, one in found.fields.items()}).head(SAMPLE_ROWS).collect()
+    )
     if sample.is_empty():
-        raise UnreadableFile(source, "it has no rows")
-    times, unit = times_ms(
-        sample["timestamp"].alias(timestamp),
-        at(timestamp),
-        zone=columns.time_zone,
-        unit=columns.time_unit,
-        source=source,
-    )
+        why = "no row is left by click.where" if count else "it has no rows"
+        raise UnreadableFile(source, why)
+    found = _with_date(frame, found, columns, sample)
+    time = _time(frame, found, rules, source)
+    for role in ROLES:
+        _check_ids(sample[role], found.fields[role].kind, getattr(found.columns, role), source)
+    counts = counted(frame, found.fields, time, rules)
+    counts.skipped = count - counts.rows if rules.where else 0
     clicks = frame.select(
-        _id(sample["user"].alias(user), source).alias("user_id"),
-        _id(sample["item"].alias(item), source).alias("item_id"),
-        times.alias("timestamp_ms"),
-        *(at(name).alias(name) for name in columns.extra),
-    )
-    rows = used.select(pl.len(), pl.all().null_count()).collect(engine="streaming").item(0, 0)
-    notes = (_id_note(sample["user"].alias(user)), _id_note(sample["item"].alias(item)))
-    found = replace(columns, user=user, item=item, timestamp=timestamp)
-    return Scan(clicks, found, unit, rows, tuple(filter(None, notes)))
+        ids.ids(*found.fields["user"], missing=rules.missing).alias("user_id"),
+        ids.ids(*found.fields["item"], missing=rules.missing).alias("item_id"),
+        time.alias("timestamp_ms"),
+        *_extra(frame, columns, source),
+    ).filter(pl.col("timestamp_ms").is_between(rules.times.earliest_ms, rules.latest_ms).fill_null(True))
+    return Scan(clicks, found.columns, counts.times, counts.rows, counts, found.left)
 
 
-def convert_items(frame: pl.LazyFrame, columns: Columns, *, source: str) -> pl.LazyFrame:
+def convert_items(
+    frame: pl.LazyFrame, columns: Columns, *, source: str, missing: tuple[str, ...] = MISSING
+) -> pl.LazyFrame:
     """Return the column of items as `item_id`, with the extra columns, of a table of items without clicks."""
     schema = frame.collect_schema()
-    item = _find(schema, "item", columns.item or ("id" if "id" in schema else None), source)
-    for name in columns.extra:
-        _find(schema, "extra", name, source)
-    sample = frame.select(at(item).alias(item)).head(SAMPLE_ROWS).collect()[item]
-    return frame.select(
-        _id(sample, source).alias("item_id"), *(at(name).alias(name) for name in columns.extra)
-    )
+    wanted = columns.item or ("id" if "id" in schema and "item_id" not in schema else None)
+    frame = _in_rows(frame, replace(columns, user=None, timestamp=None), source)
+    name, item, _ = _one(frame.collect_schema(), "item", wanted, source)
+    sample = frame.select(item.column.alias("item")).head(SAMPLE_ROWS).collect()["item"]
+    _check_ids(sample, item.kind, name, source)
+    return frame.select(ids.ids(*item, missing=missing).alias("item_id"), *_extra(frame, columns, source))
 
 
-def at(name: str) -> pl.Expr:
-    """Return the column `name`; dots reach into nested columns."""
-    outer, *inner = name.split(".")
-    column = pl.col(outer)
-    for field in inner:
-        column = column.struct.field(field)
-    return column
-
-
-def _find(schema: pl.Schema, role: str, wanted: str | None, source: str) -> str:
-    existing = schema.names()
-    hint = "" if len(existing) > 1 else "; fields must be separated by comma, semicolon, tab or |"
-    names = ", ".join(existing) + hint
-    if wanted is not None:
-        if _exists(schema, wanted):
-            return wanted
+def _in_rows(frame: pl.LazyFrame, columns: Columns, source: str) -> pl.LazyFrame:
+    """Return a row for each click: the elements of a list where the item's path goes through one."""
+    each = paths.parse(columns.item).each if columns.item else None
+    if each is None:
+        return frame
+    rows = exploded(frame, each)
+    if rows is None:
         raise MissingColumn(
-            f"{source} has no column {wanted!r}; it has: {names}", role=role, existing=existing
+            f"{source} has no list {'.'.join(each)!r}; it has: {in_words(frame.collect_schema())}",
+            role="item",
+            existing=frame.collect_schema().names(),
         )
-    plain = {"".join(filter(str.isalnum, name.lower())): name for name in reversed(existing)}
-    for known in _KNOWN_NAMES[role]:
-        if known in plain:
-            return plain[known]
-    raise MissingColumn(
-        f"{source} has no column that looks like the {role}; name one with --{role}, it has: {names}",
-        role=role,
-        existing=existing,
-    )
+    return rows
 
 
-def _exists(schema: pl.Schema, name: str) -> bool:
-    outer, *inner = name.split(".")
-    kind: Any = schema.get(outer)
-    for field in inner:
-        kind = dict(kind).get(field) if isinstance(kind, pl.Struct) else None
-    return kind is not None
+def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
+    schema = frame.collect_schema()
+    names, fields, left = dict[str, str](), dict[str, Field](), dict[str, tuple[str, ...]]()
+    for role in (*ROLES, "timestamp"):
+        wanted = getattr(columns, role)
+        if role == "timestamp" and wanted and TWO_FIELDS in wanted:
+            day, clock = (_one(schema, role, one, source)[1] for one in wanted.split(TWO_FIELDS))
+            names[role], fields[role] = wanted, Field(joined(*day, *clock), pl.String())
+        else:
+            names[role], fields[role], left[role] = _one(schema, role, wanted, source)
+    taken = replace(columns, user=names["user"], item=names["item"], timestamp=names["timestamp"])
+    return _Found(fields, taken, left)
 
 
-def _id_note(sample: pl.Series) -> str:
-    """Return what becomes of ids that look like 12.0; empty where there are none in `sample`."""
-    ids = sample.drop_nulls().cast(pl.String)
-    whole = ids.filter(ids.str.contains(_WHOLE_FLOAT))
-    if not len(whole) or not (sample.dtype.is_float() or len(whole) == len(ids)):
-        return ""
-    first = whole[0]
-    return (
-        f"column {sample.name} has ids such as {first} (integers with missing values are stored so): "
-        f"they are read as {first.removesuffix('.0')}"
-    )
+def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:
+    """Return the name and the field of a role, and the columns that were not taken."""
+    if wanted is not None:
+        return wanted, _field(schema, paths.parse(wanted), source, role), ()
+    taken = recognise({name: kind for name, kind in schema.items() if name != EACH}, role, source)
+    found = field_at(schema, taken.names)
+    assert found is not None  # noqa: S101  # it is one of the schema's
+    return ".".join(taken.names), found, taken.left
 
 
-def _id(sample: pl.Series, source: str) -> pl.Expr:
-    """Return a column that begins with `sample` as ids. 7.0, which integers with gaps become, is 7."""
-    column, kind = at(sample.name), sample.dtype
-    if kind.is_nested() or kind == pl.Boolean:
-        raise UnusableClicks(f"{source}: column {sample.name!r} holds {kind}, ids must be text or integers")
+def _field(schema: pl.Schema, path: paths.Path, source: str, role: str) -> Field:
+    found = None
+    if path.root == "value":
+        found = field_at(schema, path.names) if path.each is None else in_each(schema, path.names)
+    if found is None:
+        by = "" if role in (*ROLES, "timestamp", "extra") else f" ({role})"
+        raise MissingColumn(
+            f"{source} has no column {path.text!r}{by}; it has: {in_words(schema)}",
+            role=role,
+            existing=schema.names(),
+        )
+    return found
+
+
+def _extra(frame: pl.LazyFrame, columns: Columns, source: str) -> list[pl.Expr]:
+    schema = frame.collect_schema()
+    return [_field(schema, paths.parse(name), source, "extra").column.alias(name) for name in columns.extra]
+
+
+def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.DataFrame) -> _Found:
+    """Return the same; where the recognised times are times of day, with the dates of another column."""
+    kind = found.fields["timestamp"].kind
+    clocks = sample.select(is_time_of_day(pl.col("timestamp"), kind).sum()).item()
+    day = date_column(frame.collect_schema())
+    if columns.timestamp or day is None or 2 * clocks <= len(sample):
+        return found
+    date = field_at(frame.collect_schema(), (day,))
+    assert date is not None  # noqa: S101  # it is one of the schema's
+    together = Field(joined(*date, *found.fields["timestamp"]), pl.String())
+    names = replace(found.columns, timestamp=f"{day}{TWO_FIELDS}{found.columns.timestamp}")
+    left = tuple(one for one in found.left["timestamp"] if one != day)
+    return _Found({**found.fields, "timestamp": together}, names, {**found.left, "timestamp": left})
+
+
+def _time(frame: pl.LazyFrame, found: _Found, rules: Rules, source: str) -> pl.Expr:
+    """Return the times. Raises UnusableClicks where the first rows have none."""
+    name, (column, kind) = found.columns.timestamp, found.fields["timestamp"]
+    if words := time_kind_in_words(kind):
+        raise UnusableClicks(
+            f"{source}: column {name!r} holds {words}, which are no times; --timestamp names another column"
+        )
+    time = times_ms(column, kind, rules.times)
+    first = frame.select(shown=column, time=time).head(SAMPLE_ROWS).collect()
+    if first["time"].count() == 0:
+        raise UnusableClicks(
+            f"{source}: nothing in column {name!r} can be read as a time (the first value is "
+            f"{first['shown'].first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
+        )
+    return time
+
+
+def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> None:
+    """Raise UnusableClicks where a column that begins with `sample` holds no ids."""
+    if words := ids.kind_in_words(kind):
+        advice = "; a path such as items[] makes a click of each element" if words == "lists" else ""
+        raise UnusableClicks(f"{source}: column {name!r} holds {words}, ids must be text or integers{advice}")
     if kind.is_float():
         finite = sample.filter(sample.is_finite())
         if (broken := finite.filter(finite != finite.round())).len():
             raise UnusableClicks(
-                f"{source}: column {sample.name!r} holds numbers such as {broken[0]}, "
-                "ids must be text or integers"
+                f"{source}: column {name!r} holds numbers such as {broken[0]}, ids must be text or integers"
             )
-        whole = pl.when(column.is_finite() & (column == column.round())).then(column)
-        return whole.cast(pl.Int64, strict=False).cast(pl.String)
-    if kind == pl.String and sample.count() and sample.str.contains(_WHOLE_FLOAT).all():
-        return column.str.replace(_WHOLE_FLOAT, "$1")
-    return column.cast(pl.String)
+
+
+def _holds(one: Field, equal: bool, values: list[str]) -> pl.Expr:
+    """Return whether a clause of `click.where` holds, as `worker.core.where.Clause.holds` does."""
+    text = one.column.cast(pl.String) if one.kind == pl.Boolean else ids.texts(*one)
+    is_one = text.is_in(values).fill_null(False)
+    return is_one if equal else ~is_one

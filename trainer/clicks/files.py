@@ -1,157 +1,142 @@
-"""Clicks from files: CSV, Parquet and JSON lines, read no sooner than they are needed."""
+"""Clicks from files and folders of files, read no sooner than they are needed.
+
+A folder is what Spark and others write: files in it and below, without those whose names begin with `_` or
+`.`, and without empty ones. A folder named `date=2026-01-01` is a column of the files in it.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import sys
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import BufferedReader
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
-import orjson
 import polars as pl
 
 from trainer.clicks.columns import Columns, Scan, convert
-from trainer.errors import UnreadableFile
+from trainer.clicks.counts import Counts
+from trainer.clicks.damage import reading
+from trainer.clicks.recognition import positions
+from trainer.clicks.rules import Rules
+from trainer.clicks.tables import FileTable, scan_table
+from trainer.errors import MissingColumn, UnreadableFile
 
-_JSON_LINES: Final = ("jsonl", "ndjson")
-
-_SHOWN_BYTES: Final = 80
-"""The number of bytes shown of a damaged line."""
-
-
-class _Damaged(NamedTuple):
-    """The damaged line: its number, from 1, and the reason."""
-
-    number: int
-    line: bytes
-    why: str = "is damaged"
+_NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
+_SAMPLE_ROWS: Final = 100
+_LOGS: Final = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata/version-hint.text": "Iceberg"}
+"""Tables that keep files that no longer count, by what a folder of them has."""
 
 
-def scan_files(paths: Sequence[Path], columns: Columns = Columns()) -> Scan:  # noqa: B008  # frozen
+class _Part(NamedTuple):
+    """A file, and the columns that the names of its folders are."""
+
+    path: Path
+    columns: dict[str, str | None]
+
+
+def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules = Rules()) -> Scan:  # noqa: B008  # frozen
     """Return the clicks of all files together, ordered by time; the files are read through, not kept.
 
-    CSV (any usual separator), Parquet and JSON lines, by the name; CSV and JSON lines may be
-    compressed (.gz). Raises UnreadableFile, MissingColumn, or UnusableClicks if no time can be read.
+    A path may be a folder of files. Raises UnreadableFile, MissingColumn, or UnusableClicks if times cannot
+    be read or are not plausible.
     """
-    scans = []
-    for path in paths:
-        with reading(path):
-            scans.append(convert(scan_file(path), columns, source=str(path)))
-    clicks = pl.concat([scan.clicks for scan in scans]).sort("timestamp_ms", maintain_order=True)
-    notes = tuple(dict.fromkeys(note for scan in scans for note in scan.notes))
-    return Scan(clicks, scans[0].columns, scans[0].times, sum(scan.rows for scan in scans), notes)
+    scans = [_scan(part, columns, rules) for path in paths for part in _parts(path)]
+    clicks = pl.concat([scan.clicks for scan in scans], how="vertical_relaxed").sort(
+        "timestamp_ms", maintain_order=True
+    )
+    counts, left = Counts(), dict[str, tuple[str, ...]]()
+    for scan in scans:
+        counts.add(scan.counts)
+        left = {**left, **{role: others for role, others in scan.left.items() if others}}
+    source = ", ".join(map(str, paths[:3])) + (", ..." if len(paths) > 3 else "")
+    counts.require_plausible(rules, source, scans[0].columns.timestamp or "timestamp")
+    return Scan(clicks, scans[0].columns, counts.times, counts.rows, counts, left)
 
 
-def scan_file(path: Path) -> pl.LazyFrame:
-    """Return the table in a file, whatever its columns are. Raises UnreadableFile."""
-    kind = _kind(path)
+def scan_file(path: Path, encoding: str = "utf-8") -> pl.LazyFrame:
+    """Return the table in a file with a header, whatever its columns are. Raises UnreadableFile."""
     if path.is_dir():
         raise UnreadableFile(str(path), "it is a folder, but not a click archive of `collect`")
-    if not path.is_file():
-        raise UnreadableFile(str(path), "there is no such file")
-    if path.stat().st_size == 0:
-        raise UnreadableFile(str(path), "the file is empty")
-    if kind not in _SCANNERS:
+    with reading(path, encoding):
+        return scan_table(path, encoding=encoding).frame
+
+
+def _parts(path: Path) -> Iterator[_Part]:
+    """Yield the file, or the files in a folder, by name. Raises UnreadableFile."""
+    if not path.is_dir():
+        yield _Part(path, {})
+        return
+    for log, kind in _LOGS.items():
+        if (path / log).exists():
+            raise UnreadableFile(
+                str(path), f"it is a {kind} table, in which old files stay: export it as Parquet or CSV"
+            )
+    found = [one for one in sorted(path.rglob("*")) if _is_part(one, path)]
+    if not found:
         raise UnreadableFile(
-            str(path), "the name must end in .csv, .tsv, .parquet or .jsonl (or .csv.gz, .jsonl.gz)"
+            str(path), "the folder has no files of clicks, and is no click archive of `collect`"
         )
-    with reading(path):
-        return _SCANNERS[kind](path)
+    for one in found:
+        yield _Part(one, _hive_columns(one.relative_to(path)))
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn every error of reading the file into UnreadableFile, with the place if it is known."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise UnreadableFile(str(path), error.strerror) from None
-        why = f"it cannot be read as .{_kind(path)}: {str(error).splitlines()[0]}; {_damage(path)}"
-        raise UnreadableFile(str(path), why) from None
+def _is_part(path: Path, folder: Path) -> bool:
+    hidden = any(name.startswith(("_", ".")) and "=" not in name for name in path.relative_to(folder).parts)
+    return not hidden and path.is_file() and path.stat().st_size > 0
 
 
-def _damage(path: Path) -> str:
-    """Return which line of a text file is damaged, and what to do about it."""
-    kind = _kind(path)
-    if kind != "parquet":
-        with suppress(OSError, EOFError, zlib.error), _opened(path) as lines:
-            found = _damaged_object(lines) if kind in _JSON_LINES else _damaged_row(lines, _separator(path))
-            if found:
-                shown = found.line[:_SHOWN_BYTES]
-                return f"line {found.number:,} {found.why}, repair or remove it: {shown!r}"
-    return "write it again"
+def _hive_columns(path: Path) -> dict[str, str | None]:
+    """Return the columns that the folders of a path are.
+
+    >>> _hive_columns(Path("date=2026-01-01/country=__HIVE_DEFAULT_PARTITION__/part-0.csv"))
+    {'date': '2026-01-01', 'country': None}
+    """
+    pairs = (folder.partition("=") for folder in path.parent.parts if "=" in folder)
+    return {name: None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
 
 
-def _damaged_object(lines: Iterable[bytes]) -> _Damaged | None:
-    for number, line in enumerate(lines, start=1):
-        try:
-            sound = not line.strip() or isinstance(orjson.loads(line), dict)
-        except ValueError:
-            sound = False
-        if not sound:
-            return _Damaged(number, line)
-    return None
+def _scan(part: _Part, columns: Columns, rules: Rules) -> Scan:
+    source = str(part.path)
+    with reading(part.path, rules.encoding):
+        table = scan_table(
+            part.path,
+            encoding=rules.encoding,
+            names=rules.names,
+            is_data=lambda fields: any(map(rules.is_plausible, fields)),
+        )
+        frame = _with_folders(table.frame, part.columns)
+        named = _named(table, columns, rules, source)
+        scan = convert(frame, named, source=source, rules=rules)
+    if table.headless:
+        scan.counts.headless = True
+    return scan
 
 
-def _damaged_row(lines: Iterable[bytes], separator: str) -> _Damaged | None:
-    """Return the line where the first damaged row begins; a quoted field may span several lines."""
-    first, row, names = 1, list[bytes](), 0
-    csv.field_size_limit(sys.maxsize)
-
-    def text() -> Iterator[str]:
-        for line in lines:
-            row.append(line)
-            yield line.decode()
-
-    try:
-        for fields in csv.reader(text(), delimiter=separator, strict=True):
-            names = names or len(fields)
-            if len(fields) > names:
-                return _Damaged(first, row[0], f"has {len(fields)} fields where the header has {names}")
-            # Polars finds the ends of rows by counting quotes, those in the midst of a field too.
-            if sum(line.count(b'"') for line in row) % 2:
-                return _Damaged(first, row[0])
-            first += len(row)
-            row.clear()
-    except (csv.Error, UnicodeDecodeError):
-        return _Damaged(first, row[0])
-    return None
+def _with_folders(frame: pl.LazyFrame, columns: Mapping[str, str | None]) -> pl.LazyFrame:
+    has = frame.collect_schema()
+    return frame.with_columns(
+        pl.lit(value, pl.String()).alias(name) for name, value in columns.items() if name not in has
+    )
 
 
-def _kind(path: Path) -> str:
-    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
-
-
-def _scan_csv(path: Path) -> pl.LazyFrame:
-    # Everything stays text: an id such as 007 is no number.
-    table = pl.scan_csv(path, separator=_separator(path), infer_schema=False)
-    # Too many fields are an error only where all columns are read, which nobody does later on.
-    table.select(pl.all().null_count()).collect(engine="streaming")
-    return table
-
-
-def _separator(path: Path) -> str:
-    with _opened(path) as lines:
-        header = lines.readline().decode(errors="replace")
-    return max(",;\t|", key=header.count)
-
-
-def _scan_json_lines(path: Path) -> pl.LazyFrame:
-    return pl.scan_ndjson(path, infer_schema_length=None)
-
-
-_SCANNERS: Final[dict[str, Callable[[Path], pl.LazyFrame]]] = {
-    **dict.fromkeys(("csv", "tsv", "txt"), _scan_csv),
-    **dict.fromkeys(_JSON_LINES, _scan_json_lines),
-    "parquet": pl.scan_parquet,
-}
-
-
-def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Columns:
+    """Return `columns`; those of a file without a header by what its rows hold."""
+    if not table.headless:
+        return columns
+    names = table.frame.collect_schema().names()
+    rows = table.frame.head(_SAMPLE_ROWS).collect().rows()
+    found = positions([[bool(field) and rules.is_plausible(field) for field in row] for row in rows])
+    if found is None and not (columns.user and columns.item and columns.timestamp):
+        raise MissingColumn(
+            f"{source} has no header, and its columns of user, item and time are not clear; "
+            f"name them by files.columns, in order. The first line is {', '.join(map(str, rows[0]))}",
+            role="user",
+            existing=names,
+        )
+    told = {role: names[at] for role, at in (found or {}).items()}
+    return Columns(
+        user=columns.user or told["user"],
+        item=columns.item or told["item"],
+        timestamp=columns.timestamp or told["timestamp"],
+        extra=columns.extra,
+    )

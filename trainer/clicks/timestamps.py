@@ -1,75 +1,205 @@
-"""Times as they are found in files, as milliseconds since the epoch (UTC)."""
+"""Times of a column by the worker's rule (`worker.core.times`), for all rows at once: milliseconds (UTC).
+
+Every value is read by its own size, so a column with two units is read rightly; `units` counts them, for a
+person to see. A Hypothesis law holds every value that a column can have equal to that rule. The usual texts
+are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time
+the law ends with the year 2099, as the tables of polars do.)
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-import numpy as np
 import polars as pl
 
-from trainer.errors import UnusableClicks
+from worker.core.ids import BLANKS, MISSING
+from worker.core.reasons import Undecodable
+from worker.core.times import BELOW, EARLIEST_MS, MAX_TIMESTAMP_MS, MICROSECONDS, TimeRule, Unit
 
 HOUR_MS: Final = 3_600_000
 
-UNITS: Final = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
-"""Milliseconds in each unit that numbers may have."""
+_UNITS_A_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
-_NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_INTEGER: Final = r"^[+-]?[0-9]{1,38}$"
+_NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
+_USUAL: Final = (
+    r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?$"
+)
+_OFFSET: Final = r"([+-])([0-9]{2}):([0-9]{2})$"
 
-_BELOW: Final = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
-"""Below which number a time of our days is in which unit."""
 
-_TEXT_FORMATS: Final = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-"""Besides RFC 3339; these have no offset."""
+@dataclass(frozen=True, kw_only=True)
+class TimeSettings:
+    """The settings of `[click]` that concern times. `unit` None: each number by its own size."""
+
+    unit: Unit | None = None
+    zone: str = "UTC"
+    earliest_ms: int = EARLIEST_MS
+    missing: tuple[str, ...] = MISSING
+
+    def rule(self) -> TimeRule:
+        """Return the worker's rule."""
+        zone = ZoneInfo(self.zone)
+        return TimeRule(unit=self.unit, earliest_ms=self.earliest_ms, zone=zone, missing=self.missing)
+
+    def read(self, value: Any) -> int | None:
+        """Return one value as a time, however plausible; None if it is none."""
+        return _read(self.rule(), value)
 
 
-def times_ms(
-    sample: pl.Series, column: pl.Expr, *, zone: str, unit: str | None, source: str
-) -> tuple[pl.Expr, str]:
-    """Return the times in `column`, which begins with `sample`, and their unit in words.
+def times_ms(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+    """Return the times in a column of this kind, however plausible; null where there is none.
 
-    `zone` is that of times without an offset, `unit` that of numbers (None: inferred from their size).
+    Times after the year 9999 are none, as in the worker.
     """
-    if sample.dtype.is_temporal():
-        times, words = _from_moments(column, sample.dtype, zone), "dates and times"
+    times = _times(column, kind, settings)
+    return pl.when(times.abs() <= MAX_TIMESTAMP_MS).then(times)
+
+
+def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+    if kind == pl.Date:
+        return _in_zone(column.cast(pl.Datetime("us")), settings.zone)
+    if isinstance(kind, pl.Datetime):
+        return _floored(column, kind) if kind.time_zone else _in_zone(column, settings.zone, kind)
+    if kind.is_integer():
+        return _of_integers(column.cast(pl.Int128), settings.unit)
+    if kind.is_float() or kind.is_decimal():
+        return _of_floats(column.cast(pl.Float64), settings.unit)
+    if kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
+        return _of_texts(column.cast(pl.String), settings)
+    return pl.lit(None, pl.Int64())
+
+
+def unit_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+    """Return the unit in which each number of a column is read; null for dates and for what is none."""
+    if kind.is_numeric():
+        number = column.cast(pl.Float64)
+    elif kind == pl.String:
+        text = _plain(column, settings.missing)
+        number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
     else:
-        numbers = sample.cast(pl.Float64, strict=False)
-        if numbers.count() * 2 > sample.count():
-            times, words = _from_numbers(column, unit or _unit_of(numbers))
-        else:
-            times, words = _from_text(column, zone), "dates and times"
-    if sample.to_frame().select(times.alias("ms"))["ms"].count() == 0:
-        raise UnusableClicks(
-            f"{source}: nothing in column {sample.name!r} can be read as a time (the first value is "
-            f"{sample.first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
-        )
-    return times, words
+        return pl.lit(None, pl.String())
+    number = pl.when(number.is_finite()).then(number)
+    if settings.unit:
+        return pl.when(number.is_not_null()).then(pl.lit(settings.unit))
+    size, found = number.abs(), pl.lit(None, pl.String())
+    for unit in reversed(BELOW):
+        found = pl.when(size < BELOW[unit]).then(pl.lit(unit)).otherwise(found)
+    return found
 
 
-def _from_moments(column: pl.Expr, kind: pl.DataType, zone: str) -> pl.Expr:
-    if isinstance(kind, pl.Datetime) and kind.time_zone:
-        return column.dt.epoch("ms")
-    return _in_zone(column.cast(pl.Datetime("ms")), zone)
+def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return whether values are times of day without a date."""
+    if kind == pl.String:
+        return column.str.contains(r"^\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?\s*$")
+    return pl.lit(kind == pl.Time)
 
 
-def _from_numbers(column: pl.Expr, unit: str) -> tuple[pl.Expr, str]:
-    numbers = column.cast(pl.Float64, strict=False) * UNITS[unit]
-    return numbers.round().cast(pl.Int64, strict=False), f"unix {_NAMES[unit]}"
+def joined(day: pl.Expr, day_kind: pl.DataType, clock: pl.Expr, clock_kind: pl.DataType) -> pl.Expr:
+    """Return a date and a time of day from two columns as one text, as `worker.core.times.joined` does."""
+    date = _part(day, day_kind, 8).str.replace(r"^(\S+)[T ]00:00(?::00(?:\.0+)?)?$", "$1")
+    return date + " " + _part(clock, clock_kind, 6)
 
 
-def _unit_of(numbers: pl.Series) -> str:
-    finite = numbers.filter(numbers.is_finite())
-    typical = float(np.median(np.abs(finite.to_numpy()))) if len(finite) else 0.0
-    return next(unit for below, unit in _BELOW if typical < below)
+def _part(column: pl.Expr, kind: pl.DataType, digits: int) -> pl.Expr:
+    if kind.is_integer():
+        return pl.when(column >= 0).then(column.cast(pl.String).str.zfill(digits))
+    if isinstance(kind, pl.Datetime):
+        return column.dt.to_string("iso:strict").str.replace("T", " ")
+    if kind.is_temporal():
+        return column.dt.to_string("iso")
+    return column.cast(pl.String).str.strip_chars(BLANKS)
 
 
-def _from_text(column: pl.Expr, zone: str) -> pl.Expr:
-    text = column.cast(pl.String, strict=False)
-    exact = text.str.to_datetime("%+", time_unit="ms", time_zone="UTC", strict=False).dt.epoch("ms")
-    local = [text.str.to_datetime(form, time_unit="ms", strict=False) for form in _TEXT_FORMATS]
-    return pl.coalesce(exact, *(_in_zone(one, zone) for one in local))
+def _of_integers(number: pl.Expr, unit: Unit | None) -> pl.Expr:
+    """Return integers of 128 bits as times; those of no unit become null."""
+    if unit:
+        found = number * 1000 if unit == "s" else number // _UNITS_A_MS[unit]
+        return pl.when(number.abs() < BELOW["ns"]).then(found).cast(pl.Int64, strict=False)
+    size, times = number.abs(), pl.lit(None, pl.Int128())
+    for one in reversed(BELOW):
+        found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
+        times = pl.when(size < BELOW[one]).then(found).otherwise(times)
+    return times.cast(pl.Int64, strict=False)
 
 
-def _in_zone(local: pl.Expr, zone: str) -> pl.Expr:
+def _of_floats(number: pl.Expr, unit: Unit | None) -> pl.Expr:
+    """Return floats as times. Rounding to microseconds comes first, as the rule has it."""
+    size, times = number.abs(), pl.lit(None, pl.Float64())
+    units: Iterable[Unit] = [unit] if unit else reversed(BELOW)
+    for one in units:
+        below = BELOW["ns"] if unit else BELOW[one]
+        times = pl.when(size < below).then(number * MICROSECONDS[one]).otherwise(times)
+    return (times.round().cast(pl.Int128, strict=False) // 1000).cast(pl.Int64, strict=False)
+
+
+def _of_texts(column: pl.Expr, settings: TimeSettings) -> pl.Expr:
+    text = _plain(column, settings.missing)
+    is_integer, is_number = text.str.contains(_INTEGER), text.str.contains(_NUMBER)
+    integers = pl.when(is_integer).then(text).cast(pl.Int128, strict=False)
+    floats = pl.when(is_number & ~is_integer).then(text).cast(pl.Float64, strict=False)
+    usual = _usual(pl.when(text.str.contains(_USUAL)).then(text), settings.zone)
+    read = pl.coalesce(_of_integers(integers, settings.unit), _of_floats(floats, settings.unit), usual)
+    others = pl.when(read.is_null() & ~is_number).then(text)
+    by_rule = partial(_by_rule, settings.rule())
+    return pl.coalesce(read, others.map_batches(by_rule, return_dtype=pl.Int64(), is_elementwise=True))
+
+
+def _plain(column: pl.Expr, missing: Iterable[str]) -> pl.Expr:
+    text = column.str.strip_chars(BLANKS)
+    return pl.when(~text.is_in(["", *missing])).then(text)
+
+
+def _usual(text: pl.Expr, zone: str) -> pl.Expr:
+    """Return times in the usual form, with seconds, as milliseconds."""
+    day_and_clock = text.str.slice(0, 10) + " " + text.str.slice(11, 8)
+    seconds = day_and_clock.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    fraction = text.str.extract(r"\.([0-9]{1,3})").str.pad_end(3, "0").cast(pl.Int64, strict=False)
+    minutes = text.str.extract(_OFFSET, 2).cast(pl.Int64) * 60 + text.str.extract(_OFFSET, 3).cast(pl.Int64)
+    offset = pl.when(text.str.extract(_OFFSET, 1) == "-").then(-minutes).otherwise(minutes)
+    exact = text.str.ends_with("Z") | text.str.ends_with("z") | offset.is_not_null()
+    utc = seconds.dt.epoch("ms") - offset.fill_null(0) * 60_000
+    return pl.when(exact).then(utc).otherwise(_in_zone(seconds, zone)) + fraction.fill_null(0)
+
+
+def _by_rule(rule: TimeRule, column: pl.Series) -> pl.Series:
+    found = {one: _read(rule, one) for one in column.unique().to_list()}
+    return pl.Series(column.name, [found[one] for one in column.to_list()], pl.Int64())
+
+
+def _read(rule: TimeRule, value: Any) -> int | None:
+    try:
+        found = rule.milliseconds(value, -1)
+    except Undecodable:
+        return None
+    return found if abs(found) <= MAX_TIMESTAMP_MS else None
+
+
+def _in_zone(local: pl.Expr, zone: str, kind: pl.Datetime | None = None) -> pl.Expr:
     # An hour that summer time repeats is read as the first of the two; one that it skips is no time.
-    return local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("ms")
+    placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return _floored(placed, kind or pl.Datetime("us"))
+
+
+def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
+    """Return moments as milliseconds, rounded down."""
+    return moment.dt.timestamp(kind.time_unit) // {"ms": 1, "us": 1_000, "ns": 1_000_000}[kind.time_unit]
+
+
+def time_kind_in_words(kind: pl.DataType) -> str | None:
+    """Return the kind of a column that holds no times, in words; None where it may hold some."""
+    names: dict[Any, str] = {
+        pl.Boolean: "true or false",
+        pl.Duration: "durations",
+        pl.Time: "times of day without a date",
+        pl.List: "lists",
+        pl.Array: "lists",
+        pl.Struct: "structures",
+        pl.Binary: "bytes",
+    }
+    return names.get(type(kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,8 @@ from trainer.clicks.archive import is_archive, scan_archive
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.columns import Columns, Scan
 from trainer.clicks.files import scan_files
+from trainer.clicks.rules import Rules
+from trainer.clicks.timestamps import TimeSettings
 from trainer.clicks.topic import read_topic
 from trainer.commands.kafka import connect, decoder
 from trainer.config import TrainerSettings
@@ -78,8 +81,24 @@ def columns_of(chosen: TrainerSettings) -> Columns:
         item=mapping.named("item_id"),
         timestamp=mapping.named("timestamp"),
         extra=() if features.file else names_of(features.categorical, features.numeric),
-        time_zone=chosen.files.time_zone,
-        time_unit=chosen.files.time_unit,
+    )
+
+
+def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
+    """Return how files are read: ids and times as by the worker. Times after `now` are refused."""
+    mapping = chosen.click
+    return Rules(
+        times=TimeSettings(
+            unit=None if mapping.timestamp_unit == "auto" else mapping.timestamp_unit,
+            zone=mapping.time_zone,
+            earliest_ms=mapping.earliest,
+            missing=mapping.missing,
+        ),
+        missing=mapping.missing,
+        where=mapping.clauses(),
+        encoding=chosen.files.encoding,
+        names=chosen.files.columns,
+        now_ms=round(now.timestamp() * 1000),
     )
 
 
@@ -108,7 +127,9 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
         commandline.refuse(_FIELDS, f"{archive} is a click archive, whose columns are known")
         scan, removals = scan_archive(archive)
     else:
-        scan = scan_files(files, columns_of(chosen))
+        rules = rules_of(chosen, datetime.now(UTC))
+        scan = scan_files(files, columns_of(chosen), rules)
+        removals = scan.counts.removals(rules)
     for removal in removals:
         teller.say(str(removal))
     found = scan.columns

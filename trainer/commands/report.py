@@ -59,7 +59,8 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
     trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
-    item_names = read_names(names) if names else find_names(trained_with, files, columns)
+    encoding = chosen.files.encoding
+    item_names = read_names(names, encoding) if names else find_names(trained_with, files, columns, encoding)
     asked = named_here(("kafka.bootstrap_servers", "topics.releases"))
     published = Published.read(connect(chosen), chosen.topics.releases, release.manifest) if asked else None
     clicks = options.read_clicks(files, chosen, teller)

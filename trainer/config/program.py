@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import field_validator, model_validator
 
@@ -20,20 +20,26 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """Reading of times in files of clicks. Their columns are named in `[click]`, or recognised."""
+    """Reading of files of clicks. Ids, times and their columns are settings in `[click]`."""
 
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as Europe/Lisbon.")
-    time_unit: Literal["s", "ms", "us", "ns"] | None = setting(
-        None, "Unit of times that are numbers. Default: recognised by their size."
+    encoding: str = setting(
+        "utf-8", "Encoding of text, such as cp1252. Files with a byte order mark are read by that."
+    )
+    columns: tuple[str, ...] = setting(
+        (),
+        "Names of the columns of files without a header, in order, such as user_id,item_id,rating,timestamp. "
+        "Default: the first line is the header, unless it has a time.",
     )
 
-    @field_validator("time_zone")
+    @field_validator("encoding")
     @classmethod
-    def _is_zone(cls, value: str) -> str:
+    def _is_encoding(cls, value: str) -> str:
         try:
-            return ZoneInfo(value).key
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("must be a time zone like UTC or Europe/Lisbon") from None
+            return codecs.lookup(value).name
+        except LookupError:
+            raise ValueError(
+                "must be an encoding that Python knows, such as utf-8, cp1252 or utf-16"
+            ) from None
 
 
 class Baselines(Section):

@@ -32,7 +32,7 @@ from trainer.continuous.plan import (
     skips,
 )
 from trainer.continuous.strategies import Strategy
-from trainer.errors import UnusableClicks
+from trainer.errors import TrainingDiverged, UnusableClicks
 from trainer.release.package import PackagedRelease
 from worker.clock import Clock
 from worker.errors import KafkaAway, ReleaseRefused, Retriable
@@ -102,7 +102,7 @@ class ContinuousTraining:
             outcome = self._run(lease)
         except UnusableClicks as error:
             outcome = self._ended(RunOutcome.TOO_FEW, f"no release: {error}")
-        except (Retriable, ReleaseRefused, OSError) as error:
+        except (Retriable, ReleaseRefused, TrainingDiverged, OSError) as error:
             self._tried = None
             outcome = self._ended(
                 RunOutcome.DEPOSED if lease.over else RunOutcome.FAILED, f"no release: {error}"

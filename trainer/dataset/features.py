@@ -25,13 +25,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.columns import Columns, convert_items
-from trainer.clicks.files import reading, scan_file
+from trainer.clicks.damage import reading
+from trainer.clicks.files import scan_file
+from trainer.errors import UnusableClicks
 from worker.errors import SettingError
 
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
 """The policies for missing values; the first is the default."""
+
+_FEW: Final = 0.5
+"""Where less than this share of the clicked items is described, it is said."""
 
 _COUNT: Final = "the count of this value"
 """Name of a temporary column, chosen so that no input has it."""
@@ -119,6 +124,25 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
     counts = counts.sort(_COUNT, column.name, descending=[True, False], nulls_last=True)
     known = counts.filter(pl.col(column.name).is_not_null())
     return pl.concat([known, counts]).unique("item_id", keep="first", maintain_order=True).drop(_COUNT)
+
+
+def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> list[str]:
+    """Return warnings where few of the `clicked` items are among those described by the `source`.
+
+    Raises UnusableClicks where none is: the ids are of two kinds.
+    """
+    found = len(set(clicked) & set(described))
+    such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"
+    if not found:
+        raise UnusableClicks(
+            f"{source}: none of its {len(described):,} items is one of the {len(clicked):,} items of the "
+            f"clicks: {such_as}; is the column of items the right one?"
+        )
+    if found < _FEW * len(clicked):
+        return [
+            f"Careful: {source} describes {found:,} of the {len(clicked):,} items of the clicks; {such_as}"
+        ]
+    return []
 
 
 def never_clicked(clicked: Sequence[str], table: pl.DataFrame, columns: Sequence[Column]) -> list[str]:

@@ -15,7 +15,15 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset import cache
 from trainer.dataset.dataset import Data, Learned, moment
-from trainer.dataset.features import Features, build, columns_of, from_clicks, from_file, never_clicked
+from trainer.dataset.features import (
+    Features,
+    build,
+    columns_of,
+    from_clicks,
+    from_file,
+    matching,
+    never_clicked,
+)
 from trainer.dataset.sessions import (
     Divided,
     catalogue_of,
@@ -26,6 +34,7 @@ from trainer.dataset.sessions import (
     moment_before,
     to_arrays,
 )
+from trainer.dataset.span import doubts
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.ids import MAX_ID_BYTES
@@ -73,6 +82,8 @@ def prepare(
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
+    for doubt in doubts(sessions["timestamp_ms"].to_numpy()):
+        progress.say(doubt)
     _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
@@ -143,6 +154,9 @@ def _with_features(
     table = from_file(file, columns) if file else from_clicks(clicks, columns)
     table = table.filter(pl.col("item_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
     ids = clicked.ids(np.arange(len(clicked))).tolist()
+    if file:
+        for doubt in matching(ids, table["item_id"].to_list(), str(file)):
+            report.progress.say(doubt)
     ids += never_clicked(ids, table, columns)
     features, described = build(ids, table, columns)
     for one in described:

@@ -53,7 +53,9 @@ def holds_release(folder: Path) -> bool:
 
 
 def _require_writable(there: Path, folder: Path) -> None:
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    if not there.is_dir():
+        raise SettingError(f"-o: {folder} cannot be written: {there} is a file, not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise SettingError(f"-o: {folder} cannot be written: no write permission for {there}")
 
 

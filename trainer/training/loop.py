@@ -18,9 +18,11 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.batches import Batch, Batches, Carried, Shuffled
 from trainer.dataset.sessions import Sessions
+from trainer.errors import TrainingDiverged
 from trainer.model.backend import tf
 from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
+from trainer.training.divergence import check_epoch, check_step, doubt
 from worker.core.cells import Floats
 
 Epoch = dict[str, float]
@@ -102,6 +104,8 @@ class Training:
         self._step = compiled_step(network, self._use)
         self._best = Best(settings.training.patience or max(2, self.epochs // 3))
         self._sums, self.history = Sums(), list[Epoch]()
+        self._first_loss: float | None = None
+        self._diverged = False
 
     def run(
         self,
@@ -112,16 +116,25 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
+        A training that diverges ends with the best epoch before. Raises TrainingDiverged where there is none.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
             while len(self.history) < self.epochs and not self._best.is_past:
                 self._epoch(progress, saved)
                 self._finish(validate, progress)
+        except TrainingDiverged as error:
+            if not self.history:
+                raise
+            progress.say(str(error))
+            self._diverged = True
         finally:
             progress.stop()
         self._network.set_weights(self._best.weights)
         progress.say(self._outcome())
+        losses = [epoch["loss"] for epoch in self.history]
+        if careful := doubt(losses, self._settings, first=self._first_loss or 0.0):
+            progress.say(careful)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that the next step depends on, by name."""
@@ -132,7 +145,8 @@ class Training:
     def facts(self) -> dict[str, Any]:
         """Return the part of the state that is not in `tensors`, as JSON values."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
-        return {"history": self.history, "sums": asdict(self._sums), "best": best}
+        first = self._first_loss
+        return {"history": self.history, "sums": asdict(self._sums), "best": best, "first_loss": first}
 
     @property
     def position(self) -> str:
@@ -145,6 +159,7 @@ class Training:
             variable.assign(tensors[name])
         self._states = tf.constant(tensors["states"])
         self.history, self._sums = list(facts["history"]), Sums(**facts["sums"])
+        self._first_loss = facts["first_loss"]
         best = [tensors[f"best/{at}"] for at in range(len(self._network.weights))] if self.history else []
         self._best = Best(self._best.patience, **facts["best"], weights=best)
 
@@ -163,6 +178,9 @@ class Training:
             number = epoch * len(self._batches) + self._sums.batches
             drawn = self._network.negatives.draw(self._settings.training.seed, number)
             loss, norm, states = self._step(batch._replace(negatives=drawn), self._states, number)
+            if self._first_loss is None:
+                self._first_loss = float(loss)
+            self._check(check_step, float(loss), float(norm))
             self._sums.seen(len(batch.targets), float(loss))
             if self._settings.training.carry_state:
                 self._states = states
@@ -174,15 +192,24 @@ class Training:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
+        largest = max(float(tf.reduce_max(tf.abs(one))) for one in self._network.trainable_variables)
+        self._check(check_epoch, self._sums.means()["loss"], largest)
+
+    def _check(self, check: Callable[..., None], *figures: float) -> None:
+        first = 0.0 if self._first_loss is None else self._first_loss
+        check(*figures, self._settings, first=first, position=self.position)
 
     def _outcome(self) -> str:
         """Return, as text, which epoch is kept and why the training stopped."""
         done, since = len(self.history), self._best.epochs_since
         figure = f"mrr_at_{self._settings.evaluation.top}"
         if figure not in self.history[-1]:
-            return f"kept the last epoch, {done}: there are no validation clicks to choose the best epoch by"
+            last = f"the last before it diverged, {done}" if self._diverged else f"the last epoch, {done}"
+            return f"kept {last}: there are no validation clicks to choose the best epoch by"
         why = f"it was the last of {self.epochs}"
-        if done < self.epochs:
+        if self._diverged:
+            why = f"epoch {done + 1} diverged"
+        elif done < self.epochs:
             why = f"no improvement in {since} epochs (training.patience)"
         best, top = done - since, self._settings.evaluation.top
         value = self.history[best - 1][figure]

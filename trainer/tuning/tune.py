@@ -22,7 +22,7 @@ from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
-from trainer.errors import BudgetTooSmall, TooFewClicks
+from trainer.errors import BudgetTooSmall, TooFewClicks, TrainingDiverged
 from trainer.files_on_disk import write_file
 from trainer.model.backend import keras
 from trainer.training import fit
@@ -142,11 +142,9 @@ class _Watched(Progress):
         self._teller.start(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Count a step. Raises _TimeIsUp at the time limit, and TrialPruned if the loss is not finite."""
+        """Count a step. Raises _TimeIsUp at the time limit."""
         self._done += predictions
         self._teller.advance(predictions, loss)
-        if not math.isfinite(loss):
-            raise optuna.TrialPruned(f"the loss became {loss}")
         if self.spent > self._seconds:
             raise _TimeIsUp
 
@@ -169,7 +167,7 @@ def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watche
         fit.train(data, replaced(settings, searched), watched)
     except optuna.TrialPruned as why:
         given_up = str(why)
-    except (ReleaseRefused, SettingError) as error:  # weights that are not finite; incompatible settings
+    except (ReleaseRefused, SettingError, TrainingDiverged) as error:  # incompatible settings, too
         given_up = str(error)
     finally:
         keras.backend.clear_session()  # otherwise the graphs of all trials stay in memory

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from worker.errors import CheckpointFailed, Retriable, SharedIdentity
 from worker.process.stop import Stop, StopNow
+
+T = TypeVar("T")
 
 FENCED_TWICE_SECONDS: Final = 60.0
 """Two workers that share a transactional id fence each other at least this often."""
@@ -48,8 +50,8 @@ class Retry:
         """Wait after failures; not at all after the first. Raises StopNow when asked to stop."""
         self._wait(self._failures - 2)
 
-    def until_done(self, action: Callable[[], None]) -> None:
-        """Repeat `action` while it fails in a way that may pass. Raises StopNow when asked to stop."""
+    def until_done(self, action: Callable[[], T]) -> T:
+        """Repeat `action` while its failure may pass; return its result. Raises StopNow on a stop."""
         attempt = 0
         while True:
             try:

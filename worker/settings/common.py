@@ -316,10 +316,8 @@ class Click(Section):
         if name not in self.model_fields_set:
             return None
         value: str = getattr(self, name)
-        if TWO_FIELDS in value:
-            return value
-        path = paths.parse(value)
-        return ".".join(path.names) if path.root == "value" and path.each is None else None
+        of_value = all(paths.parse(one).root == "value" for one in value.split(TWO_FIELDS))
+        return value if of_value else None
 
 
 def _secret(value: SecretStr | None) -> str | None:

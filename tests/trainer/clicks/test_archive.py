@@ -107,5 +107,5 @@ def test_a_damaged_file_of_a_log_is_named(archive: ClickArchive) -> None:
     archive.append(0, 0, 1, clicks(0, "x"), {})
     archive.stretches()[0].path.write_bytes(b"PAR1 and no more")
 
-    with pytest.raises(UnreadableFile, match=r"00000001\.parquet: it cannot be read as \.parquet"):
+    with pytest.raises(UnreadableFile, match=r"00000001\.parquet: it cannot be read as Parquet"):
         scan_archive(archive.folder)

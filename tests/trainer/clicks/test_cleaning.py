@@ -11,7 +11,7 @@ def test_cleaning_counts_what_it_removes() -> None:
     bad = [
         *[(None, "x", START_MS), ("a", None, START_MS), ("", "x", START_MS)],
         *[("a", long_id, START_MS), ("é" * 129, "x", START_MS)],
-        *[("a", "x", None), ("a", "x", 0), ("a", "x", START_MS + year)],
+        *[("a", "x", None), ("a", "x", -1), ("a", "x", START_MS + year)],
         good[0],
     ]
 

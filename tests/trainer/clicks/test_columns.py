@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.trainer.builders import START_MS, converted
 from trainer.clicks.columns import SAMPLE_ROWS, Columns, convert
-from trainer.errors import MissingColumn, UnusableClicks
+from trainer.clicks.rules import Rules
+from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
+from worker.core import paths
+from worker.core.where import parse_where
 
 
 def test_common_column_names_are_recognised() -> None:
@@ -75,12 +81,109 @@ def test_a_fraction_far_behind_the_first_ids_is_no_id() -> None:
 
 
 def test_integers_that_were_written_as_floats_are_integers() -> None:
-    """A CSV out of a table in which some ids were missing."""
-    frame = pl.DataFrame({"user": ["1.0", None], "item": ["7", "8.0"], "time": [START_MS] * 2})
+    """A CSV out of a table in which some ids were missing; it is said what becomes of them."""
+    frame = pl.DataFrame({"user": ["1.0", None], "item": ["7", "08.0"], "time": [START_MS] * 2})
 
     read = converted(frame)
 
-    assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "8.0")]
+    assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "08.0")]
     assert convert(frame.lazy(), Columns(), source="clicks.csv").notes == (
         "column user has ids such as 1.0 (integers with missing values are stored so): they are read as 1",
     )
+
+
+def test_the_time_of_the_event_comes_before_dates_and_versions_of_it() -> None:
+    """It is said which column was taken and which were left."""
+    frame = pl.DataFrame(
+        {
+            "date": ["2020-09-13"],
+            "_ingested_at": [START_MS + 9],
+            "updated_at": [START_MS + 8],
+            "ts": [START_MS],
+            "session_id": ["s"],
+            "user_id": ["u"],
+            "item": ["i"],
+        }
+    )
+
+    scan = convert(frame.lazy(), Columns(), source="clicks.csv")
+
+    assert scan.clicks.collect().rows() == [("u", "i", START_MS)]
+    assert scan.notes == (
+        "took user_id as user, not session_id: --user names another column",
+        "took ts as timestamp, not date, _ingested_at, updated_at: --timestamp names another column",
+    )
+
+
+def test_a_click_is_made_of_each_element_of_a_list() -> None:
+    """In order, with the event's own fields; an empty list keeps its row, which is then no click."""
+    frame = pl.DataFrame(
+        {"user": ["a", "b"], "ts": [START_MS] * 2, "items": [[{"id": 7}, {"id": 8}], []]},
+        schema_overrides={"items": pl.List(pl.Struct({"id": pl.Int64()}))},
+    )
+
+    read = converted(frame, Columns(item="items[].id"))
+
+    assert read.clicks.rows() == [("a", "7", START_MS), ("a", "8", START_MS), ("b", None, START_MS)]
+    with pytest.raises(MissingColumn, match="has no list 'things'; it has: user, ts, items"):
+        converted(frame, Columns(item="things[]"))
+
+
+PLACES = st.sampled_from(
+    [
+        "type = view, cart",
+        "type != view",
+        "n = 7",
+        "n != 7, 8",
+        "flag = true",
+        "who.kind = b",
+        "who.kind != b",
+        "list = x",
+    ]
+)
+
+
+@given(place=PLACES, data=st.data())
+@examples(0.3)
+def test_the_same_rows_count_as_in_the_worker(place: str, data: st.DataObject) -> None:
+    """Of any kind of column, with missing values: a clause is one rule."""
+    kinds = {
+        "type": st.none() | st.sampled_from(["view", " view ", "cart", "NULL", ""]),
+        "n": st.none() | st.sampled_from([7.0, 8.0, 7.5]),
+        "flag": st.none() | st.booleans(),
+        "who": st.none() | st.fixed_dictionaries({"kind": st.none() | st.sampled_from(["a", "b"])}),
+        "list": st.none() | st.just(["x"]),
+    }
+    schema = {
+        "type": pl.String(),
+        "n": pl.Float64(),
+        "flag": pl.Boolean(),
+        "who": pl.Struct({"kind": pl.String()}),
+        "list": pl.List(pl.String()),
+    }
+    rows = data.draw(st.lists(st.fixed_dictionaries(kinds), min_size=1, max_size=10))
+    frame = pl.DataFrame(rows, schema).with_columns(
+        user=pl.lit("u"), item=pl.int_range(pl.len()).cast(pl.String), time=pl.lit(START_MS)
+    )
+    (clause,) = parse_where(place)
+
+    expected = [str(at) for at, row in enumerate(rows) if clause.holds(paths.find(row, clause.path.names))]
+    try:
+        counted = convert(frame.lazy(), Columns(), source="x", rules=Rules(where=(clause,)))
+        found = counted.clicks.collect()["item_id"].to_list()
+    except UnreadableFile:
+        found = []
+    else:
+        assert (counted.counts.rows, counted.counts.skipped) == (len(found), len(rows) - len(found))
+
+    assert found == expected
+
+
+def test_a_clause_on_no_column_is_refused() -> None:
+    """It would let nothing pass, or everything."""
+    frame = pl.DataFrame({"user": ["a"], "item": ["x"], "time": [START_MS]})
+
+    with pytest.raises(
+        MissingColumn, match=r"has no column 'kind' \(click.where\); it has: user, item, time"
+    ):
+        converted(frame, rules=Rules(where=parse_where("kind = view")))

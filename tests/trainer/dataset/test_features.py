@@ -6,8 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.dataset.features import Column, build, columns_of, from_clicks, from_file, never_clicked
-from trainer.errors import MissingColumn
+from trainer.dataset.features import (
+    Column,
+    build,
+    columns_of,
+    from_clicks,
+    from_file,
+    matching,
+    never_clicked,
+)
+from trainer.errors import MissingColumn, UnusableClicks
 from worker.errors import SettingError
 
 GENRE = Column("genre", "categorical", "unknown")
@@ -124,3 +132,15 @@ def test_a_column_is_named_with_its_policy() -> None:
     for categorical, numeric in [(("genre:mean",), ()), ((), ("price:drop",)), ((), ("price:mean:ln",))]:
         with pytest.raises(SettingError, match="is not NAME, NAME:POLICY"):
             columns_of(categorical, numeric, min_count=1, separator="|")
+
+
+def test_features_that_match_no_item_are_refused() -> None:
+    """The ids of the two are shown; few matches are said."""
+    with pytest.raises(
+        UnusableClicks, match=r"f.csv: none of its 1 items is one of the 2 items of the clicks: .*'a'.*'A'"
+    ):
+        matching(["a", "b"], ["A"], "f.csv")
+
+    (said,) = matching(["a", "b", "c"], ["c", "x"], "f.csv")
+    assert said.startswith("Careful: f.csv describes 1 of the 3 items of the clicks")
+    assert matching(["a", "b"], ["a"], "f.csv") == []

@@ -7,7 +7,8 @@ import pytest
 
 from tests.trainer.builders import sessions_of
 from trainer.config import FitSettings
-from trainer.console import Progress
+from trainer.console import Lines, Progress
+from trainer.errors import TrainingDiverged
 from trainer.model.network import Network
 from trainer.training.loop import Best, Epoch, Sums, Training
 
@@ -87,3 +88,35 @@ def test_a_training_ends_when_it_gets_worse(*, full_batch: bool) -> None:
 
     assert [epoch["mrr_at_1"] for epoch in training.history] == [0.5, 0.1]
     assert [float(weight.sum()) for weight in network.get_weights()] == seen[0]
+
+
+@pytest.mark.slow  # trains
+def test_a_training_that_diverges_at_once_is_an_error() -> None:
+    """There is no better epoch to take, and nothing is saved of the step that left the numbers."""
+    settings = SETTINGS.replaced(batch_clicks=1, algorithm="sgd", learning_rate=1e30, clip_norm=0.0)
+    settings = settings.replaced(normalize=False, output_table="separate")
+    training = Training(Network(COUNTS, settings), sessions_of([0, 1, 2], [1, 0], [2, 0, 1]), settings)
+    saved: list[bool] = []
+
+    with pytest.raises(TrainingDiverged, match=r"diverged in epoch 1 of 3, after \d batch.*learning_rate"):
+        training.run(lambda: {"mrr_at_1": 0.5}, Progress(), lambda one: saved.append(one._sums.loss < 1e30))
+
+    assert all(saved)
+
+
+@pytest.mark.slow  # trains
+def test_a_training_that_diverges_later_ends_with_the_best_epoch_before() -> None:
+    """It says so, in which epoch and why."""
+    lines, settings = list[str](), SETTINGS.replaced(patience=9)
+    network = Network(COUNTS, settings)
+    training = Training(network, sessions_of([0, 1, 2], [1, 0], [2, 0, 1]), settings)
+
+    def validate() -> Epoch:
+        network.set_weights([np.full_like(one, np.inf) for one in network.get_weights()])
+        return {"mrr_at_1": 0.5}
+
+    training.run(validate, Lines(lines.append))
+
+    assert len(training.history) == 1
+    assert "the training diverged in epoch 2 of 3, after 0 batches: the loss is nan" in lines[-2]
+    assert lines[-1].endswith("stopped after epoch 1: epoch 2 diverged")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import shlex
 import signal
 import subprocess
@@ -10,7 +9,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import optuna
 import orjson
 import polars as pl
 import pytest
@@ -23,9 +21,7 @@ from trainer.config import TrainerSettings
 from trainer.console import Progress
 from trainer.errors import BudgetTooSmall, TooFewClicks
 from trainer.release.folder import read_folder
-from trainer.tuning.search import next_trial
-from trainer.tuning.space import space
-from trainer.tuning.tune import Budget, Tuned, _Watched, tune
+from trainer.tuning.tune import Budget, Tuned, tune
 from worker.errors import SettingError
 from worker.settings.loading import load
 
@@ -37,7 +33,7 @@ def tuned(folder: Path, budget: Budget, clicks: pl.DataFrame | None = None, **mo
     """A search on a cycle."""
     more = {"settings": SMALL, "progress": Progress(), **more}
     clicks = cyclic_clicks(100) if clicks is None else clicks
-    return tune(clicks, given=GIVEN, folder=folder, budget=budget, now=NOW, **more)
+    return tune(clicks, given=more.pop("given", GIVEN), folder=folder, budget=budget, now=NOW, **more)
 
 
 def trials_in(folder: Path) -> list[dict[str, Any]]:
@@ -135,12 +131,19 @@ def test_without_a_validation_end_nothing_can_be_judged(tmp_path: Path) -> None:
         tuned(tmp_path, Budget(trials=1), settings=TrainerSettings.of(validation_fraction=0.0))
 
 
-def test_a_training_that_diverges_is_given_up() -> None:
-    """Its loss is no number any more; the search goes on."""
-    watched = _Watched(Progress(), next_trial([], space([]), 0), 20, clock_of(1.0), seconds=math.inf)
+@pytest.mark.slow
+def test_a_training_that_diverges_is_given_up(tmp_path: Path) -> None:
+    """The search goes on with the next trial, and says what is wrong where all diverge."""
+    settings = TrainerSettings.of(
+        algorithm="sgd", learning_rate=1e30, clip_norm=0.0, normalize=False, output_table="separate"
+    )
 
-    with pytest.raises(optuna.TrialPruned, match="the loss became nan"):
-        watched.advance(64, math.nan)
+    with pytest.raises(
+        BudgetTooSmall, match=r"all 1 trials were given up \(the training diverged in epoch 1"
+    ):
+        tuned(
+            tmp_path, Budget(trials=1), settings=settings, given={"optimizer.learning_rate", "loss.function"}
+        )
 
 
 @pytest.mark.slow

@@ -57,15 +57,16 @@ def test_a_column_of_files_is_named_or_recognised() -> None:
 
 
 def test_a_column_is_named_as_it_is() -> None:
-    """Without the escapes of a path; what is no field of a record is no column."""
+    """As a path, with its escapes; a record's key is no column."""
     names = {"USER_ID": r"who\.id", "ITEM_ID": "items[].id", "TIMESTAMP": "day + clock"}
     chosen = load(None, {f"NEXTCLICK_CLICK_{name}": value for name, value in names.items()}).click
 
     assert [chosen.named(name) for name in ("user_id", "item_id", "timestamp")] == [
-        "who.id",
-        None,
+        r"who\.id",
+        "items[].id",
         "day + clock",
     ]
+    assert load(None, {"NEXTCLICK_CLICK_USER_ID": "@key.id"}).click.named("user_id") is None
 
 
 def test_the_rules_of_a_click_are_passed_on() -> None:

@@ -11,26 +11,33 @@ import polars as pl
 
 from trainer.clicks.archive import is_archive
 from trainer.clicks.columns import Columns, convert_items
-from trainer.clicks.files import reading, scan_file
+from trainer.clicks.damage import reading
+from trainer.clicks.files import scan_file
+from trainer.clicks.ids import ids
 from trainer.errors import UnreadableFile
+from worker.core.ids import MISSING
 
 TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
 """Columns that hold a name, case-insensitive; the first of them that a file has is used."""
 
 
-def read_names(path: Path) -> dict[str, str]:
+def read_names(path: Path, encoding: str = "utf-8") -> dict[str, str]:
     """Return names by item id from a CSV or TSV file: ids in column 1, names in column 2.
 
     Raises UnreadableFile.
     """
-    with reading(path):
-        table = scan_file(path).collect()
+    with reading(path, encoding):
+        table = scan_file(path, encoding).collect()
     if table.width < 2:
         raise UnreadableFile(str(path), "two columns are needed: item ids and names")
-    return _paired(table.to_series(0), table.to_series(1))
+    items = table.to_series(0)
+    read = table.select(ids(pl.col(items.name), items.dtype, missing=MISSING)).to_series()
+    return _paired(read, table.to_series(1))
 
 
-def find_names(settings: dict[str, Any], files: Sequence[Path], columns: Columns) -> dict[str, str]:
+def find_names(
+    settings: dict[str, Any], files: Sequence[Path], columns: Columns, encoding: str = "utf-8"
+) -> dict[str, str]:
     """Return names by item id: from the features file in the training `settings`, else from click `files`.
 
     Files without a column of `TITLES` give no names; a features file that no longer exists is ignored.
@@ -41,13 +48,13 @@ def find_names(settings: dict[str, Any], files: Sequence[Path], columns: Columns
     found = {}
     for file in files:
         if file.is_file() and not is_archive(file):
-            found |= _in_file(file, columns)
+            found |= _in_file(file, columns, encoding)
     return found
 
 
-def _in_file(path: Path, columns: Columns) -> dict[str, str]:
-    with reading(path):
-        scan = scan_file(path)
+def _in_file(path: Path, columns: Columns, encoding: str = "utf-8") -> dict[str, str]:
+    with reading(path, encoding):
+        scan = scan_file(path, encoding)
         by_name = {name.lower(): name for name in reversed(scan.collect_schema().names())}
         title = next((by_name[name] for name in TITLES if name in by_name), None)
         if title is None:
@@ -57,6 +64,6 @@ def _in_file(path: Path, columns: Columns) -> dict[str, str]:
     return _paired(table["item_id"], table[title])
 
 
-def _paired(ids: pl.Series, names: pl.Series) -> dict[str, str]:
-    pairs = zip(ids.cast(pl.String), names.cast(pl.String), strict=True)
+def _paired(items: pl.Series, names: pl.Series) -> dict[str, str]:
+    pairs = zip(items, names.cast(pl.String), strict=True)
     return {item: name for item, name in pairs if item and name}

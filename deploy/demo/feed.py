@@ -1,0 +1,79 @@
+"""The feeder of deploy/compose.yaml: plays the clicks of the demo into a topic, again and again.
+
+    python -m deploy.demo.feed --kafka kafka:9092 --topic clicks --per-second 50
+
+Each time they come from other users. Exit code 1: it could not go on, the reason is on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from deploy.demo import data
+from deploy.demo.data import Click
+from deploy.demo.errors import DemoError, Interrupted
+from deploy.demo.life import Life
+from deploy.demo.replay import ClickSender, Pace, side_by_side
+
+PEOPLE = 60
+"""The number of users who click at a time."""
+
+
+def main() -> int:
+    """Play until stopped; return the exit code."""
+    given = arguments().parse_args()
+    try:
+        with Life() as life:
+            recorded = data.load(life, given.cache or life.folder / "cache").clicks
+            with ClickSender({"bootstrap_servers": given.kafka}, given.topic) as sender:
+                feed(life, sender, endless(recorded), per_second=given.per_second)
+    except DemoError as error:
+        print(f"The feeder cannot go on: {error}", file=sys.stderr)
+        return 1
+    except Interrupted:
+        pass
+    return 0
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.demo.feed", description="Plays the demo's clicks."
+    )
+    parser.add_argument("--kafka", default="localhost:9092", help="brokers (default: %(default)s)")
+    parser.add_argument("--topic", default="clicks", help="topic of clicks (default: %(default)s)")
+    parser.add_argument("--per-second", type=float, default=50.0, help="clicks per second (default: 50)")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the data (default: fetch it each time)")
+    return parser
+
+
+def endless(recorded: Sequence[Click]) -> Iterator[Click]:
+    """Yield the clicks of many users side by side, and again with other user ids, without an end.
+
+    >>> twice = endless([Click("a", "1", 0), Click("b", "2", 1)])
+    >>> [next(twice).user_id for _ in range(4)]
+    ['1/a', '1/b', '2/a', '2/b']
+    """
+    for number in itertools.count(1):
+        people = min(PEOPLE, len({click.user_id for click in recorded}))
+        for click in side_by_side(recorded, people):
+            yield click._replace(user_id=f"{number}/{click.user_id}")
+
+
+def feed(life: Life, sender: ClickSender, clicks: Iterator[Click], *, per_second: float) -> None:
+    """Send `clicks` at a steady speed, as if they happened now. Raises DemoError, Interrupted."""
+    pace = Pace(per_second)
+    for number, click in enumerate(clicks):
+        while number >= pace.due():
+            life.pause(0.01)
+        sender.send(click._replace(timestamp_ms=round(time.time() * 1000)))
+    sender.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The programs that check images, chart, rules and workflows: `make tools` brings those that no wheel has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.documents import ROOT
+
+BROUGHT: Final = ROOT / "build" / "tools"
+
+
+def tool(name: str) -> str:
+    """Return the path of a program; skip the test, or fail it in CI, where there is none."""
+    places = [BROUGHT, Path(sys.executable).parent, os.environ["PATH"]]
+    found = shutil.which(name, path=os.pathsep.join(map(str, places)))
+    if found:
+        return found
+    reason = f"no `{name}`: `make tools` brings it, with Go and Debian's apt-get"
+    if os.environ.get("CI"):
+        raise pytest.fail.Exception(reason, pytrace=False)
+    raise pytest.skip.Exception(reason)
+
+
+def run(*words: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and return what it said."""
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import START_MS
+from trainer.clicks.columns import Columns, Scan, convert
+from trainer.clicks.counts import Counts
+from trainer.clicks.rules import Rules
+from trainer.errors import UnusableClicks
+
+SEVERAL_KINDS = (
+    "Careful: column time has times of several kinds: 5 in seconds (such as 1600000000), 1 in milliseconds "
+    "(such as 1600000000000), 1 as dates (such as 2020-09-13); each is read by its own size. One unit for "
+    "all numbers is set by click.timestamp_unit"
+)
+RULES = Rules(now_ms=START_MS + 86_400_000)
+
+
+def scan(users: list[str | None], times: list[str]) -> Scan:
+    """Return clicks of these users at these times."""
+    frame = pl.DataFrame({"user": users, "item": ["x"] * len(users), "time": times})
+    return convert(frame.lazy(), Columns(), source="x", rules=RULES)
+
+
+def test_what_may_surprise_is_said_with_counts_and_examples() -> None:
+    """Blanks, missing values by value, units, times that are none."""
+    users = [" a", "a ", "NULL", r"\N", "NULL", "", None, "7.0"]
+    times = ["1600000000", "1600000000000", "2020-09-13", "soon", *["1600000001"] * 4]
+
+    found = scan(users, times)
+
+    assert found.times == "unix seconds and milliseconds, dates and times"
+    assert found.notes == (
+        "2 ids in column user had blanks around them, which were removed",
+        "column user has ids such as 7.0 (integers with missing values are stored so): they are read as 7",
+        "1 clicks have user empty: a missing value (click.missing)",
+        "2 clicks have user NULL: a missing value (click.missing)",
+        r"1 clicks have user \N: a missing value (click.missing)",
+        "1 values of column time cannot be read as a time, such as soon",
+        SEVERAL_KINDS,
+    )
+
+
+def test_times_that_are_not_plausible_are_removed_with_their_own_reasons() -> None:
+    """Each with an example and the setting."""
+    found = scan(["a"] * 5, ["1600000000", "1600000001", "1600000002", "86400", "1900000000"])
+
+    assert [str(one) for one in found.counts.removals(RULES)] == [
+        "removed 1 of 5 clicks: before 2000-01-01, such as 86400 (1970-01-02 00:00) (click.earliest)",
+        "removed 1 of 4 clicks: in the future, such as 1900000000 (2030-03-17 17:46) (click.timestamp_unit)",
+    ]
+    assert found.clicks.collect().height == 3
+
+
+def test_a_source_whose_times_are_mostly_wrong_is_refused() -> None:
+    """Half of them may be."""
+    half = scan(["a"] * 2, ["1600000000", "86400"])
+    most = scan(["a"] * 3, ["1600000000", "86400", "86401"])
+
+    half.counts.require_plausible(RULES, "x", "time")
+    with pytest.raises(
+        UnusableClicks,
+        match=r"x: 2 of 3 times in column 'time' are before 2000-01-01, such as 86400 .*click.earliest",
+    ):
+        most.counts.require_plausible(RULES, "x", "time")
+
+
+def test_counts_of_several_sources_are_one() -> None:
+    """An example of one stands for all."""
+    total = Counts()
+    for times in (["1600000000", "1600000001"], ["1600000000", "86400"]):
+        total.add(scan([" a", "b"], times).counts)
+
+    assert (total.rows, total.blanks["user"], total.odd["early"], total.units["s"]) == (4, 2, 1, 4)
+    assert total.examples["early"] == ("86400", 86_400_000)

@@ -1,0 +1,265 @@
+"""Shapes of files by their packing, encoding, format and layout."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from typing import Final
+
+import zstandard
+
+from tests.thousand_clicks import ROWS
+from tests.trainer.shapes.writers import (
+    FIRST,
+    JSON_LINES,
+    PLAIN,
+    SECOND,
+    Shape,
+    by_user,
+    csv,
+    folder,
+    json,
+    lines,
+    packed,
+    per_user,
+    plain,
+    table,
+    text,
+)
+
+LAYOUTS: Final = (
+    Shape("CSV", "the clicks", text("clicks.csv", PLAIN)),
+    Shape(
+        "separators `;`, tab and `|`",
+        "recognised by the first line",
+        text("clicks.txt", PLAIN.replace(",", ";")),
+    ),
+    Shape(
+        "TSV with a byte order mark",
+        "read without it",
+        text("clicks.tsv", b"\xef\xbb\xbf" + PLAIN.replace(",", "\t").encode()),
+    ),
+    Shape("CSV with a byte order mark", "read without it", text("clicks.csv", PLAIN, encoding="utf-8-sig")),
+    Shape("UTF-16 with a byte order mark", "read by itself", text("clicks.csv", PLAIN, encoding="utf-16")),
+    Shape(
+        "another encoding",
+        "read in `files.encoding`; the message names the line that is not UTF-8",
+        text(
+            "clicks.csv",
+            lines(lambda row: f"{csv(row)},Stühle", "user_id,item_id,timestamp,title"),
+            encoding="cp1252",
+        ),
+        ("files.encoding=cp1252",),
+    ),
+    Shape("lines that end with CR or CR LF", "as with LF", text("clicks.csv", PLAIN.replace("\n", "\r"))),
+    Shape(
+        "quoted fields, with line breaks and separators in them",
+        "one field",
+        text(
+            "clicks.csv",
+            lines(
+                lambda row: f'"{row.user_id}","a,\n""b""","{row.item_id}","{row.timestamp_ms}"',
+                "user_id,title,item_id,timestamp",
+            ),
+        ),
+    ),
+    Shape(
+        "blanks around names and values",
+        "removed, and counted",
+        text(
+            "clicks.csv",
+            lines(
+                lambda row: f"{row.timestamp_ms}, {row.user_id} , {row.item_id}",
+                "timestamp, user_id, item_id",
+            ),
+        ),
+    ),
+    Shape(
+        "blanks before quotation marks",
+        "removed",
+        text(
+            "clicks.csv",
+            lines(
+                lambda row: f'"{row.user_id}", "{row.item_id}", "{row.timestamp_ms}"',
+                '"user_id", "item_id", "timestamp"',
+            ),
+        ),
+    ),
+    Shape("`.csv.gz`", "unpacked", packed("clicks.csv.gz", gzip.compress)),
+    Shape("gzip without `.gz` in its name", "known by its content", packed("clicks.csv", gzip.compress)),
+    Shape("plain text named `.gz`", "known by its content", text("clicks.csv.gz", PLAIN)),
+    Shape("zstd", "unpacked", packed("clicks.csv.zst", zstandard.compress)),
+    Shape("bzip2", "unpacked", packed("clicks.csv.bz2", bz2.compress)),
+    Shape("xz", "unpacked", packed("clicks.csv.xz", lzma.compress)),
+    Shape(
+        "no header, three columns or more",
+        "guessed where the first line has a time, and said: the last column of times, the first two others",
+        text("clicks.csv", lines(csv, None)),
+    ),
+    Shape(
+        "no header, named columns",
+        "read as `files.columns` says",
+        text("clicks.csv", lines(lambda row: f"{row.timestamp_ms},5,{row.item_id},{row.user_id}", None)),
+        ("files.columns=timestamp,rating,item_id,user_id",),
+    ),
+    Shape(
+        "MovieLens' `.dat`: `::` between fields, no header",
+        "user, item, rating, time",
+        text(
+            "ratings.dat",
+            lines(lambda row: f"{row.user_id}::{row.item_id}::5::{row.timestamp_ms // 1000}", None),
+        ),
+    ),
+    Shape(
+        "RecBole's `.inter`: `user_id:token`",
+        "names without their types",
+        text(
+            "clicks.inter",
+            lines(
+                lambda row: f"{row.user_id}\t{row.item_id}\t{row.timestamp_ms // 1000}.0",
+                "user_id:token\titem_id:token\ttimestamp:float",
+            ),
+        ),
+    ),
+    Shape("JSON lines", "the clicks", text("clicks.jsonl", JSON_LINES)),
+    Shape(
+        "JSON lines with a byte order mark",
+        "read without it",
+        text("clicks.jsonl", JSON_LINES, encoding="utf-8-sig"),
+    ),
+    Shape("JSON lines, compressed", "unpacked", packed("clicks.ndjson.gz", gzip.compress, JSON_LINES)),
+    Shape("JSON lines of any name", "known by the first letter", text("clicks.log", JSON_LINES)),
+    Shape(
+        "a JSON array",
+        "the clicks; it is read as a whole",
+        text("clicks.json", f"[{','.join(JSON_LINES.split())}]"),
+    ),
+    Shape(
+        "nested JSON",
+        "fields by path; usual names are recognised inside, too",
+        text(
+            "clicks.jsonl",
+            lines(
+                lambda row: json(user={"id": row.user_id}, what={"sku": row.item_id}, ts=row.timestamp_ms),
+                None,
+            ),
+        ),
+        ("click.item_id=what.sku",),
+    ),
+    Shape(
+        "names with dots (`user.id`)",
+        "recognised, and as a path; `user\\.id` is only the flat name",
+        text("clicks.csv", lines(csv, "user.id,item.id,time")),
+        ("click.user_id=user.id", r"click.item_id=item\.id"),
+    ),
+    Shape(
+        "JSON in a column of text",
+        "a path reaches into it",
+        text(
+            "clicks.jsonl",
+            lines(
+                lambda row: json(who=json(id=int(row.user_id)), item_id=row.item_id, ts=row.timestamp_ms),
+                None,
+            ),
+        ),
+        ("click.user_id=who.id",),
+    ),
+    Shape(
+        "a list of items in one event",
+        "a click of each, by `items[].id`",
+        text(
+            "clicks.jsonl",
+            per_user(
+                lambda user, rows: json(
+                    user_id=user, items=[{"id": row.item_id, "at": row.timestamp_ms} for row in rows]
+                )
+            ),
+        ),
+        ("click.item_id=items[].id", "click.timestamp=items[].at"),
+    ),
+    Shape(
+        "Parquet",
+        "the clicks",
+        table(
+            "write_parquet",
+            "parquet",
+            user_id=by_user,
+            item_id=lambda row: row.item_id,
+            timestamp=lambda row: row.timestamp_ms,
+        ),
+    ),
+    Shape(
+        "Arrow or Feather",
+        "the clicks",
+        table(
+            "write_ipc",
+            "feather",
+            user_id=by_user,
+            item_id=lambda row: row.item_id,
+            timestamp=lambda row: row.timestamp_ms,
+        ),
+    ),
+    Shape(
+        "an Arrow stream",
+        "the clicks",
+        table(
+            "write_ipc_stream",
+            "arrows",
+            user_id=by_user,
+            item_id=lambda row: row.item_id,
+            timestamp=lambda row: row.timestamp_ms,
+        ),
+    ),
+    Shape(
+        "a folder from Spark",
+        "all files in it; `_SUCCESS`, hidden and empty files are passed over",
+        folder(
+            {
+                "part-0.csv": FIRST,
+                "part-1.csv": SECOND,
+                "part-2.csv": "",
+                "_SUCCESS": "",
+                ".part-0.csv.crc": "x",
+            }
+        ),
+    ),
+    Shape(
+        "a folder of compressed JSON",
+        "all files in it",
+        folder(
+            {
+                f"part-{at}.json.gz": gzip.compress(lines(plain, None, half).encode())
+                for at, half in enumerate((ROWS[:700], ROWS[700:]))
+            }
+        ),
+    ),
+    Shape(
+        "folders named `date=2026-01-01`",
+        "a column `date` of the files in them",
+        folder(
+            {
+                f"user_id={user}/part-0.csv": lines(
+                    lambda row: f"{row.item_id},{row.timestamp_ms}",
+                    "item_id,timestamp",
+                    [row for row in ROWS if row.user_id == user],
+                )
+                for user in dict.fromkeys(row.user_id for row in ROWS)
+            }
+        ),
+    ),
+    Shape(
+        "files with other orders of columns",
+        "each by its own header",
+        folder(
+            {
+                "a.csv": FIRST,
+                "b.csv": lines(
+                    lambda row: f"{row.timestamp_ms};{row.user_id};{row.item_id}",
+                    "Timestamp;User;Item",
+                    ROWS[700:],
+                ),
+            }
+        ),
+    ),
+)

@@ -1,0 +1,143 @@
+"""Files that are refused, each with a part of what is said."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from tests.trainer.shapes.writers import PLAIN, Refused, Write, folder, text
+
+
+def one_column(name: str, kind: object, **columns: Sequence[object]) -> Write:
+    """Return a writer of a small Parquet file."""
+
+    def write(folder: Path) -> Path:
+        frame = {
+            "user_id": ["a", "b"],
+            "item_id": ["x", "y"],
+            "timestamp": [1_790_000_000_000] * 2,
+            **columns,
+        }
+        pl.DataFrame(frame, schema_overrides={name: kind}).write_parquet(folder / "clicks.parquet")  # type: ignore[dict-item]
+        return folder / "clicks.parquet"
+
+    return write
+
+
+HOURS: Final = [timedelta(hours=1)] * 2
+
+REFUSED: Final = (
+    Refused("nothing at that path", "there is no such file", lambda folder: folder / "nowhere.csv"),
+    Refused("an empty file", "the file is empty", text("clicks.csv", "")),
+    Refused("a header only", "it has no rows", text("clicks.csv", "user_id,item_id,timestamp\n")),
+    Refused("a folder with nothing", "the folder has no files of clicks", folder({"_SUCCESS": ""})),
+    Refused(
+        "a Delta table",
+        "it is a Delta table, in which old files stay: export it",
+        folder({"_delta_log/0.json": "{}", "a.csv": PLAIN}),
+    ),
+    Refused(
+        "a file that is no text", "it is no text, and none of Parquet", text("clicks.csv", bytes(range(256)))
+    ),
+    Refused(
+        "an Excel sheet",
+        "it is a zip file or an Excel sheet: unpack it, or save it as CSV",
+        text("clicks.xlsx", b"PK\x03\x04"),
+    ),
+    Refused("Avro", "it is Avro: write it as Parquet", text("clicks.avro", b"Obj\x01")),
+    Refused(
+        "UTF-16 without a byte order mark",
+        "set files.encoding to utf-16-le",
+        text("clicks.csv", PLAIN, encoding="utf-16-le"),
+    ),
+    Refused(
+        "text that is not UTF-8",
+        "line 2 is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding",
+        text("clicks.csv", "user_id,item_id,timestamp,title\n1,a,1790000000000,Stühle\n", encoding="cp1252"),
+    ),
+    Refused(
+        "compressed data that was cut off",
+        "it is damaged or cut off: write it again",
+        text("clicks.csv.gz", gzip.compress(PLAIN.encode())[:-20]),
+    ),
+    Refused(
+        "damaged Parquet",
+        "it cannot be read as Parquet: it is damaged or cut off, write it again",
+        text("clicks.parquet", b"PAR1 and nothing more"),
+    ),
+    Refused(
+        "text named `.parquet`", "it cannot be read as .parquet: it is text", text("clicks.parquet", PLAIN)
+    ),
+    Refused(
+        "a line with too many fields",
+        "line 2 has 4 fields where the first line has 3, repair or remove it",
+        text("clicks.csv", "user_id,item_id,timestamp\n1,2,3,4\n"),
+    ),
+    Refused(
+        "damaged JSON",
+        "line 2 is damaged, repair or remove it",
+        text("clicks.jsonl", '{"user_id": 1}\n{"user_id": \n'),
+    ),
+    Refused(
+        "JSON with two kinds of values",
+        "line 2 has a list as 'item_id', line 1 text or a number",
+        text("clicks.jsonl", '{"item_id": 1}\n{"item_id": [1]}\n'),
+    ),
+    Refused(
+        "columns that are not recognised",
+        "has no column that looks like the user; name one with --user",
+        text("clicks.csv", "who,item_id,timestamp\n1,2,1790000000\n"),
+    ),
+    Refused(
+        "lists as ids",
+        "column 'item_id' holds lists, ids must be text or integers; a path such as items[]",
+        one_column("item_id", pl.List(pl.String()), item_id=[["x"], ["y"]]),
+    ),
+    Refused(
+        "durations as ids",
+        "column 'user_id' holds durations, ids must be text or integers",
+        one_column("user_id", pl.Duration("us"), user_id=HOURS),
+    ),
+    Refused(
+        "fractions as ids",
+        "column 'item_id' holds numbers such as 3.7, ids must be",
+        one_column("item_id", pl.Float64(), item_id=[3.7, 4.0]),
+    ),
+    Refused(
+        "lists as times",
+        "column 'timestamp' holds lists, which are no times",
+        one_column("timestamp", pl.List(pl.Int64()), timestamp=[[1], [2]]),
+    ),
+    Refused(
+        "durations as times",
+        "column 'timestamp' holds durations, which are no times",
+        one_column("timestamp", pl.Duration("us"), timestamp=HOURS),
+    ),
+    Refused(
+        "times that are none",
+        "nothing in column 'timestamp' can be read as a time (the first value is 'soon')",
+        text("clicks.csv", "user_id,item_id,timestamp\n1,2,soon\n"),
+    ),
+    Refused(
+        "most times before 2000",
+        "are before 2000-01-01, such as 874724710 (1997-09-20 03:05): if that is right, set click.earliest",
+        text("clicks.csv", "user_id,item_id,timestamp\n1,2,874724710\n1,3,874724711\n"),
+    ),
+    Refused(
+        "most times in the future",
+        "are in the future, such as 1790000000 (",
+        text("clicks.csv", "user_id,item_id,timestamp\n1,2,1790000000\n1,3,1790000001\n"),
+    ),
+    Refused(
+        "no row that counts",
+        "no row is left by click.where",
+        text("clicks.csv", PLAIN),
+        ("click.where=item_id = lamp",),
+    ),
+)
+"""Every file is refused with one sentence: what, which value, what to do."""

@@ -1,0 +1,194 @@
+"""The bytes of a file as something that polars reads: unpacked, and text as UTF-8 without a byte order mark.
+
+The first bytes decide, not the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
+byte order mark. A file that polars reads as it is is left where it is. Another is rewritten once, line by
+line, into a temporary file without a name, which is gone when the process is, however it ends.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Literal
+
+import zstandard
+
+from trainer.errors import UnreadableFile
+
+Kind = Literal["parquet", "arrow", "arrow stream", "text"]
+Rewrite = Callable[[Iterator[bytes]], Iterator[bytes]]
+
+_HEAD_BYTES: Final = 65_536
+"""The number of bytes that decide."""
+
+_PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_zstd(path)),
+}
+_READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+"""The packings that polars reads itself, without a copy."""
+
+_KINDS: Final[dict[bytes, Kind]] = {
+    b"PAR1": "parquet",
+    b"ARROW1": "arrow",
+    b"\xff\xff\xff\xff": "arrow stream",
+}
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks, longer ones before those that they begin with."""
+
+_FOREIGN: Final = {
+    b"PK\x03\x04": "a zip file or an Excel sheet: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel sheet: save it as CSV",
+    b"Obj\x01": "Avro: write it as Parquet",
+    b"ORC": "ORC: write it as Parquet",
+    b"FEA1": "Feather version 1: write it as version 2 or as Parquet",
+    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"%PDF": "PDF: export the table as CSV",
+}
+_CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The bytes of a file: `head` is the beginning of a text, `encoding` its own.
+
+    `as_it_is`: polars reads the file without a copy.
+    """
+
+    path: Path
+    kind: Kind
+    as_it_is: bool
+    head: str = ""
+    encoding: str = "utf-8"
+
+    @contextmanager
+    def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
+        """Open what polars reads: the file, or a copy of it.
+
+        The copy of a text has the lines that `rewrite` makes of its own.
+        Polars keeps open what it has opened.
+        """
+        if self.as_it_is and rewrite is None:
+            yield self.path
+            return
+        with tempfile.TemporaryFile() as copy:
+            with _opened(self.path) if self.kind != "text" else self.lines() as parts:
+                copy.writelines(rewrite(iter(parts)) if rewrite else parts)
+            copy.flush()
+            copy.seek(0)
+            yield copy
+
+    @contextmanager
+    def lines(self) -> Iterator[Iterable[bytes]]:
+        """Open the text as lines of UTF-8."""
+        with _opened(self.path) as raw:
+            plain = self.encoding == "utf-8" and not _old_mac(self.head)
+            yield raw if plain else _utf8_lines(raw, self.encoding, self.path)
+
+
+def contents(path: Path, encoding: str) -> Contents:
+    """Return the contents of the file; text without a byte order mark is in `encoding`.
+
+    Raises UnreadableFile for what is no table, with the format that it seems to be.
+    """
+    start, packed = _head(path)
+    for magic, what in _FOREIGN.items():
+        if start.startswith(magic):
+            raise UnreadableFile(str(path), f"it is {what}")
+    for magic, kind in _KINDS.items():
+        if start.startswith(magic):
+            return Contents(path, kind, as_it_is=not packed)
+    if not start.strip():
+        raise UnreadableFile(
+            str(path), "it is damaged or cut off: write it again" if packed else "the file is empty"
+        )
+    marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    encoding = marked or codecs.lookup(encoding).name
+    head = _decoded(start, encoding)
+    _must_be_text(head, start, path)
+    as_it_is = encoding == "utf-8" and (not packed or packed in _READ_PACKED) and not _old_mac(head)
+    return Contents(path, "text", as_it_is, head, encoding)
+
+
+def _head(path: Path) -> tuple[bytes, bytes]:
+    """Return the first bytes, unpacked, and the mark of what packs them."""
+    with path.open("rb") as file:
+        start = file.read(_HEAD_BYTES)
+    packed = next((magic for magic in _PACKINGS if start.startswith(magic)), b"")
+    if packed:
+        with _opened(path) as file:
+            start = file.read(_HEAD_BYTES)
+    return start, packed
+
+
+def _zstd(path: Path) -> Any:
+    """Open a file that may have several frames, as parallel compressors write them."""
+    unpacker = zstandard.ZstdDecompressor()
+    return unpacker.stream_reader(path.open("rb"), read_across_frames=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        start = file.read(8)
+    opened = next((opened for magic, opened in _PACKINGS.items() if start.startswith(magic)), None)
+    with opened(path) if opened else path.open("rb") as unpacked:
+        yield unpacked
+
+
+def _decoded(start: bytes, encoding: str) -> str:
+    # The last character may be cut in two.
+    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start)
+
+
+def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
+    number = 0
+    reader: Any = raw
+    text = io.TextIOWrapper(reader, encoding=encoding)
+    try:
+        for number, line in enumerate(text, start=1):  # noqa: B007  # the number is for the error
+            yield line.encode()
+    except UnicodeError as error:
+        part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
+        raise UnreadableFile(
+            str(path),
+            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the "
+            "encoding of files of clicks by files.encoding, such as cp1252 or utf-16",
+        ) from None
+    finally:
+        text.detach()
+
+
+def _old_mac(head: str) -> bool:
+    """Return whether lines end with a carriage return alone."""
+    return "\r" in head and "\n" not in head
+
+
+def _must_be_text(head: str, start: bytes, path: Path) -> None:
+    if "\x00" in head and start[:200].count(0) * 3 > len(start[:200]):
+        raise UnreadableFile(
+            str(path), "it seems to be UTF-16 without a byte order mark: set files.encoding to utf-16-le"
+        )
+    controls = sum(ord(letter) in _CONTROLS for letter in head[:2_000])
+    if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
+        raise UnreadableFile(
+            str(path),
+            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; "
+            f"it begins with {start[:16]!r}",
+        )

@@ -1,0 +1,236 @@
+"""Figures of a source that a person should see before a training: how it was read, what was left out, why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from trainer.clicks import ids
+from trainer.clicks.cleaning import Removal
+from trainer.clicks.fields import Field
+from trainer.clicks.rules import Rules
+from trainer.clicks.timestamps import unit_of
+from trainer.errors import UnusableClicks
+from worker.core.times import BELOW, NAMES
+
+ROLES: Final = ("user", "item")
+
+_COUNTED: Final = ("early", "late", "unread")
+
+
+@dataclass(slots=True)
+class Counts:
+    """Counts of clicks; examples are values as they stand in the source."""
+
+    rows: int = 0
+    skipped: int = 0
+    blanks: Counter[str] = field(default_factory=Counter)
+    missing: Counter[tuple[str, str]] = field(default_factory=Counter)
+    inexact: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
+    odd: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, Any] = field(default_factory=dict)
+    headless: bool = False
+    """Whether the columns of a file were recognised by what they hold."""
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of another source."""
+        self.rows += other.rows
+        self.skipped += other.skipped
+        for mine, its in (
+            (self.blanks, other.blanks),
+            (self.inexact, other.inexact),
+            (self.units, other.units),
+            (self.odd, other.odd),
+        ):
+            mine.update(its)
+        self.missing.update(other.missing)
+        known = {
+            kind: example for kind, example in self.examples.items() if example not in (None, (None, None))
+        }
+        self.examples = other.examples | known
+        self.headless |= other.headless
+
+    @property
+    def times(self) -> str:
+        """The kind of the times, in words."""
+        units = [NAMES[unit] for unit in BELOW if self.units[unit]]
+        words = [f"unix {' and '.join(units)}"] if units else []
+        if self.units["date"] or not words:
+            words.append("dates and times")
+        return ", ".join(words)
+
+    def removals(self, rules: Rules) -> list[Removal]:
+        """Return what was left out, a step for each reason: skipped, too early, in the future."""
+        left, steps = self.rows + self.skipped, list[Removal]()
+        early = f"before {_date(rules.times.earliest_ms)}{self._such_as('early')} (click.earliest)"
+        for count, why in (
+            (self.skipped, "skipped by click.where"),
+            (self.odd["early"], early),
+            (self.odd["late"], f"in the future{self._such_as('late')} (click.timestamp_unit)"),
+        ):
+            left -= count
+            if count:
+                steps.append(Removal(count, left, "clicks", why))
+        return steps
+
+    def notes(self, names: Mapping[str, str]) -> list[str]:
+        """Return sentences on how values were read; `names` are those of the columns by role."""
+        found = []
+        if self.headless:
+            found.append(
+                f"there is no header: took {names['user']} as user, {names['item']} as item, "
+                f"{names['timestamp']} as time by what they hold; files.columns names the columns"
+            )
+        for role in ROLES:
+            if count := self.blanks[role]:
+                found.append(
+                    f"{count:,} ids in column {names[role]} had blanks around them, which were removed"
+                )
+            if count := self.inexact[role]:
+                found.append(
+                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of "
+                    "which several integers may have become one; write the ids as integers or text"
+                )
+            if whole := self.examples.get(f"{role} whole"):
+                found.append(
+                    f"column {names[role]} has ids such as {whole} (integers with missing values are "
+                    f"stored so): they are read as {str(whole).split('.')[0]}"
+                )
+        for (role, token), count in self.missing.items():
+            shown = token or "empty"
+            found.append(f"{count:,} clicks have {role} {shown}: a missing value (click.missing)")
+        if count := self.odd["unread"]:
+            found.append(
+                f"{count:,} values of column {names['timestamp']} cannot be read as a time"
+                f"{self._such_as('unread')}"
+            )
+        return [*found, *self._mixture(names["timestamp"])]
+
+    def require_plausible(self, rules: Rules, source: str, column: str) -> None:
+        """Raise UnusableClicks where most times cannot be right."""
+        for kind, what in (
+            ("early", f"are before {_date(rules.times.earliest_ms)}"),
+            ("late", "are in the future"),
+        ):
+            if 2 * (count := self.odd[kind]) > self.rows:
+                advice = "click.timestamp_unit names the unit of numbers"
+                if kind == "early":
+                    advice = f"if that is right, set click.earliest to an earlier date; if not, {advice}"
+                raise UnusableClicks(
+                    f"{source}: {count:,} of {self.rows:,} times in column {column!r} {what}"
+                    f"{self._such_as(kind)}: {advice}"
+                )
+
+    def _such_as(self, kind: str) -> str:
+        value, time_ms = self.examples.get(kind, (None, None))
+        if value is None:
+            return ""
+        return f", such as {value}" + ("" if time_ms is None else f" ({_moment(time_ms)})")
+
+    def _mixture(self, column: str) -> list[str]:
+        kinds = [kind for kind in (*BELOW, "date") if self.units[kind]]
+        if len(kinds) < 2:
+            return []
+        parts = [
+            f"{self.units[kind]:,} {'in ' + NAMES[kind] if kind in NAMES else 'as dates'} "
+            f"(such as {self.examples[kind]})"
+            for kind in kinds
+        ]
+        careful = (
+            f"Careful: column {column} has times of several kinds: {', '.join(parts)}; each is read by its "
+            "own size. One unit for all numbers is set by click.timestamp_unit"
+        )
+        return [careful]
+
+
+def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> Counts:
+    """Return the counts of a table.
+
+    `fields` are those of a click, by role; `time` is the time as it is read.
+    """
+    row = frame.select(**_looked_at(fields, time, rules)).select(_totals(rules)).collect(engine="streaming")
+    return _of_row(row.row(0, named=True), rules)
+
+
+def _looked_at(fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> dict[str, pl.Expr]:
+    moment = fields["timestamp"]
+    found = {
+        "time": time,
+        "given": _is_given(moment, rules),
+        "unit": unit_of(*moment, rules.times),
+        "shown": moment.column.cast(pl.String, strict=False),
+    }
+    for role in ROLES:
+        bare = ids.stripped(*fields[role])
+        found[f"{role} blank"] = ids.has_blanks(*fields[role])
+        found[f"{role} token"] = pl.when(bare.is_in(["", *rules.missing])).then(bare)
+        found[f"{role} inexact"] = ids.is_inexact(*fields[role])
+        found[f"{role} whole"] = ids.whole_example(*fields[role])
+    return found
+
+
+def _totals(rules: Rules) -> list[pl.Expr]:
+    time, unit, shown = pl.col("time"), pl.col("unit"), pl.col("shown")
+    totals = [pl.len().alias("rows")]
+    for kind, is_so in (
+        ("early", time < rules.times.earliest_ms),
+        ("late", time > rules.latest_ms),
+        ("unread", time.is_null() & pl.col("given")),
+    ):
+        totals += [is_so.sum().alias(kind), shown.filter(is_so).first().alias(f"{kind} example")]
+        totals.append(time.filter(is_so).first().alias(f"{kind} time"))
+    for kind in (*BELOW, "date"):
+        is_so = unit.is_null() & time.is_not_null() if kind == "date" else unit == kind
+        totals += [is_so.sum().alias(f"unit {kind}"), shown.filter(is_so).first().alias(f"example {kind}")]
+    for role in ROLES:
+        totals += [pl.col(f"{role} {what}").sum().alias(f"{role} {what}") for what in ("blank", "inexact")]
+        totals.append(pl.col(f"{role} whole").drop_nulls().first().alias(f"{role} whole"))
+        token = pl.col(f"{role} token")
+        totals += [(token == one).sum().alias(f"{role} token {one}") for one in _tokens(rules)]
+    return totals
+
+
+def _tokens(rules: Rules) -> list[str]:
+    return list(dict.fromkeys(("", *rules.missing)))
+
+
+def _of_row(row: Mapping[str, Any], rules: Rules) -> Counts:
+    found = Counts(rows=row["rows"])
+    for role in ROLES:
+        found.blanks[role] = row[f"{role} blank"] or 0
+        found.inexact[role] = row[f"{role} inexact"] or 0
+        if row[f"{role} whole"] is not None:
+            found.examples[f"{role} whole"] = row[f"{role} whole"]
+        for token in _tokens(rules):
+            if count := row[f"{role} token {token}"]:
+                found.missing[role, token] = count
+    for kind in _COUNTED:
+        found.odd[kind] = row[kind] or 0
+        found.examples[kind] = (row[f"{kind} example"], row[f"{kind} time"])
+    for unit in (*BELOW, "date"):
+        found.units[unit] = row[f"unit {unit}"] or 0
+        found.examples[unit] = row[f"example {unit}"]
+    return found
+
+
+def _is_given(time: Field, rules: Rules) -> pl.Expr:
+    if not ids.is_text(time.kind):
+        return time.column.is_not_null()
+    return ~ids.stripped(*time).is_in(["", *rules.missing]).fill_null(True)
+
+
+def _moment(time_ms: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return "out of range"
+
+
+def _date(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d}"

@@ -1,0 +1,105 @@
+r"""Fields of a table by the worker's paths (`worker.core.paths`): columns, structures, JSON in text.
+
+>>> frame = pl.DataFrame({"who": [{"id": 7}], "item.id": ["lamp"]})
+>>> user, item = (field_at(frame.schema, paths.parse(one).names) for one in ("who.id", "item.id"))
+>>> frame.select(user=user.column, item=item.column).row(0)
+(7, 'lamp')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from worker.core import paths
+from worker.core.formats import loads_exactly
+
+EACH: Final = "the elements of a list"
+"""The name of a column that no table has: the elements of the list that an item's path goes through."""
+
+_DEEPEST: Final = 4
+
+
+class Field(NamedTuple):
+    """A field of a table: where its values are, and their kind."""
+
+    column: pl.Expr
+    kind: pl.DataType
+
+
+def field_at(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
+    """Return the field at `names`; None where there is none. The deepest nesting wins, as in the worker."""
+    found = list(_fields(schema, pl.col, names))
+    if not found:
+        return None
+    same = [one.column for one in found if one.kind == found[0].kind]
+    return Field(pl.coalesce(same) if len(same) > 1 else same[0], found[0].kind)
+
+
+def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator[tuple[str, ...]]:
+    """Yield the names that lead to each field that has no fields of its own, the outer ones first."""
+    inner = []
+    for name, kind in schema.items():
+        if isinstance(kind, pl.Struct):
+            inner.append((name, {one.name: _kind(one.dtype) for one in kind.fields}))
+        else:
+            yield (name,)
+    for name, fields in inner if depth > 1 else ():
+        yield from ((name, *names) for names in leaves(fields, depth - 1))
+
+
+def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
+    """Return a row for each element of the list at `names`, in the column `EACH`; None without a list.
+
+    An empty list keeps its row, with nothing in it, to be counted.
+    """
+    found = field_at(frame.collect_schema(), names)
+    if found is None or not isinstance(found.kind, pl.List):
+        return None
+    column = pl.when(found.column.list.len() > 0).then(found.column)
+    return frame.with_columns(column.alias(EACH)).explode(EACH)
+
+
+def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
+    """Return the field at `names` in the elements of `exploded`; without names the element itself."""
+    return field_at({EACH: schema[EACH]}, (EACH, *names))
+
+
+def _fields(
+    schema: Mapping[str, pl.DataType], get: Callable[[str], pl.Expr], names: Sequence[str]
+) -> Iterator[Field]:
+    for count in range(1, len(names) + 1):
+        name, rest = ".".join(names[:count]), names[count:]
+        if name not in schema:
+            continue
+        column, kind = get(name), schema[name]
+        if not rest:
+            yield Field(column, kind)
+        elif isinstance(kind, pl.Struct):
+            yield from _fields({one.name: _kind(one.dtype) for one in kind.fields}, column.struct.field, rest)
+        elif kind == pl.String:
+            inner = partial(_inner, rest)
+            read = column.map_batches(inner, return_dtype=pl.String(), is_elementwise=True)
+            yield Field(read, pl.String())
+
+
+def _kind(dtype: Any) -> pl.DataType:
+    """Return the kind of a field, which polars may give as a class."""
+    kind: pl.DataType = dtype if isinstance(dtype, pl.DataType) else dtype()
+    return kind
+
+
+def _inner(names: Sequence[str], column: pl.Series) -> pl.Series:
+    """Return the fields at `names` of JSON in text, as text."""
+    found = {one: _text(paths.find(one, names, loads_exactly)) for one in column.unique().to_list()}
+    return pl.Series(column.name, [found[one] for one in column.to_list()], pl.String())
+
+
+def _text(found: object) -> str | None:
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return str(found) if isinstance(found, str | Decimal) else None

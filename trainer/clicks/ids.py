@@ -1,0 +1,131 @@
+r"""Ids of a column by the worker's rule (`worker.core.ids`), for all rows at once.
+
+A Hypothesis law holds every value that a column can have equal to that rule.
+
+    >>> frame = pl.DataFrame({"id": [" 7.0", "007", r"\N", None]})
+    >>> frame.select(ids(pl.col("id"), pl.String(), missing=[r"\N"])).to_series().to_list()
+    ['7', '007', None, None]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import polars as pl
+
+from worker.core.ids import BLANKS, UUID_TEXT, ZERO_FRACTION, text_of
+from worker.core.reasons import Undecodable
+
+_EXACT_BELOW: Final = 2.0**53
+_UUID_LENGTH: Final = 36
+_IN_WORDS: Final[dict[Any, str]] = {
+    pl.Boolean: "true or false",
+    pl.Duration: "durations",
+    pl.Date: "dates",
+    pl.Datetime: "dates and times",
+    pl.Time: "times of day",
+    pl.List: "lists",
+    pl.Array: "lists",
+    pl.Struct: "structures",
+    pl.Object: "objects",
+}
+
+
+def kind_in_words(kind: pl.DataType) -> str | None:
+    """Return the kind of a column that holds no ids, in words; None where it may hold some."""
+    return _IN_WORDS.get(type(kind))
+
+
+def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Expr:
+    """Return a column of this kind as ids; null where there is none. Those that are too long are kept."""
+    text = texts(column, kind)
+    return pl.when(~text.is_in(["", *missing])).then(text)
+
+
+def texts(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return a column as text, as `worker.core.ids.text_of` writes its values; null where it cannot."""
+    if is_text(kind):
+        return _canonical(column.cast(pl.String))
+    if kind.is_integer():
+        return column.cast(pl.String)
+    if kind.is_float():
+        return _whole(column.cast(pl.Float64))
+    if kind.is_decimal():
+        text = column.cast(pl.String)
+        return pl.when(~text.str.contains(".", literal=True) | _is_whole(text)).then(_canonical(text))
+    if kind == pl.Binary:
+        return _one_by_one(column)
+    return pl.lit(None, pl.String())
+
+
+def is_text(kind: pl.DataType) -> bool:
+    """Return whether a column of this kind holds text."""
+    return kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum)
+
+
+def stripped(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return text without the blanks around it; null in columns of other kinds."""
+    return column.cast(pl.String).str.strip_chars(BLANKS) if is_text(kind) else pl.lit(None, pl.String())
+
+
+def has_blanks(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return whether there are blanks around text that is more than blanks."""
+    bare = stripped(column, kind).str.len_bytes()
+    return (bare > 0) & (bare < column.cast(pl.String).str.len_bytes()) if is_text(kind) else pl.lit(False)
+
+
+def is_inexact(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return whether a number is so large that, as a float, it may stand for several integers."""
+    return column.is_finite() & (column.abs() >= _EXACT_BELOW) if kind.is_float() else pl.lit(False)
+
+
+def whole_example(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return the text of integers that are written with a zero fraction; null for all others."""
+    if kind.is_float():
+        return pl.when(column.is_finite() & (column == column.floor())).then(column.cast(pl.String))
+    if is_text(kind) or kind.is_decimal():
+        text = stripped(column.cast(pl.String), pl.String())
+        return pl.when(text.str.ends_with("0") & _is_whole(text)).then(text)
+    return pl.lit(None, pl.String())
+
+
+def _canonical(column: pl.Expr) -> pl.Expr:
+    text = column.str.strip_chars(BLANKS)
+    whole = text.str.extract(r"^([^.]*)").replace("-0", "0")
+    is_uuid = (text.str.len_bytes() == _UUID_LENGTH) & text.str.contains(f"^{UUID_TEXT}$")
+    return (
+        pl.when(text.str.ends_with("0") & _is_whole(text))
+        .then(whole)
+        .when(is_uuid)
+        .then(text.str.to_lowercase())
+        .otherwise(text)
+    )
+
+
+def _is_whole(text: pl.Expr) -> pl.Expr:
+    return text.str.contains(f"^(?:{ZERO_FRACTION})$")
+
+
+def _whole(column: pl.Expr) -> pl.Expr:
+    is_whole = column.is_finite() & (column == column.floor())
+    small = pl.when(is_whole & (column.abs() < _EXACT_BELOW)).then(column)
+    large = pl.when(is_whole & (column.abs() >= _EXACT_BELOW)).then(column)
+    return pl.coalesce(small.cast(pl.Int64, strict=False).cast(pl.String), _one_by_one(large))
+
+
+def _one_by_one(column: pl.Expr) -> pl.Expr:
+    """Return what the worker's rule makes of each value: for kinds of values that are rare."""
+    return column.map_batches(_by_rule, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _by_rule(column: pl.Series) -> pl.Series:
+    found = {one: _text(one) for one in column.unique().to_list()}
+    return pl.Series(column.name, [found[one] for one in column.to_list()], pl.String())
+
+
+def _text(value: Any) -> str | None:
+    try:
+        return text_of(value, exact=True)
+    except Undecodable:
+        return None

@@ -1,0 +1,109 @@
+"""Recognition of columns by their names, where the settings name none.
+
+The column that is the time of the event comes before dates and versions of it: `event_time` before
+`timestamp` before `date`. Names that begin with an underscore are those of systems on the way, and come last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from trainer.clicks.fields import leaves
+from trainer.errors import MissingColumn
+
+KNOWN_NAMES: Final = {
+    "user": (
+        *("userid", "sessionid", "user", "session", "visitorid", "customerid", "clientid", "uid", "sid"),
+        *("visitor", "customer", "client"),
+    ),
+    "item": (
+        *("itemid", "productid", "articleid", "movieid", "item", "product", "article", "movie", "iid"),
+        "sku",
+    ),
+    "timestamp": (
+        *("eventtime", "eventtimestamp", "eventtimems", "eventts", "eventat", "clickedat", "clicktime"),
+        *("clicktimestamp", "viewedat", "occurredat", "timestamp", "timestampms", "timestampmillis", "ts"),
+        *(
+            "tsms",
+            "time",
+            "timems",
+            "unixtime",
+            "unixtimestamp",
+            "datetime",
+            "createdat",
+            "eventdate",
+            "date",
+        ),
+    ),
+}
+"""Column names that are recognised, in lower case and without separators, the likeliest first."""
+
+_DATES: Final = ("eventdate", "date", "day", "eventday")
+_TIME_LIKE: Final = re.compile(r"time|date|(?:^|[_ ])(?:ts|at|day)$|At$|Ts$")
+
+
+class Recognised(NamedTuple):
+    """The names that lead to the column taken, and the columns that might have been meant instead."""
+
+    names: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Recognised:
+    """Return the column for a role (user, item, timestamp). Raises MissingColumn where none is recognised."""
+    plain = {names: _plain(names) for names in leaves(schema)}
+    ranks = {one: rank for rank, one in enumerate(KNOWN_NAMES[role])}
+    known = sorted(
+        (names for names in plain if plain[names] in ranks),
+        key=lambda names: (names[0].startswith("_"), ranks[plain[names]]),
+    )
+    if not known:
+        raise MissingColumn(
+            f"{source} has no column that looks like the {role}; name one with --{role}, "
+            f"it has: {in_words(schema)}",
+            role=role,
+            existing=list(schema),
+        )
+    alike = [names for names in plain if role == "timestamp" and _TIME_LIKE.search(names[-1])]
+    left = dict.fromkeys(".".join(names) for names in (*known[1:], *alike) if names != known[0])
+    return Recognised(known[0], tuple(left))
+
+
+def date_column(schema: Mapping[str, pl.DataType]) -> str | None:
+    """Return the column that may hold the dates of times of day; None where there is none."""
+    plain = {_plain((name,)): name for name in reversed([*schema])}
+    return next((plain[name] for name in _DATES if name in plain), None)
+
+
+def in_words(schema: Mapping[str, pl.DataType]) -> str:
+    """Return the names of all columns, with what else may be wrong where they look odd."""
+    names = list(schema)
+    hint = ""
+    if len(names) == 1:
+        hint = "; fields must be separated by comma, semicolon, tab, | or ::"
+    elif any(re.fullmatch(r"[0-9.]+", name) for name in names):
+        hint = "; if that is a first click, not a header, name the columns by files.columns"
+    return ", ".join(names) + hint
+
+
+def positions(rows: Sequence[Sequence[bool]]) -> dict[str, int] | None:
+    """Return the column of each role where there are no names; None if that is not clear.
+
+    `rows`: of some rows, whether each field reads as a plausible time. The last column of times is the
+    timestamp, the first two others are the user and the item.
+    """
+    if not rows or len(rows[0]) < 3:
+        return None
+    times = [at for at in range(len(rows[0])) if all(row[at] for row in rows if at < len(row))]
+    if not times:
+        return None
+    others = [at for at in range(len(rows[0])) if at != times[-1]]
+    return {"user": others[0], "item": others[1], "timestamp": times[-1]}
+
+
+def _plain(names: Sequence[str]) -> str:
+    return "".join(letter for name in names for letter in name.lower() if letter.isalnum())
