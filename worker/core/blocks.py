@@ -160,7 +160,7 @@ def _check(states: UserStates, items: int) -> None:
         or states.release.min(initial=0) < 0
         or states.offset.min(initial=0) < NO_OFFSET
     ):
-        raise StateRefused("a row has no clicks, or its offset or release is negative")
+        raise StateRefused("a row has no clicks, or a negative offset or release")
     if session.min(initial=0) < 0 or np.any(session > states.ring.kept):
         raise StateRefused("the session of a row has more clicks than the row keeps")
     if states.warm.view(np.uint8).max(initial=0) > 1:
