@@ -187,7 +187,7 @@ def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
         # Callers pass the clicks topic's own description, so identity tells it from other topics.
         asked = " --create-clicks" if topic is clicks else ""
         command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or set another topic")
+        return Finding(f"topic {need.topic} does not exist", f"{command}, or correct its name in [topics]")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",
