@@ -15,6 +15,8 @@ _INSTALLS: Final = "downloads up to half a gigabyte; tests/packaging installs th
 _DEMO: Final = "takes over a minute; tests/deploy/demo plays the demo"
 _SUITE: Final = "is this suite, which would run itself"
 _HOURS: Final = "takes half an hour to hours; its smoke run is tested in tests/benchmarks"
+_ENGINE: Final = "needs a container engine or a cluster; tests/deploy reads what it starts"
+_MINUTES: Final = "takes minutes; a smaller run is tested in tests/broker/test_fuzz.py and tests/worker/kafka"
 _DATA: Final = "takes minutes to hours, and needs data that may not be passed on"
 
 ONLY_PARSED: Final = {
@@ -26,6 +28,22 @@ ONLY_PARSED: Final = {
     'make check ARGS="-k ranking"': _SUITE,
     "make test": _SUITE,
     "make chaos ROUNDS=20 SEED=1": "takes twenty minutes; tests/broker/test_chaos.py runs a round",
+    'make chaos SEED=7 ARGS="--fuzz 3000"': _MINUTES,
+    ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
+    "make images": _ENGINE,
+    "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 nextclick-worker:0.1.0": _ENGINE,
+    "docker run --read-only --tmpfs /tmp --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 nextclick-trainer:0.1.0 "
+    "releases": _ENGINE,
+    "docker compose --file deploy/compose.yaml up --build": _ENGINE,
+    "helm install shop deploy/helm/nextclick --set-file config=nextclick.toml "
+    "--set images.worker=registry.example/nextclick-worker "
+    "--set images.trainer=registry.example/nextclick-trainer": _ENGINE,
+    "kubectl create secret generic kafka-login --from-literal=NEXTCLICK_KAFKA_SASL_USERNAME=nextclick "
+    "--from-literal=NEXTCLICK_KAFKA_SASL_PASSWORD=...": _ENGINE,
+    "kubectl create secret generic kafka-files --from-file=ca.crt": _ENGINE,
+    "helm upgrade shop deploy/helm/nextclick --reuse-values --set credentialsSecret=kafka-login "
+    "--set filesSecret=kafka-files": _ENGINE,
+    "make audit": "needs a service that lists vulnerabilities",
     "make bench": _HOURS,
     "make bench-state": _HOURS,
     "make bench-refresh": _HOURS,

@@ -34,7 +34,7 @@ ENDLESS: Final = {
     "nextclick-trainer collect": "partition 3: 500 clicks",
     "nextclick-trainer run": "is @champion in|stays champion",
     "nextclick-trainer watch": "undecided",
-    "python -m": "Kafka answers on",
+    "python -m": "Kafka answers on|The registry answers on",
 }
 """The commands that run until they are stopped, and what they say once they do their work."""
 

@@ -84,9 +84,14 @@ class Mishap:
 
 MISHAPS: Final = {
     "no committed offset": Mishap(
-        delete_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
+        delete_group,
+        "the group has no committed offset",
+        f"reset --partition {HOME} --at saved",
+        ("item-2", "item-3"),
     ),
-    "clicks made anew": Mishap(make_clicks_anew, "was their topic recreated?", "--at earliest"),
+    "clicks made anew": Mishap(
+        make_clicks_anew, "was deleted and created again", "reset --at saved", ("item-2", "item-3")
+    ),
 }
 
 
@@ -110,7 +115,7 @@ def test_what_a_refusal_says_helps(
     deployment.answers(at_least=mishap.answers)
 
     assert mishap.says in text
-    assert done == f"reset --partition {HOME} {mishap.does}"
+    assert done == mishap.does
     assert known(process, "ada")[1]["recent_items"] == [*mishap.remembers, "item-5"]
     assert len(deployment.answers()) == mishap.answers
 

@@ -277,6 +277,8 @@ def _hidden(kind: Any) -> bool:
 def _unknown(name: str, own: Iterable[str]) -> str:
     """Return one line about a name that no setting has; a program's `own` settings are the nearest."""
     keys = [*own, *sorted(KEYS)]
+    if inside := [key for key in dict.fromkeys(keys) if key.startswith(f"{name}.")]:
+        return f"{name}: is a section; name one of its keys, such as {', '.join(inside[:3])}"
     if name.startswith(ENVIRONMENT_PREFIX):
         known = [variable(key) for key in keys]
     else:

@@ -21,7 +21,12 @@ from worker.kafka import history
 from worker.kafka.connection import KafkaConnection
 from worker.topics import releases
 
-HISTORY = [Click(f"user-{number % 9}", ITEMS[number % len(ITEMS)], 1_000 * number) for number in range(90)]
+BEGIN_MS = 880_000_000_000
+"""A moment of 1997, when the clicks of the demo begin."""
+
+HISTORY = [
+    Click(f"user-{number % 9}", ITEMS[number % len(ITEMS)], BEGIN_MS + 1_000 * number) for number in range(90)
+]
 OLD_MS = 3_600_000
 
 
@@ -42,11 +47,11 @@ def test_history_is_applied_silently_and_live_clicks_are_answered(life: Life, br
         life.wait_for(lambda: stage.applied() >= len(HISTORY), seconds=30, what="applying")
         with AnswerReader(stage.reader_settings, stage.recommendations) as reader:
             reader.start(range(PARTITIONS), answers.append)
-            _click_and_wait(life, sender, answers, Click("user-0", ITEMS[4], 100_000))
+            _click_and_wait(life, sender, answers, Click("user-0", ITEMS[4], BEGIN_MS + 100_000))
             life.retire(worker)
             life.wait_for(lambda: worker.exit_code is not None, seconds=15, what="the stop of the worker")
             stage.start_worker()
-            _click_and_wait(life, sender, answers, Click("user-1", ITEMS[7], 100_000))
+            _click_and_wait(life, sender, answers, Click("user-1", ITEMS[7], BEGIN_MS + 100_000))
 
     assert [(one.user_id, one.item_id, one.items[0], one.release) for one in answers] == [
         ("user-0", ITEMS[4], ITEMS[5], 1),

@@ -56,6 +56,14 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in said
 
 
+def test_a_section_in_place_of_a_key_is_refused_with_its_keys() -> None:
+    """It is no unknown name."""
+    with pytest.raises(
+        SettingError, match="recommend: is a section; name one of its keys, such as recommend"
+    ):
+        load(None, {}, [("recommend", "20")])
+
+
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     """Not in a message about it, not in the settings' own text."""
     assert "hunter2" not in refused(tmp_path, "[kafka]\nsasl_password = ['hunter2']\n")
@@ -80,7 +88,7 @@ def test_the_trainers_settings_are_left_to_the_trainer(tmp_path: Path) -> None:
             "model.hiden_size: there is no such setting; did you mean model.hidden_size?",
         ),
         ("[modle]\ncell = 3", "modle: there is no such setting; did you mean model?"),
-        ("model = 3", "model: there is no such setting"),
+        ("model = 3", "model: is a section"),
         ("[watch]\ntop = 3", "watch.top: there is no such setting; did you mean"),
     ],
 )
