@@ -97,7 +97,11 @@ def test_what_is_as_it_must_be_needs_no_remedy() -> None:
     ("partitions", "says", "remedy"),
     [
         ({"clicks": 0}, "topic clicks does not exist", "Run `nextclick-worker topics --create-clicks`, or"),
-        ({"letters": 0}, "topic letters does not exist", "Run `nextclick-worker topics`, or correct its name in [topics]"),
+        (
+            {"letters": 0},
+            "topic letters does not exist",
+            "Run `nextclick-worker topics`, or correct its name in [topics]",
+        ),
         (
             {"state": 1},
             "topic state has 1 partitions, but it needs 2",
