@@ -198,7 +198,7 @@ def test_the_commands_that_no_test_runs_are_few() -> None:
     texts = [one.text for one in shown()]
 
     assert [text for text in ONLY_PARSED if text not in texts] == []
-    assert len({*texts} - {*ONLY_PARSED}) > 2 * len(ONLY_PARSED)
+    assert len({*texts} - {*ONLY_PARSED}) > len(ONLY_PARSED)
 
 
 @every_document

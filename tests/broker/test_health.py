@@ -92,7 +92,7 @@ def test_clicks_that_are_created_again_are_for_a_person_to_decide(
 
     assert process.wait(60) == 2
     assert f"topic {deployment.clicks} was deleted and created again" in process.log
-    assert "`nextclick-worker reset --at saved` keeps the states" in process.log
+    assert "`nextclick-worker reset --at saved` to keep the states" in process.log
 
     new = deployment.send_clicks(60)
     code, text = command(settings, "reset", "--at", "saved", "--yes")

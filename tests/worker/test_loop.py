@@ -197,7 +197,7 @@ def test_clicks_that_grow_before_their_topics_do_are_waited_for() -> None:
     desk.cluster.add_partitions(desk.topics.clicks, 4)
     desk.settle()
 
-    assert "has 2 partitions, it needs 4. Run `nextclick-worker topics`" in reasons[0]
+    assert "has 2 partitions, but it needs 4. Run `nextclick-worker topics`" in reasons[0]
 
     load(desk)
     desk.settle()
@@ -221,7 +221,7 @@ def test_a_state_topic_with_too_few_partitions_ends_the_worker_before_it_joins()
     desk.cluster.delete(desk.topics.state)
     desk.cluster.create(desk.topics.state, partitions=2)
 
-    with pytest.raises(TopicError, match=r"topic desk.state has 2 partitions, it needs 4\. Run"):
+    with pytest.raises(TopicError, match=r"topic desk.state has 2 partitions, but it needs 4\. Run"):
         desk.start()
 
     desk.cluster.add_partitions(desk.topics.state, 4)

@@ -1,6 +1,6 @@
-"""The worker's computations: pure functions and columns, NumPy only.
+"""The worker's computations: pure functions and columns, with NumPy as the main dependency.
 
-No Kafka, no clock, no environment in here: time and bytes come in as arguments. `event` decodes,
-`states` keeps the users' rows, `cells` steps, `release` holds weights and `catalogue`, `ranking`
-finds the top K, `recommender` is the walk of a batch through all of them.
+Nothing here uses Kafka, a clock, the environment or the network: time and bytes come in as arguments. `event`
+decodes records, `states` holds the user rows, `cells` advances them, `release` holds weights and `catalogue`,
+`ranking` finds the top K, and `recommender` takes a batch through all of these.
 """

@@ -1,7 +1,8 @@
-"""A batch of clicks, and the same clicks put in order for stepping them together.
+"""A batch of clicks, and its order for advancing many users at once.
 
-A batch is sorted by user. The first click of every user steps together, then every second one, and so on: a
-few matrix products instead of one per click. A Hypothesis law holds batch and one by one equal to 1e-5.
+A batch is sorted by user. The first clicks of all users are applied together, then all second clicks, and so
+on: a few matrix products instead of one per click. A Hypothesis law checks that a batch and one click at a
+time give the same result to 1e-5.
 
 >>> at = np.array([0, 1, 0, 0])
 >>> order = UserOrder(at)
@@ -25,23 +26,23 @@ _NOT_GIVEN: Final[NDArray[Any]] = np.empty(0)
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """A batch of clicks in the order of arrival, column by column."""
+    """A batch of clicks in order of arrival, as columns."""
 
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     user_ids: Sequence[str]
     item_ids: Sequence[str]
     timestamps_ms: NDArray[np.int64]
-    """The clicks' own times."""
+    """The timestamps of the clicks themselves."""
     record_timestamps_ms: NDArray[np.int64]
-    """The times of the records that brought them; negative where a record has none."""
+    """The timestamps of their records; negative if a record has none."""
     elements: NDArray[np.int32] = field(default_factory=lambda: _NOT_GIVEN)
-    """The number of the click's event in its record, from 1, where a record has several; else 0."""
+    """The number of the click's event in its record, from 1; 0 if the record is a single event."""
     ends_event: NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN)
-    """Whether it is the last click of its event. Only then a list may answer it."""
+    """Whether this is the last click of its event. Only the last click may be answered with a list."""
 
     def __post_init__(self) -> None:
-        """Take each click for a whole record where nothing else is given."""
+        """Set the defaults: every click is a whole record."""
         if self.elements is _NOT_GIVEN:
             object.__setattr__(self, "elements", np.zeros(len(self), np.int32))
         if self.ends_event is _NOT_GIVEN:
@@ -51,9 +52,10 @@ class Clicks:
         return len(self.user_ids)
 
     def divided(self, most: int) -> Iterator[Clicks]:
-        """Yield the clicks in batches of at most `most`, more only where one record has more.
+        """Yield the clicks in batches of at most `most`, or more if a single record has more.
 
-        Those of a record are in one batch: recovery knows by its offset alone what was applied.
+        All clicks of a record stay in one batch: recovery tells by the record's offset alone whether they
+        were applied.
         """
         if len(self) <= most:
             yield self
@@ -70,7 +72,7 @@ class Clicks:
             begin = end
 
     def taken(self, places: Places) -> Clicks:
-        """Return the clicks at `places`, in that order."""
+        """Return the clicks at the positions `places`, in that order."""
         at = places.tolist()
         return Clicks(
             partitions=self.partitions[places],
@@ -85,43 +87,43 @@ class Clicks:
 
 
 class Waves(NamedTuple):
-    """The clicks of a batch, wave after wave."""
+    """The division of a batch into waves."""
 
     places: Places
-    """`[E]`: where each click stands in the order that the waves are made of."""
+    """`[E]`: the clicks wave after wave, as positions in the `UserOrder`."""
     sizes: Places
-    """The number of clicks in each wave; never more than in the one before."""
+    """The number of clicks in each wave; it never increases."""
 
 
 class UserOrder:
-    """The `E` clicks of a batch sorted by user row, those of one user in the order of arrival.
+    """The `E` clicks of a batch sorted by user row; the clicks of one user stay in order of arrival.
 
-    Everything of length `E` here is in that order; `U` is the number of different users.
+    All arrays of length `E` are in this order; `U` is the number of distinct users.
     """
 
     def __init__(self, rows: NDArray[np.int64]) -> None:
         self.arrival: Places = np.argsort(rows, kind="stable")
-        """`[E]`: the place of each click in the batch."""
+        """`[E]`: the position of each click in the batch."""
         ordered = rows[self.arrival]
         begins = np.empty(len(rows), np.bool_)
         begins[:1] = True
         np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
         first = np.flatnonzero(begins)
         self.rows = ordered[first]
-        """`[U]`: the users' rows, each once."""
+        """`[U]`: the rows of the users, without duplicates."""
         self.last: Places = np.append(first, len(rows))[1:] - 1
-        """`[U]`: where each user's last click stands."""
+        """`[U]`: the position of each user's last click."""
         self.user: Places = np.cumsum(begins) - 1
-        """`[E]`: the click's user, a place in `rows`."""
+        """`[E]`: the user of each click, as a position in `rows`."""
         self.first: Places = first[self.user]
-        """`[E]`: where the first click of the same user stands."""
+        """`[E]`: the position of the same user's first click."""
         self.nth: Places = np.arange(len(rows)) - self.first
-        """`[E]`: how many clicks of the same user stand before it."""
+        """`[E]`: the number of earlier clicks of the same user in the batch."""
 
     def waves(self) -> Waves:
-        """Return waves of clicks: the places of each user's first click, then of each second one, and so on.
+        """Return the waves: all users' first clicks, then all second clicks, and so on.
 
-        Users with more clicks come first: the users of a wave are the first ones of the wave before.
+        Users with more clicks come first, so the users of each wave are a prefix of those of the wave before.
         """
         clicks = self.nth[self.last] + 1
         places = np.lexsort((-clicks[self.user], self.nth))

@@ -1,4 +1,4 @@
-"""The items that one release knows: `item_id` outside, `item_index`, a row of its tables, inside.
+"""The items that a release knows: `item_id` is the public id, `item_index` a row of the release's tables.
 
 >>> catalogue = Catalogue(["lamp", "rug"])
 >>> catalogue.indexes(["rug", "sofa"]).tolist(), catalogue.ids(np.array([1, 0])).tolist()
@@ -17,28 +17,28 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 
 class Catalogue:
-    """Item ids in the order of a release's tables. Raises ValueError if an id comes twice."""
+    """The item ids in the order of a release's tables. Raises ValueError if an id is repeated."""
 
     def __init__(self, item_ids: Sequence[str]) -> None:
         self._index = {item_id: index for index, item_id in enumerate(item_ids)}
         if len(self._index) != len(item_ids):
-            raise ValueError(f"{len(item_ids) - len(self._index)} item ids come more than once")
+            raise ValueError(f"{len(item_ids) - len(self._index)} duplicate item ids")
         self._ids = np.array(item_ids, dtype=object)
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def indexes(self, item_ids: Iterable[str]) -> Indexes:
-        """Return the `item_index` of each id, `NO_ITEM` if it is unknown."""
+        """Return the `item_index` of each id; `NO_ITEM` for an unknown id."""
         index = self._index
         return np.array([index.get(item_id, NO_ITEM) for item_id in item_ids], dtype=np.int32)
 
     def ids(self, indexes: NDArray[np.integer]) -> NDArray[np.object_]:
-        """Return the ids at `indexes`, in their shape; every index must be in range."""
+        """Return the ids at `indexes`, in the same shape; every index must be in range."""
         return self._ids[indexes]
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Return the ids as two arrays: their UTF-8 bytes end to end, and the `N + 1` offsets of ids."""
+        """Return the ids as two arrays: their concatenated UTF-8 bytes, and the `N + 1` offsets of ids."""
         encoded = [item_id.encode() for item_id in self._ids]
         starts = np.cumsum([0, *(len(one) for one in encoded)], dtype=np.int64)
         return {"item_ids": np.frombuffer(b"".join(encoded), np.uint8), "item_id_starts": starts}
@@ -47,7 +47,7 @@ class Catalogue:
     def from_tensors(cls, item_ids: NDArray[np.uint8], item_id_starts: NDArray[np.int64]) -> Catalogue:
         """Return the catalogue that `to_tensors` stored.
 
-        Raises ValueError if the arrays are not of that form.
+        Raises ValueError if the arrays do not have that form.
         """
         starts = item_id_starts.tolist()
         rising = np.all(item_id_starts[1:] > item_id_starts[:-1])

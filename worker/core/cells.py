@@ -1,17 +1,17 @@
-"""The recurrent cells: Elman, GRU, LSTM. One step moves a user's state by one click.
+"""The recurrent cells: Elman, GRU and LSTM. One step advances a user's state by one click.
 
-Each cell is written twice. `step_one` is the definition, the formula as the papers print it, for
-one event; `step` is what runs, for many events at once. A Hypothesis law holds them equal to 1e-5
-(BLAS kernels round differently by batch shape, so bits are never promised).
+Each cell is implemented twice. `step_one` is the definition: the formula as printed in the papers, for one
+click. `step` is the implementation in use, for many clicks at once. A Hypothesis law checks that both agree
+to 1e-5 (BLAS rounds differently by batch shape, so results are never promised to be equal to the bit).
 
-`inputs` is the input half of the step, `W_x x + b`: it depends on the item alone and is computed
-once per release. A state is a row of `state_size` numbers: the hidden vector `h`, for an LSTM
-followed by `c`. Arithmetic is single precision. States are stored in half precision, which halves memory
-and the state topic, and rounding is part of the step: after 60 clicks states differ by at most 4e-3 and
-scores by a thousandth of the scale (`tests/laws`), and Recall@20 loses nothing (`make bench-state`).
+`inputs` is the input half of the step, `W_x x + b`: it depends on the item alone and is computed once per
+release. A state is a row of `state_size` numbers: the hidden vector `h`, followed by `c` for an LSTM.
+Arithmetic is in single precision. States are stored in half precision, which halves memory and the state
+topic. Rounding is part of the step: after 60 clicks, states differ by at most 4e-3 and scores by a thousandth
+of the scale (`tests/laws`), and Recall@20 does not drop (`make bench-state`).
 
-Tables stand gate by gate, so that each gate of a batch is one piece of memory: with few rows a step
-takes two thirds of the time that it takes on Keras' tables, where the gates stand side by side.
+Tables are stored gate by gate, so that each gate of a batch is contiguous in memory. With few rows, a step
+takes two thirds of the time that it takes with the layout of Keras, which puts the gates next to each other.
 
     >>> by_gate(np.array([[1, 2, 3, 4]], np.float32), 2).tolist()
     [[[1.0, 2.0]], [[3.0, 4.0]]]
@@ -34,9 +34,9 @@ Floats = NDArray[np.float32]
 
 
 class CellWeights(NamedTuple):
-    """The weights that a step multiplies the state with.
+    """The weights by which a step multiplies the state.
 
-    `recurrent`: `[gates, H, H]`. `recurrent_bias`: `[gates, H]` for a GRU, else empty.
+    `recurrent`: `[gates, H, H]`. `recurrent_bias`: `[gates, H]` for a GRU, otherwise empty.
     """
 
     recurrent: Floats
@@ -61,25 +61,25 @@ class Cell(ABC):
         return (self.gates * hidden_size,)
 
     def input_bias(self, bias: Floats) -> Floats:
-        """Return the part of `bias` that belongs to the input half."""
+        """Return the part of `bias` for the input half."""
         return bias
 
     def recurrent_bias(self, bias: Floats) -> Floats:
-        """Return the part of `bias` that belongs to the recurrent half; for most cells none of it."""
+        """Return the part of `bias` for the recurrent half; empty for most cells."""
         return bias[:0]
 
     def weights(self, recurrent_kernel: Floats, bias: Floats) -> CellWeights:
-        """Return the weights of a step, from two tensors of a release."""
+        """Return the weights of a step from two tensors of a release."""
         recurrent_bias = self.recurrent_bias(bias)
         return CellWeights(by_gate(recurrent_kernel, self.gates), by_gate(recurrent_bias, self.gates))
 
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        """Return the state `[S]` after one event with the input half `[gates, H]`: defines a step."""
+        """Return the state `[S]` after one click with the input half `[gates, H]`: defines a step."""
 
     @abstractmethod
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` after `step_one` for each of `B` events: `inputs` `[gates, B, H]`."""
+        """Return the states `[B, S]` after one click each. `inputs`: `[gates, B, H]`."""
 
 
 class Elman(Cell):
@@ -102,9 +102,9 @@ class Elman(Cell):
 
 
 class GRU(Cell):
-    """The gated recurrent unit. Cho et al. (2014), with the reset gate after the product.
+    """The gated recurrent unit, Cho et al. (2014), with the reset gate applied after the matrix product.
 
-    That variant (Keras `reset_after=True`, cuDNN) has a bias in each half::
+    This variant (Keras `reset_after=True`, cuDNN) has a bias in both halves::
 
         z = sigmoid(x_z + W_z h + b_z)          x_. = W_x x + b, gates in the order z, r, h
         r = sigmoid(x_r + W_r h + b_r)
@@ -134,7 +134,7 @@ class GRU(Cell):
         return z * h + (1 - z) * n
 
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        # Hot path: once per wave. In place and with both gates in one sigmoid it takes half the
+        # Hot path: once per wave. Working in place, with one sigmoid for both gates, takes half the
         # time of the formula above.
         recurrent = np.matmul(states, weights.recurrent)
         recurrent += weights.recurrent_bias[:, None]
@@ -152,9 +152,9 @@ class GRU(Cell):
 
 
 class LSTM(Cell):
-    """The long short-term memory. Hochreiter & Schmidhuber (1997), forget gate of Gers (2000).
+    """The long short-term memory, Hochreiter & Schmidhuber (1997), with the forget gate of Gers (2000).
 
-    Gates in the order of Keras, i, f, g, o; a state is `h` followed by `c`::
+    The gates are in the order of Keras, i, f, g, o. A state is `h` followed by `c`::
 
         i, f, o = sigmoid(x_. + W_. h),  g = tanh(x_g + W_g h)
         c' = f * c + i * g,  h' = o * tanh(c')
@@ -189,11 +189,11 @@ class LSTM(Cell):
 
 
 CELLS: Final[dict[str, Cell]] = {cell.name: cell for cell in (Elman(), GRU(), LSTM())}
-"""The cells by the name that a manifest gives them."""
+"""The cells by their name in a manifest."""
 
 
 def by_gate(table: Floats, gates: int) -> Floats:
-    """Return Keras' table `[..., gates * H]`, gate by gate: `[gates, ..., H]`."""
+    """Return a table of Keras, `[..., gates * H]`, split by gate: `[gates, ..., H]`."""
     return np.stack(np.split(table, gates, axis=-1))
 
 
@@ -202,7 +202,7 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 def _sigmoid_in_place(x: Floats) -> None:
-    # sigmoid(x) = (1 + tanh(x / 2)) / 2: one transcendental, and nothing overflows.
+    # sigmoid(x) = (1 + tanh(x / 2)) / 2: one transcendental function, and no overflow.
     x *= 0.5
     np.tanh(x, out=x)
     x += 1

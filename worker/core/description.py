@@ -1,4 +1,4 @@
-"""The description of one user's state, for people and machines that ask.
+"""The description of one user's state, for queries by people and programs.
 
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
@@ -26,12 +26,12 @@ def described(
     user_id: str,
     partitions: Mapping[int, Collection[int]],
 ) -> dict[str, Any] | None:
-    """Return the state of a user for JSON, the oldest of the recent items first; None if there is none.
+    """Return the state of a user as a JSON document, or None. Recent items are oldest first.
 
-    `partitions` names those to look in, and the blocks of each that are not committed yet. A user who has
-    states in several, as when partitions were added, is described where they clicked last. `recommendations`
-    is the list as it would be published now, under the recommender's release, which need not be the one that
-    made the state; None without a recommender.
+    `partitions` maps each partition to search to its blocks that are not committed yet. A user may have
+    states in several partitions, for example after partitions were added: the state with the latest click is
+    described. `recommendations` is the list that would be published now, under the recommender's release,
+    which may differ from the release of the state; None without a recommender.
     """
     found = {partition: states.find(partition, user_id) for partition in partitions}
     rows = np.array([row for row in found.values() if row is not None], np.int64)

@@ -1,4 +1,4 @@
-"""Explains in words why records are not clicks.
+"""Explanations in plain words of why records are not valid clicks.
 
 >>> foreign = b'{"who": {"id": 7}, "cart": [{"sku": "x"}], "ts": 1700000000000}'
 >>> fault(foreign, None, Reason.MISSING_FIELD, Fields("user.id", "@key"))
@@ -21,47 +21,47 @@ from worker.core.paths import Path
 from worker.core.reasons import Reason
 
 _SHOWN: Final = 12
-"""The most field names that a message lists."""
+"""Maximum number of field names in a message."""
 
 _SHOWN_CHARACTERS: Final = 60
-"""The most characters of a field name that a message shows."""
+"""Maximum number of characters of a field name in a message."""
 
 _DEPTH: Final = 20
-"""The deepest nesting that is looked into."""
+"""Maximum nesting depth that is searched for fields."""
 
 _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.NULL_VALUE: "have no value",
     Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
     Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
-    Reason.MALFORMED: "are damaged JSON or MessagePack",
-    Reason.UNKNOWN_SCHEMA: "are framed with a schema that the registry does not have, or that is of no use",
-    Reason.SCHEMA_MISMATCH: "have data that do not fit the schema of their frame",
+    Reason.MALFORMED: "are invalid JSON or MessagePack",
+    Reason.UNKNOWN_SCHEMA: "have a schema that the registry does not have, or that cannot be used",
+    Reason.SCHEMA_MISMATCH: "have data that do not match their schema",
     Reason.NOT_A_MAP: "are not a JSON object or a MessagePack map",
     Reason.NO_ENVELOPE: "are not in the envelope that click.envelope names",
     Reason.MISSING_FIELD: "lack a field",
     Reason.WRONG_TYPE: "have an id that is neither text nor an integer, or a time of another type",
     Reason.NOT_FINITE: "have a number that is not finite",
-    Reason.EMPTY_ID: "have an id that is empty or stands for a missing one (click.missing)",
+    Reason.EMPTY_ID: "have an id that is empty or means a missing value (click.missing)",
     Reason.LONG_ID: "have an id that is too long",
     Reason.BAD_TIMESTAMP: "have a time that cannot be read as a number or as a date and time",
     Reason.TOO_EARLY: "have a time before click.earliest (in another unit, or not a time?)",
-    Reason.FUTURE_TIMESTAMP: "have a time over an hour after that of their record (in another unit or zone?)",
-    Reason.UNREADABLE: "are damaged: they cannot be decoded as records of Kafka",
+    Reason.FUTURE_TIMESTAMP: "have a time over an hour after their record's own (in another unit or zone?)",
+    Reason.UNREADABLE: "are damaged: they cannot be decoded as Kafka records",
 }
 
 
 def fault(
     value: bytes | None, key: bytes | None, reason: Reason, fields: Fields, parse: Parse = parse_plain
 ) -> str:
-    """Return what is wrong with records such as this one; a missing field is named."""
+    """Return what is wrong with records like this one; a missing field is named."""
     frame = unframed(value or b"")
     if frame is not None and reason == Reason.UNKNOWN_FORMAT:
-        return f"are framed by a schema registry ({frame}): set registry.url"
+        return f"have the frame of a schema registry ({frame}): set registry.url"
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
     document = parsed(value, parse)
     if frame is not None and document is None:
-        # `parse` knows no registry.
+        # `parse` may not know the registry.
         return f"lack the field {fields.user_id} or {fields.item_id} in the frame of a registry ({frame})"
     absent = [
         words
@@ -72,7 +72,7 @@ def fault(
 
 
 def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
-    """Return the paths of the fields that a record has; empty without any."""
+    """Return the paths of the fields of a record; an empty text if it has none."""
     names = list(dict.fromkeys(_leaves(parsed(value, parse))))
     shown = [name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN]]
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
@@ -80,7 +80,7 @@ def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
 
 
 def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
-    """Return one of the `unknown` ids and one of the `known` that differ only in how they are written.
+    """Return an `unknown` id and a `known` id that differ only in notation.
 
     >>> look_alike(["sofa", "lamp 1"], ["rug", "LAMP-001"])
     ('lamp 1', 'LAMP-001')
@@ -94,7 +94,7 @@ def _plain(item_id: str) -> str:
 
 
 def _absent(path: Path, document: Any, key: bytes | None) -> str:
-    """Return the words for a path that finds nothing; empty if it finds something, or nobody can say."""
+    """Return a description of a missing field; empty if it is present, or if that cannot be checked."""
     if path.root in ("key", "int key"):
         return "no key" if key is None else ""
     if path.root != "value":
@@ -106,7 +106,7 @@ def _absent(path: Path, document: Any, key: bytes | None) -> str:
 
 
 def _unwrapped(document: Any) -> Any:
-    """Return the event in what looks like an envelope."""
+    """Return the event inside an apparent envelope."""
     envelope = envelopes.recognised(document, ())
     if envelope == "none":
         return document
@@ -115,7 +115,7 @@ def _unwrapped(document: Any) -> Any:
 
 
 def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
-    """Yield the path of each value that is not null; a document that is no map or list of maps has none."""
+    """Yield the path of each value that is not null; none if the document is not a map or a list of maps."""
     inner = paths.inner(document)
     document = document if inner is None else inner
     if type(document) is list:
@@ -123,7 +123,7 @@ def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if type(document) is not dict or depth > _DEPTH:
         return
     for key, value in document.items():
-        # A path finds a name with dots as it is; other signs of paths are escaped.
+        # A path finds a name with dots unescaped; other special characters are escaped.
         here = path + paths.escape(str(key)).replace(r"\.", ".")
         if type(value) is list and "[]" not in here and any(type(one) is dict for one in value):
             here += "[]"

@@ -1,11 +1,11 @@
 """Envelopes that other systems put around an event.
 
-`cloudevents`: CloudEvents 1.0 on Kafka. Structured, the value is a map with the attributes and `data` or
-`data_base64`; binary, the attributes are headers that begin with `ce_` and the value is the event.
-`debezium`: a change of a row, with or without `schema` and `payload` around it. The row of a create, an
+`cloudevents`: CloudEvents 1.0 on Kafka. In structured mode the value is a map with the attributes and `data`
+or `data_base64`; in binary mode the attributes are headers with the prefix `ce_`, and the value is the event.
+`debezium`: a change of a row, with or without `schema` and `payload` around it. The row after a create, an
 update or a snapshot is the event; deletions, tombstones and messages about a table are skipped.
 
-Paths that begin with `@envelope.` find what an envelope says: `@envelope.type` in both modes of CloudEvents,
+Paths with the prefix `@envelope.` read from the envelope: `@envelope.type` in both modes of CloudEvents,
 `@envelope.op` and `@envelope.source.ts_ms` of Debezium.
 
 >>> opened("debezium", {"op": "c", "after": {"user_id": 7}}, (), parse_plain).document
@@ -36,7 +36,7 @@ NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 
 class Opened(NamedTuple):
-    """The event in an envelope, and what the envelope says of it."""
+    """The event in an envelope, and the attributes of the envelope."""
 
     document: Any
     attributes: Mapping[str, Any]
@@ -50,7 +50,7 @@ def is_binary(headers: Headers) -> bool:
 def opened(
     envelope: Envelope, document: Any, headers: Headers, parse: Parse = parse_plain, *, exact: bool = False
 ) -> Opened | Skipped:
-    """Return the event in a document, which is None where the record has no value. Raises Undecodable."""
+    """Return the event in a document; the document is None if the record has no value. Raises Undecodable."""
     if envelope == "cloudevents":
         return _cloudevent(document, headers, parse, exact=exact)
     if envelope == "debezium":
@@ -59,7 +59,7 @@ def opened(
 
 
 def recognised(document: Any, headers: Headers) -> Envelope:
-    """Return the envelope that a record seems to have."""
+    """Return the envelope that a record appears to have."""
     if is_binary(headers):
         return "cloudevents"
     if type(document) is not dict:

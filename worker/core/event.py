@@ -1,4 +1,4 @@
-"""Decoding: from a record to a click, to several, or to the reason why there is none.
+"""Decoding: from a record to a click, to several clicks, or to the reason why it is not a click.
 
 >>> decoder = Decoder(Fields())
 >>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
@@ -6,7 +6,7 @@ Click(user_id='7', item_id='lamp', timestamp_ms=1700000000000)
 >>> decoder.decode(b'{"user_id": 7}', None, 1700000000500)
 <Reason.MISSING_FIELD: 'missing_field'>
 
-A value that is a list is several events; a path such as `items[].id` takes several clicks from one event:
+A value that is a list has several events; a path such as `items[].id` takes several clicks from one event:
 
 >>> decoder = Decoder(Fields(item_id="items[].id"))
 >>> several = decoder.decode(
@@ -35,17 +35,17 @@ from worker.core.times import TimeRule, joined
 from worker.core.where import Clause
 
 MAX_BYTES: Final = 262_144
-"""The most bytes of a record's value, unless the settings say otherwise."""
+"""Default for the maximum size of a record's value, in bytes."""
 
 MAX_PARTS: Final = 4_000
-"""The most events and items of a record: they are applied in one batch."""
+"""Maximum number of events and items in a record: they are applied in one batch."""
 
 TWO_FIELDS: Final = " + "
-"""Between the paths of a date and of a time of day."""
+"""The separator between the paths of a date and of a time of day."""
 
 
 class Click(NamedTuple):
-    """One checked click: ids are non-empty text, the time is milliseconds since the epoch (UTC)."""
+    """A valid click: ids are non-empty text, the time is in milliseconds since the epoch (UTC)."""
 
     user_id: str
     item_id: str
@@ -53,10 +53,11 @@ class Click(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A click that came with others in one record.
+    """One of several clicks in a record.
 
-    `element` is the number of its event in the record's list, from 1; 0 where the record is one event.
-    `ends_event`: no further click of the event follows, so a list may answer it.
+    `element` is the number of the click's event in the record's list, from 1; 0 if the record is a single
+    event. `ends_event`: whether this is the last click of its event. Only the last click may be answered with
+    a list.
     """
 
     click: Click
@@ -65,11 +66,11 @@ class Part(NamedTuple):
 
 
 class Several(NamedTuple):
-    """The content of a record that may have several clicks."""
+    """The contents of a record that may have several clicks."""
 
     parts: list[Part]
     bad: list[tuple[str, Reason]]
-    """The events and items that are no clicks: where they are, such as `[2].items[0]`, and the reason."""
+    """The events and items that are not valid clicks: their place, such as `[2].items[0]`, and the reason."""
     skipped: list[Skipped]
 
 
@@ -80,9 +81,9 @@ Decoded = Click | Several | Skipped | Reason
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Where a record keeps what a click needs, each a path (`worker.core.paths`).
+    """The paths of the fields of a click in a record (`worker.core.paths`).
 
-    `timestamp` may be two paths, of a date and of a time of day, with ` + ` between them.
+    `timestamp` may be two paths separated by ` + `: of a date and of a time of day.
     """
 
     user_id: str = "user_id"
@@ -91,7 +92,7 @@ class Fields:
 
 
 class _Record(NamedTuple):
-    """An event that was parsed, and what came with it."""
+    """A parsed event and the metadata of its record."""
 
     document: Any
     key: bytes | None
@@ -102,10 +103,10 @@ class _Record(NamedTuple):
 
 
 class Decoder:
-    """Decodes records under one set of field names and rules. Holds nothing from one record for the next.
+    """A stateless decoder of records for one set of field names and rules.
 
-    `where`: the clauses that must hold for an event to count. `parse` reads the value of a record,
-    `parse_key` a key that holds a document. Raises ValueError for paths that do not go together.
+    `where`: the clauses that must hold for an event to count. `parse` parses the value of a record,
+    `parse_key` a key that is a document. Raises ValueError if the paths do not fit together.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Decoder:
         self._item = paths.parse(fields.item_id)
         self._times = [paths.parse(one) for one in fields.timestamp.split(TWO_FIELDS)]
         if len(self._times) > 2:
-            raise ValueError(f"timestamp is {fields.timestamp!r}: it must be one path or two")
+            raise ValueError(f"timestamp is {fields.timestamp!r}; it must be one or two paths")
         self._where = where
         self.envelope: Envelope = envelope
         self._max_bytes = max_bytes
@@ -138,7 +139,7 @@ class Decoder:
         every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
         self._each = _list_of(self._item, every)
         in_value = [self._item, *self._times, *(clause.path for clause in where)]
-        # A key that may be in a frame is not simple.
+        # With `parse_key` the key may be framed, which `_simple_click` cannot read.
         self._user_is_key = fields.user_id == paths.KEY_FIELD and parse_key is None
         self._is_simple = (
             envelope == "none"
@@ -152,10 +153,10 @@ class Decoder:
     def decode(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
     ) -> Decoded:
-        """Return what a record is; raise nothing but what `parse` raises, whatever the bytes.
+        """Return the clicks of a record, or why it has none. Only `parse` may raise, whatever the bytes.
 
-        `record_timestamp_ms` is the record's own time (negative: it has none); it stands in for
-        an absent `timestamp` and bounds a present one.
+        `record_timestamp_ms` is the timestamp of the record (negative if it has none): it replaces a missing
+        `timestamp` and limits a given one.
         """
         try:
             if not value:
@@ -166,7 +167,7 @@ class Decoder:
             else:
                 document = self.parse(value, headers)
             if self._names and type(document) is dict:
-                # Hot path: nearly all records of nearly all topics. `Click(...)` would take 0.1 us longer.
+                # Hot path: nearly all records of nearly all topics. `Click(...)` would take 0.1 us more.
                 user, item, time = self._names
                 get, read = document.get, self._read_id
                 user_id, item_id = read(get(user)), read(get(item))
@@ -182,9 +183,9 @@ class Decoder:
     def _simple_click(
         self, document: dict[Any, Any], key: bytes | None, record_timestamp_ms: int
     ) -> Click | Skipped:
-        """Return what `_click` would, of a record in which paths go through maps alone, or to the key.
+        """Return the same as `_click`, for paths through maps only or to the key.
 
-        Hot path of topics of others: half the time of `_click`. Raises Undecodable, Inexact.
+        Hot path of topics with nested fields: takes half the time of `_click`. Raises Undecodable, Inexact.
         """
         for clause in self._where:
             if not clause.holds(find(document, clause.path.names)):
@@ -197,7 +198,7 @@ class Decoder:
     def times_in(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
     ) -> list[Any]:
-        """Return what a record has where the times of its valid clicks are; None where that is nothing."""
+        """Return the raw timestamps of a record's valid clicks; None for a click without a timestamp."""
         spy, found = copy(self), list[Any]()
 
         def read(moment: Any, record_timestamp_ms: int) -> int:
@@ -205,12 +206,12 @@ class Decoder:
             found.append(moment)
             return time_ms
 
-        spy._read_time = read  # noqa: SLF001  # a copy of this one
+        spy._read_time = read  # noqa: SLF001  # a copy of self
         spy.decode(value, key, record_timestamp_ms, headers)
         return found
 
     def _absent(self, value: bytes | None, headers: Headers) -> None:
-        """Return where an envelope gives a record without a value a meaning. Raises Undecodable elsewhere."""
+        """Accept a record without a value if its envelope allows this. Raises Undecodable otherwise."""
         is_tombstone = self.envelope == "debezium" and value is None
         if not is_tombstone and not (self.envelope == "cloudevents" and envelopes.is_binary(headers)):
             raise Undecodable(Reason.NULL_VALUE)
@@ -225,7 +226,7 @@ class Decoder:
             return bad.reason
 
     def _decoded(self, record: _Record) -> Decoded:
-        """Return what a record is whose value was parsed. Raises Undecodable, Inexact."""
+        """Return the result of `decode` for a parsed record. Raises Undecodable, Inexact."""
         if type(record.document) is list:
             if not record.document:
                 raise Undecodable(Reason.NULL_VALUE)
@@ -244,7 +245,7 @@ class Decoder:
         return self._click(opened, opened.document)
 
     def _add(self, several: Several, record: _Record, number: int) -> None:
-        """Add an event's clicks to the others of its record. Raises Undecodable if they are too many."""
+        """Add an event's clicks to those of its record. Raises Undecodable if there are too many."""
         place = f"[{number - 1}]" if number else ""
         try:
             opened = self._opened(record)
@@ -269,7 +270,7 @@ class Decoder:
         self, several: Several, record: _Record, elements: list[Any], number: int, place: str
     ) -> None:
         _limit(several, len(elements))
-        # An element that has a user of its own is an event of its own.
+        # An element with its own user is a separate event.
         own, begin, before = self._user.each is not None, len(several.parts), _count(several)
         for at, element in enumerate(elements):
             try:
@@ -285,7 +286,7 @@ class Decoder:
             several.parts[-1] = several.parts[-1]._replace(ends_event=True)
 
     def _opened(self, record: _Record) -> _Record | Skipped:
-        """Return the event, taken from its envelope. Raises Undecodable."""
+        """Return the event without its envelope. Raises Undecodable."""
         if self.envelope != "none":
             found = envelopes.opened(
                 self.envelope, record.document, record.headers, self.parse, exact=record.exact
@@ -302,7 +303,7 @@ class Decoder:
         return record
 
     def _elements(self, record: _Record) -> list[Any]:
-        assert self._each is not None  # noqa: S101  # the callers looked
+        assert self._each is not None  # noqa: S101  # checked by the callers
         found = find(record.document, self._each, self._loads(record))
         if type(found) is not list:
             found = paths.inner(found, self._loads(record)) if found is not None else None
@@ -343,7 +344,7 @@ class Decoder:
 
 
 def parsed(value: bytes | None, parse: Parse = parse_plain) -> Any:
-    """Return the document in a record's value; None where there is none. Raises what `parse` raises."""
+    """Return the document in a record's value; None if there is none or it cannot be decoded."""
     try:
         return parse(value, ()) if value else None
     except Undecodable:
@@ -360,11 +361,11 @@ def _count(several: Several) -> int:
 
 
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
-    """Return the names of the list that clicks are taken from; None for none. Raises ValueError."""
+    """Return the path of the list with an event's clicks; None without a list. Raises ValueError."""
     for path in every:
         if path.each is not None and path.each != item.each:
             raise ValueError(
-                f"{path.text!r} goes through a list that the item's path {item.text!r} does not: "
-                "the clicks of an event are the elements of one list"
+                f"{path.text!r} goes through a list that the item's path {item.text!r} does not; "
+                "all clicks of an event must come from one list"
             )
     return item.each

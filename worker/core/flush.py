@@ -1,8 +1,9 @@
-"""Flush: write the changed rows of a partition, and the rows that nearly empty blocks still hold.
+"""Flush: write the changed rows of a partition, and the current rows of blocks that are mostly outdated.
 
-The state topic is a log: a block is never rewritten, its rows move on to new blocks as they change
-(a log-structured store, Rosenblum and Ousterhout 1992). So bytes follow the users that were active, not the
-users that exist. A block of which less than half is still current has that taken along and is dropped.
+The state topic is a log: a block is never rewritten, and its rows move to new blocks as they change (a
+log-structured store, Rosenblum and Ousterhout 1992). So the bytes written depend on the number of active
+users, not of all users. When fewer than half of the rows of a block are current, these rows are moved to a
+new block and the old block is dropped.
 
 >>> states, ledger = States(state_size=4), Ledger()
 >>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
@@ -26,61 +27,63 @@ from worker.core.slabs import Rows
 from worker.core.states import Saved, States
 
 SMALL_BLOCKS: Final = 16
-"""More blocks than this with room for as many rows again are merged: few clicks make small flushes."""
+"""If more blocks than this are at most half full, they are merged: few clicks make small flushes."""
 
 
 class Ledger:
-    """Which blocks one partition has, and what each was written with."""
+    """The blocks of one partition, with their sizes and their rows."""
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
-        """By the number of a block: how many rows it has."""
+        """By block number: the number of rows."""
         self.bytes: dict[int, int] = {}
-        """The length of its value."""
+        """By block number: the length of the value, in bytes."""
         self._rows: dict[int, NDArray[np.int32]] = {}
-        """The rows that it may still hold; so that dropping it looks at no others."""
+        """By block number: the rows that the block may still hold, so that dropping it touches no other rows.
+        """
         self._lowest = 1
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def load(self, states: States, partition: int, number: int, saved: Saved) -> int:
-        """Count block `number` as it is read back; return how many of its rows are current until now."""
+        """Register block `number` during recovery; return how many of its rows are current at this point."""
         self.drop(states, partition, number)
         rows = states.load(partition, number, saved)
         self.add(number, rows, size=len(saved.user_ids), size_bytes=saved.size_bytes)
         return len(rows)
 
     def drop(self, states: States, partition: int, number: int) -> None:
-        """Take a block's tombstone as it is read back: what it still held is gone."""
+        """Apply a block's tombstone during recovery: free the rows that the block still held."""
         if number in self.sizes:
             rows = self.remove(number).astype(np.int64)
             held = (states.blocks(rows) == number) & (states.partitions(rows) == partition)
             states.free(rows[held & (states.read_column("clicks", rows) > 0)])
 
     def add(self, number: int, rows: Rows, *, size: int, size_bytes: int) -> None:
-        """Note a block that was written or read: the `rows` that are current there, of `size`."""
+        """Register a block that was written or read: it has `size` rows, of which `rows` are current."""
         self.sizes[number], self.bytes[number] = size, size_bytes
         self._rows[number] = rows.astype(np.int32)
 
     def remove(self, number: int) -> NDArray[np.int32]:
-        """Strike out a block; return the rows that it may still hold."""
+        """Remove a block; return the rows that it may still hold."""
         del self.sizes[number], self.bytes[number]
         self._lowest = min(self._lowest, number)
         return self._rows.pop(number)
 
     def new_number(self) -> int:
-        """Return the lowest number that no block has: the key of a dropped block is used again."""
+        """Return the lowest unused block number: the keys of dropped blocks are reused."""
         while self._lowest in self.sizes:
             self._lowest += 1
         return self._lowest
 
 
 class Flush:
-    """One flush of one partition, a few blocks at a time; rows that change meanwhile are left to the next.
+    """One flush of one partition, a few blocks at a time.
 
-    A row is written as it is when its block is written: it may have applied more than at the begin.
-    `condemned` are blocks to be dropped whatever they hold.
+    Each row is written in its state at the time when its block is written, which may include clicks that came
+    after the flush started. Other rows that change in the meantime are left to the next flush. `condemned`
+    are blocks to drop whatever rows they hold.
     """
 
     def __init__(
@@ -90,23 +93,23 @@ class Flush:
         self._ledger = ledger
         self._partition = partition
         self.tombstones: list[int] = []
-        """The blocks to be dropped together with the last blocks written."""
+        """The blocks to drop when the last blocks are written."""
         self._parts: list[Rows] = []
         self._closed = False
         self._plan(condemned)
 
     @property
     def blocks_left(self) -> int:
-        """About how many blocks are still to be written."""
+        """The approximate number of blocks still to be written."""
         return len(self._parts)
 
     @property
     def done(self) -> bool:
-        """Whether all is written."""
+        """Whether all blocks have been returned."""
         return not self._parts
 
     def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
-        """Return numbers and values of the next blocks, about `at_most`; the last make the flush `done`."""
+        """Return numbers and values of about `at_most` next blocks; after the last, the flush is `done`."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
         if self.done and not self._closed:
@@ -125,21 +128,21 @@ class Flush:
         dropped = numbers[self._hollow(numbers, current) | np.isin(numbers, list(condemned))]
         taken_along = owned[~moving & np.isin(block, dropped)]
         self.tombstones = dropped.tolist()
-        # Users who click a lot will soon click again: together they make blocks that soon are hollow.
-        # Those who were taken along have been quiet for long, and go together too.
+        # Users who click a lot will soon click again: together they fill blocks that soon become outdated.
+        # The moved rows belong to users who have been quiet for long, so they share blocks, too.
         clicks = states.read_column("clicks", changed)
         for rows in (changed[np.argsort(-clicks, kind="stable")], taken_along):
             self._parts += _divided(rows, self._rows_per_block())
 
     def _hollow(self, numbers: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which blocks are to be dropped, by how many of their rows are current."""
+        """Return which blocks to drop, given the number of current rows in each."""
         sizes, size_bytes = (
             np.array([of[number] for number in numbers.tolist()], np.int64)
             for of in (self._ledger.sizes, self._ledger.bytes)
         )
         hollow = 2 * current < sizes
-        # By bytes, too: a block that had to be divided for its long ids is full with few rows. Its halves
-        # are about half as long as can be, hence a third.
+        # Size in bytes counts, too: a block that was split because of long ids is full with few rows. Each
+        # half has about half of the maximum size; a third as the limit keeps it from being merged again.
         filled = current * size_bytes / np.maximum(1, sizes)
         small = ~hollow & (2 * current <= self._rows_per_block()) & (3 * filled <= blocks.MAX_BYTES)
         return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
@@ -150,7 +153,7 @@ class Flush:
         return max(1, min(blocks.MAX_ROWS, blocks.MAX_BYTES // about))
 
     def _still_there(self, rows: Rows) -> Rows:
-        """Return those of `rows` that this partition still has: users may have been deleted meanwhile."""
+        """Return the `rows` still in use by this partition: users may have been deleted in the meantime."""
         mine = self._states.partitions(rows) == self._partition
         used = self._states.read_column("clicks", rows) > 0
         return rows[mine & used]
@@ -169,5 +172,5 @@ class Flush:
 
 
 def _divided(rows: Rows, at_most: int) -> list[Rows]:
-    """Return `rows` in parts of equal size, as few as possible."""
+    """Return `rows` in as few parts as possible, of equal size."""
     return np.array_split(rows, -(-len(rows) // at_most)) if len(rows) else []

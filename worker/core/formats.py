@@ -1,6 +1,6 @@
-r"""The formats of a record's value: JSON or MessagePack. The first byte says which.
+r"""The formats of a record's value: JSON or MessagePack, detected by the first byte.
 
-JSON is a map, a list, or text that holds JSON itself; a byte order mark before it is no part of it.
+JSON is a map, a list, or text that contains JSON itself; a byte order mark before it is ignored.
 
 >>> parse_plain(b'{"user_id": 7}'), parse_plain(b'["7"]')
 ({'user_id': 7}, ['7'])
@@ -26,23 +26,25 @@ _MSGPACK_STARTS: Final = frozenset([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 
 
 class Parse(Protocol):
-    """Returns the document in a record's value, which is not empty, given the record's headers.
+    """A function that returns the document in a record's value, which is not empty; takes the headers, too.
 
-    `exact`: without turning integers into floats, at any cost. Raises Undecodable; what else it raises
-    passes through the decoder.
+    `exact`: integers are never turned into floats, at the cost of speed. Raises Undecodable; other errors
+    pass through the decoder.
     """
 
     def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any: ...  # noqa: D102
 
 
 ParseKey = Callable[[bytes, Headers], Any]
-"""Returns the document in a key, given the record's headers; None if there is none. Raises as Parse."""
+"""A function that returns the document in a key, given the record's headers; None if the key is not a
+document. Raises the same errors as Parse.
+"""
 
 
 def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False) -> Any:
-    """Return the document of a value in JSON or MessagePack. Raises Undecodable."""
+    """Return the document in a value of JSON or MessagePack. Raises Undecodable."""
     try:
-        # Hot path: a map in JSON needs no further look.
+        # Hot path: a JSON map needs no further test.
         if value[0] == _BRACE and not exact:
             return orjson.loads(value)
         if value[0] in _JSON_STARTS:
@@ -55,8 +57,8 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
             return msgpack.unpackb(value, strict_map_key=False)
         if value.startswith(codecs.BOM_UTF8):
             return parse_plain(value.removeprefix(codecs.BOM_UTF8), exact=exact)
-    # msgpack raises ValueError and its kin for broken input, TypeError for an unhashable map key,
-    # RecursionError for deep nesting, OverflowError for an extension timestamp out of range.
+    # msgpack raises ValueError and its subclasses for broken input, TypeError for an unhashable map key,
+    # RecursionError for deep nesting, OverflowError for an out-of-range extension timestamp.
     except (ValueError, TypeError, RecursionError, OverflowError):
         raise Undecodable(Reason.MALFORMED) from None
     except IndexError:
@@ -65,10 +67,10 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
 
 
 def loads_exactly(text: str | bytes) -> Any:
-    """Return the document of JSON that orjson reads, with its numbers as decimals. Raises ValueError.
+    """Return the document of JSON that orjson accepts, with its numbers as decimals. Raises ValueError.
 
-    orjson turns integers of more than 64 bits into floats. This takes ten times as long.
+    orjson turns integers of more than 64 bits into floats. This function takes ten times as long.
     """
-    # Python's own reader takes more than JSON, such as NaN and half characters that no text can be made of.
+    # Python's own parser accepts more than JSON, such as NaN and lone surrogates.
     orjson.loads(text)
     return json.loads(text, parse_int=Decimal, parse_float=Decimal)

@@ -1,6 +1,6 @@
-r"""Confluent's framing: which schema of a registry the value or the key of a record was written with.
+r"""Confluent's framing: it tells which registry schema a record's value or key was written with.
 
-It stands in front of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, in a
+The frame is a prefix of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, a
 header (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and
 `header_schema_id_serializer` of confluent-kafka-python.
 
@@ -25,7 +25,7 @@ _GUID_BYTES: Final = 17
 
 
 class Frame(NamedTuple):
-    """The content of a frame: the id or the GUID of the schema, and the data that it describes."""
+    """The contents of a frame: the id or the GUID of the schema, and the data."""
 
     schema: int | UUID
     data: bytes
@@ -37,10 +37,11 @@ class Frame(NamedTuple):
 
 
 def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
-    """Return the frame of a value or key; None where it has none.
+    """Return the frame of a value or key; None if it is not framed.
 
-    `header` is that of the record, `VALUE_HEADER` or `KEY_HEADER`, and comes first. Protobuf's message
-    indexes, which follow the schema's id in it, stand in front of the data, as they do in the other form.
+    `header` is the value of the record's header `VALUE_HEADER` or `KEY_HEADER`; it takes precedence.
+    Protobuf's message indexes follow the schema's id; if they are in the header, they are moved to the front
+    of the data, where the other form has them.
     """
     if header is not None:
         if len(header) >= _GUID_BYTES and header[0] == 1:
@@ -53,5 +54,5 @@ def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
 
 
 def framed(schema_id: int, data: bytes) -> bytes:
-    """Return data in the frame of the schema with that id."""
+    """Return `data` framed with the schema id."""
     return b"\0" + schema_id.to_bytes(4) + data

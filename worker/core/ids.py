@@ -1,13 +1,13 @@
-r"""One rule for the ids of users and items, the same for records and for columns of files.
+r"""The rule for the ids of users and items, the same for records and for columns of files.
 
-- Text: blanks around it are removed, invisible characters included.
-- An integer of any length is its decimal text. A number with a zero fraction is that integer, as a number
-  (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay: leading zeros say that it is a
-  code. So does text with an exponent (`1E5`).
-- A UUID is text in lower case. 16 bytes are one, unless all of them are printable ASCII: no UUID of RFC
-  9562 is. Other bytes are UTF-8 text.
-- Empty text is missing, and so is text that is in `missing`.
-- Booleans, fractions, maps and lists are no ids.
+- Text: surrounding whitespace is removed, invisible characters included.
+- An integer of any length becomes its decimal text. A number with a zero fraction becomes that integer, both
+  as a number (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay as they are: leading
+  zeros mark a code. So does text with an exponent (`1E5`).
+- A UUID becomes text in lower case. 16 bytes are a UUID, unless all of them are printable ASCII, which is
+  true of no UUID of RFC 9562. Other bytes are UTF-8 text.
+- Empty text counts as missing, and so does text that is in `missing`.
+- Booleans, fractions, maps and lists are not ids.
 
 >>> rule = IdRule()
 >>> [rule.read(one) for one in (7, 7.0, " 7 ", "7.00", "007.0", "123E4567-E89B-42D3-A456-426614174000")]
@@ -27,7 +27,7 @@ from uuid import UUID
 from worker.core.reasons import Inexact, Reason, Undecodable
 
 MAX_ID_BYTES: Final = 256
-"""The longest user or item id in UTF-8 bytes."""
+"""Maximum length of a user or item id, in UTF-8 bytes."""
 
 MISSING: Final = (
     "NULL",
@@ -43,7 +43,7 @@ MISSING: Final = (
     "nil",
     "undefined",
 )
-"""Text that stands for a missing value, unless the settings say otherwise."""
+"""Default for the texts that mean a missing value."""
 
 BLANKS: Final = "".join(
     [
@@ -52,13 +52,13 @@ BLANKS: Final = "".join(
         *("\N{MONGOLIAN VOWEL SEPARATOR}\N{ZERO WIDTH NO-BREAK SPACE}"),
     ]
 )
-"""The characters that are removed around an id: all that Unicode calls blank, and those of no width."""
+"""The characters that are removed around an id: all Unicode whitespace and zero-width characters."""
 
 ZERO_FRACTION: Final = r"-?(?:0|[1-9][0-9]*)\.0+"
-"""A regular expression: text that is an integer with a zero fraction."""
+"""A regular expression for text that is an integer with a zero fraction."""
 
 UUID_TEXT: Final = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
-"""A regular expression: a UUID as text."""
+"""A regular expression for a UUID as text."""
 
 UUID_BYTES: Final = 16
 
@@ -66,7 +66,7 @@ _UUID_LENGTH: Final = 36
 _BLANKS: Final = frozenset(BLANKS)
 
 _EXACT_BELOW: Final = 2.0**53
-"""From here on a float may stand for several integers."""
+"""From this value on, a float may stand for several integers."""
 
 _LONG_NUMBER: Final = 10**MAX_ID_BYTES
 _is_zero_fraction: Final = re.compile(ZERO_FRACTION).fullmatch
@@ -74,19 +74,18 @@ _is_uuid: Final = re.compile(UUID_TEXT).fullmatch
 
 
 class IdRule:
-    """Turns what was found in a field into an id. `trimmed` counts the ids that had blanks around them."""
+    """The conversion of a field's value into an id. `trimmed` counts ids that had whitespace around them."""
 
     def __init__(self, missing: Iterable[str] = MISSING) -> None:
         self._missing = frozenset([*missing, ""])
         self.trimmed = 0
 
     def read(self, found: Any, *, exact: bool = False) -> str:
-        """Return the id. Raises Undecodable if there is none.
+        """Return the id. Raises Undecodable if the value is not a valid id.
 
-        Raises Inexact for a float that may have been an integer of more digits, unless it is known to be
-        `exact`.
+        Raises Inexact for a float that may be a rounded integer, unless `exact`.
         """
-        # Hot path, twice a record: nearly all ids are as they should be, and a look at their ends shows it.
+        # Hot path, twice a record: nearly all ids are already in their final form, as this quick test shows.
         if (
             type(found) is str
             and found not in self._missing
@@ -111,7 +110,7 @@ class IdRule:
 
 
 def canonical(text: str) -> str:
-    """Return text as the rule writes it, without looking at what is missing or too long."""
+    """Return text in the form of the rule, without checks for missing values or length."""
     text = text.strip(BLANKS)
     if text.endswith("0") and _is_zero_fraction(text):
         text = text[: text.index(".")]
@@ -120,7 +119,7 @@ def canonical(text: str) -> str:
 
 
 def text_of(found: Any, *, exact: bool = False) -> str:
-    """Return a value of any type as the rule writes it. Raises Undecodable, Inexact."""
+    """Return a value of any type as text in the form of the rule. Raises Undecodable, Inexact."""
     kind = type(found)
     if kind is str:
         return canonical(found)
@@ -152,7 +151,7 @@ def _float_text(number: float, *, exact: bool) -> str:
         return str(int(number))
     if not exact:
         raise Inexact
-    # As JSON writes it: the shortest digits that are this float, so that both formats have the same id.
+    # As in JSON: the shortest digits that give this float, so that both formats lead to the same id.
     return _decimal_text(Decimal(repr(number)))
 
 

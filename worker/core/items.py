@@ -1,4 +1,4 @@
-"""Items as the user states name them: by small numbers that no release can change.
+"""Item codes: small integers by which the user states refer to items, independent of any release.
 
 >>> codes = ItemCodes()
 >>> indexes = ItemIndexes(Catalogue(["rug", "lamp"]), codes)
@@ -19,42 +19,44 @@ from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
 COLLECT_FROM: Final = 1 << 17
-"""With fewer items than this nothing is collected: they are 25 MB."""
+"""With fewer items than this (25 MB), no codes are collected."""
 
 _SWEPT: Final = 1 << 13
-"""Codes at a time that are taken back: 3 ms."""
+"""The number of codes that one sweep checks (3 ms)."""
 
 
 class ItemCodes:
-    """Integer codes for item ids. Unlike an `item_index`, a code outlives every release.
+    """Integer codes for item ids. Unlike an `item_index`, a code stays valid across releases.
 
-    Unused codes are collected in small steps, while others are given: begin, `keep` the codes in use, and
-    `sweep` until `collecting` ends. Codes asked for meanwhile are kept, too (the write barrier of an
-    incremental collector; Dijkstra et al. 1978).
+    Unused codes are garbage-collected in small steps while new codes are assigned: begin, `keep` the codes in
+    use, and `sweep` until `collecting` ends. Codes that are requested during a collection are kept, too (the
+    write barrier of an incremental collector; Dijkstra et al. 1978).
     """
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._ids: list[str] = []
-        """By code; empty if it was taken back."""
+        """By code: the item id; empty if the code was freed."""
         self._free: list[int] = []
         self._given: list[int] = []
-        """The codes given since the last collection, in that order."""
+        """The codes assigned since the last collection, in order."""
         self._given_before = 0
         self._collect_at = COLLECT_FROM
         self._kept: NDArray[np.bool_] | None = None
-        """By code, while collecting; the last place is for all codes given since it began, and for none."""
+        """By code, during a collection: whether it is in use. The last position stands for `NO_ITEM` and for
+        codes assigned since the collection began.
+        """
         self._swept = 0
         self.roots: list[Indexes] = []
-        """Arrays of codes outside the user states that name items."""
+        """Arrays outside the user states that contain item codes."""
         self.collections = 0
-        """The number of collections that began."""
+        """The number of collections started."""
 
     def __len__(self) -> int:
         return len(self._codes)
 
     def codes(self, item_ids: Sequence[str]) -> Indexes:
-        """Return the code of each id; an id without one gets a new one."""
+        """Return the code of each id; new ids get new codes."""
         try:
             found = np.fromiter(map(self._codes.__getitem__, item_ids), np.int32, len(item_ids))
         except KeyError:
@@ -69,16 +71,16 @@ class ItemCodes:
 
     @property
     def end(self) -> int:
-        """The end of the range of codes: each is lower."""
+        """The exclusive upper end of the range of codes."""
         return len(self._ids)
 
     @property
     def given(self) -> int:
-        """The number of codes given in total."""
+        """The total number of codes assigned."""
         return self._given_before + len(self._given)
 
     def given_since(self, given: int) -> Indexes:
-        """Return at least all codes given after the first `given` ones."""
+        """Return all codes assigned after the first `given`; there may be others among them."""
         if given < self._given_before:
             return np.arange(self.end, dtype=np.int32)
         return np.array(self._given[given - self._given_before :], np.int32)
@@ -89,7 +91,7 @@ class ItemCodes:
         return self._kept is not None
 
     def begin_collection(self) -> bool:
-        """Begin to collect if there are twice as many codes as were left last time; return whether it did."""
+        """Start a collection if the number of codes has doubled since the last; return whether it did."""
         if self.collecting or len(self) < self._collect_at:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)
@@ -98,13 +100,13 @@ class ItemCodes:
         return True
 
     def keep(self, codes: Indexes) -> None:
-        """Note that `codes` are named somewhere."""
-        assert self._kept is not None  # noqa: S101  # the caller knows
+        """Mark `codes` as in use."""
+        assert self._kept is not None  # noqa: S101  # checked by the caller
         self._kept[np.minimum(codes, len(self._kept) - 1)] = True
 
     def sweep(self) -> None:
-        """Take back some of the unused codes; the last of them ends the collection."""
-        assert self._kept is not None  # noqa: S101  # ditto
+        """Free some of the unused codes; the last call ends the collection."""
+        assert self._kept is not None  # noqa: S101  # checked by the caller
         part = self._kept[self._swept : min(self._swept + _SWEPT, len(self._kept) - 1)]
         for code in (np.flatnonzero(~part) + self._swept).tolist():
             if self._codes.get(self._ids[code]) == code:
@@ -127,18 +129,18 @@ class ItemCodes:
 
 
 class ItemIndexes:
-    """From item codes to one catalogue's `item_index`; codes that were given since are looked up once."""
+    """A map from item codes to the `item_index` of one catalogue; new codes are looked up once."""
 
     def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
         self._catalogue = catalogue
         self._codes = item_codes
         self._given = 0
-        """The number of given codes that are known here."""
+        """The number of assigned codes that have been looked up."""
         self._indexes = np.array([NO_ITEM], np.int32)
-        """By code, with room for more; at the end, where the code `NO_ITEM` looks, `NO_ITEM`."""
+        """By code, with spare room; the last position, which the code `NO_ITEM` indexes, holds `NO_ITEM`."""
 
     def __call__(self, codes: Indexes) -> Indexes:
-        """Return the `item_index` of each code, `NO_ITEM` if the catalogue lacks it or there is none."""
+        """Return the `item_index` of each code; `NO_ITEM` if it is not in the catalogue, or is `NO_ITEM`."""
         if self._given != self._codes.given:
             self._learn()
         return self._indexes[codes]
@@ -154,19 +156,19 @@ class ItemIndexes:
 
 
 class CatalogueCodes:
-    """From one catalogue's `item_index` to item codes, each of which is asked for when it is first needed."""
+    """A map from the `item_index` of one catalogue to item codes, which are assigned on first use."""
 
     def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
         self._catalogue = catalogue
         self._item_codes = item_codes
         self._collections = item_codes.collections
         self._codes = np.full(len(catalogue) + 1, NO_ITEM, np.int32)
-        """By index; the last place is where the index `NO_ITEM` looks."""
+        """By index; the last position is the one that the index `NO_ITEM` addresses."""
 
     def __call__(self, indexes: Indexes) -> Indexes:
         """Return the code of each item; `NO_ITEM` stays `NO_ITEM`."""
         if self._collections != self._item_codes.collections:
-            # A collection takes unused codes back: from here on each must be asked for again.
+            # A collection may have freed some codes, so each must be requested again.
             self._collections, self._codes[:] = self._item_codes.collections, NO_ITEM
         found = self._codes[indexes]
         new = (found == NO_ITEM) & (indexes != NO_ITEM)

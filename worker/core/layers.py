@@ -1,11 +1,12 @@
-"""Recurrent layers above each other, all of one cell and size: one step per click moves them together.
+"""Stacked recurrent layers, all of one cell and size: one step per click advances all of them.
 
-The lowest layer is fed with the item, every other with the hidden vector that the one below has just
-come to. A state is the states of the layers end to end, the top layer first: so what is ranked, the top
-layer's hidden vector, stands in front however many layers there are.
+The input of the lowest layer is the item; the input of every other layer is the new hidden vector of the
+layer below. A state is the concatenation of the layers' states, the top layer first, so that the top layer's
+hidden vector, which is used for ranking, comes first for any number of layers.
 
-As a cell is (`worker.core.cells`), the step is written twice: `step_one` is the definition, `step` is
-what runs. Half precision is no matter between layers: who stores a state rounds it once, after the step.
+As for a cell (`worker.core.cells`), the step is implemented twice: `step_one` is the definition, `step` the
+implementation in use. Layers pass single precision to each other; states are rounded to half precision once,
+when they are stored.
 
     >>> eye = np.eye(1, dtype=np.float32)
     >>> tensors = {"kernel": eye, "recurrent_kernel": eye, "bias": np.zeros(1, np.float32)}
@@ -28,14 +29,14 @@ from worker.core.cells import CELLS, Cell, CellWeights, Floats, by_gate  # noqa:
 
 
 class Layer(NamedTuple):
-    """The tables of a layer. `kernel`: `[gates, D, H]`; `bias`, of the input half: `[gates, 1, H]`."""
+    """The tables of one layer. `kernel`: `[gates, D, H]`; `bias` of the input half: `[gates, 1, H]`."""
 
     kernel: Floats
     bias: Floats
     weights: CellWeights
 
     def inputs(self, vectors: Floats) -> Floats:
-        """Return the input half of a step for each of `vectors` `[B, D]`: `W_x x + b`, `[gates, B, H]`."""
+        """Return the input half of a step, `W_x x + b`, `[gates, B, H]`, for the input vectors `[B, D]`."""
         return vectors @ self.kernel + self.bias
 
 
@@ -48,7 +49,7 @@ class Layers:
 
     @classmethod
     def of(cls, cell: Cell, tensors: Mapping[str, Floats]) -> Layers:
-        """Return the layers of a release, from its tensors."""
+        """Return the layers in the tensors of a release."""
         return cls(
             cell,
             tuple(
@@ -58,7 +59,7 @@ class Layers:
         )
 
     def inputs(self, vectors: Floats) -> Floats:
-        """Return the input half of the lowest layer's step for items with these vectors; `[gates, B, H]`."""
+        """Return the input half of the lowest layer's step for item vectors `[B, D]`: `[gates, B, H]`."""
         return self.layers[0].inputs(vectors)
 
     def step_one(self, item_input: Floats, state: Floats) -> Floats:
@@ -71,7 +72,7 @@ class Layers:
         return np.concatenate(after)
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` after `step_one` for each of `B` clicks: `inputs` `[gates, B, H]`."""
+        """Return the states `[B, S]` after one click each. `inputs`: `[gates, B, H]`."""
         lowest, *above = self.layers
         if not above:
             return self.cell.step(lowest.weights, inputs, states)
@@ -86,13 +87,13 @@ class Layers:
 
 
 def names_of_layer(number: int) -> tuple[str, str, str]:
-    """Return the names of kernel, recurrent kernel and bias of layer `number`; the lowest is 1."""
+    """Return the names of kernel, recurrent kernel and bias of a layer; `number` 1 is the lowest layer."""
     suffix = "" if number == 1 else f"_{number}"
     return f"kernel{suffix}", f"recurrent_kernel{suffix}", f"bias{suffix}"
 
 
 def count_layers(tensors: Mapping[str, Floats]) -> int:
-    """Return the number of layers in these tensors."""
+    """Return the number of layers in `tensors`."""
     return sum(name.startswith("recurrent_kernel") for name in tensors)
 
 

@@ -1,12 +1,12 @@
-r"""Paths of fields: where a record keeps something.
+r"""Paths: where to find a field in a record.
 
-`who.id` is the field `id` of the map `who`. Where that is absent, it is the field whose own name is
-`who.id`, or any mixture of the two; the deepest nesting wins. A backslash takes the next character as it
-is: `who\.id` is only the flat name. Text and bytes that a path must go into are read as JSON.
+`who.id` is the field `id` of the map `who`. If that is absent, the path finds a field whose own name is
+`who.id`, or any mixture of the two; the deepest nesting wins. A backslash escapes the next character:
+`who\.id` is only the flat name. If a path leads into text or bytes, these are parsed as JSON.
 
-`items[].id` is the field of every map in a list. `@key` is the record's key as text, `@key.id` a field of
-its JSON, `@key:int` a key of 4 or 8 bytes, as Kafka's serializers write integers. `@header.name` is a
-header. `@envelope.type` is what an envelope says of the event in it.
+`items[].id` is the field `id` of every map in the list `items`. `@key` is the record's key as text, `@key.id`
+a field of its JSON, `@key:int` a key of 4 or 8 bytes, as written by Kafka's integer serializers.
+`@header.name` is a header. `@envelope.type` is an attribute of the event's envelope.
 
 >>> path = parse("who.id")
 >>> [find(one, path.names) for one in ({"who": {"id": 1}}, {"who.id": 2}, {"who": '{"id": 3}'})]
@@ -31,7 +31,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 Root = Literal["value", "key", "int key", "header", "envelope"]
 
 KEY_FIELD: Final = "@key"
-"""In place of a field's path: the value is the record's key, as UTF-8 text."""
+"""Instead of a field's path: the record's key, as UTF-8 text."""
 
 INT_KEY_FIELD: Final = "@key:int"
 HEADER: Final = "@header."
@@ -44,7 +44,7 @@ _INT_FORMATS: Final = {4: ">i", 8: ">q"}
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path: `names` lead from `root`, or from each element of the list at `each`, to the field."""
+    """A parsed path: `names` lead to the field from `root`, or from each element of the list at `each`."""
 
     text: str
     root: Root
@@ -53,12 +53,12 @@ class Path:
 
     @property
     def is_name(self) -> bool:
-        """Whether it is the plain name of a field of the record's value."""
+        """Whether the path is a plain field name in the record's value."""
         return self.root == "value" and len(self.names) == 1 and self.each is None
 
 
 def parse(text: str) -> Path:
-    """Return the path. Raises ValueError with the place of what is wrong."""
+    """Return the parsed path. Raises ValueError with the place of the mistake."""
     if text in _KEYS:
         return Path(text, _KEYS[text], ())
     if text.startswith(f"{KEY_FIELD}."):
@@ -69,13 +69,13 @@ def parse(text: str) -> Path:
         return Path(text, "envelope", tuple(_names(text, len(ENVELOPE))))
     if text.startswith("@"):
         raise ValueError(
-            f"{text!r} begins with @: it must be {KEY_FIELD}, {KEY_FIELD}.name, {INT_KEY_FIELD}, "
-            rf"{HEADER}name or {ENVELOPE}name; a field's own @ is written \@"
+            f"{text!r} starts with @, so it must be {KEY_FIELD}, {KEY_FIELD}.name, {INT_KEY_FIELD}, "
+            rf"{HEADER}name or {ENVELOPE}name; write \@ for an @ in a field's name"
         )
     names = _names(text, 0)
     lists = [at for at, name in enumerate(names) if isinstance(name, _Each)]
     if len(lists) > 1:
-        raise ValueError(f"{text!r} has {_EACH} twice: events are taken from one list only")
+        raise ValueError(f"{text!r} has {_EACH} twice; a path can lead through one list only")
     each = lists[0] + 1 if lists else 0
     return Path(text, "value", tuple(names[each:]), tuple(names[:each]) if each else None)
 
@@ -90,7 +90,7 @@ def escape(name: str) -> str:
 
 
 class _Each(str):
-    """The name of a list whose elements are meant."""
+    """The name of a list: the path continues in each of its elements."""
 
     __slots__ = ()
 
@@ -102,11 +102,11 @@ def _names(text: str, begin: int) -> list[str]:
         if sign == "\\":
             at += 1
             if at == len(text):
-                raise ValueError(f"{text!r} ends with a backslash: a backslash is written twice")
+                raise ValueError(f"{text!r} ends with a backslash; write a backslash twice")
             name += text[at]
         elif text.startswith(_EACH, at) and (at + 2 == len(text) or text[at + 2] == "."):
             if begin:
-                raise ValueError(f"{text!r}, character {at + 1}: {_EACH} is for fields of the value only")
+                raise ValueError(f"{text!r}, character {at + 1}: {_EACH} works only for fields of the value")
             each = True
             at += 1
         elif sign == ".":
@@ -120,11 +120,11 @@ def _names(text: str, begin: int) -> list[str]:
 
 
 Loads = Callable[[str | bytes], Any]
-"""Reads JSON. Raises ValueError."""
+"""A parser of JSON. Raises ValueError."""
 
 
 def find(document: Any, names: Sequence[str], loads: Loads = orjson.loads) -> Any:
-    """Return the field at `names`; None where it is absent or null."""
+    """Return the field at `names`; None if it is absent or null."""
     found = document
     for name in names:
         if type(found) is not dict:
@@ -137,7 +137,7 @@ def find(document: Any, names: Sequence[str], loads: Loads = orjson.loads) -> An
 
 
 def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
-    """Return the field at `names`, of which some neighbours are one name with dots."""
+    """Return the field at `names`, some of which may be joined by dots into one name."""
     if type(document) is not dict:
         document = inner(document, loads)
     if not names or type(document) is not dict:
@@ -152,7 +152,7 @@ def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
 
 
 def inner(found: Any, loads: Loads = orjson.loads) -> Any:
-    """Return the map or list that text or bytes hold as JSON, or as JSON in JSON; None if there is none."""
+    """Return the map or list in JSON text or bytes, even if nested in JSON text; None if there is none."""
     while isinstance(found, str | bytes):
         start = found[:1]
         if start not in ("{", "[", '"', b"{", b"[", b'"'):
@@ -169,7 +169,7 @@ def inner(found: Any, loads: Loads = orjson.loads) -> Any:
 
 
 def bytes_text(found: bytes | None) -> str | None:
-    """Return a key or a header as text; text in quotes is JSON. Raises Undecodable where it is no text."""
+    """Return a key or header as text; quoted text is parsed as JSON. Raises Undecodable if it is not text."""
     if found is None:
         return None
     try:
@@ -182,14 +182,14 @@ def bytes_text(found: bytes | None) -> str | None:
         except ValueError:
             return text
         return unquoted if isinstance(unquoted, str) else text
-    # Small integers in binary are valid UTF-8, made of such characters.
+    # Small binary integers are valid UTF-8, but contain null characters.
     if "\0" in text:
         raise Undecodable(Reason.WRONG_TYPE)
     return text
 
 
 def int_key(key: bytes | None) -> int | None:
-    """Return a key that is a big-endian integer. Raises Undecodable where it is not of such a length."""
+    """Return a big-endian integer key. Raises Undecodable if the key does not have 4 or 8 bytes."""
     if key is None:
         return None
     if len(key) not in _INT_FORMATS:
@@ -199,7 +199,7 @@ def int_key(key: bytes | None) -> int | None:
 
 
 def header(headers: Headers, name: str) -> str | None:
-    """Return the last header of this name as text; None where there is none. Raises Undecodable."""
+    """Return the last header with this name as text; None if there is none. Raises Undecodable."""
     return bytes_text(next((value for key, value in reversed(headers) if key == name), None))
 
 
@@ -212,9 +212,9 @@ def fetch(
     attributes: Mapping[str, Any],
     loads: Loads = orjson.loads,
 ) -> Any:
-    """Return what a path finds in a record; None where it is absent. Raises Undecodable.
+    """Return the value at a path in a record; None if it is absent. Raises Undecodable.
 
-    `document` is the record's value, or the element of the list that the path has.
+    `document` is the record's value, or an element of the path's list.
     """
     if path.root == "value":
         return find(document, path.names, loads)

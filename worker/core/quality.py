@@ -1,12 +1,11 @@
-"""Live quality: whether the next click was among what we last recommended to this user, and at which rank.
+"""Live quality: whether, and at which rank, a user's next click was in the user's last recommendations.
 
-The last list of each user stays in memory until the user clicks again: then it is judged, once. It is known
-by the click that it answered, so that it is never held against a click that does not follow it: a user whose
-newest click got no list is not judged, nor is a click that came in the same batch as the one before, as
-nobody had seen a list between them. A list of the release's popular items is judged with it.
+The last list of each user stays in memory until the user clicks again; then it is judged once. A list is
+identified by the click that it answered, so that only the click right after it can judge it. A user whose
+latest click got no list is not judged. Nor is a click in the same batch as the one before, because nobody saw
+a list in between. The list of the release's popular items is judged on the same clicks.
 
-The lists of 262,144 users are kept, 22 MB with 20 items: one more takes the place of the user who has been
-there for longest.
+Lists of up to 262,144 users are kept (22 MB with 20 items); then a new list replaces the oldest entry.
 
 >>> states = States(state_size=4)
 >>> quality = Quality(states, top=2, exclude_recent=0)
@@ -34,14 +33,19 @@ from worker.core.slabs import Rows
 from worker.core.states import States, UserStates
 
 LISTS: Final = 1 << 18
-"""The number of users whose last lists are kept."""
+"""Maximum number of users whose last lists are kept."""
 
 BUCKETS: Final = 64
-"""Users are divided by their ids into this number of groups, alike in every worker. A test of a difference
-takes these as the independent observations, which the clicks of one user are not."""
+"""The number of groups into which users are divided by a hash of their ids, the same in every worker.
+
+A test of a difference takes groups as the independent observations; the clicks of one user are not
+independent.
+"""
 
 _RELEASES: Final = 4
-"""Of how many releases, the latest adopted, the popular items are known; lists of others are not judged."""
+"""The number of latest adopted releases whose popular items are known; lists of older releases are not
+judged.
+"""
 
 
 def _by_bucket() -> NDArray[np.int64]:
@@ -50,37 +54,37 @@ def _by_bucket() -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts for one release: sums, so that those of all workers and times can be added."""
+    """The counts for one release. All are sums, so tallies of all workers and times can be added."""
 
     lists: int = 0
-    """Lists shown, each user's newest in a batch."""
+    """Lists shown; only the newest list per user and batch counts."""
     cold: int = 0
-    """Those of them without a known item to go by."""
+    """Lists among these whose session had no known item."""
     clicks: int = 0
-    """Clicks that followed a list: these are judged."""
+    """Clicks that followed a list, and so judged it."""
     hits: int = 0
-    """Clicks on an item of the list."""
+    """Judging clicks on an item of the list."""
     reciprocal_ranks: float = 0.0
-    """The sum of 1 / rank over the hits."""
+    """The sum of 1 / rank over all hits."""
     popular_hits: int = 0
-    """The same for a list of the release's popular items on the same clicks."""
+    """Hits that a list of the release's popular items would have had on the same clicks."""
     popular_reciprocal_ranks: float = 0.0
     clicks_by_bucket: NDArray[np.int64] = field(default_factory=_by_bucket)
     hits_by_bucket: NDArray[np.int64] = field(default_factory=_by_bucket)
 
     def add(self, other: Tally) -> None:
-        """Add the counts of another one."""
+        """Add the counts of another tally."""
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     def document(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the tally as a JSON document."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in values.items()}
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Tally:
-        """Read what `document` returned. Raises ValueError if it is something else."""
+        """Parse a document that `Tally.document` returned. Raises ValueError if it is invalid."""
         tally = cls()
         for one in fields(cls):
             kind, value = type(getattr(tally, one.name)), document.get(one.name)
@@ -89,13 +93,13 @@ class Tally:
                 if value.dtype != np.int64:
                     raise ValueError(f"{one.name} holds a value that is not an integer")
             elif type(value) is not kind and not (kind is float and type(value) is int):
-                raise ValueError(f"{one.name} is {value!r}")
+                raise ValueError(f"{one.name} is {value!r}, which is not a valid count")
             setattr(tally, one.name, value)
         return tally
 
 
 class _Followed(NamedTuple):
-    """Lists that a click followed: their users, their items, and the items clicked then and before."""
+    """Lists that a click followed: their users and items, the clicked items, and the recent items before."""
 
     rows: Rows
     lists: Indexes
@@ -104,32 +108,32 @@ class _Followed(NamedTuple):
 
 
 class Quality:
-    """The lists last shown and the counts of their hits, by the number of the release.
+    """The last lists shown, and the counts of their hits by release number.
 
-    `top` and `exclude_recent` are those of the lists.
+    `top` is the length of the lists, `exclude_recent` the number of last items that they exclude.
     """
 
     def __init__(self, states: States, *, top: int, exclude_recent: int, lists: int = LISTS) -> None:
         self._states = states
         self._top = top
         self._lags = np.arange(min(exclude_recent, states.recent_items))
-        # Not written before they are needed, so that an empty worker is small.
+        # The kernel reserves these pages when they are first written, so an empty worker is small.
         self._items = np.zeros((lists, top), np.int32)
         self._offset = np.zeros(lists, np.int64)
         self._release = np.zeros(lists, np.int32)
         self._partition = np.full(lists, -1, np.int32)
-        """Negative where there is nothing to judge."""
+        """The partition of each list; negative if there is nothing to judge."""
         self._row = np.full(lists, -1, np.int64)
         self._next = 0
         self._slot = np.empty(0, np.int32)
-        """By row: where its list is; negative for nowhere."""
+        """By row: the position of its list; negative if it has none."""
         self._popular: dict[int, list[str]] = {}
         self.open: dict[int, Tally] = {}
-        """By the number of a release: what is not committed yet."""
+        """By release number: the counts that are not committed yet."""
         states.item_codes.roots.append(self._items)
 
     def introduce(self, number: int, popular: Sequence[str]) -> None:
-        """Take note of a release, and of its popular items, best first."""
+        """Add a release and its popular items, best first."""
         self._popular.pop(number, None)
         self._popular[number] = list(popular[: self._top + len(self._lags)])
         while len(self._popular) > _RELEASES:
@@ -137,11 +141,11 @@ class Quality:
 
     @property
     def known(self) -> Collection[int]:
-        """The releases whose lists are judged."""
+        """The numbers of the releases whose lists are judged."""
         return self._popular
 
     def show(self, release: int, rows: Rows, lists: Indexes, *, cold: int) -> None:
-        """Keep the lists shown to the users of `rows`, none of which may come twice: item codes `[B, K]`."""
+        """Store the lists shown to the users of `rows` (no duplicates). `lists`: item codes `[B, K]`."""
         slots = self._claimed(rows)
         kept = slots >= 0
         slots, rows = slots[kept], rows[kept]
@@ -154,14 +158,14 @@ class Quality:
         tally.cold += cold
 
     def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
-        """Compare the lists of `rows` with the items `clicked` next; `users` are the states before that."""
+        """Judge the lists of `rows` by the items `clicked` next; `users` are the states before that."""
         slots = self._slots(rows)
         at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
         slot = slots[at]
         same = (self._offset[slot] == users.offset[at]) & (self._partition[slot] == partitions[at])
         at, slot = at[same], slot[same]
         self._partition[slot] = -1
-        # As in the list of one who is cold, the last items are left out of the popular ones.
+        # As in a real fallback list, the user's last items are excluded from the popular items.
         recent = users.ring.of(at).latest(self._lags)
         for release in np.unique(self._release[slot]).tolist():
             here = self._release[slot] == release
@@ -170,11 +174,11 @@ class Quality:
                 self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], recent[here]))
 
     def drop(self, partition: int) -> None:
-        """Drop the lists of a partition: replayed clicks are not judged."""
+        """Drop the lists of a partition, because replayed clicks are not judged."""
         self._partition[self._partition == partition] = -1
 
     def _count(self, release: int, followed: _Followed) -> None:
-        # Nothing comes twice in a list: a click is at one place of it at the most.
+        # A list has no duplicates, so a clicked item has at most one rank.
         hits, places = np.nonzero(followed.lists == followed.clicked[:, None])
         popular = self._popular_ranks(release, followed)
         buckets = _buckets(self._states.user_ids(followed.rows))
@@ -188,7 +192,7 @@ class Quality:
         tally.hits_by_bucket += np.bincount(buckets[hits], minlength=BUCKETS)
 
     def _popular_ranks(self, release: int, followed: _Followed) -> NDArray[np.intp]:
-        """Return the ranks, from 1, of those clicked items that a list of popular ones would have had."""
+        """Return the ranks, from 1, of the clicked items in lists of popular items; misses are left out."""
         popular = self._states.item_codes.codes(self._popular[release])
         among, places = np.nonzero(followed.clicked[:, None] == popular)
         left_out = (followed.recent[among][:, :, None] == popular).any(axis=1)
@@ -203,7 +207,10 @@ class Quality:
         return self._slot[rows]
 
     def _claimed(self, rows: Rows) -> NDArray[np.int32]:
-        """Return a place for the list of each row; negative for one whose place just went to another."""
+        """Assign a position to the list of each row; return the positions.
+
+        A position is negative if another of the `rows` has just replaced it.
+        """
         slots = self._slots(rows)
         new = rows[slots < 0][: len(self._row)]
         if not len(new):
@@ -217,6 +224,6 @@ class Quality:
 
 
 def _buckets(user_ids: Sequence[str]) -> NDArray[np.int64]:
-    # Hot path: for every click that is judged.
+    # Hot path: once per judged click.
     hashes = map(zlib.crc32, map(str.encode, user_ids))
     return np.fromiter(hashes, np.int64, len(user_ids)) % BUCKETS

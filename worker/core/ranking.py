@@ -1,11 +1,11 @@
 """Exact top-K of a catalogue for many hidden vectors at once.
 
-The product of hidden vectors and item vectors is unavoidable; what follows it is not. The scores of
-one row are seen as `G` strided groups (group g holds the columns g, g + G, g + 2 G, ...). The K-th
-largest of the group maxima is a lower bound of the K-th largest score, so the top K lie in the
-groups whose maximum reaches it: K of them, unless scores are equal. Only these are sorted, by integers
-made of score bits and index, so that ties need no rule of their own. Rejected: `argpartition` over the
-catalogue, which takes five to eight times as long.
+The product of hidden vectors and item vectors is unavoidable, but a full sort is not. The scores of one row
+are divided into `G` strided groups (group g has the columns g, g + G, g + 2 G, ...). The K-th largest of the
+group maxima is a lower bound of the K-th largest score, so the top K are in the groups whose maximum reaches
+this bound: exactly K groups, unless scores are equal. Only these groups are sorted, by integers that combine
+score bits and index, so that ties need no rule of their own. Rejected: `argpartition` over the catalogue,
+which takes five to eight times as long.
 
     >>> table = ItemTable(np.eye(3, dtype=np.float32), None)
     >>> found = top_k(np.array([[0.5, 2.0, 1.0]], np.float32), table, 2)
@@ -25,36 +25,37 @@ Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
 
 NO_ITEM: Final = -1
-"""Stands where there is no item: an unknown one, nothing to exclude, or a list's unused place."""
+"""The index that means no item: an unknown item, nothing to exclude, or an unused position of a list."""
 
 _CHUNK_SCORES: Final = 1 << 20
 _CHUNK_ROWS: Final = 128
-"""Scores are made and searched in chunks of about 4 MiB, while they are in the cache, but of no
-fewer rows than a matrix product needs to be efficient."""
+"""Scores are computed and searched in chunks of about 4 MiB, which fit in the cache, but of at least the
+number of rows that makes a matrix product efficient.
+"""
 
 _KEY_COLUMN: Final = 0xFFFFFFFF
-"""The lower half of a sort key."""
+"""The mask of the lower half of a sort key, which holds the column."""
 
 
 class TopK(NamedTuple):
-    """`indexes` and `scores`, both `[B, K]`, best first; unused places hold `NO_ITEM` and -inf."""
+    """`indexes` and `scores`, both `[B, K]`, best first; unused positions have `NO_ITEM` and -inf."""
 
     indexes: Indexes
     scores: Floats
 
 
 class Transitions(NamedTuple):
-    """By the item clicked last, `[N, E]`: which items gain, each named once, and how much; else `NO_ITEM`."""
+    """The distinct successors of each item and their scores, both `[N, E]`; padding is `NO_ITEM`."""
 
     items: Indexes
     scores: Floats
 
 
 class ItemTable:
-    """The item vectors of a catalogue, laid out for `top_k`; for one thread at a time.
+    """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
-    `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus what the
-    `transitions` of the last click have for the item, plus `repeat_bias[l]` if it was clicked `l` clicks
+    `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
+    score in the `transitions` of the last click, plus `repeat_bias[l]` for each click on the item `l` clicks
     before the last one.
     """
 
@@ -72,7 +73,7 @@ class ItemTable:
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
         self.width = depth * self.groups
-        """The number of columns: every group has `width / groups`; at least the last column is padding."""
+        """The number of columns, `width / groups` for every group; at least the last column is padding."""
         self.group_starts = np.arange(depth) * self.groups
         self._columns = np.zeros((size, self.width), np.float32)
         self._columns[:, : self.items] = vectors.T
@@ -82,11 +83,11 @@ class ItemTable:
         self._scratch = np.empty((0, self.width), np.float32)
 
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
-        """Return the scores of `hidden` `[B, H]` after clicks `recent` `[B, recent_needed]`, latest first.
+        """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`, latest first.
 
-        `[B, width]`, valid until the next call; padding has -inf.
+        `recent` is `[B, recent_needed]`. The result is valid until the next call; padding is -inf.
         """
-        # Hot path: fresh memory of this size would be given by the kernel page by page, each time.
+        # Hot path: the kernel would map fresh memory of this size page by page on every call.
         if len(self._scratch) < len(hidden):
             self._scratch = np.empty((len(hidden), self.width), np.float32)
         out = np.matmul(hidden, self._columns, out=self._scratch[: len(hidden)])
@@ -97,15 +98,15 @@ class ItemTable:
         if self._transitions is not None:
             rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
             last = recent[rows, 0]
-            # Unused places name a last column, that of the row before, which stays -inf as all padding does:
-            # of a column named twice one sum is kept.
+            # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays
+            # -inf. For a column that is named twice, only one sum is kept.
             flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
             gains = np.broadcast_to(self._repeat_bias, clicked.shape)
-            # A row may name an item twice, and each time counts. Hot path, once per chunk: all lags at once,
-            # along one dimension, take a seventh of the time that they take one by one.
+            # A row may have an item twice, and both count. Hot path, once per chunk: all lags at once,
+            # in one dimension, take a seventh of the time of one lag after the other.
             np.add.at(flat, columns.reshape(-1), gains.reshape(-1))
         return out
 
@@ -115,14 +116,16 @@ def top_k(
 ) -> TopK:
     """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.
 
-    `excluded` `[B, X]` names items (or `NO_ITEM`) that a row must not get. `recent` `[B, recent_needed]`
-    names the last clicks of each, newest first (`NO_ITEM`: unknown or none); a table that needs none goes
-    without. Scores must not be NaN.
+    `excluded` `[B, X]`: the items to exclude from each row (`NO_ITEM` for none). `recent` `[B,
+    recent_needed]`: the last clicks of each row, newest first (`NO_ITEM` for unknown or none); may be omitted
+    if `recent_needed` is 0. Scores must not be NaN. Raises ValueError if `recent` has another shape.
     """
     if recent is None:
         recent = np.empty((len(hidden), 0), np.int32)
     if recent.shape != (len(hidden), table.recent_needed):
-        raise ValueError(f"ranking needs the last {table.recent_needed} clicks, not {recent.shape[1]}")
+        raise ValueError(
+            f"ranking needs the last {table.recent_needed} clicks of each row, but got {recent.shape[1]}"
+        )
     found = _unused(len(hidden), k)
     step = max(_CHUNK_ROWS, _CHUNK_SCORES // table.width)
     for start in range(0, len(hidden), step):
@@ -136,7 +139,7 @@ def top_k(
 
 
 def _group_count(items: int) -> int:
-    """Return about 8 sqrt(items), a power of two, which minimises the cost of the search."""
+    """Return about 8 sqrt(items) as a power of two, which minimises the cost of the search."""
     return 1 << max(3, round(np.log2(8 * np.sqrt(items))))
 
 
@@ -170,16 +173,16 @@ def _search_groups(scores: Floats, table: ItemTable, groups: NDArray[np.intp]) -
 
 
 def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return one integer for each score and column: greater is better, so ties need no rule when sorting."""
-    # The bits of a float, those of a negative one turned round, order as the float does;
-    # adding 0 turns -0.0 into 0.0, which are equal as floats but not as bits.
+    """Return an integer for each score and column that sorts by score, and by lower column on ties."""
+    # Read as integers, the bits of floats sort like the floats if those of negative floats are inverted.
+    # Adding 0 turns -0.0 into 0.0: they are equal as floats, but not as bits.
     bits = (scores + np.float32(0)).view(np.int32)
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     return (ordered << 32) | (_KEY_COLUMN - columns)
 
 
 def _search_rows(scores: Floats, bound: Floats, k: int) -> TopK:
-    """Search rows whose group maxima are tied at the bound: row by row, all scores from the bound up."""
+    """Return the top K of rows with ties at the bound: for each row, search all scores from the bound up."""
     found = _unused(len(scores), k)
     for row, row_scores in enumerate(scores):
         columns = np.flatnonzero(row_scores >= bound[row])

@@ -1,4 +1,4 @@
-"""Why a record, or a part of one, is no click: a fault, or something that does not count.
+"""Why a record, or a part of it, is not a click: it is faulty, or it does not count.
 
 >>> Reason("too_early"), Skipped("where")
 (<Reason.TOO_EARLY: 'too_early'>, <Skipped.WHERE: 'where'>)
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a record is no click. The value is a metric label and a dead letter's header."""
+    """The reason why a record is not a valid click, as in metric labels and in headers of dead letters."""
 
     NULL_VALUE = "null_value"
     TOO_LARGE = "too_large"
@@ -32,14 +32,14 @@ class Reason(StrEnum):
 
 
 class Skipped(StrEnum):
-    """Why an event that may be valid does not count. The value is a metric label."""
+    """The reason why an event that may be valid does not count, as in metric labels."""
 
     WHERE = "where"
     DELETED = "deleted"
 
 
 class Undecodable(Exception):
-    """Raised where a record, or a part of one, cannot be a click, for `reason`. Never leaves the decoder."""
+    """Raised if a record, or a part of it, is not a valid click, for `reason`. Never leaves the decoder."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -47,4 +47,4 @@ class Undecodable(Exception):
 
 
 class Inexact(Exception):
-    """Raised where a number has lost digits on its way through a float. Never leaves the decoder."""
+    """Raised if a number may have lost digits as a float. Never leaves the decoder."""

@@ -1,7 +1,7 @@
-"""The ring of recent items: where the item of click number n of a user stands, and how it is found again.
+"""The ring buffer of recent items: where it stores the item of a user's n-th click, and how to read it.
 
-A user's clicks are numbered from 0. Of `R` places, item n stands in place n modulo R: a new item takes the
-place of the oldest one. All other modules ask this one.
+A user's clicks are numbered from 0. In a ring of `R` positions, item n is at position n modulo R, so a new
+item replaces the oldest one. All other modules leave this arithmetic to `Ring`.
 
 >>> ring = Ring(np.full((2, 3), NO_ITEM, np.int32), clicks=np.array([4, 1]))
 >>> ring.put(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 2, 3, 0]), np.array([5, 6, 7, 8, 9]))
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from worker.core.ranking import NO_ITEM, Indexes
 
 RECENT_ITEMS: Final = 20
-"""The number of a user's last items that a row keeps."""
+"""The number of recent items in a user's row."""
 
 Integers = NDArray[np.integer[Any]]
 
@@ -31,8 +31,8 @@ Integers = NDArray[np.integer[Any]]
 class Ring:
     """The last items of `B` users: a view of `codes` `[B, R]`, which `put` writes to.
 
-    `clicks` `[B]`: how many clicks each user made. A place that no item was put into holds anything
-    if the user has no click for it, and else `NO_ITEM`.
+    `clicks` `[B]`: the number of clicks of each user. A position that was never written is `NO_ITEM`, or
+    undefined if the user has no click for it.
     """
 
     __slots__ = ("clicks", "codes")
@@ -43,39 +43,39 @@ class Ring:
 
     @property
     def size(self) -> int:
-        """The number of places, `R`."""
+        """The number of positions, `R`."""
         return self.codes.shape[1]
 
     @property
     def kept(self) -> Integers:
-        """`[B]`: of how many clicks each user's ring keeps the item."""
+        """`[B]`: the number of clicks of each user whose items the ring keeps."""
         return np.minimum(self.clicks, self.size)
 
     @property
     def filled(self) -> NDArray[np.bool_]:
-        """`[B, R]`: which places a click was made for."""
+        """`[B, R]` mask: which positions belong to a click."""
         return np.arange(self.size) < self.clicks[:, None]
 
     def of(self, users: Integers) -> Ring:
-        """Return the ring of some users alone, a copy."""
+        """Return a copy of the rings of some users."""
         return Ring(self.codes[users], self.clicks[users])
 
     def at(self, users: Integers, numbers: Integers) -> Indexes:
-        """Return the item of click number `numbers` of each of `users`, which are broadcast together.
+        """Return the items of the clicks `numbers` of `users`; both arrays are broadcast together.
 
-        `NO_ITEM` for a number below 0. The other numbers must be among the last `R`, or the answer is
-        the item of a later click.
+        `NO_ITEM` for negative numbers. Other numbers must be among the user's last `R` clicks; otherwise the
+        result is the item of a later click.
         """
         return np.where(numbers < 0, NO_ITEM, self.codes[users, numbers % self.size])
 
     def latest(self, lags: Integers) -> Indexes:
-        """Return each user's items by lag, `[B, len(lags)]`: lag 0 is the last one. `NO_ITEM` for none."""
+        """Return each user's items by lag, `[B, len(lags)]`, or `NO_ITEM`; lag 0 is the latest item."""
         return self.at(np.arange(len(self.codes))[:, None], self.clicks[:, None] - 1 - lags)
 
     def session(self, lengths: Integers) -> Indexes:
-        """Return the last `lengths` `[B]` items of each user, the oldest first, and then `NO_ITEM`.
+        """Return the last `lengths` `[B]` items of each user, oldest first, padded with `NO_ITEM`.
 
-        `[B, L]` for the largest length `L`. No length may be above `kept`.
+        The result is `[B, L]` for the maximum length `L`. No length may exceed `kept`.
         """
         nth = np.arange(lengths.max(initial=0), dtype=np.int32)
         numbers = (self.clicks - lengths)[:, None] + nth
@@ -83,20 +83,20 @@ class Ring:
         return np.where(nth < lengths[:, None], codes, NO_ITEM)
 
     def oldest_first(self, user: int) -> Indexes:
-        """Return the items of one user, the latest one last."""
+        """Return the items of one user, the latest last."""
         clicks = int(self.clicks[user])
         codes = self.codes[user, np.arange(max(0, clicks - self.size), clicks) % self.size]
-        # A ring that was shorter once has places that nothing was put into yet.
+        # A ring that was resized from a shorter one has positions without an item.
         return codes[codes != NO_ITEM]
 
     def put(self, users: Integers, numbers: Integers, codes: Indexes) -> None:
-        """Write an item for each of `users` and click `numbers`; the numbers of one user rise."""
-        # Where a user clicked more often than the ring is long, the last write to a place stays: NumPy
+        """Write the items `codes` of the clicks `numbers` of `users`; the numbers of each user must rise."""
+        # If a user has more clicks here than the ring has positions, the last write to a position wins: NumPy
         # assigns repeated indexes in order.
         self.codes[users, numbers % self.size] = codes
 
     def resized(self, size: int) -> Indexes:
-        """Return the same last items in a ring of `size` places."""
+        """Return the codes of the same items in a ring of `size` positions."""
         if size == self.size:
             return self.codes
         resized = Ring(np.full((len(self.codes), size), NO_ITEM, np.int32), self.clicks)

@@ -1,8 +1,7 @@
-"""The walk of a batch: apply its clicks to the user states, then rank what is to be published.
+"""The processing of a batch: apply its clicks to the user states, then rank items for the lists to publish.
 
-The clicks of a batch are stepped in *waves*: the first click of every user together, then every
-second click, and so on. So a batch is a few matrix products, and leaves what stepping one click
-after the other would leave.
+The clicks of a batch are applied in *waves*: the first click of every user together, then every second click,
+and so on. So a batch takes a few matrix products, with the same result as one click after the other.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Flags = NDArray[np.bool_]
 MODEL: Final = "model"
 """The reason of a list that the network ranked."""
 COLD: Final = "cold"
-"""The reason of a list for a session in which no item is known: the release's popular items."""
+"""The reason of a list for a session without a known item: it is the release's popular items."""
 
 _ABOVE_ALL_TIMES_MS: Final = 1 << 48
 
@@ -35,26 +34,28 @@ _NO_SCORES: Final = np.empty(0, np.float32)
 
 
 class Applied(NamedTuple):
-    """The facts that ranking needs about the `A` clicks to be answered, in the order of arrival."""
+    """The input for ranking: the `A` clicks to answer, in order of arrival."""
 
     clicks: Places
-    """`[A]`: their places in the batch."""
+    """`[A]`: the positions of the clicks in the batch."""
     hidden: Halves
-    """`[A, S]`: the state after each."""
+    """`[A, S]`: the state after each click."""
     warm: Flags
-    """`[A]`: whether a known item is in it."""
+    """`[A]` mask: which states contain a known item."""
     excluded: Indexes
-    """`[A, X]`: the items that must not be recommended back."""
+    """`[A, X]`: the items to exclude from the list."""
     recent: Indexes
-    """`[A, recent_needed]`: the last items of the session, the click's own first, as `Release.rank` asks."""
+    """`[A, recent_needed]`: the session's last items for `Release.rank`, the click's own item first.
+    """
     rows: Rows
-    """`[A]`: the rows of the users, negative where the user clicked again in the same batch."""
+    """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
 
 
 class Recommendations(NamedTuple):
-    """The list for the click at place `click` of the batch, best item first, and the `release` that made it.
+    """The list of `items`, best first, for one click of a batch.
 
-    `scores` belong to `items` in the same order; a list whose `reason` is `COLD` has none.
+    `click` is the click's position in the batch, `release` the number of the release that made the list.
+    `scores` are parallel to `items`, or empty if the `reason` is `COLD`.
     """
 
     click: int
@@ -65,13 +66,13 @@ class Recommendations(NamedTuple):
 
 
 class Recommender:
-    """Applies and ranks under one release.
+    """Applies clicks and ranks items under one release.
 
-    `publish`: a list for the `latest` click of each user in a batch, or for `every` click; a click
-    whose record is older than `publish_max_age_ms` (0: no limit) gets none. `exclude_recent`: the number
-    of a user's last items that are not recommended again. `top`: the number of items in a list. A user who
-    clicks after more than `user_ttl_ms` (0: no limit), by the clicks' own times, starts afresh.
-    `quality` receives the lists that are shown and the clicks that follow.
+    `publish`: make a list for the `latest` click of each user in a batch, or for `every` click. A click whose
+    record is older than `publish_max_age_ms` (0: no limit) gets no list. `exclude_recent`: the number of a
+    user's last items that are not recommended again. `top`: the number of items in a list. After a gap of
+    more than `user_ttl_ms` between clicks (0: no limit), the user starts with an empty state. `quality`
+    receives the lists that are shown and the clicks that follow.
     """
 
     def __init__(
@@ -103,14 +104,14 @@ class Recommender:
         """The number of rows of other releases that were rebuilt because their users clicked."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
-        """Apply `clicks` to the states of their users, and return what is to be ranked."""
+        """Apply `clicks` to the states of their users, and return the input for ranking."""
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
         users = self._read(order.rows)
         offsets = clicks.offsets[order.arrival]
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
-        # Void clicks happened at no time: they open no gap to those that count, and close none.
+        # Void clicks have no time: they must neither start nor bridge a gap between valid clicks.
         times = np.where(offsets < void_before, 0, clicks.timestamps_ms[order.arrival])
         if self._quality:
             first = order.first[order.last]
@@ -149,7 +150,7 @@ class Recommender:
         )
 
     def replay(self, clicks: Clicks) -> int:
-        """Apply those of `clicks` that the states lack, without ranking; return their number."""
+        """Apply those `clicks` that the states lack, without ranking; return their number."""
         rows = self._rows(clicks)
         held = self._states.read_column("clicks", rows) > 0
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
@@ -158,7 +159,7 @@ class Recommender:
         return len(missing)
 
     def rank(self, applied: Applied) -> list[Recommendations]:
-        """Return the lists for `applied`, in its order."""
+        """Return the lists for `applied`, in the same order."""
         warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
@@ -186,7 +187,7 @@ class Recommender:
         ]
 
     def recommend(self, row: int) -> Recommendations:
-        """Return the list for the user of a row, which does not change; its `click` means nothing."""
+        """Return the current list for the user of `row`, whose state stays unchanged; ignore its `click`."""
         users = self._read(np.array([row]))
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
@@ -196,9 +197,9 @@ class Recommender:
         return one
 
     def rebuild(self, rows: Rows) -> int:
-        """Rebuild those of `rows` that another release made; return their number.
+        """Rebuild the rows among `rows` whose states come from another release; return their number.
 
-        They do not count as changed: a worker that loads what was saved rebuilds it, too.
+        They are not marked as changed, because a worker that loads the saved states rebuilds them, too.
         """
         rows = rows[self._states.read_column("release", rows) != self.release.number]
         if len(rows):
@@ -209,7 +210,7 @@ class Recommender:
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
-        """Return the last items of the session by lag, as `Release.rank` asks; `NO_ITEM` before it began."""
+        """Return the last items of the session by lag, as `Release.rank` needs them; then `NO_ITEM`."""
         needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
         lags = self._lags[: needed.shape[1]]
         needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
@@ -217,7 +218,7 @@ class Recommender:
 
     def _read(self, rows: Rows) -> UserStates:
         users = self._states.read(rows)
-        # Another release that serves at the same time may need more room, or know of sessions.
+        # Another release in service may have larger states, or a session gap that this release lacks.
         users.hidden = users.hidden[:, : self.release.state_size]
         if not self.release.session_gap_ms:
             users.session = users.ring.kept.astype(np.int8)
@@ -234,8 +235,8 @@ class Recommender:
         return rows
 
     def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> Places:
-        """Return the places in `order` of the clicks to be answered, sorted by arrival."""
-        # The last click of a user in a batch ends an event: the clicks of a record are all in one batch.
+        """Return the positions in `order` of the clicks to answer, sorted by arrival."""
+        # A user's last click in a batch always ends an event: all clicks of a record are in one batch.
         every = self._publish == "every"
         places = np.flatnonzero(clicks.ends_event[order.arrival]) if every else order.last
         if self._max_age_ms:
@@ -244,9 +245,9 @@ class Recommender:
         return places[np.argsort(order.arrival[places])]
 
     def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
-        """Return the hidden state after every click, from those of the users before."""
-        # Hot path: the loop runs once per wave, and where one user clicks a lot most waves are a few clicks.
-        # In the order of the waves all that it takes is slices: picking rows took a third longer.
+        """Return the hidden state after every click, given the users' states before the batch."""
+        # Hot path: the loop runs once per wave, and if one user clicks a lot, most waves have a few clicks.
+        # In wave order the loop needs only slices; picking rows took a third longer.
         release = self.release
         places, sizes = order.waves()
         starts, unknown = starts[places], indexes[places] == NO_ITEM
@@ -272,9 +273,9 @@ class Recommender:
         return in_order
 
     def _rebuild(self, users: UserStates) -> int:
-        """Rebuild hidden states of another release: step the current session's items under this one.
+        """Rebuild the hidden states of other releases from the items of the current session.
 
-        Return their number.
+        Return the number of rebuilt states.
         """
         stale = np.flatnonzero((users.release != self.release.number) & (users.clicks > 0))
         if not len(stale):
@@ -295,12 +296,12 @@ class Recommender:
 
 
 def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how long after the latest earlier click of its user each click comes; never less than 0.
+    """Return the time between each click and the latest earlier click of its user, at least 0.
 
-    Moves `users.timestamp_ms`.
+    Updates `users.timestamp_ms`.
     """
     stored = users.timestamp_ms[order.user]
-    # One running maximum serves all users when each is lifted above the one before: up to 32,768 of them.
+    # One running maximum serves all users if each user's times are shifted above the previous user's.
     lift = order.user * _ABOVE_ALL_TIMES_MS
     latest = np.maximum.accumulate(np.maximum(timestamps_ms, stored) + lift) - lift
     before = np.where(order.nth == 0, stored, np.roll(latest, 1))
@@ -317,14 +318,17 @@ def _afresh(
     offsets: NDArray[np.int64],
     void_before: NDArray[np.int64],
 ) -> Flags:
-    """Return which clicks begin with an empty state: the earlier ones are too old, or deleted."""
+    """Return a mask of the clicks that start from an empty state: earlier clicks are too old, or deleted."""
     before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
     void = (before < void_before) & (offsets >= void_before)
     return void | (idle_ms > ttl_ms) if ttl_ms else void
 
 
 def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
-    """Return for every click how many earlier ones of its user count, and how many of those are here."""
+    """Return, for every click, the number of its user's earlier clicks, in total and in this batch.
+
+    Clicks before a restart with an empty state do not count.
+    """
     here = np.arange(len(afresh))
     begin = np.maximum.accumulate(np.where(afresh, here, -1))
     begun = begin >= order.first
@@ -342,7 +346,7 @@ def _recent(
     numbers: Places,
     since: Places,
 ) -> Indexes:
-    """Return the codes of the last items at each of `places`, the click's own first; then `NO_ITEM`."""
+    """Return the codes of the last items at each of `places`, from the click's own item; then `NO_ITEM`."""
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)
@@ -351,7 +355,7 @@ def _recent(
 def _sessions(
     order: UserOrder, users: UserStates, starts: Flags, known: Flags
 ) -> tuple[NDArray[np.intp], Flags]:
-    """Return, after every click, the clicks of its session and whether a known item is among them."""
+    """Return, after every click, the length of its session and whether any item of the session is known."""
     here = np.arange(len(starts))
     start = np.maximum.accumulate(np.where(starts, here, -1))
     begun = start >= order.first
@@ -362,7 +366,7 @@ def _sessions(
 
 
 def _remember(order: UserOrder, users: UserStates, codes: Indexes, numbers: Places) -> None:
-    """Put the clicked items into the users' rings and count them."""
+    """Add the clicked items to the users' rings, and update the numbers of clicks."""
     users.ring.put(order.user, numbers, codes)
     users.clicks = (numbers[order.last] + 1).astype(np.int32)
 

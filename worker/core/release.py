@@ -1,8 +1,8 @@
-"""One published set of weights and catalogue: packed by the trainer, verified and served by the worker.
+"""A release: one published set of weights and catalogue, packed by the trainer, served by the worker.
 
-A release is a blob of tensors (safetensors: no code can hide in it) and a manifest. `pack` makes
-both, `verify` turns them back into a `Release` that serves, or refuses with a reason. On the way
-through Kafka they are records, of which none is larger than a broker takes by default.
+A release is a blob of tensors (safetensors, which cannot contain code) and a manifest. `pack` makes both;
+`verify` turns them into a `Release` that can serve, or refuses them with a reason. In Kafka a release is a
+set of records, none larger than a broker accepts by default.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from worker.core.verification import check_golden, check_tensors
 from worker.errors import ReleaseRefused
 
 CHUNK_BYTES: Final = 512 * 1024
-"""The largest part of a blob that goes into one Kafka record."""
+"""Maximum size of the part of a blob in one Kafka record, in bytes."""
 
 MAX_NUMBER: Final = 2**31 - 1
-"""The highest number of a release: every user row carries one, in four bytes."""
+"""The highest release number: every user row stores the number in four bytes."""
 
 MAX_HISTORY: Final = 20
-"""The most releases that a pointer remembers having named."""
+"""Maximum number of earlier releases in a pointer."""
 
 CANDIDATE_SHARE: Final = 0.1
-"""The share of the users that a candidate serves where its pointer names none."""
+"""Default share of users for a candidate whose pointer names no share."""
 
 
 class Release(ServingTables):
-    """A verified release: serving tables, and what its manifest says of them. `verify` alone makes one."""
+    """A verified release: serving tables and their manifest. Created only by `verify`."""
 
     def __init__(
         self, manifest: Manifest, catalogue: Catalogue, tensors: Mapping[str, NDArray[Any]], number: int
@@ -61,7 +61,7 @@ class Release(ServingTables):
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
 
     def with_training(self, training: Mapping[str, Any]) -> Release:
-        """Return the same release with another `training` in its manifest: what was verified is the same."""
+        """Return the same release with another `training` in its manifest, which needs no verification."""
         again = copy(self)
         again.manifest = replace(self.manifest, training=training)
         return again
@@ -94,14 +94,14 @@ def pack(
     lineage: Mapping[str, Any],
     created_at: str,
 ) -> tuple[Manifest, bytes]:
-    """Return the manifest and the blob of a release; `verify` says whether a worker accepts them.
+    """Return the manifest and the blob of a release; `verify` checks whether a worker accepts them.
 
-    `tensors`, single precision and laid out as Keras does: `embedding` `[N, D]` (what the cell sees),
-    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]`, `bias`, for each layer above the lowest
-    the same with its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias`
-    `[N]`; optional `transition_items` `[N, E]` (int32, an item once in a row, `NO_ITEM` in unused places)
-    with `transition_scores` `[N, E]`. `Manifest` says what these and `repeat_bias` mean. Raises
-    ReleaseRefused where no manifest can say it.
+    `tensors` are in single precision and in the layout of Keras: `embedding` `[N, D]` (the cell's input),
+    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
+    lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
+    H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
+    with `NO_ITEM`) with `transition_scores` `[N, E]`. `Manifest` describes these and `repeat_bias`. Raises
+    ReleaseRefused for values that a manifest cannot have.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -137,21 +137,21 @@ def pack(
 def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     """Return the release, ready to serve, after checking the blob against everything in the manifest.
 
-    Size, SHA-256, names, types and shapes of tensors, finite values, item ids, and the golden
-    sequences, walked through the code that serves. Raises ReleaseRefused for the first that fails.
+    The checks cover size, SHA-256, names, types and shapes of tensors, finite values, item ids, and the
+    golden sequences, which go through the code that serves. Raises ReleaseRefused for the first failed check.
     """
     if len(blob) != manifest.size_bytes:
         raise ReleaseRefused(
-            "size", f"the blob has {len(blob)} bytes, the manifest says {manifest.size_bytes}"
+            "size", f"the blob has {len(blob)} bytes, but the manifest says {manifest.size_bytes}"
         )
     digest = hashlib.sha256(blob).hexdigest()
     if digest != manifest.sha256:
         raise ReleaseRefused(
-            "checksum", f"the blob has SHA-256 {digest}, the manifest says {manifest.sha256}"
+            "checksum", f"the blob has SHA-256 {digest}, but the manifest says {manifest.sha256}"
         )
     try:
         tensors = load(blob)
-    # In addition to its own error: KeyError and ValueError for a type of number that NumPy does not have.
+    # KeyError and ValueError: the number type is unknown to NumPy.
     except (SafetensorError, KeyError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
     check_tensors(manifest, tensors)
@@ -159,7 +159,7 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
         raise ReleaseRefused("item_ids", f"the popular items {unknown[:3]} are not in the catalogue")
-    # Finite weights may still be absurd: what they overflow to is what the golden answers refuse.
+    # Finite weights may still overflow; then the golden answers are wrong, and the release is refused.
     with np.errstate(over="ignore", invalid="ignore"):
         release = Release(manifest, catalogue, tensors, number)
         check_golden(release, catalogue, manifest)
@@ -174,24 +174,24 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
 
 
 class Record(NamedTuple):
-    """A record of the releases topic: its key and its value, None if the key is deleted."""
+    """A record of the releases topic: its key and its value; None deletes the key."""
 
     key: str
     value: bytes | None
 
 
 def to_records(number: int, manifest: Manifest, blob: bytes) -> list[Record]:
-    """Return the records of release `number`: its chunks, and last its manifest."""
+    """Return the records of release `number`: its chunks, then its manifest."""
     chunks = [blob[at : at + CHUNK_BYTES] for at in range(0, len(blob), CHUNK_BYTES)]
     numbered = [Record(f"release/{number:04}/{part:04}", chunk) for part, chunk in enumerate(chunks, 1)]
     return [*numbered, Record(f"release/{number:04}", manifest.to_json())]
 
 
 class Pointer(NamedTuple):
-    """The release that `@champion` or `@candidate` names.
+    """The release to which `@champion` or `@candidate` points.
 
-    `share`: the part of the users that a candidate serves. `previous`: the release that was named before,
-    where a rollback leads. `earlier`: those named before that one, newest first.
+    `share`: the share of users that a candidate serves. `previous`: the release before this one, the target
+    of a rollback. `earlier`: the releases before `previous`, newest first.
     """
 
     release: int
@@ -201,13 +201,13 @@ class Pointer(NamedTuple):
 
     @property
     def history(self) -> tuple[int, ...]:
-        """The releases that were named before, newest first."""
+        """The earlier releases, newest first."""
         return () if self.previous is None else (self.previous, *self.earlier)
 
     def moved(self, number: int, share: float | None = None) -> Pointer:
-        """Return a pointer to `number`: a step forward, or back to where this one was before.
+        """Return a pointer to `number`: a step forward, or back to a release in the history.
 
-        A step back forgets what came after: the next one leads further back, never forward again.
+        A step back forgets all later releases, so the next step back leads further back, never forward.
         """
         if number == self.release:
             history = self.history
@@ -225,7 +225,7 @@ class Pointer(NamedTuple):
 
 
 def parse_pointer(value: bytes) -> Pointer:
-    """Parse a value from `Pointer.value`, or one of `release` alone. Raises ReleaseRefused."""
+    """Parse the value of a pointer; `release` alone is enough. Raises ReleaseRefused."""
     try:
         document = orjson.loads(value)
         earlier = tuple(document.get("earlier", ()))
@@ -234,21 +234,21 @@ def parse_pointer(value: bytes) -> Pointer:
         found = Pointer(0)
     numbers_named = [found.release, *found.history]
     if not all(type(number) is int and 1 <= number <= MAX_NUMBER for number in numbers_named):
-        raise ReleaseRefused("pointer", f'a pointer holds {value[:80]!r}, it must be like {{"release": 7}}')
+        raise ReleaseRefused("pointer", f'a pointer is {value[:80]!r}; it must be like {{"release": 7}}')
     share = 1 if found.share is None else found.share
     if type(share) not in (int, float) or not 0 < share <= 1:
-        raise ReleaseRefused("pointer", f"a pointer's share is {share!r}, it must be above 0 and at most 1")
+        raise ReleaseRefused("pointer", f"a pointer's share is {share!r}; it must be above 0 and at most 1")
     return found
 
 
 def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, bytes]:
-    """Return the manifest and the blob of release `number`, from the latest value of each key.
+    """Return the manifest and the blob of release `number`, given the latest value of each key.
 
-    Raises ReleaseRefused if the manifest or a chunk is missing; `verify` checks what was put together.
+    Raises ReleaseRefused if the manifest or a chunk is missing; the contents are checked by `verify`.
     """
     key = f"release/{number:04}"
     if key not in records:
-        raise ReleaseRefused("missing", f"there is no manifest under {key}")
+        raise ReleaseRefused("missing", f"there is no manifest with the key {key}")
     manifest = Manifest.from_json(records[key])
     parts = range(1, -(-manifest.size_bytes // CHUNK_BYTES) + 1)
     missing = [part for part in parts if f"{key}/{part:04}" not in records]

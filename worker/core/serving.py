@@ -1,7 +1,7 @@
-"""Routing of users: the champion serves all but the share of the users that a candidate serves.
+"""The routing of users: a candidate serves a share of the users, the champion serves all others.
 
-Which users those are is a matter of their ids and of the candidate's number alone, so it is the same in every
-worker and after every restart, another for every candidate, and who is in stays in when the share grows.
+The choice depends only on the user's id and the candidate's number. So it is the same in every worker and
+after every restart, it differs between candidates, and chosen users stay chosen when the share grows.
 
 >>> flags = chosen([f"user-{n}" for n in range(1000)], number=7, share=0.1)
 >>> int(flags.sum()), bool((flags <= chosen([f"user-{n}" for n in range(1000)], number=7, share=0.2)).all())
@@ -25,7 +25,7 @@ _HASHES: Final = 1 << 32
 
 
 class Part(NamedTuple):
-    """The part of a batch that one release applied: the clicks at `places`."""
+    """The part of a batch that one release applied: the clicks at the positions `places`."""
 
     recommender: Recommender
     places: Places
@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 class Serving:
-    """Divides a batch by user, and walks each part under the release that serves its users."""
+    """Divides a batch by user, and processes each part under the release that serves its users."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Serving:
 
     @property
     def recommenders(self) -> list[Recommender]:
-        """The champion's, and the candidate's where there is one."""
+        """The champion's recommender, then the candidate's, if there is one."""
         return [self.champion, self.candidate] if self.candidate else [self.champion]
 
     def recommender(self, user_id: str) -> Recommender:
@@ -60,14 +60,14 @@ class Serving:
         return self.candidate if self.candidate and tried else self.champion
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> list[Part]:
-        """Move the state of every user in `clicks`; return the facts to rank by."""
+        """Apply `clicks` to the states of their users; return the input for ranking, by release."""
         return [
             Part(recommender, places, recommender.apply(part, now_ms=now_ms))
             for recommender, places, part in self._divided(clicks)
         ]
 
     def rank(self, parts: Sequence[Part]) -> list[Recommendations]:
-        """Return the lists for the applied clicks, in the order of arrival."""
+        """Return the lists for the applied clicks, in order of arrival."""
         lists = [
             one._replace(click=int(places[one.click]))
             for recommender, places, applied in parts
@@ -76,13 +76,13 @@ class Serving:
         return sorted(lists, key=lambda one: one.click) if len(parts) > 1 else lists
 
     def replay(self, clicks: Clicks) -> int:
-        """Replay without publishing: apply those of `clicks` that the states lack; return their number."""
+        """Apply those `clicks` that the states lack, without ranking; return their number."""
         return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
 
     def rebuild(self, rows: Rows) -> int:
-        """Rebuild those of `rows` that another release made than the one that serves their users.
+        """Rebuild the rows among `rows` whose states are not from the release that serves their users.
 
-        Return the number of rows rebuilt.
+        Return the number of rebuilt rows.
         """
         if self.candidate is None:
             return self.champion.rebuild(rows)
@@ -90,7 +90,7 @@ class Serving:
         return self.champion.rebuild(rows[~tried]) + self.candidate.rebuild(rows[tried])
 
     def stale(self, rows: Rows) -> Rows:
-        """Return those of `rows` that another release made than the one that serves their users."""
+        """Return the rows among `rows` whose states are not from the release that serves their users."""
         numbers = np.full(len(rows), self.champion.release.number)
         if self.candidate is not None:
             numbers[self._tried(self._states.user_ids(rows))] = self.candidate.release.number
@@ -104,12 +104,12 @@ class Serving:
         return [(recommender, places, clicks.taken(places)) for recommender, places in parts if len(places)]
 
     def _tried(self, user_ids: Sequence[str]) -> Flags:
-        assert self.candidate is not None  # noqa: S101  # the callers looked
+        assert self.candidate is not None  # noqa: S101  # checked by the callers
         return chosen(user_ids, number=self.candidate.release.number, share=self.share)
 
 
 def chosen(user_ids: Sequence[str], *, number: int, share: float) -> Flags:
-    """Return which users candidate `number` serves if it serves this `share` of all."""
+    """Return a mask of the users that candidate `number` serves, given its `share` of all users."""
     salt, limit = number.to_bytes(8, "little"), round(share * _HASHES)
     digests = b"".join([blake2b(user_id.encode(), digest_size=4, salt=salt).digest() for user_id in user_ids])
     return np.frombuffer(digests, "<u4") < limit

@@ -1,4 +1,4 @@
-"""Columns of the user states that grow without being copied: memory reserved in slabs of many rows.
+"""Columns that grow without being copied: their memory is reserved in slabs of many rows.
 
 >>> column = Column(np.int32, (), slab_rows=2)
 >>> column.reserve(3)
@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 
 
 class Column:
-    """One column in slabs; a slab is reserved at once and becomes resident where it is written."""
+    """A column in slabs. A slab is reserved as a whole; its pages become resident when they are written."""
 
     def __init__(self, dtype: type[np.generic], shape: tuple[int, ...], slab_rows: int) -> None:
         self._dtype, self._shape, self.slab_rows = dtype, shape, slab_rows
@@ -27,11 +27,11 @@ class Column:
 
     @property
     def slabs(self) -> list[NDArray[Any]]:
-        """All rows slab by slab, unused ones included: views."""
+        """The slabs themselves, not copies; they include unused rows."""
         return self._slabs
 
     def reserve(self, rows: int) -> None:
-        """Make room for `rows` rows in all."""
+        """Make room for `rows` rows in total."""
         while rows > len(self._slabs) * self.slab_rows:
             self._slabs.append(np.zeros((self.slab_rows, *self._shape), self._dtype))
 
@@ -45,7 +45,7 @@ class Column:
         return values
 
     def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
-        """Write one value, or one for each row; of wide ones only as much as `values` has."""
+        """Write one value to all `rows`, or one to each; `values` may be narrower than the column."""
         narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
         if len(self._slabs) == 1:
             self._slabs[0][rows, *narrow] = values
@@ -54,7 +54,7 @@ class Column:
             slab[places, *narrow] = values if isinstance(values, int) else values[at]
 
     def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
-        """Yield for each slab: the slab, the places of its rows in `rows`, and their places in it."""
+        """Yield each slab, the positions of its rows in `rows`, and their positions in the slab."""
         slabs, places = np.divmod(rows, self.slab_rows)
         for slab in np.unique(slabs):
             at = np.flatnonzero(slabs == slab)

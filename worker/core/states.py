@@ -1,16 +1,16 @@
-"""The user states: one row per user, column by column, as their blocks hold them.
+"""The user states: one row per user, stored in columns, as in blocks.
 
-A row is the hidden state (half precision), the recent items (by id, so that any release can read
-them), how many of these belong to the current session, whether a known item is in the hidden state,
-the time of the last click, the offset of the last record applied, and the release that made it.
+A row has the hidden state (half precision), the recent items (independent of any release), the number of
+recent items in the current session, whether the hidden state includes a known item, the time of the last
+click, the offset of the last record applied, and the number of the release that computed the hidden state.
 
-Rows never move. Memory is reserved in slabs of a million rows that the kernel hands out page by
-page when a row is first written, so growing copies nothing and an empty worker is small. Rows of
-all partitions share the slabs, so that one batch is one matrix product; each partition has its own
-index from user id to row, so that a revoked partition is dropped at once.
+Rows never move. Memory is reserved in slabs of a million rows; the kernel maps a page when a row is first
+written to it. So growing copies nothing, and an empty worker is small. Rows of all partitions share the
+slabs, so that one batch is one matrix product. Each partition has its own index from user id to row, so that
+a revoked partition is dropped at once.
 
-A row also knows whether it changed since it was last saved, and in which block of its partition it was
-saved then (`worker.core.flush` decides what is saved when). Blocks do not hold that.
+Each row also records whether it changed since it was last saved, and in which block of its partition it was
+saved then (`worker.core.flush` decides what to save and when). Blocks do not contain these two columns.
 
     >>> states = States(state_size=4)
     >>> states.rows(0, ["ada", "bob", "ada"]).tolist()
@@ -36,50 +36,50 @@ from worker.core.recent import RECENT_ITEMS, Ring
 from worker.core.slabs import Column, Rows
 
 NO_OFFSET: Final = -1
-"""The offset of a state to which no record of the topic was applied: another topic had its clicks."""
+"""The offset of a state to which no record of the current clicks topic was applied."""
 
 NO_RELEASE: Final = 0
-"""In place of a release's number: no release made the row's hidden state."""
+"""Instead of a release number: the hidden state is not valid under any release."""
 
 _SLAB_ROWS: Final = 1 << 20
 
 _LOOKED_AT: Final = 1 << 15
-"""Rows at a time whose items are looked at: 2 ms."""
+"""The number of rows whose items one step of a collection checks (2 ms)."""
 
 
 @dataclass(slots=True)
 class UserStates:
-    """The states of some users, `B` rows: what `States.read` copies out and `States.write` back."""
+    """The states of `B` users, as copied by `States.read` and `States.write`."""
 
     hidden: NDArray[np.float16]
-    """`[B, S]`: the recurrent state; zeros where no item was stepped since the session began."""
+    """`[B, S]`: the recurrent state; zeros if no known item was clicked since the session began."""
     recent: NDArray[np.int32]
-    """`[B, R]`: codes of the last items, as `ring` has them."""
+    """`[B, R]`: codes of the recent items, in the order of `ring`."""
     clicks: NDArray[np.int32]
-    """The number of clicks applied in total; 0 for a new user."""
+    """The total number of clicks applied; 0 for a new user."""
     session: NDArray[np.int8]
-    """The number of recent items that belong to the current session, at most R."""
+    """The number of recent items in the current session, at most R."""
     warm: NDArray[np.bool_]
-    """Whether a known item was stepped since the session began."""
+    """Whether a known item was clicked since the session began."""
     timestamp_ms: NDArray[np.int64]
     """The time of the latest click."""
     offset: NDArray[np.int64]
     """The offset of the last record applied."""
     release: NDArray[np.int32]
-    """The number of the release that made `hidden`."""
+    """The number of the release that computed `hidden`."""
 
     def __len__(self) -> int:
         return len(self.clicks)
 
     @property
     def ring(self) -> Ring:
-        """The recent items, a view of `recent`."""
+        """The recent items, as a view of `recent`."""
         return Ring(self.recent, self.clicks)
 
 
 @dataclass(slots=True)
 class Saved:
-    """The states of some users as one block holds them: `recent` are places in `item_ids`, -1 for none."""
+    """The user states in one block. `recent` are positions in `item_ids`; -1 if there is none."""
 
     user_ids: list[str]
     item_ids: list[str]
@@ -88,7 +88,7 @@ class Saved:
     """The length of the block's value."""
 
     def taken(self, places: Rows) -> Saved:
-        """Return the users at `places` alone."""
+        """Return only the users at the positions `places`."""
         return Saved(
             [self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places)
         )
@@ -119,26 +119,26 @@ class States:
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
-        """By row: the id of its user; empty if it is free."""
+        """By row: the user's id; empty if the row is free."""
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
         self._unseen: list[NDArray[np.int32]] = []
-        """Arrays of item codes that the running collection has still to look at."""
+        """Arrays of item codes that the current collection has not checked yet."""
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
 
     def users(self, partition: int) -> int:
-        """Return how many users of `partition` have a row."""
+        """Return the number of users of `partition` that have a row."""
         return len(self._indexes.get(partition, ()))
 
     def find(self, partition: int, user_id: str) -> int | None:
-        """Return the row of a user of `partition`; None if there is none."""
+        """Return the row of a user of `partition`, or None."""
         return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """Return the row of each user of `partition`; a user without one gets a new row, all zeros."""
+        """Return the row of each user of `partition`; a user without a row gets a new row of zeros."""
         try:
             return self._found(partition, user_ids)
         except KeyError:
@@ -148,12 +148,12 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return how many users with a row in one partition got one in another, since the last call."""
+        """Return how many users with a row in one partition got a row in another since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
     def user_ids(self, rows: Rows) -> list[str]:
-        """Return the id of the user of each of `rows`; empty where a row is free."""
+        """Return the ids of the users of `rows`; empty for a free row."""
         return [*map(self._ids.__getitem__, rows.tolist())]
 
     def read(self, rows: Rows) -> UserStates:
@@ -162,30 +162,30 @@ class States:
         return UserStates(**columns)
 
     def write(self, rows: Rows, states: UserStates) -> None:
-        """Write `states` to `rows`, none of which may come twice; they count as changed.
+        """Write `states` to `rows` (no duplicates) and mark them as changed.
 
-        Hidden states may be smaller than there is room for.
+        Hidden states may be smaller than the column.
         """
         for field in fields(states):
             self._columns[field.name].put(rows, getattr(states, field.name))
         self._changed.put(rows, 1)
 
     def write_rebuilt(self, rows: Rows, states: UserStates) -> None:
-        """Write the rebuilt states of `rows`. They do not count as changed.
+        """Write the rebuilt states of `rows` without marking them as changed.
 
-        A worker that loads the older rows rebuilds the same states: a refresh saves no rows.
+        A worker that loads the older rows rebuilds the same states, so a new release causes no saves.
         """
         for name in ("hidden", "warm", "release"):
             self._columns[name].put(rows, getattr(states, name))
 
     def forget_release(self, rows: Rows) -> None:
-        """Count `rows` as made by no release, so that they are rebuilt."""
+        """Mark `rows` as computed by no release, so that they are rebuilt."""
         self._columns["release"].put(rows, NO_RELEASE)
 
     def resize(self, state_size: int) -> None:
-        """Make room for hidden states of another size. The present ones count as made by no release.
+        """Change the size of hidden states. All present states are marked as computed by no release.
 
-        So each is rebuilt when its user next clicks: to copy a million of them would be a pause.
+        So each is rebuilt when its user next clicks; copying a million of them would be a pause.
         """
         if state_size == self.state_size:
             return
@@ -199,19 +199,19 @@ class States:
 
     @property
     def end(self) -> int:
-        """The end of the range of row numbers: each is lower."""
+        """The exclusive upper end of the range of row numbers."""
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:
-        """Return those of the rows from `begin` to `end` that have a user."""
+        """Return the rows from `begin` to `end` (exclusive) that have a user."""
         rows = np.arange(begin, min(end, len(self._ids)), dtype=np.int64)
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Take from block `number` the states that are no older than those here; return their rows.
+        """Load block `number`: the states that are at least as recent as those here. Return their rows.
 
-        A hidden state of another size than this one's is left out: such a row counts as made by no
-        release, and so is rebuilt from the recent items when the user next clicks.
+        Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
+        are rebuilt from the recent items when their users next click.
         """
         rows, states = self._rows(partition, saved.user_ids), saved.states
         new = self.read_column("clicks", rows) == 0
@@ -231,16 +231,16 @@ class States:
         return rows
 
     def saved(self, rows: Rows, number: int) -> None:
-        """Note that block `number` of their partition holds `rows` as they are."""
+        """Record that block `number` of their partition contains the current states of `rows`."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
 
     def changed(self, partition: int) -> Rows:
-        """Return the rows of `partition` that changed since they were saved."""
+        """Return the rows of `partition` that changed since they were last saved."""
         return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
 
     def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return whether each of `rows` changed since it was saved."""
+        """Return whether each of `rows` changed since it was last saved."""
         return self._changed.take(rows)
 
     def owned(self, partition: int) -> Rows:
@@ -249,7 +249,7 @@ class States:
         return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
 
     def longest_idle(self, count: int) -> Rows:
-        """Return the `count` rows whose last click was longest ago."""
+        """Return the `count` rows with the oldest last click."""
         rows = self._where(lambda clicked: clicked > 0, self._columns["clicks"])
         if count >= len(rows):
             return rows
@@ -260,7 +260,7 @@ class States:
         return self._columns[name].take(rows)
 
     def blocks(self, rows: Rows) -> NDArray[np.int32]:
-        """Return the number of the block in which each of `rows` was last saved; 0 for none."""
+        """Return the number of the block in which each of `rows` was last saved; 0 if it never was."""
         return self._block.take(rows)
 
     def partitions(self, rows: Rows) -> NDArray[np.int32]:
@@ -268,7 +268,7 @@ class States:
         return self._partition.take(rows)
 
     def free(self, rows: Rows) -> None:
-        """Evict the users of `rows`, none of which may come twice. The memory is used again."""
+        """Evict the users of `rows` (no duplicates). Their memory is reused."""
         partitions = self.partitions(rows)
         for partition in np.unique(partitions).tolist():
             index = self._indexes[partition]
@@ -279,7 +279,8 @@ class States:
     def forget(self, partition: int, user_id: str, before: int) -> bool:
         """Delete all data of a user from clicks with offsets below `before`.
 
-        Return whether there was a state. Holds for what is applied or loaded later, too, until `forgotten`.
+        Return whether there was a state. Clicks and blocks that come later are filtered in the same way,
+        until `forgotten`.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -292,11 +293,11 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """End what `forget` began: nothing that could be applied or loaded is void any more."""
+        """End the filter of `forget`: no older data of the user can be applied or loaded any more."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return for the user of each click the offset below which all is void; nearly nobody has one."""
+        """Return for each click the offset below which its user's data are deleted, or `NO_OFFSET`."""
         if not any(self._void_before.values()):
             return np.full(len(user_ids), NO_OFFSET, np.int64)
         void, nobody = self._void_before, dict[str, int]()
@@ -306,17 +307,17 @@ class States:
         )
 
     def drop(self, partition: int) -> int:
-        """Drop all rows of `partition` and return their number. The memory is used again."""
+        """Drop all rows of `partition` and return their number. Their memory is reused."""
         self._void_before.pop(partition, None)
         rows = list(self._indexes.pop(partition, {}).values())
         self._release(rows)
         return len(rows)
 
     def collect_items(self) -> None:
-        """Take a step of a few ms towards dropping items that no row names any more; nothing else changes.
+        """Take one step (a few ms) of the collection of item codes that no row uses any more.
 
-        To be called between batches, again and again: most calls have nothing to do. Without it every item
-        that was ever clicked is kept, and unknown ids may come without end.
+        Call this repeatedly between batches; most calls have nothing to do. Without it, every item id that
+        was ever clicked would be kept, and the number of unknown ids has no limit.
         """
         codes = self.item_codes
         if codes.begin_collection():
@@ -333,7 +334,7 @@ class States:
             codes.sweep()
 
     def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: Column) -> Rows:
-        """Return the rows for which `holds` is true of the values in `columns`."""
+        """Return the rows for which `holds` is true of their values in `columns`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
         found = [
             np.flatnonzero(holds(*(column.slabs[base // slab_rows][: used - base] for column in columns)))
@@ -350,12 +351,12 @@ class States:
             return self._found(partition, user_ids)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """Return the rows of users who have one. Raises KeyError if one has none."""
+        """Return the rows of users. Raises KeyError if a user has none."""
         index = self._indexes.get(partition, {})
         return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
 
     def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
-        """Assign a row to those of `user_ids` that have none; return the rows."""
+        """Assign a row to each of `user_ids` that has none; return the ids of these new users."""
         index = self._indexes.setdefault(partition, {})
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
@@ -376,7 +377,7 @@ class States:
         return new
 
     def _release(self, rows: list[int]) -> None:
-        # The other columns are wiped when the rows are used again: at once it would be a pause.
+        # The other columns are cleared when the rows are reused; clearing all now would be a pause.
         for row in rows:
             self._ids[row] = ""
         for column in (self._columns["clicks"], self._changed) if rows else ():

@@ -1,7 +1,7 @@
-"""The tables that step states and rank items, built from the tensors of a network of any origin.
+"""The tables that advance states and rank items, built from the tensors of a network of any origin.
 
-Nothing is checked here. A worker serves with tables out of bytes that `worker.core.release.verify` has
-checked; the trainer measures with tables out of the network that it is training.
+Nothing is checked here. A worker builds tables from bytes that `worker.core.release.verify` has checked; the
+trainer evaluates with tables of the network that it is training.
 
     >>> eye = np.eye(2, dtype=np.float32)
     >>> tensors = {"embedding": eye, "kernel": 2 * eye, "recurrent_kernel": 0 * eye, "bias": 0 * eye[0]}
@@ -24,14 +24,14 @@ from worker.core.layers import Layers
 from worker.core.ranking import Indexes, ItemTable, TopK, Transitions, top_k
 
 _MAX_INPUTS_BYTES: Final = 1 << 30
-"""Up to this size the input half of a step is computed for the whole catalogue in advance."""
+"""Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
 
 
 class ServingTables:
-    """The tables out of `tensors`, which `worker.core.release.pack` names; `Manifest` describes the rest.
+    """The tables from `tensors`, which `worker.core.release.pack` describes; for the rest see `Manifest`.
 
-    `popular`: the indexes of the items to show where there is no state. Nothing in it changes, so threads
-    may share it. (`rank` alone is for one thread: the table has scratch space.)
+    `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
+    them, except in `rank`, which uses scratch space and is not thread-safe.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class ServingTables:
         """The number of a session's last clicks that ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
-        """Return the input half of a step for each item: `W_x x + b` of the lowest layer, `[gates, B, H]`."""
+        """Return the input half of the lowest layer's step for each item: `W_x x + b`, `[gates, B, H]`."""
         if self._inputs is not None:
             return self._inputs[:, indexes]
         return self._layers.inputs(self._embedding[indexes])
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` after clicks with these `inputs`, all layers moved."""
+        """Return the states `[B, S]` of all layers after one click each; `inputs` are the input halves."""
         return self._layers.step(inputs, states)
 
     def rank(
         self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
     ) -> TopK:
-        """Return the `k` best items for each state `[B, S]`, without those that `excluded` names in its row.
+        """Return the `k` best items for each state `[B, S]`, without the `excluded` items of its row.
 
-        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` where unknown
-        or none. Raises ValueError if it is needed and not given.
+        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` for unknown or
+        none. Raises ValueError if it is needed and missing.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:
@@ -100,7 +100,7 @@ def _transitions(tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
 
 
 def _unit(vectors: Floats) -> Floats:
-    # Keras' epsilon: a vector of zeros stays one.
+    # The epsilon of Keras: a zero vector stays a zero vector.
     squares = np.einsum("ij,ij->i", vectors, vectors)
     unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
     return unit

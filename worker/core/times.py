@@ -1,13 +1,13 @@
-"""One rule for times, the same for records and for columns of files: milliseconds since the epoch (UTC).
+"""The rule for times, the same for records and for columns of files: milliseconds since the epoch (UTC).
 
-- Numbers, also as text, in seconds, milliseconds, microseconds or nanoseconds. The setting names the unit,
-  or each value tells it by its own size: below 10^11 seconds, below 10^14 milliseconds, and so on. From
-  March 1973 to the year 5138 no number is a time in two units, so the rule needs no memory: a replay reads
-  what was read before. An earlier `earliest` has to name the unit.
-- RFC 3339, and what is like it: a blank for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after
-  the point. Without an offset it is a time in `zone`: the first one where an hour repeats, none where it is
-  skipped. A date alone is midnight.
-- What is finer than a millisecond is cut off.
+- Numbers, also as text, are in seconds, milliseconds, microseconds or nanoseconds. The unit is a setting, or
+  it follows from the size of each number: below 10^11 seconds, below 10^14 milliseconds, and so on. From
+  March 1973 to the year 5138 no number is a valid time in two units. So the rule needs no memory, and a
+  replay always reads the same time. An `earliest` before 1973 requires an explicit unit.
+- RFC 3339 and similar text: a space for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after the
+  decimal point. Without an offset it is a local time in `zone`: the first one if an hour repeats, invalid if
+  the hour is skipped. A date alone is midnight.
+- Fractions of a millisecond are cut off.
 
 >>> rule = TimeRule()
 >>> {rule.read(one, -1) for one in (1790000000, "1790000000000", 1790000000000000, "2026-09-21 14:13:20 UTC")}
@@ -30,10 +30,10 @@ from worker.core.reasons import Reason, Undecodable
 Unit = Literal["s", "ms", "us", "ns"]
 
 MICROSECONDS: Final[dict[Unit, float]] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-"""By unit: how many microseconds one of it has."""
+"""The number of microseconds in each unit."""
 
 BELOW: Final[dict[Unit, int]] = {"s": 10**11, "ms": 10**14, "us": 10**17, "ns": 10**20}
-"""By unit: numbers below this, and not below that of the unit before, are read in it."""
+"""The exclusive upper limit for numbers in each unit; the limit of the previous unit is the lower limit."""
 
 NAMES: Final[dict[Unit, str]] = {
     "s": "seconds",
@@ -43,16 +43,16 @@ NAMES: Final[dict[Unit, str]] = {
 }
 
 EARLIEST_MS: Final = 946_684_800_000
-"""The beginning of the year 2000: no click is older, unless the settings say otherwise."""
+"""Default for the earliest valid time: the beginning of the year 2000."""
 
 UNAMBIGUOUS_FROM_MS: Final = 100_000_000_000
-"""March 1973: of later times no number can be read in two units."""
+"""March 1973: from this time on, no number is valid in two units."""
 
 MAX_AHEAD_MS: Final = 3_600_000
-"""The most that a click's timestamp may be ahead of its record's own."""
+"""Maximum time by which a click's timestamp may be ahead of its record's own."""
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999: no click is later, whatever its record says."""
+"""The last millisecond of the year 9999, the latest valid time."""
 
 _UNITS_A_MS: Final[dict[Unit, int]] = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
@@ -68,10 +68,10 @@ _relative: Final = re.compile(
 
 
 class TimeRule:
-    """Turns what was found in a field into a time.
+    """The conversion of a field's value into a time.
 
-    `unit` is that of numbers (None: by their size), `zone` that of times without an offset. Raises ValueError
-    if numbers from `earliest_ms` on could be read in two units.
+    `unit` is the unit of numbers (None: by their size), `zone` the time zone of times without an offset.
+    Raises ValueError if numbers from `earliest_ms` on are ambiguous.
     """
 
     def __init__(
@@ -85,20 +85,20 @@ class TimeRule:
         if unit is None and earliest_ms < UNAMBIGUOUS_FROM_MS:
             day = datetime.fromtimestamp(earliest_ms / 1000, UTC).date()
             raise ValueError(
-                f"earliest is {day}: before 1973-03-04 a number may be a time in two units, so "
-                "timestamp_unit must name the unit"
+                f"earliest is {day}, but before 1973-03-04 a number may be a valid time in two units: "
+                "set timestamp_unit"
             )
         self._unit = unit
         self._earliest_ms = earliest_ms
         self._zone = zone
         self._is_utc = zone is UTC or str(zone) == "UTC"
         self._missing = frozenset([*missing, ""])
-        # The integers that are plausible milliseconds for sure.
+        # The range of integers that are certainly milliseconds.
         self._begin = max(BELOW["s"], earliest_ms)
         self._end = BELOW["ms"] if unit is None else 0
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
-        """Return the time in `found`; where it is absent, the record's own (negative: it has none).
+        """Return the time in `found`; if it is missing, the record's own time (negative: it has none).
 
         Raises Undecodable.
         """
@@ -119,7 +119,7 @@ class TimeRule:
         return timestamp_ms
 
     def milliseconds(self, found: Any, record_timestamp_ms: int) -> int:
-        """Return the time, plausible or not. Raises Undecodable."""
+        """Return the time without checks of its range. Raises Undecodable."""
         if isinstance(found, str):
             found = found.strip(BLANKS)
         if found is None or (isinstance(found, str) and found in self._missing):
@@ -140,7 +140,7 @@ class TimeRule:
         raise Undecodable(Reason.WRONG_TYPE)
 
     def unit_of(self, found: Any) -> Unit | None:
-        """Return the unit in which a value is read; None if it is no finite number, also as text."""
+        """Return the unit in which a number, or text with a number, is read; None for other values."""
         number: Any = as_number(found.strip(BLANKS)) if isinstance(found, str) else found
         if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
             return None
@@ -155,7 +155,7 @@ class TimeRule:
         return to_ms(number, unit)
 
     def _text_ms(self, text: str) -> int:
-        # RFC 3339, section 5.6: "T" and "Z" may be written in lower case.
+        # RFC 3339, section 5.6: "T" and "Z" may be in lower case.
         text = text.upper()
         try:
             moment = datetime.fromisoformat(text)
@@ -172,7 +172,7 @@ class TimeRule:
     def _in_zone(self, local: datetime) -> datetime:
         if self._is_utc:
             return local.replace(tzinfo=UTC)
-        # Of an hour that repeats, `fold` 0 is the first; one that is skipped comes back as another.
+        # If an hour repeats, `fold` 0 is the first; a skipped hour does not survive the round trip.
         moment = local.replace(tzinfo=self._zone).astimezone(UTC)
         if moment.astimezone(self._zone).replace(tzinfo=None, fold=0) != local.replace(fold=0):
             raise Undecodable(Reason.BAD_TIMESTAMP)
@@ -180,14 +180,14 @@ class TimeRule:
 
 
 def unit_of(number: float | Decimal) -> Unit | None:
-    """Return the unit that the size of a number tells; None if it is too large for any."""
+    """Return the unit that the size of a number implies; None if it is too large for all units."""
     return next((unit for unit, below in BELOW.items() if -below < number < below), None)
 
 
 def to_ms(number: float | Decimal, unit: Unit) -> int:
     """Return a finite number of `unit` as milliseconds, rounded down.
 
-    One with a fraction is rounded to microseconds first: 0.001 has no exact float.
+    A number with a fraction is rounded to microseconds first, because 0.001 has no exact float.
     """
     if isinstance(number, int):
         return number * 1000 if unit == "s" else number // _UNITS_A_MS[unit]
@@ -195,7 +195,7 @@ def to_ms(number: float | Decimal, unit: Unit) -> int:
 
 
 def as_number(text: str) -> int | float | None:
-    """Return the number that text is; None if it is none."""
+    """Return the number in a text; None if the text is not a number."""
     found = _number(text)
     if not found:
         return None
@@ -203,9 +203,9 @@ def as_number(text: str) -> int | float | None:
 
 
 def joined(day: Any, clock: Any) -> str | None:
-    """Return a date and a time of day from two fields as one text; None if both are absent.
+    """Return a date and a time of day from two fields as one text; None if both are missing.
 
-    Raises Undecodable if one is absent, or cannot be such a part.
+    Raises Undecodable if only one is missing, or if one is neither text, a number nor a date or time.
     """
     if day is None and clock is None:
         return None
@@ -245,7 +245,7 @@ def _offset(text: str) -> tzinfo:
     if text[0] not in "+-":
         return UTC
     zone = datetime.fromisoformat(f"2000-01-01T00:00{text.removesuffix('UTC').strip()}").tzinfo
-    assert zone is not None  # noqa: S101  # the text has an offset
+    assert zone is not None  # noqa: S101  # text with an offset has a zone
     return zone
 
 

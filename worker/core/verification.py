@@ -1,6 +1,6 @@
-"""Verification: a release's tensors and golden answers must agree with its manifest before it serves.
+"""Verification: a release's tensors and golden answers must match its manifest before it serves.
 
-`worker.core.release.verify` makes all checks; each raises ReleaseRefused for the first thing that fails.
+`worker.core.release.verify` runs all checks; each raises ReleaseRefused for the first failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.core.tables import ServingTables
 from worker.errors import ReleaseRefused
 
 _TOLERANCE: Final = 1e-3
-"""Tolerance of golden answers: other kernels round differently, wrong weights are far off."""
+"""Tolerance of golden answers: other kernels round differently, while wrong weights are far off."""
 
 
 def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -28,7 +28,9 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
     expected = _expected_tensors(manifest)
     if tensors.keys() != expected.keys():
         missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        raise ReleaseRefused("tensors", f"the blob lacks the tensors {missing} and has {extra} beyond them")
+        raise ReleaseRefused(
+            "tensors", f"the blob lacks the tensors {missing} and has unknown tensors {extra}"
+        )
     for name, (dtype, shape) in expected.items():
         tensor = tensors[name]
         fits = len(tensor.shape) == len(shape) and all(
@@ -37,7 +39,7 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
         if tensor.dtype != dtype or not fits:
             found = f"{tensor.dtype} {list(tensor.shape)}"
             asked = f"{dtype} {list(shape)}"
-            raise ReleaseRefused("shape", f"the tensor {name} is {found}, the manifest asks {asked}")
+            raise ReleaseRefused("shape", f"the tensor {name} is {found}, but the manifest requires {asked}")
     check_finite(tensors)
     if manifest.transitions:
         _check_transitions(manifest, tensors["transition_items"])
@@ -51,7 +53,7 @@ def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
-    """Return the type and shape of each tensor; None in a shape stands for any length."""
+    """Return the type and shape of each tensor; None in a shape means any length."""
     cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
     single = np.dtype(np.float32)
     expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {
@@ -82,16 +84,16 @@ def _check_transitions(manifest: Manifest, items: Indexes) -> None:
         raise ReleaseRefused(
             "transitions",
             f"the tensor transition_items has numbers from {lowest} to {highest}, "
-            f"the items are 0 to {manifest.items - 1}, an unused place is {NO_ITEM}",
+            f"but items are 0 to {manifest.items - 1}, and padding is {NO_ITEM}",
         )
     twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
     if twice.any():
         row = int(twice.any(axis=1).argmax())
-        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items names an item twice")
+        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items has an item twice")
 
 
 def check_golden(tables: ServingTables, catalogue: Catalogue, manifest: Manifest) -> None:
-    """Walk the golden sequences of `manifest` through `tables`. Raises ReleaseRefused for a wrong answer."""
+    """Run the golden sequences of `manifest` through `tables`. Raises ReleaseRefused for a wrong answer."""
     for golden in manifest.golden:
         _check_answer(tables, catalogue, golden, _TOLERANCE * max(1.0, manifest.scale))
 
@@ -99,10 +101,10 @@ def check_golden(tables: ServingTables, catalogue: Catalogue, manifest: Manifest
 def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, tolerance: float) -> None:
     clicked, top = catalogue.indexes(golden.items), catalogue.indexes(golden.top)
     if NO_ITEM in clicked or NO_ITEM in top:
-        raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} names unknown items")
+        raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} has unknown items")
     if len(golden.top) != len(golden.scores) or len(set(golden.top)) != len(golden.top):
         raise ReleaseRefused(
-            "golden", f"the golden answer {list(golden.top)[:5]} needs a score for each item"
+            "golden", f"the golden answer {list(golden.top)[:5]} must have distinct items, each with a score"
         )
     state = np.zeros((1, tables.state_size), np.float32)
     for index in clicked:
@@ -110,7 +112,7 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
     if len(golden.hidden) != tables.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
             "golden",
-            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not the expected one",
+            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not as expected",
         )
     found = tables.rank(state, len(catalogue), recent=_newest_first(clicked, tables.recent_needed))
     if not _same_answer(found, top, golden.scores, tolerance):
@@ -118,7 +120,7 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
         raise ReleaseRefused(
             "golden",
             f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
-            f"the manifest expects {list(golden.top)[:3]}, or with other scores",
+            f"but the manifest expects {list(golden.top)[:3]}, or other scores",
         )
 
 
@@ -130,8 +132,8 @@ def _newest_first(clicked: Indexes, count: int) -> Indexes:
 
 
 def _same_answer(found: TopK, top: Indexes, scores: Sequence[float], tolerance: float) -> bool:
-    # Nearly equal scores may stand in either order, so the order itself is not compared: the best
-    # scores must be the expected ones, and the expected items must have them.
+    # Nearly equal scores may be in either order, so the order itself is not compared: the best scores
+    # must be as expected, and the expected items must have these scores.
     by_item = np.empty(found.indexes.shape[1], np.float32)
     by_item[found.indexes[0]] = found.scores[0]
     best = found.scores[0, : len(top)]
@@ -139,5 +141,5 @@ def _same_answer(found: TopK, top: Indexes, scores: Sequence[float], tolerance: 
 
 
 def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:
-    # False, too, where weights that are finite but absurd made a NaN.
+    # Also False for NaN, which finite but absurd weights may lead to.
     return bool(np.all(np.abs(found.astype(np.float64) - expected) <= tolerance))

@@ -1,9 +1,9 @@
-"""Which events count: `type = view, cart; country != XX`.
+"""The filter of events: `type = view, cart; country != XX`.
 
 Clauses are separated by `;`, and all must hold. A clause is a path, `=` or `!=`, and values separated by
-commas: the field must be one of them, or none of them. A path or a value with one of these signs stands in
-quotes. Values are compared as ids are written (`worker.core.ids`): `7`, `7.0` and `" 7"` are the same. A
-flag is `true` or `false`. Of an absent field, or one that holds a map or a list, `=` fails and `!=` holds.
+commas: the field must be one of the values, or none of them. A path or value with one of these characters
+must be in quotes. Values are compared in the form of ids (`worker.core.ids`): `7`, `7.0` and `" 7"` are
+equal. A flag is `true` or `false`. If the field is absent, a map or a list, `=` fails and `!=` holds.
 
 >>> clauses = parse_where('type = view, cart; country != "X, Y"')
 >>> [(one.path.text, one.equal, sorted(one.values)) for one in clauses]
@@ -31,9 +31,9 @@ _TOKENS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One clause: the field at `path` must be one of `values` (`equal`), or none of them.
+    """A clause: the field at `path` must be one of `values` (`equal`), or none of them.
 
-    The `values` are written as `worker.core.ids.canonical` writes text.
+    The `values` are in the form of `worker.core.ids.canonical`.
     """
 
     path: Path
@@ -41,14 +41,14 @@ class Clause:
     values: frozenset[str]
 
     def holds(self, found: Any, *, exact: bool = False) -> bool:
-        """Return whether an event with this value in the field counts. Raises Inexact, as `ids.text_of`."""
+        """Return whether an event with this value in the field counts. Raises Inexact like `ids.text_of`."""
         if type(found) is str and found in self.values:
             return self.equal
         return (_compared(found, exact=exact) in self.values) is self.equal
 
 
 def parse_where(text: str) -> tuple[Clause, ...]:
-    """Return the clauses in a text; none in an empty one. Raises ValueError with the place of a mistake."""
+    """Return the clauses in a text, which may be empty. Raises ValueError with the place of a mistake."""
     return tuple(_clause(tokens) for tokens in _split(text) if tokens)
 
 
@@ -76,7 +76,7 @@ def _split(text: str) -> list[list[_Token]]:
         found = _TOKENS.match(text, at)
         if not found:
             at += len(text[at:]) - len(text[at:].lstrip())
-            raise ValueError(f"character {at + 1}: {text[at:]!r} is no path, sign or value")
+            raise ValueError(f"character {at + 1}: {text[at:]!r} is not a path, an operator or a value")
         kind = found.lastgroup or ""
         token = _Token(kind, found[kind].strip(), found.start(kind) + 1)
         at = found.end()
@@ -93,7 +93,7 @@ def _clause(tokens: list[_Token]) -> Clause:
         raise ValueError(f"character {path.at}: a path is missing before {path.text!r}")
     if not rest or rest[0].text not in ("=", "!=") or rest[0].kind != "sign":
         at = rest[0].at if rest else path.at + len(path.text)
-        raise ValueError(f"character {at}: after {_plain(path)!r} comes = or !=")
+        raise ValueError(f"character {at}: {_plain(path)!r} must be followed by = or !=")
     sign, *values = rest
     found = []
     for number, token in enumerate(values):

@@ -1,1 +1,1 @@
-"""The life of a partition: assigned, loaded, replayed, served, flushed, revoked."""
+"""The life cycle of a partition: assigned, loaded, replayed, served, flushed, revoked."""

@@ -1,4 +1,4 @@
-"""Whether the clicks, the group's offsets and the saved states of a partition fit together."""
+"""The check that the clicks, the group's offsets and the saved states of a partition are consistent."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from worker.partitions.partition import Partition
 from worker.topics.states import FORGET, REPLAY
 
 RESETS: Final = (
-    "stop all workers of the group, then `nextclick-worker reset --at saved` keeps the states and goes on at "
-    "the first click of the new topic, `nextclick-worker reset --at earliest` begins there with empty states"
+    "stop all workers of the group, then run `nextclick-worker reset --at saved` to keep the states and "
+    "continue at the first click of the new topic, or `nextclick-worker reset --at earliest` to start there "
+    "with empty states"
 )
 
 
 def clicks_created_again(topic: str) -> StateRefused:
-    """Return the refusal to serve where the clicks are not those that the states were made of."""
+    """Return the refusal for states that belong to an earlier topic with the name of the clicks topic."""
     return StateRefused(
-        f"topic {topic} was deleted and created again since its states were saved: their offsets mean other "
-        f"clicks now; {RESETS}"
+        f"topic {topic} was deleted and created again since its states were saved: their offsets now refer "
+        f"to other clicks; {RESETS}"
     )
 
 
 def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, clicks_id: str) -> None:
-    """Raise StateRefused, with the command that helps, where they do not, or not all can be read.
+    """Raise StateRefused, with the remedy, if they are inconsistent, or if a state record cannot be read.
 
-    `topic` is that of the states, `clicks_id` the id of the topic `clicks` as it is now; empty if not known.
+    `topic` is the state topic. `clicks_id` is the current id of the topic `clicks`; empty if unknown.
     """
     where = f"partition {partition.number} of topic {topic}"
     reset = f"`nextclick-worker reset --partition {partition.number}"
@@ -36,30 +37,31 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
         raise clicks_created_again(clicks)
     if saved is None and len(partition.ledger):
         raise StateRefused(
-            f"{where} has blocks and no {REPLAY}: {reset} --at committed` goes on with empty states"
+            f"{where} has blocks and no {REPLAY}; {reset} --at committed` continues with empty states"
         )
     wrong = max(committed or 0, 0 if saved is None else saved.offset)
     if wrong > read.end:
         raise StateRefused(
             f"offset {wrong} is committed or saved in {where}, but the clicks there end at {read.end}: "
-            f"was their topic recreated? {reset} --at earliest` starts empty at the first click"
+            f"was their topic recreated? {reset} --at earliest` starts with empty states at the first click"
         )
     if saved is not None and committed is None:
         raise StateRefused(
             f"{where} has states up to offset {saved.offset} of the clicks, but the group has no "
-            "committed offset there (Kafka deletes those of a group that was away for long): "
-            f"{reset} --at saved` goes on from the states, answering again what came since. If the clicks "
-            "topic was deleted and created again instead, --at earliest starts empty at its first click"
+            "committed offset there (Kafka deletes the offsets of a group that was inactive for long). "
+            f"{reset} --at saved` continues from the states and answers later clicks again. If the clicks "
+            "topic was deleted and created again instead, use --at earliest: it starts with empty states at "
+            "the first click"
         )
     if saved is None and committed is not None:
         raise StateRefused(
-            f"the group has committed offset {committed}, but {where} is empty: {reset} --at committed` "
-            "goes on from there with empty states, --at earliest reads all clicks again"
+            f"the group has committed offset {committed}, but {where} is empty; {reset} --at committed` "
+            "continues there with empty states, --at earliest reads all clicks again"
         )
     if saved is not None and committed is not None and saved.offset > committed:
         raise StateRefused(
             f"{where} has states up to offset {saved.offset}, but the group has committed {committed}: "
-            f"were its offsets set back? {reset} --at committed` goes on from there with empty states"
+            f"were its offsets set back? {reset} --at committed` continues there with empty states"
         )
 
 
@@ -68,6 +70,6 @@ def _check_readable(partition: Partition, where: str, reset: str) -> None:
         if key.startswith(FORGET):
             raise StateRefused(f"{where}: {why}. Nothing was changed")
         raise StateRefused(
-            f"{key} in {where} cannot be read: {why}. Nothing was changed. If a newer worker wrote it, "
-            f"run that one; if it is damaged, {reset} --at committed` goes on with empty states there"
+            f"{key} in {where} cannot be read: {why}. Nothing was changed. If a newer worker wrote it, run "
+            f"the newer version; if it is damaged, {reset} --at committed` continues there with empty states"
         )

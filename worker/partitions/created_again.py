@@ -1,8 +1,9 @@
-"""Topics that were deleted and created again while the worker runs: what follows for each.
+"""The reactions to topics that were deleted and created again while the worker runs.
 
-*Clicks*: the offsets begin again, so states and offsets do not fit together: only a person knows whether the
-states still count. *States*: those in memory are written into the new topic. *Releases*: the new topic
-is read from its begin; what serves goes on serving. The others only take records.
+*Clicks*: their offsets start over, so states and offsets no longer match; only an operator knows whether the
+states are still valid, so the worker stops. *States*: the states in memory are written to the new topic.
+*Releases*: the new topic is read from its beginning; the releases in service keep serving. The other topics
+are only written to, so nothing has to be done.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ log = structlog.get_logger("worker")
 
 
 class CreatedAgain:
-    """Acts on topics that were created again."""
+    """Reacts to topics that were created again."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class CreatedAgain:
         self._read_releases_again = read_releases_again
 
     def heed(self, topics: Collection[str]) -> None:
-        """Act on `topics`, which were created again. Raises StateRefused if the clicks are among them."""
+        """React to `topics`, which were created again. Raises StateRefused if the clicks are among them."""
         if self._clicks in topics:
             raise clicks_created_again(self._clicks)
         for topic in sorted(topics):

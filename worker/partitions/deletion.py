@@ -1,9 +1,9 @@
 """Deletion requests: how all data of a user is removed from the state topic.
 
 A request is a record in the state topic, written by `nextclick-worker forget`. The owner of the partition
-hears of it, deletes the row, writes the request again with the offset up to which it holds (`heard`), looks
-for the blocks with copies, and has the next flush replace them. When the flush is past that offset no replay
-can bring the person back: then the request gets a tombstone.
+reads it, deletes the row, writes the request again with the offset up to which it applies (`heard`), searches
+for blocks with copies of the user's data, and makes the next flush replace them. Once states are saved beyond
+that offset, no replay can restore the data, and the request gets a tombstone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.topics.states import Forget, StateWriter, parse_forget
 
 
 class Deletion:
-    """Handles the deletion requests of all partitions; each `Partition` holds its own."""
+    """Handles the deletion requests of all partitions; each `Partition` stores its own requests."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Deletion:
         self._steady = steady
 
     def load(self, partition: Partition, user_id: str, value: bytes | None) -> None:
-        """Take a request as it is read back, or its tombstone. Raises StateRefused."""
+        """Apply a request, or its tombstone, that was read during recovery. Raises StateRefused."""
         known = partition.requests.get(user_id)
         request = None if value is None else parse_forget(user_id, value)
         if known is not None and not known.request.heard and _is_of_earlier(request, known.request):
             return
-        # Offsets begin again in a topic that was created again: a later request may name a lower one.
+        # Offsets start over in a topic that was created again, so a later request may have a lower offset.
         self._states.forgotten(partition.number, user_id)
         if request is None:
             partition.requests.pop(user_id, None)
@@ -50,17 +50,17 @@ class Deletion:
             self._states.forget(partition.number, user_id, request.hear(partition.serve_from).before)
 
     def loaded(self, partition: Partition) -> None:
-        """Delete the data from clicks before `serve_from`: until then no owner obeyed the requests."""
+        """Delete the users' data from clicks before `serve_from`, where this owner starts to serve."""
         for user_id, one in partition.requests.items():
             self._states.forget(partition.number, user_id, one.request.hear(partition.serve_from).before)
 
     def serve(self, partition: Partition) -> None:
-        """Raise the requests of a partition to where it is served from: this owner has heard them now."""
+        """Acknowledge the requests of a partition at `serve_from`, where this owner starts to serve."""
         for one in partition.requests.values():
             one.request = one.request.hear(partition.serve_from)
 
     def receive(self, partition: Partition, user_id: str, value: bytes) -> None:
-        """Obey a request just written to a partition that is served. Raises StateRefused."""
+        """Apply a request just written to a partition in service. Raises StateRefused."""
         request = parse_forget(user_id, value)
         if request.heard:
             return  # This owner wrote it.
@@ -70,19 +70,19 @@ class Deletion:
             self._metrics.users_forgotten.labels("asked").inc()
 
     def unwritten(self, partition: Partition) -> list[str]:
-        """Return the users whose requests are not in the topic yet as this owner heard them."""
+        """Return the users whose requests this owner has acknowledged, but not written to the topic yet."""
         return [user_id for user_id, one in partition.requests.items() if not one.written]
 
     def write(self, partition: Partition) -> None:
-        """Add the unwritten requests to the transaction, with the offsets up to which they hold."""
+        """Add the unwritten requests to the transaction, with the offsets up to which they apply."""
         for user_id in self.unwritten(partition):
             self._writer.heard(partition.number, user_id, partition.requests[user_id].request)
             partition.requests[user_id].written = True
 
     def search(self, partition: Partition) -> None:
-        """Look for copies of those who asked. To be called when a transaction was committed.
+        """Start the search for blocks with data of the requests' users. Call this only after a commit.
 
-        Not before: with a transaction open a block may be on its way that the search would not see.
+        With a transaction open, a block may be in flight that the search would miss.
         """
         asked = partition.at(Stage.ASKED)
         if asked and not partition.at(Stage.SEARCHED):
@@ -92,7 +92,7 @@ class Deletion:
             partition.move(asked, Stage.SEARCHED)
 
     def found(self, partition: Partition, copies: Copies) -> None:
-        """Note which blocks hold copies of those who asked: the next flush drops them, and is due."""
+        """Condemn the blocks with copies of the users' data: the next flush, due now, drops them."""
         partition.condemned |= copies.blocks & partition.ledger.sizes.keys()
         sought = [
             user_id
@@ -104,11 +104,11 @@ class Deletion:
         partition.flush_due = self._steady()
 
     def flush_began(self, partition: Partition) -> None:
-        """Note that a flush that drops the condemned blocks has begun."""
+        """Record that a flush that drops the condemned blocks has begun."""
         partition.move(partition.at(Stage.FOUND), Stage.WRITTEN)
 
     def flush_ended(self, partition: Partition) -> None:
-        """Fulfil the requests that no block and no replay can undo any more."""
+        """Complete the requests whose users' data are in no block and cannot return by a replay."""
         partition.move(partition.at(Stage.WRITTEN), Stage.CLEAN)
         for user_id in partition.at(Stage.CLEAN):
             if partition.requests[user_id].request.before <= partition.saved_until:
@@ -118,5 +118,5 @@ class Deletion:
 
 
 def _is_of_earlier(request: Forget | None, known: Forget) -> bool:
-    """Return whether an owner wrote this about an earlier request, not having heard of the `known` one."""
+    """Return whether an owner wrote this in answer to an earlier request than `known`."""
     return request is None or (request.heard and request.before < known.before)

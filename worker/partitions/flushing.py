@@ -1,11 +1,12 @@
 """Flushing: changed rows become new blocks, in step 1 of the checkpoint.
 
-A flush of every partition begins each `flush_interval_seconds` and is spread over the checkpoints of half of
-that time, so that none takes long. Its last part brings the `replay` record: a later recovery needs no click
-from before the flush began.
+Every `flush_interval_seconds` a flush of every partition begins. It is spread over the checkpoints of the
+first half of the interval, so that no checkpoint takes long. Its last part includes the `replay` record: a
+later recovery needs no click from before the start of the flush.
 
-Blocks are sent when a transaction begins. Rejected: when it ends. A commit that waits for the acknowledgement
-of half a megabyte added 29 ms to the p99 of a click; now none is seen.
+Blocks are sent when a transaction begins. Rejected: sending them when it ends. A commit that waits for the
+acknowledgement of half a megabyte added 29 ms to the p99 of a click; sent early, blocks add nothing
+measurable.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from worker.topics.states import Replay, StateWriter, TopicIds
 log = structlog.get_logger("worker")
 
 SPREAD: Final = 0.5
-"""Over how much of the flush interval a flush is spread: the rest of it replay is spared."""
+"""The share of the flush interval over which a flush is spread; a larger share makes replays longer."""
 
 TTL_SLACK_MS: Final = 3_600_000
-"""Rows stay this much longer than their time to live: clicks may be late, and decide by themselves."""
+"""The time for which rows stay beyond their time to live, because clicks may arrive late.
+"""
 
 _EVICTED_SHARE: Final = 20
-"""Where there are too many users, one in this many is evicted: room is not made for each of them."""
+"""An eviction frees 1 / this of `max_users` in addition, so that not every new user causes an eviction.
+"""
 
 
 class Flushing:
-    """Writes the changed rows of partitions that are served; each `Partition` holds its own progress."""
+    """Writes the changed rows of partitions in service; each `Partition` stores its own progress."""
 
     def __init__(
         self,
@@ -65,14 +68,14 @@ class Flushing:
         self._wall_ms = wall_ms
 
     def schedule(self, partition: Partition) -> None:
-        """Set when the first flush of a newly served partition is due."""
-        # Spread by their numbers, so that not all flushes begin at once; the first comes early where a
-        # replay left much unsaved.
+        """Set the time of the first flush of a newly served partition."""
+        # Spread by partition number, so that the flushes do not all begin at once. The first flush comes
+        # early, because a replay may have left many changed rows.
         later = self._interval * (0.25 + 0.75 * (partition.number * 0.618 % 1))
         partition.flush_due = self._steady() + later
 
     def due(self, partition: Partition) -> bool:
-        """Return whether a part of a flush is to be written now."""
+        """Return whether a part of a flush is due."""
         return partition.flushing is not None or (
             self._steady() >= partition.flush_due and self.unsaved(partition)
         )
@@ -83,35 +86,35 @@ class Flushing:
         return asked or partition.position > partition.saved_until
 
     def write_due(self, partition: Partition, release: int) -> None:
-        """Add the blocks that are due to the transaction; a flush begins where none is under way."""
+        """Add the blocks that are due to the transaction; start a flush if none is under way."""
         under_way = partition.flushing or self._begin(partition)
         pace = (self._steady() - under_way.began) / (self._interval * SPREAD)
         due = math.ceil(under_way.blocks * min(1.0, pace + 0.1)) - under_way.written
         self._write(partition, under_way, max(1, due), release)
 
     def write_one(self, partition: Partition, release: int) -> None:
-        """Add about one block to the transaction; a flush begins where none is under way."""
+        """Add about one block to the transaction; start a flush if none is under way."""
         self._write(partition, partition.flushing or self._begin(partition), 1, release)
 
     def write_replay(self, partition: Partition, offset: int, release: int) -> None:
-        """Add the `replay` record: recovery of the partition needs no click from before `offset`."""
+        """Add the `replay` record: recovery of the partition needs no click before `offset`."""
         partition.saved = Replay(offset, release, *self._ids())
         self._writer.replay(partition.number, partition.saved)
 
     def write_all(self, partition: Partition) -> None:
-        """Let the next flush, which is due, write all that is known of a partition, as nothing is saved.
+        """Schedule a full flush, due now: all rows and requests of a partition whose state topic is empty.
 
-        Until it ends there is no `replay` record: a recovery refuses what would be half of the states.
+        Until that flush ends there is no `replay` record, so a recovery refuses the incomplete states.
         """
         partition.unwritten, partition.flushing = True, None
         partition.flush_due = self._steady()
         for one in partition.requests.values():
             one.written = False
-        # Where nothing is saved there is no copy to look for.
+        # The new topic is empty, so there are no copies to search for.
         partition.move([*partition.at(Stage.ASKED), *partition.at(Stage.SEARCHED)], Stage.FOUND)
 
     def make_room(self) -> None:
-        """Evict the users who have been idle for longest where there are too many."""
+        """Evict the users with the oldest last click if there are too many users."""
         too_many = len(self._states) - self._max_users
         if self._max_users and too_many > 0:
             rows = self._states.longest_idle(too_many + self._max_users // _EVICTED_SHARE)
@@ -133,12 +136,12 @@ class Flushing:
         return partition.flushing
 
     def _sweep(self, partition: Partition) -> None:
-        """Evict users who would start afresh anyway, by the time of the partition's clicks."""
+        """Evict users who would start with an empty state anyway, judged by the partition's latest click."""
         rows = self._states.owned(partition.number)
         if not self._ttl_ms or not len(rows):
             return
         times = self._states.read_column("timestamp_ms", rows)
-        # Evicted users are lost with the next flush: one click with a wrong date must not cause that.
+        # The next flush deletes evicted users for good: one click with a wrong date must not cause that.
         newest_ms = min(int(np.max(times)), self._wall_ms())
         idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)

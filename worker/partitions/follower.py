@@ -1,8 +1,8 @@
-"""The follower of the state topic: reads partitions back in a thread, and watches them for deletion requests.
+"""The follower of the state topic: reads partitions during recovery, then watches for deletion requests.
 
-A partition is read from its begin to the high-water mark, asked as a reader of uncommitted records: for a
-reader of committed ones the end is the last stable offset, and the predecessor's last transaction may still
-be open. After that the partition is followed for deletion requests.
+It runs in a thread. A partition is read from its beginning to the high-water mark as seen by a reader of
+uncommitted records. A reader of committed records would see the last stable offset as the end, and the
+predecessor's last transaction may still be open. Then the partition is followed for deletion requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 from worker.topics.states import BLOCK, FETCH, FORGET, block_number, content
 
 _QUEUED: Final = 32
-"""The number of records that may wait for the loop: at most 20 MiB."""
+"""Maximum number of records queued for the loop: at most 20 MiB."""
 
 _POLL_MS: Final = 100
 _AGAIN_SECONDS: Final = 1.0
@@ -29,7 +29,7 @@ _ASK_MS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class StateRecord:
-    """A record of a partition that is read back; `done` is the progress of that, from 0 to 1."""
+    """A state record of a partition in recovery; `done` is the progress of the reading, from 0 to 1."""
 
     partition: int
     token: int
@@ -40,21 +40,21 @@ class StateRecord:
 
 @dataclass(frozen=True, slots=True)
 class AllRead:
-    """A partition was read to its end; and what Kafka knows of the clicks in it."""
+    """Reported when a partition has been read to its end, with Kafka's offsets of the partition's clicks."""
 
     partition: int
     token: int
     committed: int | None
-    """The offset that the group has committed; None if there is none."""
+    """The group's committed offset; None if there is none."""
     begin: int
-    """The first offset that is still there."""
+    """The first offset that retention has left."""
     end: int
     """The high-water mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All blocks of a partition with data of the users in `sought` that is older than their offsets there."""
+    """All blocks of a partition with data of the users in `sought` from before each user's offset in it."""
 
     partition: int
     token: int
@@ -64,14 +64,14 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Why reading does not get on at the moment."""
+    """Reported while reading is held up, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Reading has ended with an error, for all partitions."""
+    """Reported when reading has ended with an error, for all partitions."""
 
     error: Exception
 
@@ -81,7 +81,7 @@ Event = StateRecord | AllRead | Copies | Waits | Failed
 
 @dataclass(slots=True)
 class _Reading:
-    """One partition that is read: until `end`, and then on for what others write to it."""
+    """The reading of one partition: up to `end`, and then on for new deletion requests."""
 
     partition: int
     token: int
@@ -89,20 +89,19 @@ class _Reading:
     end: int
     position: int
     sought: Mapping[str, int]
-    """The users looked for, in a reading that is a search."""
+    """If the reading is a search: the users to find."""
     heard: int
-    """The offset up to which earlier readings passed on deletion requests: each is passed on once."""
+    """The offset up to which deletion requests were already passed on: each is passed on only once."""
     whole: bool = False
-    """Whether the end was reached once."""
+    """Whether `end` has been reached."""
     found: dict[int, bool] = field(default_factory=dict)
 
 
 class StateFollower:
-    """Reads partitions of the state topic and makes events of them for the loop.
+    """Reads partitions of the state topic and turns them into events for the loop.
 
-    Every event carries the token that `follow` returned, so that the events of an earlier reading of a
-    partition can be distinguished from those of a later one. With `background` it reads in a thread of its
-    own; without, in `take`.
+    Every event has the token that `follow` returned, which distinguishes events of the current reading of a
+    partition from those of earlier readings. With `background`, a thread reads; otherwise `take` reads.
     """
 
     def __init__(
@@ -119,14 +118,14 @@ class StateFollower:
         self._last_token = 0
         self._readings: dict[int, _Reading] = {}
         self._clients: tuple[Reader, Reader] | None = None
-        """The reader of committed records, and one of uncommitted records that asks for offsets."""
+        """The reader of committed records, and a reader of uncommitted records that looks up offsets."""
         self._events: queue.Queue[Event] = queue.Queue(_QUEUED if background else 0)
         self._changed = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def follow(self, partition: int) -> int:
-        """Read a partition from its begin; return the token of the events that will come."""
+        """Read a partition from its beginning; return the token of the events to come."""
         with self._lock:
             self._last_token += 1
             self._wanted[partition] = self._last_token
@@ -134,20 +133,23 @@ class StateFollower:
         return self._last_token
 
     def leave(self, partition: int) -> None:
-        """End the reading of a partition."""
+        """Stop reading a partition."""
         with self._lock:
             self._wanted.pop(partition, None)
             self._searches.pop(partition, None)
         self._wake()
 
     def search(self, partition: int, sought: Mapping[str, int]) -> None:
-        """Look through a partition, once it was read, for blocks with states of users below an offset."""
+        """Search a partition, once it has been read, for blocks with older states of the `sought` users.
+
+        `sought` maps each user to the offset below which a state counts.
+        """
         with self._lock:
             self._searches[partition] = dict(sought)
         self._wake()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting at most `timeout_seconds`; None if there is none."""
+        """Return the next event; None if there is none within `timeout_seconds`."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed and self._events.empty():
@@ -163,7 +165,7 @@ class StateFollower:
         return not self._events.empty()
 
     def close(self) -> None:
-        """End the thread; it may take a moment, and is not waited for."""
+        """Stop the thread without waiting for its end."""
         self._closed = True
         self._changed.set()
         if not self._background:
@@ -185,16 +187,16 @@ class StateFollower:
         self._drop_clients()
 
     def _step(self) -> bool:
-        """Read for one poll; return whether Kafka answered."""
+        """Poll once; return whether Kafka answered."""
         try:
             with self._connection.errors(f"read the state topic {self.topic}"):
                 self._round(*self._opened())
         except (Retriable, TopicError) as error:
-            # `worker.topics.watch` says whether the topic is gone.
+            # `worker.topics.watch` finds out whether the topic is gone.
             self._put(Waits(str(error)))
             self._drop_clients()
             return False
-        except Exception as error:  # noqa: BLE001  # the loop decides about it; here it would end unheard
+        except Exception as error:  # noqa: BLE001  # the loop raises it; here it would be lost
             self._put(Failed(error))
             self._closed = True
         return True
@@ -230,11 +232,11 @@ class StateFollower:
             for record in records:
                 self._found(self._readings[at.partition], record)
         for partition, reading in self._readings.items():
-            # Further than the last record where marks of transactions follow it.
+            # The position is beyond the last record if transaction markers follow.
             reading.position = reader.position(self._at(partition), timeout_ms=0)
 
     def _adjust(self, reader: Reader, asker: Reader) -> None:
-        """Begin and end readings as they are wanted now."""
+        """Start and stop readings as currently requested."""
         readings = self._readings
         with self._lock:
             wanted, searches = dict(self._wanted), dict(self._searches)
@@ -283,18 +285,18 @@ class StateFollower:
             return
         at, clicks = self._at(reading.partition), TopicPartition(self._clicks, reading.partition)
         try:
-            # With a transaction of the predecessor open the offset is not stable, and is asked for again.
+            # While a transaction of the predecessor is open the offset is not stable; ask again later.
             committed = reader.committed(clicks, timeout_ms=_ASK_MS)
         except NotStable as error:
             self._put(Waits(str(error)))
             return
         end = asker.ends([at])[at]
         if end > reading.end:
-            # Somebody has written meanwhile, as where this process was frozen and is no owner any more: what
-            # was read and what is committed need not belong together.
+            # Someone has written in the meantime, for example because this process was frozen and lost the
+            # partition: the records read and the committed offset may not be consistent.
             reading.end = end
             return
-        # Not in one call: kafka-python 3.0.12 answers for one topic of several.
+        # Two calls, because kafka-python 3.0.12 answers for only one of several topics.
         begin = asker.begins([clicks])[clicks]
         end = asker.ends([clicks])[clicks]
         reading.whole = True
@@ -311,9 +313,9 @@ class StateFollower:
 
 
 def _holds(value: bytes, sought: Mapping[str, int]) -> bool:
-    """Return whether a block may hold a state of a user of `sought` that is older than the offset there.
+    """Return whether a block may have a state of a user in `sought` from before the user's offset there.
 
-    One that cannot be read may; such a one counts no more, or its partition would not be served.
+    True for blocks that cannot be read: the partition is served, so such a block must be superseded.
     """
     if not any(blocks.may_hold(value, user_id) for user_id in sought):
         return False

@@ -1,15 +1,15 @@
-"""A partition of the clicks, from the moment the group assigns it until it goes.
+"""A partition of the clicks, from its assignment by the group until it is dropped.
 
 ::
 
-    ASSIGNED    the group gave it to this worker; nothing of it is known yet
-    LOADING     its blocks are being read back
-    WAITING     all are loaded; the release in force when they were saved has not arrived here
+    ASSIGNED    assigned to this worker; nothing has been read yet
+    LOADING     its blocks are being read
+    WAITING     all blocks are loaded; the release in service when they were saved is not known here yet
     REPLAYING   clicks that the blocks lack are applied again, without publishing
     SERVED      clicks are applied, ranked and answered; changed states are flushed
 
-It goes when the group revokes it, or when something fails that it had a part in: then all of it is dropped,
-and it begins again as ASSIGNED.
+A partition is dropped when the group revokes it, or when an operation that involves it fails; after a
+failure, it starts again as ASSIGNED.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worker.topics.states import Forget, Replay
 
 
 class Status(enum.Enum):
-    """The stages of a partition on its way to being served."""
+    """The stages of a partition on the way to being served."""
 
     ASSIGNED = enum.auto()
     LOADING = enum.auto()
@@ -36,38 +36,38 @@ class Stage(enum.IntEnum):
 
     ASKED = 0
     SEARCHED = 1
-    """The blocks are being looked through."""
+    """The blocks are being searched."""
     FOUND = 2
     """The blocks with copies are known."""
     WRITTEN = 3
-    """The flush under way replaces them."""
+    """The flush under way replaces these blocks."""
     CLEAN = 4
-    """No block holds a copy; a replay may still pass the user's clicks."""
+    """No block has a copy; a replay may still include the user's clicks."""
 
 
 @dataclass(slots=True)
 class DeletionRequest:
-    """One user's deletion request, as the owner of the partition handles it."""
+    """A user's deletion request and its progress."""
 
     request: Forget
     written: bool
-    """Whether the state topic, or the transaction, has it as this owner heard it."""
+    """Whether the acknowledged request is in the state topic or in the open transaction."""
     stage: Stage = Stage.ASKED
 
 
 @dataclass(slots=True)
 class RecoveryProgress:
-    """The progress of loading and replaying, and when each began."""
+    """The progress of loading and replaying, and the time when each began."""
 
     assigned_at: float
     loaded_at: float = 0.0
     loaded: float = 0.0
-    """The part of the blocks that is loaded, from 0 to 1."""
+    """The share of the blocks that is loaded, from 0 to 1."""
     bytes: int = 0
     replayed: int = 0
-    """The number of clicks applied again."""
+    """The number of clicks replayed."""
     refused: dict[str, str] = field(default_factory=dict)
-    """By key, why its value cannot be used; a later record under the same key may replace it."""
+    """By key: why the value cannot be used. A later record with the same key may replace it."""
 
 
 @dataclass(slots=True)
@@ -77,53 +77,54 @@ class FlushProgress:
     flush: Flush
     began: float
     position: int
-    """The partition's position when it began: another owner of its blocks replays from there."""
+    """The partition's position when the flush began: recovery from its blocks replays from there."""
     blocks: int
-    """About how many blocks it has."""
+    """The approximate number of blocks of the flush."""
     written: int = 0
 
 
 @dataclass(slots=True)
 class Partition:
-    """All that is known of one partition but the rows of its users."""
+    """The state of one partition, except for its user rows."""
 
     number: int
     token: int
-    """Of the current reading of its states: events of an earlier one carry another."""
+    """The token of the current reading of its state partition: events of earlier readings have other tokens.
+    """
     progress: RecoveryProgress
     status: Status = Status.ASSIGNED
     ledger: Ledger = field(default_factory=Ledger)
-    """The blocks that it has."""
+    """The blocks of the partition."""
     saved: Replay | None = None
-    """The latest `replay` record; None where nothing was ever saved."""
+    """The latest `replay` record; None if nothing was ever saved."""
     requests: dict[str, DeletionRequest] = field(default_factory=dict)
     uncommitted: set[int] = field(default_factory=set)
-    """Blocks that were sent and not committed yet."""
+    """Blocks that were sent and are not committed yet."""
     condemned: set[int] = field(default_factory=set)
-    """Blocks that hold what was asked to be deleted: the next flush drops them."""
+    """Blocks with data to be deleted: the next flush drops them."""
     unwritten: bool = False
-    """Whether the state topic has nothing of it: the next flush writes all."""
+    """Whether the state topic has nothing of the partition, so that the next flush must write everything."""
     replay_from: int = 0
-    """The first offset that is read."""
+    """The first offset to read."""
     serve_from: int = 0
-    """The first offset that is answered: clicks before it are replayed."""
+    """The first offset to answer; clicks before it are replayed."""
     position: int = 0
-    """The next offset to be applied."""
+    """The next offset to apply."""
     flushing: FlushProgress | None = None
     flush_due: float = 0.0
 
     @property
     def served(self) -> bool:
-        """Whether its clicks are answered."""
+        """Whether the clicks of the partition are answered."""
         return self.status is Status.SERVED
 
     @property
     def saved_until(self) -> int:
-        """The offset up to which its states are saved."""
+        """The offset up to which the states are saved."""
         return self.serve_from if self.saved is None else self.saved.offset
 
     def left_seconds(self, now: float) -> float:
-        """Return about how long it will take until it is served, judging by what was done so far."""
+        """Return the estimated time until the partition is served, in seconds."""
         seconds = now - self.progress.assigned_at
         done = self.progress.loaded
         if self.status is Status.REPLAYING:
@@ -136,6 +137,6 @@ class Partition:
         return [user_id for user_id, one in self.requests.items() if one.stage == stage]
 
     def move(self, user_ids: list[str], stage: Stage) -> None:
-        """Note that the deletion requests of some users are at `stage` now."""
+        """Set the stage of the deletion requests of `user_ids`."""
         for user_id in user_ids:
             self.requests[user_id].stage = stage

@@ -1,8 +1,8 @@
-"""Recovery: how the states of a partition come back when it is assigned, or after a crash of it.
+"""Recovery: restores the states of a partition when it is assigned, or after its failure.
 
-First its blocks are loaded. Then the clicks that the blocks lack are replayed: applied from the `replay`
-offset up to the committed one, without publishing, skipping for each user what the row already holds. Only
-then it is served. Partitions that are served already go on being served meanwhile.
+First its blocks are loaded. Then the clicks that the blocks lack are replayed, from the `replay` offset to
+the committed offset: they are applied without publishing, and skipped if a user's row already includes them.
+Only then is the partition served. In the meantime, other partitions are served as usual.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, TopicIds, bl
 log = structlog.get_logger("worker")
 
 RELEASE_SECONDS: Final = 10.0
-"""The time that replay waits for a release that another worker had already; then it goes on without."""
+"""The time that replay waits for a release that another worker knew; then it starts without the release."""
 
 
 class Recovery:
-    """Brings assigned partitions to being served; each `Partition` holds how far it is."""
+    """Brings assigned partitions into service; each `Partition` stores its own progress."""
 
     def __init__(
         self,
@@ -56,25 +56,26 @@ class Recovery:
         self._deletion = deletion
         self._flushing = flushing
         self._knows = knows
-        """Returns whether the release of that number was adopted, refused or passed over."""
+        """Returns whether the release with this number was adopted, refused or skipped."""
         self._ids = ids
         self._metrics = metrics
         self._steady = steady
 
     @property
     def loading(self) -> bool:
-        """Whether blocks of some partition are still to be loaded."""
+        """Whether any partition still has blocks to load."""
         return bool(self._table.at(Status.ASSIGNED, Status.LOADING, Status.WAITING))
 
     @property
     def waiting(self) -> bool:
-        """Whether something was read back that `load` has not looked at."""
+        """Whether events wait for `load`."""
         return self._follower.waiting
 
     def load(self, seconds: float, wait_seconds: float = 0.0) -> bool:
-        """Load what was read back, for about `seconds`, having waited for the first for `wait_seconds`.
+        """Process events for about `seconds`, after waiting up to `wait_seconds` for the first event.
 
-        Returns whether a partition came to be served. Raises StateRefused, and what ended the follower.
+        Returns whether a partition came into service. Raises StateRefused, and the error that ended the
+        follower.
         """
         deadline = self._steady() + wait_seconds + seconds
         event = self._follower.take(wait_seconds)
@@ -82,7 +83,7 @@ class Recovery:
             if isinstance(event, Failed):
                 raise event.error
             if isinstance(event, Waits):
-                # Nothing more will come for a while.
+                # No event will follow for a while.
                 self._table.waits_for = event.reason
                 break
             if (partition := self._table.get(event.partition)) and partition.token == event.token:
@@ -93,7 +94,7 @@ class Recovery:
         return self._serve_replayed({})
 
     def split(self, records: list[Record]) -> tuple[list[Record], list[Record]]:
-        """Divide polled records into those that are only replayed, and those that may be answered."""
+        """Divide polled records into records to replay and records that may be answered."""
         before = {one.number: one.serve_from for one in self._table.at(Status.REPLAYING)}
         if not before:
             return [], records
@@ -101,11 +102,11 @@ class Recovery:
         return silent, [record for record in records if record.offset >= before.get(record.partition, 0)]
 
     def replayed(self, records: Collection[Record]) -> bool:
-        """Note that `records` were replayed; return whether a partition came to be served."""
+        """Count `records` as replayed; return whether a partition came into service."""
         return self._serve_replayed(Counter(record.partition for record in records))
 
     def close(self) -> None:
-        """End reading the states back."""
+        """Stop reading the state topic."""
         self._follower.close()
 
     def _take(self, partition: Partition, event: StateRecord | AllRead | Copies) -> None:
@@ -150,16 +151,16 @@ class Recovery:
         elif key.startswith(FORGET):
             self._deletion.load(partition, key.removeprefix(FORGET), value)
         elif not key.startswith(UNREADABLE):
-            raise StateRefused("no such key is known")
+            raise StateRefused("the key is unknown")
         elif value is not None:
             raise StateRefused(value.decode())
 
     def _loaded(self, partition: Partition, read: AllRead) -> None:
-        """Begin the replay once all blocks are here: find its offset, and what retention deleted of it."""
+        """Prepare the replay once all blocks are loaded: find its range, and report missing clicks."""
         ids = self._ids()
         check(partition, read, topic=self._follower.topic, clicks=self._member.topic, clicks_id=ids.clicks)
         if partition.saved and not partition.saved.release_is_of(ids.releases):
-            # Another release may have the same number now.
+            # Another release may have this number in the new topic.
             self._states.forget_release(self._states.owned(partition.number))
             partition.saved = partition.saved._replace(release=NO_RELEASE)
         saved_until = read.begin if partition.saved is None else partition.saved.offset
@@ -179,7 +180,7 @@ class Recovery:
         self._metrics.replay_missing.inc(missing)
         self._metrics.unanswered.inc(unanswered)
         log.warning(
-            "retention deleted clicks that were not saved yet: the states of their users lack them",
+            "retention deleted clicks that were not saved yet: the states of their users lack these clicks",
             partition=partition.number,
             offsets=missing,
             unanswered=unanswered,
@@ -188,7 +189,7 @@ class Recovery:
         )
 
     def _begin_replays(self) -> None:
-        """Begin to replay the partitions whose release is known here, or late."""
+        """Start the replay of partitions whose release is known here, or is overdue."""
         for partition in self._table.at(Status.WAITING):
             late = self._steady() - partition.progress.loaded_at > RELEASE_SECONDS
             if partition.saved is None or self._knows(partition.saved.release) or late:
@@ -196,11 +197,11 @@ class Recovery:
                 self._member.begin(partition.number, partition.replay_from)
             else:
                 self._table.waits_for = (
-                    f"waiting for release {partition.saved.release}, in force when it was saved"
+                    f"waiting for release {partition.saved.release}, in service when the states were saved"
                 )
 
     def _serve_replayed(self, counts: dict[int, int]) -> bool:
-        """Serve the partitions that are replayed to the end; return whether there was one."""
+        """Serve the partitions whose replay has ended; return whether there were any."""
         found = False
         for partition in self._table.at(Status.REPLAYING):
             partition.progress.replayed += counts.get(partition.number, 0)

@@ -1,6 +1,6 @@
-"""The table of partitions: which ones this worker has, and what each is about.
+"""The table of partitions: which partitions this worker has, and the state of each.
 
-Rule e: an aborted transaction is a crash of the partitions in it. They are dropped, memory and all, and
+Rule e: an aborted transaction counts as a crash of its partitions. They are dropped, with their rows, and
 recovered.
 """
 
@@ -26,7 +26,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery does not get on at the moment; empty if it does."""
+        """Why recovery is held up at the moment; empty if it is not."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
@@ -42,7 +42,7 @@ class PartitionTable:
         return self._partitions.get(number)
 
     def assign(self, number: int) -> Partition:
-        """Take a partition: its states are read back from now on. There must be no rows of it."""
+        """Add a newly assigned partition, which must have no rows yet, and start to read its states."""
         partition = Partition(number, self._follower.follow(number), RecoveryProgress(self._steady()))
         self._partitions[number] = partition
         return partition
@@ -55,7 +55,7 @@ class PartitionTable:
         return self._states.drop(number)
 
     def served(self) -> dict[int, Partition]:
-        """Return the partitions whose clicks are answered."""
+        """Return the partitions whose clicks are answered, by number."""
         return {one.number: one for one in self._partitions.values() if one.served}
 
     def recovering(self) -> list[Partition]:
@@ -67,24 +67,24 @@ class PartitionTable:
         return [one for one in self._partitions.values() if one.status in statuses]
 
     def tidy(self) -> None:
-        """Take a step of a few ms to let go of items that no row names. To be called between batches."""
+        """Take one step (a few ms) of the collection of unused item codes. Call this between batches."""
         self._states.collect_items()
 
     def blocks(self) -> int:
-        """Return how many blocks the served partitions have."""
+        """Return the number of blocks of the partitions in service."""
         return sum(len(one.ledger) for one in self._partitions.values() if one.served)
 
     def unsaved_users(self) -> int:
-        """Return how many users of served partitions changed since they were saved."""
+        """Return the number of users in service whose state changed since it was last saved."""
         return sum(len(self._states.changed(number)) for number in self.served())
 
     def left_seconds(self) -> float:
-        """Return about how long the slowest recovery will still take."""
+        """Return the estimated time until the slowest recovery ends, in seconds."""
         now = self._steady()
         return max((one.left_seconds(now) for one in self.recovering()), default=0.0)
 
     def describe(self) -> str:
-        """Return why not all partitions are served; "" when all are."""
+        """Return why some partitions are not served yet; empty if all are."""
         recovering = self.recovering()
         if not recovering:
             return ""

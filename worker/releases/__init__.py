@@ -1,1 +1,1 @@
-"""The way of a release from its topic into service while the worker goes on serving."""
+"""The path of a release from its topic into service, without interrupting the worker."""

@@ -1,11 +1,11 @@
-"""Adoption: a verified release comes into service while the worker goes on serving.
+"""Adoption: brings a verified release into service without interrupting the worker.
 
-The follower builds a release's tables while others serve; the loop adopts it between two batches, by one
-reference. Rows that another release made are rebuilt when their users next click
-(`worker.core.recommender`), and in idle time from here.
+The follower builds a release's tables while other releases serve; the loop adopts the release between two
+batches, by swapping a reference. Rows of other releases are rebuilt when their users next click
+(`worker.core.recommender`), or here in idle time.
 
-Rebuilt rows are not saved, as a worker that loads the old row computes the same again. So a new release
-writes no block.
+Rebuilt rows are not saved, because a worker that loads the old rows computes the same values. So a new
+release writes no blocks.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ log = structlog.get_logger("worker")
 
 _ROWS_LOOKED_AT: Final = 4096
 _ROWS_REBUILT: Final = 128
-"""Rows at a time: a few milliseconds each, so that no click waits for long."""
+"""The number of rows per step: a few milliseconds, so that no click waits for long."""
 
 
 class Adoption:
-    """The releases that serve, and their adoption: the loop's side of the follower.
+    """The releases in service, and the loop's side of the follower.
 
-    `serving` is there once `wait` said so.
+    `serving` exists once `wait` has returned True.
     """
 
     serving: Serving
@@ -57,42 +57,45 @@ class Adoption:
         self._serves = False
         self._seen = 0
         self._looked_at = 0
-        """All rows below this are rebuilt."""
+        """The end of the range of checked rows: all rows below it are rebuilt."""
 
     def start(self) -> None:
-        """Begin to follow the releases."""
+        """Start to follow the releases."""
         self._follower.start()
 
     def read_again(self) -> None:
-        """Read their topic from its begin: it was created again."""
+        """Read the topic from its beginning, because it was created again."""
         self._follower.read_again()
 
     def close(self) -> None:
-        """End following them."""
+        """Stop following the releases."""
         self._follower.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds` for the first release; return whether one serves."""
+        """Wait up to `seconds` for the first release; return whether a release serves."""
         self._act(self._follower.take(seconds))
         return self._serves
 
     def adopt(self) -> None:
-        """Take up what is ready: to be called between two batches. Raises what ended the follower."""
+        """Adopt the releases that are ready.
+
+        Call this between batches. Raises the error that ended the follower.
+        """
         event = None
         while not isinstance(event, Waits) and (event := self._follower.take()):
             self._act(event)
 
     def knows(self, number: int) -> bool:
-        """Return whether release `number`, or a later one, was adopted, refused or passed over."""
+        """Return whether release `number`, or a later release, was adopted, refused or skipped."""
         return number <= self._seen
 
     @property
     def rebuilding(self) -> bool:
-        """Whether there are rows left that another release may have made."""
+        """Whether any rows may still have to be rebuilt."""
         return self._looked_at < self._states.end
 
     def rebuild_from_start(self) -> None:
-        """Look at all rows again: states that another release made may have been loaded."""
+        """Check all rows again, because states of other releases may have been loaded."""
         self._looked_at = 0
 
     def rebuild(self, seconds: float) -> None:
@@ -108,7 +111,7 @@ class Adoption:
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
-        """Set the metrics on the progress of rebuilding."""
+        """Update the metrics of the rebuilding."""
         for recommender in self.serving.recommenders:
             self._metrics.rebuilt.labels("click").inc(recommender.rebuilt)
             recommender.rebuilt = 0
@@ -137,7 +140,7 @@ class Adoption:
         def recommender(release: Release) -> Recommender:
             before = known.get(release.number)
             if before and before.release is not release:
-                # In a topic that was created again the numbers begin again.
+                # In a topic that was created again, release numbers start over.
                 self._forget_release(release.number)
             return before if before and before.release is release else self._new_recommender(release)
 
@@ -172,4 +175,4 @@ class Adoption:
             error=str(error),
         )
         if not self._serves:
-            self._readiness.not_ready(f"the champion was refused: {error}. Publish another")
+            self._readiness.not_ready(f"the champion was refused: {error}. Publish another release")

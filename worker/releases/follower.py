@@ -1,4 +1,4 @@
-"""The follower of the releases: reads their topic, verifies what the pointers name, hands it over."""
+"""The follower of releases: reads their topic, and verifies the releases that the pointers name."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Verified(NamedTuple):
-    """The releases to serve, verified and ready."""
+    """The verified releases to serve."""
 
     champion: Release
     candidate: Release | None
     share: float
-    """The part of the users that the candidate serves."""
+    """The share of users that the candidate serves."""
 
 
 class Refused(NamedTuple):
-    """Why what a pointer names does not serve."""
+    """Reported when the release that a pointer names is refused."""
 
     pointer: str
     number: int | None
@@ -34,22 +34,22 @@ class Refused(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """Reported when the releases that the pointers name were adopted, refused or passed over."""
+    """Reported when the releases that the pointers name were adopted, refused or skipped."""
 
     number: int
-    """The highest number of a release in the topic."""
+    """The highest release number in the topic."""
     remark: str
-    """The refusals at the moment, and what cannot be decoded, with the reasons; empty if there are none."""
+    """The current refusals and undecodable offsets, with the reasons; empty if there are none."""
 
 
 class Waits(NamedTuple):
-    """Why there is no release yet, or why following does not get on at the moment."""
+    """Why there is no release yet, or why following is held up."""
 
     reason: str
 
 
 class Failed(NamedTuple):
-    """Following has ended with an error."""
+    """Reported when following has ended with an error."""
 
     error: Exception
 
@@ -58,9 +58,9 @@ Event = Verified | Refused | Looked | Waits | Failed
 
 
 class ReleaseFollower:
-    """Reads, verifies and builds releases, and makes events of them for the loop.
+    """Reads, verifies and builds releases, and turns them into events for the loop.
 
-    With `background` it does so in a thread of its own, after `start`; without, in `take`.
+    With `background`, a thread does this after `start`; otherwise `take` does.
     """
 
     def __init__(self, reader: ReleaseReader, *, background: bool = True) -> None:
@@ -70,17 +70,17 @@ class ReleaseFollower:
         self._adopted, self._again, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._serving: Verified | None = None
         self._refused: dict[str, tuple[int, str]] = {}
-        """By pointer: the identity of its refused release, so that it is logged once; and why."""
+        """By pointer: the identity of the refused release, so that it is logged once, and the reason."""
         self._open: ExitStack | None = None
-        """The connection, while there is one."""
+        """The connection, if there is one."""
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start to follow the releases."""
         if self._background:
             threading.Thread(target=self._run, name="nextclick-releases", daemon=True).start()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event, waiting at most `timeout_seconds`; None if there is none."""
+        """Return the next event; None if there is none within `timeout_seconds`."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed.is_set() and self._events.empty():
@@ -91,15 +91,15 @@ class ReleaseFollower:
             return None
 
     def adopted(self) -> None:
-        """Note that what was handed over serves, and what served before is gone."""
+        """Return the memory of the previous releases to the system soon: the new releases are in service."""
         self._adopted.set()
 
     def read_again(self) -> None:
-        """Read the topic from its begin, with another connection."""
+        """Read the topic from its beginning, over a new connection."""
         self._again.set()
 
     def close(self) -> None:
-        """End the thread; it may take a moment, and is not waited for."""
+        """Stop the thread without waiting for its end."""
         self._closed.set()
         if not self._background:
             self._disconnect()
@@ -111,15 +111,15 @@ class ReleaseFollower:
         self._disconnect()
 
     def _step(self, wait_ms: int) -> bool:
-        """Read for one poll; return whether Kafka answered."""
+        """Poll once; return whether Kafka answered."""
         try:
             self._follow(wait_ms)
         except (Retriable, TopicError) as error:
-            # `worker.topics.watch` says whether the topic is gone.
+            # `worker.topics.watch` finds out whether the topic is gone.
             self._events.put(Waits(str(error)))
             self._disconnect()
             return False
-        except Exception as error:  # noqa: BLE001  # the loop decides about it; here it would end unheard
+        except Exception as error:  # noqa: BLE001  # the loop raises it; here it would be lost
             self._events.put(Failed(error))
             self._closed.set()
         return True
@@ -145,7 +145,7 @@ class ReleaseFollower:
             life.close()
 
     def _look(self) -> None:
-        """Verify what the pointers name, and hand it over."""
+        """Verify the releases that the pointers name, and report the result."""
         before = self._serving
         champion = self._release(CHAMPION) or (before and before.champion)
         if champion is None:
@@ -197,7 +197,7 @@ class ReleaseFollower:
         return verify(manifest, blob, number=number)
 
     def _is_still(self, release: Release) -> bool:
-        """Return whether the topic has no other release under this number, as one that was created again."""
+        """Return whether the topic still has this release under its number, or nothing under it."""
         number = release.number
         return not self._reader.holds(number) or self._reader.manifest(number) == release.manifest
 
@@ -206,7 +206,7 @@ class ReleaseFollower:
             self._events.put(
                 Waits(
                     self._reader.unreadable
-                    or f"no release: topic {self._reader.topic} has no {CHAMPION}. "
-                    "`nextclick-trainer fit` makes one, `nextclick-trainer publish` sends it"
+                    or f"no release: topic {self._reader.topic} has no {CHAMPION}. Train one with "
+                    "`nextclick-trainer fit`, then publish it with `nextclick-trainer publish`"
                 )
             )

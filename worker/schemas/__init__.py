@@ -1,5 +1,5 @@
-"""Schema registries: the values and keys that their schemas frame, and the schema of the lists.
+"""Schema registries: reading framed values and keys, and the output schema of recommendations.
 
-The libraries behind it (fastavro, protobuf, urllib3) take 13 MB and a quarter of a second. They are loaded
-where they are first needed: most workers have no registry.
+The libraries (fastavro, protobuf, urllib3) take 13 MB and a quarter of a second to import. They are imported
+on first use, because most workers have no registry.
 """

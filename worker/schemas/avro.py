@@ -1,8 +1,8 @@
 """Data in Avro's binary encoding.
 
-Logical types become Python's: `timestamp-*` and `local-timestamp-*` a datetime (nanoseconds an integer),
-`date` a date, `uuid` a UUID, `decimal` a Decimal. An enum is its symbol, bytes and fixed are bytes, a union
-is the value of its branch.
+Logical types become Python types: `timestamp-*` and `local-timestamp-*` a datetime (or an integer, in
+nanoseconds), `date` a date, `uuid` a UUID, `decimal` a Decimal. An enum becomes its symbol, bytes and fixed
+become bytes, and a union becomes the value of its branch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final
 import fastavro
 import orjson
 
-# Not a public name. The public reader recurses in C without a limit: a value that nests some thousand levels
-# of a recursive schema would end the process. The same in Python raises RecursionError. (fastavro 1.13)
+# Not a public name. The public reader recurses in C without a limit: a value with some thousand nested levels
+# of a recursive schema would end the process. The reader in Python raises RecursionError. (fastavro 1.13)
 from fastavro._read_py import schemaless_reader as careful_reader
 from fastavro.schema import SchemaParseException
 
@@ -23,13 +23,14 @@ from worker.schemas.interface import Read, Schema, Unusable
 
 _RECURSION: Final = object()
 _BROKEN: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, MemoryError)
-"""The errors of fastavro, by the kind of damage. A UnicodeDecodeError is a ValueError."""
+"""The errors of fastavro, by kind of damage. A UnicodeDecodeError is a ValueError."""
 
 
 def reader(schema: Schema, references: Sequence[Schema]) -> Read:
-    """Return the function that reads data of `schema`; `references` are those it needs, the inner ones first.
+    """Return the function that reads data of `schema`.
 
-    Raises Unusable if it is not a schema.
+    `references` are the schemas that `schema` uses, inner schemas first.
+    Raises Unusable if the schema is invalid.
     """
     named: dict[str, Any] = {}
     try:
@@ -42,13 +43,13 @@ def reader(schema: Schema, references: Sequence[Schema]) -> Read:
     if any(
         one is not _RECURSION and one["type"] == "array" and _is_nothing(one["items"], named) for one in types
     ):
-        # A few bytes would stand for any number of them.
-        raise Unusable("it has a list of values of no size")
+        # A few bytes could encode a list of any length.
+        raise Unusable("it has a list whose values take no bytes")
     return _reading(careful_reader if _RECURSION in types else fastavro.schemaless_reader, parsed)
 
 
 def _document(text: str) -> Any:
-    """Return a schema's document; some registries keep the name of a primitive type without quotes."""
+    """Return a schema's document; some registries return the name of a primitive type without quotes."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -63,14 +64,17 @@ def _reading(read: Callable[..., Any], parsed: Any) -> Read:
         except (*_BROKEN, RecursionError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
         if stream.tell() != len(data):
-            raise ValueError(f"{len(data) - stream.tell()} bytes too many")
+            raise ValueError(f"the data have {len(data) - stream.tell()} bytes too many")
         return document
 
     return reading
 
 
 def _types(schema: Any, named: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Any]:
-    """Yield the maps that describe types; `_RECURSION` where a type is inside itself (`above`: its names)."""
+    """Yield the maps that describe types, and `_RECURSION` if a type contains itself.
+
+    `above`: the names of the enclosing types.
+    """
     if isinstance(schema, list):
         for one in schema:
             yield from _types(one, named, above)
@@ -92,7 +96,7 @@ def _types(schema: Any, named: Mapping[str, Any], above: tuple[str, ...]) -> Ite
 
 
 def _is_nothing(schema: Any, named: Mapping[str, Any]) -> bool:
-    """Return whether all values of a type have no bytes; one that holds itself has some."""
+    """Return whether all values of a type take no bytes. Recursive types always take some."""
     if isinstance(schema, list):
         return False
     if isinstance(schema, str):

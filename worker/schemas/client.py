@@ -1,4 +1,4 @@
-"""A schema registry over HTTP, by Confluent's interface (Apicurio, Karapace, Redpanda have it, too)."""
+"""A schema registry over HTTP, with Confluent's interface (as also in Apicurio, Karapace, Redpanda)."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from worker.schemas.interface import Reference, Schema
 T = TypeVar("T")
 
 SECONDS: Final = 3.0
-"""The time that a request may take."""
+"""The timeout of a request, in seconds."""
 
 MAX_BYTES: Final = 8 << 20
-"""The largest answer that is read."""
+"""Maximum size of an answer, in bytes."""
 
 MAX_ID: Final = 2**31 - 1
-"""Registries number schemas with positive Java integers."""
+"""The highest schema id: registries number schemas with positive Java integers."""
 
 _CONTENT: Final = "application/vnd.schemaregistry.v1+json"
 _AWAY: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _NO_RIGHTS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ABSENT: Final = range(40400, 40500)
-"""Error codes of the interface itself (no such subject, version, schema), unlike those of a wrong address."""
+"""Error codes of the interface itself (no such subject, version or schema); a wrong URL gives other codes."""
 
 
 class HttpRegistry:
@@ -63,21 +63,21 @@ class HttpRegistry:
         )
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
         self._asked("GET", "schemas/types", list)
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if there is none."""
+        """Return the schema with an id or a GUID; None if it does not exist."""
         if isinstance(schema, UUID):
             return self._asked("GET", f"schemas/guids/{schema}", _schema)
         return self._asked("GET", f"schemas/ids/{schema}", _schema) if 0 < schema <= MAX_ID else None
 
     def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
-        """Return a version of a subject; None if there is none."""
+        """Return a version of a subject; None if it does not exist."""
         return self._asked("GET", f"{_subject(subject)}/versions/{version}", _schema)
 
     def id_of(self, subject: str, schema: Schema) -> int | None:
-        """Return the id of `schema` if it is a version of the subject."""
+        """Return the id of `schema`; None if it is not a version of the subject."""
         return self._asked("POST", _subject(subject), _id, _body(schema))
 
     def compatible(self, subject: str, schema: Schema) -> bool:
@@ -86,26 +86,26 @@ class HttpRegistry:
         return self._asked("POST", path, _is_compatible, _body(schema)) is not False
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Make `schema` a version of the subject, if it is not one yet; return its id."""
+        """Register `schema` as a version of the subject, unless it is one already; return its id."""
         found = self._asked("POST", f"{_subject(subject)}/versions", _id, _body(schema))
         if found is None:
             raise RegistryRefused(f"the schema registry at {self.url} cannot register {subject}")
         return found
 
     def _asked(self, method: str, path: str, take: Callable[[Any], T], body: bytes | None = None) -> T | None:
-        """Return what `take` finds in the answer; None if the registry says that there is no such thing."""
+        """Return what `take` extracts from the answer; None if the registry reports "not found"."""
         deadline = time.monotonic() + SECONDS
         try:
             try:
                 status, answer = self._exchanged(method, path, body, deadline)
             except ProtocolError:
-                # A connection that was kept open was closed meanwhile.
+                # The registry has closed a connection that was kept open.
                 status, answer = self._exchanged(method, path, body, deadline)
         except SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise RegistryRefused(
                     f"the certificate of the schema registry at {self.url} is not trusted ({error}): "
-                    "name its authority in registry.ca_file"
+                    "set registry.ca_file to the certificate of its authority"
                 ) from error
             raise RegistryAway(self._away(str(error))) from error
         except HTTPError as error:
@@ -121,7 +121,7 @@ class HttpRegistry:
                 size += len(part)
                 if time.monotonic() > deadline or size > MAX_BYTES:
                     raise RegistryAway(
-                        self._away(f"its answer has {size:,} bytes or more and takes over {SECONDS:g} s")
+                        self._away(f"no complete answer after {SECONDS:g} s or {size:,} bytes")
                     )
         except BaseException:
             response.close()
@@ -146,12 +146,12 @@ class HttpRegistry:
         if status in _NO_RIGHTS:
             raise RegistryRefused(
                 f"the schema registry at {self.url} refuses the credentials ({text}): "
-                "correct registry.username and registry.password, or grant that user to read the schemas"
+                "correct registry.username and registry.password, or let this user read schemas"
             )
         if status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
             raise RegistryRefused(f"the schema registry at {self.url} refuses the schema: {text}")
         raise RegistryRefused(
-            f"{self.url}/{path} answers {text} as no schema registry does: correct registry.url "
+            f"{self.url}/{path} answers {text}, unlike a schema registry: correct registry.url "
             "(Apicurio's ends in /apis/ccompat/v7)"
         )
 
@@ -164,7 +164,7 @@ def _subject(name: str) -> str:
 
 
 def _body(schema: Schema) -> bytes:
-    # Older registries know no types: to them every schema is Avro.
+    # Older registries know no schema types: they take every schema for Avro.
     kind = {} if schema.kind == "AVRO" else {"schemaType": schema.kind}
     return orjson.dumps({"schema": schema.text, **kind})
 

@@ -1,4 +1,4 @@
-"""The questions to a schema registry: the real one and the one in memory answer them alike."""
+"""The interface of a schema registry, implemented over HTTP and in memory."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 Read = Callable[[bytes], Any]
-"""Returns the document in the data of a frame. Raises ValueError if the data do not fit the schema."""
+"""A function that returns the document in framed data. Raises ValueError if the data do not match the schema.
+"""
 
 
 class Reference(NamedTuple):
-    """Another schema that a schema uses, by the name that it has there."""
+    """A reference from a schema to another schema, and the name by which the schema refers to it."""
 
     name: str
     subject: str
@@ -19,11 +20,11 @@ class Reference(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """A schema as a registry keeps it."""
+    """A schema in a registry."""
 
     text: str
     kind: str = "AVRO"
-    """AVRO, JSON, PROTOBUF, or one that we do not know."""
+    """AVRO, JSON, PROTOBUF, or an unknown type."""
     references: tuple[Reference, ...] = ()
 
 
@@ -32,7 +33,7 @@ class Unusable(Exception):
 
 
 class Messages(Protocol):
-    """Descriptions of Protobuf messages."""
+    """The descriptions of Protobuf messages."""
 
     def reader(self, schema: Schema) -> Read:
         """Return the function that reads data of the messages of `schema`. Raises Unusable."""
@@ -41,28 +42,29 @@ class Messages(Protocol):
 class Registry(Protocol):
     """A schema registry.
 
-    All methods raise RegistryAway if it does not answer in time, RegistryRefused if it refuses.
+    All methods raise RegistryAway if it does not answer in time, and RegistryRefused if it refuses the
+    request.
     """
 
     url: str
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if there is none."""
+        """Return the schema with an id or a GUID; None if it does not exist."""
 
     def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
-        """Return a version of a subject; None if there is none."""
+        """Return a version of a subject; None if it does not exist."""
 
     def id_of(self, subject: str, schema: Schema) -> int | None:
-        """Return the id of `schema` if it is a version of the subject."""
+        """Return the id of `schema`; None if it is not a version of the subject."""
 
     def compatible(self, subject: str, schema: Schema) -> bool:
         """Return whether `schema` may become the next version of the subject."""
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Make `schema` a version of the subject, if it is not one yet; return its id.
+        """Register `schema` as a version of the subject, unless it is one already; return its id.
 
-        Raises RegistryRefused if it is not compatible with the versions before.
+        Raises RegistryRefused if it is not compatible with earlier versions.
         """

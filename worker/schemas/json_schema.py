@@ -1,7 +1,8 @@
-"""Data in JSON under a JSON Schema.
+"""Data in JSON with a JSON Schema.
 
-The data are not held against the schema, as by Confluent's own reader unless it is asked to: what a click
-needs is checked by the rules of clicks, and a check in Python would cost more than all the rest of a click.
+The data are not validated against the schema; Confluent's own reader does not do so by default either. The
+rules of clicks check all that a click needs, and validation in Python would take longer than everything else
+that is done for a click.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from worker.core.formats import loads_exactly
 
 
 def read(data: bytes) -> Any:
-    """Return the document in data of any schema. Raises ValueError if they are not JSON."""
+    """Return the document in JSON data. Raises ValueError if the data are not JSON."""
     return orjson.loads(data)
 
 

@@ -1,4 +1,4 @@
-"""A schema registry in memory, for tests: what the real one does, without Java and without a network."""
+"""A schema registry in memory, for tests: it behaves like a real registry, without Java or a network."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from worker.schemas.interface import Schema
 
 
 class MemoryRegistry:
-    """Keeps schemas by id, by GUID and by subject."""
+    """Stores schemas by id, by GUID and by subject."""
 
     def __init__(self) -> None:
         self.url = "memory:"
         self.schemas: list[Schema] = []
-        """Schema `id` is at `id - 1`: ids count from 1."""
+        """The schema with `id` is at `id - 1`: ids start from 1."""
         self.subjects: dict[str, list[Schema]] = {}
         self.closed: set[str] = set()
-        """Subjects with which no further schema is compatible."""
+        """Subjects that refuse any further schema as incompatible."""
         self.refuses = False
-        """Whether it refuses the credentials."""
+        """Whether the registry refuses the credentials."""
         self.asked = 0
-        """The number of questions that it was asked."""
+        """The number of requests received."""
         self._away = False
 
     def down(self) -> None:
-        """Answer nobody from now on."""
+        """Stop answering."""
         self._away = True
 
     def up(self) -> None:
@@ -38,7 +38,7 @@ class MemoryRegistry:
         return uuid5(NAMESPACE_URL, repr(self.schemas[schema_id - 1]))
 
     def answers(self) -> None:
-        """Return if the registry answers."""
+        """Raise RegistryAway or RegistryRefused unless the registry answers."""
         self.asked += 1
         if self._away:
             raise RegistryAway(f"the schema registry at {self.url} does not answer")
@@ -46,20 +46,20 @@ class MemoryRegistry:
             raise RegistryRefused(f"the schema registry at {self.url} refuses the credentials")
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if there is none."""
+        """Return the schema with an id or a GUID; None if it does not exist."""
         self.answers()
         known = enumerate(self.schemas, 1)
         return next((one for number, one in known if schema in (number, self.guid(number))), None)
 
     def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
-        """Return a version of a subject; None if there is none."""
+        """Return a version of a subject; None if it does not exist."""
         self.answers()
         versions = self.subjects.get(subject, [])
         number = len(versions) if version == "latest" else version
         return versions[number - 1] if 0 < number <= len(versions) else None
 
     def id_of(self, subject: str, schema: Schema) -> int | None:
-        """Return the id of `schema` if it is a version of the subject."""
+        """Return the id of `schema`; None if it is not a version of the subject."""
         self.answers()
         return self.schemas.index(schema) + 1 if schema in self.subjects.get(subject, []) else None
 
@@ -69,7 +69,7 @@ class MemoryRegistry:
         return subject not in self.closed
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Make `schema` a version of the subject, if it is not one yet; return its id."""
+        """Register `schema` as a version of the subject, unless it is one already; return its id."""
         if (known := self.id_of(subject, schema)) is not None:
             return known
         if not self.compatible(subject, schema):

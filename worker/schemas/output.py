@@ -1,7 +1,7 @@
-"""The schema of the lists of recommendations, in Avro and as JSON Schema; and lists encoded under it.
+"""The schema of lists of recommendations, in Avro and as JSON Schema, and the encoder of framed lists.
 
 The subject is `<topic>-value` (Confluent's TopicNameStrategy). `nextclick-worker topics` registers the
-schema; the worker only looks its id up.
+schema; the worker only looks up its id.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ AVRO: Final[dict[str, Any]] = {
         {"name": "produced_at", "type": _MILLISECONDS},
     ],
 }
-"""The schema in Avro. A change must stay compatible: readers keep the old one."""
+"""The Avro schema. Changes must stay compatible, because readers keep the old version."""
 
 
 def json_schema(avro: Any = AVRO) -> dict[str, Any]:
-    """Return the same schema as a JSON Schema: one description, two languages."""
+    """Return an Avro schema as a JSON Schema, so that there is only one definition."""
     if isinstance(avro, str):
         return {"type": {"int": "integer", "long": "integer", "float": "number"}.get(avro, avro)}
     kind = avro["type"]
@@ -72,11 +72,11 @@ SCHEMAS: Final[dict[FramedFormat, Schema]] = {
     "avro": Schema(orjson.dumps(AVRO).decode()),
     "json_schema": Schema(orjson.dumps(json_schema()).decode(), "JSON"),
 }
-"""The schema as a registry keeps it."""
+"""The schemas as stored in a registry."""
 
 
 class FramedLists:
-    """Encodes the lists of `topic` under their schema, which `look_up` finds."""
+    """Encodes the lists of `topic`, framed with the schema id that `look_up` has found."""
 
     def __init__(self, registry: Registry, *, topic: str, format: FramedFormat) -> None:
         self._registry = registry
@@ -86,8 +86,8 @@ class FramedLists:
         self._schema_id: int | None = None
 
     def __call__(self, document: dict[str, Any]) -> bytes:
-        """Return a list in the frame of its schema, which was looked up."""
-        assert self._schema_id is not None  # noqa: S101  # a worker looks before it serves
+        """Return the framed list. `look_up` must have been called."""
+        assert self._schema_id is not None  # noqa: S101  # a worker looks up the id before it serves
         return framed(self._schema_id, self._encode(document))
 
     def find(self) -> int | None:
@@ -95,19 +95,22 @@ class FramedLists:
         return self._registry.id_of(self.subject, self.schema)
 
     def look_up(self) -> None:
-        """Find the schema's id, for the lists to come.
+        """Look up and store the schema's id.
 
-        Raises RegistryRefused if it is not registered, RegistryAway.
+        Raises RegistryRefused if the schema is not registered, RegistryAway.
         """
         self._schema_id = self.find()
         if self._schema_id is None:
             raise RegistryRefused(
-                f"the schema registry at {self._registry.url} has no schema of the lists under "
-                f"{self.subject}: run `nextclick-worker topics`, which registers it"
+                f"the schema registry at {self._registry.url} has no schema for the lists under "
+                f"{self.subject}: run `nextclick-worker topics` to register it"
             )
 
     def register(self) -> int:
-        """Register the schema, if it is not there; return its id. Raises RegistryRefused, RegistryAway."""
+        """Register the schema, unless it is registered already; return its id.
+
+        Raises RegistryRefused, RegistryAway.
+        """
         return self._registry.register(self.subject, self.schema)
 
     def compatible(self) -> bool:
@@ -133,7 +136,7 @@ def _avro_encoder() -> Callable[[dict[str, Any]], bytes]:
 
 
 def framed_lists(registry: Registry | None, *, topic: str, format: str) -> FramedLists | None:
-    """Return the encoder of lists that a registry's schema frames; None for the other formats."""
+    """Return the encoder of framed lists; None for formats that are not framed."""
     if registry is None or format not in get_args(FramedFormat):
         return None
     return FramedLists(registry, topic=topic, format=cast("FramedFormat", format))

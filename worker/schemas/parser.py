@@ -1,4 +1,4 @@
-"""Values and keys of records, those in frames by their schemas: the decoder's `parse` and `parse_key`."""
+"""The decoder's `parse` and `parse_key` for framed and unframed values and keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from worker.schemas.reading import FrameReader
 
 
 class FramedParser:
-    """Parses what is in a frame with the schemas of `frames`, and the rest as without a registry.
+    """Parses framed data with the schemas of `frames`, and unframed data as without a registry.
 
-    Every method raises Undecodable, and what `FrameReader.read` raises of a registry: RegistryAway,
+    Every method raises Undecodable, and the registry errors of `FrameReader.read`: RegistryAway,
     RegistryRefused.
     """
 
@@ -25,13 +25,13 @@ class FramedParser:
     def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any:
         """Return the document in a record's value."""
         if value[0] and not headers:
-            # Hot path: a record in no frame, 0.4 us sooner.
+            # Hot path: saves 0.4 us for an unframed record.
             return parse_plain(value, exact=exact)
         frame = unframed(value, _header(headers, VALUE_HEADER))
         return parse_plain(value, headers, exact=exact) if frame is None else self._read(frame, exact=exact)
 
     def key(self, key: bytes, headers: Headers) -> Any:
-        """Return the document in a record's key; None if it is in no frame."""
+        """Return the document in a record's key; None if the key is not framed."""
         frame = unframed(key, _header(headers, KEY_HEADER))
         return None if frame is None else self._read(frame)
 

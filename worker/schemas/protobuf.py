@@ -1,11 +1,11 @@
-"""Data in Protobuf's binary encoding, behind the indexes that say which message of its file they are.
+"""Data in Protobuf's binary encoding, after the indexes that identify the message in its file.
 
-A registry keeps Protobuf schemas as `.proto` text, which only `protoc` compiles. So the user names a
-descriptor set: `protoc --include_imports --descriptor_set_out=FILE`. The text says what the message is
-called, the set what is in it: any version will do, as fields that it does not know are left out.
+A registry stores Protobuf schemas as `.proto` text, which only `protoc` compiles. So the user provides a
+descriptor set: `protoc --include_imports --descriptor_set_out=FILE`. The text gives the name of the message,
+the descriptor set its fields. Any version of the set works, because unknown fields are ignored.
 
-A field at its default that has no presence of its own (proto3 without `optional`) was perhaps never set: it
-counts as absent. Timestamps become datetimes, the well-known wrappers their value, enums their name.
+A field at its default without explicit presence (proto3 without `optional`) may never have been set: it
+counts as absent. Timestamps become datetimes, well-known wrappers their value, enums their name.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ _MOST_INDEXES: Final = 100
 
 
 class DescribedMessages:
-    """The messages of a descriptor set, by full name. Raises SettingError if `path` is none."""
+    """The messages of a descriptor set, by full name. Raises SettingError if `path` is not such a set."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pool = DescriptorPool()
         try:
-            # protoc writes every file after those that it imports.
+            # protoc writes every file after its imports.
             for one in FileDescriptorSet.FromString(path.read_bytes()).file:
                 self._pool.AddSerializedFile(one.SerializeToString())
         except (OSError, DecodeError, TypeError, KeyError) as error:
             raise SettingError(
-                f"registry.descriptors {path} is no complete set of descriptors ({error}): "
-                f"make it with protoc --include_imports --descriptor_set_out={path.name}"
+                f"registry.descriptors {path} is not a complete descriptor set ({error}): "
+                f"create it with protoc --include_imports --descriptor_set_out={path.name}"
             ) from error
 
     def find(self, name: str) -> type[Message]:
-        """Return the class of a message. Raises Unusable if the set does not have it."""
+        """Return the class of a message. Raises Unusable if it is not in the descriptor set."""
         try:
             return GetMessageClass(self._pool.FindMessageTypeByName(name))
         except KeyError:
@@ -62,7 +62,7 @@ class DescribedMessages:
     def reader(self, schema: Schema) -> Read:
         """Return the function that reads data of the messages of `schema`.
 
-        Raises Unusable if the schema cannot be read, or its first message is not in the set.
+        Raises Unusable if the schema cannot be parsed, or its first message is not in the descriptor set.
         """
         roots = _roots(schema.text)
         classes: dict[tuple[int, ...], type[Message]] = {(0,): self.find(_named(roots, (0,)))}
@@ -83,7 +83,7 @@ class DescribedMessages:
 
 
 class _Declared(NamedTuple):
-    """A message as a schema declares it: its full name, and those declared inside, in order."""
+    """A message as declared by a schema: its full name and its nested messages, in order."""
 
     name: str
     inside: list[_Declared]
@@ -99,7 +99,7 @@ def _named(roots: list[_Declared], indexes: tuple[int, ...]) -> str:
 
 
 def _roots(text: str) -> list[_Declared]:
-    """Return the messages of a schema: `.proto` text, or a descriptor in Base64, as some clients write."""
+    """Return the top-level messages of a schema: `.proto` text, or from some clients a Base64 descriptor."""
     try:
         file = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (ValueError, DecodeError):
@@ -113,7 +113,7 @@ def _declared(message: DescriptorProto, outside: str) -> _Declared:
 
 
 def _roots_of_text(text: str) -> list[_Declared]:
-    """Return the messages of `.proto` text. Only names and braces matter; comments and strings do not."""
+    """Return the messages in `.proto` text. Only names and braces count; comments and strings are skipped."""
     package, words = "", list[str]()
     root = _Declared("", [])
     open_ones = [root]
@@ -135,19 +135,19 @@ def _roots_of_text(text: str) -> list[_Declared]:
 
 
 def _declares(words: list[str]) -> str:
-    """Return the name of the message that `words` begin: `message Name`, `optional group Name = 1`."""
+    """Return the name of the message that `words` declare: `message Name`, `optional group Name = 1`."""
     if words[-2:-1] == ["message"]:
         return words[-1]
     return words[-3] if words[-4:-3] == ["group"] else ""
 
 
 def _indexes(data: bytes) -> tuple[tuple[int, ...], int]:
-    """Return the indexes in front of a message, and where it begins. Raises ValueError if there are none."""
+    """Return the indexes before a message, and the message's position. Raises ValueError."""
     count, at = _varint(data, 0)
     if count == 0:
         return (0,), at
     if not 0 < count <= _MOST_INDEXES:
-        raise ValueError(f"{count} message indexes")
+        raise ValueError(f"the number of message indexes is {count}; it must be from 0 to {_MOST_INDEXES}")
     indexes = []
     for _ in range(count):
         index, at = _varint(data, at)
@@ -156,7 +156,7 @@ def _indexes(data: bytes) -> tuple[tuple[int, ...], int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the zigzag varint at a position, and the position after it. Raises ValueError where it ends."""
+    """Return the zigzag varint at a position, and the next position. Raises ValueError if incomplete."""
     value = shift = 0
     for byte in data[at : at + 5]:
         at += 1
@@ -164,7 +164,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return (value >> 1) ^ -(value & 1), at
         shift += 7
-    raise ValueError("no message indexes")
+    raise ValueError("the message indexes are incomplete")
 
 
 def _document(message: Message) -> Any:

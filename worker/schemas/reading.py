@@ -1,4 +1,4 @@
-"""Documents out of frames: each schema is asked for once, and kept by its id."""
+"""The documents in frames. Each schema is requested once, and then kept by its id."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from worker.schemas.interface import Messages, Read, Reference, Registry, Schema
 log = structlog.get_logger("worker")
 
 AGAIN_SECONDS: Final = 60.0
-"""The time after which a schema that could not be used is asked for again."""
+"""The time after which a schema that could not be used is requested again, in seconds."""
 
 LOOKUP_SECONDS: Final = 5.0
-"""The time that lookups may take in a row. Then they wait, so that the loop goes round meanwhile."""
+"""Maximum time for consecutive lookups, in seconds. Then they pause, so that the loop can do other work.
+"""
 
 _MOST_UNUSABLE: Final = 10_000
 _DEEPEST: Final = 50
 
 
 class FrameReader:
-    """Reads what frames hold, with the schemas of `registry`; `messages` are those of Protobuf."""
+    """Reads framed data with the schemas of `registry`; `messages` describe Protobuf messages."""
 
     def __init__(
         self, registry: Registry, *, messages: Messages | None = None, steady: Callable[[], float]
@@ -37,14 +38,14 @@ class FrameReader:
         self._steady = steady
         self._reads: dict[int | UUID, Read] = {}
         self._unusable: dict[int | UUID, tuple[float, Unusable]] = {}
-        """Why a schema cannot be used, and when it is asked for again."""
+        """By schema id: when the schema may be requested again, and why it cannot be used."""
         self._spent = _Spent(steady)
 
     def read(self, frame: Frame, *, exact: bool = False) -> Any:
-        """Return the document in a frame; `exact`: without turning integers into floats, at any cost.
+        """Return the document in a frame. With `exact`, integers are never turned into floats.
 
-        Raises Unusable if its schema is unknown or of no use, ValueError if the data do not fit the schema;
-        RegistryAway, RegistryRefused.
+        Raises Unusable if the schema is unknown or cannot be used, ValueError if the data do not match the
+        schema; RegistryAway, RegistryRefused.
         """
         read = self._reads.get(frame.schema)
         if read is None:
@@ -54,7 +55,7 @@ class FrameReader:
         return read(frame.data)
 
     def problems(self) -> list[str]:
-        """Return why schemas could not be used, each once."""
+        """Return why schemas could not be used, each schema once."""
         return [str(error) for _, error in self._unusable.values()]
 
     def _looked_up(self, schema_id: int | UUID) -> Read:
@@ -86,13 +87,13 @@ class FrameReader:
                 return self._messages.reader(schema)
             if schema.kind == "PROTOBUF":
                 raise Unusable("it is a Protobuf schema: set registry.descriptors")
-            raise Unusable(f"it is of the type {schema.kind}, not AVRO, JSON or PROTOBUF")
+            raise Unusable(f"its type is {schema.kind}; it must be AVRO, JSON or PROTOBUF")
         except Unusable as error:
-            log.warning("a schema is of no use", schema=str(schema_id), why=str(error))
-            raise Unusable(f"schema {schema_id} is of no use: {error}") from error
+            log.warning("a schema cannot be used", schema=str(schema_id), why=str(error))
+            raise Unusable(f"schema {schema_id} cannot be used: {error}") from error
 
     def _references(self, schema: Schema) -> Iterator[Schema]:
-        """Yield the schemas that `schema` uses, each once, after those that it uses itself."""
+        """Yield the schemas that `schema` uses, without duplicates, inner schemas first."""
         yield from self._inner(schema, set(), 0)
 
     def _inner(self, schema: Schema, seen: set[Reference], depth: int) -> Iterator[Schema]:
@@ -103,24 +104,24 @@ class FrameReader:
             found = self._asked(partial(self._registry.by_version, reference.subject, reference.version))
             if found is None or depth == _DEEPEST:
                 raise Unusable(
-                    f"version {reference.version} of {reference.subject}, which it uses, is not there"
+                    f"version {reference.version} of {reference.subject}, which it uses, does not exist"
                 )
             yield from self._inner(found, seen, depth + 1)
             yield found
 
     def _asked(self, question: Callable[[], Schema | None]) -> Schema | None:
-        """Ask the registry. Raises RegistryAway where lookups took too long already."""
+        """Return the registry's answer. Raises RegistryAway if recent lookups have taken too long."""
         if self._spent.seconds() > LOOKUP_SECONDS:
             raise RegistryAway(
                 f"the schema registry at {self._registry.url} is slow: "
-                f"lookups took over {LOOKUP_SECONDS:g} s; they go on in a while"
+                f"lookups took over {LOOKUP_SECONDS:g} s; they will resume after a pause"
             )
         with self._spent:
             return question()
 
 
 class _Spent:
-    """The time spent in a context; it is forgotten as fast as time passes outside."""
+    """The time spent inside a context; it decays at the rate at which time passes outside."""
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
@@ -128,7 +129,7 @@ class _Spent:
         self._at = steady()
 
     def seconds(self) -> float:
-        """Return the time spent that is not forgotten yet."""
+        """Return the time spent, after decay, in seconds."""
         now = self._steady()
         self._seconds = max(0.0, self._seconds - (now - self._at))
         self._at = now

@@ -1,6 +1,5 @@
-"""One file per Kafka topic: what is in it, who writes it, how it is read.
+"""The formats of the topics: what each contains, who writes it, and how it is read.
 
-`clicks`, `recommendations`, `dead_letters`, `releases`; `client` has the connection and the
-translation of the client's errors, `transactions` the transactional producer, `admin` what must
-exist and be allowed, `leader` which of several trainers trains. Only these modules import kafka-python.
+`needs`, `watch` and `sample` check the topics; `state_scan` and `state_changes` read and change the state
+topic for commands. All access to Kafka goes through `worker.kafka`.
 """

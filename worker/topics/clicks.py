@@ -1,7 +1,7 @@
-"""The input topic. Others write it; the worker's consumer group reads it.
+"""The input topic. Applications write it; the worker's consumer group reads it.
 
-A record is a click, or several (`worker.core.event`); the order of arrival is
-the order. The group's committed offsets, written inside the worker's transactions, say what is done.
+A record has one click or several (`worker.core.event`); their order in the partition counts. The group's
+committed offsets, written in the worker's transactions, mark the progress.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from worker.kafka.interface import Record
 
 
 class Invalid(NamedTuple):
-    """A record that goes to the dead letters.
+    """A record for the dead-letter topic.
 
-    `parts` says which of its events are not valid, where the others count; otherwise it is empty.
+    `parts` lists the invalid events if other events of the record count; otherwise it is empty.
     """
 
     record: Record
@@ -30,31 +30,31 @@ class Invalid(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """The content of some records. Each is counted once: in `clicked`, in `skipped` or in `bad`."""
+    """The contents of some records. Each record counts once: in `clicked`, in `skipped` or in `bad`."""
 
     clicks: Clicks
     bad: list[Invalid]
     skipped: Counter[Skipped]
-    """By reason: the records without a click, of which nothing is wrong."""
+    """By reason: the number of valid records without a click."""
     clicked: int
     """The number of records that have clicks and are not in `bad`."""
     trimmed: int
-    """The number of ids that had blanks around them."""
+    """The number of ids with whitespace around them."""
 
     @property
     def records(self) -> int:
-        """The number of all records."""
+        """The total number of records."""
         return self.clicked + self.skipped.total() + len(self.bad)
 
     def left_out(self) -> Counter[str]:
-        """Return how many records were skipped or are not valid, by reason."""
+        """Return the number of skipped and invalid records, by reason."""
         return Counter([*map(str, self.skipped.elements()), *(str(one.reason) for one in self.bad)])
 
 
 def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
-    """Return the clicks in `records` as columns, and what the other records are.
+    """Return the clicks in `records` as columns, and the records without valid clicks.
 
-    Raises what the decoder's `parse` raises.
+    Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
     good: list[tuple[Record, Click]] = []

@@ -1,10 +1,11 @@
 """The topic of records that are not valid clicks. The worker writes it.
 
-People read it, and may send its records again. Key, value and headers are those of the record, unchanged; our
-headers add the reason and the origin. Of a value that is too large, a prefix, the size and the SHA-256 are
-kept; the record itself stays where the headers point. Where only some events of a record are not valid, the
-others count: the header `nextclick.parts` names the invalid events, so that nobody sends the others again. A
-stretch that Kafka's client could not decode is kept as its bytes, with its first and last offset, and why.
+People read it, and may send its records again. Key, value and headers are copied from the record; additional
+headers give the reason and the origin. If a value is too large, only a prefix, the size and the SHA-256 are
+kept; the record itself remains in the clicks topic, at the offset in the headers. If only some events of a
+record are invalid, the others count; the header `nextclick.parts` lists the invalid events, so that nobody
+sends the valid events again. A range that Kafka's client could not decode is kept as raw bytes, with its
+first and last offset and the error.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from worker.kafka.interface import Headers, Transactions
 from worker.topics.clicks import Invalid
 
 MAX_VALUE_BYTES: Final = 900_000
-"""The largest value that is kept whole: with key and headers it must fit into one request of 1 MiB."""
+"""Maximum size of a value that is kept whole, in bytes: with key and headers it must fit into a request of 1
+MiB.
+"""
 
 PREFIX_BYTES: Final = 64_000
-"""The number of bytes kept of a larger one."""
+"""The size of the prefix that is kept of a larger value, in bytes."""
 
 _MAX_EXTRA_BYTES: Final = 100_000
 
 
 class DeadLetterWriter:
-    """Writes dead letters to `topic`: to the partition of the record, modulo `partitions()`, its own."""
+    """Writes dead letters to `topic`, to the partition of the record modulo `partitions()`."""
 
     def __init__(self, transactions: Transactions, *, topic: str, partitions: Callable[[], int]) -> None:
         self._transactions = transactions
@@ -34,7 +37,7 @@ class DeadLetterWriter:
         self._partitions = partitions
 
     def publish(self, bad: Iterable[Invalid]) -> None:
-        """Add a dead letter for each record to the transaction. Raises what `Transactions.send` raises."""
+        """Add a dead letter for each record to the transaction. Raises the errors of `Transactions.send`."""
         for one in bad:
             key, value, headers = letter(one)
             partition = one.record.partition % self._partitions()
@@ -63,7 +66,7 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
         key, headers = (key or b"")[:PREFIX_BYTES], []
         ours.append(("nextclick.headers", b"dropped: key and headers are too large"))
     if key is None and value is None:
-        # Kafka's client sends no record without both; the reason says that the value was null.
+        # Kafka's client refuses records without key and value; the reason says that the value was null.
         value = b""
     if value is not None and len(value) > MAX_VALUE_BYTES:
         ours += [

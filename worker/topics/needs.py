@@ -1,4 +1,4 @@
-"""The topics that a worker needs: whether they exist, have the right shape and are allowed; and `create`."""
+"""The topics that a worker needs: checks of their existence, shape and rights, and `create`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": str(3_600_000),
 }
-"""The settings of a topic of which only the latest value of every key matters."""
+"""The settings of a topic in which only the latest value of each key counts."""
 
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
-"""The settings of the topic of live quality: an experiment counts all reports that are left."""
+"""The settings of the topic of live quality: an experiment counts all reports that retention has left."""
 
 TRIES: Final = 100
 TRY_SECONDS: Final = 0.2
-"""The number of looks at new topics, and the pause between two: together 20 s."""
+"""The number of checks of new topics, and the pause between them: 20 s in total."""
 
 _PREFIXED: Final = "--resource-pattern-type prefixed"
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A topic that the worker needs: which rights on it, how many partitions at least, which settings.
+    """A topic that the worker needs: its required rights, minimum number of partitions, and settings.
 
-    `partitions` 0 means as many as the clicks have.
+    `partitions` 0 means as many as the clicks topic has.
     """
 
     topic: str
@@ -45,7 +45,7 @@ class Need:
 def needs(
     *, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str, quality: str
 ) -> list[Need]:
-    """Return the topics that a worker needs, the clicks first."""
+    """Return the topics that a worker needs, the clicks topic first."""
     return [
         Need(clicks, ("READ", "DESCRIBE"), partitions=1),
         Need(recommendations, ("WRITE", "DESCRIBE")),
@@ -58,21 +58,21 @@ def needs(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. `remedy` is empty where it is as it must be."""
+    """The result of one check. `remedy` is empty if all is well."""
 
     what: str
     remedy: str = ""
     fails: bool = True
-    """Whether what has a remedy keeps a worker from doing its work; otherwise it is worth a look."""
+    """Whether a finding with a remedy prevents the worker from working; otherwise it is only a hint."""
 
     @property
     def failed(self) -> bool:
-        """Whether a worker would not do its work."""
+        """Whether the finding prevents the worker from working."""
         return self.fails and bool(self.remedy)
 
 
 def require(admin: Admin, wanted: list[Need]) -> dict[str, TopicInfo]:
-    """Return each topic as it is. Raises TopicError for all that are missing or too small."""
+    """Return the description of each topic. Raises TopicError if any are missing or too small."""
     described = admin.describe([need.topic for need in wanted])
     if problems := wrong(described, wanted):
         raise TopicError("\n".join(problems), topic=wanted[0].topic)
@@ -80,26 +80,26 @@ def require(admin: Admin, wanted: list[Need]) -> dict[str, TopicInfo]:
 
 
 def wrong(described: Mapping[str, TopicInfo], wanted: list[Need]) -> list[str]:
-    """Return a sentence, with the remedy, on each topic that is missing, hidden or too small."""
+    """Return a sentence, with the remedy, for each topic that is missing, hidden or too small."""
     findings = [_shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
     return [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
-    """Return how many partitions each topic has. Raises TopicError if one is missing."""
+    """Return the number of partitions of each topic. Raises TopicError if a topic is missing."""
     with closing(connection.admin()) as admin:
         described = require(admin, [Need(topic, (), partitions=1) for topic in topics])
     return {topic: one.partitions for topic, one in described.items()}
 
 
 def at_least_as_many(connection: Connection, topic: str, clicks: str) -> None:
-    """Raise TopicError if one of both is missing, or `topic` has fewer partitions than the clicks."""
+    """Raise TopicError if a topic is missing, or `topic` has fewer partitions than the topic `clicks`."""
     with closing(connection.admin()) as admin:
         require(admin, [Need(clicks, (), partitions=1), Need(topic, ())])
 
 
 def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: int) -> list[Finding]:
-    """Create the topics that are missing, and add partitions where there are too few."""
+    """Create the topics that are missing, and add partitions to topics that have too few."""
     described = admin.describe([need.topic for need in wanted])
     clicks = described[wanted[0].topic].partitions or partitions
     needed = [clicks, *(need.partitions or clicks for need in wanted[1:])]
@@ -110,10 +110,10 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
 
 
 def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
-    """Return "" once every broker knows the topics and each partition has a leader; else what is missing.
+    """Return "" once every broker knows the topics and each partition has a leader; otherwise the problem.
 
-    Kafka answers the creation of a topic before that. `stop` waits for some seconds between two looks, of
-    which there are at most `tries`.
+    Kafka confirms the creation of a topic before that. There are up to `tries` checks; `stop` waits for some
+    seconds between them.
     """
     topics, missing = [need.topic for need in wanted], ""
     for _ in range(tries):
@@ -138,7 +138,7 @@ def _unusable(everywhere: list[dict[str, TopicInfo]], wanted: list[Need]) -> str
 
 
 def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:
-    """Return what topics, their settings and our rights are like; a finding with a remedy stops a worker."""
+    """Return the results of checking topics, their settings and our rights."""
     described = admin.describe([need.topic for need in wanted])
     clicks = described[wanted[0].topic]
     findings = []
@@ -152,13 +152,13 @@ def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:
 
 def _created(admin: Admin, need: Need, there: int, needed: int, replication: int) -> Finding:
     if there >= needed:
-        return Finding(f"topic {need.topic} is there, {there} partitions")
+        return Finding(f"topic {need.topic} exists with {there} partitions")
     if there:
         admin.add_partitions(need.topic, total=needed)
-        return Finding(f"topic {need.topic} has {needed} partitions, had {there}")
+        return Finding(f"topic {need.topic} has {needed} partitions now; it had {there}")
     if not admin.create(need.topic, partitions=needed, replication=replication, settings=need.settings):
-        return Finding(f"topic {need.topic} was created by someone else just now")
-    return Finding(f"topic {need.topic} created, {needed} partitions")
+        return Finding(f"topic {need.topic} was created by another process in the meantime")
+    return Finding(f"topic {need.topic} created with {needed} partitions")
 
 
 def _settings(admin: Admin, need: Need) -> list[Finding]:
@@ -167,7 +167,7 @@ def _settings(admin: Admin, need: Need) -> list[Finding]:
     try:
         found = admin.settings(need.topic)
     except NotAllowed as error:
-        return [Finding(str(error), "Grant DESCRIBE_CONFIGS on it to the user who runs this check")]
+        return [Finding(str(error), "Grant DESCRIBE_CONFIGS on the topic to the user that runs this check")]
     return [_setting(need.topic, name, found[name], value) for name, value in need.settings.items()]
 
 
@@ -175,56 +175,59 @@ def _group_rights(admin: Admin, group: str) -> Finding:
     try:
         return _allowed(f"group {group}", ("READ",), admin.group_rights(group))
     except NotAllowed as error:
-        return Finding(str(error), "Grant READ; the ACLs are below")
+        return Finding(str(error), "Grant READ; see the ACLs below")
 
 
 def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
     there, needed = topic.partitions, need.partitions or clicks.partitions
     command = "Run `nextclick-worker topics`"
     if not topic.visible:
-        return Finding(f"topic {need.topic}: not allowed to see it", "Grant DESCRIBE on it")
+        return Finding(f"topic {need.topic}: no right to see it", "Grant DESCRIBE on the topic")
     if there == 0:
-        # The clicks alone are known by their description: what they need is what they are.
+        # Callers pass the clicks topic's own description, so identity tells it from other topics.
         asked = " --create-clicks" if topic is clicks else ""
         command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or name another in the settings")
+        return Finding(f"topic {need.topic} does not exist", f"{command}, or correct its name in [topics]")
     if there < needed:
         return Finding(
-            f"topic {need.topic} has {there} partitions, it needs {needed}", f"{command}: it adds them"
+            f"topic {need.topic} has {there} partitions, but it needs {needed}",
+            f"{command}: it adds partitions",
         )
     return Finding(f"topic {need.topic}: {there} partitions")
 
 
 def _allowed(resource: str, rights: tuple[str, ...], granted: frozenset[str] | None) -> Finding:
     if not granted:
-        return Finding(f"{resource}: the broker does not say what is allowed")
+        return Finding(f"{resource}: the broker does not report rights")
     missing = [right for right in rights if right not in granted and "ALL" not in granted]
     if missing:
-        return Finding(f"{resource}: {', '.join(missing)} is not allowed", "Grant it; the ACLs are below")
+        return Finding(f"{resource}: {', '.join(missing)} is not allowed", "Grant it; see the ACLs below")
     return Finding(f"{resource}: {', '.join(rights)} allowed")
 
 
 def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
     text = f"topic {topic}: {name} is {found}"
     if name == "cleanup.policy" and found != wanted:
-        return Finding(text, f"Set it to {wanted}: otherwise retention deletes what the topic holds")
+        return Finding(text, f"Set it to {wanted}: otherwise retention deletes the contents of the topic")
     if name == "max.compaction.lag.ms" and float(found) > float(wanted):
-        return Finding(text, f"Set it to {wanted}: otherwise old values stay, those of deleted users too")
+        return Finding(
+            text, f"Set it to {wanted}: otherwise old values stay, including those of deleted users"
+        )
     if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
-        return Finding(text, f"Set it to {wanted}: otherwise old values stay and must be read at every start")
+        return Finding(text, f"Set it to {wanted}: otherwise old values stay and are read at every start")
     return Finding(text)
 
 
 def check_transactions(connection: Connection, *, transactional_id: str, timeout_ms: int) -> Finding:
-    """Check whether transactions work; under an id of its own, as a running worker must not be fenced."""
+    """Check whether transactions work, under a separate id, so that a running worker is not fenced."""
     probe = f"{transactional_id}.check"
     transactions = connection.transactions(probe, timeout_ms=timeout_ms)
     try:
         transactions.renew()
     except NextclickError as error:
-        grant = "Grant WRITE and DESCRIBE; the ACLs are below"
+        grant = "Grant WRITE and DESCRIBE; see the ACLs below"
         return Finding(
-            f"transactional id {probe}: {error}", grant if isinstance(error, NotAllowed) else "See there"
+            f"transactional id {probe}: {error}", grant if isinstance(error, NotAllowed) else "See the error"
         )
     finally:
         transactions.drop()
@@ -232,7 +235,7 @@ def check_transactions(connection: Connection, *, transactional_id: str, timeout
 
 
 def acls(wanted: list[Need], *, group: str) -> list[str]:
-    """Return the ACLs that a group's workers and commands need, as arguments of Kafka's `kafka-acls` tool."""
+    """Return the ACLs for a group's workers and commands, as arguments of Kafka's `kafka-acls` tool."""
     topics = [f"--topic {need.topic} {_operations(need.rights)}" for need in wanted]
     return [
         *topics,

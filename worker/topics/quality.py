@@ -1,12 +1,12 @@
-"""The topic of live quality. Every worker adds what it counted since it last did, the trainer sums it.
+"""The topic of live quality. Every worker reports its new counts; the trainer sums the reports.
 
-One record per worker and ten seconds in which something was counted, inside the transaction of the clicks
-that it counts: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
-"releases"}`; the last has a `worker.core.quality.Tally` for each number. Key: group and worker. Nothing is
-compacted: what counts is the sum.
+A worker writes one record every ten seconds, unless nothing was counted, in the transaction of the clicks
+that were counted: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
+"releases"}`. `releases` maps each release number to a `worker.core.quality.Tally`. The key is group and
+worker. The topic is not compacted, because the sum of all reports counts.
 
-Clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per interval. The clicks
-of one user are not independent over any interval, and groups add up over time and workers.
+Clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per interval. A user's
+clicks are not independent over any interval, while group counts can be added over time and workers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worker.kafka.interface import Connection, TopicPartition, Transactions
 from worker.topics import needs
 
 FORMAT: Final = 1
-"""The version of the records."""
+"""The format version of the records."""
 
 _POLL_MS: Final = 500
 
@@ -38,7 +38,7 @@ _KINDS: Final = {
 
 
 class Report(NamedTuple):
-    """The counts of one worker since its last report, by the number of the release."""
+    """The counts of one worker since its last report, by release number."""
 
     group: str
     worker: str
@@ -62,14 +62,14 @@ class Report(NamedTuple):
 
 
 def parse_report(value: bytes) -> Report:
-    """Parse a value from `Report.value`. Raises NextclickError."""
+    """Parse the value of a report. Raises NextclickError."""
     try:
         document = orjson.loads(value)
         if document["format"] != FORMAT:
             raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
         for name, kinds in _KINDS.items():
             if type(document[name]) not in kinds:
-                raise ValueError(f"its {name} is {document[name]!r}")
+                raise ValueError(f"its {name} is {document[name]!r}, which is of the wrong type")
         return Report(
             document["group"],
             document["worker"],
@@ -83,7 +83,7 @@ def parse_report(value: bytes) -> Report:
 
 
 class QualityWriter:
-    """Adds reports to the transaction. Raises what `Transactions.send` raises."""
+    """Adds reports to the transaction. Raises the errors of `Transactions.send`."""
 
     def __init__(self, transactions: Transactions, *, topic: str, group: str, worker_id: str) -> None:
         self._transactions = transactions
@@ -94,14 +94,14 @@ class QualityWriter:
     def publish(
         self, tallies: dict[int, Tally], *, champion: int, candidate: int | None, now_ms: int
     ) -> None:
-        """Publish the counts since the last report."""
+        """Add a report with the counts since the last report."""
         report = Report(self._group, self._worker_id, now_ms, champion, candidate, tallies)
         key = f"{self._group}.{self._worker_id}".encode()
         self._transactions.send(self._topic, 0, key=key, value=report.value())
 
 
 class QualityReader:
-    """Follows the topic from its begin."""
+    """Follows the topic from its beginning."""
 
     def __init__(self, connection: Connection, *, topic: str) -> None:
         self._connection = connection
@@ -109,7 +109,7 @@ class QualityReader:
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
-        """Open a connection for the life of the context. Raises KafkaAway, NotAllowed, TopicError."""
+        """Open a connection for the duration of the context. Raises KafkaAway, NotAllowed, TopicError."""
         needs.counts(self._connection, [self._topic])
         with self._connection.errors(f"read the topic of live quality {self._topic}"):
             reader = self._reader = self._connection.reader(
@@ -120,7 +120,7 @@ class QualityReader:
             yield self
 
     def read(self) -> Iterator[Report]:
-        """Yield the committed reports that were not read yet, in order, without invalid records.
+        """Yield the committed reports that were not read yet, in order. Invalid records are skipped.
 
         Raises KafkaAway, NotAllowed.
         """

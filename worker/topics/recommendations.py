@@ -1,10 +1,10 @@
 """The output topic. The worker writes it; the application that shows recommendations reads it.
 
-Key: the user id. Partition: that of the click. Value: one list, as JSON or MessagePack, or in the frame of a
-schema registry (`worker.schemas.output`). The header `id` names the click (`topic/partition/offset`): a click
-that is answered again after a crash has the same id, so a reader of uncommitted records can drop the second
-answer. Of a record that is a list of events each event has its own answer, and its number in the list, from
-1, ends the id.
+Key: the user id. Partition: the partition of the click. Value: one list, as JSON or MessagePack, or framed by
+a schema registry (`worker.schemas.output`). The header `id` identifies the click (`topic/partition/offset`).
+A click that is answered again after a crash has the same id, so a reader of uncommitted records can drop the
+second answer. If a record is a list of events, each event has its own answer, and the id ends with the
+event's number in the list, from 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Encode = Callable[[dict[str, Any]], bytes]
 
 
 class RecommendationWriter:
-    """Writes lists in one encoding. `clicks_topic` goes into the ids."""
+    """Writes lists in one encoding. `clicks_topic` is part of the ids."""
 
     def __init__(self, transactions: Transactions, *, topic: str, clicks_topic: str, encode: Encode) -> None:
         self._transactions = transactions
@@ -32,7 +32,7 @@ class RecommendationWriter:
         self._encode = encode
 
     def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
-        """Add `lists`, answers to `clicks`, to the transaction. Raises what `Transactions.send` raises."""
+        """Add `lists`, answers to `clicks`, to the transaction. Raises the errors of `Transactions.send`."""
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         elements = clicks.elements.tolist()
         for one in lists:
@@ -72,4 +72,4 @@ def _msgpack(document: dict[str, Any]) -> bytes:
 
 
 ENCODERS: Final[dict[str, Encode]] = {"json": _json, "msgpack": _msgpack}
-"""The encoding of a list. Scores are single precision in both."""
+"""The encoders of lists by format. Scores are in single precision in all formats."""

@@ -1,8 +1,8 @@
 """The topic of releases: one partition, compacted. The trainer writes it; every worker follows it.
 
-A release is its chunks and, last, its manifest (`worker.core.release`); the pointers `@champion`
-and `@candidate` say which one serves. All records of a publication stand in one transaction, so a
-release is there as a whole or not at all.
+A release is a set of chunks and, last, its manifest (`worker.core.release`); the pointers `@champion` and
+`@candidate` name the releases in service. All records of a publication are in one transaction, so a release
+is published as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CHAMPION: Final = "@champion"
 CANDIDATE: Final = "@candidate"
 
 KEPT: Final = 5
-"""The number of latest releases that stay in the topic; older ones stay while a pointer names them."""
+"""The number of latest releases that stay in the topic; older releases stay while a pointer names them."""
 
 _FEW: Final = 100
-"""After more foreign records than these a topic is known to be none of releases."""
+"""After more foreign records than this, a topic is known not to be a topic of releases."""
 
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
@@ -42,9 +42,9 @@ _FETCH_POLLS: Final = 30
 
 
 class ReleaseReader:
-    """Follows the topic from its begin: keeps the latest manifests and pointers, and where the chunks stand.
+    """Follows the topic from its beginning, and keeps the latest manifests, pointers and offsets of chunks.
 
-    The chunks themselves are no small thing to keep: those of one release are read again when it is fetched.
+    The chunks themselves are too large to keep: the chunks of one release are read again by `fetch`.
     """
 
     def __init__(self, connection: Connection, *, topic: str) -> None:
@@ -52,19 +52,19 @@ class ReleaseReader:
         self.topic = topic
         self._small: dict[str, bytes] = {}
         self._times_ms: dict[str, int] = {}
-        """By key: when that was written."""
+        """By key: the timestamp of its record."""
         self._chunks: dict[str, int] = {}
-        """By key: the offset."""
+        """By key of a chunk: its offset."""
         self._foreign: dict[str, int] = {}
-        """By key, the offset of what is neither a release nor a pointer."""
+        """By key of a record that is neither part of a release nor a pointer: its offset."""
         self.unreadable = ""
-        """The offsets that could not be decoded, and why; empty once a champion was named after them."""
+        """The offsets that could not be decoded, and why; empty once a later record has set the champion."""
         self.end = 0
         """The offset up to which the topic was read."""
 
     @contextmanager
     def opened(self) -> Iterator[Self]:
-        """Open a connection for the life of the context. Raises KafkaAway, NotAllowed."""
+        """Open a connection for the duration of the context. Raises KafkaAway, NotAllowed."""
         self._small, self._times_ms, self._chunks, self._foreign = {}, {}, {}, {}
         self._foreign_seen, self.unreadable = 0, ""
         with self._connection.errors(f"read the releases topic {self.topic}"):
@@ -74,9 +74,9 @@ class ReleaseReader:
             yield self
 
     def read(self, *, timeout_ms: int = 0, strict: bool = False) -> bool:
-        """Read all that is committed, waiting `timeout_ms` for the first; return whether any was new.
+        """Read all committed records, waiting up to `timeout_ms` for the first; return whether any was new.
 
-        With `strict` raise TopicError where the topic holds anything but releases and pointers.
+        With `strict`, raise TopicError if the topic has records other than releases and pointers.
         """
         changed = False
         with self._connection.errors(f"read the releases topic {self.topic}"):
@@ -86,7 +86,7 @@ class ReleaseReader:
                     changed = True
                 self.end = self._reader.position(self._at)
                 at_end = self.end >= self._reader.ends([self._at])[self._at]
-                # A topic of clicks may be large: its first records show what it is.
+                # A clicks topic given by mistake may be large; its first records are enough to tell.
                 if strict and (at_end or self._foreign_seen > _FEW):
                     self._refuse_foreign()
                 if at_end:
@@ -98,12 +98,12 @@ class ReleaseReader:
             name, offset = next(iter(self._foreign.items()))
             what = f"the record at offset {offset} has the key {name[:80]!r}"
         elif count > 1 and not self._small:
-            what = f"it has {count} partitions and no release"
+            what = f"it has {count} partitions but no release"
         else:
             return
         raise TopicError(
-            f"topic {self.topic} is not a topic of releases: {what}. Nothing was sent. "
-            "Name the topic of releases with --releases-topic (topics.releases)",
+            f"topic {self.topic} is not a topic of releases: {what}. Nothing was published. "
+            "Set the topic of releases with --releases-topic (topics.releases)",
             topic=self.topic,
         )
 
@@ -112,19 +112,21 @@ class ReleaseReader:
         return [*self._small, *self._chunks]
 
     def holds(self, number: int) -> bool:
-        """Return whether release `number` is there."""
+        """Return whether the topic has the manifest of release `number`."""
         return f"release/{number:04}" in self._small
 
     def number_of(self, manifest: Manifest) -> int | None:
-        """Return the number of the newest release with this manifest; None if there is none."""
+        """Return the number of the newest release with this manifest; None if there is no such release."""
         held = (number for number in reversed(numbers(self._small)) if self.holds(number))
         return next((one for one in held if self.identity(one)[0] == manifest.to_json()), None)
 
     def require(self, number: int) -> None:
-        """Raise ReleaseRefused if release `number` is not there."""
+        """Raise ReleaseRefused if the topic does not have release `number`."""
         if not self.holds(number):
             there = f"there is no release {number} in topic {self.topic}"
-            raise ReleaseRefused("missing", f"{there}; `nextclick-trainer releases` lists what it has")
+            raise ReleaseRefused(
+                "missing", f"{there}; `nextclick-trainer releases` lists the available releases"
+            )
 
     def manifest(self, number: int) -> Manifest:
         """Return the manifest of release `number`, unverified. Raises ReleaseRefused."""
@@ -132,7 +134,7 @@ class ReleaseReader:
         return Manifest.from_json(self._small[f"release/{number:04}"])
 
     def pointer(self, name: str) -> Pointer | None:
-        """Return the content of the pointer `name`; None if there is none. Raises ReleaseRefused."""
+        """Return the pointer `name`; None if it does not exist. Raises ReleaseRefused."""
         value = self._small.get(name)
         if value is None:
             return None
@@ -142,13 +144,13 @@ class ReleaseReader:
             raise ReleaseRefused(error.reason, f"{name}: {error}") from None
 
     def readable_pointer(self, name: str) -> Pointer | None:
-        """Return the same as `pointer`, and None also if it cannot be read."""
+        """Return the pointer `name`; None if it does not exist or is invalid."""
         with suppress(ReleaseRefused):
             return self.pointer(name)
         return None
 
     def pointed_at_ms(self, name: str) -> int | None:
-        """Return when the pointer `name` was set; None if there is no such pointer."""
+        """Return the time when the pointer `name` was set, in ms; None if it does not exist."""
         return self._times_ms.get(name) if name in self._small else None
 
     def identity(self, number: int) -> tuple[object, ...]:
@@ -160,7 +162,7 @@ class ReleaseReader:
         """Return the unverified manifest and blob of release `number`. Raises ReleaseRefused, KafkaAway."""
         key = f"release/{number:04}"
         chunks = self._chunks_of(key)
-        # Missing records are reported before anything is read: the chunks' values do not matter for that.
+        # Report missing records before reading anything; this check does not need the chunks' values.
         from_records(self._small | dict.fromkeys(chunks, b""), number)
         with self._connection.errors(f"fetch {key} from topic {self.topic}"):
             values = self._values(set(chunks.values()))
@@ -190,8 +192,8 @@ class ReleaseReader:
     def _keep(self, record: KafkaRecord) -> None:
         if record.unreadable is not None:
             self.unreadable = (
-                f"what was published at offsets {record.unreadable.first} to {record.offset} of topic "
-                f"{self.topic} is not known: {record.unreadable.why}. Publish again"
+                f"the records at offsets {record.unreadable.first} to {record.offset} of topic "
+                f"{self.topic} cannot be decoded: {record.unreadable.why}. Publish again"
             )
             return
         name, value = (record.key or b"").decode(errors="replace"), record.value
@@ -221,23 +223,26 @@ def publish(
     fence: Callable[[], Any] | None = None,
     repeated: bool = False,
 ) -> int:
-    """Send a release and point `pointer` at it, in one transaction; the number that it got.
+    """Publish a release and set `pointer` to it, in one transaction; return its number.
 
-    `share`: which part of the users it serves, where it is a candidate. Releases that are neither among the
-    latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: as for `point`.
-    `fence`: where several trainers run, returns the group metadata of the one that leads, and raises
-    CheckpointFailed once another one does: nothing is published after that.
-    `repeated`: an attempt before this one failed, or its answer was lost: a release with this manifest that
-    is there already is not sent again.
-    Raises KafkaAway, NotAllowed, TopicError (no such topic; it holds other records than releases),
-    ReleaseRefused (not as expected), CheckpointFailed (another publisher came in between; another trainer
+    `share`: the share of users that the release serves as a candidate. Releases that are neither among the
+    latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: see `point`.
+
+    `fence`: if several trainers run, a function that returns the group metadata of the leader, and raises
+    CheckpointFailed once another trainer leads: then nothing is published.
+
+    `repeated`: whether an earlier attempt failed or its answer was lost: a release with this manifest that is
+    already in the topic is not sent again.
+
+    Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has other records than releases),
+    ReleaseRefused (not as expected), CheckpointFailed (another publisher interfered, or another trainer
     leads).
     """
     if fence:
-        # A trainer that leads no more must not take the transactional id from the one that does.
+        # A trainer that no longer leads must not take the transactional id from the leader.
         fence()
     with _publisher(connection, topic) as transactions:
-        # Read after the transactional id is ours: no other publisher can still commit.
+        # Read only now that the transactional id is ours: no other publisher can commit any more.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read(strict=True)
         if repeated and (sent := reader.number_of(manifest)):
@@ -261,12 +266,14 @@ def point(
     *,
     expected: Mapping[str, int | None] | None = None,
 ) -> None:
-    """Set pointers, or delete those given as None, in one transaction. Nothing else changes.
+    """Set pointers, or delete the pointers that are None, in one transaction.
 
-    `expected`: the releases that pointers must name at that moment (None: no such pointer), or nothing is
-    done. Promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting `{CANDIDATE: n}`. Roll back: the
-    champion's `previous`. Raises ReleaseRefused (no such release; not as expected), KafkaAway, NotAllowed,
-    TopicError, CheckpointFailed.
+    `expected`: the releases that pointers must name at that moment (None: the pointer must not exist);
+    otherwise nothing is changed. To promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting
+    `{CANDIDATE: n}`. To roll back: set the champion to its `previous`.
+
+    Raises ReleaseRefused (release does not exist, or not as expected), KafkaAway, NotAllowed, TopicError,
+    CheckpointFailed.
     """
     with _publisher(connection, topic) as transactions:
         with ReleaseReader(connection, topic=topic).opened() as reader:
@@ -285,10 +292,10 @@ def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
         pointer = reader.readable_pointer(name)
         found = pointer and pointer.release
         if found != number:
-            was = "was not there" if number is None else f"named release {number}"
-            now = "is no longer there" if found is None else f"names release {found}"
+            was = "did not exist" if number is None else f"named release {number}"
+            now = "no longer exists" if found is None else f"now names release {found}"
             raise ReleaseRefused(
-                "pointer", f"{name} {was} and {now}: nothing was changed. The command can be given again"
+                "pointer", f"{name} {was} and {now}: nothing was changed; you can repeat the command"
             )
 
 
@@ -298,10 +305,10 @@ def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:
-    """Return records that delete the releases that are neither among the latest nor named by `pointers`."""
+    """Return records that delete the releases neither among the latest nor named by `pointers`."""
     named = {number for pointer in pointers if pointer for number in (pointer.release, pointer.previous)}
     there = numbers(reader.held())
-    # One more is just being published.
+    # Plus one for the release that is being published.
     gone = set(there[: max(0, len(there) + 1 - keep)]) - named
     return [Record(key, None) for key in reader.held() if gone.intersection(numbers([key]))]
 

@@ -1,4 +1,4 @@
-"""The last records of the clicks topic, as a worker would take them: what a person wants to know of them."""
+"""Diagnosis of the last records of the clicks topic, decoded as a worker would decode them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from worker.topics.clicks import Decoded, decode
 from worker.topics.needs import Finding
 
 SAMPLE: Final = 100
-"""The number of records that are looked at."""
+"""The number of records in a sample."""
 
 AHEAD_MS: Final = 60_000
-"""By how much clocks may differ before a click is from the future."""
+"""Tolerance for differences between clocks, in ms: only clicks further ahead are from the future."""
 
 _COMPARED: Final = 200_000
-"""The most items of a catalogue among which one is sought that is written in another way."""
+"""Maximum number of catalogue items that are searched for an id in another notation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The last records of a topic, and what the decoder makes of them."""
+    """The last records of a topic and the result of decoding them."""
 
     topic: str
     records: list[Record]
@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def times_ms(self) -> list[int]:
-        """The times of the clicks."""
+        """The times of the clicks, in ms since the epoch."""
         return [int(one) for one in self.decoded.clicks.timestamps_ms]
 
 
@@ -63,7 +63,7 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
 
 
 def decoding(sample: Sample) -> Finding:
-    """Return how many of the records are clicks, and what the others lack."""
+    """Return how many of the records are clicks, and what is wrong with the others."""
     count, bad, skipped = len(sample), sample.decoded.bad, sample.decoded.skipped.total()
     if not count:
         return Finding(f"topic {sample.topic} has no records yet")
@@ -73,13 +73,13 @@ def decoding(sample: Sample) -> Finding:
     faults = Counter(fault(one.record.value, one.record.key, one.reason, fields, parse) for one in bad)
     parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
     if first := next(filter(None, (field_list(one.record.value, parse) for one in bad)), ""):
-        parts.append(f"the first one has {first}")
+        parts.append(f"the first of them has the fields {first}")
     if skipped:
         why = ", ".join(f"{number} {reason}" for reason, number in sample.decoded.skipped.most_common())
         parts.append(f"{skipped} of {count} are skipped ({why})")
     if sample.decoded.trimmed:
-        parts.append(f"{sample.decoded.trimmed} ids have blanks around them, which are removed")
-    text = f"topic {sample.topic}, its last {count} records: {'; '.join(parts)}{_several(sample)}"
+        parts.append(f"{sample.decoded.trimmed} ids have whitespace around them, which is removed")
+    text = f"topic {sample.topic}, last {count} records: {'; '.join(parts)}{_several(sample)}"
     if bad:
         return Finding(text, _remedy(sample), 2 * len(bad) > count)
     if skipped == count:
@@ -88,29 +88,27 @@ def decoding(sample: Sample) -> Finding:
 
 
 def times(sample: Sample, now_ms: int) -> Finding | None:
-    """Return the units of the times, and whether they are plausible; None without clicks."""
+    """Return the units of the times, and whether the times are plausible; None without clicks."""
     times_ms = sample.times_ms
     if not times_ms:
         return None
     faults = []
     late = [time_ms for time_ms in times_ms if time_ms > now_ms + AHEAD_MS]
     if late:
-        faults.append(
-            f"{len(late)} of {len(times_ms)} clicks are from the future, such as {_moment(late[0])}"
-        )
+        faults.append(f"{len(late)} of {len(times_ms)} clicks are in the future, such as {_moment(late[0])}")
     kinds = _kinds(sample)
     counts = [f"{len(found)} in {kind}, such as {found[0]!r}" for kind, found in kinds.items()]
     if len(kinds) > 1:
-        faults.append(f"the times are of {len(kinds)} kinds: {'; '.join(counts)}")
+        faults.append(f"the times have {len(kinds)} different units or types: {'; '.join(counts)}")
     if not faults:
         kind = f" in {next(iter(kinds))}" if kinds else " of the records"
         return Finding(f"times{kind}: {_moment(min(times_ms))} and later")
-    remedy = "Each is read by its own kind; correct the sender, click.timestamp or click.timestamp_unit"
+    remedy = "Each time is read in its own unit; correct the sender, click.timestamp or click.timestamp_unit"
     return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
 
 
 def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding | None:
-    """Return what share of the clicks is on items that a release knows; None without clicks."""
+    """Return the share of clicks on items that a release knows; None without clicks."""
     item_ids = sample.decoded.clicks.item_ids
     count = len(item_ids)
     if not count:
@@ -122,14 +120,14 @@ def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding |
         return Finding(text)
     some = catalogue.ids(np.arange(min(len(catalogue), _COMPARED))).tolist()
     here, there = look_alike(unknown, some) or (unknown[0], some[0] if some else "nothing")
-    remedy = "Train on clicks of this topic, or correct click.item_id: of unknown items nothing is learned"
+    remedy = "Train on clicks of this topic, or correct click.item_id: clicks on unknown items have no effect"
     text += f"; the topic has {here!r}, the catalogue {there!r}"
     return Finding(text, remedy, fails=len(unknown) == count)
 
 
 def _several(sample: Sample) -> str:
     clicks = len(sample.decoded.clicks)
-    return f"; they have {clicks} clicks, several in one record" if clicks > len(sample) else ""
+    return f"; they have {clicks} clicks, because some have several" if clicks > len(sample) else ""
 
 
 def _remedy(sample: Sample) -> str:
@@ -140,7 +138,9 @@ def _remedy(sample: Sample) -> str:
     )
     envelope, number = found.most_common(1)[0]
     if envelope not in ("none", sample.decoder.envelope) and 2 * number > len(bad):
-        return f'They look like {envelope}: set click.envelope = "{envelope}"; paths then begin in the event'
+        return (
+            f'They look like {envelope}: set click.envelope = "{envelope}"; paths then start inside the event'
+        )
     return "Such records go to the dead letters; if they are clicks, correct the section [click]"
 
 
@@ -149,7 +149,7 @@ def _first(document: Any) -> Any:
 
 
 def _kinds(sample: Sample) -> dict[str, list[Any]]:
-    """Return the values of the times that were read, by what they are."""
+    """Return the raw times, grouped by unit or type."""
     kinds: dict[str, list[Any]] = {}
     for found in _found_times(sample):
         unit = sample.decoder.times.unit_of(found)

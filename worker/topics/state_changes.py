@@ -1,4 +1,4 @@
-"""Changes to the state topic by commands, not the owner: deletion requests, and a new beginning."""
+"""Changes to the state topic by commands instead of the owner: deletion requests and resets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from worker.topics import state_scan
 from worker.topics.states import FORGET, REPLAY, Forget, Replay, TopicIds, parse_forget
 
 COMMIT_SECONDS: Final = 60.0
-"""The time that committing a reset may take."""
+"""Maximum time for committing a reset, in seconds."""
 
 REWRITE_MS: Final = 600_000
-"""The time that writing all blocks again may take: a million users are 630 MB. Brokers allow 900 s."""
+"""Maximum time for rewriting all blocks, in milliseconds: a million users are 630 MB. Brokers allow 900 s."""
 
 _NO_IDS: Final = TopicIds()
 
@@ -26,18 +26,19 @@ _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The new beginning of a partition of the clicks, and the states to drop."""
+    """The offset at which a partition of the clicks starts over, and the states to drop."""
 
     partition: int
     offset: int
     dropped: Collection[bytes] = ()
     """The keys that get a tombstone."""
     release: int | None = 0
-    """The release that `replay` names, with the offset; None: `replay` stays as it is."""
+    """The release number of the new `replay` record; None leaves the `replay` record as it is."""
     blocks_anew: bool = False
-    """Whether blocks stay, but no record counts as applied to them: the clicks are in another topic now."""
+    """Whether blocks stay but lose their offsets, because the clicks topic was created again."""
     requests: Mapping[str, Forget] = field(default_factory=dict)
-    """By user: the deletion requests that hold for all clicks before the offset, instead of their own."""
+    """By user: deletion requests that are rewritten to cover all clicks before `offset`.
+    """
 
 
 def ask_to_forget(
@@ -45,7 +46,8 @@ def ask_to_forget(
 ) -> dict[int, int]:
     """Write a deletion request to every partition in `before`; return its offset in each.
 
-    Raises KafkaAway, NotAllowed, TopicError.
+    `before` maps each partition to the offset below which clicks are deleted. Raises KafkaAway, NotAllowed,
+    TopicError.
     """
     values = {partition: Forget(offset, asked_at).value() for partition, offset in before.items()}
     return connection.write(topic, f"{FORGET}{user_id}".encode(), values)
@@ -54,9 +56,9 @@ def ask_to_forget(
 def pending(
     connection: Connection, user_id: str, asked: Mapping[int, int], *, topic: str
 ) -> Iterator[set[int]]:
-    """Yield, again and again, the partitions whose requests at the offsets `asked` are not fulfilled yet.
+    """Yield, after each poll, the partitions whose requests are not fulfilled yet, without end.
 
-    Raises KafkaAway, NotAllowed, StateRefused.
+    `asked` maps each partition to the offset of its request. Raises KafkaAway, NotAllowed, StateRefused.
     """
     left, heard, key = set(asked), set[int](), f"{FORGET}{user_id}".encode()
     with (
@@ -74,7 +76,7 @@ def pending(
                     if record.value is not None:
                         heard |= {at.partition} if parse_forget(user_id, record.value).heard else set()
                     elif at.partition in heard:
-                        # A tombstone from before our request was heard answers an earlier request.
+                        # A tombstone before the owner's acknowledgement belongs to an earlier request.
                         left.discard(at.partition)
             yield set(left)
 
@@ -89,10 +91,10 @@ def reset(
     ids: TopicIds = _NO_IDS,
     timeout_ms: int,
 ) -> None:
-    """Drop what is to be dropped and set the group's offsets, in one transaction: all of it or nothing.
+    """Drop states and set the group's offsets in one transaction.
 
-    `ids` are those of the topics as they are. No worker of the group may run. Raises KafkaAway, NotAllowed,
-    TopicError, CheckpointFailed, StateRefused (a block that stays cannot be read).
+    `ids` are the current ids of the topics. No worker of the group may run. Raises KafkaAway, NotAllowed,
+    TopicError, CheckpointFailed, StateRefused (a block to keep cannot be read).
     """
     stays = {one.partition for one in beginnings if one.blocks_anew}
     limit_ms = max(timeout_ms, REWRITE_MS) if stays else timeout_ms

@@ -1,6 +1,7 @@
-"""The state topic as a whole, from its begin to where it ends at the moment: what commands look through.
+"""Scans of the whole state topic, from its beginning to its current end, for commands.
 
-Unlike the owner of a partition (`worker.topics.states`) they stop at nothing: what cannot be read is named.
+Unlike the owner of a partition (`worker.topics.states`), a scan does not stop at unreadable records: it
+reports them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _STABLE_MS: Final = 500
 
 
 class Entry(NamedTuple):
-    """A record of the state topic. Its key is kept as it is: who wrote it need not have been one of us."""
+    """A record of the state topic. The key is kept as bytes, because anyone may have written it."""
 
     partition: int
     offset: int
@@ -50,41 +51,41 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The offsets that Kafka knows of a partition of the clicks."""
+    """Kafka's offsets of a partition of the clicks."""
 
     begin: int
-    """The first offset that is still there."""
+    """The first offset that retention has left."""
     end: int
     """The high-water mark."""
     committed: int | None
-    """The offset that the group has committed; None if there is none."""
+    """The group's committed offset; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A state of a user as one record has it: in `block`, at offset `at` of the state topic."""
+    """A user's state in one record: in `block`, at offset `at` of the state topic."""
 
     partition: int
     block: int
     at: int
     saved: Saved
-    """Of one user."""
+    """The state, of this user alone."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """All that the state topic has of one user."""
+    """Everything that the state topic has of one user."""
 
     copies: list[Copy] = field(default_factory=list)
-    """In blocks that count, in the order of the log."""
+    """Copies in current blocks, in log order."""
     superseded: list[Copy] = field(default_factory=list)
-    """In records that count no more, and that compaction has not removed yet."""
+    """Copies in superseded records that compaction has not removed yet."""
     requests: dict[int, Forget] = field(default_factory=dict)
     """By partition: the deletion request that is not fulfilled yet."""
     deleted: bool = False
-    """Whether a deletion request was fulfilled; compaction removes its tombstone in time."""
+    """Whether a deletion request was fulfilled. Compaction removes the tombstone that shows this in time."""
     unreadable: list[str] = field(default_factory=list)
-    """Records that may have something of the user and cannot be read."""
+    """Unreadable records that may have data of the user."""
 
     def __bool__(self) -> bool:
         return bool(self.copies or self.superseded or self.requests)
@@ -92,18 +93,18 @@ class Trace:
 
 @dataclass(slots=True)
 class Contents:
-    """The content of one partition of the state topic."""
+    """The contents of one partition of the state topic."""
 
     log_bytes: int = 0
-    """Of all records, those too that count no more."""
+    """The size of all records, including superseded records."""
     sizes: dict[bytes, int] = field(default_factory=dict)
-    """By key, of the records that count."""
+    """By key: the size of the current record."""
     users: dict[bytes, list[str]] = field(default_factory=dict)
-    """By key, of the blocks that count."""
+    """By key: the users of the current block."""
     replay: Replay | None = None
     requests: dict[str, Forget] = field(default_factory=dict)
     unreadable: dict[bytes, str] = field(default_factory=dict)
-    """By key, why what counts cannot be read."""
+    """By key: why the current record cannot be read."""
 
     @property
     def blocks(self) -> int:
@@ -111,7 +112,7 @@ class Contents:
         return sum(key.startswith(BLOCK.encode()) for key in self.sizes)
 
     def take(self, entry: Entry) -> None:
-        """Count the next record of the partition."""
+        """Add the next record of the partition."""
         key, name, value = entry.key, entry.name, entry.value
         size = len(key) + len(value or b"")
         self.log_bytes += size
@@ -139,11 +140,11 @@ class Contents:
         elif name.startswith(UNREADABLE):
             raise StateRefused(value.decode())
         else:
-            raise StateRefused("no such key is known")
+            raise StateRefused("the key is unknown")
 
 
 def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
-    """Return the content of each partition that has records. Raises KafkaAway, NotAllowed, TopicError."""
+    """Return the contents of each partition that has records. Raises KafkaAway, NotAllowed, TopicError."""
     found: dict[int, Contents] = {}
     for entry in _entries(connection, topic):
         found.setdefault(entry.partition, Contents()).take(entry)
@@ -151,7 +152,7 @@ def contents(connection: Connection, *, topic: str) -> dict[int, Contents]:
 
 
 def current_blocks(connection: Connection, partitions: Collection[int], *, topic: str) -> Iterator[Entry]:
-    """Yield the blocks of some partitions that count. Raises KafkaAway, NotAllowed, TopicError."""
+    """Yield the current blocks of some partitions. Raises KafkaAway, NotAllowed, TopicError."""
     latest: dict[tuple[int, bytes], int] = {}
     for entry in _entries(connection, topic):
         latest[entry.partition, entry.key] = entry.offset
@@ -162,12 +163,12 @@ def current_blocks(connection: Connection, partitions: Collection[int], *, topic
 
 
 def look_for(connection: Connection, user_id: str, *, topic: str) -> Trace:
-    """Return everything that the topic holds of a user. Raises KafkaAway, NotAllowed, TopicError."""
+    """Return everything that the topic has of a user. Raises KafkaAway, NotAllowed, TopicError."""
     return trace(_entries(connection, topic), user_id)
 
 
 def trace(entries: Iterable[Entry], user_id: str) -> Trace:
-    """Return everything that `entries` hold of a user; those of one partition must come in order."""
+    """Return everything that `entries` have of a user; the entries of each partition must be in order."""
     latest: dict[tuple[int, bytes], int] = {}
     copies: list[tuple[bytes, Copy]] = []
     lost: dict[tuple[int, str], str] = {}
@@ -195,7 +196,7 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
 
 
 def marks(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> dict[int, Marks]:
-    """Return the begin and the end of each partition of the clicks, and the group's committed offset."""
+    """Return the begin and end of each partition of the clicks, and the group's committed offset."""
     ats = [TopicPartition(topic, partition) for partition in partitions]
     with (
         connection.errors(f"ask for the offsets of topic {topic}"),

@@ -1,9 +1,9 @@
-"""The state topic: the owner of an input partition keeps its user states in the partition of that number.
+"""The state topic: the owner of clicks partition N saves its user states in state partition N.
 
-Compacted. `block/<n>` is a block (`worker.core.blocks`) or, once nobody needs it, a tombstone. `replay` is
-the offset of the clicks from which a replay adds what the blocks lack. `forget/<user>` is a deletion request:
-`nextclick-worker forget` writes it, the owner obeys it. Only the owner writes in one transaction with the
-offsets of the clicks (`worker.kafka.transactions`).
+The topic is compacted. `block/<n>` is a block (`worker.core.blocks`) or, once all its rows are superseded, a
+tombstone. `replay` has the offset of the clicks from which a replay adds the clicks that the blocks lack.
+`forget/<user>` is a deletion request: `nextclick-worker forget` writes it, the owner fulfils it. Only the
+owner writes in the transaction that commits the offsets of the clicks (`worker.kafka.transactions`).
 """
 
 from __future__ import annotations
@@ -17,63 +17,64 @@ from worker.errors import StateRefused
 from worker.kafka.interface import Record, Transactions
 
 FORMAT: Final = 1
-"""The version of the values of `replay` and `forget/<user>`."""
+"""The format version of the values of `replay` and `forget/<user>`."""
 
 BLOCK: Final = "block/"
 MAX_BLOCKS: Final = 1_000_000
-"""No partition has blocks of a higher number than this: that would be a thousand million users."""
+"""The highest block number in a partition: enough for a thousand million users."""
 
 REPLAY: Final = "replay"
 FORGET: Final = "forget/"
 
 UNREADABLE: Final = "offsets/"
-"""In the key of what cannot be decoded, and so has no key: its first and last offset follow. A tombstone
-under this key says that it counts no more."""
+"""The prefix of the key for an undecodable range, which has no key; its first and last offset follow. A
+tombstone with this key marks the range as no longer needed.
+"""
 
 FETCH: Final[Mapping[str, int]] = {
-    # Measured: 380 MB/s, twice what larger or smaller ones give.
+    # Measured: 380 MB/s, twice as fast as with larger or smaller values.
     "max_partition_fetch_bytes": 4 << 20,
     "fetch_max_bytes": 16 << 20,
     "max_poll_records": 8,
 }
-"""The consumer settings that read blocks fastest with kafka-python."""
+"""The consumer settings with which kafka-python reads blocks fastest."""
 
 
 class TopicIds(NamedTuple):
-    """The ids of the topics that saved states refer to (KIP-516); empty where the broker has none."""
+    """The ids of the topics to which saved states refer (KIP-516); empty if the broker has no topic ids."""
 
     clicks: str = ""
     releases: str = ""
 
 
 class Replay(NamedTuple):
-    """From which offset of the clicks on the blocks may lack something, and the release in force then."""
+    """The offset from which the blocks may lack clicks, and the release in service when they were saved."""
 
     offset: int
     release: int
     clicks_id: str = ""
-    """The id of the topic that the offset belongs to; empty where it was not known."""
+    """The id of the clicks topic to which the offset belongs; empty if unknown."""
     releases_id: str = ""
-    """The id of the topic that the release belongs to; likewise."""
+    """The id of the releases topic to which the release belongs; empty if unknown."""
 
     def value(self) -> bytes:
         """Return the record's value."""
         return msgpack.packb({"format": FORMAT, **self._asdict()})
 
     def is_of(self, clicks_id: str) -> bool:
-        """Return whether the offset belongs to the topic with this id; True where that is not known."""
+        """Return whether the offset belongs to the topic with this id; True if an id is unknown."""
         return _same(self.clicks_id, clicks_id)
 
     def release_is_of(self, releases_id: str) -> bool:
-        """Return whether the release belongs to the topic with this id; True where that is not known."""
+        """Return whether the release belongs to the topic with this id; True if an id is unknown."""
         return _same(self.releases_id, releases_id)
 
 
 class Forget(NamedTuple):
-    """A deletion request: everything from clicks below offset `before` must go. `asked_at` in ms.
+    """A deletion request for everything from clicks below offset `before`. `asked_at` is in ms.
 
-    The user may click again before the owner reads it: the owner raises `before` to its own position and
-    writes the request again, marked `heard`.
+    The user may click again before the owner reads the request. So the owner raises `before` to its own
+    position and writes the request again, marked `heard`.
     """
 
     before: int
@@ -85,34 +86,34 @@ class Forget(NamedTuple):
         return msgpack.packb({"format": FORMAT, **self._asdict()})
 
     def hear(self, position: int) -> Forget:
-        """Return the request as obeyed by an owner whose next click is at `position`."""
+        """Return the request as applied by an owner whose next click is at `position`."""
         return self if self.heard else Forget(max(self.before, position), self.asked_at, heard=True)
 
 
 def content(record: Record) -> tuple[bytes, bytes | None]:
-    """Return key and value of a record; if it cannot be decoded, its offsets and the reason."""
+    """Return key and value of a record; if it cannot be decoded, its offsets and the error."""
     if record.unreadable is None:
         return record.key or b"", record.value
     return f"{UNREADABLE}{record.unreadable.first}-{record.offset}".encode(), record.unreadable.why.encode()
 
 
 def parse_replay(value: bytes) -> Replay:
-    """Parse a value from `Replay.value`, or one that an earlier version wrote. Raises StateRefused."""
+    """Parse the value of a `replay` record, of this or an earlier version. Raises StateRefused."""
     document = _document(value)
     ids = [document.get(name, "") for name in ("clicks_id", "releases_id")]
     if any(not isinstance(one, str) for one in ids):
-        raise StateRefused(f"an id of a topic in it is no text: {ids}")
+        raise StateRefused(f"it has a topic id that is not text: {ids}")
     offset, release = _numbers(document, ("offset", "release"))
     return Replay(offset, release, *ids)
 
 
 def parse_forget(user_id: str, value: bytes) -> Forget:
-    """Parse a value from `Forget.value` for a user. Raises StateRefused."""
+    """Parse the value of a user's deletion request. Raises StateRefused."""
     try:
         document = {"heard": False, **_document(value)}
         before, asked_at, heard = _numbers(document, ("before", "asked_at", "heard"))
     except StateRefused as error:
-        again = f"`nextclick-worker forget {user_id}` writes it again"
+        again = f"run `nextclick-worker forget {user_id}` to write it again"
         raise StateRefused(f"the request {FORGET}{user_id} cannot be read: {error}; {again}") from None
     return Forget(before, asked_at, bool(heard))
 
@@ -127,7 +128,7 @@ def _document(value: bytes) -> dict[str, Any]:
     except (ValueError, msgpack.UnpackException):
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise StateRefused(f"it is not a map of format {FORMAT} but {value[:60]!r}")
+        raise StateRefused(f"it is not a map of format {FORMAT}: {value[:60]!r}")
     return document
 
 
@@ -135,14 +136,14 @@ def _numbers(document: Mapping[str, Any], names: tuple[str, ...]) -> list[int]:
     for name in names:
         number = document.get(name)
         if not isinstance(number, int) or number < 0:
-            raise StateRefused(f"its {name} is {number!r}, not a number from 0")
+            raise StateRefused(f"its {name} is {number!r}; it must be an integer of at least 0")
     return [document[name] for name in names]
 
 
 class StateWriter:
-    """Adds states to the transaction. Raises what `Transactions.send` raises.
+    """Adds state records to the transaction. Raises the errors of `Transactions.send`.
 
-    `sent` is called with the bytes of every record.
+    `sent` is called with the size of every record, in bytes.
     """
 
     def __init__(self, transactions: Transactions, *, topic: str, sent: Callable[[int], object]) -> None:
@@ -151,19 +152,19 @@ class StateWriter:
         self.topic = topic
 
     def block(self, partition: int, number: int, value: bytes | None) -> None:
-        """Add a block, or its tombstone."""
+        """Add a block, or its tombstone if `value` is None."""
         self._send(partition, f"{BLOCK}{number}", value)
 
     def replay(self, partition: int, replay: Replay) -> None:
-        """Add from where the clicks must be replayed."""
+        """Add the record that says from which offset clicks must be replayed."""
         self._send(partition, REPLAY, replay.value())
 
     def heard(self, partition: int, user_id: str, request: Forget) -> None:
-        """Add a deletion request as the owner obeys it."""
+        """Add a deletion request as applied by the owner."""
         self._send(partition, f"{FORGET}{user_id}", request.value())
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """Add that a deletion request is fulfilled."""
+        """Add the tombstone of a fulfilled deletion request."""
         self._send(partition, f"{FORGET}{user_id}", None)
 
     def _send(self, partition: int, key: str, value: bytes | None) -> None:
@@ -174,7 +175,7 @@ class StateWriter:
 def block_number(key: str) -> int:
     """Return the number in the key of a block. Raises StateRefused."""
     number = key.removeprefix(BLOCK)
-    # Numbers are used again, so that they stay low; memory is reserved up to the highest.
+    # Numbers are reused, so they stay low; memory is reserved up to the highest number.
     if not number.isdecimal() or len(number) > len(str(MAX_BLOCKS)) or int(number) > MAX_BLOCKS:
-        raise StateRefused(f"the key {key!r} is not that of a block from 1 to {MAX_BLOCKS}")
+        raise StateRefused(f"the key {key!r} is not that of a block numbered from 1 to {MAX_BLOCKS}")
     return int(number)

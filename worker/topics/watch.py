@@ -1,7 +1,7 @@
-"""Looks at the topics while the worker runs: whether each is there, and is still the one that it was.
+"""The watch on topics while the worker runs: whether each exists, and is still the same topic.
 
-Kafka's clients wait for a topic that was deleted, or begin one that was created again from its first record,
-and say neither. Ids of topics (KIP-516) tell for sure; a broker that has none has no topics "created again".
+Kafka's clients wait for a deleted topic, or read a recreated topic from its first record, and report neither.
+Topic ids (KIP-516) show a recreation reliably; with a broker that has no topic ids, it goes unnoticed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from worker.topics.needs import Need
 log = structlog.get_logger("worker")
 
 LOOK_SECONDS: Final = 2.0
-"""The interval between two looks."""
+"""The interval between two checks, in seconds."""
 
 CONFIRM_SECONDS: Final = 0.5
-"""The time after which trouble is looked at again before it is said: a broker may just be starting."""
+"""The delay before a problem is checked again and reported, in seconds: a broker may just be starting."""
 
 
 class TopicWatch:
-    """Knows the topics as they are. With `background` it looks in a thread of its own; without, in `look`."""
+    """Keeps the descriptions of the topics. With `background` a thread checks them; otherwise `look` does."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class TopicWatch:
         self._lock = threading.Lock()
         self._known: dict[str, TopicInfo] = {}
         self._again: set[str] = set()
-        """The topics that were created again, and that nobody has taken notice of."""
+        """The topics that were created again, and not yet returned by `take_created_again`."""
         self._suspected = ""
         self._due = 0.0
         self._running = False
@@ -56,7 +56,7 @@ class TopicWatch:
         self._admin: Admin | None = None
 
     def require(self) -> None:
-        """Look at the topics now. Raises TopicError before `start`, and after it TopicGone; KafkaAway."""
+        """Check the topics now. Raises KafkaAway, and TopicError before `start` or TopicGone after it."""
         try:
             with closing(self._connection.admin()) as admin:
                 self._note(needs.require(admin, self._wanted))
@@ -67,9 +67,9 @@ class TopicWatch:
         self._readiness.trouble = self._suspected = ""
 
     def cause(self, error: Retriable | TopicError) -> Retriable:
-        """Return why a call failed: a topic is or was gone, which clients say in many ways; or `error`.
+        """Return the reason why a call failed: TopicGone if a topic is or was gone; otherwise `error`.
 
-        Raises `error` where it is a TopicError with another cause.
+        Clients report a missing topic in many ways. Raises `error` if it is a TopicError with another cause.
         """
         try:
             self.require()
@@ -86,16 +86,16 @@ class TopicWatch:
         raise error
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic had when it was last there."""
+        """Return the number of partitions that a topic had when it last existed."""
         return self._known[topic].partitions
 
     def id(self, topic: str) -> str:
-        """Return the id of a topic; empty where the broker does not say."""
+        """Return the id of a topic; empty if the broker does not report ids."""
         return self._known[topic].id
 
     @property
     def trouble(self) -> str:
-        """The sentences on topics that are missing or too small; empty if none is."""
+        """The sentences about topics that are missing or too small; empty if there are none."""
         return self._readiness.trouble
 
     def take_created_again(self) -> set[str]:
@@ -105,18 +105,18 @@ class TopicWatch:
         return found
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the watch."""
         self._running = True
         if self._background:
             threading.Thread(target=self._run, name="nextclick-topics", daemon=True).start()
 
     def look(self) -> None:
-        """Look, where that is due and no thread does."""
+        """Check the topics if a check is due and no thread does it."""
         if not self._background and self._steady() >= self._due:
             self._due = self._steady() + self._step()
 
     def close(self) -> None:
-        """End the thread; it may take a moment, and is not waited for."""
+        """Stop the thread without waiting for its end."""
         self._closed.set()
         if not self._background:
             self._drop()
@@ -127,13 +127,13 @@ class TopicWatch:
         self._drop()
 
     def _step(self) -> float:
-        """Look once; return the seconds until the next look."""
+        """Check once; return the seconds until the next check."""
         try:
             if self._admin is None:
                 self._admin = self._connection.admin()
             described = self._admin.describe([need.topic for need in self._wanted])
         except NextclickError:
-            # An outage shows elsewhere, and says nothing about topics.
+            # An outage is reported elsewhere, and says nothing about topics.
             self._drop()
             return LOOK_SECONDS
         self._note(described)
@@ -142,7 +142,7 @@ class TopicWatch:
         if found and not confirmed:
             return CONFIRM_SECONDS
         if found and found != self.trouble:
-            log.error("a topic is not as it must be", problem=found)
+            log.error("a topic is missing or too small", problem=found)
         self._readiness.trouble = found
         return LOOK_SECONDS
 

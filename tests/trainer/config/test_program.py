@@ -92,7 +92,7 @@ def test_the_way_to_kafka_is_the_workers() -> None:
     [
         ("[recommend]\ntopp = 3", "recommend.topp: there is no such setting; did you mean recommend.top?"),
         ("[recomend]\ntop = 3", "recomend: there is no such setting; did you mean recommend?"),
-        ("http = 3", "http: there is no such setting; did you mean"),
+        ("http = 3", "http is a section; name one of its keys, such as"),
         ("grup = 'a'", "grup: there is no such setting; did you mean group?"),
     ],
 )

@@ -40,7 +40,7 @@ def test_too_few_partitions_fail(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 1
-    assert "FAIL  topic recommendations has 4 partitions, it needs 6" in text
+    assert "FAIL  topic recommendations has 4 partitions, but it needs 6" in text
 
 
 def test_the_settings_of_topics_are_looked_at(command: Command) -> None:
@@ -52,7 +52,10 @@ def test_the_settings_of_topics_are_looked_at(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 1
-    assert "cleanup.policy is delete. Set it to compact: otherwise retention deletes what the topic" in text
+    assert (
+        "cleanup.policy is delete. Set it to compact: otherwise retention deletes the contents of the topic"
+        in text
+    )
     assert "min.cleanable.dirty.ratio is 0.5. Set it to 0.1" in text
     assert "max.compaction.lag.ms is 9223372036854775807. Set it to 3600000" in text
 
@@ -95,8 +98,8 @@ def test_clicks_with_other_fields_are_noticed(command: Command) -> None:
 
     assert code == 1
     assert (
-        "FAIL  topic clicks, its last 100 records: 100 of 100 have no field user.id and no field item_id; "
-        "the first one has who.id, what.sku, ts. "
+        "FAIL  topic clicks, last 100 records: 100 of 100 have no field user.id and no field item_id; "
+        "the first of them has the fields who.id, what.sku, ts. "
     ) in text
 
 
@@ -112,15 +115,15 @@ def test_records_of_every_kind_are_counted(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 0
-    assert "note  topic clicks, its last 10 records: 1 of 10 are damaged JSON or MessagePack" in text
+    assert "note  topic clicks, last 10 records: 1 of 10 are invalid JSON or MessagePack" in text
     assert "1 of 10 have no value" in text
 
 
 @pytest.mark.parametrize(
     ("time", "says"),
     [
-        (1_700_000, "topic clicks, its last 1 records: 1 of 1 have a time before click.earliest"),
-        (10**13, "times of clicks: 1 of 1 clicks are from the future"),
+        (1_700_000, "topic clicks, last 1 records: 1 of 1 have a time before click.earliest"),
+        (10**13, "times of clicks: 1 of 1 clicks are in the future"),
     ],
 )
 def test_implausible_times_are_noticed(command: Command, time: int, says: str) -> None:

@@ -30,7 +30,7 @@ def test_frames_without_a_registry_are_named(command: Command, cluster: MemoryCl
 
     assert code == 1
     assert (
-        "FAIL  topic clicks, its last 3 records: 3 of 3 are framed by a schema registry "
+        "FAIL  topic clicks, last 3 records: 3 of 3 have the frame of a schema registry "
         "(magic byte 0, schema id 7): set registry.url"
     ) in text
 
@@ -51,7 +51,7 @@ def test_a_registry_that_answers_is_fine(command: Command, cluster: MemoryCluste
         code, text = command(cluster, "check", *options, "--set", "click.item_id=sku")
 
         assert code == 1
-        assert "1 of 1 have no field sku; the first one has user_id, item_id" in text
+        assert "1 of 1 have no field sku; the first of them has the fields user_id, item_id" in text
 
 
 def test_schemas_of_no_use_are_named(command: Command, cluster: MemoryCluster) -> None:
@@ -63,8 +63,8 @@ def test_schemas_of_no_use_are_named(command: Command, cluster: MemoryCluster) -
         code, text = command(cluster, "check", "--set", f"registry.url={served.url}")
 
     assert code == 1
-    assert "2 of 2 are framed with a schema that the registry does not have, or that is of no use" in text
-    assert "note  schema 1 is of no use: it is a Protobuf schema: set registry.descriptors" in text
+    assert "2 of 2 have a schema that the registry does not have, or that cannot be used" in text
+    assert "note  schema 1 cannot be used: it is a Protobuf schema: set registry.descriptors" in text
     assert f"note  the schema registry at {served.url} has no schema 9" in text
 
 

@@ -155,7 +155,7 @@ def test_a_state_topic_with_too_few_partitions_is_named(command: Command) -> Non
     code, text = command(desk.cluster, "forget", "ada")
 
     assert code == 2
-    assert "topic desk.state has 2 partitions, it needs 3" in text
+    assert "topic desk.state has 2 partitions, but it needs 3" in text
     assert desk.states() == []
 
 
@@ -167,7 +167,7 @@ def test_a_request_that_cannot_be_read_is_written_again(command: Command) -> Non
     desk.settle()
     desk.stop()
     desk.cluster.produce(desk.topics.state, b"junk", key=b"forget/eve", partition=1)
-    with pytest.raises(StateRefused, match="`nextclick-worker forget eve` writes it again"):
+    with pytest.raises(StateRefused, match="run `nextclick-worker forget eve` to write it again"):
         desk.serving()
     desk.kill()
     desk.advance(11)

@@ -24,7 +24,7 @@ def test_missing_topics_are_created_with_the_settings_that_they_need(command: Co
     code, text = command(cluster, "topics", "--create-clicks", "--partitions", "3")
 
     assert code == 0
-    assert "topic desk.state created, 3 partitions" in text
+    assert "topic desk.state created with 3 partitions" in text
     assert partitions(cluster) == [3, 3, 1, 1, 3]
     for topic in ("desk.state", "nextclick.releases"):
         assert cluster.connect().admin().settings(topic)["cleanup.policy"] == "compact"
@@ -39,8 +39,8 @@ def test_topics_that_are_there_stay_as_they_are(command: Command) -> None:
     code, text = command(cluster, "topics")
 
     assert code == 0
-    assert "topic clicks is there, 4 partitions" in text
-    assert "topic desk.state has 4 partitions, had 3" in text
+    assert "topic clicks exists with 4 partitions" in text
+    assert "topic desk.state has 4 partitions now; it had 3" in text
     assert partitions(cluster) == [4, 4, 1, 1, 4]
 
 

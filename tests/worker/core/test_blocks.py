@@ -206,35 +206,35 @@ def raw(kind: str, *values: float) -> bytes:
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"format": 2}, "its format is 2, this worker reads 1"),
-        ({"format": 0}, "its format is 0, this worker reads 1"),
-        ({"format": "1"}, "not a map with the number of a format"),
-        ({"format": [[]] * 3}, "not a map with the number of a format"),
+        ({"format": 2}, "its format is 2, but this worker reads 1"),
+        ({"format": 0}, "its format is 0, but this worker reads 1"),
+        ({"format": "1"}, "not a map with an integer `format`"),
+        ({"format": [[]] * 3}, "not a map with an integer `format`"),
         ({"rows": 2**63}, f"it has {2**63} rows and 3 users"),
         ({"rows": -1}, "it has -1 rows and 3 users"),
-        ({"rows": 3.0}, "its rows is not a int but float"),
-        ({"rows": True}, "its rows is not a int but bool"),
+        ({"rows": 3.0}, "its rows is of type float, not int"),
+        ({"rows": True}, "its rows is of type bool, not int"),
         ({"users": ["u0", "u1"]}, "it has 3 rows and 2 users"),
         ({"users": ["u0", "u1", "u1"]}, "it has 3 rows and 2 users"),
         ({"users": ["u0", "u1", ""]}, "it has 3 rows and 2 users"),
-        ({"users": ["u0", "u1", 2]}, "one of its users is not a text"),
-        ({"users": None}, "its users is not a list but NoneType"),
-        ({"items": ["lamp", "rug", b"sofa"]}, "one of its items is not a text"),
-        ({"items": ["lamp", "rug"]}, "a row names an item that is not among its 2"),
-        ({"items": {}}, "its items is not a list but dict"),
-        ({"hidden": bytes(25)}, "its hidden has 25 bytes for 3 rows of 2-byte values"),
-        ({"hidden": raw("<f2", *[0] * 11, np.nan)}, "a hidden state holds values that are not finite"),
-        ({"hidden": raw("<f2", *[0] * 11, -np.inf)}, "a hidden state holds values that are not finite"),
-        ({"recent": raw("<i2", -2, *[0] * 59)}, "a row names an item that is not among its 3"),
-        ({"recent": bytes(7)}, "its recent has 7 bytes for 3 rows of 2-byte values"),
+        ({"users": ["u0", "u1", 2]}, "one of its users is not text"),
+        ({"users": None}, "its users is of type NoneType, not list"),
+        ({"items": ["lamp", "rug", b"sofa"]}, "one of its items is not text"),
+        ({"items": ["lamp", "rug"]}, "a row refers to an item that is not among its 2 items"),
+        ({"items": {}}, "its items is of type dict, not list"),
+        ({"hidden": bytes(25)}, "its hidden has 25 bytes, which does not fit 3 rows of 2-byte values"),
+        ({"hidden": raw("<f2", *[0] * 11, np.nan)}, "a hidden state has values that are not finite"),
+        ({"hidden": raw("<f2", *[0] * 11, -np.inf)}, "a hidden state has values that are not finite"),
+        ({"recent": raw("<i2", -2, *[0] * 59)}, "a row refers to an item that is not among its 3 items"),
+        ({"recent": bytes(7)}, "its recent has 7 bytes, which does not fit 3 rows of 2-byte values"),
         ({"clicks": raw("<i4", 1, 0, 1)}, "a row has no clicks"),
-        ({"clicks": raw("<i4", 1, 1)}, "its clicks has 8 bytes for 3 rows of 4-byte values"),
-        ({"session": raw("<i1", 0, -1, 0)}, "more clicks in its session than it keeps"),
-        ({"session": raw("<i1", 0, 4, 0)}, "more clicks in its session than it keeps"),
+        ({"clicks": raw("<i4", 1, 1)}, "its clicks has 8 bytes, which does not fit 3 rows of 4-byte values"),
+        ({"session": raw("<i1", 0, -1, 0)}, "has more clicks than the row keeps"),
+        ({"session": raw("<i1", 0, 4, 0)}, "has more clicks than the row keeps"),
         ({"warm": bytes([0, 1, 2])}, "a row's `warm` is neither 0 nor 1"),
         ({"offset": raw("<i8", 0, -2, 0)}, "a negative offset"),
         ({"release": raw("<i4", 0, -1, 0)}, "a negative offset or release"),
-        ({"timestamp_ms": "now"}, "its timestamp_ms is not a bytes but str"),
+        ({"timestamp_ms": "now"}, "its timestamp_ms is of type str, not bytes"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(entries: dict[str, Any], said: str) -> None:
@@ -248,7 +248,7 @@ def test_a_refusal_says_what_is_wrong(entries: dict[str, Any], said: str) -> Non
 )
 def test_what_is_no_messagepack_is_refused(value: bytes) -> None:
     """Nothing, a wrong byte, too few, too many, a list of four thousand million, lists without end."""
-    with pytest.raises(StateRefused, match="it is no MessagePack"):
+    with pytest.raises(StateRefused, match="it is not MessagePack"):
         decode(value)
 
 

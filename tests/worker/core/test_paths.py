@@ -122,11 +122,11 @@ def test_a_path_through_a_list_is_in_two_parts() -> None:
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("@keys", "'@keys' begins with @: it must be @key"),
+        ("@keys", "'@keys' starts with @, so it must be @key"),
         ("@header.", "it must be"),
-        ("@", r"a field's own @ is written \\@"),
+        ("@", r"write \\@ for an @ in a field's name"),
         ("a[].b[].c", r"has \[\] twice"),
-        ("@key.a[].b", r"character 7: \[\] is for fields of the value only"),
+        ("@key.a[].b", r"character 7: \[\] works only for fields of the value"),
         ("a\\", "ends with a backslash"),
     ],
 )

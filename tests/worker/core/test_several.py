@@ -145,7 +145,7 @@ def test_an_empty_list_is_a_record_without_a_value() -> None:
 )
 def test_the_clicks_of_an_event_come_from_one_list(fields: Fields, where: str) -> None:
     """Another list beside it has no meaning."""
-    with pytest.raises(ValueError, match="the clicks of an event are the elements of one list"):
+    with pytest.raises(ValueError, match="all clicks of an event must come from one list"):
         Decoder(fields, where=parse_where(where))
 
 

@@ -167,7 +167,7 @@ def test_a_unit_that_is_named_holds_for_all(unit: Unit, number: float, found: in
 
 def test_without_a_unit_numbers_must_be_clear() -> None:
     """Times before March 1973 could be in two units: whoever has them must say which."""
-    with pytest.raises(ValueError, match=r"earliest is 1970-01-01: .* timestamp_unit must name the unit"):
+    with pytest.raises(ValueError, match=r"earliest is 1970-01-01, .*: set timestamp_unit"):
         TimeRule(earliest_ms=0)
 
     assert TimeRule(earliest_ms=UNAMBIGUOUS_FROM_MS).read("1973-03-04", -1) > UNAMBIGUOUS_FROM_MS

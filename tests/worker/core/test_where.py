@@ -44,18 +44,18 @@ def test_clauses_are_read(text: str, clauses: list[tuple[str, bool, set[str]]]) 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("type", "character 5: after 'type' comes = or !="),
+        ("type", "character 5: 'type' must be followed by = or !="),
         ("type == view", "character 7: a value is missing before '='"),
         ("type = ", "character 7: a value is missing after '='"),
         ("type = view,", "character 13: a value is missing after ','"),
         ("type = , view", "character 8: a value is missing before ','"),
         ("type = view = cart", "character 13: a comma is missing before '='"),
-        ('type = "view', "character 8: '\"view' is no path, sign or value"),
+        ('type = "view', "character 8: '\"view' is not a path, an operator or a value"),
         ("type = 'a' 'b'", "character 12: a comma is missing before"),
         ("= view", "character 1: a path is missing before '='"),
         ("a = 1; != 2", "character 8: a path is missing before '!='"),
-        ("type ! view", "character 12: after 'type ! view' comes = or !="),
-        ("@bad = 1", "'@bad' begins with @"),
+        ("type ! view", "character 12: 'type ! view' must be followed by = or !="),
+        ("@bad = 1", "'@bad' starts with @"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text: str, problem: str) -> None:

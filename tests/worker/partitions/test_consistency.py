@@ -129,11 +129,11 @@ MISHAPS: Final = {
     "damage": Mishap(damage_the_states, "cannot be read: its checksum is wrong", "--at committed"),
     "a newer format": Mishap(
         write(b"block/1", msgpack.packb({"format": 99})),
-        "its format is 99, this worker reads 1",
+        "its format is 99, but this worker reads 1",
         "--at committed",
     ),
     "a bad replay": Mishap(write(b"replay", b"\x00"), "replay in partition 1", "--at committed"),
-    "an unknown key": Mishap(write(b"\xffelse", b"x"), "no such key is known", "--at committed"),
+    "an unknown key": Mishap(write(b"\xffelse", b"x"), "the key is unknown", "--at committed"),
     "a bad number": Mishap(write(b"block/x", b"x"), "the key 'block/x' is not", "--at committed"),
 }
 
@@ -190,7 +190,7 @@ def test_a_request_that_cannot_be_read_costs_no_states() -> None:
     desk.forget("eve")
     worker = desk.serving()
 
-    assert "`nextclick-worker forget eve` writes it again" in text
+    assert "run `nextclick-worker forget eve` to write it again" in text
     assert worker.recent("ada") == ["item-2", "item-3"]
 
 
@@ -200,7 +200,7 @@ def test_a_request_that_cannot_be_read_stops_a_worker_that_serves() -> None:
     desk.serving()
     write(b"forget/eve", b"\x00")(desk)
 
-    with pytest.raises(StateRefused, match="`nextclick-worker forget eve` writes it again"):
+    with pytest.raises(StateRefused, match="run `nextclick-worker forget eve` to write it again"):
         desk.step(5)
 
 

@@ -62,7 +62,7 @@ def test_without_a_champion_it_waits(cluster: MemoryCluster, follower: ReleaseFo
     (waits,) = events(follower)
 
     assert isinstance(waits, Waits)
-    assert "topic releases has no @champion. `nextclick-trainer fit` makes one" in waits.reason
+    assert "topic releases has no @champion. Train one with `nextclick-trainer fit`" in waits.reason
     publish(cluster)
     assert numbers(follower.take())[0] == 1
 
@@ -92,7 +92,9 @@ def test_what_nobody_can_decode_is_said_and_changes_nothing(
     after = events(follower)
 
     assert isinstance(looked, Looked)
-    assert f"offsets {first} to {first + 1} of topic releases is not known: its checksum" in looked.remark
+    assert (
+        f"offsets {first} to {first + 1} of topic releases cannot be decoded: its checksum" in looked.remark
+    )
     assert (numbers(after[0])[0], after[1]) == (2, Looked(2, ""))
 
 

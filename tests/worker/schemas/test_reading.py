@@ -97,15 +97,15 @@ def test_circles_of_references_end() -> None:
     ("schema", "why"),
     [
         (None, "the schema registry at memory: has no schema 1"),
-        (Schema("{", "AVRO"), "schema 1 is of no use: it is not an Avro schema"),
-        (Schema("x", "XML"), "schema 1 is of no use: it is of the type XML, not AVRO, JSON or PROTOBUF"),
+        (Schema("{", "AVRO"), "schema 1 cannot be used: it is not an Avro schema"),
+        (Schema("x", "XML"), "schema 1 cannot be used: its type is XML; it must be AVRO, JSON or PROTOBUF"),
         (
             Schema(TEXT, "PROTOBUF"),
-            "schema 1 is of no use: it is a Protobuf schema: set registry.descriptors",
+            "schema 1 cannot be used: it is a Protobuf schema: set registry.descriptors",
         ),
         (
             Schema('"A"', "AVRO", (Reference("A", "a", 9),)),
-            "schema 1 is of no use: version 9 of a, which it uses, is not there",
+            "schema 1 cannot be used: version 9 of a, which it uses, does not exist",
         ),
     ],
 )

@@ -97,9 +97,21 @@ def test_what_is_as_it_must_be_needs_no_remedy() -> None:
     ("partitions", "says", "remedy"),
     [
         ({"clicks": 0}, "topic clicks does not exist", "Run `nextclick-worker topics --create-clicks`, or"),
-        ({"letters": 0}, "topic letters does not exist", "Run `nextclick-worker topics`, or name another"),
-        ({"state": 1}, "topic state has 1 partitions, it needs 2", "Run `nextclick-worker topics`: it adds"),
-        ({"lists": 1}, "topic lists has 1 partitions, it needs 2", "Run `nextclick-worker topics`: it adds"),
+        (
+            {"letters": 0},
+            "topic letters does not exist",
+            "Run `nextclick-worker topics`, or correct its name in [topics]",
+        ),
+        (
+            {"state": 1},
+            "topic state has 1 partitions, but it needs 2",
+            "Run `nextclick-worker topics`: it adds",
+        ),
+        (
+            {"lists": 1},
+            "topic lists has 1 partitions, but it needs 2",
+            "Run `nextclick-worker topics`: it adds",
+        ),
     ],
 )
 def test_a_wrong_shape_is_found_and_refused(partitions: dict[str, int], says: str, remedy: str) -> None:
@@ -142,7 +154,7 @@ def test_what_a_worker_requires_it_counts() -> None:
     [
         ({"clicks": ["DESCRIBE"]}, "topic clicks: READ is not allowed"),
         ({"state": ["DESCRIBE", "DESCRIBE_CONFIGS"]}, "topic state: READ, WRITE is not allowed"),
-        ({"lists": []}, "topic lists: not allowed to see it"),
+        ({"lists": []}, "topic lists: no right to see it"),
         ({"state": ["READ", "WRITE", "DESCRIBE"]}, "read the settings of topic state"),
         ({"group": ["DESCRIBE"]}, "group group: READ is not allowed"),
         ({"group": []}, "describe the consumer group group"),
@@ -184,7 +196,7 @@ def test_a_topic_that_somebody_else_creates_meanwhile_is_no_error() -> None:
 
     (found,) = needs.create(admin, [Need("clicks", ())], partitions=1, replication=1)
 
-    assert found == Finding("topic clicks was created by someone else just now")
+    assert found == Finding("topic clicks was created by another process in the meantime")
 
 
 def test_transactions_are_tried() -> None:
@@ -197,7 +209,7 @@ def test_transactions_are_tried() -> None:
 
     assert works == Finding("transactional id g.a.check: transactions work")
     assert away.what.startswith("transactional id g.a.check: start transactions as g.a.check")
-    assert away.remedy == "See there"
+    assert away.remedy == "See the error"
 
 
 def test_the_rights_are_those_of_kafkas_own_tool() -> None:
@@ -217,6 +229,6 @@ def test_a_topic_must_have_as_many_partitions_as_the_clicks() -> None:
     connection = cluster_with(state=1).connect()
 
     needs.at_least_as_many(connection, "lists", "clicks")
-    with pytest.raises(TopicError, match="topic state has 1 partitions, it needs 2"):
+    with pytest.raises(TopicError, match="topic state has 1 partitions, but it needs 2"):
         needs.at_least_as_many(connection, "state", "clicks")
     assert needs.counts(connection, ["state", "lists"]) == {"state": 1, "lists": 2}

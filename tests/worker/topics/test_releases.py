@@ -128,9 +128,9 @@ def test_the_commit_carries_the_term_of_the_one_who_leads(cluster: MemoryCluster
 @pytest.mark.parametrize(
     ("expected", "says"),
     [
-        ({CHAMPION: 7}, "named release 7 and names release 1"),
-        ({CHAMPION: None}, "was not there and names release 1"),
-        ({CANDIDATE: 2}, "named release 2 and is no longer there"),
+        ({CHAMPION: 7}, "named release 7 and now names release 1"),
+        ({CHAMPION: None}, "did not exist and now names release 1"),
+        ({CANDIDATE: 2}, "named release 2 and no longer exists"),
     ],
 )
 def test_who_decided_on_what_is_no_longer_so_changes_nothing(

@@ -47,7 +47,7 @@ def test_a_wrong_mapping_is_named_with_the_fields_there_are() -> None:
     finding = decoding(foreign)
 
     assert "3 of 3 have no field user_id and no field item_id" in finding.what
-    assert "the first one has who.id, what.sku" in finding.what
+    assert "the first of them has the fields who.id, what.sku" in finding.what
     assert (finding.fails, decoding(mixed).fails) == (True, False)
     assert decoding(sample_of()[1]).what == "topic clicks has no records yet"
 
@@ -60,7 +60,7 @@ def test_what_nobody_can_decode_is_named() -> None:
 
     finding = decoding(last(cluster.connect(), "clicks", Decoder(FIELDS)))
 
-    assert "1 of 1 are damaged: they cannot be decoded as records" in finding.what
+    assert "1 of 1 are damaged: they cannot be decoded as Kafka records" in finding.what
 
 
 def test_times_of_one_unit_are_named() -> None:
@@ -87,7 +87,7 @@ def test_a_mixture_of_units_is_named_with_counts_and_examples() -> None:
     assert finding is not None
     assert not finding.fails
     assert (
-        f"of 3 kinds: 2 in milliseconds, such as {now}; 1 in seconds, such as {now // 1000}; "
+        f"3 different units or types: 2 in milliseconds, such as {now}; 1 in seconds, such as {now // 1000}; "
         "1 in dates and times, such as '2023-11-14'"
     ) in finding.what
 
@@ -99,7 +99,7 @@ def test_times_from_the_future_are_noticed() -> None:
     finding = times(found, cluster.now_ms)
 
     assert finding is not None
-    assert "1 of 1 clicks are from the future" in finding.what
+    assert "1 of 1 clicks are in the future" in finding.what
     assert finding.failed
 
 
@@ -112,10 +112,10 @@ def test_what_is_skipped_trimmed_or_several_is_said() -> None:
     some = decoding(sample_of(*documents, where=parse_where("type = view"))[1])
     none = decoding(sample_of(*documents, where=parse_where("type = buy"))[1])
 
-    assert "1 of 3 are skipped (1 where); 2 ids have blanks around them, which are removed" in some.what
+    assert "1 of 3 are skipped (1 where); 2 ids have whitespace around them, which is removed" in some.what
     assert not some.remedy
     assert none.failed
-    assert decoding(several).what.endswith("are clicks; they have 2 clicks, several in one record")
+    assert decoding(several).what.endswith("are clicks; they have 2 clicks, because some have several")
 
 
 def test_an_envelope_is_recognised() -> None:

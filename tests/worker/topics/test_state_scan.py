@@ -103,7 +103,7 @@ def test_contents_are_what_counts() -> None:
     assert contents.log_bytes == sum(len(one.key) + len(one.value or b"") for one in entries)
     assert contents.replay == Replay(4, 1)
     assert contents.requests == {"eve": Forget(5, 1)}
-    assert contents.unreadable == {b"what": "no such key is known"}
+    assert contents.unreadable == {b"what": "the key is unknown"}
 
 
 def replace_value(entry: Entry, value: bytes | None) -> Entry:

@@ -36,7 +36,7 @@ def test_a_deletion_request_without_the_mark_was_not_heard() -> None:
 
 def test_a_deletion_request_that_cannot_be_read_says_how_to_write_it_again() -> None:
     """It is a person's right: it must not be skipped, and the state need not go for it."""
-    with pytest.raises(StateRefused, match="`nextclick-worker forget ada` writes it again"):
+    with pytest.raises(StateRefused, match="run `nextclick-worker forget ada` to write it again"):
         parse_forget("ada", b"junk")
 
 
@@ -81,5 +81,5 @@ def test_a_replay_names_the_topics_that_it_belongs_to() -> None:
     assert old == Replay(5, 2)
     assert old.is_of("clicks-1")
 
-    with pytest.raises(StateRefused, match="an id of a topic in it is no text"):
+    with pytest.raises(StateRefused, match="it has a topic id that is not text"):
         parse_replay(msgpack.packb({"format": 1, "offset": 5, "release": 2, "clicks_id": 7}))

@@ -88,7 +88,7 @@ def test_a_topic_that_is_too_small_is_trouble(stand: Stand) -> None:
     stand.cluster.add_partitions("clicks", 3)
     stand.look()
 
-    assert "topic lists has 2 partitions, it needs 3" in stand.look(CONFIRM_SECONDS)
+    assert "topic lists has 2 partitions, but it needs 3" in stand.look(CONFIRM_SECONDS)
 
 
 def test_an_outage_says_nothing_of_topics(stand: Stand) -> None:
