@@ -174,7 +174,7 @@ def test_trouble_with_records_is_said(deployment: Deployment, worker: WorkerFact
     text = eventually(lambda: _verbose(process), SECONDS, what="the notice")
 
     assert text.startswith("ready")
-    assert "are older than recommend.publish_max_age (60 s), the newest " in text
+    assert "are older than recommend.publish_max_age (60 s; the newest is " in text
     assert "no record is answered" in process.log
 
 

@@ -69,7 +69,7 @@ def test_no_release_is_replaced_unasked(release: Path, clicks: Path, tmp_path: P
         (release, "already holds a release; replace it with --yes, or name another folder with -o"),
         (tmp_path / "full", "has other files, such as thesis.txt; choose a folder that is new"),
         (clicks, "is a file; a release is written to a folder"),
-        (clicks / "release", "cannot be written: no write permission for"),
+        (clicks / "release", "cannot be written: .* is a file, not a folder"),
     ):
         with pytest.raises(SettingError, match=says):
             CliRunner().invoke(cli, ["fit", "clicks.csv", "-o", str(folder)], catch_exceptions=False)

@@ -46,7 +46,7 @@ def test_a_worker_that_was_killed_is_waited_for() -> None:
         desk.start()
 
     assert 0 < desk.cluster.steady() - began <= 12
-    assert sum("until its session ends" in str(line.get("reason")) for line in logs) == 1
+    assert sum("for its session to end" in str(line.get("reason")) for line in logs) == 1
 
     desk.click("ada")
     desk.settle()
