@@ -32,7 +32,7 @@ LAYOUTS: Final = (
     Shape("CSV", "the clicks", text("clicks.csv", PLAIN)),
     Shape(
         "separators `;`, tab and `|`",
-        "recognised by the first line",
+        "recognised from the first line",
         text("clicks.txt", PLAIN.replace(",", ";")),
     ),
     Shape(
@@ -41,10 +41,14 @@ LAYOUTS: Final = (
         text("clicks.tsv", b"\xef\xbb\xbf" + PLAIN.replace(",", "\t").encode()),
     ),
     Shape("CSV with a byte order mark", "read without it", text("clicks.csv", PLAIN, encoding="utf-8-sig")),
-    Shape("UTF-16 with a byte order mark", "read by itself", text("clicks.csv", PLAIN, encoding="utf-16")),
+    Shape(
+        "UTF-16 with a byte order mark",
+        "recognised automatically",
+        text("clicks.csv", PLAIN, encoding="utf-16"),
+    ),
     Shape(
         "another encoding",
-        "read in `files.encoding`; the message names the line that is not UTF-8",
+        "read with `files.encoding`; by default, an error names the line that is not UTF-8",
         text(
             "clicks.csv",
             lines(lambda row: f"{csv(row)},Stühle", "user_id,item_id,timestamp,title"),
@@ -52,7 +56,7 @@ LAYOUTS: Final = (
         ),
         ("files.encoding=cp1252",),
     ),
-    Shape("lines that end with CR or CR LF", "as with LF", text("clicks.csv", PLAIN.replace("\n", "\r"))),
+    Shape("lines that end with CR or CR LF", "read like LF", text("clicks.csv", PLAIN.replace("\n", "\r"))),
     Shape(
         "quoted fields, with line breaks and separators in them",
         "one field",
@@ -86,15 +90,15 @@ LAYOUTS: Final = (
             ),
         ),
     ),
-    Shape("`.csv.gz`", "unpacked", packed("clicks.csv.gz", gzip.compress)),
-    Shape("gzip without `.gz` in its name", "known by its content", packed("clicks.csv", gzip.compress)),
-    Shape("plain text named `.gz`", "known by its content", text("clicks.csv.gz", PLAIN)),
-    Shape("zstd", "unpacked", packed("clicks.csv.zst", zstandard.compress)),
-    Shape("bzip2", "unpacked", packed("clicks.csv.bz2", bz2.compress)),
-    Shape("xz", "unpacked", packed("clicks.csv.xz", lzma.compress)),
+    Shape("`.csv.gz`", "decompressed", packed("clicks.csv.gz", gzip.compress)),
+    Shape("gzip without `.gz` in its name", "recognised by its content", packed("clicks.csv", gzip.compress)),
+    Shape("plain text named `.gz`", "recognised by its content", text("clicks.csv.gz", PLAIN)),
+    Shape("zstd", "decompressed", packed("clicks.csv.zst", zstandard.compress)),
+    Shape("bzip2", "decompressed", packed("clicks.csv.bz2", bz2.compress)),
+    Shape("xz", "decompressed", packed("clicks.csv.xz", lzma.compress)),
     Shape(
         "no header, three columns or more",
-        "guessed where the first line has a time, and said: the last column of times, the first two others",
+        "if the first line has a time, guessed and reported: last time column, first two other columns",
         text("clicks.csv", lines(csv, None)),
     ),
     Shape(
@@ -105,7 +109,7 @@ LAYOUTS: Final = (
     ),
     Shape(
         "MovieLens' `.dat`: `::` between fields, no header",
-        "user, item, rating, time",
+        "read as user, item, rating, time",
         text(
             "ratings.dat",
             lines(lambda row: f"{row.user_id}::{row.item_id}::5::{row.timestamp_ms // 1000}", None),
@@ -113,7 +117,7 @@ LAYOUTS: Final = (
     ),
     Shape(
         "RecBole's `.inter`: `user_id:token`",
-        "names without their types",
+        "column names without the types",
         text(
             "clicks.inter",
             lines(
@@ -128,16 +132,16 @@ LAYOUTS: Final = (
         "read without it",
         text("clicks.jsonl", JSON_LINES, encoding="utf-8-sig"),
     ),
-    Shape("JSON lines, compressed", "unpacked", packed("clicks.ndjson.gz", gzip.compress, JSON_LINES)),
-    Shape("JSON lines of any name", "known by the first letter", text("clicks.log", JSON_LINES)),
+    Shape("JSON lines, compressed", "decompressed", packed("clicks.ndjson.gz", gzip.compress, JSON_LINES)),
+    Shape("JSON lines, any file name", "recognised by the first character", text("clicks.log", JSON_LINES)),
     Shape(
         "a JSON array",
-        "the clicks; it is read as a whole",
+        "the clicks; the whole array is read at once",
         text("clicks.json", f"[{','.join(JSON_LINES.split())}]"),
     ),
     Shape(
         "nested JSON",
-        "fields by path; usual names are recognised inside, too",
+        "fields by path; common names are recognised at any level",
         text(
             "clicks.jsonl",
             lines(
@@ -149,13 +153,13 @@ LAYOUTS: Final = (
     ),
     Shape(
         "names with dots (`user.id`)",
-        "recognised, and as a path; `user\\.id` is only the flat name",
+        "recognised, also as a path; `user\\.id` means only the flat name",
         text("clicks.csv", lines(csv, "user.id,item.id,time")),
         ("click.user_id=user.id", r"click.item_id=item\.id"),
     ),
     Shape(
-        "JSON in a column of text",
-        "a path reaches into it",
+        "JSON in a text column",
+        "fields by path",
         text(
             "clicks.jsonl",
             lines(
@@ -167,7 +171,7 @@ LAYOUTS: Final = (
     ),
     Shape(
         "a list of items in one event",
-        "a click of each, by `items[].id`",
+        "one click per item, with `items[].id`",
         text(
             "clicks.jsonl",
             per_user(
@@ -213,7 +217,7 @@ LAYOUTS: Final = (
     ),
     Shape(
         "a folder from Spark",
-        "all files in it; `_SUCCESS`, hidden and empty files are passed over",
+        "all files in it; `_SUCCESS`, hidden and empty files are skipped",
         folder(
             {
                 "part-0.csv": FIRST,
@@ -236,7 +240,7 @@ LAYOUTS: Final = (
     ),
     Shape(
         "folders named `date=2026-01-01`",
-        "a column `date` of the files in them",
+        "an extra column `date` for their files",
         folder(
             {
                 f"user_id={user}/part-0.csv": lines(
@@ -249,8 +253,8 @@ LAYOUTS: Final = (
         ),
     ),
     Shape(
-        "files with other orders of columns",
-        "each by its own header",
+        "files with different column orders",
+        "each is read by its own header",
         folder(
             {
                 "a.csv": FIRST,

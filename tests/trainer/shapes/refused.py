@@ -32,17 +32,19 @@ def one_column(name: str, kind: object, **columns: Sequence[object]) -> Write:
 HOURS: Final = [timedelta(hours=1)] * 2
 
 REFUSED: Final = (
-    Refused("nothing at that path", "there is no such file", lambda folder: folder / "nowhere.csv"),
+    Refused("a path that does not exist", "there is no such file", lambda folder: folder / "nowhere.csv"),
     Refused("an empty file", "the file is empty", text("clicks.csv", "")),
     Refused("a header only", "it has no rows", text("clicks.csv", "user_id,item_id,timestamp\n")),
-    Refused("a folder with nothing", "the folder has no files of clicks", folder({"_SUCCESS": ""})),
+    Refused(
+        "a folder without files of clicks", "the folder has no files of clicks", folder({"_SUCCESS": ""})
+    ),
     Refused(
         "a Delta table",
         "it is a Delta table, in which old files stay: export it",
         folder({"_delta_log/0.json": "{}", "a.csv": PLAIN}),
     ),
     Refused(
-        "a file that is no text", "it is no text, and none of Parquet", text("clicks.csv", bytes(range(256)))
+        "a file that is not text", "it is no text, and none of Parquet", text("clicks.csv", bytes(range(256)))
     ),
     Refused(
         "an Excel sheet",
@@ -61,7 +63,7 @@ REFUSED: Final = (
         text("clicks.csv", "user_id,item_id,timestamp,title\n1,a,1790000000000,Stühle\n", encoding="cp1252"),
     ),
     Refused(
-        "compressed data that was cut off",
+        "truncated compressed data",
         "it is damaged or cut off: write it again",
         text("clicks.csv.gz", gzip.compress(PLAIN.encode())[:-20]),
     ),
@@ -84,12 +86,12 @@ REFUSED: Final = (
         text("clicks.jsonl", '{"user_id": 1}\n{"user_id": \n'),
     ),
     Refused(
-        "JSON with two kinds of values",
+        "JSON with mixed types in a field",
         "line 2 has a list as 'item_id', line 1 text or a number",
         text("clicks.jsonl", '{"item_id": 1}\n{"item_id": [1]}\n'),
     ),
     Refused(
-        "columns that are not recognised",
+        "unrecognised columns",
         "has no column that looks like the user; name one with --user",
         text("clicks.csv", "who,item_id,timestamp\n1,2,1790000000\n"),
     ),
@@ -119,7 +121,7 @@ REFUSED: Final = (
         one_column("timestamp", pl.Duration("us"), timestamp=HOURS),
     ),
     Refused(
-        "times that are none",
+        "values that are not times",
         "nothing in column 'timestamp' can be read as a time (the first value is 'soon')",
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,soon\n"),
     ),
@@ -134,7 +136,7 @@ REFUSED: Final = (
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,1790000000\n1,3,1790000001\n"),
     ),
     Refused(
-        "no row that counts",
+        "no matching rows",
         "no row is left by click.where",
         text("clicks.csv", PLAIN),
         ("click.where=item_id = lamp",),

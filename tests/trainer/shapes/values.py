@@ -13,18 +13,18 @@ from tests.trainer.shapes.writers import LISBON, PLAIN, Shape, csv, lines, momen
 
 VALUES: Final = (
     Shape(
-        "ids that are integers of any width",
+        "integer ids of any width",
         "their decimal text",
         typed(lambda frame: frame.cast({"user_id": pl.Int16})),
     ),
     Shape(
-        "ids that are floats, as integers with gaps become",
-        "`12.0` is 12; a fraction is no id",
+        "float ids, such as integers with missing values",
+        "`12.0` is read as 12; fractions are not valid ids",
         typed(lambda frame: frame.cast({"user_id": pl.Float64})),
     ),
     Shape(
-        "ids that are decimals",
-        "`12.0000000000` is 12",
+        "decimal ids",
+        "`12.0000000000` is read as 12",
         typed(
             lambda frame: frame.with_columns(
                 user_id=pl.Series([Decimal(f"{row.user_id}.0000000000") for row in ROWS])
@@ -32,8 +32,8 @@ VALUES: Final = (
         ),
     ),
     Shape(
-        "ids such as `12.0` in text",
-        "12; leading zeros stay",
+        "text ids such as `12.0`",
+        "read as 12; leading zeros are kept",
         text("clicks.csv", lines(lambda row: f"{row.user_id}.0,{row.item_id},{row.timestamp_ms}")),
     ),
     Shape(
@@ -47,20 +47,20 @@ VALUES: Final = (
         rename=uuid,
     ),
     Shape(
-        "UUIDs as text in capitals",
-        "in lower case",
+        "UUIDs as text in upper case",
+        "converted to lower case",
         text(
             "clicks.csv", lines(lambda row: f"{uuid(row.user_id).upper()},{row.item_id},{row.timestamp_ms}")
         ),
         rename=uuid,
     ),
     Shape(
-        "categories, such as pandas writes",
+        "categorical columns, as pandas writes them",
         "their text",
         typed(lambda frame: frame.cast({"item_id": pl.Categorical})),
     ),
     Shape(
-        "`NULL`, `\\N`, `NA`, `nan` or nothing as an id",
+        "ids such as `NULL`, `\\N`, `NA`, `nan`, or empty",
         "missing (`click.missing`), counted by value",
         text(
             "clicks.csv",
@@ -69,7 +69,7 @@ VALUES: Final = (
     ),
     Shape(
         "times in s, ms, µs or ns",
-        "known by their size, or `click.timestamp_unit`",
+        "unit recognised by size, or set by `click.timestamp_unit`",
         text("clicks.csv", lines(lambda row: f"{row.user_id},{row.item_id},{row.timestamp_ms // 1000}")),
     ),
     Shape(
@@ -79,7 +79,7 @@ VALUES: Final = (
     ),
     Shape(
         "times in two units",
-        "each is read by its own size; said with counts and examples",
+        "unit recognised for each time; reported with counts and examples",
         text(
             "clicks.csv",
             lines(
@@ -106,8 +106,8 @@ VALUES: Final = (
         ),
     ),
     Shape(
-        "times without a zone",
-        "times in `click.time_zone`",
+        "times without a time zone",
+        "read in `click.time_zone`",
         text(
             "clicks.csv",
             lines(
@@ -117,13 +117,13 @@ VALUES: Final = (
         ("click.time_zone=Europe/Lisbon",),
     ),
     Shape(
-        "Parquet's own times",
+        "Parquet's time types",
         "the time",
         typed(lambda frame: frame.with_columns(pl.from_epoch("timestamp", "ms").dt.cast_time_unit("ns"))),
     ),
     Shape(
         "date and time of day in two columns",
-        'recognised, or `click.timestamp = "day + clock"`',
+        'recognised, or named by `click.timestamp = "day + clock"`',
         text(
             "clicks.csv",
             lines(
@@ -133,8 +133,8 @@ VALUES: Final = (
         ),
     ),
     Shape(
-        "several columns of times",
-        "the time of the event before dates and versions of it; said which was taken",
+        "several time columns",
+        "the time of the event is preferred to dates and other versions of it; the choice is reported",
         text(
             "clicks.csv",
             lines(
@@ -145,12 +145,12 @@ VALUES: Final = (
     ),
     Shape(
         "times before 2000 or in the future",
-        "removed with a reason of their own; if they are most, refused (`click.earliest`)",
+        "removed and counted separately; if most are, the file is refused (`click.earliest`)",
         text("clicks.csv", PLAIN + "1000,00001,86400\n1000,00001,874724710\n1000,00001,4100000000\n"),
     ),
     Shape(
-        "events of other kinds",
-        "skipped by `click.where`, and counted",
+        "other kinds of events",
+        "skipped through `click.where`, and counted",
         text(
             "clicks.csv",
             lines(
