@@ -167,7 +167,7 @@ def alerts_table() -> str:
         for rule in group["rules"]
         if "alert" in rule
     ]
-    return _table(("alert", "severity", "after", "what"), rows)
+    return _table(("alert", "severity", "after", "meaning"), rows)
 
 
 def demo_still() -> str:
