@@ -106,14 +106,13 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
     for clause in rules.where:
         one = _field(frame.collect_schema(), clause.path, source, "click.where")
         frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
-    sample = (
-        frame.select(**{role: one.column for role, one in found.fields.items()}).head(SAMPLE_ROWS).collect()
-    )
+    sample = _sample(frame, found)
     if sample.is_empty():
         why = "no row is left by click.where" if count else "it has no rows"
         raise UnreadableFile(source, why)
-    found = _with_date(frame, found, columns, sample)
-    time = _time(frame, found, rules, source)
+    if (dated := _with_date(frame, found, columns, sample)) is not found:
+        found, sample = dated, _sample(frame, dated)
+    time = _time(sample, found, rules, source)
     for role in ROLES:
         _check_ids(sample[role], found.fields[role].kind, getattr(found.columns, role), source)
     counts = counted(frame, found.fields, time, rules)
@@ -198,6 +197,11 @@ def _extra(frame: pl.LazyFrame, columns: Columns, source: str) -> list[pl.Expr]:
     return [_field(schema, paths.parse(name), source, "extra").column.alias(name) for name in columns.extra]
 
 
+def _sample(frame: pl.LazyFrame, found: _Found) -> pl.DataFrame:
+    columns = {role: one.column for role, one in found.fields.items()}
+    return frame.select(**columns).head(SAMPLE_ROWS).collect()
+
+
 def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.DataFrame) -> _Found:
     """Return the same; where the recognised times are times of day, with the dates of another column."""
     kind = found.fields["timestamp"].kind
@@ -213,21 +217,19 @@ def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.
     return _Found({**found.fields, "timestamp": together}, names, {**found.left, "timestamp": left})
 
 
-def _time(frame: pl.LazyFrame, found: _Found, rules: Rules, source: str) -> pl.Expr:
+def _time(sample: pl.DataFrame, found: _Found, rules: Rules, source: str) -> pl.Expr:
     """Return the times. Raises UnusableClicks where the first rows have none."""
     name, (column, kind) = found.columns.timestamp, found.fields["timestamp"]
     if words := time_kind_in_words(kind):
         raise UnusableClicks(
             f"{source}: column {name!r} holds {words}, which are no times; --timestamp names another column"
         )
-    time = times_ms(column, kind, rules.times)
-    first = frame.select(shown=column, time=time).head(SAMPLE_ROWS).collect()
-    if first["time"].count() == 0:
+    if sample.select(times_ms(pl.col("timestamp"), kind, rules.times).count()).item() == 0:
         raise UnusableClicks(
             f"{source}: nothing in column {name!r} can be read as a time (the first value is "
-            f"{first['shown'].first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
+            f"{sample['timestamp'].first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
         )
-    return time
+    return times_ms(column, kind, rules.times)
 
 
 def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> None:

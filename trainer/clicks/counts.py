@@ -14,7 +14,7 @@ from trainer.clicks import ids
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.fields import Field
 from trainer.clicks.rules import Rules
-from trainer.clicks.timestamps import unit_of
+from trainer.clicks.timestamps import is_of_unit, size_of
 from trainer.errors import UnusableClicks
 from worker.core.times import BELOW, NAMES
 
@@ -154,29 +154,42 @@ def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rul
 
     `fields` are those of a click, by role; `time` is the time as it is read.
     """
-    row = frame.select(**_looked_at(fields, time, rules)).select(_totals(rules)).collect(engine="streaming")
+    values = frame.select(**_values(fields, rules), time=time)
+    kinds = {role: field.kind for role, field in fields.items()}
+    row = values.with_columns(**_seen(kinds, rules)).select(_totals(rules)).collect(engine="streaming")
     return _of_row(row.row(0, named=True), rules)
 
 
-def _looked_at(fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> dict[str, pl.Expr]:
-    moment = fields["timestamp"]
+def _values(fields: Mapping[str, Field], rules: Rules) -> dict[str, pl.Expr]:
+    columns = {role: field.column for role, field in fields.items()}
+    return {
+        **columns,
+        **{f"{role} text": ids.unusual(*field, rules.missing) for role, field in fields.items()},
+    }
+
+
+def _seen(kinds: Mapping[str, pl.DataType], rules: Rules) -> dict[str, pl.Expr]:
+    moment = pl.col("timestamp")
     found = {
-        "time": time,
-        "given": _is_given(moment, rules),
-        "unit": unit_of(*moment, rules.times),
-        "shown": moment.column.cast(pl.String, strict=False),
+        "size": size_of(moment, kinds["timestamp"], rules.times),
+        "shown": moment.cast(pl.String, strict=False),
+        "given": moment.is_not_null() & ~_missing("timestamp", rules).fill_null(False),
     }
     for role in ROLES:
-        bare = ids.stripped(*fields[role])
-        found[f"{role} blank"] = ids.has_blanks(*fields[role])
-        found[f"{role} token"] = pl.when(bare.is_in(["", *rules.missing])).then(bare)
-        found[f"{role} inexact"] = ids.is_inexact(*fields[role])
-        found[f"{role} whole"] = ids.whole_example(*fields[role])
+        column, text = pl.col(role), pl.col(f"{role} text")
+        found[f"{role} blank"] = ids.has_blanks(text)
+        found[f"{role} token"] = pl.when(_missing(role, rules)).then(ids.stripped(text))
+        found[f"{role} inexact"] = ids.is_inexact(column, kinds[role])
+        found[f"{role} whole"] = ids.whole_example(text if ids.is_text(kinds[role]) else column, kinds[role])
     return found
 
 
+def _missing(role: str, rules: Rules) -> pl.Expr:
+    return ids.stripped(pl.col(f"{role} text")).is_in(_tokens(rules))
+
+
 def _totals(rules: Rules) -> list[pl.Expr]:
-    time, unit, shown = pl.col("time"), pl.col("unit"), pl.col("shown")
+    time, size, shown = pl.col("time"), pl.col("size"), pl.col("shown")
     totals = [pl.len().alias("rows")]
     for kind, is_so in (
         ("early", time < rules.times.earliest_ms),
@@ -185,8 +198,8 @@ def _totals(rules: Rules) -> list[pl.Expr]:
     ):
         totals += [is_so.sum().alias(kind), shown.filter(is_so).first().alias(f"{kind} example")]
         totals.append(time.filter(is_so).first().alias(f"{kind} time"))
-    for kind in (*BELOW, "date"):
-        is_so = unit.is_null() & time.is_not_null() if kind == "date" else unit == kind
+    units = {unit: is_of_unit(size, unit, rules.times) for unit in BELOW}
+    for kind, is_so in {**units, "date": size.is_null() & time.is_not_null()}.items():
         totals += [is_so.sum().alias(f"unit {kind}"), shown.filter(is_so).first().alias(f"example {kind}")]
     for role in ROLES:
         totals += [pl.col(f"{role} {what}").sum().alias(f"{role} {what}") for what in ("blank", "inexact")]
@@ -217,12 +230,6 @@ def _of_row(row: Mapping[str, Any], rules: Rules) -> Counts:
         found.units[unit] = row[f"unit {unit}"] or 0
         found.examples[unit] = row[f"example {unit}"]
     return found
-
-
-def _is_given(time: Field, rules: Rules) -> pl.Expr:
-    if not ids.is_text(time.kind):
-        return time.column.is_not_null()
-    return ~ids.stripped(*time).is_in(["", *rules.missing]).fill_null(True)
 
 
 def _moment(time_ms: int) -> str:

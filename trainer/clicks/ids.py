@@ -39,8 +39,7 @@ def kind_in_words(kind: pl.DataType) -> str | None:
 
 def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Expr:
     """Return a column of this kind as ids; null where there is none. Those that are too long are kept."""
-    text = texts(column, kind)
-    return pl.when(~text.is_in(["", *missing])).then(text)
+    return texts(column, kind).replace(["", *missing], None)
 
 
 def texts(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
@@ -64,15 +63,22 @@ def is_text(kind: pl.DataType) -> bool:
     return kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum)
 
 
-def stripped(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return text without the blanks around it; null in columns of other kinds."""
-    return column.cast(pl.String).str.strip_chars(BLANKS) if is_text(kind) else pl.lit(None, pl.String())
+def unusual(column: pl.Expr, kind: pl.DataType, missing: Iterable[str]) -> pl.Expr:
+    """Return texts other than integers, and those in `missing`; null for all other values."""
+    if not is_text(kind):
+        return pl.lit(None, pl.String())
+    text = column.cast(pl.String)
+    return pl.when(text.cast(pl.Int64, strict=False).is_null() | text.is_in(list(missing))).then(text)
 
 
-def has_blanks(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+def stripped(column: pl.Expr) -> pl.Expr:
+    """Return texts without the blanks around them."""
+    return column.str.strip_chars(BLANKS)
+
+
+def has_blanks(column: pl.Expr) -> pl.Expr:
     """Return whether there are blanks around text that is more than blanks."""
-    bare = stripped(column, kind).str.len_bytes()
-    return (bare > 0) & (bare < column.cast(pl.String).str.len_bytes()) if is_text(kind) else pl.lit(False)
+    return stripped(column).str.len_bytes().is_between(1, column.str.len_bytes() - 1)
 
 
 def is_inexact(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
@@ -85,22 +91,31 @@ def whole_example(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     if kind.is_float():
         return pl.when(column.is_finite() & (column == column.floor())).then(column.cast(pl.String))
     if is_text(kind) or kind.is_decimal():
-        text = stripped(column.cast(pl.String), pl.String())
+        text = stripped(column.cast(pl.String))
         return pl.when(text.str.ends_with("0") & _is_whole(text)).then(text)
     return pl.lit(None, pl.String())
 
 
+def are_integers(texts: pl.Series) -> bool:
+    """Return whether all texts are integers: most are, and then need no other look."""
+    return texts.cast(pl.Int64, strict=False).null_count() == texts.null_count()
+
+
 def _canonical(column: pl.Expr) -> pl.Expr:
-    text = column.str.strip_chars(BLANKS)
-    whole = text.str.extract(r"^([^.]*)").replace("-0", "0")
-    is_uuid = (text.str.len_bytes() == _UUID_LENGTH) & text.str.contains(f"^{UUID_TEXT}$")
-    return (
-        pl.when(text.str.ends_with("0") & _is_whole(text))
-        .then(whole)
-        .when(is_uuid)
-        .then(text.str.to_lowercase())
-        .otherwise(text)
-    )
+    return column.map_batches(_canonical_texts, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _canonical_texts(column: pl.Series) -> pl.Series:
+    if are_integers(column):
+        return column
+    # Hot path: few texts can be other than they stand, and a look at their end and length finds those.
+    texts = column.str.strip_chars(BLANKS)
+    rare = (texts.str.ends_with("0") | (texts.str.len_bytes() == _UUID_LENGTH)).arg_true()
+    text = pl.col("text")
+    whole = pl.when(_is_whole(text)).then(text.str.extract(r"^([^.]*)").replace("-0", "0"))
+    uuid = pl.when(text.str.contains(f"^{UUID_TEXT}$")).then(text.str.to_lowercase())
+    read = texts.gather(rare).alias("text").to_frame().select(pl.coalesce(whole, uuid, text)).to_series()
+    return texts.scatter(rare, read)
 
 
 def _is_whole(text: pl.Expr) -> pl.Expr:

@@ -8,7 +8,7 @@ the law ends with the year 2099, as the tables of polars do.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from trainer.clicks.ids import are_integers, is_text
 from worker.core.ids import BLANKS, MISSING
 from worker.core.reasons import Undecodable
 from worker.core.times import BELOW, EARLIEST_MS, MAX_TIMESTAMP_MS, MICROSECONDS, TimeRule, Unit
@@ -24,7 +25,6 @@ HOUR_MS: Final = 3_600_000
 
 _UNITS_A_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
-_INTEGER: Final = r"^[+-]?[0-9]{1,38}$"
 _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
 _USUAL: Final = (
     r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
@@ -57,11 +57,13 @@ def times_ms(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.E
 
     Times after the year 9999 are none, as in the worker.
     """
-    times = _times(column, kind, settings)
-    return pl.when(times.abs() <= MAX_TIMESTAMP_MS).then(times)
+    if is_text(kind):
+        texts = column.cast(pl.String)
+        return texts.map_batches(partial(_of_texts, settings), return_dtype=pl.Int64(), is_elementwise=True)
+    return _possible(_of_values(column, kind, settings))
 
 
-def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+def _of_values(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
     if kind == pl.Date:
         return _in_zone(column.cast(pl.Datetime("us")), settings.zone)
     if isinstance(kind, pl.Datetime):
@@ -70,27 +72,43 @@ def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Exp
         return _of_integers(column.cast(pl.Int128), settings.unit)
     if kind.is_float() or kind.is_decimal():
         return _of_floats(column.cast(pl.Float64), settings.unit)
-    if kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
-        return _of_texts(column.cast(pl.String), settings)
     return pl.lit(None, pl.Int64())
 
 
-def unit_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the unit in which each number of a column is read; null for dates and for what is none."""
-    if kind.is_numeric():
-        number = column.cast(pl.Float64)
-    elif kind == pl.String:
-        text = _plain(column, settings.missing)
-        number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
+def _possible(times: pl.Expr) -> pl.Expr:
+    return pl.when(times.is_between(-MAX_TIMESTAMP_MS, MAX_TIMESTAMP_MS)).then(times)
+
+
+def size_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+    """Return the absolute value of each number, also as text; null for dates and for what is none."""
+    if is_text(kind):
+        read = partial(_numbers, settings)
+        texts = column.cast(pl.String)
+        number = texts.map_batches(read, return_dtype=pl.Float64(), is_elementwise=True)
     else:
-        return pl.lit(None, pl.String())
-    number = pl.when(number.is_finite()).then(number)
+        number = column.cast(pl.Float64) if kind.is_numeric() else pl.lit(None, pl.Float64())
+    return number.abs()
+
+
+def is_of_unit(size: pl.Expr, unit: Unit, settings: TimeSettings) -> pl.Expr:
+    """Return whether a number of this size is read in `unit`."""
     if settings.unit:
-        return pl.when(number.is_not_null()).then(pl.lit(settings.unit))
-    size, found = number.abs(), pl.lit(None, pl.String())
-    for unit in reversed(BELOW):
-        found = pl.when(size < BELOW[unit]).then(pl.lit(unit)).otherwise(found)
-    return found
+        return size.is_finite() & (settings.unit == unit)
+    smaller = [BELOW[one] for one in BELOW if BELOW[one] < BELOW[unit]]
+    return (size >= max(smaller, default=0)) & (size < BELOW[unit])
+
+
+def _numbers(settings: TimeSettings, column: pl.Series) -> pl.Series:
+    texts = _given(column, settings)
+    if not are_integers(texts):
+        texts = texts.set(~texts.str.contains(_NUMBER), None)
+    return texts.cast(pl.Float64, strict=False)
+
+
+def _given(column: pl.Series, settings: TimeSettings) -> pl.Series:
+    """Return texts without blanks around them; null for missing values."""
+    texts = column if are_integers(column) else column.str.strip_chars(BLANKS)
+    return texts.replace(["", *settings.missing], None)
 
 
 def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
@@ -117,14 +135,14 @@ def _part(column: pl.Expr, kind: pl.DataType, digits: int) -> pl.Expr:
 
 
 def _of_integers(number: pl.Expr, unit: Unit | None) -> pl.Expr:
-    """Return integers of 128 bits as times; those of no unit become null."""
-    if unit:
-        found = number * 1000 if unit == "s" else number // _UNITS_A_MS[unit]
-        return pl.when(number.abs() < BELOW["ns"]).then(found).cast(pl.Int64, strict=False)
-    size, times = number.abs(), pl.lit(None, pl.Int128())
-    for one in reversed(BELOW):
-        found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
-        times = pl.when(size < BELOW[one]).then(found).otherwise(times)
+    """Return integers as times; those of no unit become null."""
+    times = pl.lit(None, pl.Int64())
+    for one, below in reversed(BELOW.items()):
+        if unit in (None, one):
+            # Of seconds, so many are long after the year 9999: their milliseconds might not fit 64 bits.
+            most = below if unit is None else BELOW["ms" if one == "s" else "ns"]
+            found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
+            times = pl.when(number.is_between(-most, most, closed="none")).then(found).otherwise(times)
     return times.cast(pl.Int64, strict=False)
 
 
@@ -138,21 +156,29 @@ def _of_floats(number: pl.Expr, unit: Unit | None) -> pl.Expr:
     return (times.round().cast(pl.Int128, strict=False) // 1000).cast(pl.Int64, strict=False)
 
 
-def _of_texts(column: pl.Expr, settings: TimeSettings) -> pl.Expr:
-    text = _plain(column, settings.missing)
-    is_integer, is_number = text.str.contains(_INTEGER), text.str.contains(_NUMBER)
-    integers = pl.when(is_integer).then(text).cast(pl.Int128, strict=False)
-    floats = pl.when(is_number & ~is_integer).then(text).cast(pl.Float64, strict=False)
-    usual = _usual(pl.when(text.str.contains(_USUAL)).then(text), settings.zone)
-    read = pl.coalesce(_of_integers(integers, settings.unit), _of_floats(floats, settings.unit), usual)
-    others = pl.when(read.is_null() & ~is_number).then(text)
+def _of_texts(settings: TimeSettings, column: pl.Series) -> pl.Series:
+    text, value, unit = pl.col("text"), pl.col("value"), settings.unit
     by_rule = partial(_by_rule, settings.rule())
-    return pl.coalesce(read, others.map_batches(by_rule, return_dtype=pl.Int64(), is_elementwise=True))
+    ways = (
+        (text.cast(pl.Int64, strict=False), _of_integers(value, unit)),
+        (text.cast(pl.Int128, strict=False), _of_integers(value, unit)),
+        (pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64), _of_floats(value, unit)),
+        (pl.when(text.str.contains(_USUAL)).then(text), _usual(value, settings.zone)),
+        (text, value.map_batches(by_rule, return_dtype=pl.Int64())),
+    )
+    return _read_in_turn(_given(column, settings).alias("text"), ways).alias(column.name)
 
 
-def _plain(column: pl.Expr, missing: Iterable[str]) -> pl.Expr:
-    text = column.str.strip_chars(BLANKS)
-    return pl.when(~text.is_in(["", *missing])).then(text)
+def _read_in_turn(texts: pl.Series, ways: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Series:
+    """Return texts as times. Hot path: a way of reading gets only the texts that no way before it reads."""
+    (value, time), *others = ways
+    # Polars would compute the value for each place that names it, were it not a column.
+    read = texts.to_frame().select(value=value).select(time=time)
+    times = read.select(_possible(pl.col("time"))).to_series()
+    left = (texts.is_not_null() & times.is_null()).arg_true()
+    if not others or left.is_empty():
+        return times
+    return times.scatter(left, _read_in_turn(texts.gather(left), others))
 
 
 def _usual(text: pl.Expr, zone: str) -> pl.Expr:
