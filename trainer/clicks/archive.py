@@ -59,7 +59,7 @@ class ClickArchive:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ArchiveInUse(f"{self.folder}: another process collects into this folder") from None
+                raise ArchiveInUse(f"{self.folder}: another process is collecting into this folder") from None
             self._claim(topic)
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
@@ -75,7 +75,7 @@ class ClickArchive:
         named = self.folder / _TOPIC
         if named.exists() and (other := named.read_text()) != topic:
             raise SettingError(
-                f"{self.folder} is an archive of the topic {other}, not of {topic}: use another folder"
+                f"{self.folder} is an archive of the topic {other}, not of {topic}; use another folder"
             )
 
     def stretches(self) -> list[Stretch]:
@@ -138,7 +138,7 @@ def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
     count = clicks.select(pl.len()).collect().item()
     if count == 0:
         raise UnusableClicks(
-            f"{folder}: the click archive has no clicks yet; malformed by reason: {dict(malformed)}"
+            f"{folder}: the click archive has no clicks yet; invalid records by reason: {dict(malformed)}"
         )
     found = Columns(user="user_id", item="item_id", timestamp="timestamp_ms")
     return Scan(clicks, found, "as the worker reads it", count), no_clicks(malformed, count)
@@ -150,7 +150,7 @@ def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
     removals = []
     for reason, count in reasons.most_common():
         left -= count
-        why = "does not count" if reason in _SKIPPED else "no click"
+        why = "skipped" if reason in _SKIPPED else "not a click"
         removals.append(Removal(count, left, "records", f"{why} ({reason})"))
     return removals
 

@@ -75,7 +75,7 @@ def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Re
     """Return `clicks` without repeats: clicks on an item that the user clicked within `seconds` before."""
     pause = _TIME - _TIME.shift().over("user_id", "item_id")
     kept = clicks.filter((pause > seconds * 1000).fill_null(True)) if seconds else clicks
-    why = f"the same item by the same user again within {seconds:g} s"
+    why = f"repeats: the same user clicked the same item again within {seconds:g} s"
     return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", why)
 
 
@@ -90,4 +90,4 @@ def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.
     kept = clicks.filter(~pl.any_horizontal(bots)) if bots else clicks
     gone = clicks["user_id"].n_unique() - kept["user_id"].n_unique()
     why = " or ".join(f"more than {limit} clicks in {name}" for limit, _, name in asked)
-    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", f"of {gone:,} users with {why}")
+    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", f"users with {why} (users: {gone:,})")

@@ -71,7 +71,7 @@ class Collector:
             try:
                 self._round()
             except Retriable as error:
-                self._progress.say(f"{error}; trying again")
+                self._progress.say(f"{error}; retrying")
             self._write_if_due()
             time.sleep(_PAUSE_SECONDS)
 
@@ -128,7 +128,7 @@ class Collector:
         if self._keep_days is not None:
             oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
             if gone := self._archive.forget_before(oldest):
-                self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
+                self._progress.say(f"deleted {gone:,} clicks older than {self._keep_days:g} days")
 
     def _write(self, partition: int) -> None:
         pending = self._pending[partition]
@@ -139,7 +139,7 @@ class Collector:
         left = self._ends.get(partition, pending.end) - pending.end
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
         self._progress.say(
-            f"partition {partition}: {len(clicks):,} clicks of the offsets {pending.begin:,} to "
-            f"{pending.end:,}, {left:,} to go" + (f"; no clicks: {reasons}" if reasons else "")
+            f"partition {partition}: {len(clicks):,} clicks at offsets {pending.begin:,} to "
+            f"{pending.end:,}, {left:,} offsets to go" + (f"; not clicks: {reasons}" if reasons else "")
         )
         self._pending[partition] = _Pending(pending.end, pending.end)

@@ -79,7 +79,8 @@ class Scan:
         """Sentences that a person should see: which columns were not taken, how values were read."""
         names = {role: getattr(self.columns, role) or role for role in (*ROLES, "timestamp")}
         left = [
-            f"took {names[role]} as {role}, not {', '.join(others)}: --{role} names another column"
+            f"using column {names[role]} as the {role}, not {', '.join(others)}; "
+            f"to use another column, name it with --{role}"
             for role, others in self.left.items()
             if others
         ]
@@ -108,7 +109,7 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
         frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
     sample = _sample(frame, found)
     if sample.is_empty():
-        why = "no row is left by click.where" if count else "it has no rows"
+        why = "click.where excludes all rows" if count else "it has no rows"
         raise UnreadableFile(source, why)
     if (dated := _with_date(frame, found, columns, sample)) is not found:
         found, sample = dated, _sample(frame, dated)
@@ -222,12 +223,13 @@ def _time(sample: pl.DataFrame, found: _Found, rules: Rules, source: str) -> pl.
     name, (column, kind) = found.columns.timestamp, found.fields["timestamp"]
     if words := time_kind_in_words(kind):
         raise UnusableClicks(
-            f"{source}: column {name!r} holds {words}, which are no times; --timestamp names another column"
+            f"{source}: column {name!r} holds {words}, not times; choose another column with --timestamp"
         )
     if sample.select(times_ms(pl.col("timestamp"), kind, rules.times).count()).item() == 0:
         raise UnusableClicks(
-            f"{source}: nothing in column {name!r} can be read as a time (the first value is "
-            f"{sample['timestamp'].first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
+            f"{source}: no value in column {name!r} can be read as a time (the first value is "
+            f"{sample['timestamp'].first()!r}); use unix seconds, unix milliseconds or times "
+            "such as 2014-09-24T12:00:00Z"
         )
     return times_ms(column, kind, rules.times)
 
@@ -235,13 +237,16 @@ def _time(sample: pl.DataFrame, found: _Found, rules: Rules, source: str) -> pl.
 def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> None:
     """Raise UnusableClicks where a column that begins with `sample` holds no ids."""
     if words := ids.kind_in_words(kind):
-        advice = "; a path such as items[] makes a click of each element" if words == "lists" else ""
-        raise UnusableClicks(f"{source}: column {name!r} holds {words}, ids must be text or integers{advice}")
+        advice = "; use a path such as items[] to get a click for each element" if words == "lists" else ""
+        raise UnusableClicks(
+            f"{source}: column {name!r} holds {words}, but ids must be text or integers{advice}"
+        )
     if kind.is_float():
         finite = sample.filter(sample.is_finite())
         if (broken := finite.filter(finite != finite.round())).len():
             raise UnusableClicks(
-                f"{source}: column {name!r} holds numbers such as {broken[0]}, ids must be text or integers"
+                f"{source}: column {name!r} holds numbers such as {broken[0]}, "
+                "but ids must be text or integers"
             )
 
 

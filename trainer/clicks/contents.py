@@ -53,13 +53,13 @@ _MARKS: Final = {
 """Byte order marks, longer ones before those that they begin with."""
 
 _FOREIGN: Final = {
-    b"PK\x03\x04": "a zip file or an Excel sheet: unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel sheet: save it as CSV",
-    b"Obj\x01": "Avro: write it as Parquet",
-    b"ORC": "ORC: write it as Parquet",
-    b"FEA1": "Feather version 1: write it as version 2 or as Parquet",
-    b"SQLite format 3": "an SQLite database: export the table as CSV",
-    b"%PDF": "PDF: export the table as CSV",
+    b"PK\x03\x04": "a zip file or an Excel sheet; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel sheet; save it as CSV",
+    b"Obj\x01": "Avro; write it as Parquet",
+    b"ORC": "ORC; write it as Parquet",
+    b"FEA1": "Feather version 1; write it as version 2 or as Parquet",
+    b"SQLite format 3": "an SQLite database; export the table as CSV",
+    b"%PDF": "PDF; export the table as CSV",
 }
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
@@ -116,7 +116,7 @@ def contents(path: Path, encoding: str) -> Contents:
             return Contents(path, kind, as_it_is=not packed)
     if not start.strip():
         raise UnreadableFile(
-            str(path), "it is damaged or cut off: write it again" if packed else "the file is empty"
+            str(path), "it is damaged or truncated; write it again" if packed else "the file is empty"
         )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
@@ -168,8 +168,8 @@ def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
         part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
         raise UnreadableFile(
             str(path),
-            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the "
-            "encoding of files of clicks by files.encoding, such as cp1252 or utf-16",
+            f"after line {number:,} it is not {encoding}: {part!r}; save it as UTF-8, "
+            "or set files.encoding to its encoding, such as cp1252 or utf-16",
         ) from None
     finally:
         text.detach()
@@ -183,12 +183,11 @@ def _old_mac(head: str) -> bool:
 def _must_be_text(head: str, start: bytes, path: Path) -> None:
     if "\x00" in head and start[:200].count(0) * 3 > len(start[:200]):
         raise UnreadableFile(
-            str(path), "it seems to be UTF-16 without a byte order mark: set files.encoding to utf-16-le"
+            str(path), "it seems to be UTF-16 without a byte order mark; set files.encoding to utf-16-le"
         )
     controls = sum(ord(letter) in _CONTROLS for letter in head[:2_000])
     if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
         raise UnreadableFile(
             str(path),
-            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; "
-            f"it begins with {start[:16]!r}",
+            f"it is not text, Parquet, Arrow, gzip, zstd, bzip2 or xz; its first bytes are {start[:16]!r}",
         )

@@ -68,11 +68,11 @@ class Counts:
     def removals(self, rules: Rules) -> list[Removal]:
         """Return what was left out, a step for each reason: skipped, too early, in the future."""
         left, steps = self.rows + self.skipped, list[Removal]()
-        early = f"before {_date(rules.times.earliest_ms)}{self._such_as('early')} (click.earliest)"
+        early = f"before {_date(rules.times.earliest_ms)} (click.earliest){self._such_as('early')}"
         for count, why in (
             (self.skipped, "skipped by click.where"),
             (self.odd["early"], early),
-            (self.odd["late"], f"in the future{self._such_as('late')} (click.timestamp_unit)"),
+            (self.odd["late"], f"in the future (click.timestamp_unit){self._such_as('late')}"),
         ):
             left -= count
             if count:
@@ -84,30 +84,33 @@ class Counts:
         found = []
         if self.headless:
             found.append(
-                f"there is no header: took {names['user']} as user, {names['item']} as item, "
-                f"{names['timestamp']} as time by what they hold; files.columns names the columns"
+                f"the file has no header; judging by the values, {names['user']} is the user, "
+                f"{names['item']} the item and {names['timestamp']} the time; "
+                "to name the columns, set files.columns"
             )
         for role in ROLES:
             if count := self.blanks[role]:
                 found.append(
-                    f"{count:,} ids in column {names[role]} had blanks around them, which were removed"
+                    f"{count:,} ids in column {names[role]} had whitespace around them, which was removed"
                 )
             if count := self.inexact[role]:
                 found.append(
-                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of "
-                    "which several integers may have become one; write the ids as integers or text"
+                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits; "
+                    "several integers may have become the same float. Write the ids as integers or text"
                 )
             if whole := self.examples.get(f"{role} whole"):
                 found.append(
-                    f"column {names[role]} has ids such as {whole} (integers with missing values are "
-                    f"stored so): they are read as {str(whole).split('.')[0]}"
+                    f"ids in column {names[role]} such as {whole} are read as {str(whole).split('.')[0]}; "
+                    "integers with missing values often look like this"
                 )
         for (role, token), count in self.missing.items():
-            shown = token or "empty"
-            found.append(f"{count:,} clicks have {role} {shown}: a missing value (click.missing)")
+            shown = (
+                f'the {role} "{token}", which means missing (click.missing)' if token else f"an empty {role}"
+            )
+            found.append(f"{count:,} clicks have {shown}")
         if count := self.odd["unread"]:
             found.append(
-                f"{count:,} values of column {names['timestamp']} cannot be read as a time"
+                f"{count:,} values in column {names['timestamp']} cannot be read as times"
                 f"{self._such_as('unread')}"
             )
         return [*found, *self._mixture(names["timestamp"])]
@@ -119,12 +122,12 @@ class Counts:
             ("late", "are in the future"),
         ):
             if 2 * (count := self.odd[kind]) > self.rows:
-                advice = "click.timestamp_unit names the unit of numbers"
+                advice = "set the unit of numbers with click.timestamp_unit"
                 if kind == "early":
-                    advice = f"if that is right, set click.earliest to an earlier date; if not, {advice}"
+                    advice = f"if they are right, set click.earliest to an earlier date; if not, {advice}"
                 raise UnusableClicks(
                     f"{source}: {count:,} of {self.rows:,} times in column {column!r} {what}"
-                    f"{self._such_as(kind)}: {advice}"
+                    f"{self._such_as(kind)}; {advice}"
                 )
 
     def _such_as(self, kind: str) -> str:
@@ -143,8 +146,8 @@ class Counts:
             for kind in kinds
         ]
         careful = (
-            f"Careful: column {column} has times of several kinds: {', '.join(parts)}; each is read by its "
-            "own size. One unit for all numbers is set by click.timestamp_unit"
+            f"Careful: column {column} has several kinds of times: {', '.join(parts)}; the unit of each "
+            "number is inferred from its size. To use one unit for all numbers, set click.timestamp_unit"
         )
         return [careful]
 

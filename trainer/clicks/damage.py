@@ -32,7 +32,7 @@ class _Damaged(NamedTuple):
 
     number: int
     line: bytes
-    why: str = "is damaged, repair or remove it"
+    why: str = "is damaged; repair or remove it"
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     try:
         yield
     except _CUT_OFF:
-        raise UnreadableFile(str(path), "it is damaged or cut off: write it again") from None
+        raise UnreadableFile(str(path), "it is damaged or truncated; write it again") from None
     except pl.exceptions.PolarsError:
         raise UnreadableFile(str(path), _why(path, encoding)) from None
     except OSError as error:
@@ -54,13 +54,13 @@ def _why(path: Path, encoding: str) -> str:
     try:
         found = contents(path, encoding)
         if found.kind != "text":
-            return f"it cannot be read as {_WORDS[found.kind]}: it is damaged or cut off, write it again"
+            return f"it cannot be read as {_WORDS[found.kind]}: it is damaged or truncated; write it again"
         form = "JSON" if is_json(found) else "CSV"
         damaged = _damaged_object(found) if form == "JSON" else _damaged_row(found)
     except (OSError, *_CUT_OFF):
-        return "it is damaged or cut off: write it again"
+        return "it is damaged or truncated; write it again"
     if damaged is None:
-        return f"it cannot be read as {form}: write it again"
+        return f"it cannot be read as {form}; write it again"
     shown = damaged.line[:_SHOWN_BYTES]
     return f"it cannot be read as {form}: line {damaged.number:,} {damaged.why}: {shown!r}"
 
@@ -83,7 +83,7 @@ def _damaged_object(found: Contents) -> _Damaged | None:
                 kind = _kind(value)
                 before, first = kinds.setdefault(name, (kind, number)) if kind else ("", 0)
                 if kind and before != kind:
-                    why = f"has {kind} as {name!r}, line {first:,} {before}; a column must be of one kind"
+                    why = f"has {kind} as {name!r}, but line {first:,} has {before}; a column has one kind"
                     return _Damaged(number, line, why)
     return None
 
@@ -132,7 +132,7 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
         for fields in csv.reader(text(), delimiter=layout.letter, strict=True, quoting=quoting):
             names = names or len(fields)
             if len(fields) > names:
-                why = f"has {len(fields)} fields where the first line has {names}, repair or remove it"
+                why = f"has {len(fields)} fields, but the first line has {names}; repair or remove it"
                 return _Damaged(first, row[0], why)
             # Polars finds the ends of rows by counting quotes, those in the midst of a field too.
             if layout.quote and sum(line.count(b'"') for line in row) % 2:
@@ -141,7 +141,7 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
             row.clear()
     except UnicodeDecodeError:
         why = (
-            "is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding, "
+            "is not UTF-8; save the file as UTF-8, or set files.encoding to its encoding, "
             "such as cp1252 or utf-16"
         )
         return _Damaged(first + len(row) - 1, row[-1], why)

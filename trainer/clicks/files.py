@@ -56,7 +56,7 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules
 def scan_file(path: Path, encoding: str = "utf-8") -> pl.LazyFrame:
     """Return the table in a file with a header, whatever its columns are. Raises UnreadableFile."""
     if path.is_dir():
-        raise UnreadableFile(str(path), "it is a folder, but not a click archive of `collect`")
+        raise UnreadableFile(str(path), "it is a folder, but not a click archive written by `collect`")
     with reading(path, encoding):
         return scan_table(path, encoding=encoding).frame
 
@@ -69,12 +69,13 @@ def _parts(path: Path) -> Iterator[_Part]:
     for log, kind in _LOGS.items():
         if (path / log).exists():
             raise UnreadableFile(
-                str(path), f"it is a {kind} table, in which old files stay: export it as Parquet or CSV"
+                str(path),
+                f"it is a {kind} table, whose folder may hold outdated files; export it as Parquet or CSV",
             )
     found = [one for one in sorted(path.rglob("*")) if _is_part(one, path)]
     if not found:
         raise UnreadableFile(
-            str(path), "the folder has no files of clicks, and is no click archive of `collect`"
+            str(path), "the folder has no files of clicks and is not a click archive written by `collect`"
         )
     for one in found:
         yield _Part(one, _hive_columns(one.relative_to(path)))
@@ -128,8 +129,9 @@ def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Col
     found = positions([[bool(field) and rules.is_plausible(field) for field in row] for row in rows])
     if found is None and not (columns.user and columns.item and columns.timestamp):
         raise MissingColumn(
-            f"{source} has no header, and its columns of user, item and time are not clear; "
-            f"name them by files.columns, in order. The first line is {', '.join(map(str, rows[0]))}",
+            f"{source} has no header, and the columns of user, item and time cannot be recognised; "
+            "name all columns, in order, with files.columns. "
+            f"The first line is {', '.join(map(str, rows[0]))}",
             role="user",
             existing=names,
         )

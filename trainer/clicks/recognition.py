@@ -63,8 +63,8 @@ def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Reco
     )
     if not known:
         raise MissingColumn(
-            f"{source} has no column that looks like the {role}; name one with --{role}, "
-            f"it has: {in_words(schema)}",
+            f"{source} has no column that looks like the {role}; name one with --{role}. "
+            f"It has: {in_words(schema)}",
             role=role,
             existing=list(schema),
         )
@@ -86,7 +86,7 @@ def in_words(schema: Mapping[str, pl.DataType]) -> str:
     if len(names) == 1:
         hint = "; fields must be separated by comma, semicolon, tab, | or ::"
     elif any(re.fullmatch(r"[0-9.]+", name) for name in names):
-        hint = "; if that is a first click, not a header, name the columns by files.columns"
+        hint = "; if that is a first click, not a header, name the columns with files.columns"
     return ", ".join(names) + hint
 
 

@@ -88,7 +88,7 @@ def scan_table(
     if (name := _name(path)) in _NAMES:
         raise UnreadableFile(
             str(path),
-            f"it cannot be read as .{name}: it is text, rename it to .csv or .jsonl, or write it again",
+            f"it cannot be read as .{name}: it is text; rename it to .csv or .jsonl, or write it again",
         )
     if is_json(found):
         return FileTable(_scan_json(found))
@@ -138,7 +138,7 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
     if names and len(names) != width:
         raise UnreadableFile(
             str(found.path),
-            f"files.columns names {len(names)} columns, the first line has {width}: {layout.first}",
+            f"files.columns names {len(names)} columns, but the first line has {width}: {layout.first}",
         )
     # Everything stays text: an id such as 007 is no number.
     rewrite = layout.rewrite if layout.spaced or layout.separator == "::" else None

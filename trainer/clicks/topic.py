@@ -29,7 +29,7 @@ def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Ta
         reasons.update(decoded.left_out())
     table = pl.concat(frames)
     if table.is_empty():
-        raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
+        raise UnusableClicks(f"the topic {topic} has no valid clicks; records by reason: {dict(reasons)}")
     fields = decoder.fields
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
     return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))
