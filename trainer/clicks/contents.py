@@ -1,8 +1,8 @@
-"""The bytes of a file as something that polars reads: unpacked, and text as UTF-8 without a byte order mark.
+"""The contents of a file as polars reads them: decompressed, text as UTF-8 without a byte order mark.
 
-The first bytes decide, not the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
-byte order mark. A file that polars reads as it is is left where it is. Another is rewritten once, line by
-line, into a temporary file without a name, which is gone when the process is, however it ends.
+The format (gzip, zstd, bzip2, xz; Parquet, Arrow, text; a byte order mark) is detected from the first bytes,
+not from the name. If polars cannot read the file directly, it is converted line by line into an anonymous
+temporary file, which the system deletes when the process ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind = Literal["parquet", "arrow", "arrow stream", "text"]
 Rewrite = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 _HEAD_BYTES: Final = 65_536
-"""The number of bytes that decide."""
+"""The number of bytes from which the format is detected."""
 
 _PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
     b"\x1f\x8b": gzip.open,
@@ -36,7 +36,7 @@ _PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
     b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_zstd(path)),
 }
 _READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""The packings that polars reads itself, without a copy."""
+"""The compression formats that polars reads directly."""
 
 _KINDS: Final[dict[bytes, Kind]] = {
     b"PAR1": "parquet",
@@ -50,7 +50,7 @@ _MARKS: Final = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order marks, longer ones before those that they begin with."""
+"""Byte order marks. A mark that is a prefix of another comes after it."""
 
 _FOREIGN: Final = {
     b"PK\x03\x04": "a zip file or an Excel sheet; unpack it, or save it as CSV",
@@ -66,9 +66,9 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The bytes of a file: `head` is the beginning of a text, `encoding` its own.
+    """The contents of a file. Of text, `head` is the beginning and `encoding` the encoding.
 
-    `as_it_is`: polars reads the file without a copy.
+    `as_it_is`: polars can read the file directly, without a copy.
     """
 
     path: Path
@@ -79,10 +79,9 @@ class Contents:
 
     @contextmanager
     def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
-        """Open what polars reads: the file, or a copy of it.
+        """Open the source for polars: the file, or a converted copy.
 
-        The copy of a text has the lines that `rewrite` makes of its own.
-        Polars keeps open what it has opened.
+        `rewrite` converts the lines of a text. Polars keeps its own handle to the copy.
         """
         if self.as_it_is and rewrite is None:
             yield self.path
@@ -103,9 +102,9 @@ class Contents:
 
 
 def contents(path: Path, encoding: str) -> Contents:
-    """Return the contents of the file; text without a byte order mark is in `encoding`.
+    """Return the contents of the file; `encoding` is that of text without a byte order mark.
 
-    Raises UnreadableFile for what is no table, with the format that it seems to be.
+    Raises UnreadableFile, with the apparent format, if the file cannot be a table.
     """
     start, packed = _head(path)
     for magic, what in _FOREIGN.items():
@@ -127,7 +126,7 @@ def contents(path: Path, encoding: str) -> Contents:
 
 
 def _head(path: Path) -> tuple[bytes, bytes]:
-    """Return the first bytes, unpacked, and the mark of what packs them."""
+    """Return the first bytes, decompressed, and the magic bytes of the compression (empty: none)."""
     with path.open("rb") as file:
         start = file.read(_HEAD_BYTES)
     packed = next((magic for magic in _PACKINGS if start.startswith(magic)), b"")
@@ -138,7 +137,7 @@ def _head(path: Path) -> tuple[bytes, bytes]:
 
 
 def _zstd(path: Path) -> Any:
-    """Open a file that may have several frames, as parallel compressors write them."""
+    """Open a zstd file. Parallel compressors write several frames."""
     unpacker = zstandard.ZstdDecompressor()
     return unpacker.stream_reader(path.open("rb"), read_across_frames=True)
 
@@ -176,7 +175,7 @@ def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
 
 
 def _old_mac(head: str) -> bool:
-    """Return whether lines end with a carriage return alone."""
+    """Return whether lines end with a carriage return only."""
     return "\r" in head and "\n" not in head
 
 

@@ -1,4 +1,4 @@
-"""Figures of a source that a person should see before a training: how it was read, what was left out, why."""
+"""Counts of a source, shown before a training: how values were read, and why clicks were removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COUNTED: Final = ("early", "late", "unread")
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of clicks; examples are values as they stand in the source."""
+    """Counts of clicks, and examples of values as they are in the source."""
 
     rows: int = 0
     skipped: int = 0
@@ -36,7 +36,7 @@ class Counts:
     odd: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
-    """Whether the columns of a file were recognised by what they hold."""
+    """Whether the file has no header, so that its columns were recognised by their values."""
 
     def add(self, other: Counts) -> None:
         """Add the counts of another source."""
@@ -58,7 +58,7 @@ class Counts:
 
     @property
     def times(self) -> str:
-        """The kind of the times, in words."""
+        """The kinds of the times, as text for display."""
         units = [NAMES[unit] for unit in BELOW if self.units[unit]]
         words = [f"unix {' and '.join(units)}"] if units else []
         if self.units["date"] or not words:
@@ -66,7 +66,7 @@ class Counts:
         return ", ".join(words)
 
     def removals(self, rules: Rules) -> list[Removal]:
-        """Return what was left out, a step for each reason: skipped, too early, in the future."""
+        """Return a removal for each reason to leave out clicks: skipped, too early, in the future."""
         left, steps = self.rows + self.skipped, list[Removal]()
         early = f"before {_date(rules.times.earliest_ms)} (click.earliest){self._such_as('early')}"
         for count, why in (
@@ -80,7 +80,7 @@ class Counts:
         return steps
 
     def notes(self, names: Mapping[str, str]) -> list[str]:
-        """Return sentences on how values were read; `names` are those of the columns by role."""
+        """Return human-readable notes on how values were read. `names` maps a role to its column."""
         found = []
         if self.headless:
             found.append(
@@ -116,7 +116,7 @@ class Counts:
         return [*found, *self._mixture(names["timestamp"])]
 
     def require_plausible(self, rules: Rules, source: str, column: str) -> None:
-        """Raise UnusableClicks where most times cannot be right."""
+        """Raise UnusableClicks if most times are too early or in the future."""
         for kind, what in (
             ("early", f"are before {_date(rules.times.earliest_ms)}"),
             ("late", "are in the future"),
@@ -155,7 +155,7 @@ class Counts:
 def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> Counts:
     """Return the counts of a table.
 
-    `fields` are those of a click, by role; `time` is the time as it is read.
+    `fields` are the fields of a click by role; `time` is its time in milliseconds.
     """
     values = frame.select(**_values(fields, rules), time=time)
     kinds = {role: field.kind for role, field in fields.items()}
@@ -201,8 +201,9 @@ def _totals(rules: Rules) -> list[pl.Expr]:
     ):
         totals += [is_so.sum().alias(kind), shown.filter(is_so).first().alias(f"{kind} example")]
         totals.append(time.filter(is_so).first().alias(f"{kind} time"))
-    units = {unit: is_of_unit(size, unit, rules.times) for unit in BELOW}
-    for kind, is_so in {**units, "date": size.is_null() & time.is_not_null()}.items():
+    units: dict[str, pl.Expr] = {unit: is_of_unit(size, unit, rules.times) for unit in BELOW}
+    units["date"] = size.is_null() & time.is_not_null()
+    for kind, is_so in units.items():
         totals += [is_so.sum().alias(f"unit {kind}"), shown.filter(is_so).first().alias(f"example {kind}")]
     for role in ROLES:
         totals += [pl.col(f"{role} {what}").sum().alias(f"{role} {what}") for what in ("blank", "inexact")]

@@ -1,4 +1,4 @@
-"""Which line of a file is damaged, and what to do: found only when reading the file failed."""
+"""Search for the damaged line of a file, after reading the file failed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Damaged(NamedTuple):
 
 @contextmanager
 def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
-    """Turn every error of reading the file into UnreadableFile, with the place if it is known."""
+    """Turn all errors of reading the file into UnreadableFile, with the damaged line if it is found."""
     try:
         yield
     except _CUT_OFF:
@@ -45,7 +45,7 @@ def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
     except pl.exceptions.PolarsError:
         raise UnreadableFile(str(path), _why(path, encoding)) from None
     except OSError as error:
-        # A library for compression has errors without a number, too.
+        # Compression libraries raise OSError without an error number.
         why = error.strerror or f"{_why(path, encoding)}"
         raise UnreadableFile(str(path), why) from None
 
@@ -102,7 +102,7 @@ def _damaged_array(found: Contents) -> _Damaged | None:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a value as a column keeps it; empty for one that stands in any column."""
+    """Return the kind of column that holds the value; empty for null, which any column holds."""
     kinds = {list: "a list", dict: "an object", bool: "true or false"}
     return "" if value is None else kinds.get(type(value), "text or a number")
 
@@ -118,7 +118,7 @@ def _damaged_row(found: Contents) -> _Damaged | None:
 
 
 def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
-    """Return the line where the first damaged row begins; a quoted field may span several lines."""
+    """Return the first line of the first damaged row; a quoted field may span several lines."""
     first, row, names = 1, list[bytes](), 0
     csv.field_size_limit(sys.maxsize)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
@@ -134,7 +134,7 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
             if len(fields) > names:
                 why = f"has {len(fields)} fields, but the first line has {names}; repair or remove it"
                 return _Damaged(first, row[0], why)
-            # Polars finds the ends of rows by counting quotes, those in the midst of a field too.
+            # Polars finds the ends of rows by counting quotes, including quotes inside a field.
             if layout.quote and sum(line.count(b'"') for line in row) % 2:
                 return _Damaged(first, row[0])
             first += len(row)

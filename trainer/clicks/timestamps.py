@@ -1,9 +1,9 @@
-"""Times of a column by the worker's rule (`worker.core.times`), for all rows at once: milliseconds (UTC).
+"""Times in a column, for all rows at once by the worker's rule (`worker.core.times`): milliseconds (UTC).
 
-Every value is read by its own size, so a column with two units is read rightly; `units` counts them, for a
-person to see. A Hypothesis law holds every value that a column can have equal to that rule. The usual texts
-are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time
-the law ends with the year 2099, as the tables of polars do.)
+The unit of each number is inferred from its own size, so a column may mix units. Common formats of text are
+parsed by polars; other texts by the worker's rule, once for each distinct text. A Hypothesis test checks that
+any value of any type gives the same time as the worker's rule (in zones with summer time until 2099, where
+the tables of polars end).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OFFSET: Final = r"([+-])([0-9]{2}):([0-9]{2})$"
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSettings:
-    """The settings of `[click]` that concern times. `unit` None: each number by its own size."""
+    """The settings of `[click]` for times. `unit` None: inferred from the size of each number."""
 
     unit: Unit | None = None
     zone: str = "UTC"
@@ -48,14 +48,14 @@ class TimeSettings:
         return TimeRule(unit=self.unit, earliest_ms=self.earliest_ms, zone=zone, missing=self.missing)
 
     def read(self, value: Any) -> int | None:
-        """Return one value as a time, however plausible; None if it is none."""
+        """Return a value as a time, plausible or not; None if it is not a time."""
         return _read(self.rule(), value)
 
 
 def times_ms(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the times in a column of this kind, however plausible; null where there is none.
+    """Return the times in a column of this type, plausible or not; null for values that are not times.
 
-    Times after the year 9999 are none, as in the worker.
+    Times after the year 9999 become null, as the worker refuses them.
     """
     if is_text(kind):
         texts = column.cast(pl.String)
@@ -80,7 +80,7 @@ def _possible(times: pl.Expr) -> pl.Expr:
 
 
 def size_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the absolute value of each number, also as text; null for dates and for what is none."""
+    """Return the absolute value of each number, also of numbers in text; null for all other values."""
     if is_text(kind):
         read = partial(_numbers, settings)
         texts = column.cast(pl.String)
@@ -91,7 +91,7 @@ def size_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Ex
 
 
 def is_of_unit(size: pl.Expr, unit: Unit, settings: TimeSettings) -> pl.Expr:
-    """Return whether a number of this size is read in `unit`."""
+    """Return whether numbers of this size are in `unit`."""
     if settings.unit:
         return size.is_finite() & (settings.unit == unit)
     smaller = [BELOW[one] for one in BELOW if BELOW[one] < BELOW[unit]]
@@ -106,7 +106,7 @@ def _numbers(settings: TimeSettings, column: pl.Series) -> pl.Series:
 
 
 def _given(column: pl.Series, settings: TimeSettings) -> pl.Series:
-    """Return texts without blanks around them; null for missing values."""
+    """Return texts without whitespace around them; null for missing values."""
     texts = column if are_integers(column) else column.str.strip_chars(BLANKS)
     return texts.replace(["", *settings.missing], None)
 
@@ -119,7 +119,7 @@ def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
 
 
 def joined(day: pl.Expr, day_kind: pl.DataType, clock: pl.Expr, clock_kind: pl.DataType) -> pl.Expr:
-    """Return a date and a time of day from two columns as one text, as `worker.core.times.joined` does."""
+    """Join a column of dates and a column of times of day to text, as `worker.core.times.joined` does."""
     date = _part(day, day_kind, 8).str.replace(r"^(\S+)[T ]00:00(?::00(?:\.0+)?)?$", "$1")
     return date + " " + _part(clock, clock_kind, 6)
 
@@ -135,11 +135,11 @@ def _part(column: pl.Expr, kind: pl.DataType, digits: int) -> pl.Expr:
 
 
 def _of_integers(number: pl.Expr, unit: Unit | None) -> pl.Expr:
-    """Return integers as times; those of no unit become null."""
+    """Return integers as times; null for numbers that are too large for any unit."""
     times = pl.lit(None, pl.Int64())
     for one, below in reversed(BELOW.items()):
         if unit in (None, one):
-            # Of seconds, so many are long after the year 9999: their milliseconds might not fit 64 bits.
+            # Larger numbers of seconds are after the year 9999, and their milliseconds may exceed 64 bits.
             most = below if unit is None else BELOW["ms" if one == "s" else "ns"]
             found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
             times = pl.when(number.is_between(-most, most, closed="none")).then(found).otherwise(times)
@@ -147,7 +147,7 @@ def _of_integers(number: pl.Expr, unit: Unit | None) -> pl.Expr:
 
 
 def _of_floats(number: pl.Expr, unit: Unit | None) -> pl.Expr:
-    """Return floats as times. Rounding to microseconds comes first, as the rule has it."""
+    """Return floats as times, rounded to microseconds first, as in the worker's rule."""
     size, times = number.abs(), pl.lit(None, pl.Float64())
     units: Iterable[Unit] = [unit] if unit else reversed(BELOW)
     for one in units:
@@ -170,9 +170,9 @@ def _of_texts(settings: TimeSettings, column: pl.Series) -> pl.Series:
 
 
 def _read_in_turn(texts: pl.Series, ways: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Series:
-    """Return texts as times. Hot path: a way of reading gets only the texts that no way before it reads."""
+    """Return texts as times. Hot path: each parser gets only the texts that the parsers before it refuse."""
     (value, time), *others = ways
-    # Polars would compute the value for each place that names it, were it not a column.
+    # Each step is a select, because polars computes a repeated expression again at each place.
     read = texts.to_frame().select(value=value).select(time=time)
     times = read.select(_possible(pl.col("time"))).to_series()
     left = (texts.is_not_null() & times.is_null()).arg_true()
@@ -182,7 +182,7 @@ def _read_in_turn(texts: pl.Series, ways: Sequence[tuple[pl.Expr, pl.Expr]]) -> 
 
 
 def _usual(text: pl.Expr, zone: str) -> pl.Expr:
-    """Return times in the usual form, with seconds, as milliseconds."""
+    """Return texts in the common formats with seconds as milliseconds."""
     day_and_clock = text.str.slice(0, 10) + " " + text.str.slice(11, 8)
     seconds = day_and_clock.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     fraction = text.str.extract(r"\.([0-9]{1,3})").str.pad_end(3, "0").cast(pl.Int64, strict=False)
@@ -207,7 +207,7 @@ def _read(rule: TimeRule, value: Any) -> int | None:
 
 
 def _in_zone(local: pl.Expr, zone: str, kind: pl.Datetime | None = None) -> pl.Expr:
-    # An hour that summer time repeats is read as the first of the two; one that it skips is no time.
+    # If summer time repeats an hour, the first is meant; times in a skipped hour become null.
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return _floored(placed, kind or pl.Datetime("us"))
 
@@ -218,7 +218,7 @@ def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
 
 
 def time_kind_in_words(kind: pl.DataType) -> str | None:
-    """Return the kind of a column that holds no times, in words; None where it may hold some."""
+    """Return the type of a column that cannot hold times, as text for display; None if it can."""
     names: dict[Any, str] = {
         pl.Boolean: "true or false",
         pl.Duration: "durations",
