@@ -204,7 +204,7 @@ def _sample(frame: pl.LazyFrame, found: _Found) -> pl.DataFrame:
 
 
 def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.DataFrame) -> _Found:
-    """Return `found`; if its recognised times are times of day, joined with a column of dates."""
+    """Return `found`. If its times are times of day, join them with a column of dates."""
     kind = found.fields["timestamp"].kind
     clocks = sample.select(is_time_of_day(pl.col("timestamp"), kind).sum()).item()
     day = date_column(frame.collect_schema())
