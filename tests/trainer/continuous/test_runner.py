@@ -112,7 +112,7 @@ def test_a_release_for_a_topic_that_changed_meanwhile_is_refused(desk: TrainerDe
 
     assert [trainer.once(), trainer.once()] == [RunOutcome.FAILED, RunOutcome.PUBLISHED]
     assert trainer.strategy.champions == [1, 1, 3]
-    assert "@champion named release 1 and names release 3" in "\n".join(trainer.lines)
+    assert "@champion named release 1 and now names release 3" in "\n".join(trainer.lines)
     assert desk.pointers() == {CHAMPION: 3, CANDIDATE: 4}
 
 
