@@ -1,6 +1,6 @@
 """Atomic file writes: after a crash at any moment a path holds the complete old file or the complete new one.
 
-To survive a power cut the order is: sync the content, rename the file, sync its folder.
+To survive a power cut, the content is synced to disk first, then the file is renamed, then its folder is synced.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def unfinished_name(name: str) -> str:
-    """Return the temporary name under which the file `name` is written; a killed process leaves it behind."""
+    """Return the name of the temporary file for `name`; the file remains if the process is killed."""
     return f".{name}.new"
 
 

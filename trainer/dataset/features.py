@@ -33,13 +33,13 @@ from worker.errors import SettingError
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
-"""The policies for missing values; the first is the default."""
+"""The policies for missing values, by kind of column; the first policy is the default."""
 
 _FEW: Final = 0.5
-"""Where less than this share of the clicked items is described, it is said."""
+"""A warning is given if less than this share of the clicked items has features."""
 
 _COUNT: Final = "the count of this value"
-"""Name of a temporary column, chosen so that no input has it."""
+"""Name of a temporary column, chosen so that no input has a column of this name."""
 
 
 class Categorical(NamedTuple):
@@ -127,9 +127,9 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
 
 
 def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> list[str]:
-    """Return warnings where few of the `clicked` items are among those described by the `source`.
+    """Return a warning if `source`, which has the items `described`, has few of the `clicked` items.
 
-    Raises UnusableClicks where none is: the ids are of two kinds.
+    Raises UnusableClicks if it has none of the clicked items: then the item ids are of different kinds.
     """
     found = len(set(clicked) & set(described))
     such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"
