@@ -18,7 +18,7 @@ _INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command line. An expected error prints its message, without a traceback, and exits with code 2."""
+    """Run the command line. An expected error prints its message without a traceback; exit code 2."""
     try:
         # Imported here, so that a missing extra is reported below with the command that installs it.
         from trainer.commands.cli import cli  # noqa: PLC0415

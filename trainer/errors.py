@@ -69,7 +69,7 @@ class TrainingDied(Retriable):
 
 
 class TrainingDiverged(NextclickError):
-    """Raised when a loss or gradient is not finite, a weight is huge, or a loss is far above the first loss."""
+    """Raised when a loss or gradient is not finite, a weight is huge, or an epoch's loss is far too high."""
 
 
 class BudgetTooSmall(NextclickError):

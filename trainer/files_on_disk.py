@@ -1,6 +1,6 @@
 """Atomic file writes: after a crash at any moment a path holds the complete old file or the complete new one.
 
-To survive a power cut, the content is synced to disk first, then the file is renamed, then its folder is synced.
+To survive a power cut, the content is synced to disk first; then the file is renamed, and its folder synced.
 """
 
 from __future__ import annotations

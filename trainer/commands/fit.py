@@ -37,7 +37,12 @@ from worker.settings.loading import given
     help="Folder for the release.",
 )
 @option("--yes", is_flag=True, group=OUTPUT, help="Replace an existing release in the folder without asking.")
-@option("--from", "begin", type=options.FOLDER, help="Folder of a release to take the initial weights from.")
+@option(
+    "--from",
+    "begin",
+    type=options.FOLDER,
+    help="Folder of the release whose weights the training starts from.",
+)
 @options.columns
 @options.split_at
 @kafka_option

@@ -1,4 +1,4 @@
-"""The trainer's settings: `sections` of a training, combined in `fitting`; `program` adds those of all commands.
+"""The trainer's settings: `sections` of a training, combined in `fitting`, and all settings in `program`.
 
 Every setting is defined once, with its type, limits, default, description and facts (metadata).
 """

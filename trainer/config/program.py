@@ -1,4 +1,4 @@
-"""All settings of the trainer: those of a training, those shared with the worker, and those of the commands."""
+"""All settings of the trainer: of a training, of the commands, and those shared with the worker."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Baselines(Section):
     recent: Duration = setting(_DAY, "Length of the time window of clicks for recent popularity.", gt=0)
     knn_sample: int | None = setting(
         None,
-        "Number of past sessions that a kNN method compares the current session with. Default: 500 for `s-knn`, "
-        "1000 for `vs-knn`, 5000 for `vmis-knn`.",
+        "Number of past sessions that a kNN method compares the current session with. Default: 500 for "
+        "`s-knn`, 1000 for `vs-knn`, 5000 for `vmis-knn`.",
         ge=1,
     )
     knn_neighbours: int | None = setting(
@@ -85,16 +85,16 @@ class Run(Section):
     )
     strategy: Literal["retrain", "online"] = setting(
         "retrain",
-        "`retrain`: each run trains a network on the whole window. `online`: each run continues the training of "
-        "the previous run with the new clicks.",
+        "`retrain`: each run trains a network on the whole window. `online`: each run continues the training "
+        "of the previous run with the new clicks.",
     )
     warm: bool = setting(
         True, "With the strategy `retrain`: whether a run starts from the champion's weights."
     )
     warm_epochs: int = setting(
         2,
-        "Number of epochs of a run that starts from the champion's weights. With the strategy `online`: number "
-        "of epochs over each batch of new sessions.",
+        "Number of epochs of a run that starts from the champion's weights. With the strategy `online`: "
+        "number of epochs over each batch of new sessions.",
         ge=1,
     )
     by: Literal["recall", "mrr", "ndcg"] = setting(

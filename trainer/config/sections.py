@@ -97,8 +97,8 @@ class Dataset(Section):
     )
     settle: bool = setting(
         False,
-        "Whether to repeat the removal of rare items and short sessions until neither remains, since removing "
-        "one can create the other.",
+        "Whether to repeat the removal of rare items and short sessions until neither remains, since "
+        "removing one can create the other.",
         facts=_CLEANS,
     )
     cache: Path | None = setting(
@@ -118,8 +118,8 @@ class Features(Section):
     )
     categorical: tuple[str, ...] = setting(
         (),
-        "Categorical columns, as NAME or NAME:POLICY. The policy for missing values: `unknown` (default) makes "
-        "them the value `unknown`; `drop` gives the item no value.",
+        "Categorical columns, as NAME or NAME:POLICY. The policy for missing values: `unknown` (default) "
+        "makes them the value `unknown`; `drop` gives the item no value.",
         facts=_PREPARES,
     )
     numeric: tuple[str, ...] = setting(
@@ -285,8 +285,8 @@ class Optimizer(Section):
     )
     average_decay: float = setting(
         0.0,
-        "Decay per step of the moving average of the weights. The release contains the average. 0: no average; "
-        "the release contains the final weights.",
+        "Decay per step of the moving average of the weights. The release contains the average. 0: no "
+        "average; the release contains the final weights.",
         ge=0,
         lt=1,
         facts=_OFFLINE,

@@ -1,4 +1,4 @@
-"""Strategies: a retraining run trains its release from all clicks of a window, or by online training.
+"""Strategies of retraining runs: train on all clicks of a window (`Refit`), or train online (`Online`).
 
 TensorFlow takes seconds and a lot of memory to load, so only the process that trains imports it.
 """
@@ -92,7 +92,7 @@ class Online:
         self._until_ms: int | None = None
         """The end time up to which sessions have been learned."""
         self._removed: list[Removal] = []
-        """The clicks up to that time that cleaning removed."""
+        """The clicks up to `_until_ms` that cleaning removed."""
 
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 _DAY_MS: Final = 86_400_000
 _LONG_MS: Final = 10 * 365 * _DAY_MS
-"""A longer span is suspicious: clicks of more than ten years ago say little about today's catalogue."""
+"""A longer span is suspicious: clicks of ten years ago say little about today's catalogue."""
 
 _GAP_MS: Final = 90 * _DAY_MS
 _GAP_SHARE: Final = 0.5
@@ -22,7 +22,7 @@ _GAP_SHARE: Final = 0.5
 
 
 def doubts(times_ms: NDArray[np.int64]) -> list[str]:
-    """Return warnings about implausible click times, which may be in any order; empty if all are plausible."""
+    """Return warnings about implausible `times_ms`, given in any order; empty if the times are plausible."""
     if not len(times_ms):
         return []
     ordered = np.sort(times_ms)

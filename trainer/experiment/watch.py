@@ -1,7 +1,7 @@
-"""Watching an experiment: decides on the candidate by the live quality reports of the workers.
+"""The watch of an experiment: it decides on the candidate by the live quality reports of the workers.
 
 All state is in Kafka: the pointers, when they were set, and the reports. So a restarted watch makes the same
-decisions, and so do two watches: the second one finds the pointers already changed and does nothing.
+decisions. If two watches run, the slower watch finds the pointers already changed, and does nothing.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Watch:
         return defaultdict(lambda: Experiment(self._rules))
 
     def _look(self) -> None:
-        # Pointers first, so that no report on a known candidate is missed.
+        # Read the pointers before the reports, so that no report on a known candidate is missed.
         self._pointers.read(timeout_ms=_POLL_MS)
         comparison = Comparison(self._named(CHAMPION), self._named(CANDIDATE))
         self._say_what_others_did(self._comparison, comparison)

@@ -103,7 +103,7 @@ class Lessons(NamedTuple):
     """`[P]`: the items that were clicked next."""
 
     def usable(self) -> Lessons:
-        """Return the examples whose target is known and not excluded, and whose last clicked item is known."""
+        """Return the examples with a known target that is not excluded, and a known last clicked item."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 
@@ -240,7 +240,7 @@ class Blend:
 
 
 class _Adam:
-    """The Adam optimizer (Kingma & Ba, 2015). For these few weights, Keras' Adam would take most of the time."""
+    """The Adam optimizer (Kingma & Ba, 2015). With few weights, Keras' Adam takes most of the time."""
 
     def __init__(self, count: int) -> None:
         self._means: list[Any] = [0.0] * count

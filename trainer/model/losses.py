@@ -113,7 +113,7 @@ def _share(scored: Scored) -> tf.Tensor:
 
 
 def _only(scores: tf.Tensor, distinct: tf.Tensor) -> tf.Tensor:
-    """Return `scores`, lowered by 1e9 where `distinct` is 0, so that a softmax gives these entries no weight."""
+    """Return `scores`, lowered by 1e9 where `distinct` is 0: a softmax then ignores these entries."""
     return scores - 1e9 * (1 - distinct)
 
 

@@ -28,7 +28,7 @@ _LAYERS: Final = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lst
 """The Keras layers, by the name of the cell in the manifest."""
 
 CELL_TENSORS: Final = ("kernel", "recurrent_kernel", "bias")
-"""Names of a layer's weights in a release, in Keras' order. From layer 2 on, a suffix is added: `kernel_2`."""
+"""Names of a layer's weights in a release, in Keras' order; from layer 2 on, with a suffix: `kernel_2`."""
 
 
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
@@ -100,7 +100,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return np.concatenate([state.numpy()[0] for state in found]), scores
 
     def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
-        """Return the states of all layers, top layer first, after a `sequence` of item vectors `[1, L, D]`."""
+        """Return all layers' states, top layer first, after a `sequence` of item vectors `[1, L, D]`."""
         found = list[tf.Tensor]()
         for cell in self.cells:
             sequence, *states = cell(sequence)

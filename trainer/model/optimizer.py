@@ -40,7 +40,7 @@ class Optimizer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Use the averaged weights within the context, if averaging is on; restore the current weights afterwards."""
+        """Set the weights to their averages within the context, if averaging is on; restore them afterwards."""
         if not self._averages:
             yield
             return

@@ -33,7 +33,7 @@ def work_folder(output: Path) -> Path:
 
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
-    """Return a hash of clicks, settings and parent release. A checkpoint is used only if its hash is equal."""
+    """Return a hash of clicks, settings and parent. A checkpoint is used only if its fingerprint matches."""
     idle = keys_with("decides", value=False)
     decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
     of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
@@ -68,7 +68,7 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Restore `training` from the checkpoint, if the file exists and its fingerprint matches; report the result."""
+        """Restore `training` from the checkpoint, if its fingerprint matches; report the result."""
         if self._path is None or not self._path.exists():
             return
         try:

@@ -1,4 +1,4 @@
-"""Detection of divergence: losses or gradients that are not finite, huge weights, or a loss far above the first.
+"""Detection of divergence: a loss or gradient that is not finite, a huge weight, or a far too high loss.
 
 The first loss is that of a network that has learned nothing yet. If the mean loss of an epoch is many times
 higher, the steps are too long, and further steps only increase the loss.
@@ -14,7 +14,7 @@ from trainer.config import FitSettings
 from trainer.errors import TrainingDiverged
 
 _FAR: Final = 10.0
-"""Maximum mean loss of an epoch, as a multiple of the first loss. Sound trainings in the tests stay below 1.1."""
+"""Maximum mean loss of an epoch, as a multiple of the first loss. Sound trainings stay below 1.1."""
 
 _LARGEST_WEIGHT: Final = 1e6
 """Maximum absolute weight; larger weights come from steps that were far too long. Sound trainings stay below

@@ -77,7 +77,7 @@ def train(
     work: Path | None = None,
     parent: PackagedRelease | None = None,
 ) -> tuple[Network, list[Epoch]]:
-    """Return a network trained on `data`, with the weights of its best epoch, and the metrics of all epochs."""
+    """Return a trained network, with the weights of its best epoch, and the metrics of all epochs."""
     keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:

@@ -74,7 +74,7 @@ class Best:
     weights: list[Floats] = field(default_factory=list)
 
     def note(self, network: Network, value: float | None) -> None:
-        """Add an epoch with its validation metric `value`; keep the weights if it is the best or `value` is None."""
+        """Add an epoch with its validation metric; keep its weights if `value` is the best so far, or None."""
         self.epochs_since += 1
         if value is None or value > self.value:
             self.value, self.epochs_since = value or 0.0, 0
@@ -116,8 +116,8 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
-        If the training diverges, it ends with the best epoch before that. Raises TrainingDiverged if no epoch was
-        finished before.
+        If the training diverges, it ends with the best epoch before that. Raises TrainingDiverged if no epoch
+        was finished before.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
@@ -227,7 +227,7 @@ class Training:
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
-        """Apply `gradients`, or add them to the sum that is applied at the end of the epoch; return their norm."""
+        """Apply `gradients`, or add them to the sum to apply at the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions

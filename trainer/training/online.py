@@ -113,7 +113,7 @@ class OnlineTraining:
     def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
         """Return a release of the current network, with the counts at `now_ms`.
 
-        The manifest describes all clicks since this training started; the loss in it is that of the last window.
+        The manifest describes all clicks since this training started, but only the loss of the last window.
         """
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])

@@ -1,4 +1,4 @@
-"""Warm start: a training that starts from the weights of a release, with the release's network shape and items.
+"""Warm start: a training that starts from the weights of a release, with its network shape and its items.
 
 New items and feature vectors are newly initialised, because the release has no weights for them. A release
 stores item vectors with the features already added; these vectors become the embeddings of the items.
