@@ -57,7 +57,7 @@ _KEYS: Final = {key.partition(".")[2]: key for key, _ in fields_of(FitSettings)}
 
 
 def full_key(name: str) -> str:
-    """Return the key with its section, such as `model.layers`. Raises TypeError if no setting has this `name`."""
+    """Return the key with its section, such as `model.layers`. Raises TypeError for an unknown `name`."""
     if name not in _KEYS:
         raise TypeError(f"{name} is not a training setting")
     return _KEYS[name]

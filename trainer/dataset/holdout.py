@@ -89,10 +89,10 @@ def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataF
 
 
 def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
-    """Cut `clicks` (from `cleaned`) into sessions as the worker does; hold out those that start late.
+    """Cut `clicks` (from `cleaned`) into sessions as the worker does; hold out the late sessions.
 
-    `divide` splits the sessions at `from_ms`; if it is None, all sessions are held out. Raises TooFewClicks if
-    no session of two or more clicks is left.
+    `divide` splits the sessions at `from_ms`. If `from_ms` is None, all sessions are held out. Raises
+    TooFewClicks if no session of two or more clicks is left.
     """
     sessions = cut(clicks, gap_seconds=gap_seconds)
     if from_ms is None:

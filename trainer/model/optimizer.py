@@ -40,7 +40,7 @@ class Optimizer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Set the weights to their averages within the context, if averaging is on; restore them afterwards."""
+        """Set the weights to their averages, if averaging is on; restore the weights after the context."""
         if not self._averages:
             yield
             return

@@ -74,7 +74,10 @@ class Best:
     weights: list[Floats] = field(default_factory=list)
 
     def note(self, network: Network, value: float | None) -> None:
-        """Add an epoch with its validation metric; keep its weights if `value` is the best so far, or None."""
+        """Add an epoch with its validation metric `value`; keep its weights if it is the best epoch.
+
+        Without validation (`value` is None), the last epoch counts as the best.
+        """
         self.epochs_since += 1
         if value is None or value > self.value:
             self.value, self.epochs_since = value or 0.0, 0
