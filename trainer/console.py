@@ -31,7 +31,7 @@ class Progress:
         """Show one line of text."""
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """Yield `items`, `total` in number, and show the progress under the name `task`."""
+        """Yield the `total` items of `items`, and show the progress under the name `task`."""
         yield from items
 
     def start(self, predictions: int) -> None:

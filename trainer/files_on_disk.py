@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; when the context ends, sync the file written there and rename it to `path`.
 
     If the context raises, or the process is killed, `path` is unchanged. Only one process at a time may
-    write a path. Its folder is created if needed.
+    write to `path`. The folder of `path` is created if needed.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ class Run(Section):
     warm_epochs: int = setting(
         2,
         "Number of epochs of a run that starts from the champion's weights. With the strategy `online`: "
-        "number of epochs over each batch of new sessions.",
+        "number of epochs over the new sessions.",
         ge=1,
     )
     by: Literal["recall", "mrr", "ndcg"] = setting(

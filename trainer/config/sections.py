@@ -276,7 +276,7 @@ class Optimizer(Section):
         0.5, "Decay factor of the learning rate, for the schedules `exponential` and `step`.", gt=0
     )
     decay_epochs: float = setting(
-        1.0, "Number of epochs after which the learning rate has fallen by `decay_factor`.", gt=0
+        1.0, "Number of epochs over which the learning rate falls to `decay_factor` times its value.", gt=0
     )
     clip_norm: float = setting(5.0, "Maximum global norm of the gradients. 0: no limit.", ge=0)
     clip_value: float = setting(0.0, "Maximum absolute value of each gradient element. 0: no limit.", ge=0)

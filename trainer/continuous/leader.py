@@ -1,4 +1,4 @@
-"""Leader election: only one of several trainers trains at a time, and Kafka chooses it.
+"""Leader election: only one of several trainers trains at a time, and Kafka chooses which.
 
 All trainers join the consumer group `<releases>.trainer` on the releases topic, which has one partition. The
 trainer that is assigned the partition leads; the others stand by. The leader publishes in a transaction with
@@ -64,8 +64,8 @@ class Lease:
 class Leader:
     """This trainer's part in the election. Inside the context `membership`, `wait` returns the lease.
 
-    With `background`, a thread polls the group, however long a training takes. Without it, only `wait` polls:
-    for tests.
+    With `background`, a thread polls the group, so that the membership lasts through a long training. Without
+    `background`, only `wait` polls the group; this is for tests.
     """
 
     def __init__(

@@ -118,7 +118,10 @@ def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
 
 
 def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
-    """Return the start time of the next run. `began`, `now`: start and end of the last run, steady clock."""
+    """Return the start time of the next run.
+
+    `began` and `now`: the start and the end of the last run, all times by the same steady clock.
+    """
     due = began + every
     if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)

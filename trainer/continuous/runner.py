@@ -84,7 +84,7 @@ class ContinuousTraining:
     def run_once(self, patience_seconds: float) -> RunOutcome:
         """Do one run if this trainer leads, or becomes the leader within `patience_seconds`.
 
-        Raises as `run`, and KafkaAway if it is not known in time which trainer leads.
+        Raises the errors of `run`, and KafkaAway if it is not known in time which trainer leads.
         """
         until = self._clock.steady() + patience_seconds
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:

@@ -44,10 +44,10 @@ class Strategy(Protocol):
 
 
 class Refit:
-    """Trains on the whole window; with `run.warm` it starts from the champion's weights.
+    """Training on the whole window; with `run.warm`, it starts from the champion's weights.
 
-    `asked`: the settings that the user set explicitly. Those that define the network's shape must match the
-    champion (`warm_start`).
+    `asked`: the settings that the user set explicitly. Explicit settings of the network's shape must match
+    the champion (`warm_start`).
     """
 
     def __init__(

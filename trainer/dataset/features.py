@@ -105,7 +105,7 @@ def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
 
 
 def from_clicks(clicks: pl.LazyFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return a table as `from_file` does, from columns of the clicks.
+    """Return a table like that of `from_file`, but from columns of the clicks.
 
     An item gets its most frequent value in a categorical column and its mean in a numeric column.
     """
@@ -129,7 +129,7 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
 def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> list[str]:
     """Return a warning if `source`, which has the items `described`, has few of the `clicked` items.
 
-    Raises UnusableClicks if it has none of the clicked items: then the item ids are of different kinds.
+    Raises UnusableClicks if `source` has none of the clicked items: its item ids are of another kind.
     """
     found = len(set(clicked) & set(described))
     such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"

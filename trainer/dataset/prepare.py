@@ -45,7 +45,7 @@ _PART_CLICKS: Final = 2_000_000
 
 @dataclass(slots=True)
 class _Report:
-    """Records and prints the removals of each cleaning step."""
+    """The removals of all cleaning steps; each removal is also printed."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)

@@ -106,7 +106,10 @@ def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
 
 
 def moment_before(clicks: pl.DataFrame, fraction: float) -> int:
-    """Return the time (ms) at which the newest `fraction` of `clicks` starts; if 0, a later time than all."""
+    """Return the time (ms) at which the newest `fraction` of `clicks` starts.
+
+    If `fraction` is 0, return a time after all clicks.
+    """
     times = clicks["timestamp_ms"].sort()
     before = round(len(times) * (1 - fraction))
     return int(times[before]) if before < len(times) else int(times[-1]) + 1

@@ -1,4 +1,4 @@
-"""The benchmark: evaluates a release and the baselines on the same held-out clicks."""
+"""The benchmark: evaluation of a release and the baselines on the same held-out clicks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """kNN baselines: recommend the items of similar past sessions.
 
 The current session is compared with the most recent past sessions that share an item with it. The most
-similar of them, the neighbours, vote for their items. S-kNN and VS-kNN: Ludewig & Jannach, "Evaluation of
-session-based recommendation algorithms", 2018. VMIS-kNN: Kersbergen, Sprangers & Schelter, "Serenade", 2022.
+similar of these sessions, the neighbours, vote for their items. S-kNN and VS-kNN: Ludewig & Jannach,
+"Evaluation of session-based recommendation algorithms", 2018. VMIS-kNN: Kersbergen, Sprangers & Schelter,
+"Serenade", 2022.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
     - popularity: the average recommendation popularity, a measure of popularity bias: the mean share of the
       training clicks that a recommended item has (Yin et al. 2012).
     - novelty: the mean self-information -log2(share) of the recommended items, in bits (Zhou et al. 2010).
-      An item without training clicks counts as one with a single click.
+      An item without training clicks is treated as if it had a single click.
     """
     found = {"coverage": float(np.count_nonzero(shown)) / max(1, len(shown))}
     total = shown.sum()

@@ -13,7 +13,7 @@ and Satterthwaite). It is transformed to a nearly normal variable z (Wallace 195
 
 If there is no difference, the likelihood ratio of a normal mixture over the true difference (Robbins 1970)
 ever exceeds 1 / alpha with probability at most alpha. So its inverse is a p-value, and the differences that
-it does not reject form a confidence interval. Both are valid however often they are checked (Johari, Koomen,
+the test does not reject form a confidence interval. Both stay valid for any number of checks (Johari, Koomen,
 Pekelis and Walsh 2022; with estimated variances asymptotically: Waudby-Smith et al. 2024).
 
 >>> experiment = Experiment(Rules(min_clicks=500))

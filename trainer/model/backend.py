@@ -42,7 +42,7 @@ def _keep_memory() -> None:
     """Make the C library keep freed memory instead of returning it to the kernel.
 
     Hot path: each training step allocates and frees tables of tens of megabytes. Reusing their pages makes
-    a step a seventh faster. Other C libraries than glibc have no `mallopt`; with them, nothing changes.
+    a step a seventh faster. C libraries other than glibc have no `mallopt`; there, nothing changes.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

@@ -156,7 +156,7 @@ class Blend:
     def in_words(self) -> str:
         """Return the weights as one line of text for display.
 
-        Of the repeat weights, it shows only that of the last item and the mean over all lags.
+        Of the repeat weights, only the weight of the last item and the mean over all lags are included.
         """
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         parts = [f"{self._factor:.2f} x network"]

@@ -10,8 +10,9 @@ from worker.core.ranking import Indexes
 
 
 class Negatives:
-    """A sampler of `size` items per step, in proportion to `counts ** power`, a share `uniform` uniformly.
+    """A sampler of `size` negatives per step.
 
+    A share `uniform` of the negatives is drawn uniformly; the rest, in proportion to `counts ** power`.
     `counts` `[N]`: how often each item is a target.
 
     >>> Negatives(np.array([9, 1, 0]), size=30, power=0.5, uniform=0.0).expected.round().tolist()

@@ -99,7 +99,7 @@ class _TimeIsUp(Exception):
 
 
 class _Watched(Progress):
-    """Forwards the progress of a trial, and stops the trial at the time limit or if it is not promising.
+    """Forwarded progress of a trial; it stops the trial at the time limit, or if the trial is not promising.
 
     `values` are the validation metrics of the finished epochs.
     """

@@ -1,4 +1,4 @@
-"""Likely reasons why a release is not better than simple methods, as far as its results show them."""
+"""Likely reasons, visible in its results, why a release is not better than simple methods."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from trainer.errors import UnreadableFile
 from worker.core.ids import MISSING
 
 TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
-"""Columns that hold a name, case-insensitive; the first of them that a file has is used."""
+"""Possible titles of the column of names, case-insensitive; the first title that a file has is used."""
 
 
 def read_names(path: Path, encoding: str = "utf-8") -> dict[str, str]:

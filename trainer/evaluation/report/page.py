@@ -109,7 +109,7 @@ def render(
 
 
 def _role(published: Published | None) -> str:
-    """Return the pointer that names the release; empty if none does or if it is unknown."""
+    """Return the pointer that names the release; empty if no pointer names it, or its number is unknown."""
     if published is None or published.number is None:
         return ""
     roles = {published.champion: CHAMPION, published.candidate: CANDIDATE}

@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
     judgement: str
     """The comparison with the best baseline, in sentences."""
     causes: list[str]
-    """Likely reasons why the release is not better; empty if it is."""
+    """Likely reasons why the release is not better; empty for a better release."""
     next_step: str
     details: list[str]
     """Confidence intervals, and the slices where the release is weak."""
