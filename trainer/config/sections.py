@@ -286,7 +286,7 @@ class Optimizer(Section):
     average_decay: float = setting(
         0.0,
         "Decay per step of the moving average of the weights. The release contains the average. 0: no "
-        "average; the release contains the final weights.",
+        "average; the release contains the weights themselves.",
         ge=0,
         lt=1,
         facts=_OFFLINE,
