@@ -1,6 +1,6 @@
 """The trainer: from clicks to a release that the worker serves.
 
-Imports run down this list and never up::
+A package imports only from packages that are listed below it::
 
     commands      a module for each command
     continuous    retraining runs, the gate, leader election     tuning   settings search

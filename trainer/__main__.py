@@ -1,4 +1,4 @@
-"""The program `nextclick-trainer`: runs a command; turns errors into a message and an exit code."""
+"""The program `nextclick-trainer`: it runs a command, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Run the command line. Errors exit with code 2; expected errors print their message, not a traceback."""
+    """Run the command line. An expected error prints its message without a traceback; exit code 2."""
     try:
         # Imported here, so that a missing extra is reported below with the command that installs it.
         from trainer.commands.cli import cli  # noqa: PLC0415
@@ -28,7 +28,7 @@ def main() -> None:
         error.show()
     except click.Abort as error:
         click.echo("Aborted", err=True)
-        if isinstance(error.__cause__, KeyboardInterrupt):  # before a command could print its own message
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C that the command did not handle
             sys.exit(_INTERRUPTED)
     except NextclickError as error:
         click.echo(f"nextclick-trainer: {error}", err=True)

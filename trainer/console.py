@@ -21,27 +21,27 @@ _SECONDS_BETWEEN_MOVES: Final = 0.1
 Item = TypeVar("Item")
 
 _LOSS_MEMORY: Final = 0.98
-"""Decay of the displayed loss: an exponential moving average over training steps."""
+"""Decay per training step of the displayed loss, which is an exponential moving average."""
 
 
 class Progress:
-    """Silent progress; the base class of the visible kinds."""
+    """Progress that is not shown; the base class of `Lines` and `Bar`."""
 
     def say(self, line: str) -> None:
-        """Print one line."""
+        """Show one line of text."""
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
-        """Yield the `total` items of `items`, showing the progress of `task` meanwhile."""
+        """Yield the `total` items of `items`, and show the progress under the name `task`."""
         yield from items
 
     def start(self, predictions: int) -> None:
-        """Show that a training starts. It makes at most `predictions` predictions."""
+        """Show that a training of at most `predictions` predictions starts."""
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Count a training step with this number of `predictions` and this mean `loss`."""
+        """Add a training step of `predictions` predictions, with the mean loss `loss`."""
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Show the `results` of a finished epoch; `number` counts from 1."""
+        """Show the `results` of the finished epoch `number`; epochs are numbered from 1."""
 
     def stop(self) -> None:
         """Show that the training has ended: completed, stopped early, or failed."""
@@ -65,7 +65,7 @@ class Lines(Progress):
         self._begin(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Write the progress, the loss, the speed and the remaining time, if a line is due."""
+        """Add a training step; if a line is due, write progress, loss, speed and remaining time."""
         self._speak(self._pace.advance(predictions, loss))
 
     def through(self, items: Iterable[Item], total: int, task: str) -> Iterator[Item]:
@@ -149,7 +149,7 @@ class _Pace:
         self._loss = self._weight = 0.0
 
     def advance(self, clicks: int, loss: float | None = None) -> float:
-        """Count a step; return the current time."""
+        """Add a step of `clicks` clicks, and update the average `loss`; return the current time."""
         self.done += clicks
         if loss is not None:
             self._weight = _LOSS_MEMORY * self._weight + 1

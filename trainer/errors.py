@@ -1,4 +1,4 @@
-"""The errors that the trainer raises on purpose. They share their root with the worker's errors.
+"""The errors that the trainer raises. Like the worker's errors, they derive from `NextclickError`.
 
 ::
 
@@ -9,12 +9,12 @@
         UnreadableFile          a file is missing, empty, or not in the format of its extension
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            too few clicks are left after cleaning
-      TrainingDiverged          the loss of a training grew instead of falling
-      BudgetTooSmall            a search ran out of time before its first trial finished
+      TrainingDiverged          the loss or the weights of a training grew out of bounds
+      BudgetTooSmall            a search ended without a completed trial
       Retriable                 (the worker's) a retry may succeed
         TrainingDied            the training process ended without a result
 
-Only `TrainingDied` is retriable; the other errors need a different input.
+Only `TrainingDied` is retriable; the other errors need different clicks or settings.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class TrainingDied(Retriable):
 
 
 class TrainingDiverged(NextclickError):
-    """Raised when the loss of a training, or a gradient, is no finite number, or far above the first."""
+    """Raised when a loss or gradient is not finite, a weight is huge, or an epoch's loss is far too high."""
 
 
 class BudgetTooSmall(NextclickError):
-    """Raised when a search ran out of time before its first trial finished."""
+    """Raised when a search reaches its limit of time or trials without a completed trial."""

@@ -1,6 +1,6 @@
 """Atomic file writes: after a crash at any moment a path holds the complete old file or the complete new one.
 
-To survive a power cut the order is: sync the content, rename the file, sync its folder.
+To survive a power cut, the content is synced to disk first; then the file is renamed, and its folder synced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; when the context ends, sync the file written there and rename it to `path`.
 
     If the context raises, or the process is killed, `path` is unchanged. Only one process at a time may
-    write a path. Its folder is created if needed.
+    write to `path`. The folder of `path` is created if needed.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def unfinished_name(name: str) -> str:
-    """Return the temporary name under which the file `name` is written; a killed process leaves it behind."""
+    """Return the name of the temporary file for `name`; the file remains if the process is killed."""
     return f".{name}.new"
 
 

@@ -14,7 +14,7 @@ from worker.errors import SettingError
 def serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
     """Serve /metrics while the context is open; without a `port`, do nothing.
 
-    Raises SettingError if the address cannot be listened on.
+    Raises SettingError if the server cannot listen on this address.
     """
     if port is None:
         yield

@@ -29,16 +29,19 @@ from worker.commandline import (
     group=OUTPUT,
     help="Folder of the click archive.",
 )
-@option("--follow", is_flag=True, help="Follow the topic until stopped.")
+@option("--follow", is_flag=True, help="Continue collecting new clicks until stopped.")
 @shorthand(
-    "--keep", key="archive.keep", metavar="DURATION", help="Age at which files are deleted, such as 90d."
+    "--keep", key="archive.keep", metavar="DURATION", help="Age after which files are deleted, such as 90d."
 )
 @options.columns
 @kafka_option
 @clicks_topic_option
 @config_options
 def collect(*, follow: bool) -> None:
-    """Archive the clicks of a topic as Parquet files, each click once. A later call adds newer clicks."""
+    """Archive the clicks of a topic as Parquet files, each click once.
+
+    Run the command again to add newer clicks.
+    """
     chosen = options.settings()
     topic, kept = chosen.topics.clicks, chosen.archive
     archive = ClickArchive(kept.folder)

@@ -37,7 +37,12 @@ from worker.settings.loading import given
     help="Folder for the release.",
 )
 @option("--yes", is_flag=True, group=OUTPUT, help="Replace an existing release in the folder without asking.")
-@option("--from", "begin", type=options.FOLDER, help="Folder of a release to take the initial weights from.")
+@option(
+    "--from",
+    "begin",
+    type=options.FOLDER,
+    help="Folder of the release whose weights the training starts from.",
+)
 @options.columns
 @options.split_at
 @kafka_option
@@ -45,7 +50,7 @@ from worker.settings.loading import given
 @config_options
 @json_option
 def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Train a release on the clicks in FILES (.csv, .tsv, .parquet, .jsonl; .gz), an archive, or a topic."""
+    """Train a release on clicks from FILES (.csv, .tsv, .parquet, .jsonl; .gz), an archive, or a topic."""
     chosen, teller = options.settings(), console.for_this_place()
     # Ask before hours of training, not after them.
     _require_free(folder, yes=yes)

@@ -26,7 +26,7 @@ from worker.errors import SettingError
 from worker.settings.loading import given
 
 FOLDER: Final = click.Path(path_type=Path)
-"""The click type of paths of files and folders."""
+"""The parameter type for paths of files and folders."""
 
 _FIELDS: Final = ("click.user_id", "click.item_id", "click.timestamp")
 
@@ -36,7 +36,7 @@ columns = all_of(
         key="click.user_id",
         group=CLICKS,
         metavar="NAME",
-        help="Column (in a topic: path) of user or session ids. Default in files: recognised by name.",
+        help="Column of user or session ids in files; path in a topic. Default in files: recognised by name.",
     ),
     shorthand(
         "--item", key="click.item_id", group=CLICKS, metavar="NAME", help="Column or path of item ids."
@@ -78,7 +78,7 @@ def settings() -> TrainerSettings:
 
 
 def columns_of(chosen: TrainerSettings) -> Columns:
-    """Return the columns to read from files of clicks, with item features unless a file has them."""
+    """Return the columns to read from click files; with feature columns, unless `features.file` is set."""
     mapping, features = chosen.click, chosen.features
     return Columns(
         user=mapping.named("user_id"),

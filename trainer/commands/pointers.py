@@ -103,7 +103,7 @@ def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
 
 
 def _before(reader: ReleaseReader, champion: Pointer) -> tuple[int, list[int]]:
-    """Return the newest existing release of the champion's history, and the newer, deleted ones."""
+    """Return the newest existing release in the champion's history, and the newer, deleted releases."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
     if len(gone) < len(champion.history):
         return champion.history[len(gone)], gone
@@ -124,13 +124,13 @@ def _number(pointer: Pointer | None) -> int | None:
 
 
 @click.command(cls=Command)
-@option("--group", help="Consumer group whose workers count. [default: all groups]")
+@option("--group", help="Consumer group whose workers' reports are used. [default: all groups]")
 @_where
 @json_option
 def releases(group: str | None, as_json: bool) -> None:
     """List the releases with their roles and their live quality.
 
-    The live metrics are sums over all reports that are still in the quality topic.
+    The live metrics cover all reports that are still in the quality topic.
     """
     connection, topic = _place()
     with ReleaseReader(connection, topic=topic).opened() as reader:

@@ -29,7 +29,7 @@ from worker.topics import releases
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 FAR_BELOW: Final = 0.8
-"""Share of the champion's metric below which publishing a release needs confirmation."""
+"""A release needs confirmation if its metric is below this share of the champion's metric."""
 
 
 @click.command(cls=Command)
@@ -43,7 +43,7 @@ FAR_BELOW: Final = 0.8
 @option(
     "--yes",
     is_flag=True,
-    help="Publish even a release that has no metrics, or is far below the champion, without asking.",
+    help="Publish without asking, even if the release has no metrics or is far below the champion.",
 )
 @kafka_option
 @releases_topic_option
@@ -52,7 +52,7 @@ FAR_BELOW: Final = 0.8
 def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as_json: bool) -> None:
     """Publish the release in FOLDER to Kafka as the champion. The workers adopt it within seconds.
 
-    A topic that holds any other records is refused.
+    A topic that holds records other than releases is refused.
     """
     if share is not None and not candidate:
         raise click.UsageError("--share applies only to a candidate; add --candidate, or leave out --share")
@@ -70,7 +70,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
         blob,
         pointer=name,
         share=share or CANDIDATE_SHARE,
-        # The confirmation and the lines below refer to this release.
+        # Publishing fails if another release has become `name` since the confirmation.
         expected={name: before},
     )
     lines = [f"release {number} is {name} in {topic}" + _replacing(name, before)]

@@ -48,9 +48,9 @@ from worker.commandline import (
 def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None) -> None:
     """Write an HTML report on the release in FOLDER, evaluated on the clicks in FILES.
 
-    It begins with a verdict and the next step. With --kafka it names the champion, too.
-    Without --split-at it is measured on the test split of its own training, so the files that it was
-    trained on will do.
+    The report starts with a verdict and the next step. With --kafka, it also names the champion.
+    Without --split-at, the release is evaluated on the test split of its training, so FILES may be the files
+    that it was trained on.
     """
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
@@ -86,7 +86,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
 
 
 def measured_on(from_ms: int | None, exclude_recent: int) -> str:
-    """Return a sentence that says on which clicks a report's metrics were measured."""
+    """Return a sentence that names the clicks on which the metrics of a report were measured."""
     begin = "all clicks in the files"
     if from_ms is not None:
         begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"

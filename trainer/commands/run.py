@@ -77,7 +77,7 @@ def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
         clock=clock,
     )
     progress = Lines(_say)
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # not annotated
     refit = Refit(plan, settings, progress, asked=given(chosen))
     online = plan.strategy == "online"
     strategy = Online(plan, settings, progress) if online else InSubprocess(refit)

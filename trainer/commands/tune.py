@@ -25,7 +25,12 @@ from worker.settings.loading import given
     group=OUTPUT,
     help="Folder for the trials and the best settings.",
 )
-@option("--trials", default=30, type=click.IntRange(min=1), help="Number of trials; each is a training.")
+@option(
+    "--trials",
+    default=30,
+    type=click.IntRange(min=1),
+    help="Total number of trials; a trial is one training.",
+)
 @option("--time", "seconds", type=Span(), help="Time limit of the search, such as 2h. [default: no limit]")
 @options.columns
 @options.split_at
@@ -35,7 +40,8 @@ def tune(files: tuple[Path, ...], folder: Path, trials: int, seconds: float | No
     """Search for the settings that score best on the validation split of the clicks in FILES.
 
     The search covers learning rate, batch size, layers, hidden size, loss, dropout and scale, except settings
-    that are given. Run the same command again to continue a search, or to extend it by --trials or --time.
+    that you set yourself. Run the same command again to continue a search, with higher --trials or --time to
+    extend it.
     """
     chosen, teller = options.settings(), console.for_this_place()
     scan = options.scan_clicks(files, chosen, teller)

@@ -26,14 +26,14 @@ from worker.commandline import (
 
 
 @click.command(cls=Command)
-@option("--group", help="Consumer group whose workers count. [default: all groups]")
+@option("--group", help="Consumer group whose workers' reports are used. [default: all groups]")
 @option("--once", is_flag=True, help="Make one analysis, decide if its result is significant, then exit.")
 @shorthand("--alpha", key="watch.alpha", metavar="SHARE", help="Significance level of the test.")
 @shorthand(
     "--min-clicks",
     key="watch.min_clicks",
     metavar="N",
-    help="Minimum number of judged clicks for each of candidate and champion.",
+    help="Minimum number of judged clicks of the candidate, and of the champion.",
 )
 @options.metrics_port
 @kafka_option
@@ -46,7 +46,7 @@ def watch(group: str | None, *, once: bool) -> None:
     with the next candidate. With --once, it exits with code 0 after one analysis, with or without a decision.
     """
     chosen = options.settings()
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # not annotated
     clock, rules = Clock(), chosen.watch
     metrics = ExperimentMetrics(clock)
     watching = Watch(

@@ -1,6 +1,6 @@
-"""The trainer's settings: `fitting` for a single training, built from `sections`; `program` for all commands.
+"""The trainer's settings: `sections` of a training, combined in `fitting`, and all settings in `program`.
 
-Every setting is defined once, with its type, limits, default, description and facts.
+Every setting is defined once, with its type, limits, default, description and facts (metadata).
 """
 
 from __future__ import annotations

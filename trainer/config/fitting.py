@@ -1,4 +1,4 @@
-"""The settings on which the result of a training depends. Every manifest records them."""
+"""The settings on which the result of a training depends. Every manifest records these settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.settings.loading import checked, replaced
 
 
 class FitSettings(Section):
-    """The settings on which the release depends that `fit` trains from given clicks."""
+    """The settings of a training. Together with the clicks, they determine the release."""
 
     dataset: Dataset = Dataset()
     features: Features = Features()
@@ -33,7 +33,7 @@ class FitSettings(Section):
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """Return settings from values by key without its section. Raises SettingError.
+        """Return settings with these values, each named by its key without the section. Raises SettingError.
 
         >>> FitSettings.of(hidden_size=64).model.hidden_size
         64
@@ -57,22 +57,22 @@ _KEYS: Final = {key.partition(".")[2]: key for key, _ in fields_of(FitSettings)}
 
 
 def full_key(name: str) -> str:
-    """Return the dotted key of a training setting. Raises TypeError if there is no such setting."""
+    """Return the key with its section, such as `model.layers`. Raises TypeError for an unknown `name`."""
     if name not in _KEYS:
         raise TypeError(f"{name} is not a training setting")
     return _KEYS[name]
 
 
 def keys_with(name: str, value: Any = True) -> list[str]:
-    """Return the dotted keys of the training settings whose fact `name` has this value."""
+    """Return the dotted keys of the training settings whose fact `name` equals `value`."""
     return [key for key, field in fields_of(FitSettings) if fact(field, name) == value]
 
 
 def recorded(settings: Mapping[str, Any], key: str) -> Any:
-    """Return the value that a manifest records for a dotted key; None if it records none.
+    """Return the value of a dotted key in the `settings` of a manifest; None if the manifest has no value.
 
-    Older releases record the settings without sections, under the last part of the key. Renamed settings
-    are not found.
+    Manifests of older releases have no sections; there, the value is under the last part of the key.
+    Settings that have been renamed since are not found.
     """
     section, _, name = key.partition(".")
     values = settings.get(section)

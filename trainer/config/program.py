@@ -1,4 +1,4 @@
-"""All settings of the trainer: of training, shared with the worker, and of the commands."""
+"""All settings of the trainer: of a training, of the commands, and those shared with the worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """Reading of files of clicks. Ids, times and their columns are set in `[click]`."""
+    """Reading files of clicks. The columns of ids and times are set in `[click]`."""
 
     encoding: str = setting(
         "utf-8", "Text encoding of the files, such as `cp1252`. A byte order mark in a file overrides it."
@@ -28,7 +28,7 @@ class Files(Section):
     columns: tuple[str, ...] = setting(
         (),
         "Column names, in order, for files without a header, such as `user_id,item_id,rating,timestamp`. "
-        "Default: the first line is the header, unless it has a time.",
+        "Default: the first line is the header, unless it contains a time.",
     )
 
     @field_validator("encoding")
@@ -43,17 +43,16 @@ class Files(Section):
 class Baselines(Section):
     """Baseline methods that releases are compared with."""
 
-    recent: Duration = setting(_DAY, "Time window of the clicks that count for recent popularity.", gt=0)
+    recent: Duration = setting(_DAY, "Length of the time window of clicks for recent popularity.", gt=0)
     knn_sample: int | None = setting(
         None,
-        "Number of past sessions that a kNN method compares with. Default: depends on the method (500, 1000, "
-        "5000).",
+        "Number of past sessions that a kNN method compares the current session with. Default: 500 for "
+        "`s-knn`, 1000 for `vs-knn`, 5000 for `vmis-knn`.",
         ge=1,
     )
     knn_neighbours: int | None = setting(
         None,
-        "Number of nearest sessions that vote in a kNN method. Default: depends on the method (100, 100, "
-        "500).",
+        "Number of nearest sessions that vote in a kNN method. Default: 100; 500 for `vmis-knn`.",
         ge=1,
     )
 
@@ -62,10 +61,10 @@ class Archive(Section):
     """The click archive: the clicks of a topic, kept as Parquet files."""
 
     folder: Path = setting(Path("clicks"), "Folder of the click archive.")
-    keep: Duration | None = setting(
-        None, "Age at which files are deleted. Default: nothing is deleted.", gt=0
+    keep: Duration | None = setting(None, "Age after which archive files are deleted. Default: never.", gt=0)
+    file_records: int = setting(
+        1_000_000, "Approximate maximum number of Kafka offsets that a file covers.", ge=1
     )
-    file_records: int = setting(1_000_000, "Approximate maximum number of offsets in a file.", ge=1)
     write_interval: Duration = setting(
         300.0, "Maximum time before `collect --follow` writes new clicks to a file.", ge=0
     )
@@ -75,36 +74,45 @@ class Run(Section):
     """Continuous retraining and publishing by `run`."""
 
     every: Duration = setting(_HOUR, "Interval between the starts of retraining runs.", gt=0)
-    window: Duration = setting(7 * _DAY, "Time window of the clicks that a run trains on.", gt=0)
+    window: Duration = setting(
+        7 * _DAY, "Length of the time window of clicks for a run; it ends with the newest click.", gt=0
+    )
     held_out: Duration | None = setting(
         None,
-        "Length of the newest part of the window, held out to compare a release with the champion. "
+        "Length of the newest part of the window, held out to compare the new release with the champion. "
         "Default: `every`.",
         gt=0,
     )
     strategy: Literal["retrain", "online"] = setting(
         "retrain",
-        "`retrain`: each run trains on the whole window. `online`: each run continues the same training with "
-        "the new clicks.",
+        "`retrain`: each run trains a network on the whole window. `online`: each run continues the training "
+        "of the previous run with the new clicks.",
     )
-    warm: bool = setting(True, "Whether a retraining run starts from the champion's weights.")
+    warm: bool = setting(
+        True, "With the strategy `retrain`: whether a run starts from the champion's weights."
+    )
     warm_epochs: int = setting(
-        2, "Epochs of a run that starts from the champion's weights or continues a training.", ge=1
+        2,
+        "Number of epochs of a run that starts from the champion's weights. With the strategy `online`: "
+        "number of epochs over the new sessions.",
+        ge=1,
     )
     by: Literal["recall", "mrr", "ndcg"] = setting(
         "recall", "Metric by which a new release is compared with the champion."
     )
     policy: Literal["champion", "candidate"] = setting(
-        "champion", "Pointer set to a new release. If there is no champion, it becomes the champion."
+        "champion", "Pointer that is set to a new release; without a champion, always `champion`."
     )
     share: float = setting(CANDIDATE_SHARE, "Share of users served by a candidate.", gt=0, le=1)
     replace_candidate: bool = setting(
-        False, "Whether a new candidate replaces a candidate that is still in its A/B test."
+        False,
+        "Whether a new candidate replaces a candidate that is still in its A/B test; otherwise no release is "
+        "trained during the test.",
     )
     keep: int = setting(
         KEPT,
-        "Number of newest releases kept in the topic, in addition to the releases that the pointers name or "
-        "named last.",
+        "Number of newest releases kept in the topic, in addition to the current and the previous release of "
+        "each pointer.",
         ge=1,
     )
     active_items: int = setting(
@@ -143,15 +151,15 @@ class Watch(Section):
 
     alpha: float = setting(
         0.05,
-        "Significance level: probability of a decision although candidate and champion do not differ.",
+        "Significance level: maximum probability of a decision if candidate and champion do not differ.",
         gt=0,
         lt=1,
     )
     min_clicks: int = setting(
-        1_000, "Minimum number of judged clicks for each of candidate and champion.", ge=1
+        1_000, "Minimum number of judged clicks of the candidate, and of the champion.", ge=1
     )
     give_up_after: Duration = setting(
-        _DAY, "Time after which a candidate is dropped if its A/B test is undecided. 0: never.", ge=0
+        _DAY, "Time after which a candidate is dropped if its A/B test is still undecided. 0: never.", ge=0
     )
     every: Duration = setting(10.0, "Interval between analyses of the A/B test.", gt=0)
 
@@ -179,7 +187,7 @@ class TrainerSettings(FitSettings):
 
     @property
     def fitting(self) -> FitSettings:
-        """The explicitly set settings on which a training depends, as recorded in a manifest."""
+        """The settings of a training; those that the user did not set stay marked as defaults."""
         return FitSettings.model_validate(
             {name: getattr(self, name) for name in FitSettings.model_fields if name in self.model_fields_set}
         )

@@ -1,11 +1,12 @@
 """The sections of the training settings, from clicks to evaluation.
 
-Facts of a field:
+Facts (metadata) of a field:
 
 - `prepares`: the setting affects how sessions are built from clicks, so it is part of the cache key;
-- `shape`: a network that is trained from a release must have the release's value;
+- `shape`: a training that starts from the weights of a release must use the release's value;
 - `decides`: False if the result of a training does not depend on the setting;
-- `online`: False if online training ignores the setting; `online_needs`: the only value that it supports.
+- `online`: False if the setting has no effect on online training, which then accepts only the default;
+- `online_needs`: the only value that online training supports.
 """
 
 from __future__ import annotations
@@ -55,12 +56,16 @@ class Dataset(Section):
         5, "Minimum number of training clicks of an item in the catalogue.", ge=1, facts=_CLEANS
     )
     test_fraction: float = setting(
-        0.1, "Share of the clicks held out as the test split: the newest.", ge=0, lt=1, facts=_CLEANS
+        0.1,
+        "Share of the clicks that is held out as the test split: the newest clicks.",
+        ge=0,
+        lt=1,
+        facts=_CLEANS,
     )
     validation_fraction: float = setting(
         0.05,
-        "Share of the clicks held out as the validation split, just before the test split. It chooses the "
-        "best epoch and fits the blend weights. 0: no validation.",
+        "Share of the clicks before the test split that is held out as the validation split: the newest of "
+        "these clicks. It serves to choose the best epoch and to learn the blend weights. 0: no validation.",
         ge=0,
         lt=1,
         facts=_CLEANS,
@@ -92,7 +97,8 @@ class Dataset(Section):
     )
     settle: bool = setting(
         False,
-        "Whether rare items and short sessions are dropped repeatedly until none are left.",
+        "Whether to repeat the removal of rare items and short sessions until neither remains, since "
+        "removing one can create the other.",
         facts=_CLEANS,
     )
     cache: Path | None = setting(
@@ -112,8 +118,8 @@ class Features(Section):
     )
     categorical: tuple[str, ...] = setting(
         (),
-        "Categorical columns, as NAME or NAME:POLICY. A missing value becomes the value `unknown`; with the "
-        "policy `drop`, no value.",
+        "Categorical columns, as NAME or NAME:POLICY. The policy for missing values: `unknown` (default) "
+        "makes them the value `unknown`; `drop` gives the item no value.",
         facts=_PREPARES,
     )
     numeric: tuple[str, ...] = setting(
@@ -129,7 +135,7 @@ class Features(Section):
         facts=_CLEANS,
     )
     value_separator: str = setting(
-        "|", "Separator between multiple values of an item.", min_length=1, facts=_CLEANS
+        "|", "Separator between multiple categorical values of an item.", min_length=1, facts=_CLEANS
     )
 
     @model_validator(mode="after")
@@ -155,8 +161,8 @@ class Model(Section):
     hidden_size: int = setting(100, "Size of the hidden vector.", ge=1, facts=_SHAPE)
     embedding_size: int | None = setting(
         None,
-        "Size of the input item vectors; other than `hidden_size` only with a `separate` output table. "
-        "Default: `hidden_size`.",
+        "Size of the input item vectors. Default: `hidden_size`; another size requires a `separate` output "
+        "table.",
         ge=1,
         facts=_SHAPE,
     )
@@ -185,7 +191,7 @@ class Model(Section):
     # Tallec & Ollivier, "Can recurrent neural networks warp time?", 2018.
     memory_clicks: int = setting(
         0,
-        "Initial memory of the gates, in clicks. 0: Keras's default gate biases.",
+        "Maximum initial memory of a hidden unit, in clicks. 0: Keras's default gate biases.",
         ge=0,
     )
     dropout: float = setting(0.25, "Dropout rate of the input item vectors.", ge=0, lt=1)
@@ -217,7 +223,10 @@ class Loss(Section):
         "cross_entropy", "Training loss."
     )
     label_smoothing: float = setting(
-        0.0, "Label smoothing: share of the target spread over all items, for `cross_entropy`.", ge=0, lt=1
+        0.0,
+        "Label smoothing for `cross_entropy`: share of the target probability spread over all items.",
+        ge=0,
+        lt=1,
     )
     score_penalty: float = setting(
         1.0, "Weight of the penalty on the scores of negatives, for `bpr_max`.", ge=0
@@ -229,7 +238,7 @@ class Loss(Section):
         ge=0,
         facts=_OFFLINE,
     )
-    # Online training draws none: sampling would distort its loss.
+    # Online training samples no negatives: sampling would distort its loss.
     negatives: int = setting(
         0, "Number of negative items sampled per step. 0: the whole catalogue.", ge=0, facts=_OFFLINE
     )
@@ -240,7 +249,7 @@ class Loss(Section):
         0.1, "Share of the negatives that are sampled uniformly from all items.", ge=0, lt=1
     )
     batch_negatives: bool = setting(
-        True, "Whether the other targets of the step are negatives, too; only with `negatives`."
+        True, "Whether the other targets of the step serve as additional negatives; only with `negatives`."
     )
 
     @model_validator(mode="after")
@@ -267,16 +276,17 @@ class Optimizer(Section):
         0.5, "Decay factor of the learning rate, for the schedules `exponential` and `step`.", gt=0
     )
     decay_epochs: float = setting(
-        1.0, "Interval, in epochs, at which `decay_factor` lowers the learning rate.", gt=0
+        1.0, "Number of epochs over which the learning rate falls to `decay_factor` times its value.", gt=0
     )
     clip_norm: float = setting(5.0, "Maximum global norm of the gradients. 0: no limit.", ge=0)
-    clip_value: float = setting(0.0, "Maximum absolute value in a gradient. 0: no limit.", ge=0)
+    clip_value: float = setting(0.0, "Maximum absolute value of each gradient element. 0: no limit.", ge=0)
     weight_decay: float = setting(
         0.0, "Weight decay: each step shrinks a weight by this share times the learning rate.", ge=0
     )
     average_decay: float = setting(
         0.0,
-        "Decay per step of the moving average of the weights, which is released. 0: the last weights.",
+        "Decay per step of the moving average of the weights. The release contains the average. 0: no "
+        "average; the release contains the weights themselves.",
         ge=0,
         lt=1,
         facts=_OFFLINE,
@@ -300,17 +310,18 @@ class Blend(Section):
     )
     transition_half_lives: tuple[HalfLife, ...] = setting(
         (30 * _DAY,),
-        "Half-lives of the transition terms (from an item to the next). Empty: no transition terms.",
+        "Half-lives of the transition terms (clicks that follow an item). Empty: no transition terms.",
     )
     transitions: int = setting(
         50,
-        "Maximum number of following items kept per item. 0: no transition terms.",
+        "Maximum number of successors stored per item. 0: no transition terms.",
         ge=0,
         le=MAX_TRANSITIONS,
     )
     repeat_lags: int = setting(
         20,
-        "Number of last clicks in the session whose items get a learned repeat weight. 0: no repeat terms.",
+        "Number of most recent clicks in the session whose items get a learned repeat weight. 0: no repeat "
+        "terms.",
         ge=0,
         le=MAX_REPEAT_LAGS,
     )
@@ -346,8 +357,8 @@ class Training(Section):
     )
     carry_state: bool = setting(
         False,
-        "Whether the hidden state is carried over between the parts of a split session; otherwise the parts "
-        "overlap.",
+        "Whether the hidden state is carried over between the parts of a split session; otherwise each part "
+        "repeats clicks of the previous part as context.",
         facts=_OFFLINE,
     )
     checkpoint_interval: Duration = setting(
@@ -356,7 +367,7 @@ class Training(Section):
     seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
 
     def epochs_for(self, predictions: int) -> int:
-        """Return the number of epochs: the setting, else 5, or enough for half a million predictions."""
+        """Return `epochs`; if unset, enough epochs of `predictions` for half a million in total, 5 to 100."""
         return self.epochs or min(100, max(5, round(500_000 / predictions)))
 
 
@@ -365,7 +376,7 @@ class Evaluation(Section):
 
     top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
     exclude_recent: int = setting(
-        1, "Number of a user's last clicked items that are left out of the evaluated lists.", ge=0
+        1, "Number of a user's most recently clicked items that are left out of the evaluated lists.", ge=0
     )
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ class ClickSource:
     def collect(self, progress: Progress) -> dict[int, int]:
         """Update the archive from the topic; return the archive's end offset of each partition.
 
-        If another process is writing the archive, it stays as it is.
+        If another process is writing to the archive, the archive is not updated.
         Raises KafkaAway, NotAllowed, TopicError.
         """
         try:
@@ -54,7 +54,7 @@ class ClickSource:
     def newest(self, plan: Run, now_ms: int) -> tuple[pl.LazyFrame, Window]:
         """Return the clicks in the plan's window, and the window, which ends with the newest click.
 
-        Clicks later than `now_ms` are ignored. Raises TooFewClicks if there are no other clicks.
+        Clicks later than `now_ms` are ignored. Raises TooFewClicks if no clicks are left.
         """
         time_ms = pl.col("timestamp_ms")
         clicks = scan_archive(self.archive.folder)[0].clicks

@@ -37,8 +37,8 @@ def measured(
 ) -> Difference:
     """Return the difference between `new` and `champion` in the metric `by`.
 
-    It is measured on the sessions in `clicks` that start at `from_ms` or later. Raises TooFewClicks if none
-    of these sessions has two clicks.
+    The difference is measured on the sessions in `clicks` that start at `from_ms` or later. Raises
+    TooFewClicks if none of these sessions has two clicks.
     """
     late = clicks.filter(pl.col("timestamp_ms") >= from_ms).select("user_id").unique()
     theirs = clicks.join(late, on="user_id", how="semi", maintain_order="left")

@@ -1,9 +1,10 @@
-"""Leader election: only one of several trainers trains at a time, and Kafka chooses it.
+"""Leader election: only one of several trainers trains at a time, and Kafka chooses which.
 
 All trainers join the consumer group `<releases>.trainer` on the releases topic, which has one partition. The
 trainer that is assigned the partition leads; the others stand by. The leader publishes in a transaction with
-the group's metadata and an offset of the partition (KIP-447). So the broker refuses a former leader that was
-frozen, even if it still believes that it leads. No records are read through this membership.
+the group's metadata and an offset of the partition (KIP-447). So the broker refuses the transaction of a
+former leader that was frozen, even if this trainer still believes that it leads. No records are read through
+this membership.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _PAUSE_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 3.0
 
 _HEARTBEATS: Final = 10
-"""Heartbeats per session timeout. With the client's default, every 3 s, a short timeout would expire."""
+"""Number of heartbeats per session timeout. At the client's default interval of 3 s, a short timeout would
+expire between heartbeats."""
 
 
 class Lease:
@@ -47,7 +49,7 @@ class Lease:
         self._ended.set()
 
     def metadata(self) -> Any:
-        """Return the group metadata to publish under. Raises CheckpointFailed if the lease is over."""
+        """Return the group metadata for a transaction. Raises CheckpointFailed if the lease is over."""
         # Read the metadata before checking the lease: a revocation ends the lease before the group's
         # generation changes, and an expelled member rejoins with another member id.
         found = self._member.metadata
@@ -62,8 +64,8 @@ class Lease:
 class Leader:
     """This trainer's part in the election. Inside the context `membership`, `wait` returns the lease.
 
-    With `background`, a thread polls the group, however long a training takes. Without it, only `wait` polls:
-    for tests.
+    With `background`, a thread polls the group, so that the membership lasts through a long training. Without
+    `background`, only `wait` polls the group; this is for tests.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Leader:
         self._closed = threading.Event()
         self._error: Exception | None = None
         self.state = "joining the group of trainers"
-        """Why this trainer does not lead; outdated while it leads."""
+        """The reason why this trainer does not lead, as text for display; outdated while it leads."""
 
     @contextmanager
     def membership(self) -> Iterator[Self]:
@@ -110,7 +112,8 @@ class Leader:
     def wait(self, seconds: float) -> Lease | None:
         """Return the lease, waiting up to `seconds` for it; None if this trainer does not lead by then.
 
-        `state` then says why. Raises NotAllowed, SettingError, TopicError if this trainer can never lead.
+        In that case, `state` has the reason. Raises NotAllowed, SettingError, TopicError if this trainer can
+        never lead.
         """
         if self._background:
             with self._news:

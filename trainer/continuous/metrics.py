@@ -33,7 +33,7 @@ class TrainingMetrics:
         gauge("leads", "Whether this trainer is the leader: 1 or 0.").set_function(leads)
         self._success = gauge(
             "last_success_timestamp_seconds",
-            "Time of the last retraining run that did not fail, with or without a release.",
+            "End time of the last successful retraining run, with or without a release.",
         )
         self._released = gauge(
             "last_release_timestamp_seconds",
@@ -95,7 +95,7 @@ class TrainingMetrics:
         self._difference.set(found.difference)
 
     def ended(self, outcome: RunOutcome, seconds: float) -> None:
-        """Count a run that ended just now, and update its duration."""
+        """Update the metrics of runs from the `outcome` and duration of a run that has just ended."""
         self._runs.labels(outcome).inc()
         self._run_seconds.set(seconds)
         if outcome.is_fine:

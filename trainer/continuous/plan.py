@@ -17,7 +17,8 @@ from trainer.release.package import PackagedRelease
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 COLLECTED: Final = "collected"
-"""The key in a manifest's `training` of the clicks topic's end offset, by partition, at the training."""
+"""The key in a manifest's `training` that holds the end offsets of the clicks topic, by partition, when the
+release was trained."""
 
 AGAIN_SECONDS: Final = 60.0
 """Maximum time until the next run after a failed run."""
@@ -68,7 +69,7 @@ class CurrentReleases(NamedTuple):
 
     @property
     def number(self) -> int | None:
-        """The number of the champion; None if there is none or it is unusable."""
+        """The number of the champion; None if there is no champion, or it is unusable."""
         return self.champion.release.number if self.champion else None
 
 
@@ -81,18 +82,18 @@ class Window(NamedTuple):
 
 
 def pointer(run: Run, champion: int | None) -> str:
-    """Return the pointer that a new release gets; the first release is always the champion."""
+    """Return the pointer to set to a new release; always the champion pointer if `champion` is None."""
     return CANDIDATE if run.policy == "candidate" and champion else CHAMPION
 
 
 def expected(run: Run, current: CurrentReleases) -> dict[str, int | None]:
-    """Return the values that the pointers must still have, unchanged since the run started, to publish."""
+    """Return the releases that the pointers must still name when the run publishes; None: no release."""
     others = {CANDIDATE: None} if _spares_candidate(run, current) else {}
     return {CHAMPION: current.number or current.broken, **others}
 
 
 def skips(run: Run, current: CurrentReleases) -> bool:
-    """Return whether a run is skipped, because a candidate in an A/B test may not be replaced."""
+    """Return whether to skip a run, because a candidate is in an A/B test and may not be replaced."""
     return current.candidate is not None and _spares_candidate(run, current)
 
 
@@ -117,7 +118,10 @@ def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:
 
 
 def next_begin(*, began: float, now: float, every: float, outcome: RunOutcome) -> float:
-    """Return the start time of the next run after one that `began` and ended `now`, by one steady clock."""
+    """Return the start time of the next run.
+
+    `began` and `now`: the start and the end of the last run, all times by the same steady clock.
+    """
     due = began + every
     if outcome in (RunOutcome.FAILED, RunOutcome.DEPOSED):
         due = min(due, now + AGAIN_SECONDS)

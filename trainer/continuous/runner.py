@@ -42,7 +42,7 @@ _LOOK_SECONDS: Final = 1.0
 """Interval at which a waiting trainer checks its leadership."""
 
 _PUBLISH_PAUSES: Final = (1.0, 4.0, 16.0)
-"""Seconds between attempts to publish, which fail while another publisher uses the transactional id."""
+"""Seconds between attempts to publish; an attempt fails if another publisher uses the transactional id."""
 
 
 class ContinuousTraining:
@@ -65,7 +65,7 @@ class ContinuousTraining:
         self._strategy, self._leader, self._metrics = strategy, leader, metrics
         self._progress, self._clock = progress, clock
         self._tried: Mapping[int, int] | None = None
-        """The end offsets of the clicks in the last training; None if that run failed temporarily."""
+        """The end offsets of the clicks topic at the last training; None if that run failed temporarily."""
 
         self.published: int | None = None
         """The number of the release that the last run published; None if it published none."""
@@ -84,7 +84,7 @@ class ContinuousTraining:
     def run_once(self, patience_seconds: float) -> RunOutcome:
         """Do one run if this trainer leads, or becomes the leader within `patience_seconds`.
 
-        Raises as `run`, and KafkaAway if it is not known in time which trainer leads.
+        Raises the errors of `run`, and KafkaAway if it is not known in time which trainer leads.
         """
         until = self._clock.steady() + patience_seconds
         while (lease := self._leader.wait(_LOOK_SECONDS)) is None:
@@ -194,7 +194,7 @@ class ContinuousTraining:
     def _publish_patiently(
         self, fitted: PackagedRelease, current: CurrentReleases, lease: Lease
     ) -> RunOutcome:
-        """Publish the release; retry on temporary failures, because its training took long."""
+        """Publish the release; retry on temporary failures, because a new training would take long."""
         for attempt, pause in enumerate(_PUBLISH_PAUSES):
             try:
                 return self._publish(fitted, current, lease, repeated=attempt > 0)

@@ -1,4 +1,4 @@
-"""Strategies: a retraining run trains its release from all clicks of a window, or by online training.
+"""Strategies of retraining runs: train on all clicks of a window (`Refit`), or train online (`Online`).
 
 TensorFlow takes seconds and a lot of memory to load, so only the process that trains imports it.
 """
@@ -44,10 +44,10 @@ class Strategy(Protocol):
 
 
 class Refit:
-    """Trains on the whole window; with `run.warm` it starts from the champion's weights.
+    """Training on the whole window; with `run.warm`, it starts from the champion's weights.
 
-    `asked`: the settings that the user set explicitly. Those that define the network's shape must match the
-    champion (`warm_start`).
+    `asked`: the settings that the user set explicitly. Explicit settings of the network's shape must match
+    the champion (`warm_start`).
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Online:
         self._until_ms: int | None = None
         """The end time up to which sessions have been learned."""
         self._removed: list[Removal] = []
-        """The clicks up to that time that cleaning removed."""
+        """The clicks up to `_until_ms` that cleaning removed."""
 
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime

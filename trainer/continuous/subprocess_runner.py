@@ -26,7 +26,7 @@ class InSubprocess:
     killed for lack of memory, the trainer survives.
 
     Releases are passed between the processes as bytes, because their tables are six times as large. The
-    receiver verifies them.
+    receiving process verifies the release.
     """
 
     def __init__(self, strategy: Strategy) -> None:

@@ -23,7 +23,9 @@ would give every epoch almost the same batches."""
 
 
 class Batch(NamedTuple):
-    """A batch of B sessions, of at most L clicks each without the last, with P predictions.
+    """A batch of B rows with up to L clicks of a session each, and P predictions.
+
+    The last click of a session is only a target, never in a row.
 
     `items` `[B, L]`: item indexes, padded at the end with item 0. `places` `[P]`: positions in the
     flattened `items` after which the next click is predicted. `targets` `[P]`: the items of those next
@@ -85,7 +87,7 @@ class Carried:
     """Batches for training with carried state: a row continues where it ended in the previous batch.
 
     Each row is a queue of sessions, cut into pieces of `length` clicks. A batch has `predictions / length`
-    rows, at least one. The rows are about equally long in total, so few are idle at the end of an epoch.
+    rows, at least one. The rows are about equally long in total, so few rows are idle at the end of an epoch.
     """
 
     def __init__(self, sessions: Sessions, *, predictions: int, length: int, seed: int) -> None:
@@ -144,7 +146,7 @@ def pieces(sessions: Sessions, max_length: int) -> Sessions:
     """Return `sessions` with every session of more than `max_length` clicks cut into overlapping pieces.
 
     A piece has at most `max_length` clicks, and every click is scored in one piece only. From the second
-    piece on, the first half repeats earlier clicks as context that is not scored.
+    piece on, the first half of a piece repeats earlier clicks as context, which is not scored.
     """
     stride = max_length - max_length // 2
     longer = np.maximum(sessions.lengths - max_length, 0)

@@ -33,7 +33,7 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 
 class Past(NamedTuple):
-    """Clicks to count, `[C]` each: the item, the previous item in the session, and the time in ms.
+    """C clicks to count, as arrays `[C]`: the item, the previous item in the session, and the time in ms.
 
     An item is `NO_ITEM` if it is not in the catalogue. The previous item of a session's first click is
     `NO_ITEM`, too.

@@ -33,13 +33,13 @@ from worker.errors import SettingError
 OTHER: Final = "other"
 UNKNOWN: Final = "unknown"
 POLICIES: Final = {"categorical": (UNKNOWN, "drop"), "numeric": ("mean", "median", "zero")}
-"""The policies for missing values; the first is the default."""
+"""The policies for missing values, by kind of column; the first policy is the default."""
 
 _FEW: Final = 0.5
-"""Where less than this share of the clicked items is described, it is said."""
+"""A warning is given if less than this share of the clicked items has features."""
 
 _COUNT: Final = "the count of this value"
-"""Name of a temporary column, chosen so that no input has it."""
+"""Name of a temporary column, chosen so that no input has a column of this name."""
 
 
 class Categorical(NamedTuple):
@@ -105,7 +105,7 @@ def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
 
 
 def from_clicks(clicks: pl.LazyFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """Return a table as `from_file` does, from columns of the clicks.
+    """Return a table like that of `from_file`, but from columns of the clicks.
 
     An item gets its most frequent value in a categorical column and its mean in a numeric column.
     """
@@ -127,9 +127,9 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
 
 
 def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> list[str]:
-    """Return warnings where few of the `clicked` items are among those described by the `source`.
+    """Return a warning if `source`, which has the items `described`, has few of the `clicked` items.
 
-    Raises UnusableClicks where none is: the ids are of two kinds.
+    Raises UnusableClicks if `source` has none of the clicked items: its item ids are of another kind.
     """
     found = len(set(clicked) & set(described))
     such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"

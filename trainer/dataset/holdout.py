@@ -25,9 +25,9 @@ class HeldOut:
     """Sessions as tables of clicks, grouped by user, with the columns of `columns.SCHEMA` and more.
 
     `before`: the sessions before the split time, for baselines that count clicks; empty without a split.
-    `clicks`: the sessions for evaluation. The column `row` identifies a click whatever the session gap,
-    `session` numbers its session, and `scored` says whether the click is to be predicted (the first click
-    of a session never is).
+    `clicks`: the sessions for evaluation. The column `row` identifies a click independently of the session
+    gap, `session` is the number of its session, and `scored` says whether the click is to be predicted (the
+    first click of a session never is).
     """
 
     before: pl.DataFrame
@@ -39,7 +39,7 @@ class HeldOut:
 
     @property
     def user_begins(self) -> NDArray[np.int64]:
-        """`[C]`: the index of the first click of the same user."""
+        """`[C]`: for each click, the index of its user's first click."""
         user = self.clicks["user_id"].rle_id().to_numpy()
         return np.flatnonzero(np.diff(user.astype(np.int64), prepend=-1))[user]
 
@@ -54,11 +54,11 @@ class HeldOut:
         return self.clicks["timestamp_ms"].to_numpy()
 
     def caution(self, manifest: Manifest, name: str = "the release") -> str:
-        """Return a warning if the release `name` was trained on clicks as late as the hold-out; else "".
+        """Return a warning if a release was trained on clicks of the hold-out period; else an empty string.
 
-        There is no warning if the manifest has no times.
+        `name`: the name of the release in the warning. Without times in the manifest, there is no warning.
         """
-        # The blend is trained on the validation split, which is later than the last training click.
+        # `test_from` first: the blend is trained on the validation split, which is later than `last_click`.
         until_ms = manifest_time_ms(manifest, "test_from") or manifest_time_ms(manifest, "last_click")
         if until_ms is None or int(self.times_ms[self.clicks["scored"]].min()) >= until_ms:
             return ""
@@ -89,10 +89,10 @@ def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataF
 
 
 def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, progress: Progress) -> HeldOut:
-    """Cut `clicks` (from `cleaned`) into sessions as the worker does; hold out those from `from_ms` on.
+    """Cut `clicks` (from `cleaned`) into sessions as the worker does; hold out the late sessions.
 
-    If `from_ms` is None, all sessions are held out. Raises TooFewClicks if no session of two or more clicks
-    is left.
+    `divide` splits the sessions at `from_ms`. If `from_ms` is None, all sessions are held out. Raises
+    TooFewClicks if no session of two or more clicks is left.
     """
     sessions = cut(clicks, gap_seconds=gap_seconds)
     if from_ms is None:

@@ -45,7 +45,7 @@ _PART_CLICKS: Final = 2_000_000
 
 @dataclass(slots=True)
 class _Report:
-    """Records and prints the removals of each cleaning step."""
+    """The removals of all cleaning steps; each removal is also printed."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)
@@ -61,9 +61,9 @@ def prepare(
 ) -> Data:
     """Clean `clicks`, cut them into sessions and split the sessions by time. Raises TooFewClicks.
 
-    Rare items, short sessions, repeats and bots are dropped only from the training split. The held-out
-    splits stay as a worker would see them: an item that is not in the catalogue counts as a miss. With
-    `settings.dataset.cache`, sessions that were prepared before are loaded from the cache.
+    Sessions of one click are dropped from all splits. Rare items, repeats and bots are dropped only from the
+    training split: the held-out splits stay as a worker would see them, and a click on an item outside the
+    catalogue is a miss. With `settings.dataset.cache`, sessions are loaded from the cache if it has them.
     """
     if settings.dataset.cache is None:
         data = _prepared(clicks.lazy(), settings, progress, now)

@@ -74,7 +74,7 @@ class PastSessions:
 
     @classmethod
     def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
-        """Return the clicks of a table that `cut` returned."""
+        """Return the sessions of a table that `cut` returned."""
         times = sessions["timestamp_ms"].to_numpy()
         return cls(to_arrays(sessions, catalogue), times, len(catalogue))
 
@@ -106,7 +106,10 @@ def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
 
 
 def moment_before(clicks: pl.DataFrame, fraction: float) -> int:
-    """Return the time (ms) at which the newest `fraction` of `clicks` starts; after all clicks if it is 0."""
+    """Return the time (ms) at which the newest `fraction` of `clicks` starts.
+
+    If `fraction` is 0, return a time after all clicks.
+    """
     times = clicks["timestamp_ms"].sort()
     before = round(len(times) * (1 - fraction))
     return int(times[before]) if before < len(times) else int(times[-1]) + 1

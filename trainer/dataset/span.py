@@ -1,4 +1,4 @@
-"""The time that clicks span, and what makes one doubt it: said before a training, not found after it.
+"""Plausibility of click times: warnings before a training about a suspiciously long span or gap.
 
 >>> doubts(np.array([0, 1_000, 900_000_000_000, 900_000_001_000, 900_000_002_000]))[0][:69]
 'Careful: there are no clicks between 1970-01-01 00:00 and 1998-07-09 '
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 _DAY_MS: Final = 86_400_000
 _LONG_MS: Final = 10 * 365 * _DAY_MS
-"""A source that spans more is seldom meant: tastes and catalogues of ten years ago are another shop's."""
+"""A longer span is suspicious: clicks of ten years ago say little about today's catalogue."""
 
 _GAP_MS: Final = 90 * _DAY_MS
 _GAP_SHARE: Final = 0.5
-"""A gap is doubtful that is longer than this share of the span, and than three months."""
+"""A gap between clicks is suspicious if it is longer than this share of the span and than `_GAP_MS`."""
 
 
 def doubts(times_ms: NDArray[np.int64]) -> list[str]:
-    """Return warnings about the times of clicks, in any order; none where all is well."""
+    """Return warnings about implausible `times_ms`, given in any order; empty if the times are plausible."""
     if not len(times_ms):
         return []
     ordered = np.sort(times_ms)

@@ -107,7 +107,7 @@ class Markov:
         last = last_known(asked.sessions)[asked.before]
         width, after_all = top + asked.excluded.shape[1], int(self._past.times_ms.max(initial=0)) + 1
         found = transitions(self._past, after_all, (math.inf,), items=self._items, entries=width)
-        # The added last row is for NO_ITEM, which is -1.
+        # `NO_ITEM` is -1, so it selects the added last row, which is empty.
         successors = np.append(found.items, np.full((1, width), NO_ITEM, np.int32), axis=0)
         return filled(successors[last], self._best, asked.excluded, top)
 

@@ -1,4 +1,4 @@
-"""The benchmark: evaluates a release and the baselines on the same held-out clicks."""
+"""The benchmark: evaluation of a release and the baselines on the same held-out clicks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def baseline_answers(
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> dict[str, Answers]:
-    """Return the answers of the named baselines, trained on `past`; both arguments use the same catalogue."""
+    """Return the answers of the named baselines, trained on `past`. `past` and `asked` share a catalogue."""
     targets, found = asked.sessions.items[asked.sessions.scored], {}
     for name in names:
         began = time.monotonic()

@@ -1,8 +1,9 @@
 """kNN baselines: recommend the items of similar past sessions.
 
 The current session is compared with the most recent past sessions that share an item with it. The most
-similar of them, the neighbours, vote for their items. S-kNN and VS-kNN: Ludewig & Jannach, "Evaluation of
-session-based recommendation algorithms", 2018. VMIS-kNN: Kersbergen, Sprangers & Schelter, "Serenade", 2022.
+similar of these sessions, the neighbours, vote for their items. S-kNN and VS-kNN: Ludewig & Jannach,
+"Evaluation of session-based recommendation algorithms", 2018. VMIS-kNN: Kersbergen, Sprangers & Schelter,
+"Serenade", 2022.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ class NeighbourSettings:
     """Settings of a kNN model; S-kNN, VS-kNN and VMIS-kNN differ only in their settings."""
 
     sample: int
-    """m: the number of past sessions to compare with, the most recent ones that share an item."""
+    """m: the number of past sessions to compare with: the most recent sessions that share an item."""
     neighbours: int
-    """k: the number of sessions that vote, the most similar of the sample."""
+    """k: the number of sessions that vote: the most similar sessions of the sample."""
     similarity: Literal["cosine", "position"]
     """Similarity of the current session s and a past session n. `cosine`: `|s & n| / sqrt(|s| |n|)`.
     `position`: the sum over the shared items of their positions in s, where the latest item is highest."""
     matching: Literal["none", "inverse", "linear"]
-    """Weight of a vote if the latest shared item was i clicks ago (i from 1): 1, 1 / i, or 1 - i / 10."""
+    """Weight of a vote if the latest shared item is the i-th newest item of the current session. `none`: 1.
+    `inverse`: 1 / i. `linear`: 1 - i / 10, at least 0."""
     rarity: bool
     """Whether votes for an item are multiplied by log(sessions / sessions with the item)."""
     last_items: int = 9
-    """Number of last items of the current session that are used."""
+    """Number of most recent clicks of the current session that are used."""
 
 
 S_KNN: Final = NeighbourSettings(
@@ -129,11 +131,11 @@ class Neighbours:
 
 
 def _latest_first(items: Indexes, most: int, similarity: str) -> tuple[Indexes, Scores]:
-    """Return the distinct items among the last `most`, latest first, and their similarity weights."""
+    """Return the distinct items of the last `most` clicks, latest first, and their similarity weights."""
     latest = items[: -most - 1 : -1]
     _, first = np.unique(latest, return_index=True)
     places = np.sort(first)
-    # Integer weights: sums that are equal are bit-identical, whatever their order.
+    # Weights are integers, so that equal sums are bit-identical in any order of addition.
     weights = len(latest) - places if similarity == "position" else np.ones(len(places), np.int64)
     return latest[places], weights.astype(np.float64)
 

@@ -61,7 +61,7 @@ def ranks_of(targets: Indexes, lists: Indexes) -> Ranks:
 
 
 def values(ranks: Ranks, top: int) -> dict[str, Values]:
-    """Return the metrics of each prediction, `[P]` each; K = `top`. Their means are the reported metrics.
+    """Return each metric's values for all predictions, `[P]`; K = `top`. The means are the reported metrics.
 
     A prediction has one correct answer, the next click. If it is at rank p of the list, the values are as
     follows; if it is not in the list, all values are 0.
@@ -99,7 +99,7 @@ def list_metrics(shown: Counts, clicks: Counts | None) -> dict[str, float]:
     - popularity: the average recommendation popularity, a measure of popularity bias: the mean share of the
       training clicks that a recommended item has (Yin et al. 2012).
     - novelty: the mean self-information -log2(share) of the recommended items, in bits (Zhou et al. 2010).
-      An item without training clicks counts as one with a single click.
+      An item without training clicks is treated as if it had a single click.
     """
     found = {"coverage": float(np.count_nonzero(shown)) / max(1, len(shown))}
     total = shown.sum()
@@ -120,7 +120,7 @@ def sums_by(session: Counts, columns: Values) -> Values:
 def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
     """Return bootstrap totals `[rounds, C]` of `sums` `[S, C]` (Efron 1979).
 
-    Sessions are drawn with replacement, instead of predictions, because predictions of one session are not
+    Whole sessions, not predictions, are drawn with replacement, because predictions of one session are not
     independent. The same seed and number of sessions give the same draws, so that models can be compared
     resample by resample.
     """
@@ -137,7 +137,7 @@ def resampled(sums: Values, *, rounds: int = ROUNDS, seed: int = 0) -> Values:
 
 
 def interval(estimates: Values) -> Values:
-    """Return the 95 % percentile interval (low, high) of `estimates` `[rounds, ...]`, `[2, ...]`.
+    """Return the 95 % percentile interval of `estimates` `[rounds, ...]`, as low and high `[2, ...]`.
 
     NaN estimates, from resamples without a prediction of the slice, are ignored.
     """

@@ -47,7 +47,8 @@ class _Part(NamedTuple):
 def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
     """Return the metrics of `tables` and, with the prefix `popular_`, of its popularity list; K = `top`.
 
-    Neither recommends the last `exclude_recent` clicked items. `predictions` is the number of predictions.
+    Neither recommends the items of the last `exclude_recent` clicks. The key `predictions` has the number of
+    predictions.
     """
     model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)
     excluded = recent_items(sessions, exclude_recent)
@@ -72,8 +73,8 @@ def answers(
 ) -> Answers:
     """Return the answers of `tables` to all predictions in `sessions`, stepping `at_once` sessions together.
 
-    `user_begins` `[C]`: the index of the first click of the same user. With it, the recent items excluded
-    from a list may come from the user's earlier sessions; without it, only from the same session.
+    `user_begins` `[C]`: for each click, the index of its user's first click. If given, the recent items
+    excluded from a list may come from earlier sessions of the user; otherwise, only from the same session.
     """
     items = tables.items
     ranks, shown = [], np.zeros(items, np.int64)
@@ -93,9 +94,9 @@ def walk(
     exclude_recent: int,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Answers:
-    """Return the same as `answers`, by applying the clicks of `held` one by one as a worker does.
+    """Return the same ranks as `answers`, but apply the clicks of `held` one by one, as a worker does.
 
-    The worker's core finds the session gaps by the times of the clicks.
+    The worker's core starts new sessions itself, by the times of the clicks.
     """
     sessions = held.sessions(release.catalogue)
     shown = np.zeros(len(release.catalogue), np.int64)
@@ -113,8 +114,8 @@ def walk(
 def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | None = None) -> Indexes:
     """Return the items of the last `count` clicks before each prediction, latest first, `[P, count]`.
 
-    Rows are padded with `NO_ITEM`. `begins` `[C]`: the index of the first click to use, by default the first
-    of the session. `count` is limited to `RECENT_ITEMS`, the number that a user state keeps.
+    Rows are padded with `NO_ITEM`. `begins` `[C]`: for each click, the index of the earliest click to use; by
+    default, the first of its session. `count` is limited to `RECENT_ITEMS`, as in a user state.
     """
     if begins is None:
         begins = np.repeat(sessions.starts[:-1], sessions.lengths)
@@ -125,7 +126,7 @@ def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | Non
 
 
 def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the state before each prediction, `[P, S]`, and whether it includes a known item, `[P]`.
+    """Return the state before each prediction, `[P, S]`, and whether it follows a known item, `[P]`.
 
     States are rounded to half precision between steps, as in the worker.
     """

@@ -93,7 +93,7 @@ class Slice:
 class EvaluationResult:
     """The metrics of all models, as model -> metric -> figure: on all predictions, and by slice.
 
-    All metrics are from `metrics.values`; `models` also has those of `metrics.list_metrics`.
+    The metrics are those of `metrics.values`; `models` also has the metrics of `metrics.list_metrics`.
     """
 
     top: int
@@ -102,7 +102,7 @@ class EvaluationResult:
     models: dict[str, Figures]
     slices: dict[str, Slice]
     leads: dict[str, Figures] = field(default_factory=dict)
-    """Other model -> metric -> the first model's value minus that of the other model, on all predictions.
+    """The first model's lead: other model -> metric -> value of the first model minus that of the other.
 
     The intervals are paired: both models are measured on the same resampled sessions.
     """
@@ -185,9 +185,9 @@ def thirds(clicks: Counts, targets: Indexes) -> Indexes:
 def _figures(
     found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
 ) -> tuple[list[Figures], Values]:
-    """Return the metrics of one model under each of the `chosen` masks, and the resamples under the first.
+    """Return one model's metrics on each of the `chosen` masks, and the resampled metrics on the first mask.
 
-    The resamples are `[rounds, metrics]`. The same seed draws the same sessions for every model.
+    The resampled metrics are `[rounds, metrics]`. The same seed draws the same sessions for every model.
     """
     metrics = values_of(found.ranks, top)
     values = np.stack([*metrics.values(), np.ones(len(session))], axis=1)

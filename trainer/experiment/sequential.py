@@ -1,19 +1,19 @@
 """The sequential test of a candidate against the champion; the results may be checked at any time.
 
-Clicks of one user are not independent observations, so users are divided into B buckets, which are. An arm is
-the users of one release. Its hit rate is R = sum w r / sum w over its buckets: r is hits / clicks, and the
+Clicks of one user are not independent observations, so users are divided into B independent buckets. An arm
+is the users of one release. Its hit rate is R = sum w r / sum w over its buckets: r is hits / clicks, and the
 weight w is the number of clicks, but at most that of an average bucket, so that a single very active user
 cannot decide. Leaving one bucket out changes R by w (r - R) / (W - w), where W = sum w. The sum of the
-squares of these changes, times (B - 1) / B, is the jackknife variance (Efron and Stein 1981). Its lower limit
-is the variance of independent clicks. The arms have different users at the same time, so their variances add
-up. The difference divided by its standard error is Student's t with v degrees of freedom (Welch and
-Satterthwaite). It is transformed to a nearly normal variable z (Wallace 1959):
+squares of these changes, times (B - 1) / B, is the jackknife variance (Efron and Stein 1981). If the variance
+of independent clicks is larger, it is used instead. The arms have different users at the same time, so their
+variances add up. The difference divided by its standard error is Student's t with v degrees of freedom (Welch
+and Satterthwaite). It is transformed to a nearly normal variable z (Wallace 1959):
 
     z^2 = ((8 v + 1) / (8 v + 3))^2 v log(1 + t^2 / v).
 
 If there is no difference, the likelihood ratio of a normal mixture over the true difference (Robbins 1970)
 ever exceeds 1 / alpha with probability at most alpha. So its inverse is a p-value, and the differences that
-it does not reject form a confidence interval. Both are valid however often they are checked (Johari, Koomen,
+the test does not reject form a confidence interval. Both stay valid for any number of checks (Johari, Koomen,
 Pekelis and Walsh 2022; with estimated variances asymptotically: Waudby-Smith et al. 2024).
 
 >>> experiment = Experiment(Rules(min_clicks=500))

@@ -1,7 +1,7 @@
-"""Watching an experiment: decides on the candidate by the live quality reports of the workers.
+"""The watch of an experiment: it decides on the candidate by the live quality reports of the workers.
 
 All state is in Kafka: the pointers, when they were set, and the reports. So a restarted watch makes the same
-decisions, and so do two watches: the second one finds the pointers already changed and does nothing.
+decisions. If two watches run, the slower watch finds the pointers already changed, and does nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The topics that a watch reads, and the consumer group whose reports count (None: all groups)."""
+    """The topics that a watch reads, and the consumer group whose reports are used (None: all groups)."""
 
     releases: str
     quality: str
@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 
 
 class Watch:
-    """Checks the experiment, reports its results, and moves the pointers when it is decided.
+    """A watch that checks the experiment, reports its results, and moves the pointers after the decision.
 
     `say` receives a line whenever something has changed. `give_up_hours`: the candidate is dropped if the
     experiment is still undecided after this time; 0: never. `chance` draws the random pauses after failures.
@@ -86,10 +86,10 @@ class Watch:
             self._look()
 
     def follow(self, every_seconds: float) -> None:
-        """Check the experiment forever, retrying after Kafka outages. Raises NotAllowed, TopicError.
+        """Check the experiment every `every_seconds`, forever; retry after Kafka outages.
 
-        TopicError is raised only before the first success. Later, a missing topic is temporary: its
-        partitions are moving between brokers.
+        Raises NotAllowed, TopicError. TopicError is raised only before the first success. Later, a missing
+        topic is temporary: its partitions are moving between brokers.
         """
         looked, failures = False, 0
         while True:
@@ -116,7 +116,7 @@ class Watch:
         return defaultdict(lambda: Experiment(self._rules))
 
     def _look(self) -> None:
-        # Pointers first, so that no report on a known candidate is missed.
+        # Read the pointers before the reports, so that no report on a known candidate is missed.
         self._pointers.read(timeout_ms=_POLL_MS)
         comparison = Comparison(self._named(CHAMPION), self._named(CANDIDATE))
         self._say_what_others_did(self._comparison, comparison)
@@ -215,7 +215,7 @@ class Watch:
 def _longest_pause(every_seconds: float, failures: int) -> float:
     """Return the upper limit of the random pause, in seconds, after `failures` consecutive failures.
 
-    Two watches that decide at the same time fence each other; with equal pauses they would do so forever.
-    Full jitter lets one of them go first (Brooker, "Exponential Backoff And Jitter", 2015).
+    Two watches that decide at the same time fence each other, and with equal pauses would do so forever. Full
+    jitter lets one watch go first (Brooker, "Exponential Backoff And Jitter", 2015).
     """
     return min(every_seconds * 2 ** min(failures, 10), max(every_seconds, _LONGEST_PAUSE_SECONDS))

@@ -1,6 +1,6 @@
-"""Imports of TensorFlow and Keras without their start-up messages. All other modules import them from here.
+"""TensorFlow and Keras, imported without their start-up messages. All other modules import both from here.
 
-While they load, their native libraries write to standard error before any log setting takes effect. This
+While loading, the native libraries of both write to standard error before any log setting takes effect. This
 output is captured, and shown only if the import fails.
 """
 
@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Read when the library loads. Errors are hidden, too: they only say that there is no GPU.
+# TensorFlow reads this when it loads. Level 3 hides errors, too: they only report that there is no GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENAS = -1, -3, -8
-"""The values of M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX in glibc (malloc.h)."""
+"""The options M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of `mallopt` (glibc, malloc.h)."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _keep_memory() -> None:
     """Make the C library keep freed memory instead of returning it to the kernel.
 
     Hot path: each training step allocates and frees tables of tens of megabytes. Reusing their pages makes
-    a step a seventh faster. C libraries other than glibc do not have `mallopt`.
+    a step a seventh faster. C libraries other than glibc have no `mallopt`; there, nothing changes.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

@@ -5,8 +5,9 @@
         + sum_k t_k log(1 + transitions_k[last, o] / unit)  a sparse row per item: `transition_scores`
         + sum_l r_l [o was clicked l clicks ago]            within the session: `repeat_bias`
 
-The weights n, p, t, r are few. They minimise cross-entropy on held-out clicks, which are neither in the
-network's training data nor in the counts: on its training clicks the network fits too well to need the blend.
+The few weights n, p, t and r minimise cross-entropy on held-out clicks. These clicks are neither in the
+network's training data nor in the counts: the network fits its training clicks so well that the other terms
+would seem useless.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ UNPOPULAR: Final = math.log(_FLOOR)
 """The log popularity of an item without clicks."""
 
 _UNIT: Final = 0.3
-"""Scale of transition counts: much smaller counts add almost nothing."""
+"""Unit of transition counts; counts far below it add almost nothing."""
 
 RATE: Final = 0.1
-"""The initial learning rate when the weights are learned once, after a training."""
+"""Default initial learning rate of the weights."""
 
 _BATCH: Final = 256
 _NEVER: Final = -1e9
@@ -42,10 +43,10 @@ _NEVER: Final = -1e9
 
 
 class Priors(NamedTuple):
-    """Log counts at a given time.
+    """Logarithms of decayed counts at a given time.
 
-    `popularity` `[N, K]`: by item and half-life. `following` `[N, E]`: the successors of each item, padded
-    with `NO_ITEM`. `transitions` `[N, E, K]`: of these successors, by half-life.
+    `popularity` `[N, K]`: per item and half-life. `following` `[N, E]`: the successors of each item, padded
+    with `NO_ITEM`. `transitions` `[N, E, K]`: per item, successor and half-life.
     """
 
     popularity: Floats
@@ -63,7 +64,10 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with bias and transitions added; the manifest has the rest."""
+        """Return the `tensors` of a release with bias and transitions added.
+
+        The other terms, `network` and `repeat_bias`, belong in the manifest.
+        """
         added: dict[str, Any] = dict(tensors)
         if self.output_bias.any() or "output_bias" in tensors:
             own = tensors.get("output_bias", np.zeros_like(self.output_bias))
@@ -99,12 +103,12 @@ class Lessons(NamedTuple):
     """`[P]`: the items that were clicked next."""
 
     def usable(self) -> Lessons:
-        """Return the examples whose target may be recommended and whose last item is in the catalogue."""
+        """Return the examples with a known target that is not excluded, and a known last clicked item."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 
     def only(self, chosen: Any) -> Lessons:
-        """Return the examples at the `chosen` indexes or mask."""
+        """Return the examples that `chosen` selects, an array of indexes or a mask."""
         return Lessons(*(column[chosen] for column in self))
 
 
@@ -139,7 +143,8 @@ class Blend:
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
         self._variables = [self._network, *self._weights.values()]
-        # Hot path: online training has windows of all sizes, and one trace takes as long as a hundred steps.
+        # Hot path: the windows of an online training differ in size, and a trace takes as long as a hundred
+        # steps. `reduce_retracing` avoids a trace for each size.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
 
     @property
@@ -149,9 +154,9 @@ class Blend:
         return {"network": round(self._factor, 4), **found}
 
     def in_words(self) -> str:
-        """Return the weights as one line of text.
+        """Return the weights as one line of text for display.
 
-        The repeats are summarised: the weight of the last item and the mean over all lags.
+        Of the repeat weights, only the weight of the last item and the mean over all lags are included.
         """
         popular, following, repeats = (weight.numpy() for weight in self._weights.values())
         parts = [f"{self._factor:.2f} x network"]
@@ -189,7 +194,7 @@ class Blend:
         steps: int,
         rate: float = RATE,
     ) -> None:
-        """Train the weights on `lessons`, for the network with these `tensors`.
+        """Train the weights on `lessons`, using the item vectors and the bias in `tensors`.
 
         The learning rate falls from `rate` to 0 along a cosine over `steps` steps.
         """
@@ -235,7 +240,7 @@ class Blend:
 
 
 class _Adam:
-    """The Adam optimizer (Kingma & Ba, 2015). For so few weights Keras' Adam would take most of the time."""
+    """The Adam optimizer (Kingma & Ba, 2015). With few weights, Keras' Adam takes most of the time."""
 
     def __init__(self, count: int) -> None:
         self._means: list[Any] = [0.0] * count

@@ -20,8 +20,8 @@ SPREAD: Final = 0.1
 class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """The vectors of all items in a catalogue; the first `clicked` items have training clicks.
 
-    A vector is the item's embedding, plus for each categorical column the mean of its values' vectors, plus
-    its numeric features times a matrix. With `unit` it is scaled to length 1.
+    A vector is the sum of the item's embedding, the mean vector of its values in each categorical column, and
+    its numeric features times a matrix. With `unit`, every vector is scaled to length 1.
     """
 
     def __init__(self, clicked: int, size: int, *, unit: bool, features: Features | None) -> None:

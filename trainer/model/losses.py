@@ -3,10 +3,10 @@
 Cross-entropy over the whole catalogue has a fast implementation. All other losses, and all losses with
 sampled negatives, are functions of `Scored`: the scores of the target and of the items compared with it.
 
-The other targets of a batch serve as negatives, corrected for their expected frequency. Targets from the same
-session are present with certainty. Corrected as if by chance they weighed up to 30 times too much, and the
-items most likely to come next were pushed down: MRR@20 17.8 instead of 18.7 (one manual run, on the end of
-Diginetica's training data).
+The targets of a batch serve as negatives for each other, corrected for their expected frequency. For targets
+of the same session this frequency is at least 1, because they are always in the same batch. Treated as
+random, these targets weigh up to 30 times too much as negatives, and the most likely next items are pushed
+down: MRR@20 is 17.8 % instead of 18.7 % (one manual run, on the end of Diginetica's training data).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     """The scores of the targets, `target` `[P]`, and of their candidates, `others` `[P, C]`.
 
     `distinct` `[P, C]`: 0 where the candidate is the target itself, else 1. `log_expected` `[P, C]`, or `[C]`
-    if equal for all targets: the logarithm of the expected number of times that the item is among the
+    if equal for all targets: the logarithm of how often each candidate's item is expected among the
     candidates; 0 if the candidates are the whole catalogue.
     """
 
@@ -39,9 +39,10 @@ class Scored(NamedTuple):
 def score(
     hidden: tf.Tensor, targets: tf.Tensor, vectors: tf.Tensor, candidates: tf.Tensor, log_expected: tf.Tensor
 ) -> Scored:
-    """Score targets and candidates: multiply `hidden` `[P, D]` by their `vectors` `[P + C, D]`.
+    """Return the scores of targets and candidates: the products of `hidden` `[P, D]` with `vectors`.
 
-    `targets` `[P]` and `candidates` `[C]` are item indexes; `log_expected` is as in `Scored`.
+    `vectors` `[P + C, D]`: the vectors of the targets, then those of the candidates. `targets` `[P]` and
+    `candidates` `[C]` are item indexes; `log_expected` is as in `Scored`.
     """
     count = tf.shape(targets)[0]
     target = tf.reduce_sum(hidden * vectors[:count], axis=-1)
@@ -55,8 +56,8 @@ def softmax_cross_entropy(
 ) -> tf.Tensor:
     """Return `-log softmax(hidden @ table.T)[target]` over the whole catalogue.
 
-    `hidden` is `[P, D]`, `table` `[N, D]`, `targets` `[P]`. `bound`, at most 40, is a known upper limit of
-    the absolute logits: it is subtracted before the exponential instead of the maximum, which saves a pass.
+    `hidden` is `[P, D]`, `table` `[N, D]`, `targets` `[P]`. `bound`, at most 40: a known upper limit of the
+    absolute logits. Subtracting it before the exponential, instead of the maximum, saves a pass.
     `smoothing` is the share of the target's probability that is spread evenly over all items.
     """
     wanted = tf.gather(table, targets)
@@ -66,10 +67,10 @@ def softmax_cross_entropy(
 
 
 def sampled_cross_entropy(scored: Scored, smoothing: float = 0) -> tf.Tensor:
-    """Return the cross-entropy; the sum over the catalogue is estimated from the sampled items.
+    """Return the cross-entropy, with the softmax sum over the catalogue estimated from the sampled items.
 
-    Each sampled item is divided by its expected count (the logQ correction of Bengio & Senecal, 2008). The
-    target's term is exact.
+    The term of a sampled item is divided by the item's expected count (the logQ correction of Bengio &
+    Senecal, 2008). The target's term is exact.
     """
     logits = _only(scored.others - scored.log_expected, scored.distinct)
     partition = tf.reduce_logsumexp(tf.concat([scored.target[:, None], logits], axis=-1), axis=-1)
@@ -112,7 +113,7 @@ def _share(scored: Scored) -> tf.Tensor:
 
 
 def _only(scores: tf.Tensor, distinct: tf.Tensor) -> tf.Tensor:
-    """Return `scores` with those where `distinct` is 0 masked out of a softmax."""
+    """Return `scores`, lowered by 1e9 where `distinct` is 0: a softmax then ignores these entries."""
     return scores - 1e9 * (1 - distinct)
 
 

@@ -10,9 +10,10 @@ from worker.core.ranking import Indexes
 
 
 class Negatives:
-    """Samples `size` items per step: in proportion to `counts ** power`, a share `uniform` of them uniformly.
+    """A sampler of `size` negatives per step.
 
-    `counts` is `[N]`.
+    A share `uniform` of the negatives is drawn uniformly; the rest, in proportion to `counts ** power`.
+    `counts` `[N]`: how often each item is a target.
 
     >>> Negatives(np.array([9, 1, 0]), size=30, power=0.5, uniform=0.0).expected.round().tolist()
     [22.0, 8.0, 0.0]

@@ -28,7 +28,7 @@ _LAYERS: Final = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lst
 """The Keras layers, by the name of the cell in the manifest."""
 
 CELL_TENSORS: Final = ("kernel", "recurrent_kernel", "bias")
-"""Names in a release of a layer's weights, in Keras' order. From layer 2 on the layer number is appended."""
+"""Names of a layer's weights in a release, in Keras' order; from layer 2 on, with a suffix: `kernel_2`."""
 
 
 class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
@@ -66,7 +66,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
 
         `states` `[B, S]` or `[1, S]`: the states before the batch, used by rows that are not fresh. `number`:
         the number of the training step, which seeds dropout. Scores are computed only at `batch.places`,
-        never for padding, because they are almost all of the cost.
+        never for padding, because scoring takes almost all of the time.
         """
         hidden, states = self.walk(batch, states, number)
         scored = self.scaled(tf.gather(tf.reshape(hidden, (-1, hidden.shape[-1])), batch.places))
@@ -100,7 +100,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return np.concatenate([state.numpy()[0] for state in found]), scores
 
     def _states_after(self, sequence: tf.Tensor) -> list[tf.Tensor]:
-        """Return the states of all layers after item vectors `[1, L, D]`, the top layer's first."""
+        """Return all layers' states, top layer first, after a `sequence` of item vectors `[1, L, D]`."""
         found = list[tf.Tensor]()
         for cell in self.cells:
             sequence, *states = cell(sequence)
@@ -129,7 +129,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
 
     def _dropped(self, vectors: tf.Tensor, share: float, place: int, number: tf.Tensor) -> tf.Tensor:
-        # Depends only on seed, layer and step, so that a resumed training has the same masks.
+        # A mask depends only on seed, layer and step, so that a resumed training uses the same masks.
         if not share:
             return vectors
         seed = tf.stack([self.settings.training.seed * 1000 + place, number])
@@ -184,7 +184,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         items = tf.concat([items, batch.targets], axis=0)
         expected += self._chances * tf.cast(tf.shape(batch.targets)[0], tf.float32)
         # Items of the target's own session are candidates with certainty, not by chance. Their expected
-        # count is at least 1: a lower one would give them far too much weight as negatives.
+        # count is at least 1: a lower count would give them far too much weight as negatives.
         rows, length = tf.shape(batch.items)[0], tf.shape(batch.items)[1]
         session = batch.places // length
         same = tf.cast(batch.targets[:, None] == items, tf.float32)
@@ -204,7 +204,7 @@ def _recurrent(settings: FitSettings, below: int) -> Any:
 
 
 def _remembering(settings: FitSettings, bias: Floats) -> Floats:
-    """Return `bias` with gates set so that each unit remembers a random 1 to `memory_clicks` steps."""
+    """Return `bias` with gates that give each unit a memory of 1 to `memory_clicks` steps, at random."""
     size = settings.model.hidden_size
     spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.model.memory_clicks))((size,))
     keep = np.log(np.asarray(spans))
@@ -217,6 +217,6 @@ def _remembering(settings: FitSettings, bias: Floats) -> Floats:
 
 
 def _weights(counts: NDArray[np.int64], power: float) -> Floats:
-    """Return the loss weight of each item as a target; the mean over all targets is 1."""
+    """Return the loss weight of each item as a target; the mean weight over all targets is 1."""
     weights = np.maximum(counts, 1.0) ** -power
     return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

@@ -11,15 +11,15 @@ from trainer.model.backend import keras, tf
 from worker.errors import SettingError
 
 _LONGEST_MEMORY: Final = 10.0
-"""After t steps the decay of the averaged weights is at most (1 + t) / (this + t), so that the average soon
-forgets the initial weights."""
+"""The constant c of the limit (1 + t) / (c + t) on the decay of the averaged weights after t steps. The limit
+makes the average forget the initial weights soon."""
 
 _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
 """Keras classes that wrap another optimizer."""
 
 
 class Optimizer:
-    """Updates `variables` under `settings`, in a training of `epochs` epochs of at most `steps` steps each.
+    """An optimizer of `variables`, for a training of `epochs` epochs of at most `steps` steps each.
 
     Raises SettingError if Keras has no optimizer named `optimizer.algorithm`.
     """
@@ -40,7 +40,7 @@ class Optimizer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Use the averaged weights within the context, if averaging is on; restore the weights afterwards."""
+        """Set the weights to their averages, if averaging is on; restore the weights after the context."""
         if not self._averages:
             yield
             return

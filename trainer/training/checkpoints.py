@@ -1,7 +1,7 @@
 """Checkpoints of a training on disk: after a crash the same command resumes from the checkpoint.
 
-A checkpoint is one file, written atomically. It holds a fingerprint of its clicks and settings; it is ignored
-by a training on other clicks or settings.
+A checkpoint is one file, written atomically. It holds a fingerprint of the training's clicks and settings. A
+training on other clicks or settings has another fingerprint, and ignores the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def work_folder(output: Path) -> Path:
 
 
 def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
-    """Return a fingerprint of clicks, settings and parent release. A checkpoint must have the same one."""
+    """Return a hash of clicks, settings and parent. A checkpoint is used only if its fingerprint matches."""
     idle = keys_with("decides", value=False)
     decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
     of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
@@ -43,7 +43,7 @@ def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
 class Checkpoints:
     """The checkpoint file in `folder` for the training with this `fingerprint`.
 
-    It is written at most once every `seconds`. If `folder` is None, nothing is written or restored.
+    The file is written at most once every `seconds`. If `folder` is None, nothing is written or restored.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Checkpoints:
         self._saved_at = self._clock()
 
     def restore(self, training: Training, progress: Progress) -> None:
-        """Restore `training` from the checkpoint if it exists and is usable; report the result."""
+        """Restore `training` from the checkpoint, if its fingerprint matches; report the result."""
         if self._path is None or not self._path.exists():
             return
         try:

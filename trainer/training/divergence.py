@@ -1,7 +1,7 @@
-"""Divergence: a training whose loss or gradients leave the numbers, or go far above where they began.
+"""Detection of divergence: a loss or gradient that is not finite, a huge weight, or a far too high loss.
 
-A network that has learned nothing gives about the first loss. An epoch whose mean is many times that is
-no slow epoch: steps are too long, and more of them only lead further away.
+The first loss is that of a network that has learned nothing yet. If the mean loss of an epoch is many times
+higher, the steps are too long, and further steps only increase the loss.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from trainer.config import FitSettings
 from trainer.errors import TrainingDiverged
 
 _FAR: Final = 10.0
-"""The mean of an epoch may be this many times the first loss. Sound trainings in the tests stay below 1.1."""
+"""Maximum mean loss of an epoch, as a multiple of the first loss. Sound trainings stay below 1.1."""
 
 _LARGEST_WEIGHT: Final = 1e6
-"""Weights beyond it are those of a step that was far too long. Sound ones are below 100."""
+"""Maximum absolute weight; larger weights come from steps that were far too long. Sound trainings stay below
+100."""
 
 _ABOVE: Final = 1.5
-"""The best epoch may be this many times the first loss before it is said that nothing was learned."""
+"""If the lowest loss of any epoch is above this multiple of the first loss, a warning says that little was
+learned."""
 
 _USUAL_CLIP_NORM: Final = 1.0
 
 
 def check_step(loss: float, norm: float, settings: FitSettings, *, first: float, position: str) -> None:
-    """Raise TrainingDiverged where a step's `loss` or gradient `norm` is no finite number.
+    """Raise TrainingDiverged if the `loss` or the gradient `norm` of a step is not finite.
 
-    `first` is the loss that the training began with, `position` where it is, for people.
+    `first`: the loss of the first step. `position`: the current epoch and batch, as text for display.
     """
     for name, value in (("loss", loss), ("norm of the gradients", norm)):
         if not math.isfinite(value):
@@ -36,9 +38,9 @@ def check_step(loss: float, norm: float, settings: FitSettings, *, first: float,
 
 
 def check_epoch(loss: float, weight: float, settings: FitSettings, *, first: float, position: str) -> None:
-    """Raise TrainingDiverged where an epoch ends far away.
+    """Raise TrainingDiverged if the mean `loss` of an epoch is far above `first`, or `weight` is too large.
 
-    That is with a mean `loss` far above the `first` of the training, or a largest `weight` out of bounds.
+    `weight`: the largest absolute weight after the epoch. `first` and `position`: as in `check_step`.
     """
     if not weight <= _LARGEST_WEIGHT:
         raise TrainingDiverged(_words(f"weights are up to {weight:.4g}", settings, first, position))
@@ -47,7 +49,7 @@ def check_epoch(loss: float, weight: float, settings: FitSettings, *, first: flo
 
 
 def doubt(losses: Sequence[float], settings: FitSettings, *, first: float) -> str:
-    """Return a warning where no epoch's loss came near the `first`; else nothing."""
+    """Return a warning if the `losses` of all epochs are well above `first`; else an empty string."""
     if min(losses) <= _ABOVE * abs(first):
         return ""
     return (

@@ -3,7 +3,7 @@
     clean -> cut into sessions -> split by time -> train, keep the best epoch -> learn the blend -> measure
     -> pack
 
-The test split is the latest in time. It is used only once, after all decisions have been made.
+The test split has the newest sessions. It is used only once, after all decisions have been made.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def fit(
     """Train a release on `clicks`.
 
     `clicks` has the columns of `trainer.clicks.columns.SCHEMA`; the clicks of a user are in order of arrival.
-    The same clicks, settings and seed give the same weights on the same machine, also if the training was
-    interrupted and is resumed from the checkpoint in `work`. With a `parent` the network starts from the
-    parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too few.
+    The same clicks, settings and seed give the same weights on the same machine, even if the training was
+    interrupted and resumed from the checkpoint in the folder `work`. With a `parent`, the network starts from
+    the parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too
+    few clicks, and TrainingDiverged if the first epoch diverges.
     """
     now = now or datetime.now(UTC)
     data = prepare(clicks, settings, progress, now)
@@ -76,7 +77,7 @@ def train(
     work: Path | None = None,
     parent: PackagedRelease | None = None,
 ) -> tuple[Network, list[Epoch]]:
-    """Train a network; return it with the weights of its best epoch, and the metrics of all epochs."""
+    """Return a trained network, with the weights of its best epoch, and the metrics of all epochs."""
     keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
@@ -114,7 +115,10 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 
 
 def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
-    """Return the terms of the blend, with weights learned on the validation split; None without a blend."""
+    """Return the terms of the blend, with weights learned on the validation split.
+
+    Return None if the blend is off, or if there are no validation clicks.
+    """
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
         return None

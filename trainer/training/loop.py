@@ -1,7 +1,7 @@
-"""The training loop: updates the weights batch by batch and keeps those of the best epoch.
+"""The training loop: it updates the weights batch by batch, and keeps the weights of the best epoch.
 
-`Training.tensors` and `Training.facts` hold all state that the next step depends on: a training restored from
-them ends with bit-identical weights to an uninterrupted training.
+`Training.tensors` and `Training.facts` hold all state that the next step depends on. A training that is
+restored from this state ends with bit-identical weights to an uninterrupted training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Epoch = dict[str, float]
 
 @dataclass(slots=True)
 class Sums:
-    """Running sums over the current epoch. Gradient norms are before clipping."""
+    """Running sums over the current epoch. Gradient norms are taken before clipping."""
 
     batches: int = 0
     predictions: int = 0
@@ -48,14 +48,14 @@ class Sums:
         self.loss += loss * predictions
 
     def moved(self, norm: float, limit: float) -> None:
-        """Add a step with its gradient `norm`; count it as clipped if above `limit` (0: no clipping)."""
+        """Add a step with its gradient `norm`; count the step as clipped if `norm` > `limit` > 0."""
         self.steps += 1
         self.norm += norm
         self.largest_norm = max(self.largest_norm, norm)
         self.clipped += bool(limit) and norm > limit
 
     def means(self) -> Epoch:
-        """Return the means in the format of the manifest."""
+        """Return the metrics of the epoch in the format of the manifest."""
         return {
             "loss": self.loss / self.predictions,
             "gradient_norm": self.norm / self.steps,
@@ -74,7 +74,10 @@ class Best:
     weights: list[Floats] = field(default_factory=list)
 
     def note(self, network: Network, value: float | None) -> None:
-        """Add an epoch with its validation metric `value`; keep its weights if it is the best."""
+        """Add an epoch with its validation metric `value`; keep its weights if it is the best epoch.
+
+        Without validation (`value` is None), the last epoch counts as the best.
+        """
         self.epochs_since += 1
         if value is None or value > self.value:
             self.value, self.epochs_since = value or 0.0, 0
@@ -116,7 +119,8 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
-        A training that diverges ends with the best epoch before. Raises TrainingDiverged where there is none.
+        If the training diverges, it ends with the best epoch before that. Raises TrainingDiverged if no epoch
+        was finished before.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
@@ -226,7 +230,7 @@ class Training:
         progress.epoch(len(self.history), self.history[-1])
 
     def _use(self, gradients: list[tf.Tensor], batch: Batch) -> tf.Tensor:
-        """Apply `gradients`, or add them to the sum for the end of the epoch; return their norm."""
+        """Apply `gradients`, or add them to the sum to apply at the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
@@ -246,7 +250,7 @@ def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.T
     )
     signature = [batch, tf.TensorSpec([None, network.state_size]), tf.TensorSpec([], tf.int32)]
 
-    # The signature gives one trace for batches of all shapes.
+    # With this signature, one trace serves batches of all shapes.
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:

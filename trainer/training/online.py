@@ -41,7 +41,7 @@ from worker.core.release import Release
 
 _BLEND_STEPS: Final = 12
 _BLEND_RATE: Final = 0.02
-"""The learning rate of the blend's weights falls to this from `RATE` over the first windows."""
+"""Minimum learning rate of the blend weights; it falls from `RATE` to this value over the first windows."""
 
 
 class _Served(NamedTuple):
@@ -95,7 +95,8 @@ class OnlineTraining:
     def apply(self, clicks: pl.DataFrame, now_ms: int) -> None:
         """Train on a window that ended at `now_ms`: whole sessions, as returned by `sessions.cut`.
 
-        Clicks after `now_ms` are learned in their sessions, but the counts ignore them until their time.
+        Clicks later than `now_ms` are trained on with their sessions, but the counts include them only from
+        their time on.
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
@@ -112,7 +113,7 @@ class OnlineTraining:
     def release(self, now_ms: int, *, created_at: str | None = None) -> PackagedRelease:
         """Return a release of the current network, with the counts at `now_ms`.
 
-        Its manifest describes all clicks since this training started; its loss is that of the last window.
+        The manifest describes all clicks since this training started, but only the loss of the last window.
         """
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
@@ -142,7 +143,7 @@ class OnlineTraining:
         return _places(self._active, len(self.catalogue))
 
     def _learn(self, served: _Served, sessions: Sessions) -> None:
-        """Train the weights of the blend on `sessions` that followed the release `served`."""
+        """Train the weights of the blend on `sessions` that are newer than the release `served`."""
         release = served.release
         known = sessions.items < len(release.catalogue)
         met = Sessions(np.where(known, sessions.items, NO_ITEM), sessions.starts, sessions.scored)
@@ -243,7 +244,7 @@ def _places(active: NDArray[np.int64], items: int) -> Indexes:
 
 
 def _only(sessions: Sessions, places: Indexes) -> Sessions:
-    """Return `sessions` with items replaced by their network index `places`, without inactive items.
+    """Return `sessions` with each item replaced by its network index in `places`, without inactive items.
 
     Sessions with fewer than two clicks left are dropped.
     """

@@ -1,7 +1,7 @@
-"""Warm start: a training that starts from the weights of a release, with the same network shape and items.
+"""Warm start: a training that starts from the weights of a release, with its network shape and its items.
 
 New items and feature vectors are newly initialised, because the release has no weights for them. A release
-stores item vectors with the features already added; they become the embeddings of the items.
+stores item vectors with the features already added; these vectors become the embeddings of the items.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ SHAPE: Final = frozenset(keys_with("shape"))
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
     """Return the `SHAPE` settings, by bare name, that a training from the release of `manifest` must have.
 
-    `asked`: the keys that the user set explicitly. Raises SettingError if one of them has another value.
+    `asked`: the keys that the user set explicitly. Raises SettingError if the user gave one of the `SHAPE`
+    settings another value.
     """
     names = [key.partition(".")[2] for key in SHAPE]
-    # Format 1 has no `layers`: such a release has one layer.
+    # A manifest of format 1 has no `layers`: the network has one layer.
     shape = {name: getattr(manifest, name, 1) for name in names} | {"output_table": manifest.output}
-    # The manifest's bias and scale include the blend; the network's own are in its settings.
+    # Bias and scale in the manifest include the blend; the values of the network alone are in its settings.
     own = manifest.training.get("settings", {})
     known = {name: recorded(own, f"model.{name}") for name in ("output_bias", "scale")}
     shape |= {name: value for name, value in known.items() if value is not None}
@@ -60,9 +61,10 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
 
 
 def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
-    """Copy the weights of a release into `network`, which has the same shape and starts with the same items.
+    """Copy the weights of a release into `network`, which has the release's shape and, first, its items.
 
-    A learned bias is not copied if the release's blend has popularity: the release stores only their sum.
+    A learned bias is not copied if the blend of the release has popularity terms: the release stores only the
+    sum of bias and popularity.
     """
     tensors = load(blob)
     for layer, cell in enumerate(network.cells, start=1):
@@ -107,7 +109,7 @@ def _moved(sessions: Sessions, places: Indexes) -> Sessions:
 
 
 def _rows(features: Features, sources: Indexes) -> Features:
-    """Return the features of the items `sources`; `NO_ITEM` gives an item without features."""
+    """Return the features of the items at the indexes `sources`; `NO_ITEM` gives an item without features."""
     known = sources != NO_ITEM
     numeric = np.where(known[:, None], features.numeric[sources], np.float32(0))
     columns = []

@@ -102,7 +102,7 @@ class Search:
 
 
 def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], seed: int) -> optuna.Trial:
-    """Return the trial that follows `trials`; it depends only on them and the seed.
+    """Return the trial that follows `trials`; it depends only on the arguments.
 
     The first trial has the default settings.
     """

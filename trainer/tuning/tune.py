@@ -99,7 +99,7 @@ class _TimeIsUp(Exception):
 
 
 class _Watched(Progress):
-    """Forwards the progress of a trial, and stops the trial at the time limit or if it is not promising.
+    """Forwarded progress of a trial; it stops the trial at the time limit, or if the trial is not promising.
 
     `values` are the validation metrics of the finished epochs.
     """
@@ -149,7 +149,7 @@ class _Watched(Progress):
             raise _TimeIsUp
 
     def epoch(self, number: int, results: Mapping[str, float]) -> None:
-        """Record an epoch. Raises TrialPruned if the trial is worse than the median of the others."""
+        """Record an epoch. Raises TrialPruned if the trial is worse than the median of the other trials."""
         self.values.append(results[self._metric])
         self._trial.report(self.values[-1], number)
         if self._done < self._total and self._trial.should_prune():
@@ -161,13 +161,17 @@ class _Watched(Progress):
 
 
 def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watched: _Watched) -> Trial:
-    """Train as `fit` does, with `settings` overridden by `searched`. Raises _TimeIsUp."""
+    """Return the trial of a training with `settings` overridden by `searched`. Raises _TimeIsUp."""
     given_up = ""
     try:
         fit.train(data, replaced(settings, searched), watched)
     except optuna.TrialPruned as why:
         given_up = str(why)
-    except (ReleaseRefused, SettingError, TrainingDiverged) as error:  # incompatible settings, too
+    except (
+        ReleaseRefused,
+        SettingError,
+        TrainingDiverged,
+    ) as error:  # also if the settings cannot be combined
         given_up = str(error)
     finally:
         keras.backend.clear_session()  # otherwise the graphs of all trials stay in memory

@@ -57,7 +57,7 @@ MODELS: Final = {
         "Like VS-kNN, but with the newest sessions of each item, and rare items count more.",
     ),
 }
-"""The models by their name in the results. Only the network is trained over several epochs."""
+"""The display names of the models, by their name in the results."""
 
 
 def model(name: str) -> Model:

@@ -1,4 +1,4 @@
-"""Likely reasons why a release is not better than simple methods, as far as its results show them."""
+"""Likely reasons, visible in its results, why a release is not better than simple methods."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FEW_SESSIONS: Final = 500
 """With fewer evaluated sessions the intervals are several percentage points wide."""
 
 MANY_SHORT: Final = 0.5
-"""If at least this share of sessions have one click, or of predictions follow a single click, a network has
-little to learn from."""
+"""A network has little to learn from if at least this share of the sessions have one click, or at least this
+share of the predictions follow a single click."""
 
 MANY_UNKNOWN: Final = 0.1
-"""If at least this share of next clicks are on items outside the catalogue, it is reported as a reason."""
+"""Items outside the catalogue are reported as a reason if they get at least this share of the next clicks."""
 
 FEW_CLICKS_PER_ITEM: Final = 20
 """With fewer training clicks per item most item vectors are barely trained."""
@@ -104,9 +104,9 @@ def _unfinished(training: Mapping[str, Any], top: int) -> Cause | None:
 
 
 def online(training: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what a manifest says of an online training; None for any other.
+    """Return the facts about online training in a manifest; None if the training was not online.
 
-    Earlier trainers wrote it under other names.
+    Manifests of earlier trainers have these facts under other names.
     """
     old = training.get("stream")
     if old is None:

@@ -27,7 +27,7 @@ class Step(NamedTuple):
 
 
 def examples(release: Release, held: HeldOut, *, top: int, exclude_recent: int) -> list[list[Step]]:
-    """Return sessions spread over the hold-out, each answered as for a new user."""
+    """Return sessions spread over the hold-out, each with the lists that a new user would get."""
     lengths = held.clicks.group_by("session", maintain_order=True).len()
     numbers = lengths.filter(pl.col("len").is_between(3, STEPS + 1))["session"]
     numbers = numbers if len(numbers) else lengths["session"]

@@ -18,7 +18,7 @@ from trainer.errors import UnreadableFile
 from worker.core.ids import MISSING
 
 TITLES: Final = ("title", "name", "item_title", "item_name", "product_name")
-"""Columns that hold a name, case-insensitive; the first of them that a file has is used."""
+"""Possible titles of the column of names, case-insensitive; the first title that a file has is used."""
 
 
 def read_names(path: Path, encoding: str = "utf-8") -> dict[str, str]:
@@ -40,7 +40,7 @@ def find_names(
 ) -> dict[str, str]:
     """Return names by item id: from the features file in the training `settings`, else from click `files`.
 
-    Files without a column of `TITLES` give no names; a features file that no longer exists is ignored.
+    Files without a column named in `TITLES` are skipped, and so is a features file that no longer exists.
     """
     features = settings.get("features", {}).get("file")
     if features and Path(features).is_file() and (found := _in_file(Path(features), Columns())):

@@ -26,7 +26,7 @@ _LISTS: Final = ("coverage", "popularity", "novelty")
 """Metrics of the lists that do not depend on the targets."""
 
 _LEARNED: Final = {"clicks", "sessions", "first_click", "last_click"}
-"""Facts about the training clicks in a manifest. Manifests from other programs may lack them."""
+"""Keys of a manifest that describe the training clicks. Manifests from other programs may lack these keys."""
 
 _WHOLE: Final = 100.0
 
@@ -109,7 +109,7 @@ def render(
 
 
 def _role(published: Published | None) -> str:
-    """Return the pointer that names the release; empty if none does or if it is unknown."""
+    """Return the pointer that names the release; empty if no pointer names it, or its number is unknown."""
     if published is None or published.number is None:
         return ""
     roles = {published.champion: CHAMPION, published.candidate: CANDIDATE}

@@ -1,4 +1,4 @@
-"""The verdict on a release, in sentences: is it better than simple methods, why not, and what to do next."""
+"""The verdict on a release, in sentences: comparison with simple methods, likely causes, next step."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ BELOW: Final = "below"
 UNKNOWN: Final = "unknown"
 
 _ENOUGH: Final = 50
-"""Slices with fewer predictions are too small to be mentioned."""
+"""Minimum number of predictions of a slice that the verdict mentions."""
 
 _OF: Final = (100, 1_000, 10_000)
-"""Shares are shown as counts out of this number of clicks: the first for which different shares differ."""
+"""Shares are shown as counts out of one of these totals: the first at which different shares give different
+counts."""
 
 _HEADLINES: Final = {
     ABOVE: "Better than the simple methods: try it on live users",
@@ -44,7 +45,7 @@ class Verdict(NamedTuple):
     judgement: str
     """The comparison with the best baseline, in sentences."""
     causes: list[str]
-    """Likely reasons why the release is not better; empty if it is."""
+    """Likely reasons why the release is not better; empty for a better release."""
     next_step: str
     details: list[str]
     """Confidence intervals, and the slices where the release is weak."""
@@ -79,7 +80,7 @@ _IN_SERVICE: Final = {
 
 
 def best_baseline(result: EvaluationResult, metric: str) -> str | None:
-    """Return the best model in `metric` apart from the release; None if there is no other model."""
+    """Return the baseline with the best `metric`; None if there is no baseline."""
     others = list(result.models)[1:]
     return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
@@ -87,7 +88,8 @@ def best_baseline(result: EvaluationResult, metric: str) -> str | None:
 def lead(result: EvaluationResult, rival: str, metric: str) -> Figure:
     """Return the lead of the release over `rival` in `metric`.
 
-    The interval is the paired interval if there is one; else the widest that the two intervals allow.
+    The interval is the paired interval if the result has it; otherwise, the widest interval that the
+    intervals of the two models allow.
     """
     if rival in result.leads:
         return result.leads[rival][metric]
@@ -121,7 +123,7 @@ def _shares(result: EvaluationResult, metric: str, rival: str | None) -> str:
 
 
 def _distinguishable(values: list[float], of: int) -> bool:
-    """Return whether different values stay different as counts out of `of`, and none rounds to 0."""
+    """Return whether different values stay different as counts out of `of`, and only 0 becomes 0."""
     rounded = [round(of * value) for value in values]
     return len(set(rounded)) == len(set(values)) and all(map(bool, rounded)) == all(map(bool, values))
 
