@@ -112,7 +112,7 @@ class Flush:
         return not self._parts
 
     def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
-        """Return numbers and values of the next blocks, about `at_most`; after the last, the flush is `done`."""
+        """Return numbers and values of about `at_most` blocks; the flush is `done` after its last block."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
         if self.done and not self._closed:

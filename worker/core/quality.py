@@ -53,9 +53,7 @@ def _by_bucket() -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts for one release. All counts are sums, so tallies of several workers and periods can be
-    added.
-    """
+    """The counts for one release. All are sums, so tallies of several workers and periods can be added."""
 
     lists: int = 0
     """Lists shown; only the newest list per user and batch counts."""
@@ -100,9 +98,7 @@ class Tally:
 
 
 class _Followed(NamedTuple):
-    """Lists and the clicks that judge them: user rows, listed items, clicked items, recent items before the
-    click.
-    """
+    """Lists with the clicks that judge them: user rows, listed items, clicked items, earlier recent items."""
 
     rows: Rows
     lists: Indexes

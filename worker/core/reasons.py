@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reason why a record is not a valid click, as used in metric labels and in headers of dead letters."""
+    """The reason why a record is not a valid click. Used in metric labels and in headers of dead letters."""
 
     NULL_VALUE = "null_value"
     TOO_LARGE = "too_large"
@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
 
 class Skipped(StrEnum):
-    """The reason why an event is skipped although it may be valid, as used in metric labels."""
+    """The reason why an event is skipped although it may be valid. Used in metric labels."""
 
     WHERE = "where"
     DELETED = "deleted"

@@ -69,7 +69,7 @@ class Ring:
         return np.where(numbers < 0, NO_ITEM, self.codes[users, numbers % self.size])
 
     def latest(self, lags: Integers) -> Indexes:
-        """Return each user's items by lag, `[B, len(lags)]`; lag 0 is the latest item. Padded with `NO_ITEM`."""
+        """Return each user's items by lag, `[B, len(lags)]`, padded with `NO_ITEM`; lag 0 is the latest."""
         return self.at(np.arange(len(self.codes))[:, None], self.clicks[:, None] - 1 - lags)
 
     def session(self, lengths: Integers) -> Indexes:
@@ -90,7 +90,7 @@ class Ring:
         return codes[codes != NO_ITEM]
 
     def put(self, users: Integers, numbers: Integers, codes: Indexes) -> None:
-        """Write the items `codes` of the clicks `numbers` of `users`; each user's numbers must be ascending."""
+        """Write the items `codes` of the clicks `numbers` of `users`, ascending by number for each user."""
         # If a user has more clicks here than the ring has positions, the last write to a position wins: NumPy
         # assigns repeated indexes in order.
         self.codes[users, numbers % self.size] = codes

@@ -214,9 +214,7 @@ class Recommender:
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
-        """Return the session's recent items by lag for `Release.rank`, `[B, recent_needed]`, padded with
-        `NO_ITEM`.
-        """
+        """Return the session's recent items for `Release.rank` by lag, padded with `NO_ITEM`."""
         needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
         lags = self._lags[: needed.shape[1]]
         needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
@@ -324,7 +322,7 @@ def _afresh(
     offsets: NDArray[np.int64],
     void_before: NDArray[np.int64],
 ) -> Flags:
-    """Return a mask of the clicks that start from an empty state, as earlier clicks are too old or deleted."""
+    """Return a mask of the clicks that start from an empty state: after more than `ttl_ms` or a deletion."""
     before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
     void = (before < void_before) & (offsets >= void_before)
     return void | (idle_ms > ttl_ms) if ttl_ms else void
@@ -352,7 +350,7 @@ def _recent(
     numbers: Places,
     since: Places,
 ) -> Indexes:
-    """Return the user's item codes by lag at each of `places`, the click's own first, padded with `NO_ITEM`."""
+    """Return the user's item codes by lag at each of `places`, padded with `NO_ITEM`; lag 0 is the click."""
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)

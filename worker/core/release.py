@@ -61,7 +61,7 @@ class Release(ServingTables):
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
 
     def with_training(self, training: Mapping[str, Any]) -> Release:
-        """Return a copy of the release with another `training` in its manifest, without another verification."""
+        """Return a copy of the release with another `training` in its manifest; no verification is needed."""
         again = copy(self)
         again.manifest = replace(self.manifest, training=training)
         return again

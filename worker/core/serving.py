@@ -80,7 +80,7 @@ class Serving:
         return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
 
     def rebuild(self, rows: Rows) -> int:
-        """Rebuild those of `rows` whose states another release computed than the one that serves their users.
+        """Rebuild those of `rows` whose states do not come from the release that serves their users.
 
         Return the number of rebuilt rows.
         """
@@ -90,7 +90,7 @@ class Serving:
         return self.champion.rebuild(rows[~tried]) + self.candidate.rebuild(rows[tried])
 
     def stale(self, rows: Rows) -> Rows:
-        """Return those of `rows` whose states another release computed than the one that serves their users."""
+        """Return those of `rows` whose states do not come from the release that serves their users."""
         numbers = np.full(len(rows), self.champion.release.number)
         if self.candidate is not None:
             numbers[self._tried(self._states.user_ids(rows))] = self.candidate.release.number

@@ -148,9 +148,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return how many users with a row in one partition got a row in another partition since the last
-        call.
-        """
+        """Return how many users with a row got a row in another partition, too, since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -210,8 +208,7 @@ class States:
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Load the states of block `number` that are at least as recent as those in memory; return their
-        rows.
+        """Load block `number`, except states older than the user's state in memory; return the loaded rows.
 
         Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
         are rebuilt from the recent items when their users next click.

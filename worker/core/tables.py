@@ -69,7 +69,7 @@ class ServingTables:
         return self._layers.inputs(self._embedding[indexes])
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` of all layers after one click of each user. `inputs`: the input halves."""
+        """Return the states `[B, S]` of all layers after one click of each user with input half `inputs`."""
         return self._layers.step(inputs, states)
 
     def rank(

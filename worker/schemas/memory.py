@@ -46,7 +46,7 @@ class MemoryRegistry:
             raise RegistryRefused(f"the schema registry at {self.url} refuses the credentials")
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if it does not exist."""
+        """Return the schema with this id or GUID; None if it does not exist."""
         self.answers()
         known = enumerate(self.schemas, 1)
         return next((one for number, one in known if schema in (number, self.guid(number))), None)
