@@ -87,7 +87,7 @@ class Clicks:
 
 
 class Waves(NamedTuple):
-    """The division of a batch into waves."""
+    """The division of a batch into waves, each with at most one click of every user."""
 
     places: Places
     """`[E]`: the positions of the clicks in the `UserOrder`, wave after wave."""

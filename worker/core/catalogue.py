@@ -38,7 +38,7 @@ class Catalogue:
         return self._ids[indexes]
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Return two arrays: the concatenated UTF-8 bytes of the ids, and the `N + 1` offsets of the ids."""
+        """Return two arrays: the concatenated UTF-8 bytes of all ids, and the ids' `N + 1` boundaries."""
         encoded = [item_id.encode() for item_id in self._ids]
         starts = np.cumsum([0, *(len(one) for one in encoded)], dtype=np.int64)
         return {"item_ids": np.frombuffer(b"".join(encoded), np.uint8), "item_id_starts": starts}

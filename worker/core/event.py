@@ -38,7 +38,7 @@ MAX_BYTES: Final = 262_144
 """Default for the maximum size of a record's value, in bytes."""
 
 MAX_PARTS: Final = 4_000
-"""Maximum number of events and items in a record, because all clicks of a record are applied in one batch."""
+"""Maximum number of events and items in a record, whose clicks must all be applied in one batch."""
 
 TWO_FIELDS: Final = " + "
 """The separator between the path of a date and the path of a time of day."""

@@ -158,7 +158,7 @@ class Flush:
         return max(1, min(blocks.MAX_ROWS, blocks.MAX_BYTES // about))
 
     def _still_there(self, rows: Rows) -> Rows:
-        """Return the `rows` still in use by this partition: users may have been deleted in the meantime."""
+        """Return those of `rows` that this partition still uses: some users may have been deleted by now."""
         mine = self._states.partitions(rows) == self._partition
         used = self._states.read_column("clicks", rows) > 0
         return rows[mine & used]

@@ -48,7 +48,7 @@ class ItemCodes:
         """
         self._swept = 0
         self.roots: list[Indexes] = []
-        """Arrays outside the user states that contain item codes."""
+        """Arrays outside the user states whose item codes a collection must keep, too."""
         self.collections = 0
         """The number of collections started."""
 

@@ -1,9 +1,9 @@
 r"""Paths: where to find a field in a record.
 
-`who.id` is the field `id` of the map `who`. If there is no such field, the path finds a field whose own name
-contains the dot, `who.id`; `a.b.c` may find `c` of the map `a.b`. If a record has several of these fields,
-the most deeply nested field wins. A backslash escapes the next character: `who\.id` finds only the field
-named `who.id`. If a path leads into text or bytes, the text or bytes are parsed as JSON.
+`who.id` is the field `id` of the map `who`. If that field is absent, the path finds a field whose own name is
+`who.id`; likewise, `a.b.c` may find the field `c` of a map named `a.b`. If a record has several of these
+fields, the most deeply nested field wins. A backslash escapes the next character: `who\.id` finds only the
+field named `who.id`. If a path leads into text or bytes, the text or bytes are parsed as JSON.
 
 `items[].id` is the field `id` of every map in the list `items`. `@key` is the record's key as text, `@key.id`
 a field of a JSON key, `@key:int` an integer key of 4 or 8 bytes, as written by Kafka's integer serializers.
@@ -153,7 +153,7 @@ def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
 
 
 def inner(found: Any, loads: Loads = orjson.loads) -> Any:
-    """Return the map or list in JSON text or bytes, even if encoded twice; None if they hold neither."""
+    """Return the map or list in JSON text or bytes, even if encoded repeatedly; otherwise None."""
     while isinstance(found, str | bytes):
         start = found[:1]
         if start not in ("{", "[", '"', b"{", b"[", b'"'):

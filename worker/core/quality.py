@@ -42,7 +42,7 @@ A significance test treats groups as independent observations, because the click
 """
 
 _RELEASES: Final = 4
-"""The number of latest adopted releases whose popular items are known; lists of older releases are not
+"""The number of most recently adopted releases whose lists are judged; lists of older releases are not
 judged.
 """
 
@@ -56,7 +56,7 @@ class Tally:
     """The counts for one release. All are sums, so tallies of several workers and periods can be added."""
 
     lists: int = 0
-    """Lists shown; only the newest list per user and batch counts."""
+    """Lists shown; of several lists for a user in one batch, only the newest is included."""
     cold: int = 0
     """Lists that were counted in `lists` and whose session had no known item."""
     clicks: int = 0

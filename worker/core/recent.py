@@ -1,7 +1,7 @@
 """The ring buffer of recent items: where it stores the item of a user's n-th click, and how to read it.
 
 A user's clicks are numbered from 0. In a ring of `R` positions, item n is at position n modulo R, so a new
-item replaces the oldest one. All other modules leave this arithmetic to `Ring`.
+item replaces the oldest item. All other modules leave this arithmetic to `Ring`.
 
 >>> ring = Ring(np.full((2, 3), NO_ITEM, np.int32), clicks=np.array([4, 1]))
 >>> ring.put(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 2, 3, 0]), np.array([5, 6, 7, 8, 9]))

@@ -160,7 +160,7 @@ class Recommender:
         return len(missing)
 
     def rank(self, applied: Applied) -> list[Recommendations]:
-        """Return the lists for `applied`, in the same order."""
+        """Return one list for each click of `applied`, in the same order."""
         warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
@@ -214,7 +214,7 @@ class Recommender:
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
-        """Return the session's recent items for `Release.rank` by lag, padded with `NO_ITEM`."""
+        """Return the session's recent items for `Release.rank`, newest first, padded with `NO_ITEM`."""
         needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
         lags = self._lags[: needed.shape[1]]
         needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
@@ -322,7 +322,10 @@ def _afresh(
     offsets: NDArray[np.int64],
     void_before: NDArray[np.int64],
 ) -> Flags:
-    """Return a mask of the clicks that start from an empty state: after more than `ttl_ms` or a deletion."""
+    """Return a mask of the clicks that start from an empty state.
+
+    These are the first clicks after a gap of more than `ttl_ms`, or after a deletion.
+    """
     before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
     void = (before < void_before) & (offsets >= void_before)
     return void | (idle_ms > ttl_ms) if ttl_ms else void
@@ -350,7 +353,7 @@ def _recent(
     numbers: Places,
     since: Places,
 ) -> Indexes:
-    """Return the user's item codes by lag at each of `places`, padded with `NO_ITEM`; lag 0 is the click."""
+    """Return the user's recent item codes at each of `places`, newest first, padded with `NO_ITEM`."""
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)

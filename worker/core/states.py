@@ -148,7 +148,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return how many users with a row got a row in another partition, too, since the last call."""
+        """Return how many users who had a row in another partition got a new row since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -208,7 +208,7 @@ class States:
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Load block `number`, except states older than the user's state in memory; return the loaded rows.
+        """Load block `number`, except states that are older than in memory; return the loaded rows.
 
         Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
         are rebuilt from the recent items when their users next click.
@@ -260,7 +260,7 @@ class States:
         return self._columns[name].take(rows)
 
     def blocks(self, rows: Rows) -> NDArray[np.int32]:
-        """Return the number of the block in which each of `rows` was last saved; 0 if it never was."""
+        """Return the number of the block in which each of `rows` was last saved; 0 if never saved."""
         return self._block.take(rows)
 
     def partitions(self, rows: Rows) -> NDArray[np.int32]:
@@ -297,7 +297,7 @@ class States:
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return for each click the offset below which its user's data are deleted, or `NO_OFFSET`."""
+        """Return, for each click, the offset below which its user's data are deleted, or `NO_OFFSET`."""
         if not any(self._void_before.values()):
             return np.full(len(user_ids), NO_OFFSET, np.int64)
         void, nobody = self._void_before, dict[str, int]()

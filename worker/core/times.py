@@ -49,7 +49,7 @@ UNAMBIGUOUS_FROM_MS: Final = 100_000_000_000
 """March 1973: from this time on, no number is valid in two units."""
 
 MAX_AHEAD_MS: Final = 3_600_000
-"""Maximum time by which a click's timestamp may be ahead of its record's own."""
+"""Maximum time by which a click's timestamp may be ahead of its record's timestamp, in milliseconds."""
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the latest valid time."""
@@ -68,7 +68,7 @@ _relative: Final = re.compile(
 
 
 class TimeRule:
-    """The conversion of a field's value into a time.
+    """Converts a field's value into a time.
 
     `unit` is the unit of numbers (None: by their size), `zone` the time zone of times without an offset.
     Raises ValueError if `unit` is None and numbers from `earliest_ms` on are ambiguous.

@@ -1,6 +1,6 @@
 """Verification: a release's tensors and golden answers must match its manifest before it serves.
 
-`worker.core.release.verify` runs all checks; each raises ReleaseRefused for the first failure.
+`worker.core.release.verify` runs all checks. Every check raises ReleaseRefused for its first failure.
 """
 
 from __future__ import annotations

@@ -141,9 +141,9 @@ class StateFollower:
         self._wake()
 
     def search(self, partition: int, sought: Mapping[str, int]) -> None:
-        """Search a partition, once it has been read, for blocks with older states of the `sought` users.
+        """Search a partition, once it has been read, for blocks with states of the `sought` users.
 
-        `sought`: by user, the offset below which a state is older.
+        `sought`: by user, an offset; only states with lower offsets are sought.
         """
         with self._lock:
             self._searches[partition] = dict(sought)

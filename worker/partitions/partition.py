@@ -4,7 +4,7 @@
 
     ASSIGNED    assigned to this worker; nothing has been read yet
     LOADING     its blocks are being read
-    WAITING     all blocks are loaded; this worker does not have the release yet that served at their saving
+    WAITING     all blocks are loaded; the release that served when they were saved is not known here yet
     REPLAYING   clicks that the blocks lack are applied again, without publishing
     SERVED      clicks are applied, ranked and answered; changed states are flushed
 
@@ -123,7 +123,7 @@ class Partition:
 
     @property
     def saved_until(self) -> int:
-        """The offset up to which the clicks are in saved states; the end is exclusive."""
+        """All clicks below this offset are in saved states."""
         return self.serve_from if self.saved is None else self.saved.offset
 
     def left_seconds(self, now: float) -> float:

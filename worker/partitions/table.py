@@ -1,6 +1,6 @@
 """The table of partitions: which partitions this worker has, and the state of each.
 
-Rule e: an aborted transaction counts as a crash of its partitions. They are dropped, with their rows, and
+An aborted transaction counts as a crash of its partitions (rule e): they are dropped, with their rows, and
 recovered.
 """
 

@@ -1,7 +1,7 @@
 """Adoption: brings a verified release into service without interrupting the worker.
 
 The follower builds a release's tables while other releases serve; the loop adopts the release between two
-batches, by swapping a reference. Rows of other releases are rebuilt when their users next click
+batches, by swapping a reference. Rows that other releases computed are rebuilt when their users next click
 (`worker.core.recommender`), or here in idle time.
 
 Rebuilt rows are not saved, because a worker that loads the old rows computes the same values. So a new

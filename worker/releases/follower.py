@@ -17,7 +17,7 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Verified(NamedTuple):
-    """The verified releases to serve."""
+    """Reported when there are new verified releases to serve."""
 
     champion: Release
     candidate: Release | None
@@ -60,7 +60,7 @@ Event = Verified | Refused | Looked | Waits | Failed
 class ReleaseFollower:
     """Reads, verifies and builds releases, and turns them into events for the loop.
 
-    With `background`, a thread does this after `start`; otherwise `take` does.
+    With `background`, a thread does this work after `start`; otherwise `take` does this work.
     """
 
     def __init__(self, reader: ReleaseReader, *, background: bool = True) -> None:
@@ -91,7 +91,7 @@ class ReleaseFollower:
             return None
 
     def adopted(self) -> None:
-        """Request that the previous releases' memory is given back, because new releases are in service."""
+        """Request that the previous releases' memory be given back, because new releases are in service."""
         self._adopted.set()
 
     def read_again(self) -> None:

@@ -33,7 +33,7 @@ class Unusable(Exception):
 
 
 class Messages(Protocol):
-    """The descriptions of Protobuf messages."""
+    """The descriptions of Protobuf messages, from which readers are built."""
 
     def reader(self, schema: Schema) -> Read:
         """Return the function that reads data of the messages of `schema`. Raises Unusable."""

@@ -18,7 +18,7 @@ class MemoryRegistry:
         """The schema with `id` is at `id - 1`: ids start from 1."""
         self.subjects: dict[str, list[Schema]] = {}
         self.closed: set[str] = set()
-        """Subjects that refuse any further schema as incompatible."""
+        """Subjects for which the registry refuses any further schema as incompatible."""
         self.refuses = False
         """Whether the registry refuses the credentials."""
         self.asked = 0

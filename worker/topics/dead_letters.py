@@ -1,6 +1,6 @@
 """The topic of records that are not valid clicks. The worker writes it.
 
-Operators read it, and may send its records again. Key, value and headers are copied from the record;
+Operators read the topic, and may send its records again. Key, value and headers are copied from the record;
 additional headers give the reason and the origin. If a value is too large, only a prefix, the size and the
 SHA-256 are kept; the record itself remains in the clicks topic, at the offset in the headers. If only some
 events of a record are invalid, the valid events are applied as usual; the header `nextclick.parts` lists the

@@ -17,7 +17,7 @@ COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": str(3_600_000),
 }
-"""The settings of a topic in which only the latest value of each key counts."""
+"""The settings of a topic in which only the latest value of each key matters."""
 
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
 """The settings of the topic of live quality: an experiment sums all reports that are still retained."""
@@ -58,7 +58,7 @@ def needs(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `remedy` is empty if all is well."""
+    """The result of one check. `remedy` is empty if the check passed."""
 
     what: str
     remedy: str = ""

@@ -3,7 +3,7 @@
 A worker writes one record every ten seconds, unless nothing was counted, in the transaction of the clicks
 that were counted: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
 "releases"}`. `releases` maps each release number to a `worker.core.quality.Tally`. The key is group and
-worker. The topic is not compacted, because the sum of all reports counts.
+worker. The topic is not compacted, because every report is part of the sum.
 
 For significance tests, clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per
 interval. A user's clicks are not independent over any interval, while group counts can be added over time and

@@ -26,7 +26,7 @@ SAMPLE: Final = 100
 """The number of records in a sample."""
 
 AHEAD_MS: Final = 60_000
-"""Tolerance for differences between clocks, in ms: only clicks further ahead are reported as future."""
+"""Tolerance for differences between clocks, in ms: only clicks further ahead are reported."""
 
 _COMPARED: Final = 200_000
 """Maximum number of catalogue items that are searched for an id in another notation."""

@@ -1,4 +1,4 @@
-"""Changes to the state topic that commands make, not the owner: deletion requests and resets."""
+"""Changes to the state topic that commands make instead of the owner: deletion requests and resets."""
 
 from __future__ import annotations
 

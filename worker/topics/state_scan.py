@@ -63,7 +63,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A user's state in one record: in `block`, at offset `at` of the state topic."""
+    """A copy of a user's state: in block number `block`, in the record at offset `at` of the state topic."""
 
     partition: int
     block: int

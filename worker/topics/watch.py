@@ -1,7 +1,8 @@
 """The watch on topics while the worker runs: whether each exists, and is still the same topic.
 
 Kafka's clients wait for a deleted topic, or read a recreated topic from its first record, without an error.
-Topic ids (KIP-516) show a recreation reliably; with a broker that has no topic ids, it goes unnoticed.
+Topic ids (KIP-516) show a recreation reliably; with a broker that has no topic ids, a recreation goes
+unnoticed.
 """
 
 from __future__ import annotations
