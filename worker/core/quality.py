@@ -165,7 +165,7 @@ class Quality:
         same = (self._offset[slot] == users.offset[at]) & (self._partition[slot] == partitions[at])
         at, slot = at[same], slot[same]
         self._partition[slot] = -1
-        # As in a real fallback list, the user's last items are excluded from the popular items.
+        # As in a real fallback list, the user's most recent items are excluded from the popular items.
         recent = users.ring.of(at).latest(self._lags)
         for release in np.unique(self._release[slot]).tolist():
             here = self._release[slot] == release

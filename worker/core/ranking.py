@@ -174,8 +174,8 @@ def _search_groups(scores: Floats, table: ItemTable, groups: NDArray[np.intp]) -
 
 def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return an integer for each score and column that sorts by score, and by lower column on ties."""
-    # Read as integers, the bits of floats sort like the floats if those of negative floats are inverted.
-    # Adding 0 turns -0.0 into 0.0: they are equal as floats, but not as bits.
+    # Read as integers, the bits of floats sort like the floats once the bits of negative floats are inverted.
+    # Adding 0 turns -0.0 into 0.0, because these two are equal as floats, but not as bits.
     bits = (scores + np.float32(0)).view(np.int32)
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     return (ordered << 32) | (_KEY_COLUMN - columns)

@@ -86,7 +86,7 @@ class Ring:
         """Return the items of one user, oldest first."""
         clicks = int(self.clicks[user])
         codes = self.codes[user, np.arange(max(0, clicks - self.size), clicks) % self.size]
-        # A ring that was resized from a shorter one has positions without an item.
+        # After a resize from a shorter ring, some positions have no item.
         return codes[codes != NO_ITEM]
 
     def put(self, users: Integers, numbers: Integers, codes: Indexes) -> None:

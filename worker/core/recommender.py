@@ -112,7 +112,7 @@ class Recommender:
         users = self._read(order.rows)
         offsets = clicks.offsets[order.arrival]
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
-        # Clicks of deleted data get time 0, so that they neither start nor bridge a gap between other clicks.
+        # Deleted clicks get time 0, so that they neither start nor bridge a gap between other clicks.
         times = np.where(offsets < void_before, 0, clicks.timestamps_ms[order.arrival])
         if self._quality:
             first = order.first[order.last]

@@ -100,7 +100,7 @@ def _transitions(tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
 
 
 def _unit(vectors: Floats) -> Floats:
-    # The epsilon of Keras: a zero vector stays a zero vector.
+    # The epsilon, as in Keras, keeps a zero vector at zero.
     squares = np.einsum("ij,ij->i", vectors, vectors)
     unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
     return unit

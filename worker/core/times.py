@@ -102,7 +102,7 @@ class TimeRule:
 
         `record_timestamp_ms` is negative if the record has no time. Raises Undecodable.
         """
-        # Hot path, once a record: nearly all times are integers in milliseconds.
+        # Hot path, once per record: nearly all times are integers in milliseconds.
         if (
             type(found) is int
             and self._begin <= found < self._end
