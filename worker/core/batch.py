@@ -1,8 +1,8 @@
 """A batch of clicks, and its order for advancing many users at once.
 
-A batch is sorted by user. The first clicks of all users are applied together, then all second clicks, and so
-on: a few matrix products instead of one per click. A Hypothesis law checks that applying a batch and applying
-one click at a time agree to 1e-5.
+A batch is sorted by user. The first clicks of all users are applied together, then the second clicks of all
+users, and so on: a few matrix products instead of one per click. A Hypothesis law checks that applying a
+batch and applying one click at a time agree to 1e-5.
 
 >>> at = np.array([0, 1, 0, 0])
 >>> order = UserOrder(at)
@@ -121,7 +121,7 @@ class UserOrder:
         """`[E]`: for each click, the number of its user's earlier clicks in the batch."""
 
     def waves(self) -> Waves:
-        """Return the waves: all users' first clicks, then all second clicks, and so on.
+        """Return the waves: the first clicks of all users, then the second clicks of all users, and so on.
 
         In each wave, users with more clicks come first. So the users of a wave are a prefix of the users of
         the wave before.

@@ -1,8 +1,8 @@
 """The processing of a batch: apply its clicks to the user states, then rank items for the lists to publish.
 
-The clicks of a batch are applied in *waves*: the first click of every user together, then every second click,
-and so on. So a batch takes a few matrix products, and the result is the same as for one click after the
-other.
+The clicks of a batch are applied in *waves*: the first click of every user, then the second click of every
+user, and so on. So a batch takes a few matrix products, and the result is the same as from applying one click
+at a time.
 """
 
 from __future__ import annotations

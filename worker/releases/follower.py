@@ -163,7 +163,7 @@ class ReleaseFollower:
         self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
 
     def _release(self, name: str) -> Release | None:
-        """Return the verified release that a pointer names; None without a pointer, or if it is refused."""
+        """Return the verified release that a pointer names; None without a pointer or after a refusal."""
         number, what = None, 0
         try:
             pointer = self._reader.pointer(name)

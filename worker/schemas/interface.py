@@ -64,7 +64,7 @@ class Registry(Protocol):
         """Return whether `schema` may become the next version of the subject."""
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, unless it is one already; return its id.
+        """Register `schema` as a version of the subject, if it is not a version yet; return its id.
 
         Raises RegistryRefused if it is not compatible with earlier versions.
         """
