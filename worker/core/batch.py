@@ -1,8 +1,8 @@
 """A batch of clicks, and its order for advancing many users at once.
 
-A batch is sorted by user. The first clicks of all users are applied together, then all second clicks, and so
-on: a few matrix products instead of one per click. A Hypothesis law checks that a batch and one click at a
-time give the same result to 1e-5.
+A batch is sorted by user. The first clicks of all users are applied together, then the second clicks of all
+users, and so on: a few matrix products instead of one per click. A Hypothesis law checks that applying a
+batch and applying one click at a time agree to 1e-5.
 
 >>> at = np.array([0, 1, 0, 0])
 >>> order = UserOrder(at)
@@ -33,16 +33,16 @@ class Clicks:
     user_ids: Sequence[str]
     item_ids: Sequence[str]
     timestamps_ms: NDArray[np.int64]
-    """The timestamps of the clicks themselves."""
+    """The time of each click."""
     record_timestamps_ms: NDArray[np.int64]
-    """The timestamps of their records; negative if a record has none."""
+    """The timestamp of each click's record; negative if the record has no timestamp."""
     elements: NDArray[np.int32] = field(default_factory=lambda: _NOT_GIVEN)
-    """The number of the click's event in its record, from 1; 0 if the record is a single event."""
+    """The position of the click's event in its record's list, from 1; 0 if the record is a single event."""
     ends_event: NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN)
-    """Whether this is the last click of its event. Only the last click may be answered with a list."""
+    """Whether each click is the last click of its event. Only the last click of an event may get a list."""
 
     def __post_init__(self) -> None:
-        """Set the defaults: every click is a whole record."""
+        """Set the defaults: every record is a single event with a single click."""
         if self.elements is _NOT_GIVEN:
             object.__setattr__(self, "elements", np.zeros(len(self), np.int32))
         if self.ends_event is _NOT_GIVEN:
@@ -52,10 +52,10 @@ class Clicks:
         return len(self.user_ids)
 
     def divided(self, most: int) -> Iterator[Clicks]:
-        """Yield the clicks in batches of at most `most`, or more if a single record has more.
+        """Yield the clicks in batches of at most `most`; a record with more clicks is a batch by itself.
 
-        All clicks of a record stay in one batch: recovery tells by the record's offset alone whether they
-        were applied.
+        A record is never split, because recovery decides by the record's offset whether its clicks were
+        applied.
         """
         if len(self) <= most:
             yield self
@@ -87,12 +87,12 @@ class Clicks:
 
 
 class Waves(NamedTuple):
-    """The division of a batch into waves."""
+    """The division of a batch into waves, each with at most one click of every user."""
 
     places: Places
-    """`[E]`: the clicks wave after wave, as positions in the `UserOrder`."""
+    """`[E]`: the positions of the clicks in the `UserOrder`, wave after wave."""
     sizes: Places
-    """The number of clicks in each wave; it never increases."""
+    """The number of clicks in each wave, never more than in the wave before."""
 
 
 class UserOrder:
@@ -110,20 +110,21 @@ class UserOrder:
         np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
         first = np.flatnonzero(begins)
         self.rows = ordered[first]
-        """`[U]`: the rows of the users, without duplicates."""
+        """`[U]`: the distinct rows of the users, ascending."""
         self.last: Places = np.append(first, len(rows))[1:] - 1
         """`[U]`: the position of each user's last click."""
         self.user: Places = np.cumsum(begins) - 1
         """`[E]`: the user of each click, as a position in `rows`."""
         self.first: Places = first[self.user]
-        """`[E]`: the position of the same user's first click."""
+        """`[E]`: for each click, the position of its user's first click."""
         self.nth: Places = np.arange(len(rows)) - self.first
-        """`[E]`: the number of earlier clicks of the same user in the batch."""
+        """`[E]`: for each click, the number of its user's earlier clicks in the batch."""
 
     def waves(self) -> Waves:
-        """Return the waves: all users' first clicks, then all second clicks, and so on.
+        """Return the waves: the first clicks of all users, then the second clicks of all users, and so on.
 
-        Users with more clicks come first, so the users of each wave are a prefix of those of the wave before.
+        In each wave, users with more clicks come first. So the users of a wave are a prefix of the users of
+        the wave before.
         """
         clicks = self.nth[self.last] + 1
         places = np.lexsort((-clicks[self.user], self.nth))

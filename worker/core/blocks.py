@@ -1,7 +1,8 @@
-"""Blocks: the format of saved user states. One record's value holds up to 1,024 rows of one partition.
+"""Blocks: the format of saved user states. A block is a record's value with up to 1,024 rows of a partition.
 
 A block is a MessagePack map: the format version, the number of rows, the user ids, the ids of the items that
-the rows refer to, and every column of `worker.core.states` as raw little-endian bytes, row after row.
+the rows refer to, and every column of `worker.core.states` as raw little-endian bytes, in the order of the
+rows.
 
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
@@ -30,8 +31,8 @@ FORMAT: Final = 1
 MAX_ROWS: Final = 1_024
 
 MAX_BYTES: Final = 640 << 10
-"""Blocks larger than this are split: with its headers, a record must stay below the brokers' default of 1
-MiB.
+"""Maximum size of a block, in bytes; larger blocks are split. With its headers, a record must stay below the
+brokers' default limit of 1 MiB.
 """
 
 _COLUMNS: Final = {
@@ -45,17 +46,17 @@ _COLUMNS: Final = {
     "release": "<i4",
 }
 _NOT_FINITE: Final = 0x7C00
-"""The exponent bits of half-precision numbers that are infinite or NaN."""
+"""The exponent bits of half precision: all are 1 in infinity and NaN."""
 
 _SHORT: Final = "<i2"
-"""The type of `recent` if the number of items in a block fits in it."""
+"""The type of `recent` if 16 bits are enough for the number of items in the block."""
 
 _HEAD: Final = msgpack.packb({"format": FORMAT})[1:]
-"""The first bytes of every block, after the byte with the number of columns."""
+"""The bytes of every block after its first byte, which holds the number of columns."""
 
 
 def encode(states: States, rows: Rows) -> bytes:
-    """Return the value of a block with `rows`, which must all be of one partition and in use."""
+    """Return the value of a block with `rows`. All rows must be in use and of one partition."""
     users = states.read(rows)
     codes, recent = _places(users)
     columns = {name: getattr(users, name).astype(kind, copy=False) for name, kind in _COLUMNS.items()}
@@ -85,7 +86,7 @@ def decode(value: bytes) -> Saved:
 def without_offsets(value: bytes) -> bytes:
     """Return a block's value with the same states but without their offsets. Raises StateRefused.
 
-    Needed when the clicks topic was created again: its offsets start over.
+    Needed when the clicks topic was created again: the old offsets mean nothing in the new topic.
     """
     document = _document(value)
     offsets = np.full(document["rows"], NO_OFFSET, _COLUMNS["offset"])
@@ -99,15 +100,15 @@ def user_ids(value: bytes) -> list[str]:
 
 
 def may_hold(value: bytes, user_id: str) -> bool:
-    """Return whether a block may hold the state of a user; if not, there is no need to `decode` it.
+    """Return whether a block may hold a user's state; if False, there is no need to `decode` the block.
 
-    Blocks contain ids as plain UTF-8, so a search for the bytes is enough, and fifty times faster.
+    Blocks contain ids as plain UTF-8, so a search for the id's bytes is enough; it is fifty times faster.
     """
     return not value.startswith(_HEAD, 1) or user_id.encode(errors="replace") in value
 
 
 def recent_items(saved: Saved, place: int) -> list[str]:
-    """Return the recent items of the user at position `place`, the latest last."""
+    """Return the recent items of the user at position `place`, oldest first."""
     return [saved.item_ids[item] for item in saved.states.ring.oldest_first(place).tolist()]
 
 
@@ -151,7 +152,7 @@ def _document(value: bytes) -> dict[str, Any]:
 
 
 def _check(states: UserStates, items: int) -> None:
-    """Raise StateRefused if the columns cannot be user states."""
+    """Raise StateRefused if the columns are not valid user states."""
     recent, clicks, session = states.recent, states.clicks, states.session
     if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
         raise StateRefused(f"a row refers to an item that is not among its {items} items")

@@ -38,17 +38,14 @@ class Catalogue:
         return self._ids[indexes]
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Return the ids as two arrays: their concatenated UTF-8 bytes, and the `N + 1` offsets of ids."""
+        """Return two arrays: the concatenated UTF-8 bytes of all ids, and the ids' `N + 1` boundaries."""
         encoded = [item_id.encode() for item_id in self._ids]
         starts = np.cumsum([0, *(len(one) for one in encoded)], dtype=np.int64)
         return {"item_ids": np.frombuffer(b"".join(encoded), np.uint8), "item_id_starts": starts}
 
     @classmethod
     def from_tensors(cls, item_ids: NDArray[np.uint8], item_id_starts: NDArray[np.int64]) -> Catalogue:
-        """Return the catalogue that `to_tensors` stored.
-
-        Raises ValueError if the arrays do not have that form.
-        """
+        """Return the catalogue from the arrays of `to_tensors`. Raises ValueError if they are invalid."""
         starts = item_id_starts.tolist()
         rising = np.all(item_id_starts[1:] > item_id_starts[:-1])
         if not starts or starts[0] != 0 or starts[-1] != len(item_ids) or not rising:

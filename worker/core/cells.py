@@ -2,16 +2,18 @@
 
 Each cell is implemented twice. `step_one` is the definition: the formula as printed in the papers, for one
 click. `step` is the implementation in use, for many clicks at once. A Hypothesis law checks that both agree
-to 1e-5 (BLAS rounds differently by batch shape, so results are never promised to be equal to the bit).
+to 1e-5 (BLAS rounds differently for different batch shapes, so results are not guaranteed to be
+bit-identical).
 
 `inputs` is the input half of the step, `W_x x + b`: it depends on the item alone and is computed once per
 release. A state is a row of `state_size` numbers: the hidden vector `h`, followed by `c` for an LSTM.
-Arithmetic is in single precision. States are stored in half precision, which halves memory and the state
-topic. Rounding is part of the step: after 60 clicks, states differ by at most 4e-3 and scores by a thousandth
-of the scale (`tests/laws`), and Recall@20 does not drop (`make bench-state`).
+Arithmetic is in single precision. States are stored in half precision, which halves memory use and the state
+topic. So a state is rounded after every click: after 60 clicks, rounding has changed states by at most 4e-3
+and scores by at most a thousandth of the scale (`tests/laws`), and Recall@20 does not drop (`make
+bench-state`).
 
-Tables are stored gate by gate, so that each gate of a batch is contiguous in memory. With few rows, a step
-takes two thirds of the time that it takes with the layout of Keras, which puts the gates next to each other.
+Tables are stored gate by gate, so that each gate of a batch is contiguous in memory. Keras concatenates the
+gates within each row; with that layout, a step of a small batch takes 1.5 times as long.
 
     >>> by_gate(np.array([[1, 2, 3, 4]], np.float32), 2).tolist()
     [[[1.0, 2.0]], [[3.0, 4.0]]]
@@ -34,7 +36,7 @@ Floats = NDArray[np.float32]
 
 
 class CellWeights(NamedTuple):
-    """The weights by which a step multiplies the state.
+    """The weights that a step applies to the state.
 
     `recurrent`: `[gates, H, H]`. `recurrent_bias`: `[gates, H]` for a GRU, otherwise empty.
     """
@@ -50,7 +52,7 @@ class Cell(ABC):
     name: ClassVar[str]
     gates: ClassVar[int]
     vectors: ClassVar[int] = 1
-    """The number of vectors of the hidden size in a state."""
+    """The number of vectors in a state, each of the hidden size."""
 
     def state_size(self, hidden_size: int) -> int:
         """Return the number of values in one user's state."""
@@ -69,17 +71,17 @@ class Cell(ABC):
         return bias[:0]
 
     def weights(self, recurrent_kernel: Floats, bias: Floats) -> CellWeights:
-        """Return the weights of a step from two tensors of a release."""
+        """Return the weights that a step applies to the state, from two tensors of a release."""
         recurrent_bias = self.recurrent_bias(bias)
         return CellWeights(by_gate(recurrent_kernel, self.gates), by_gate(recurrent_bias, self.gates))
 
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        """Return the state `[S]` after one click with the input half `[gates, H]`: defines a step."""
+        """Return the state `[S]` after one click with the input half `[gates, H]`. This defines a step."""
 
     @abstractmethod
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` after one click each. `inputs`: `[gates, B, H]`."""
+        """Return the states `[B, S]` after one click of each user. `inputs`: `[gates, B, H]`."""
 
 
 class Elman(Cell):
@@ -193,7 +195,7 @@ CELLS: Final[dict[str, Cell]] = {cell.name: cell for cell in (Elman(), GRU(), LS
 
 
 def by_gate(table: Floats, gates: int) -> Floats:
-    """Return a table of Keras, `[..., gates * H]`, split by gate: `[gates, ..., H]`."""
+    """Split a Keras table `[..., gates * H]` by gate; return `[gates, ..., H]`."""
     return np.stack(np.split(table, gates, axis=-1))
 
 

@@ -1,4 +1,4 @@
-"""The description of one user's state, for queries by people and programs.
+"""The description of one user's state, for queries by operators and programs.
 
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(3, ["ada"]), states.item_codes.codes(["lamp"])
@@ -26,12 +26,14 @@ def described(
     user_id: str,
     partitions: Mapping[int, Collection[int]],
 ) -> dict[str, Any] | None:
-    """Return the state of a user as a JSON document, or None. Recent items are oldest first.
+    """Return a user's state as a JSON document; None if the user has no state. Recent items are oldest first.
 
-    `partitions` maps each partition to search to its blocks that are not committed yet. A user may have
-    states in several partitions, for example after partitions were added: the state with the latest click is
-    described. `recommendations` is the list that would be published now, under the recommender's release,
-    which may differ from the release of the state; None without a recommender.
+    `partitions`: the partitions to search, each with its blocks that are not committed yet. If several
+    partitions have a state of the user, for example after partitions were added, the state with the latest
+    click is described.
+
+    In the document, `recommendations` is the list that `recommender` would publish now, or None without a
+    recommender. Its release may differ from the release that computed the state.
     """
     found = {partition: states.find(partition, user_id) for partition in partitions}
     rows = np.array([row for row in found.values() if row is not None], np.int64)

@@ -1,4 +1,4 @@
-"""Explanations in plain words of why records are not valid clicks.
+"""Plain explanations of why records are not valid clicks.
 
 >>> foreign = b'{"who": {"id": 7}, "cart": [{"sku": "x"}], "ts": 1700000000000}'
 >>> fault(foreign, None, Reason.MISSING_FIELD, Fields("user.id", "@key"))
@@ -53,7 +53,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
 def fault(
     value: bytes | None, key: bytes | None, reason: Reason, fields: Fields, parse: Parse = parse_plain
 ) -> str:
-    """Return what is wrong with records like this one; a missing field is named."""
+    """Return a phrase for what is wrong with a record, such as "have no value"; missing fields are named."""
     frame = unframed(value or b"")
     if frame is not None and reason == Reason.UNKNOWN_FORMAT:
         return f"have the frame of a schema registry ({frame}): set registry.url"
@@ -61,7 +61,7 @@ def fault(
         return _FAULTS[reason]
     document = parsed(value, parse)
     if frame is not None and document is None:
-        # `parse` may not know the registry.
+        # Without a registry, `parse` cannot decode the frame.
         return f"lack the field {fields.user_id} or {fields.item_id} in the frame of a registry ({frame})"
     absent = [
         words
@@ -72,7 +72,7 @@ def fault(
 
 
 def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
-    """Return the paths of the fields of a record; an empty text if it has none."""
+    """Return the paths of a record's fields, separated by commas; empty if there are no fields."""
     names = list(dict.fromkeys(_leaves(parsed(value, parse))))
     shown = [name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN]]
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
@@ -80,7 +80,7 @@ def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
 
 
 def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
-    """Return an `unknown` id and a `known` id that differ only in notation.
+    """Return an `unknown` id and a `known` id that differ only in notation; None if no two ids do.
 
     >>> look_alike(["sofa", "lamp 1"], ["rug", "LAMP-001"])
     ('lamp 1', 'LAMP-001')
@@ -94,7 +94,7 @@ def _plain(item_id: str) -> str:
 
 
 def _absent(path: Path, document: Any, key: bytes | None) -> str:
-    """Return a description of a missing field; empty if it is present, or if that cannot be checked."""
+    """Return a phrase for a missing field; empty if the field is present or cannot be checked."""
     if path.root in ("key", "int key"):
         return "no key" if key is None else ""
     if path.root != "value":
@@ -106,7 +106,7 @@ def _absent(path: Path, document: Any, key: bytes | None) -> str:
 
 
 def _unwrapped(document: Any) -> Any:
-    """Return the event inside an apparent envelope."""
+    """Return the event in `document`, without the envelope that `document` appears to have."""
     envelope = envelopes.recognised(document, ())
     if envelope == "none":
         return document
@@ -115,7 +115,7 @@ def _unwrapped(document: Any) -> Any:
 
 
 def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
-    """Yield the path of each value that is not null; none if the document is not a map or a list of maps."""
+    """Yield the path of each value that is not null, if the document is a map or a list of maps."""
     inner = paths.inner(document)
     document = document if inner is None else inner
     if type(document) is list:
@@ -123,7 +123,8 @@ def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if type(document) is not dict or depth > _DEPTH:
         return
     for key, value in document.items():
-        # A path finds a name with dots unescaped; other special characters are escaped.
+        # Dots in a name need no escape, because a path finds names with dots, too; other special characters
+        # do.
         here = path + paths.escape(str(key)).replace(r"\.", ".")
         if type(value) is list and "[]" not in here and any(type(one) is dict for one in value):
             here += "[]"

@@ -2,11 +2,11 @@
 
 `cloudevents`: CloudEvents 1.0 on Kafka. In structured mode the value is a map with the attributes and `data`
 or `data_base64`; in binary mode the attributes are headers with the prefix `ce_`, and the value is the event.
-`debezium`: a change of a row, with or without `schema` and `payload` around it. The row after a create, an
-update or a snapshot is the event; deletions, tombstones and messages about a table are skipped.
+`debezium`: a change of a row, with or without `schema` and `payload` around the change. The event is the row
+after a create, an update or a snapshot. Deletions, truncations, tombstones and logical messages are skipped.
 
-Paths with the prefix `@envelope.` read from the envelope: `@envelope.type` in both modes of CloudEvents,
-`@envelope.op` and `@envelope.source.ts_ms` of Debezium.
+Paths with the prefix `@envelope.` read the envelope's attributes: for example `@envelope.type` in both modes
+of CloudEvents, `@envelope.op` and `@envelope.source.ts_ms` in Debezium.
 
 >>> opened("debezium", {"op": "c", "after": {"user_id": 7}}, (), parse_plain).document
 {'user_id': 7}
@@ -43,14 +43,17 @@ class Opened(NamedTuple):
 
 
 def is_binary(headers: Headers) -> bool:
-    """Return whether a record is a CloudEvent in binary mode: its value is the event itself."""
+    """Return whether a record is a CloudEvent in binary mode, in which the value is the event itself."""
     return any(name == _ATTRIBUTE + _VERSION for name, _ in headers)
 
 
 def opened(
     envelope: Envelope, document: Any, headers: Headers, parse: Parse = parse_plain, *, exact: bool = False
 ) -> Opened | Skipped:
-    """Return the event in a document; the document is None if the record has no value. Raises Undecodable."""
+    """Return the event in `document` with the envelope's attributes, or why the event is skipped.
+
+    `document` is None if the record has no value. Raises Undecodable.
+    """
     if envelope == "cloudevents":
         return _cloudevent(document, headers, parse, exact=exact)
     if envelope == "debezium":

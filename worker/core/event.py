@@ -1,4 +1,4 @@
-"""Decoding: from a record to a click, to several clicks, or to the reason why it is not a click.
+"""Decoding: turns a record into one click, several clicks, or the reason why it has no click.
 
 >>> decoder = Decoder(Fields())
 >>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
@@ -38,10 +38,10 @@ MAX_BYTES: Final = 262_144
 """Default for the maximum size of a record's value, in bytes."""
 
 MAX_PARTS: Final = 4_000
-"""Maximum number of events and items in a record: they are applied in one batch."""
+"""Maximum number of events and items in a record, whose clicks must all be applied in one batch."""
 
 TWO_FIELDS: Final = " + "
-"""The separator between the paths of a date and of a time of day."""
+"""The separator between the path of a date and the path of a time of day."""
 
 
 class Click(NamedTuple):
@@ -55,8 +55,8 @@ class Click(NamedTuple):
 class Part(NamedTuple):
     """One of several clicks in a record.
 
-    `element` is the number of the click's event in the record's list, from 1; 0 if the record is a single
-    event. `ends_event`: whether this is the last click of its event. Only the last click may be answered with
+    `element`: the position of the click's event in the record's list, from 1; 0 if the record is a single
+    event. `ends_event`: whether this is the last click of its event. Only the last click of an event may get
     a list.
     """
 
@@ -70,7 +70,7 @@ class Several(NamedTuple):
 
     parts: list[Part]
     bad: list[tuple[str, Reason]]
-    """The events and items that are not valid clicks: their place, such as `[2].items[0]`, and the reason."""
+    """The place of each invalid event or item, such as `[2].items[0]`, and the reason why it is invalid."""
     skipped: list[Skipped]
 
 
@@ -83,7 +83,7 @@ Decoded = Click | Several | Skipped | Reason
 class Fields:
     """The paths of the fields of a click in a record (`worker.core.paths`).
 
-    `timestamp` may be two paths separated by ` + `: of a date and of a time of day.
+    `timestamp` may be two paths separated by ` + `: the path of a date, then the path of a time of day.
     """
 
     user_id: str = "user_id"
@@ -105,8 +105,9 @@ class _Record(NamedTuple):
 class Decoder:
     """A stateless decoder of records for one set of field names and rules.
 
-    `where`: the clauses that must hold for an event to count. `parse` parses the value of a record,
-    `parse_key` a key that is a document. Raises ValueError if the paths do not fit together.
+    `where`: the clauses that must hold; events for which a clause fails are skipped. `parse` parses a
+    record's value, and `parse_key` a key that is a document. Raises ValueError if the paths lead through
+    different lists.
     """
 
     def __init__(
@@ -153,10 +154,12 @@ class Decoder:
     def decode(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
     ) -> Decoded:
-        """Return the clicks of a record, or why it has none. Only `parse` may raise, whatever the bytes.
+        """Return the clicks of a record, or the reason why it has no clicks.
 
-        `record_timestamp_ms` is the timestamp of the record (negative if it has none): it replaces a missing
-        `timestamp` and limits a given one.
+        Never raises for bad bytes; only errors of `parse` other than Undecodable leave the decoder.
+
+        `record_timestamp_ms`: the timestamp of the record, negative if the record has none. It replaces a
+        missing `timestamp`; a `timestamp` too far ahead of it is invalid.
         """
         try:
             if not value:
@@ -183,9 +186,9 @@ class Decoder:
     def _simple_click(
         self, document: dict[Any, Any], key: bytes | None, record_timestamp_ms: int
     ) -> Click | Skipped:
-        """Return the same as `_click`, for paths through maps only or to the key.
+        """Return the result of `_click`. All paths must lead through maps only, or to the key.
 
-        Hot path of topics with nested fields: takes half the time of `_click`. Raises Undecodable, Inexact.
+        Hot path for topics with nested fields: takes half the time of `_click`. Raises Undecodable, Inexact.
         """
         for clause in self._where:
             if not clause.holds(find(document, clause.path.names)):
@@ -211,7 +214,7 @@ class Decoder:
         return found
 
     def _absent(self, value: bytes | None, headers: Headers) -> None:
-        """Accept a record without a value if its envelope allows this. Raises Undecodable otherwise."""
+        """Raise Undecodable for a record without a value, unless its envelope allows a missing value."""
         is_tombstone = self.envelope == "debezium" and value is None
         if not is_tombstone and not (self.envelope == "cloudevents" and envelopes.is_binary(headers)):
             raise Undecodable(Reason.NULL_VALUE)
@@ -245,7 +248,7 @@ class Decoder:
         return self._click(opened, opened.document)
 
     def _add(self, several: Several, record: _Record, number: int) -> None:
-        """Add an event's clicks to those of its record. Raises Undecodable if there are too many."""
+        """Add an event's clicks to `several`. Raises Undecodable if the record has too many items."""
         place = f"[{number - 1}]" if number else ""
         try:
             opened = self._opened(record)
@@ -286,7 +289,7 @@ class Decoder:
             several.parts[-1] = several.parts[-1]._replace(ends_event=True)
 
     def _opened(self, record: _Record) -> _Record | Skipped:
-        """Return the event without its envelope. Raises Undecodable."""
+        """Return `record` with the event out of its envelope, or why it is skipped. Raises Undecodable."""
         if self.envelope != "none":
             found = envelopes.opened(
                 self.envelope, record.document, record.headers, self.parse, exact=record.exact
@@ -344,7 +347,7 @@ class Decoder:
 
 
 def parsed(value: bytes | None, parse: Parse = parse_plain) -> Any:
-    """Return the document in a record's value; None if there is none or it cannot be decoded."""
+    """Return the document in a record's value; None if the value is missing or cannot be decoded."""
     try:
         return parse(value, ()) if value else None
     except Undecodable:
@@ -361,7 +364,10 @@ def _count(several: Several) -> int:
 
 
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
-    """Return the path of the list with an event's clicks; None without a list. Raises ValueError."""
+    """Return the path of the list with an event's items; None if the paths lead through no list.
+
+    Raises ValueError if a path leads through a list that the item's path does not lead through.
+    """
     for path in every:
         if path.each is not None and path.each != item.each:
             raise ValueError(

@@ -1,9 +1,9 @@
-"""Flush: write the changed rows of a partition, and the current rows of blocks that are mostly outdated.
+"""Flush: saves the changed rows of a partition, and moves the current rows of mostly outdated blocks.
 
 The state topic is a log: a block is never rewritten, and its rows move to new blocks as they change (a
 log-structured store, Rosenblum and Ousterhout 1992). So the bytes written depend on the number of active
-users, not of all users. When fewer than half of the rows of a block are current, these rows are moved to a
-new block and the old block is dropped.
+users, not on the number of all users. When fewer than half of the rows of a block are current, these rows are
+moved to a new block and the old block is dropped.
 
 >>> states, ledger = States(state_size=4), Ledger()
 >>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
@@ -27,7 +27,9 @@ from worker.core.slabs import Rows
 from worker.core.states import Saved, States
 
 SMALL_BLOCKS: Final = 16
-"""If more blocks than this are at most half full, they are merged: few clicks make small flushes."""
+"""If more blocks than this are at most half full, these blocks are merged. Small blocks arise when clicks are
+few.
+"""
 
 
 class Ledger:
@@ -39,7 +41,8 @@ class Ledger:
         self.bytes: dict[int, int] = {}
         """By block number: the length of the value, in bytes."""
         self._rows: dict[int, NDArray[np.int32]] = {}
-        """By block number: the rows that the block may still hold, so that dropping it touches no other rows.
+        """By block number: the rows that the block may still hold, so that dropping the block checks only
+        these rows.
         """
         self._lowest = 1
 
@@ -47,14 +50,14 @@ class Ledger:
         return len(self.sizes)
 
     def load(self, states: States, partition: int, number: int, saved: Saved) -> int:
-        """Register block `number` during recovery; return how many of its rows are current at this point."""
+        """Load and register block `number` during recovery; return how many of its rows were loaded."""
         self.drop(states, partition, number)
         rows = states.load(partition, number, saved)
         self.add(number, rows, size=len(saved.user_ids), size_bytes=saved.size_bytes)
         return len(rows)
 
     def drop(self, states: States, partition: int, number: int) -> None:
-        """Apply a block's tombstone during recovery: free the rows that the block still held."""
+        """Apply a block's tombstone during recovery: free the rows whose latest state is in the block."""
         if number in self.sizes:
             rows = self.remove(number).astype(np.int64)
             held = (states.blocks(rows) == number) & (states.partitions(rows) == partition)
@@ -79,11 +82,11 @@ class Ledger:
 
 
 class Flush:
-    """One flush of one partition, a few blocks at a time.
+    """One flush of one partition, written a few blocks at a time.
 
-    Each row is written in its state at the time when its block is written, which may include clicks that came
-    after the flush started. Other rows that change in the meantime are left to the next flush. `condemned`
-    are blocks to drop whatever rows they hold.
+    A row is saved as it is when its block is written, so it may include clicks from after the start of the
+    flush. Rows that first change after the start are left to the next flush. `condemned`: blocks to drop even
+    if most of their rows are current.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Flush:
         self._ledger = ledger
         self._partition = partition
         self.tombstones: list[int] = []
-        """The blocks to drop when the last blocks are written."""
+        """The blocks to drop once the last new block is written."""
         self._parts: list[Rows] = []
         self._closed = False
         self._plan(condemned)
@@ -109,7 +112,7 @@ class Flush:
         return not self._parts
 
     def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
-        """Return numbers and values of about `at_most` next blocks; after the last, the flush is `done`."""
+        """Return numbers and values of about `at_most` blocks; the flush is `done` after its last block."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
         if self.done and not self._closed:
@@ -128,21 +131,23 @@ class Flush:
         dropped = numbers[self._hollow(numbers, current) | np.isin(numbers, list(condemned))]
         taken_along = owned[~moving & np.isin(block, dropped)]
         self.tombstones = dropped.tolist()
-        # Users who click a lot will soon click again: together they fill blocks that soon become outdated.
-        # The moved rows belong to users who have been quiet for long, so they share blocks, too.
+        # Rows that will change soon share blocks. Users with many clicks will soon click again, so their
+        # blocks soon become outdated as a whole. Moved rows belong to users who have been inactive for long,
+        # so these rows share other blocks.
         clicks = states.read_column("clicks", changed)
         for rows in (changed[np.argsort(-clicks, kind="stable")], taken_along):
             self._parts += _divided(rows, self._rows_per_block())
 
     def _hollow(self, numbers: NDArray[np.int64], current: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which blocks to drop, given the number of current rows in each."""
+        """Return a mask of the blocks to drop, given the number of current rows in each block."""
         sizes, size_bytes = (
             np.array([of[number] for number in numbers.tolist()], np.int64)
             for of in (self._ledger.sizes, self._ledger.bytes)
         )
         hollow = 2 * current < sizes
-        # Size in bytes counts, too: a block that was split because of long ids is full with few rows. Each
-        # half has about half of the maximum size; a third as the limit keeps it from being merged again.
+        # Size in bytes matters, too: a block that was split because of long ids is full with few rows. Each
+        # half has about half of the maximum size; the limit of a third keeps the halves from being merged
+        # again.
         filled = current * size_bytes / np.maximum(1, sizes)
         small = ~hollow & (2 * current <= self._rows_per_block()) & (3 * filled <= blocks.MAX_BYTES)
         return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
@@ -153,7 +158,7 @@ class Flush:
         return max(1, min(blocks.MAX_ROWS, blocks.MAX_BYTES // about))
 
     def _still_there(self, rows: Rows) -> Rows:
-        """Return the `rows` still in use by this partition: users may have been deleted in the meantime."""
+        """Return those of `rows` that this partition still uses: some users may have been deleted by now."""
         mine = self._states.partitions(rows) == self._partition
         used = self._states.read_column("clicks", rows) > 0
         return rows[mine & used]

@@ -1,6 +1,6 @@
 r"""The formats of a record's value: JSON or MessagePack, detected by the first byte.
 
-JSON is a map, a list, or text that contains JSON itself; a byte order mark before it is ignored.
+JSON is a map, a list, or a string that contains JSON itself; a leading byte order mark is ignored.
 
 >>> parse_plain(b'{"user_id": 7}'), parse_plain(b'["7"]')
 ({'user_id': 7}, ['7'])
@@ -26,10 +26,10 @@ _MSGPACK_STARTS: Final = frozenset([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 
 
 class Parse(Protocol):
-    """A function that returns the document in a record's value, which is not empty; takes the headers, too.
+    """A function that returns the document in a record's non-empty value, given the record's headers.
 
-    `exact`: integers are never turned into floats, at the cost of speed. Raises Undecodable; other errors
-    pass through the decoder.
+    `exact`: integers are never turned into floats, at the cost of speed. Raises Undecodable, which the
+    decoder handles; the decoder's caller gets all other errors.
     """
 
     def __call__(self, value: bytes, headers: Headers, /, *, exact: bool = False) -> Any: ...  # noqa: D102
@@ -67,9 +67,9 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
 
 
 def loads_exactly(text: str | bytes) -> Any:
-    """Return the document of JSON that orjson accepts, with its numbers as decimals. Raises ValueError.
+    """Return the document in JSON text, with its numbers as decimals. Raises ValueError if orjson does.
 
-    orjson turns integers of more than 64 bits into floats. This function takes ten times as long.
+    Needed because orjson turns integers of more than 64 bits into floats. Takes ten times as long as orjson.
     """
     # Python's own parser accepts more than JSON, such as NaN and lone surrogates.
     orjson.loads(text)

@@ -1,7 +1,7 @@
-r"""Confluent's framing: it tells which registry schema a record's value or key was written with.
+r"""Confluent's framing, which names the registry schema of a record's value or key.
 
 The frame is a prefix of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, a
-header (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and
+header of the record (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and
 `header_schema_id_serializer` of confluent-kafka-python.
 
 >>> unframed(b"\x00\x00\x00\x00\x07data")
@@ -39,9 +39,9 @@ class Frame(NamedTuple):
 def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
     """Return the frame of a value or key; None if it is not framed.
 
-    `header` is the value of the record's header `VALUE_HEADER` or `KEY_HEADER`; it takes precedence.
-    Protobuf's message indexes follow the schema's id; if they are in the header, they are moved to the front
-    of the data, where the other form has them.
+    `header` is the value of the record's header `VALUE_HEADER` or `KEY_HEADER`; it takes precedence over a
+    prefix of `data`. In Protobuf, the message indexes follow the schema's id or GUID; indexes in the header
+    are moved to the front of the data, where they are in prefix framing.
     """
     if header is not None:
         if len(header) >= _GUID_BYTES and header[0] == 1:

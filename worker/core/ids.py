@@ -1,11 +1,11 @@
 r"""The rule for the ids of users and items, the same for records and for columns of files.
 
-- Text: surrounding whitespace is removed, invisible characters included.
+- Text: surrounding whitespace and surrounding invisible characters are removed.
 - An integer of any length becomes its decimal text. A number with a zero fraction becomes that integer, both
-  as a number (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay as they are: leading
-  zeros mark a code. So does text with an exponent (`1E5`).
-- A UUID becomes text in lower case. 16 bytes are a UUID, unless all of them are printable ASCII, which is
-  true of no UUID of RFC 9562. Other bytes are UTF-8 text.
+  as a number (`12.0`) and as text (`"12.0"`, `"5.0000000000"`). `007` and `007.0` stay unchanged, because
+  leading zeros mark a code. Text with an exponent (`1E5`) stays unchanged, too.
+- A UUID becomes text in lower case. A value of 16 bytes is a UUID, unless all bytes are printable ASCII,
+  which never happens in a UUID of RFC 9562. Other bytes are UTF-8 text.
 - Empty text counts as missing, and so does text that is in `missing`.
 - Booleans, fractions, maps and lists are not ids.
 
@@ -74,7 +74,7 @@ _is_uuid: Final = re.compile(UUID_TEXT).fullmatch
 
 
 class IdRule:
-    """The conversion of a field's value into an id. `trimmed` counts ids that had whitespace around them."""
+    """Converts a field's value into an id. `trimmed`: the number of ids that had whitespace around them."""
 
     def __init__(self, missing: Iterable[str] = MISSING) -> None:
         self._missing = frozenset([*missing, ""])
@@ -85,7 +85,8 @@ class IdRule:
 
         Raises Inexact for a float that may be a rounded integer, unless `exact`.
         """
-        # Hot path, twice a record: nearly all ids are already in their final form, as this quick test shows.
+        # Hot path, twice per record: nearly all ids pass this quick test, which means that they need no
+        # conversion.
         if (
             type(found) is str
             and found not in self._missing
@@ -110,7 +111,7 @@ class IdRule:
 
 
 def canonical(text: str) -> str:
-    """Return text in the form of the rule, without checks for missing values or length."""
+    """Return text in the form that the rule prescribes, without checks for missing values or length."""
     text = text.strip(BLANKS)
     if text.endswith("0") and _is_zero_fraction(text):
         text = text[: text.index(".")]
@@ -151,7 +152,7 @@ def _float_text(number: float, *, exact: bool) -> str:
         return str(int(number))
     if not exact:
         raise Inexact
-    # As in JSON: the shortest digits that give this float, so that both formats lead to the same id.
+    # The shortest digits that give this float, as in JSON, so that MessagePack and JSON lead to the same id.
     return _decimal_text(Decimal(repr(number)))
 
 

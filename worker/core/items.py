@@ -19,7 +19,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
 COLLECT_FROM: Final = 1 << 17
-"""With fewer items than this (25 MB), no codes are collected."""
+"""Minimum number of items for a collection; with fewer items (25 MB), no codes are collected."""
 
 _SWEPT: Final = 1 << 13
 """The number of codes that one sweep checks (3 ms)."""
@@ -28,9 +28,9 @@ _SWEPT: Final = 1 << 13
 class ItemCodes:
     """Integer codes for item ids. Unlike an `item_index`, a code stays valid across releases.
 
-    Unused codes are garbage-collected in small steps while new codes are assigned: begin, `keep` the codes in
-    use, and `sweep` until `collecting` ends. Codes that are requested during a collection are kept, too (the
-    write barrier of an incremental collector; Dijkstra et al. 1978).
+    Unused codes are garbage-collected in small steps while new codes are assigned: call `begin_collection`,
+    `keep` all codes in use, and `sweep` until `collecting` is False. Codes that are requested during a
+    collection are kept, too (the write barrier of an incremental collector; Dijkstra et al. 1978).
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class ItemCodes:
         self._given_before = 0
         self._collect_at = COLLECT_FROM
         self._kept: NDArray[np.bool_] | None = None
-        """By code, during a collection: whether it is in use. The last position stands for `NO_ITEM` and for
-        codes assigned since the collection began.
+        """By code, during a collection: whether the code is in use. The last position stands for `NO_ITEM`
+        and for codes assigned since the collection began.
         """
         self._swept = 0
         self.roots: list[Indexes] = []
-        """Arrays outside the user states that contain item codes."""
+        """Arrays outside the user states whose item codes a collection must keep, too."""
         self.collections = 0
         """The number of collections started."""
 
@@ -80,7 +80,7 @@ class ItemCodes:
         return self._given_before + len(self._given)
 
     def given_since(self, given: int) -> Indexes:
-        """Return all codes assigned after the first `given`; there may be others among them."""
+        """Return all codes assigned after the first `given` assignments, and possibly earlier codes."""
         if given < self._given_before:
             return np.arange(self.end, dtype=np.int32)
         return np.array(self._given[given - self._given_before :], np.int32)
@@ -91,7 +91,7 @@ class ItemCodes:
         return self._kept is not None
 
     def begin_collection(self) -> bool:
-        """Start a collection if the number of codes has doubled since the last; return whether it did."""
+        """Start a collection if codes have doubled since the last collection; return whether it started."""
         if self.collecting or len(self) < self._collect_at:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)
@@ -137,10 +137,12 @@ class ItemIndexes:
         self._given = 0
         """The number of assigned codes that have been looked up."""
         self._indexes = np.array([NO_ITEM], np.int32)
-        """By code, with spare room; the last position, which the code `NO_ITEM` indexes, holds `NO_ITEM`."""
+        """By code: the `item_index`, with spare room. The code `NO_ITEM` indexes the last position, which
+        holds `NO_ITEM`.
+        """
 
     def __call__(self, codes: Indexes) -> Indexes:
-        """Return the `item_index` of each code; `NO_ITEM` if it is not in the catalogue, or is `NO_ITEM`."""
+        """Return the `item_index` of each code; `NO_ITEM` for unknown items and for the code `NO_ITEM`."""
         if self._given != self._codes.given:
             self._learn()
         return self._indexes[codes]
@@ -163,12 +165,14 @@ class CatalogueCodes:
         self._item_codes = item_codes
         self._collections = item_codes.collections
         self._codes = np.full(len(catalogue) + 1, NO_ITEM, np.int32)
-        """By index; the last position is the one that the index `NO_ITEM` addresses."""
+        """By `item_index`: the item code. The index `NO_ITEM` addresses the last position, which holds
+        `NO_ITEM`.
+        """
 
     def __call__(self, indexes: Indexes) -> Indexes:
         """Return the code of each item; `NO_ITEM` stays `NO_ITEM`."""
         if self._collections != self._item_codes.collections:
-            # A collection may have freed some codes, so each must be requested again.
+            # A collection may have freed some codes, so all codes must be requested again.
             self._collections, self._codes[:] = self._item_codes.collections, NO_ITEM
         found = self._codes[indexes]
         new = (found == NO_ITEM) & (indexes != NO_ITEM)

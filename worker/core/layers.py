@@ -5,8 +5,8 @@ layer below. A state is the concatenation of the layers' states, the top layer f
 hidden vector, which is used for ranking, comes first for any number of layers.
 
 As for a cell (`worker.core.cells`), the step is implemented twice: `step_one` is the definition, `step` the
-implementation in use. Layers pass single precision to each other; states are rounded to half precision once,
-when they are stored.
+implementation in use. Layers pass vectors in single precision to each other; states are rounded to half
+precision once, when they are stored.
 
     >>> eye = np.eye(1, dtype=np.float32)
     >>> tensors = {"kernel": eye, "recurrent_kernel": eye, "bias": np.zeros(1, np.float32)}
@@ -49,7 +49,7 @@ class Layers:
 
     @classmethod
     def of(cls, cell: Cell, tensors: Mapping[str, Floats]) -> Layers:
-        """Return the layers in the tensors of a release."""
+        """Return the layers, built from the tensors of a release."""
         return cls(
             cell,
             tuple(
@@ -63,7 +63,7 @@ class Layers:
         return self.layers[0].inputs(vectors)
 
     def step_one(self, item_input: Floats, state: Floats) -> Floats:
-        """Return the state `[S]` after one click with the input half `[gates, H]`: defines a step."""
+        """Return the state `[S]` after one click with the input half `[gates, H]`. This defines a step."""
         size = item_input.shape[1]
         after: list[Floats] = []
         for layer, before in zip(self.layers, np.split(state, len(self.layers))[::-1], strict=True):
@@ -72,7 +72,7 @@ class Layers:
         return np.concatenate(after)
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` after one click each. `inputs`: `[gates, B, H]`."""
+        """Return the states `[B, S]` after one click of each user. `inputs`: `[gates, B, H]`."""
         lowest, *above = self.layers
         if not above:
             return self.cell.step(lowest.weights, inputs, states)

@@ -21,33 +21,34 @@ FORMAT: Final = 2
 """The version of manifest and blob that this program writes, and the only version that it reads."""
 
 MAX_SCALE: Final = 1e6
-"""Maximum scale: scores stay well within single precision."""
+"""Maximum scale; keeps scores well within the range of single precision."""
 
 MAX_REPEAT_BIAS: Final = 1e6
-"""Maximum absolute value of a repeat bias: scores stay well within single precision."""
+"""Maximum absolute value of a repeat bias; keeps scores well within the range of single precision."""
 
 MAX_GAP_SECONDS: Final = 1e10
 """Maximum session gap, in seconds: three centuries."""
 
 MAX_BLOB_BYTES: Final = 8 << 30
-"""Maximum size of a blob: a million items with 2,000 numbers each."""
+"""Maximum size of a blob, in bytes: enough for a million items with 2,000 numbers each."""
 
 MAX_LAYERS: Final = 8
 """Maximum number of recurrent layers."""
 
 MAX_TRANSITIONS: Final = 50
-"""Maximum number of successors of an item: up to this number they cost little in ranking."""
+"""Maximum number of successors of an item; up to this number, successors cost little in ranking."""
 
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
-"""Maximum number of repeat biases: a user's row keeps no more items."""
+"""Maximum number of repeat biases: a user's row keeps only this many recent items."""
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A session and the network's answer to it, computed by the trainer's own framework.
+    """A test session and the network's answer, as the trainer's framework computed it.
 
     `items`: the clicked items in order. `hidden`: the state after the last click (single precision; top layer
-    first; LSTM: h, then c). `top` and `scores`: the best items, best first, nothing excluded.
+    first; LSTM: h, then c). `top` and `scores`: the best items and their scores, best first, with no items
+    excluded.
     """
 
     items: tuple[str, ...]
@@ -62,10 +63,10 @@ class Manifest:
 
     An item's score is `scale * h . o + bias`. `h` is the hidden vector of the top layer; `o` is the item's
     row of the output table, or of the embedding if `output` is `tied`. With `normalize`, both are scaled to
-    unit length first. Two terms are added: the item's score among the successors of the last clicked item (at
-    most `transitions` per item; 0: no tables); and `repeat_bias[l]` for every click on the item in the
-    current session, `l` clicks before the last one. A session ends after `session_gap_seconds` without a
-    click; 0: never.
+    unit length first. Two terms are added. First, the transition score, if the item is a successor of the
+    last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
+    Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
+    later clicks. A session ends after `session_gap_seconds` without a click; 0: never.
     """
 
     format: int
@@ -100,7 +101,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """Return the manifest in `text`. Raises ReleaseRefused with the name of an invalid field."""
+        """Return the manifest in `text`. Raises ReleaseRefused, with the name of the first invalid field."""
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -143,7 +144,7 @@ class Manifest:
 
 
 def _plain(value: object) -> object:
-    """Return a plain dict for orjson from a read-only mapping of `from_json`."""
+    """Return a read-only mapping of `from_json` as a dict, which orjson can write."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a manifest cannot contain a value of type {type(value)}")

@@ -1,11 +1,12 @@
 r"""Paths: where to find a field in a record.
 
-`who.id` is the field `id` of the map `who`. If that is absent, the path finds a field whose own name is
-`who.id`, or any mixture of the two; the deepest nesting wins. A backslash escapes the next character:
-`who\.id` is only the flat name. If a path leads into text or bytes, these are parsed as JSON.
+`who.id` is the field `id` of the map `who`. If that field is absent, the path finds a field whose own name is
+`who.id`; likewise, `a.b.c` may find the field `c` of a map named `a.b`. If a record has several of these
+fields, the most deeply nested field wins. A backslash escapes the next character: `who\.id` finds only the
+field named `who.id`. If a path leads into text or bytes, the text or bytes are parsed as JSON.
 
 `items[].id` is the field `id` of every map in the list `items`. `@key` is the record's key as text, `@key.id`
-a field of its JSON, `@key:int` a key of 4 or 8 bytes, as written by Kafka's integer serializers.
+a field of a JSON key, `@key:int` an integer key of 4 or 8 bytes, as written by Kafka's integer serializers.
 `@header.name` is a header. `@envelope.type` is an attribute of the event's envelope.
 
 >>> path = parse("who.id")
@@ -31,7 +32,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 Root = Literal["value", "key", "int key", "header", "envelope"]
 
 KEY_FIELD: Final = "@key"
-"""Instead of a field's path: the record's key, as UTF-8 text."""
+"""The path of the record's key, as UTF-8 text."""
 
 INT_KEY_FIELD: Final = "@key:int"
 HEADER: Final = "@header."
@@ -81,7 +82,7 @@ def parse(text: str) -> Path:
 
 
 def escape(name: str) -> str:
-    r"""Return the path of a field with this name.
+    r"""Return a path that finds only the field with this name: special characters are escaped.
 
     >>> escape("who.id")
     'who\\.id'
@@ -124,7 +125,7 @@ Loads = Callable[[str | bytes], Any]
 
 
 def find(document: Any, names: Sequence[str], loads: Loads = orjson.loads) -> Any:
-    """Return the field at `names`; None if it is absent or null."""
+    """Return the value of the field at `names`; None if the field is absent or null."""
     found = document
     for name in names:
         if type(found) is not dict:
@@ -137,7 +138,7 @@ def find(document: Any, names: Sequence[str], loads: Loads = orjson.loads) -> An
 
 
 def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
-    """Return the field at `names`, some of which may be joined by dots into one name."""
+    """Return the value of the field at `names`; in the document, adjacent names may be joined by dots."""
     if type(document) is not dict:
         document = inner(document, loads)
     if not names or type(document) is not dict:
@@ -152,7 +153,7 @@ def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
 
 
 def inner(found: Any, loads: Loads = orjson.loads) -> Any:
-    """Return the map or list in JSON text or bytes, even if nested in JSON text; None if there is none."""
+    """Return the map or list in JSON text or bytes, even if encoded repeatedly; otherwise None."""
     while isinstance(found, str | bytes):
         start = found[:1]
         if start not in ("{", "[", '"', b"{", b"[", b'"'):
@@ -199,7 +200,7 @@ def int_key(key: bytes | None) -> int | None:
 
 
 def header(headers: Headers, name: str) -> str | None:
-    """Return the last header with this name as text; None if there is none. Raises Undecodable."""
+    """Return the last header with this name as text; None if the header is absent. Raises Undecodable."""
     return bytes_text(next((value for key, value in reversed(headers) if key == name), None))
 
 
@@ -212,7 +213,7 @@ def fetch(
     attributes: Mapping[str, Any],
     loads: Loads = orjson.loads,
 ) -> Any:
-    """Return the value at a path in a record; None if it is absent. Raises Undecodable.
+    """Return the value at a path in a record; None if the value is absent. Raises Undecodable.
 
     `document` is the record's value, or an element of the path's list.
     """

@@ -1,9 +1,9 @@
 """Live quality: whether, and at which rank, a user's next click was in the user's last recommendations.
 
-The last list of each user stays in memory until the user clicks again; then it is judged once. A list is
-identified by the click that it answered, so that only the click right after it can judge it. A user whose
-latest click got no list is not judged. Nor is a click in the same batch as the one before, because nobody saw
-a list in between. The list of the release's popular items is judged on the same clicks.
+A user's last list stays in memory until the user's next click, which judges the list. A list is identified by
+the click that it answered, so that only the very next click can judge it. A click judges nothing if the
+user's previous click got no list, or was in the same batch: then the user saw no list in between. For
+comparison, a list of the release's popular items is judged by the same clicks.
 
 Lists of up to 262,144 users are kept (22 MB with 20 items); then a new list replaces the oldest entry.
 
@@ -38,12 +38,11 @@ LISTS: Final = 1 << 18
 BUCKETS: Final = 64
 """The number of groups into which users are divided by a hash of their ids, the same in every worker.
 
-A test of a difference takes groups as the independent observations; the clicks of one user are not
-independent.
+A significance test treats groups as independent observations, because the clicks of one user are dependent.
 """
 
 _RELEASES: Final = 4
-"""The number of latest adopted releases whose popular items are known; lists of older releases are not
+"""The number of most recently adopted releases whose lists are judged; lists of older releases are not
 judged.
 """
 
@@ -54,16 +53,16 @@ def _by_bucket() -> NDArray[np.int64]:
 
 @dataclass(slots=True)
 class Tally:
-    """The counts for one release. All are sums, so tallies of all workers and times can be added."""
+    """The counts for one release. All are sums, so tallies of several workers and periods can be added."""
 
     lists: int = 0
-    """Lists shown; only the newest list per user and batch counts."""
+    """Lists shown; of several lists for a user in one batch, only the newest is included."""
     cold: int = 0
-    """Lists among these whose session had no known item."""
+    """Lists that were counted in `lists` and whose session had no known item."""
     clicks: int = 0
-    """Clicks that followed a list, and so judged it."""
+    """Clicks that judged a list."""
     hits: int = 0
-    """Judging clicks on an item of the list."""
+    """Clicks that judged a list and whose item was in the list."""
     reciprocal_ranks: float = 0.0
     """The sum of 1 / rank over all hits."""
     popular_hits: int = 0
@@ -99,7 +98,7 @@ class Tally:
 
 
 class _Followed(NamedTuple):
-    """Lists that a click followed: their users and items, the clicked items, and the recent items before."""
+    """Lists with the clicks that judge them: user rows, listed items, clicked items, earlier recent items."""
 
     rows: Rows
     lists: Indexes
@@ -110,23 +109,24 @@ class _Followed(NamedTuple):
 class Quality:
     """The last lists shown, and the counts of their hits by release number.
 
-    `top` is the length of the lists, `exclude_recent` the number of last items that they exclude.
+    `top`: the length of a list. `exclude_recent`: the number of a user's most recent items that a list
+    excludes.
     """
 
     def __init__(self, states: States, *, top: int, exclude_recent: int, lists: int = LISTS) -> None:
         self._states = states
         self._top = top
         self._lags = np.arange(min(exclude_recent, states.recent_items))
-        # The kernel reserves these pages when they are first written, so an empty worker is small.
+        # The kernel allocates these pages only when they are first written, so an empty worker is small.
         self._items = np.zeros((lists, top), np.int32)
         self._offset = np.zeros(lists, np.int64)
         self._release = np.zeros(lists, np.int32)
         self._partition = np.full(lists, -1, np.int32)
-        """The partition of each list; negative if there is nothing to judge."""
+        """By slot: the partition of the list; negative if the slot has no list to judge."""
         self._row = np.full(lists, -1, np.int64)
         self._next = 0
         self._slot = np.empty(0, np.int32)
-        """By row: the position of its list; negative if it has none."""
+        """By user row: the slot of the user's list; negative if the user has no slot."""
         self._popular: dict[int, list[str]] = {}
         self.open: dict[int, Tally] = {}
         """By release number: the counts that are not committed yet."""
@@ -158,14 +158,14 @@ class Quality:
         tally.cold += cold
 
     def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
-        """Judge the lists of `rows` by the items `clicked` next; `users` are the states before that."""
+        """Judge the lists of `rows` by the next items `clicked`. `users`: the states before these clicks."""
         slots = self._slots(rows)
         at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
         slot = slots[at]
         same = (self._offset[slot] == users.offset[at]) & (self._partition[slot] == partitions[at])
         at, slot = at[same], slot[same]
         self._partition[slot] = -1
-        # As in a real fallback list, the user's last items are excluded from the popular items.
+        # As in a real fallback list, the user's most recent items are excluded from the popular items.
         recent = users.ring.of(at).latest(self._lags)
         for release in np.unique(self._release[slot]).tolist():
             here = self._release[slot] == release
@@ -207,9 +207,9 @@ class Quality:
         return self._slot[rows]
 
     def _claimed(self, rows: Rows) -> NDArray[np.int32]:
-        """Assign a position to the list of each row; return the positions.
+        """Assign a slot to the list of each row; return the slots.
 
-        A position is negative if another of the `rows` has just replaced it.
+        A slot is negative if another row of `rows` has taken the row's slot.
         """
         slots = self._slots(rows)
         new = rows[slots < 0][: len(self._row)]

@@ -4,8 +4,8 @@ The product of hidden vectors and item vectors is unavoidable, but a full sort i
 are divided into `G` strided groups (group g has the columns g, g + G, g + 2 G, ...). The K-th largest of the
 group maxima is a lower bound of the K-th largest score, so the top K are in the groups whose maximum reaches
 this bound: exactly K groups, unless scores are equal. Only these groups are sorted, by integers that combine
-score bits and index, so that ties need no rule of their own. Rejected: `argpartition` over the catalogue,
-which takes five to eight times as long.
+score bits and index, so that ties need no separate rule. Rejected: `argpartition` over the catalogue, which
+takes five to eight times as long.
 
     >>> table = ItemTable(np.eye(3, dtype=np.float32), None)
     >>> found = top_k(np.array([[0.5, 2.0, 1.0]], np.float32), table, 2)
@@ -29,8 +29,8 @@ NO_ITEM: Final = -1
 
 _CHUNK_SCORES: Final = 1 << 20
 _CHUNK_ROWS: Final = 128
-"""Scores are computed and searched in chunks of about 4 MiB, which fit in the cache, but of at least the
-number of rows that makes a matrix product efficient.
+"""Scores are computed and searched in chunks of about 4 MiB, which fit in the cache. A chunk has at least
+`_CHUNK_ROWS` rows, so that its matrix product is efficient.
 """
 
 _KEY_COLUMN: Final = 0xFFFFFFFF
@@ -55,8 +55,8 @@ class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
-    score in the `transitions` of the last click, plus `repeat_bias[l]` for each click on the item `l` clicks
-    before the last one.
+    score in the `transitions` of the last click, plus `repeat_bias[l]` for each click on the item, where `l`
+    is the number of later clicks.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ItemTable:
     ) -> None:
         self.items, size = vectors.shape
         self.recent_needed = max(len(repeat_bias), 0 if transitions is None else 1)
-        """The number of last clicks that a score depends on, in addition to the hidden vector."""
+        """The number of most recent clicks that a score depends on, in addition to the hidden vector."""
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
         self.width = depth * self.groups
@@ -87,7 +87,7 @@ class ItemTable:
 
         `recent` is `[B, recent_needed]`. The result is valid until the next call; padding is -inf.
         """
-        # Hot path: the kernel would map fresh memory of this size page by page on every call.
+        # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):
             self._scratch = np.empty((len(hidden), self.width), np.float32)
         out = np.matmul(hidden, self._columns, out=self._scratch[: len(hidden)])
@@ -99,14 +99,14 @@ class ItemTable:
             rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
             last = recent[rows, 0]
             # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays
-            # -inf. For a column that is named twice, only one sum is kept.
+            # -inf. If an index is repeated, `+=` keeps only one sum, but only NO_ITEM is ever repeated.
             flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
             gains = np.broadcast_to(self._repeat_bias, clicked.shape)
-            # A row may have an item twice, and both count. Hot path, once per chunk: all lags at once,
-            # in one dimension, take a seventh of the time of one lag after the other.
+            # A row may have an item twice; `add.at` adds both biases. Hot path, once per chunk: all lags at
+            # once, in one dimension, take a seventh of the time of one lag after the other.
             np.add.at(flat, columns.reshape(-1), gains.reshape(-1))
         return out
 
@@ -174,15 +174,15 @@ def _search_groups(scores: Floats, table: ItemTable, groups: NDArray[np.intp]) -
 
 def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return an integer for each score and column that sorts by score, and by lower column on ties."""
-    # Read as integers, the bits of floats sort like the floats if those of negative floats are inverted.
-    # Adding 0 turns -0.0 into 0.0: they are equal as floats, but not as bits.
+    # Read as integers, the bits of floats sort like the floats once the bits of negative floats are inverted.
+    # Adding 0 turns -0.0 into 0.0, because these two are equal as floats, but not as bits.
     bits = (scores + np.float32(0)).view(np.int32)
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     return (ordered << 32) | (_KEY_COLUMN - columns)
 
 
 def _search_rows(scores: Floats, bound: Floats, k: int) -> TopK:
-    """Return the top K of rows with ties at the bound: for each row, search all scores from the bound up."""
+    """Return the top K of rows with ties at the bound, from all scores at or above each row's bound."""
     found = _unused(len(scores), k)
     for row, row_scores in enumerate(scores):
         columns = np.flatnonzero(row_scores >= bound[row])

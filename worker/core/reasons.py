@@ -1,4 +1,4 @@
-"""Why a record, or a part of it, is not a click: it is faulty, or it does not count.
+"""The reasons why a record, or a part of a record, is not a click: it is invalid, or it is skipped.
 
 >>> Reason("too_early"), Skipped("where")
 (<Reason.TOO_EARLY: 'too_early'>, <Skipped.WHERE: 'where'>)
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reason why a record is not a valid click, as in metric labels and in headers of dead letters."""
+    """The reason why a record is not a valid click. Used in metric labels and in headers of dead letters."""
 
     NULL_VALUE = "null_value"
     TOO_LARGE = "too_large"
@@ -32,7 +32,7 @@ class Reason(StrEnum):
 
 
 class Skipped(StrEnum):
-    """The reason why an event that may be valid does not count, as in metric labels."""
+    """The reason why an event is skipped although it may be valid. Used in metric labels."""
 
     WHERE = "where"
     DELETED = "deleted"

@@ -1,7 +1,7 @@
 """The ring buffer of recent items: where it stores the item of a user's n-th click, and how to read it.
 
 A user's clicks are numbered from 0. In a ring of `R` positions, item n is at position n modulo R, so a new
-item replaces the oldest one. All other modules leave this arithmetic to `Ring`.
+item replaces the oldest item. All other modules leave this arithmetic to `Ring`.
 
 >>> ring = Ring(np.full((2, 3), NO_ITEM, np.int32), clicks=np.array([4, 1]))
 >>> ring.put(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 2, 3, 0]), np.array([5, 6, 7, 8, 9]))
@@ -29,10 +29,10 @@ Integers = NDArray[np.integer[Any]]
 
 
 class Ring:
-    """The last items of `B` users: a view of `codes` `[B, R]`, which `put` writes to.
+    """The recent items of `B` users: a view of `codes` `[B, R]`, which `put` writes to.
 
-    `clicks` `[B]`: the number of clicks of each user. A position that was never written is `NO_ITEM`, or
-    undefined if the user has no click for it.
+    `clicks` `[B]`: the number of clicks of each user. A position beyond the user's clicks is undefined. A
+    position whose item was not kept, because the ring was shorter before, is `NO_ITEM`.
     """
 
     __slots__ = ("clicks", "codes")
@@ -48,7 +48,7 @@ class Ring:
 
     @property
     def kept(self) -> Integers:
-        """`[B]`: the number of clicks of each user whose items the ring keeps."""
+        """`[B]`: the number of each user's clicks whose items fit in the ring."""
         return np.minimum(self.clicks, self.size)
 
     @property
@@ -69,7 +69,7 @@ class Ring:
         return np.where(numbers < 0, NO_ITEM, self.codes[users, numbers % self.size])
 
     def latest(self, lags: Integers) -> Indexes:
-        """Return each user's items by lag, `[B, len(lags)]`, or `NO_ITEM`; lag 0 is the latest item."""
+        """Return each user's items by lag, `[B, len(lags)]`, padded with `NO_ITEM`; lag 0 is the latest."""
         return self.at(np.arange(len(self.codes))[:, None], self.clicks[:, None] - 1 - lags)
 
     def session(self, lengths: Integers) -> Indexes:
@@ -83,14 +83,14 @@ class Ring:
         return np.where(nth < lengths[:, None], codes, NO_ITEM)
 
     def oldest_first(self, user: int) -> Indexes:
-        """Return the items of one user, the latest last."""
+        """Return the items of one user, oldest first."""
         clicks = int(self.clicks[user])
         codes = self.codes[user, np.arange(max(0, clicks - self.size), clicks) % self.size]
-        # A ring that was resized from a shorter one has positions without an item.
+        # After a resize from a shorter ring, some positions have no item.
         return codes[codes != NO_ITEM]
 
     def put(self, users: Integers, numbers: Integers, codes: Indexes) -> None:
-        """Write the items `codes` of the clicks `numbers` of `users`; the numbers of each user must rise."""
+        """Write the items `codes` of the clicks `numbers` of `users`, ascending by number for each user."""
         # If a user has more clicks here than the ring has positions, the last write to a position wins: NumPy
         # assigns repeated indexes in order.
         self.codes[users, numbers % self.size] = codes

@@ -1,7 +1,8 @@
 """The processing of a batch: apply its clicks to the user states, then rank items for the lists to publish.
 
-The clicks of a batch are applied in *waves*: the first click of every user together, then every second click,
-and so on. So a batch takes a few matrix products, with the same result as one click after the other.
+The clicks of a batch are applied in *waves*: the first click of every user, then the second click of every
+user, and so on. So a batch takes a few matrix products, and the result is the same as from applying one click
+at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Flags = NDArray[np.bool_]
 MODEL: Final = "model"
 """The reason of a list that the network ranked."""
 COLD: Final = "cold"
-"""The reason of a list for a session without a known item: it is the release's popular items."""
+"""The reason of a list of the release's popular items, for a session without a known item."""
 
 _ABOVE_ALL_TIMES_MS: Final = 1 << 48
 
@@ -41,11 +42,11 @@ class Applied(NamedTuple):
     hidden: Halves
     """`[A, S]`: the state after each click."""
     warm: Flags
-    """`[A]` mask: which states contain a known item."""
+    """`[A]` mask: which clicks are in a session with a known item."""
     excluded: Indexes
-    """`[A, X]`: the items to exclude from the list."""
+    """`[A, X]`: the items to exclude from each list."""
     recent: Indexes
-    """`[A, recent_needed]`: the session's last items for `Release.rank`, the click's own item first.
+    """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
     rows: Rows
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
@@ -68,10 +69,10 @@ class Recommendations(NamedTuple):
 class Recommender:
     """Applies clicks and ranks items under one release.
 
-    `publish`: make a list for the `latest` click of each user in a batch, or for `every` click. A click whose
+    `publish`: whether the `latest` click of each user in a batch gets a list, or `every` click. A click whose
     record is older than `publish_max_age_ms` (0: no limit) gets no list. `exclude_recent`: the number of a
-    user's last items that are not recommended again. `top`: the number of items in a list. After a gap of
-    more than `user_ttl_ms` between clicks (0: no limit), the user starts with an empty state. `quality`
+    user's most recent items that are not recommended again. `top`: the number of items in a list. After a gap
+    of more than `user_ttl_ms` between clicks (0: no limit), the user starts with an empty state. `quality`
     receives the lists that are shown and the clicks that follow.
     """
 
@@ -101,7 +102,7 @@ class Recommender:
         if quality:
             quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
         self.rebuilt = 0
-        """The number of rows of other releases that were rebuilt because their users clicked."""
+        """The number of rows with states of other releases that were rebuilt because their users clicked."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
@@ -111,7 +112,7 @@ class Recommender:
         users = self._read(order.rows)
         offsets = clicks.offsets[order.arrival]
         void_before = self._states.void_before(clicks.partitions, clicks.user_ids)[order.arrival]
-        # Void clicks have no time: they must neither start nor bridge a gap between valid clicks.
+        # Deleted clicks get time 0, so that they neither start nor bridge a gap between other clicks.
         times = np.where(offsets < void_before, 0, clicks.timestamps_ms[order.arrival])
         if self._quality:
             first = order.first[order.last]
@@ -150,7 +151,7 @@ class Recommender:
         )
 
     def replay(self, clicks: Clicks) -> int:
-        """Apply those `clicks` that the states lack, without ranking; return their number."""
+        """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
         rows = self._rows(clicks)
         held = self._states.read_column("clicks", rows) > 0
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
@@ -159,7 +160,7 @@ class Recommender:
         return len(missing)
 
     def rank(self, applied: Applied) -> list[Recommendations]:
-        """Return the lists for `applied`, in the same order."""
+        """Return one list for each click of `applied`, in the same order."""
         warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
         found = self.release.rank(
@@ -187,7 +188,10 @@ class Recommender:
         ]
 
     def recommend(self, row: int) -> Recommendations:
-        """Return the current list for the user of `row`, whose state stays unchanged; ignore its `click`."""
+        """Return the current list for the user of `row`, without changing the state.
+
+        The `click` of the result is meaningless.
+        """
         users = self._read(np.array([row]))
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
@@ -199,7 +203,7 @@ class Recommender:
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.
 
-        They are not marked as changed, because a worker that loads the saved states rebuilds them, too.
+        Rebuilt rows are not marked as changed, because a worker that loads the saved rows rebuilds them, too.
         """
         rows = rows[self._states.read_column("release", rows) != self.release.number]
         if len(rows):
@@ -210,7 +214,7 @@ class Recommender:
         return len(rows)
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
-        """Return the last items of the session by lag, as `Release.rank` needs them; then `NO_ITEM`."""
+        """Return the session's recent items for `Release.rank`, newest first, padded with `NO_ITEM`."""
         needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
         lags = self._lags[: needed.shape[1]]
         needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
@@ -247,7 +251,7 @@ class Recommender:
     def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
         """Return the hidden state after every click, given the users' states before the batch."""
         # Hot path: the loop runs once per wave, and if one user clicks a lot, most waves have a few clicks.
-        # In wave order the loop needs only slices; picking rows took a third longer.
+        # In wave order the loop needs only slices; selecting rows by index took a third longer.
         release = self.release
         places, sizes = order.waves()
         starts, unknown = starts[places], indexes[places] == NO_ITEM
@@ -273,7 +277,7 @@ class Recommender:
         return in_order
 
     def _rebuild(self, users: UserStates) -> int:
-        """Rebuild the hidden states of other releases from the items of the current session.
+        """Rebuild the hidden states that other releases computed, from the items of the current session.
 
         Return the number of rebuilt states.
         """
@@ -296,7 +300,7 @@ class Recommender:
 
 
 def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the time between each click and the latest earlier click of its user, at least 0.
+    """Return, for each click, the time since the latest earlier click of its user, in ms, at least 0.
 
     Updates `users.timestamp_ms`.
     """
@@ -318,7 +322,10 @@ def _afresh(
     offsets: NDArray[np.int64],
     void_before: NDArray[np.int64],
 ) -> Flags:
-    """Return a mask of the clicks that start from an empty state: earlier clicks are too old, or deleted."""
+    """Return a mask of the clicks that start from an empty state.
+
+    These are the first clicks after a gap of more than `ttl_ms`, or after a deletion.
+    """
     before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
     void = (before < void_before) & (offsets >= void_before)
     return void | (idle_ms > ttl_ms) if ttl_ms else void
@@ -327,7 +334,7 @@ def _afresh(
 def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
     """Return, for every click, the number of its user's earlier clicks, in total and in this batch.
 
-    Clicks before a restart with an empty state do not count.
+    Clicks before the user's last start from an empty state are not included.
     """
     here = np.arange(len(afresh))
     begin = np.maximum.accumulate(np.where(afresh, here, -1))
@@ -346,7 +353,7 @@ def _recent(
     numbers: Places,
     since: Places,
 ) -> Indexes:
-    """Return the codes of the last items at each of `places`, from the click's own item; then `NO_ITEM`."""
+    """Return the user's recent item codes at each of `places`, newest first, padded with `NO_ITEM`."""
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)

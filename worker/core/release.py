@@ -1,8 +1,8 @@
 """A release: one published set of weights and catalogue, packed by the trainer, served by the worker.
 
-A release is a blob of tensors (safetensors, which cannot contain code) and a manifest. `pack` makes both;
-`verify` turns them into a `Release` that can serve, or refuses them with a reason. In Kafka a release is a
-set of records, none larger than a broker accepts by default.
+A release is a blob of tensors (safetensors, which cannot contain code) and a manifest. `pack` creates blob
+and manifest; `verify` turns them into a `Release` that can serve, or refuses them with a reason. In Kafka a
+release is a set of records, none larger than a broker accepts by default.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Release(ServingTables):
         self.session_gap_ms = round(manifest.session_gap_seconds * 1000)
 
     def with_training(self, training: Mapping[str, Any]) -> Release:
-        """Return the same release with another `training` in its manifest, which needs no verification."""
+        """Return a copy of the release with another `training` in its manifest; no verification is needed."""
         again = copy(self)
         again.manifest = replace(self.manifest, training=training)
         return again
 
     def summary(self) -> dict[str, object]:
-        """Return the facts about the release for a log line."""
+        """Return the main properties of the release for a log line."""
         manifest = self.manifest
         return {
             "cell": manifest.cell,
@@ -100,8 +100,8 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`. `Manifest` describes these and `repeat_bias`. Raises
-    ReleaseRefused for values that a manifest cannot have.
+    with `NO_ITEM`) with `transition_scores` `[N, E]`. `Manifest` says how the tensors and `repeat_bias` make
+    up a score. Raises ReleaseRefused for values that a manifest cannot have.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -138,7 +138,8 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
     """Return the release, ready to serve, after checking the blob against everything in the manifest.
 
     The checks cover size, SHA-256, names, types and shapes of tensors, finite values, item ids, and the
-    golden sequences, which go through the code that serves. Raises ReleaseRefused for the first failed check.
+    golden sequences, which run through the code that serves. Raises ReleaseRefused for the first failed
+    check.
     """
     if len(blob) != manifest.size_bytes:
         raise ReleaseRefused(
@@ -174,7 +175,7 @@ def _catalogue(tensors: Mapping[str, NDArray[Any]]) -> Catalogue:
 
 
 class Record(NamedTuple):
-    """A record of the releases topic: its key and its value; None deletes the key."""
+    """A record of the releases topic: its key and its value. A value of None deletes the key."""
 
     key: str
     value: bytes | None
@@ -207,7 +208,7 @@ class Pointer(NamedTuple):
     def moved(self, number: int, share: float | None = None) -> Pointer:
         """Return a pointer to `number`: a step forward, or back to a release in the history.
 
-        A step back forgets all later releases, so the next step back leads further back, never forward.
+        A step back removes the later releases from the history, so the next step back leads further back.
         """
         if number == self.release:
             history = self.history
@@ -225,7 +226,7 @@ class Pointer(NamedTuple):
 
 
 def parse_pointer(value: bytes) -> Pointer:
-    """Parse the value of a pointer; `release` alone is enough. Raises ReleaseRefused."""
+    """Parse the value of a pointer, of which only `release` is required. Raises ReleaseRefused."""
     try:
         document = orjson.loads(value)
         earlier = tuple(document.get("earlier", ()))

@@ -76,11 +76,11 @@ class Serving:
         return sorted(lists, key=lambda one: one.click) if len(parts) > 1 else lists
 
     def replay(self, clicks: Clicks) -> int:
-        """Apply those `clicks` that the states lack, without ranking; return their number."""
+        """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
         return sum(recommender.replay(part) for recommender, _, part in self._divided(clicks))
 
     def rebuild(self, rows: Rows) -> int:
-        """Rebuild the rows among `rows` whose states are not from the release that serves their users.
+        """Rebuild those of `rows` whose states do not come from the release that serves their users.
 
         Return the number of rebuilt rows.
         """
@@ -90,7 +90,7 @@ class Serving:
         return self.champion.rebuild(rows[~tried]) + self.candidate.rebuild(rows[tried])
 
     def stale(self, rows: Rows) -> Rows:
-        """Return the rows among `rows` whose states are not from the release that serves their users."""
+        """Return those of `rows` whose states do not come from the release that serves their users."""
         numbers = np.full(len(rows), self.champion.release.number)
         if self.candidate is not None:
             numbers[self._tried(self._states.user_ids(rows))] = self.candidate.release.number

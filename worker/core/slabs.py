@@ -45,7 +45,7 @@ class Column:
         return values
 
     def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
-        """Write one value to all `rows`, or one to each; `values` may be narrower than the column."""
+        """Write one value to all `rows`, or one value to each row. Values may be narrower than the column."""
         narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
         if len(self._slabs) == 1:
             self._slabs[0][rows, *narrow] = values

@@ -79,7 +79,7 @@ class UserStates:
 
 @dataclass(slots=True)
 class Saved:
-    """The user states in one block. `recent` are positions in `item_ids`; -1 if there is none."""
+    """The user states in one block. `recent` holds positions in `item_ids`; -1 means no item."""
 
     user_ids: list[str]
     item_ids: list[str]
@@ -148,7 +148,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return how many users with a row in one partition got a row in another since the last call."""
+        """Return how many users who had a row in another partition got a new row since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -183,9 +183,9 @@ class States:
         self._columns["release"].put(rows, NO_RELEASE)
 
     def resize(self, state_size: int) -> None:
-        """Change the size of hidden states. All present states are marked as computed by no release.
+        """Change the size of hidden states, and mark all states as computed by no release.
 
-        So each is rebuilt when its user next clicks; copying a million of them would be a pause.
+        So each state is rebuilt when its user next clicks; copying a million states would pause the worker.
         """
         if state_size == self.state_size:
             return
@@ -208,7 +208,7 @@ class States:
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Load block `number`: the states that are at least as recent as those here. Return their rows.
+        """Load block `number`, except states that are older than in memory; return the loaded rows.
 
         Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
         are rebuilt from the recent items when their users next click.
@@ -240,11 +240,11 @@ class States:
         return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
 
     def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return whether each of `rows` changed since it was last saved."""
+        """Return a mask of the `rows` that changed since they were last saved."""
         return self._changed.take(rows)
 
     def owned(self, partition: int) -> Rows:
-        """Return the rows of `partition`."""
+        """Return the rows of `partition` that have a user."""
         clicks = self._columns["clicks"]
         return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
 
@@ -260,7 +260,7 @@ class States:
         return self._columns[name].take(rows)
 
     def blocks(self, rows: Rows) -> NDArray[np.int32]:
-        """Return the number of the block in which each of `rows` was last saved; 0 if it never was."""
+        """Return the number of the block in which each of `rows` was last saved; 0 if never saved."""
         return self._block.take(rows)
 
     def partitions(self, rows: Rows) -> NDArray[np.int32]:
@@ -277,10 +277,10 @@ class States:
         self._release(rows.tolist())
 
     def forget(self, partition: int, user_id: str, before: int) -> bool:
-        """Delete all data of a user from clicks with offsets below `before`.
+        """Delete a user's data that stem from clicks with offsets below `before`.
 
-        Return whether there was a state. Clicks and blocks that come later are filtered in the same way,
-        until `forgotten`.
+        Return whether a state was deleted. Until `forgotten` is called, such data in later clicks and blocks
+        are ignored.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -293,11 +293,11 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """End the filter of `forget`: no older data of the user can be applied or loaded any more."""
+        """End the filter of `forget`, once the user's older data can no longer be applied or loaded."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return for each click the offset below which its user's data are deleted, or `NO_OFFSET`."""
+        """Return, for each click, the offset below which its user's data are deleted, or `NO_OFFSET`."""
         if not any(self._void_before.values()):
             return np.full(len(user_ids), NO_OFFSET, np.int64)
         void, nobody = self._void_before, dict[str, int]()
@@ -316,8 +316,8 @@ class States:
     def collect_items(self) -> None:
         """Take one step (a few ms) of the collection of item codes that no row uses any more.
 
-        Call this repeatedly between batches; most calls have nothing to do. Without it, every item id that
-        was ever clicked would be kept, and the number of unknown ids has no limit.
+        Call this repeatedly between batches; most calls have nothing to do. Without it, memory would grow
+        without limit, because clicks may have any number of unknown item ids.
         """
         codes = self.item_codes
         if codes.begin_collection():
@@ -351,12 +351,12 @@ class States:
             return self._found(partition, user_ids)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        """Return the rows of users. Raises KeyError if a user has none."""
+        """Return the rows of users. Raises KeyError if a user has no row."""
         index = self._indexes.get(partition, {})
         return np.fromiter(map(index.__getitem__, user_ids), np.int64, len(user_ids))
 
     def _add(self, partition: int, user_ids: Iterable[str]) -> list[str]:
-        """Assign a row to each of `user_ids` that has none; return the ids of these new users."""
+        """Assign a row to each user without a row; return the ids of these new users."""
         index = self._indexes.setdefault(partition, {})
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
@@ -377,7 +377,8 @@ class States:
         return new
 
     def _release(self, rows: list[int]) -> None:
-        # The other columns are cleared when the rows are reused; clearing all now would be a pause.
+        # The other columns are cleared when the rows are reused; clearing all columns now would pause the
+        # worker.
         for row in rows:
             self._ids[row] = ""
         for column in (self._columns["clicks"], self._changed) if rows else ():

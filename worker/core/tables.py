@@ -28,7 +28,7 @@ _MAX_INPUTS_BYTES: Final = 1 << 30
 
 
 class ServingTables:
-    """The tables from `tensors`, which `worker.core.release.pack` describes; for the rest see `Manifest`.
+    """The tables that serve. `worker.core.release.pack` describes `tensors`, `Manifest` the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
     them, except in `rank`, which uses scratch space and is not thread-safe.
@@ -60,7 +60,7 @@ class ServingTables:
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
         self.recent_needed = self._table.recent_needed
-        """The number of a session's last clicks that ranking needs."""
+        """The number of a session's most recent clicks that ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
         """Return the input half of the lowest layer's step for each item: `W_x x + b`, `[gates, B, H]`."""
@@ -69,7 +69,7 @@ class ServingTables:
         return self._layers.inputs(self._embedding[indexes])
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
-        """Return the states `[B, S]` of all layers after one click each; `inputs` are the input halves."""
+        """Return the states `[B, S]` of all layers after one click of each user with input half `inputs`."""
         return self._layers.step(inputs, states)
 
     def rank(
@@ -78,7 +78,7 @@ class ServingTables:
         """Return the `k` best items for each state `[B, S]`, without the `excluded` items of its row.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` for unknown or
-        none. Raises ValueError if it is needed and missing.
+        none. Raises ValueError if `recent` is needed and missing.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:
@@ -100,7 +100,7 @@ def _transitions(tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
 
 
 def _unit(vectors: Floats) -> Floats:
-    # The epsilon of Keras: a zero vector stays a zero vector.
+    # The epsilon, as in Keras, keeps a zero vector at zero.
     squares = np.einsum("ij,ij->i", vectors, vectors)
     unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
     return unit

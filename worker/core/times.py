@@ -1,12 +1,12 @@
 """The rule for times, the same for records and for columns of files: milliseconds since the epoch (UTC).
 
-- Numbers, also as text, are in seconds, milliseconds, microseconds or nanoseconds. The unit is a setting, or
-  it follows from the size of each number: below 10^11 seconds, below 10^14 milliseconds, and so on. From
-  March 1973 to the year 5138 no number is a valid time in two units. So the rule needs no memory, and a
-  replay always reads the same time. An `earliest` before 1973 requires an explicit unit.
+- A number, or text with a number, is in seconds, milliseconds, microseconds or nanoseconds. The unit is a
+  setting, or it follows from the number's size: below 10^11 seconds, below 10^14 milliseconds, and so on.
+  From March 1973 to the year 5138 no number is a valid time in two units. So the unit never depends on
+  earlier numbers, and a replay always reads the same time. An `earliest` before 1973 requires a set unit.
 - RFC 3339 and similar text: a space for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after the
-  decimal point. Without an offset it is a local time in `zone`: the first one if an hour repeats, invalid if
-  the hour is skipped. A date alone is midnight.
+  decimal point. Text without an offset is a local time in `zone`. If a clock change repeats the hour, the
+  first occurrence is meant; if a clock change skips the hour, the time is invalid. A date alone is midnight.
 - Fractions of a millisecond are cut off.
 
 >>> rule = TimeRule()
@@ -49,7 +49,7 @@ UNAMBIGUOUS_FROM_MS: Final = 100_000_000_000
 """March 1973: from this time on, no number is valid in two units."""
 
 MAX_AHEAD_MS: Final = 3_600_000
-"""Maximum time by which a click's timestamp may be ahead of its record's own."""
+"""Maximum time by which a click's timestamp may be ahead of its record's timestamp, in milliseconds."""
 
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the latest valid time."""
@@ -68,10 +68,10 @@ _relative: Final = re.compile(
 
 
 class TimeRule:
-    """The conversion of a field's value into a time.
+    """Converts a field's value into a time.
 
     `unit` is the unit of numbers (None: by their size), `zone` the time zone of times without an offset.
-    Raises ValueError if numbers from `earliest_ms` on are ambiguous.
+    Raises ValueError if `unit` is None and numbers from `earliest_ms` on are ambiguous.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class TimeRule:
         self._end = BELOW["ms"] if unit is None else 0
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
-        """Return the time in `found`; if it is missing, the record's own time (negative: it has none).
+        """Return the time in `found`, in milliseconds; if `found` is missing, the record's own time.
 
-        Raises Undecodable.
+        `record_timestamp_ms` is negative if the record has no time. Raises Undecodable.
         """
-        # Hot path, once a record: nearly all times are integers in milliseconds.
+        # Hot path, once per record: nearly all times are integers in milliseconds.
         if (
             type(found) is int
             and self._begin <= found < self._end
@@ -119,7 +119,7 @@ class TimeRule:
         return timestamp_ms
 
     def milliseconds(self, found: Any, record_timestamp_ms: int) -> int:
-        """Return the time without checks of its range. Raises Undecodable."""
+        """Return the same time as `read`, but without checks of its range. Raises Undecodable."""
         if isinstance(found, str):
             found = found.strip(BLANKS)
         if found is None or (isinstance(found, str) and found in self._missing):
@@ -172,7 +172,8 @@ class TimeRule:
     def _in_zone(self, local: datetime) -> datetime:
         if self._is_utc:
             return local.replace(tzinfo=UTC)
-        # If an hour repeats, `fold` 0 is the first; a skipped hour does not survive the round trip.
+        # If an hour repeats, `fold` 0 means its first occurrence; a skipped hour does not survive the round
+        # trip.
         moment = local.replace(tzinfo=self._zone).astimezone(UTC)
         if moment.astimezone(self._zone).replace(tzinfo=None, fold=0) != local.replace(fold=0):
             raise Undecodable(Reason.BAD_TIMESTAMP)

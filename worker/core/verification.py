@@ -1,6 +1,6 @@
 """Verification: a release's tensors and golden answers must match its manifest before it serves.
 
-`worker.core.release.verify` runs all checks; each raises ReleaseRefused for the first failure.
+`worker.core.release.verify` runs all checks. Every check raises ReleaseRefused for its first failure.
 """
 
 from __future__ import annotations
@@ -141,5 +141,5 @@ def _same_answer(found: TopK, top: Indexes, scores: Sequence[float], tolerance: 
 
 
 def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:
-    # Also False for NaN, which finite but absurd weights may lead to.
+    # False for NaN, too, which finite but extreme weights may cause.
     return bool(np.all(np.abs(found.astype(np.float64) - expected) <= tolerance))

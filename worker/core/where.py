@@ -1,9 +1,10 @@
 """The filter of events: `type = view, cart; country != XX`.
 
 Clauses are separated by `;`, and all must hold. A clause is a path, `=` or `!=`, and values separated by
-commas: the field must be one of the values, or none of them. A path or value with one of these characters
-must be in quotes. Values are compared in the form of ids (`worker.core.ids`): `7`, `7.0` and `" 7"` are
-equal. A flag is `true` or `false`. If the field is absent, a map or a list, `=` fails and `!=` holds.
+commas: with `=` the field must be one of the values, with `!=` none of the values. A path or value that
+contains `;`, `=`, `!=` or a comma must be in quotes. Values are compared in the form of ids
+(`worker.core.ids`): `7`, `7.0` and `" 7"` are equal. A boolean is compared as `true` or `false`. If the field
+is absent, a map or a list, `=` fails and `!=` holds.
 
 >>> clauses = parse_where('type = view, cart; country != "X, Y"')
 >>> [(one.path.text, one.equal, sorted(one.values)) for one in clauses]
@@ -31,7 +32,7 @@ _TOKENS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A clause: the field at `path` must be one of `values` (`equal`), or none of them.
+    """A clause: the field at `path` must be one of `values` if `equal`, otherwise none of `values`.
 
     The `values` are in the form of `worker.core.ids.canonical`.
     """
@@ -41,7 +42,7 @@ class Clause:
     values: frozenset[str]
 
     def holds(self, found: Any, *, exact: bool = False) -> bool:
-        """Return whether an event with this value in the field counts. Raises Inexact like `ids.text_of`."""
+        """Return whether the clause holds for this value of the field. Raises Inexact like `ids.text_of`."""
         if type(found) is str and found in self.values:
             return self.equal
         return (_compared(found, exact=exact) in self.values) is self.equal

@@ -25,7 +25,7 @@ def clicks_created_again(topic: str) -> StateRefused:
 
 
 def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, clicks_id: str) -> None:
-    """Raise StateRefused, with the remedy, if they are inconsistent, or if a state record cannot be read.
+    """Raise StateRefused, with the remedy, if `partition` is inconsistent or has an unreadable state record.
 
     `topic` is the state topic. `clicks_id` is the current id of the topic `clicks`; empty if unknown.
     """

@@ -42,7 +42,7 @@ class CreatedAgain:
         self._read_releases_again = read_releases_again
 
     def heed(self, topics: Collection[str]) -> None:
-        """React to `topics`, which were created again. Raises StateRefused if the clicks are among them."""
+        """React to `topics`, which were created again. Raises StateRefused for the clicks topic."""
         if self._clicks in topics:
             raise clicks_created_again(self._clicks)
         for topic in sorted(topics):

@@ -50,7 +50,7 @@ class Deletion:
             self._states.forget(partition.number, user_id, request.hear(partition.serve_from).before)
 
     def loaded(self, partition: Partition) -> None:
-        """Delete the users' data from clicks before `serve_from`, where this owner starts to serve."""
+        """Apply the requests of a loaded partition: delete data from clicks before `serve_from`."""
         for user_id, one in partition.requests.items():
             self._states.forget(partition.number, user_id, one.request.hear(partition.serve_from).before)
 
@@ -60,7 +60,7 @@ class Deletion:
             one.request = one.request.hear(partition.serve_from)
 
     def receive(self, partition: Partition, user_id: str, value: bytes) -> None:
-        """Apply a request just written to a partition in service. Raises StateRefused."""
+        """Apply a request that was just written to a partition in service. Raises StateRefused."""
         request = parse_forget(user_id, value)
         if request.heard:
             return  # This owner wrote it.
@@ -82,7 +82,7 @@ class Deletion:
     def search(self, partition: Partition) -> None:
         """Start the search for blocks with data of the requests' users. Call this only after a commit.
 
-        With a transaction open, a block may be in flight that the search would miss.
+        While a transaction is open, the search would miss blocks that are part of the transaction.
         """
         asked = partition.at(Stage.ASKED)
         if asked and not partition.at(Stage.SEARCHED):
@@ -118,5 +118,5 @@ class Deletion:
 
 
 def _is_of_earlier(request: Forget | None, known: Forget) -> bool:
-    """Return whether an owner wrote this in answer to an earlier request than `known`."""
+    """Return whether `request` (None: a tombstone) answers an earlier request than `known`."""
     return request is None or (request.heard and request.before < known.before)

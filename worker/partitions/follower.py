@@ -1,8 +1,9 @@
 """The follower of the state topic: reads partitions during recovery, then watches for deletion requests.
 
-It runs in a thread. A partition is read from its beginning to the high-water mark as seen by a reader of
-uncommitted records. A reader of committed records would see the last stable offset as the end, and the
-predecessor's last transaction may still be open. Then the partition is followed for deletion requests.
+It runs in a thread. It reads a partition from the beginning to the end, then follows it for deletion
+requests. The end is the high-water mark that a reader of uncommitted records sees. A reader of committed
+records would see the last stable offset instead, and miss the predecessor's last transaction if it is still
+open.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ class AllRead:
     partition: int
     token: int
     committed: int | None
-    """The group's committed offset; None if there is none."""
+    """The group's committed offset; None if the group has not committed any."""
     begin: int
-    """The first offset that retention has left."""
+    """The first offset that is still retained."""
     end: int
     """The high-water mark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All blocks of a partition with data of the users in `sought` from before each user's offset in it."""
+    """All blocks of a partition with data of a user in `sought` from clicks below that user's offset."""
 
     partition: int
     token: int
@@ -64,7 +65,7 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Reported while reading is held up, with the reason."""
+    """Reported while reading is blocked, with the reason."""
 
     reason: str
 
@@ -81,7 +82,7 @@ Event = StateRecord | AllRead | Copies | Waits | Failed
 
 @dataclass(slots=True)
 class _Reading:
-    """The reading of one partition: up to `end`, and then on for new deletion requests."""
+    """The reading of one partition: up to `end`, then onwards for new deletion requests."""
 
     partition: int
     token: int
@@ -89,9 +90,9 @@ class _Reading:
     end: int
     position: int
     sought: Mapping[str, int]
-    """If the reading is a search: the users to find."""
+    """If the reading is a search: by user, the offset below which data are sought; otherwise empty."""
     heard: int
-    """The offset up to which deletion requests were already passed on: each is passed on only once."""
+    """Deletion requests below this offset were passed on earlier: each request is passed on only once."""
     whole: bool = False
     """Whether `end` has been reached."""
     found: dict[int, bool] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class StateFollower:
         self._last_token = 0
         self._readings: dict[int, _Reading] = {}
         self._clients: tuple[Reader, Reader] | None = None
-        """The reader of committed records, and a reader of uncommitted records that looks up offsets."""
+        """A reader of committed records, and a reader of uncommitted records that only looks up offsets."""
         self._events: queue.Queue[Event] = queue.Queue(_QUEUED if background else 0)
         self._changed = threading.Event()
         self._closed = False
@@ -140,16 +141,16 @@ class StateFollower:
         self._wake()
 
     def search(self, partition: int, sought: Mapping[str, int]) -> None:
-        """Search a partition, once it has been read, for blocks with older states of the `sought` users.
+        """Search a partition, once it has been read, for blocks with states of the `sought` users.
 
-        `sought` maps each user to the offset below which a state counts.
+        `sought`: by user, an offset; only states with lower offsets are sought.
         """
         with self._lock:
             self._searches[partition] = dict(sought)
         self._wake()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event; None if there is none within `timeout_seconds`."""
+        """Return the next event; None if no event arrives within `timeout_seconds`."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed and self._events.empty():
@@ -285,15 +286,16 @@ class StateFollower:
             return
         at, clicks = self._at(reading.partition), TopicPartition(self._clicks, reading.partition)
         try:
-            # While a transaction of the predecessor is open the offset is not stable; ask again later.
+            # While a transaction of the predecessor is open, the offset is not stable; the next round asks
+            # again.
             committed = reader.committed(clicks, timeout_ms=_ASK_MS)
         except NotStable as error:
             self._put(Waits(str(error)))
             return
         end = asker.ends([at])[at]
         if end > reading.end:
-            # Someone has written in the meantime, for example because this process was frozen and lost the
-            # partition: the records read and the committed offset may not be consistent.
+            # Another process has written in the meantime, for example because this process was frozen and
+            # lost the partition. The records read and the committed offset may not be consistent.
             reading.end = end
             return
         # Two calls, because kafka-python 3.0.12 answers for only one of several topics.
@@ -313,9 +315,9 @@ class StateFollower:
 
 
 def _holds(value: bytes, sought: Mapping[str, int]) -> bool:
-    """Return whether a block may have a state of a user in `sought` from before the user's offset there.
+    """Return whether a block may have a state of a user in `sought` from below the user's offset.
 
-    True for blocks that cannot be read: the partition is served, so such a block must be superseded.
+    True for unreadable blocks: the partition is in service, so a later record must supersede them.
     """
     if not any(blocks.may_hold(value, user_id) for user_id in sought):
         return False

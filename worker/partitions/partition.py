@@ -4,7 +4,7 @@
 
     ASSIGNED    assigned to this worker; nothing has been read yet
     LOADING     its blocks are being read
-    WAITING     all blocks are loaded; the release in service when they were saved is not known here yet
+    WAITING     all blocks are loaded; the release that served when they were saved is not known here yet
     REPLAYING   clicks that the blocks lack are applied again, without publishing
     SERVED      clicks are applied, ranked and answered; changed states are flushed
 
@@ -40,7 +40,7 @@ class Stage(enum.IntEnum):
     FOUND = 2
     """The blocks with copies are known."""
     WRITTEN = 3
-    """The flush under way replaces these blocks."""
+    """The flush under way replaces the blocks with copies."""
     CLEAN = 4
     """No block has a copy; a replay may still include the user's clicks."""
 
@@ -57,7 +57,7 @@ class DeletionRequest:
 
 @dataclass(slots=True)
 class RecoveryProgress:
-    """The progress of loading and replaying, and the time when each began."""
+    """The progress of loading and replaying, and the times when the partition was assigned and loaded."""
 
     assigned_at: float
     loaded_at: float = 0.0
@@ -77,7 +77,9 @@ class FlushProgress:
     flush: Flush
     began: float
     position: int
-    """The partition's position when the flush began: recovery from its blocks replays from there."""
+    """The partition's position when the flush began: recovery from the flushed blocks replays from this
+    offset.
+    """
     blocks: int
     """The approximate number of blocks of the flush."""
     written: int = 0
@@ -103,7 +105,8 @@ class Partition:
     condemned: set[int] = field(default_factory=set)
     """Blocks with data to be deleted: the next flush drops them."""
     unwritten: bool = False
-    """Whether the state topic has nothing of the partition, so that the next flush must write everything."""
+    """Whether the state topic has no records of the partition, so that the next flush must write everything.
+    """
     replay_from: int = 0
     """The first offset to read."""
     serve_from: int = 0
@@ -120,7 +123,7 @@ class Partition:
 
     @property
     def saved_until(self) -> int:
-        """The offset up to which the states are saved."""
+        """All clicks below this offset are in saved states."""
         return self.serve_from if self.saved is None else self.saved.offset
 
     def left_seconds(self, now: float) -> float:

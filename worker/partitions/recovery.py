@@ -1,4 +1,4 @@
-"""Recovery: restores the states of a partition when it is assigned, or after its failure.
+"""Recovery: restores the states of a partition when the partition is assigned, or after its failure.
 
 First its blocks are loaded. Then the clicks that the blocks lack are replayed, from the `replay` offset to
 the committed offset: they are applied without publishing, and skipped if a user's row already includes them.
@@ -29,7 +29,9 @@ from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, TopicIds, bl
 log = structlog.get_logger("worker")
 
 RELEASE_SECONDS: Final = 10.0
-"""The time that replay waits for a release that another worker knew; then it starts without the release."""
+"""Maximum time that a replay waits for the release that served when the states were saved, in seconds. Then
+it starts without this release.
+"""
 
 
 class Recovery:
@@ -63,7 +65,7 @@ class Recovery:
 
     @property
     def loading(self) -> bool:
-        """Whether any partition still has blocks to load."""
+        """Whether any partition still waits for its replay to begin."""
         return bool(self._table.at(Status.ASSIGNED, Status.LOADING, Status.WAITING))
 
     @property
@@ -189,7 +191,7 @@ class Recovery:
         )
 
     def _begin_replays(self) -> None:
-        """Start the replay of partitions whose release is known here, or is overdue."""
+        """Start the replay of waiting partitions whose release is known to this worker, or overdue."""
         for partition in self._table.at(Status.WAITING):
             late = self._steady() - partition.progress.loaded_at > RELEASE_SECONDS
             if partition.saved is None or self._knows(partition.saved.release) or late:
@@ -201,7 +203,7 @@ class Recovery:
                 )
 
     def _serve_replayed(self, counts: dict[int, int]) -> bool:
-        """Serve the partitions whose replay has ended; return whether there were any."""
+        """Serve the partitions whose replay has ended; return whether any came into service."""
         found = False
         for partition in self._table.at(Status.REPLAYING):
             partition.progress.replayed += counts.get(partition.number, 0)

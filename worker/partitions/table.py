@@ -1,6 +1,6 @@
 """The table of partitions: which partitions this worker has, and the state of each.
 
-Rule e: an aborted transaction counts as a crash of its partitions. They are dropped, with their rows, and
+An aborted transaction counts as a crash of its partitions (rule e): they are dropped, with their rows, and
 recovered.
 """
 
@@ -26,7 +26,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery is held up at the moment; empty if it is not."""
+        """Why recovery is blocked at the moment; empty if recovery is not blocked."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
@@ -79,7 +79,7 @@ class PartitionTable:
         return sum(len(self._states.changed(number)) for number in self.served())
 
     def left_seconds(self) -> float:
-        """Return the estimated time until the slowest recovery ends, in seconds."""
+        """Return the estimated time until the last recovery ends, in seconds."""
         now = self._steady()
         return max((one.left_seconds(now) for one in self.recovering()), default=0.0)
 

@@ -1,7 +1,7 @@
 """Adoption: brings a verified release into service without interrupting the worker.
 
 The follower builds a release's tables while other releases serve; the loop adopts the release between two
-batches, by swapping a reference. Rows of other releases are rebuilt when their users next click
+batches, by swapping a reference. Rows that other releases computed are rebuilt when their users next click
 (`worker.core.recommender`), or here in idle time.
 
 Rebuilt rows are not saved, because a worker that loads the old rows computes the same values. So a new
@@ -31,7 +31,7 @@ _ROWS_REBUILT: Final = 128
 
 
 class Adoption:
-    """The releases in service, and the loop's side of the follower.
+    """The releases in service. Handles the follower's events in the worker's loop.
 
     `serving` exists once `wait` has returned True.
     """
@@ -57,14 +57,14 @@ class Adoption:
         self._serves = False
         self._seen = 0
         self._looked_at = 0
-        """The end of the range of checked rows: all rows below it are rebuilt."""
+        """The first row to check in the background; all rows below it are up to date."""
 
     def start(self) -> None:
         """Start to follow the releases."""
         self._follower.start()
 
     def read_again(self) -> None:
-        """Read the topic from its beginning, because it was created again."""
+        """Read the releases topic from its beginning, because the topic was created again."""
         self._follower.read_again()
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Adoption:
         return self._looked_at < self._states.end
 
     def rebuild_from_start(self) -> None:
-        """Check all rows again, because states of other releases may have been loaded."""
+        """Check all rows again, because loaded states may come from other releases."""
         self._looked_at = 0
 
     def rebuild(self, seconds: float) -> None:
@@ -111,7 +111,7 @@ class Adoption:
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
-        """Update the metrics of the rebuilding."""
+        """Update the metrics of rebuilt rows and of rows left to check."""
         for recommender in self.serving.recommenders:
             self._metrics.rebuilt.labels("click").inc(recommender.rebuilt)
             recommender.rebuilt = 0
@@ -140,7 +140,8 @@ class Adoption:
         def recommender(release: Release) -> Recommender:
             before = known.get(release.number)
             if before and before.release is not release:
-                # In a topic that was created again, release numbers start over.
+                # The topic was created again, so release numbers start over and this number has a new
+                # meaning.
                 self._forget_release(release.number)
             return before if before and before.release is release else self._new_recommender(release)
 

@@ -17,7 +17,7 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Verified(NamedTuple):
-    """The verified releases to serve."""
+    """Reported when there are new verified releases to serve."""
 
     champion: Release
     candidate: Release | None
@@ -34,7 +34,7 @@ class Refused(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """Reported when the releases that the pointers name were adopted, refused or skipped."""
+    """Reported after a check of the pointers: releases up to `number` were adopted, refused or skipped."""
 
     number: int
     """The highest release number in the topic."""
@@ -43,13 +43,13 @@ class Looked(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Why there is no release yet, or why following is held up."""
+    """Reported while there is no release yet, or while reading is blocked, with the reason."""
 
     reason: str
 
 
 class Failed(NamedTuple):
-    """Reported when following has ended with an error."""
+    """Reported when the follower has stopped with an error."""
 
     error: Exception
 
@@ -60,7 +60,7 @@ Event = Verified | Refused | Looked | Waits | Failed
 class ReleaseFollower:
     """Reads, verifies and builds releases, and turns them into events for the loop.
 
-    With `background`, a thread does this after `start`; otherwise `take` does.
+    With `background`, a thread does this work after `start`; otherwise `take` does this work.
     """
 
     def __init__(self, reader: ReleaseReader, *, background: bool = True) -> None:
@@ -72,7 +72,7 @@ class ReleaseFollower:
         self._refused: dict[str, tuple[int, str]] = {}
         """By pointer: the identity of the refused release, so that it is logged once, and the reason."""
         self._open: ExitStack | None = None
-        """The connection, if there is one."""
+        """The open connection; None while there is no connection."""
 
     def start(self) -> None:
         """Start to follow the releases."""
@@ -80,7 +80,7 @@ class ReleaseFollower:
             threading.Thread(target=self._run, name="nextclick-releases", daemon=True).start()
 
     def take(self, timeout_seconds: float = 0.0) -> Event | None:
-        """Return the next event; None if there is none within `timeout_seconds`."""
+        """Return the next event; None if no event arrives within `timeout_seconds`."""
         if not self._background:
             timeout_seconds = 0.0
             if not self._closed.is_set() and self._events.empty():
@@ -91,7 +91,7 @@ class ReleaseFollower:
             return None
 
     def adopted(self) -> None:
-        """Return the memory of the previous releases to the system soon: the new releases are in service."""
+        """Request that the previous releases' memory be given back, because new releases are in service."""
         self._adopted.set()
 
     def read_again(self) -> None:
@@ -163,7 +163,7 @@ class ReleaseFollower:
         self._events.put(Looked(max(numbers(self._reader.held()), default=0), remark))
 
     def _release(self, name: str) -> Release | None:
-        """Return the verified release that a pointer names; None if there is none, or it is refused."""
+        """Return the verified release that a pointer names; None without a pointer or after a refusal."""
         number, what = None, 0
         try:
             pointer = self._reader.pointer(name)
@@ -197,7 +197,7 @@ class ReleaseFollower:
         return verify(manifest, blob, number=number)
 
     def _is_still(self, release: Release) -> bool:
-        """Return whether the topic still has this release under its number, or nothing under it."""
+        """Return whether the topic has this release, or no release, under the release's number."""
         number = release.number
         return not self._reader.holds(number) or self._reader.manifest(number) == release.manifest
 

@@ -1,4 +1,4 @@
-"""Data in Avro's binary encoding.
+"""A reader of data in Avro's binary encoding.
 
 Logical types become Python types: `timestamp-*` and `local-timestamp-*` a datetime (or an integer, in
 nanoseconds), `date` a date, `uuid` a UUID, `decimal` a Decimal. An enum becomes its symbol, bytes and fixed
@@ -15,7 +15,7 @@ import fastavro
 import orjson
 
 # Not a public name. The public reader recurses in C without a limit: a value with some thousand nested levels
-# of a recursive schema would end the process. The reader in Python raises RecursionError. (fastavro 1.13)
+# of a recursive schema would crash the process. The reader in Python raises RecursionError. (fastavro 1.13)
 from fastavro._read_py import schemaless_reader as careful_reader
 from fastavro.schema import SchemaParseException
 
@@ -23,7 +23,7 @@ from worker.schemas.interface import Read, Schema, Unusable
 
 _RECURSION: Final = object()
 _BROKEN: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, MemoryError)
-"""The errors of fastavro, by kind of damage. A UnicodeDecodeError is a ValueError."""
+"""The errors that fastavro raises for damaged data (a UnicodeDecodeError is a ValueError)."""
 
 
 def reader(schema: Schema, references: Sequence[Schema]) -> Read:

@@ -1,4 +1,4 @@
-"""A schema registry over HTTP, with Confluent's interface (as also in Apicurio, Karapace, Redpanda)."""
+"""A schema registry over HTTP, with Confluent's interface (Apicurio, Karapace and Redpanda have it, too)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CONTENT: Final = "application/vnd.schemaregistry.v1+json"
 _AWAY: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _NO_RIGHTS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ABSENT: Final = range(40400, 40500)
-"""Error codes of the interface itself (no such subject, version or schema); a wrong URL gives other codes."""
+"""Error codes for a subject, version or schema that does not exist; a wrong URL gives other codes."""
 
 
 class HttpRegistry:
@@ -67,7 +67,7 @@ class HttpRegistry:
         self._asked("GET", "schemas/types", list)
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if it does not exist."""
+        """Return the schema with this id or GUID; None if it does not exist."""
         if isinstance(schema, UUID):
             return self._asked("GET", f"schemas/guids/{schema}", _schema)
         return self._asked("GET", f"schemas/ids/{schema}", _schema) if 0 < schema <= MAX_ID else None
@@ -86,14 +86,14 @@ class HttpRegistry:
         return self._asked("POST", path, _is_compatible, _body(schema)) is not False
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, unless it is one already; return its id."""
+        """Register `schema` as a version of the subject, if it is not a version yet; return its id."""
         found = self._asked("POST", f"{_subject(subject)}/versions", _id, _body(schema))
         if found is None:
             raise RegistryRefused(f"the schema registry at {self.url} cannot register {subject}")
         return found
 
     def _asked(self, method: str, path: str, take: Callable[[Any], T], body: bytes | None = None) -> T | None:
-        """Return what `take` extracts from the answer; None if the registry reports "not found"."""
+        """Return the result of `take` for the registry's answer; None if the registry reports "not found"."""
         deadline = time.monotonic() + SECONDS
         try:
             try:
@@ -164,7 +164,7 @@ def _subject(name: str) -> str:
 
 
 def _body(schema: Schema) -> bytes:
-    # Older registries know no schema types: they take every schema for Avro.
+    # Older registries do not know schema types and treat every schema as Avro.
     kind = {} if schema.kind == "AVRO" else {"schemaType": schema.kind}
     return orjson.dumps({"schema": schema.text, **kind})
 

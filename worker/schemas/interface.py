@@ -33,7 +33,7 @@ class Unusable(Exception):
 
 
 class Messages(Protocol):
-    """The descriptions of Protobuf messages."""
+    """The descriptions of Protobuf messages, from which readers are built."""
 
     def reader(self, schema: Schema) -> Read:
         """Return the function that reads data of the messages of `schema`. Raises Unusable."""
@@ -42,8 +42,8 @@ class Messages(Protocol):
 class Registry(Protocol):
     """A schema registry.
 
-    All methods raise RegistryAway if it does not answer in time, and RegistryRefused if it refuses the
-    request.
+    All methods raise RegistryAway if the registry does not answer in time, and RegistryRefused if it refuses
+    the request.
     """
 
     url: str
@@ -52,7 +52,7 @@ class Registry(Protocol):
         """Raise RegistryAway or RegistryRefused unless the registry answers."""
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if it does not exist."""
+        """Return the schema with this id or GUID; None if it does not exist."""
 
     def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
         """Return a version of a subject; None if it does not exist."""
@@ -64,7 +64,7 @@ class Registry(Protocol):
         """Return whether `schema` may become the next version of the subject."""
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, unless it is one already; return its id.
+        """Register `schema` as a version of the subject, if it is not a version yet; return its id.
 
         Raises RegistryRefused if it is not compatible with earlier versions.
         """

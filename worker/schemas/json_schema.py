@@ -1,6 +1,6 @@
 """Data in JSON with a JSON Schema.
 
-The data are not validated against the schema; Confluent's own reader does not do so by default either. The
+The data are not validated against the schema; Confluent's own reader does not validate by default either. The
 rules of clicks check all that a click needs, and validation in Python would take longer than everything else
 that is done for a click.
 """

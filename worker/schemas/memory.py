@@ -18,7 +18,7 @@ class MemoryRegistry:
         """The schema with `id` is at `id - 1`: ids start from 1."""
         self.subjects: dict[str, list[Schema]] = {}
         self.closed: set[str] = set()
-        """Subjects that refuse any further schema as incompatible."""
+        """Subjects for which the registry refuses any further schema as incompatible."""
         self.refuses = False
         """Whether the registry refuses the credentials."""
         self.asked = 0
@@ -46,7 +46,7 @@ class MemoryRegistry:
             raise RegistryRefused(f"the schema registry at {self.url} refuses the credentials")
 
     def by_id(self, schema: int | UUID) -> Schema | None:
-        """Return the schema with an id or a GUID; None if it does not exist."""
+        """Return the schema with this id or GUID; None if it does not exist."""
         self.answers()
         known = enumerate(self.schemas, 1)
         return next((one for number, one in known if schema in (number, self.guid(number))), None)
@@ -69,7 +69,7 @@ class MemoryRegistry:
         return subject not in self.closed
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, unless it is one already; return its id."""
+        """Register `schema` as a version of the subject, if it is not a version yet; return its id."""
         if (known := self.id_of(subject, schema)) is not None:
             return known
         if not self.compatible(subject, schema):

@@ -1,11 +1,13 @@
-"""Data in Protobuf's binary encoding, after the indexes that identify the message in its file.
+"""A reader of Protobuf messages, each preceded by the indexes that identify its type in the schema file.
 
 A registry stores Protobuf schemas as `.proto` text, which only `protoc` compiles. So the user provides a
-descriptor set: `protoc --include_imports --descriptor_set_out=FILE`. The text gives the name of the message,
-the descriptor set its fields. Any version of the set works, because unknown fields are ignored.
+descriptor set: `protoc --include_imports --descriptor_set_out=FILE`. The schema's text gives the name of the
+message, and the descriptor set gives its fields. Any version of the set works, because unknown fields are
+ignored.
 
-A field at its default without explicit presence (proto3 without `optional`) may never have been set: it
-counts as absent. Timestamps become datetimes, well-known wrappers their value, enums their name.
+A field without explicit presence (proto3 without `optional`) counts as absent if it has its default value,
+because it may never have been set. Timestamps become datetimes, well-known wrappers their value, enums their
+name.
 """
 
 from __future__ import annotations
@@ -113,7 +115,7 @@ def _declared(message: DescriptorProto, outside: str) -> _Declared:
 
 
 def _roots_of_text(text: str) -> list[_Declared]:
-    """Return the messages in `.proto` text. Only names and braces count; comments and strings are skipped."""
+    """Return the messages in `.proto` text, found by names and braces; comments and strings are skipped."""
     package, words = "", list[str]()
     root = _Declared("", [])
     open_ones = [root]

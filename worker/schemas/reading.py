@@ -1,4 +1,4 @@
-"""The documents in frames. Each schema is requested once, and then kept by its id."""
+"""A reader of framed data. Each schema is requested once and cached by its id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGAIN_SECONDS: Final = 60.0
 """The time after which a schema that could not be used is requested again, in seconds."""
 
 LOOKUP_SECONDS: Final = 5.0
-"""Maximum time for consecutive lookups, in seconds. Then they pause, so that the loop can do other work.
+"""Maximum time for consecutive lookups, in seconds. Then lookups pause, so that the loop can do other work.
 """
 
 _MOST_UNUSABLE: Final = 10_000
@@ -121,7 +121,7 @@ class FrameReader:
 
 
 class _Spent:
-    """The time spent inside a context; it decays at the rate at which time passes outside."""
+    """The time spent inside this context, reduced by the time that passes outside, but not below 0."""
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
@@ -129,7 +129,7 @@ class _Spent:
         self._at = steady()
 
     def seconds(self) -> float:
-        """Return the time spent, after decay, in seconds."""
+        """Return the time spent, reduced by the time outside, in seconds."""
         now = self._steady()
         self._seconds = max(0.0, self._seconds - (now - self._at))
         self._at = now

@@ -1,7 +1,7 @@
 """The input topic. Applications write it; the worker's consumer group reads it.
 
-A record has one click or several (`worker.core.event`); their order in the partition counts. The group's
-committed offsets, written in the worker's transactions, mark the progress.
+A record has one click or several (`worker.core.event`); the order of clicks in the partition matters. The
+group's committed offsets, written in the worker's transactions, mark the progress.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from worker.kafka.interface import Record
 class Invalid(NamedTuple):
     """A record for the dead-letter topic.
 
-    `parts` lists the invalid events if other events of the record count; otherwise it is empty.
+    `parts`: in a record that may have several clicks, the place and reason of each invalid part.
     """
 
     record: Record
@@ -30,7 +30,7 @@ class Invalid(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """The contents of some records. Each record counts once: in `clicked`, in `skipped` or in `bad`."""
+    """The contents of some records. Each record is counted once: in `clicked`, in `skipped` or in `bad`."""
 
     clicks: Clicks
     bad: list[Invalid]
@@ -52,7 +52,7 @@ class Decoded(NamedTuple):
 
 
 def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
-    """Return the clicks in `records` as columns, and the records without valid clicks.
+    """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
     Raises the errors of the decoder's `parse`.
     """

@@ -1,11 +1,11 @@
 """The topic of records that are not valid clicks. The worker writes it.
 
-People read it, and may send its records again. Key, value and headers are copied from the record; additional
-headers give the reason and the origin. If a value is too large, only a prefix, the size and the SHA-256 are
-kept; the record itself remains in the clicks topic, at the offset in the headers. If only some events of a
-record are invalid, the others count; the header `nextclick.parts` lists the invalid events, so that nobody
-sends the valid events again. A range that Kafka's client could not decode is kept as raw bytes, with its
-first and last offset and the error.
+Operators read the topic, and may send its records again. Key, value and headers are copied from the record;
+additional headers give the reason and the origin. If a value is too large, only a prefix, the size and the
+SHA-256 are kept; the record itself remains in the clicks topic, at the offset in the headers. If only some
+events of a record are invalid, the valid events are applied as usual; the header `nextclick.parts` lists the
+invalid events, so that nobody sends the valid events again. A range of records that Kafka's client could not
+decode is kept as raw bytes, with its first and last offset and the error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from worker.kafka.interface import Headers, Transactions
 from worker.topics.clicks import Invalid
 
 MAX_VALUE_BYTES: Final = 900_000
-"""Maximum size of a value that is kept whole, in bytes: with key and headers it must fit into a request of 1
+"""Maximum size of a value that is kept whole, in bytes: value, key and headers must fit into a request of 1
 MiB.
 """
 
@@ -29,7 +29,7 @@ _MAX_EXTRA_BYTES: Final = 100_000
 
 
 class DeadLetterWriter:
-    """Writes dead letters to `topic`, to the partition of the record modulo `partitions()`."""
+    """Writes dead letters to `topic`; the partition is the record's own partition modulo `partitions()`."""
 
     def __init__(self, transactions: Transactions, *, topic: str, partitions: Callable[[], int]) -> None:
         self._transactions = transactions
@@ -66,7 +66,8 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
         key, headers = (key or b"")[:PREFIX_BYTES], []
         ours.append(("nextclick.headers", b"dropped: key and headers are too large"))
     if key is None and value is None:
-        # Kafka's client refuses records without key and value; the reason says that the value was null.
+        # Kafka's client refuses records with neither key nor value; the reason still says that the value was
+        # null.
         value = b""
     if value is not None and len(value) > MAX_VALUE_BYTES:
         ours += [

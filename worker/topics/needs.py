@@ -1,4 +1,4 @@
-"""The topics that a worker needs: checks of their existence, shape and rights, and `create`."""
+"""The topics that a worker needs: their creation, and checks of existence, size, settings and rights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": str(3_600_000),
 }
-"""The settings of a topic in which only the latest value of each key counts."""
+"""The settings of a topic in which only the latest value of each key matters."""
 
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
-"""The settings of the topic of live quality: an experiment counts all reports that retention has left."""
+"""The settings of the topic of live quality: an experiment sums all reports that are still retained."""
 
 TRIES: Final = 100
 TRY_SECONDS: Final = 0.2
-"""The number of checks of new topics, and the pause between them: 20 s in total."""
+"""Maximum number of checks of new topics, and the pause between two checks: 20 s in total."""
 
 _PREFIXED: Final = "--resource-pattern-type prefixed"
 
@@ -58,7 +58,7 @@ def needs(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `remedy` is empty if all is well."""
+    """The result of one check. `remedy` is empty if the check passed."""
 
     what: str
     remedy: str = ""
@@ -110,10 +110,10 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
 
 
 def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
-    """Return "" once every broker knows the topics and each partition has a leader; otherwise the problem.
+    """Wait until every broker knows the topics and every partition has a leader.
 
-    Kafka confirms the creation of a topic before that. There are up to `tries` checks; `stop` waits for some
-    seconds between them.
+    Return the problem that remains, or "". Needed because Kafka confirms the creation of a topic earlier.
+    There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
     """
     topics, missing = [need.topic for need in wanted], ""
     for _ in range(tries):
@@ -138,7 +138,7 @@ def _unusable(everywhere: list[dict[str, TopicInfo]], wanted: list[Need]) -> str
 
 
 def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:
-    """Return the results of checking topics, their settings and our rights."""
+    """Check the topics, their settings, and the rights of this user; return the results."""
     described = admin.describe([need.topic for need in wanted])
     clicks = described[wanted[0].topic]
     findings = []
@@ -219,7 +219,7 @@ def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
 
 
 def check_transactions(connection: Connection, *, transactional_id: str, timeout_ms: int) -> Finding:
-    """Check whether transactions work, under a separate id, so that a running worker is not fenced."""
+    """Check whether transactions work, under a separate transactional id that fences no running worker."""
     probe = f"{transactional_id}.check"
     transactions = connection.transactions(probe, timeout_ms=timeout_ms)
     try:

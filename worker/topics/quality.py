@@ -3,10 +3,11 @@
 A worker writes one record every ten seconds, unless nothing was counted, in the transaction of the clicks
 that were counted: `{"format": 1, "group", "worker", "at" (ms), "champion", "candidate" (a number or null),
 "releases"}`. `releases` maps each release number to a `worker.core.quality.Tally`. The key is group and
-worker. The topic is not compacted, because the sum of all reports counts.
+worker. The topic is not compacted, because every report is part of the sum.
 
-Clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per interval. A user's
-clicks are not independent over any interval, while group counts can be added over time and workers.
+For significance tests, clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per
+interval. A user's clicks are not independent over any interval, while group counts can be added over time and
+workers.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class QualityReader:
 
 
 def read_reports(connection: Connection, topic: str) -> Iterator[Report]:
-    """Yield all committed reports that retention has left, in the order of the topic.
+    """Yield all committed reports that are still retained, in the order of the topic.
 
     Raises KafkaAway, NotAllowed, TopicError.
     """

@@ -32,7 +32,7 @@ class RecommendationWriter:
         self._encode = encode
 
     def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
-        """Add `lists`, answers to `clicks`, to the transaction. Raises the errors of `Transactions.send`."""
+        """Add `lists`, the answers to `clicks`, to the transaction. Raises errors of `Transactions.send`."""
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         elements = clicks.elements.tolist()
         for one in lists:

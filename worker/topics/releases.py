@@ -34,7 +34,7 @@ KEPT: Final = 5
 """The number of latest releases that stay in the topic; older releases stay while a pointer names them."""
 
 _FEW: Final = 100
-"""After more foreign records than this, a topic is known not to be a topic of releases."""
+"""With more foreign records than this, a topic is certainly not a topic of releases."""
 
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
@@ -228,11 +228,11 @@ def publish(
     `share`: the share of users that the release serves as a candidate. Releases that are neither among the
     latest `keep` nor named by a pointer are deleted in the same transaction. `expected`: see `point`.
 
-    `fence`: if several trainers run, a function that returns the group metadata of the leader, and raises
-    CheckpointFailed once another trainer leads: then nothing is published.
+    `fence`: if several trainers run, a function that returns the leader's group metadata. It raises
+    CheckpointFailed once another trainer leads; then nothing is published.
 
-    `repeated`: whether an earlier attempt failed or its answer was lost: a release with this manifest that is
-    already in the topic is not sent again.
+    `repeated`: whether an earlier attempt failed or its answer was lost. Then a release with this manifest
+    that is already in the topic is not sent again; its number is returned.
 
     Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has other records than releases),
     ReleaseRefused (not as expected), CheckpointFailed (another publisher interfered, or another trainer
@@ -242,7 +242,7 @@ def publish(
         # A trainer that no longer leads must not take the transactional id from the leader.
         fence()
     with _publisher(connection, topic) as transactions:
-        # Read only now that the transactional id is ours: no other publisher can commit any more.
+        # Read only after taking the transactional id: from now on, no other publisher can commit.
         with ReleaseReader(connection, topic=topic).opened() as reader:
             reader.read(strict=True)
         if repeated and (sent := reader.number_of(manifest)):

@@ -26,7 +26,7 @@ SAMPLE: Final = 100
 """The number of records in a sample."""
 
 AHEAD_MS: Final = 60_000
-"""Tolerance for differences between clocks, in ms: only clicks further ahead are from the future."""
+"""Tolerance for differences between clocks, in ms: only clicks further ahead are reported."""
 
 _COMPARED: Final = 200_000
 """Maximum number of catalogue items that are searched for an id in another notation."""
@@ -63,7 +63,7 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
 
 
 def decoding(sample: Sample) -> Finding:
-    """Return how many of the records are clicks, and what is wrong with the others."""
+    """Return how many of the records are clicks, and what is wrong with the other records."""
     count, bad, skipped = len(sample), sample.decoded.bad, sample.decoded.skipped.total()
     if not count:
         return Finding(f"topic {sample.topic} has no records yet")

@@ -1,4 +1,4 @@
-"""Changes to the state topic by commands instead of the owner: deletion requests and resets."""
+"""Changes to the state topic that commands make instead of the owner: deletion requests and resets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ COMMIT_SECONDS: Final = 60.0
 """Maximum time for committing a reset, in seconds."""
 
 REWRITE_MS: Final = 600_000
-"""Maximum time for rewriting all blocks, in milliseconds: a million users are 630 MB. Brokers allow 900 s."""
+"""Maximum time for rewriting all blocks, in milliseconds: a million users are 630 MB. Brokers allow 900 s by
+default.
+"""
 
 _NO_IDS: Final = TopicIds()
 
@@ -56,7 +58,7 @@ def ask_to_forget(
 def pending(
     connection: Connection, user_id: str, asked: Mapping[int, int], *, topic: str
 ) -> Iterator[set[int]]:
-    """Yield, after each poll, the partitions whose requests are not fulfilled yet, without end.
+    """Yield, after each poll, the partitions whose requests are not fulfilled yet. Never ends by itself.
 
     `asked` maps each partition to the offset of its request. Raises KafkaAway, NotAllowed, StateRefused.
     """

@@ -54,22 +54,22 @@ class Marks:
     """Kafka's offsets of a partition of the clicks."""
 
     begin: int
-    """The first offset that retention has left."""
+    """The first offset that is still retained."""
     end: int
     """The high-water mark."""
     committed: int | None
-    """The group's committed offset; None if there is none."""
+    """The group's committed offset; None if the group has not committed any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A user's state in one record: in `block`, at offset `at` of the state topic."""
+    """A copy of a user's state: in block number `block`, in the record at offset `at` of the state topic."""
 
     partition: int
     block: int
     at: int
     saved: Saved
-    """The state, of this user alone."""
+    """The block reduced to this user's state."""
 
 
 @dataclass(slots=True)
@@ -83,7 +83,9 @@ class Trace:
     requests: dict[int, Forget] = field(default_factory=dict)
     """By partition: the deletion request that is not fulfilled yet."""
     deleted: bool = False
-    """Whether a deletion request was fulfilled. Compaction removes the tombstone that shows this in time."""
+    """Whether a tombstone shows a fulfilled deletion request. Compaction removes such tombstones after some
+    time.
+    """
     unreadable: list[str] = field(default_factory=list)
     """Unreadable records that may have data of the user."""
 
@@ -196,7 +198,7 @@ def trace(entries: Iterable[Entry], user_id: str) -> Trace:
 
 
 def marks(connection: Connection, *, topic: str, group: str, partitions: Iterable[int]) -> dict[int, Marks]:
-    """Return the begin and end of each partition of the clicks, and the group's committed offset."""
+    """Return the first offset, the end and the group's committed offset of each partition of the clicks."""
     ats = [TopicPartition(topic, partition) for partition in partitions]
     with (
         connection.errors(f"ask for the offsets of topic {topic}"),

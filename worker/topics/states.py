@@ -1,9 +1,9 @@
 """The state topic: the owner of clicks partition N saves its user states in state partition N.
 
 The topic is compacted. `block/<n>` is a block (`worker.core.blocks`) or, once all its rows are superseded, a
-tombstone. `replay` has the offset of the clicks from which a replay adds the clicks that the blocks lack.
-`forget/<user>` is a deletion request: `nextclick-worker forget` writes it, the owner fulfils it. Only the
-owner writes in the transaction that commits the offsets of the clicks (`worker.kafka.transactions`).
+tombstone. `replay` has the offset of the first click that the blocks may lack; recovery replays clicks from
+there. `forget/<user>` is a deletion request: `nextclick-worker forget` writes it, the owner fulfils it. The
+owner writes in the transactions that commit the offsets of the clicks (`worker.kafka.transactions`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FORMAT: Final = 1
 
 BLOCK: Final = "block/"
 MAX_BLOCKS: Final = 1_000_000
-"""The highest block number in a partition: enough for a thousand million users."""
+"""The highest block number in a partition: enough for a billion users."""
 
 REPLAY: Final = "replay"
 FORGET: Final = "forget/"
 
 UNREADABLE: Final = "offsets/"
-"""The prefix of the key for an undecodable range, which has no key; its first and last offset follow. A
-tombstone with this key marks the range as no longer needed.
+"""The prefix of the key that stands for an undecodable range of records; the range's first and last offset
+follow. A tombstone with this key marks the range as no longer needed.
 """
 
 FETCH: Final[Mapping[str, int]] = {
@@ -71,7 +71,7 @@ class Replay(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """A deletion request for everything from clicks below offset `before`. `asked_at` is in ms.
+    """A request to delete a user's data from clicks below offset `before`. `asked_at` is in ms.
 
     The user may click again before the owner reads the request. So the owner raises `before` to its own
     position and writes the request again, marked `heard`.
@@ -91,7 +91,7 @@ class Forget(NamedTuple):
 
 
 def content(record: Record) -> tuple[bytes, bytes | None]:
-    """Return key and value of a record; if it cannot be decoded, its offsets and the error."""
+    """Return a record's key and value; for an undecodable range, its offsets as key, the error as value."""
     if record.unreadable is None:
         return record.key or b"", record.value
     return f"{UNREADABLE}{record.unreadable.first}-{record.offset}".encode(), record.unreadable.why.encode()
@@ -156,11 +156,11 @@ class StateWriter:
         self._send(partition, f"{BLOCK}{number}", value)
 
     def replay(self, partition: int, replay: Replay) -> None:
-        """Add the record that says from which offset clicks must be replayed."""
+        """Add the record with the offset from which clicks must be replayed."""
         self._send(partition, REPLAY, replay.value())
 
     def heard(self, partition: int, user_id: str, request: Forget) -> None:
-        """Add a deletion request as applied by the owner."""
+        """Add a deletion request that the owner has acknowledged."""
         self._send(partition, f"{FORGET}{user_id}", request.value())
 
     def forgotten(self, partition: int, user_id: str) -> None:

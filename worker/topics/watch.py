@@ -1,7 +1,8 @@
 """The watch on topics while the worker runs: whether each exists, and is still the same topic.
 
-Kafka's clients wait for a deleted topic, or read a recreated topic from its first record, and report neither.
-Topic ids (KIP-516) show a recreation reliably; with a broker that has no topic ids, it goes unnoticed.
+Kafka's clients wait for a deleted topic, or read a recreated topic from its first record, without an error.
+Topic ids (KIP-516) show a recreation reliably; with a broker that has no topic ids, a recreation goes
+unnoticed.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class TopicWatch:
 
     @property
     def trouble(self) -> str:
-        """The sentences about topics that are missing or too small; empty if there are none."""
+        """The problems of topics that are missing or too small, as sentences; empty without problems."""
         return self._readiness.trouble
 
     def take_created_again(self) -> set[str]:
