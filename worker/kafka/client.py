@@ -62,9 +62,9 @@ class Endpoint:
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer without auto-commit that starts at the first record.
+        """Return a consumer without auto-commit that starts at the earliest record, unless it has an offset.
 
-        It returns records that it cannot decode as `unreadable`.
+        The consumer returns records that it cannot decode as `unreadable`.
         """
         consumer = KafkaConsumer(
             **self.arguments(),
@@ -106,7 +106,7 @@ class Endpoint:
             delivery_timeout_ms=timeout_ms + 5_000,
             request_timeout_ms=timeout_ms,
             max_block_ms=timeout_ms,
-            # A commit takes 10 ms; with the default of 100, it takes 110 ms.
+            # With this value, a commit takes 10 ms; with the default of 100 ms, it takes 110 ms.
             retry_backoff_ms=5,
             # Under load, a request carries 400 lists instead of 17, which saves a third of the client's work.
             batch_size=262_144,
@@ -178,8 +178,8 @@ class Endpoint:
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
     """Return the result of `call`, which runs in a separate thread. Raises KafkaAway after `seconds`.
 
-    Some calls of the client wait without a limit. After a timeout, the call continues in its thread, so the
-    caller must drop its client.
+    Some methods of kafka-python's clients may block for ever. After a timeout, `call` continues in its thread,
+    so the caller must discard the client.
     """
     outcome: Future[T] = Future()
 

@@ -50,10 +50,10 @@ class KafkaGroupMember:
         self._group = group
         self._client: Any = None
         self._held: set[TopicPartition] = set()
-        """The partitions that are not read; their positions are meaningless."""
+        """The partitions on hold: they are not read, and their positions in the client are meaningless."""
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
-        """Whether this member may have replaced another and has not yet checked for unassigned partitions."""
+        """Whether to check for unassigned partitions, because this member may have replaced a static member."""
         self._client_id = client_id
         self._settings: dict[str, Any] = {
             "group_instance_id": static_member,
@@ -95,9 +95,10 @@ class KafkaGroupMember:
     def metadata(self) -> Any:
         """The group metadata for commits: stale, and so refused, after the group removed this member.
 
-        Rule a: after removal from the group, the client reports a negative generation, which the broker does
-        not check; after joining again, a generation that is not valid for earlier work. Under an unchanged
-        member id, the newest generation is right, and during a rebalance the broker accepts no other.
+        Rule a: after a removal, the client reports a negative generation, which the broker does not check.
+        After the member has joined again, the client reports a new member id and generation, under which
+        earlier work must not be committed. So the metadata changes only while the member id stays the same;
+        then the newest generation is correct, and during a rebalance the broker accepts no other.
         """
         fresh = self._client.group_metadata()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -168,7 +169,7 @@ class KafkaGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
+        """Whether, since the last `take_lost`, partitions were lost without a chance to commit their work."""
         return bool(self._listener.lost)
 
     def take_lost(self) -> set[int]:
@@ -231,7 +232,7 @@ class KafkaGroupMember:
         }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that other members take over at once. Does nothing before `join`."""
+        """Leave the group, so that other members take over the partitions. Does nothing before `join`."""
         if self._client is not None:
             with self._endpoint.errors("leave the consumer group"):
                 self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))

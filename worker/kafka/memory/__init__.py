@@ -5,7 +5,7 @@
     connection = cluster.connect()          # implements worker.kafka.interface.Connection
     cluster.produce("clicks", b"...", key=b"a")
 
-Time advances only by `cluster.advance(seconds)`. `tests/worker/kafka` compares it with a real broker.
+Time advances only by `cluster.advance(seconds)`. `tests/worker/kafka` compares the cluster with a real broker.
 """
 
 from worker.kafka.memory.broker import Crashed

@@ -18,8 +18,8 @@ from worker.kafka.memory.groups import Group, Session
 class MemoryGroupMember:
     """Implements `worker.kafka.interface.GroupMember`.
 
-    It sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its process is
-    frozen or has crashed. Everything else in its group happens in `poll`, on the caller's thread.
+    The member sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its process
+    is frozen or has crashed. It joins and rebalances only in `poll`, on the caller's thread.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class MemoryGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
+        """Whether, since the last `take_lost`, partitions were lost without a chance to commit their work."""
         return bool(self._lost)
 
     def take_lost(self) -> set[int]:
@@ -139,7 +139,7 @@ class MemoryGroupMember:
             }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that other members take over at once. Does nothing before `join`.
+        """Leave the group, so that other members take over the partitions. Does nothing before `join`.
 
         A static member stays in its group until its session times out (KIP-345).
         """
@@ -199,8 +199,8 @@ class MemoryGroupMember:
     def _wants_more(self, group: Group, partitions: int) -> bool:
         """Return whether the topic has new or unassigned partitions.
 
-        A static member that ended while giving up partitions is replaced without a rebalance, so its
-        replacement must request one.
+        If a static member ends while it is giving up partitions, its replacement causes no rebalance by
+        joining, so the replacement must request a rebalance.
         """
         left_behind = False
         if self._replaces and self.joined:

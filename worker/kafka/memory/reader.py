@@ -63,7 +63,9 @@ class MemoryReader:
             return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
+        """Return the end of each partition: the last stable offset if the reader reads only committed records,
+        otherwise the high-water mark.
+        """
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
@@ -71,7 +73,7 @@ class MemoryReader:
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the committed offset of the group; None if there is none.
+        """Return the committed offset of the group; None if the group has not committed any.
 
         A reader of committed records raises NotStable while the offset may change (KIP-447).
         """
