@@ -96,8 +96,8 @@ class Settings(Section):
 
     group: str = setting(
         "nextclick",
-        "Name of the consumer group. The transactional ids and, by default, the name of the state topic start "
-        "with it.",
+        "Name of the consumer group. The transactional ids and, by default, the name of the state topic "
+        "start with it.",
         pattern=TOPIC,
     )
     worker_id: str = Field(

@@ -1,8 +1,8 @@
 """The main loop: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
 
 The loop alone decides how to handle failures. After a *retriable* error, it backs off, reports the error in
-/readyz, and recovers the partitions of the open transaction. A *bad record* becomes a dead letter. Any *other*
-error leaves `run`, and the process stops with a clear message.
+/readyz, and recovers the partitions of the open transaction. A *bad record* becomes a dead letter. Any
+*other* error leaves `run`, and the process stops with a clear message.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Metrics:
         )
         self.skipped = self._counter(
             "skipped",
-            "Valid records without a click, by reason: where (excluded by click.where) or deleted (deletions).",
+            "Valid records without a click, by reason: where (excluded by click.where) or deleted.",
             "reason",
         )
         self.ids_trimmed = self._counter(

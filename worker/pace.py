@@ -92,7 +92,7 @@ def fitting(records: int, seconds: float, *, within: float) -> int:
     """Return the batch size that takes about `within` seconds, given that `records` records took `seconds`.
 
     In a larger batch, each record costs less, but all records wait longer. With a few thousand items, a batch
-    may have thousands of records; with a million items, it has dozens. The result is at least 64 and at most 4,000.
+    may have thousands of records; with a million items, it has dozens. Limits: 64 and 4,000 records.
 
     >>> fitting(100, 0.01, within=0.2), fitting(100, 0.001, within=0.2), fitting(100, 5, within=0.2)
     (2000, 4000, 64)

@@ -92,7 +92,7 @@ def _schema_registry(settings: Settings) -> Iterator[Finding]:
 
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
-    """Yield findings on the last clicks, and on the champion's knowledge of their items."""
+    """Yield findings on the last clicks, and on how many of the clicked items the champion knows."""
     topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None

@@ -171,7 +171,7 @@ class Batch:
     def records(self, of: TopicPartition, begin: int) -> Iterator[FetchedRecord]:
         """Yield all records, including unreadable ones. Requires that `fault` is empty.
 
-        Unreadable records cover the offsets of everything that cannot be decoded, up to `last`. `begin` is the
+        Unreadable records cover the offsets of everything that cannot be decoded, up to `last`. `begin`: the
         offset that follows the previous batch's last record.
         """
         modern = self.magic == _MODERN

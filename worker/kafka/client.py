@@ -178,7 +178,7 @@ class Endpoint:
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
     """Return the result of `call`, which runs in a separate thread. Raises KafkaAway after `seconds`.
 
-    Some methods of kafka-python's clients may block for ever. After a timeout, `call` continues in its thread,
+    Some calls of kafka-python's clients may block for ever. After a timeout, `call` continues in its thread,
     so the caller must discard the client.
     """
     outcome: Future[T] = Future()

@@ -23,8 +23,8 @@ LARGEST: Final = 256 << 20
 
 _CHUNK: Final = 1 << 20
 _ZSTD_INPUT: Final = 1 << 10
-"""Size of the chunks of zstd input, in bytes. A chunk decompresses to at most 32 MiB, because a block takes at
-least 4 bytes and decompresses to at most 128 KiB."""
+"""Size of the chunks of zstd input, in bytes. A chunk decompresses to at most 32 MiB, because a block takes
+at least 4 bytes and decompresses to at most 128 KiB."""
 
 _GZIP: Final = b"\x1f\x8b"
 _XERIAL: Final = b"\x82SNAPPY\x00"

@@ -53,7 +53,7 @@ class KafkaGroupMember:
         """The partitions on hold: they are not read, and their positions in the client are meaningless."""
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
-        """Whether to check for unassigned partitions, because this member may have replaced a static member."""
+        """Whether to check for unassigned partitions, as this member may have replaced a static member."""
         self._client_id = client_id
         self._settings: dict[str, Any] = {
             "group_instance_id": static_member,

@@ -14,7 +14,7 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
 _SILENCE_POLLS: Final = 30
-"""Maximum number of empty polls in a row while records remain; after more, the broker counts as unreachable."""
+"""Maximum number of empty polls in a row while records remain; then the broker counts as unreachable."""
 
 
 FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}

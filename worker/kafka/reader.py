@@ -50,8 +50,9 @@ class KafkaReader:
         return found
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the end of each partition: the last stable offset if the reader reads only committed records,
-        otherwise the high-water mark.
+        """Return the end of each partition.
+
+        A reader of committed records returns the last stable offset, other readers the high-water mark.
         """
         found: dict[TopicPartition, int] = self._client.end_offsets(list(partitions), timeout_ms=ANSWER_MS)
         return found

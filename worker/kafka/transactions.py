@@ -168,7 +168,7 @@ def missing_partition(topic: str, partition: int, error: BaseException) -> Topic
 
 
 def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
-    """Update the client's metadata, then send to a partition that may have been added since the last update."""
+    """Update the client's metadata, then send to a partition that the client did not know before."""
     known = threading.Event()
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)

@@ -16,8 +16,8 @@ from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
-"""The calls that a fault can affect. `end` is the point in a commit after offsets are added to the transaction
-and before the transaction is committed."""
+"""The calls that a fault can affect. `end` is the point in a commit after the offsets are added to the
+transaction and before the transaction is committed."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",

@@ -18,8 +18,8 @@ from worker.kafka.memory.groups import Group, Session
 class MemoryGroupMember:
     """Implements `worker.kafka.interface.GroupMember`.
 
-    The member sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its process
-    is frozen or has crashed. It joins and rebalances only in `poll`, on the caller's thread.
+    The member sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its
+    process is frozen or has crashed. It joins and rebalances only in `poll`, on the caller's thread.
     """
 
     def __init__(

@@ -63,8 +63,9 @@ class MemoryReader:
             return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the end of each partition: the last stable offset if the reader reads only committed records,
-        otherwise the high-water mark.
+        """Return the end of each partition.
+
+        A reader of committed records returns the last stable offset, other readers the high-water mark.
         """
         with self._process.broker.lock:
             broker = self._process.live()
