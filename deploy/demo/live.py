@@ -20,8 +20,8 @@ REFRESH_AFTER: Final = 0.2
 """Share of the clicks after which the second training starts."""
 
 HOLD_AFTER: Final = 0.7
-"""Maximum share of the clicks that are replayed before the second release serves; the remaining clicks measure
-the second release."""
+"""Maximum share of the clicks that are replayed before the second release serves; the remaining clicks
+measure the second release."""
 
 EXPERIMENT_AFTER: Final = 0.75
 """Maximum share of the clicks that are replayed before the A/B test, which needs the remaining clicks."""

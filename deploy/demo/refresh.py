@@ -135,7 +135,7 @@ def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
 
 
 def _until(done: Callable[[], object], step: Step, process: Process | None = None) -> Iterator[Step]:
-    """Yield `step` until `done()` is true. After a time limit, raise DemoError with the output of `process`."""
+    """Yield `step` until `done()` is true; after a time limit, raise DemoError with `process`'s output."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         if time.monotonic() > deadline:

@@ -94,7 +94,7 @@ class Kafka(Section):
         return self
 
     def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the connection for the clients. `origin`: the source of the address, as text for messages."""
+        """Return the connection for the clients. `origin`: the source of the address, as text."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
