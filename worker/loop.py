@@ -32,7 +32,7 @@ from worker.walk import Walk
 log = structlog.get_logger("worker")
 
 COMMIT_SECONDS: Final = 15.0
-"""Time limit of a checkpoint; after it, the transaction is abandoned."""
+"""Time limit of a checkpoint; a transaction that takes longer is abandoned."""
 
 STOP_COMMIT_SECONDS: Final = 2.0
 """Time limit of a checkpoint after an interruption, or before a wait for a topic or the schema registry."""
@@ -156,7 +156,7 @@ class Loop:
         return records
 
     def _notice_assignment(self) -> None:
-        """Handle the assignment of the last poll. Raises errors that require starting over."""
+        """Handle changes of the assignment during the last poll. Raises errors that require starting over."""
         error, self._revoke_error = self._revoke_error, None
         if error is not None:
             raise error

@@ -47,7 +47,7 @@ def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
 
 
 class Pace:
-    """A steady pace of `per_second` clicks, except while it is held."""
+    """A steady pace of `per_second` clicks per second, which can be paused."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -56,7 +56,7 @@ class Pace:
         self._due = 0.0
 
     def due(self, *, held: bool = False) -> int:
-        """Return the number of clicks that are due by now."""
+        """Return the number of clicks that are due by now. With `held`, the time since the last call does not count."""
         now = self._clock()
         if not held:
             self._due += (now - self._at) * self._per_second

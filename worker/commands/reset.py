@@ -79,7 +79,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
 def plan(
     number: int, at: At, held: Contents, marks: Marks, *, clicks_id: str = ""
 ) -> tuple[Beginning | None, str]:
-    """Return where a partition starts again under `--at` (None: no change), and a sentence that says so.
+    """Return where a partition resumes under `--at` (None: no change), and a sentence that describes it.
 
     `clicks_id` is the id of the current clicks topic. Raises StateRefused if `--at` cannot be used.
     """
@@ -124,7 +124,7 @@ def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
 
 
 def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
-    """Return where a partition starts again that keeps its states although the clicks topic is new."""
+    """Return where a partition resumes that keeps its states after the clicks topic was created again."""
     if held.unreadable:
         key, why = next(iter(held.unreadable.items()))
         raise StateRefused(

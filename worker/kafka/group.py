@@ -198,7 +198,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0

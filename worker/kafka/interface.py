@@ -1,7 +1,7 @@
 """The interface to Kafka: everything that the rest of the code asks of a cluster.
 
 `worker.kafka.connection` implements it with kafka-python, `worker.kafka.memory` with an in-process cluster
-for tests. One test suite, `tests/worker/kafka`, holds both to the same behaviour.
+for tests. One test suite, `tests/worker/kafka`, checks that both behave the same.
 
 Every call may raise KafkaAway, NotAllowed and TopicError (`worker.errors`). Calls of a class that does not
 translate errors itself must be inside `Connection.errors`.
@@ -107,7 +107,7 @@ class Reader(Protocol):
         ...
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to read, after any transaction markers; 0 if unknown."""
+        """Return the next offset to read, past any transaction markers; 0 if unknown."""
         ...
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -188,7 +188,7 @@ class GroupMember(Protocol):
         """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         ...
 
     def lag(self) -> dict[int, int]:

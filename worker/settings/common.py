@@ -297,7 +297,7 @@ class Click(Section):
         return parse_where(self.where)
 
     def decoder(self, parser: FramedParser | None = None) -> Decoder:
-        """Return the decoder for records; with `parser`, it reads records framed by a registry, too."""
+        """Return the decoder for records; with `parser`, it also decodes records framed by a registry."""
         return Decoder(
             self.fields(),
             ids=self.ids(),

@@ -123,7 +123,7 @@ class MemoryGroupMember:
             self._cursor.resume(at)
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 

@@ -48,7 +48,7 @@ class MemoryReader:
             return self._cursor.read(broker, self._at_most)
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to read, after any transaction markers; 0 if unknown."""
+        """Return the next offset to read, past any transaction markers; 0 if unknown."""
         with self._process.broker.lock:
             broker = self._process.live()
             if not broker.away and at in self._cursor.unknown():
