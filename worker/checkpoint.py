@@ -105,7 +105,7 @@ class Checkpoint:
         self._touched |= set(partitions)
 
     def flush_due(self) -> None:
-        """Add the states that are due for a flush to the transaction; only the first call in each does so."""
+        """Add the states that are due for a flush, unless this was already done in the open transaction."""
         if not self._flush_due:
             return
         self._flush_due = False

@@ -56,7 +56,7 @@ class Pace:
         self._due = 0.0
 
     def due(self, *, held: bool = False) -> int:
-        """Return the number of clicks that are due by now. With `held`, the time since the last call does not count."""
+        """Return the number of clicks that are due by now; while `held`, no further clicks become due."""
         now = self._clock()
         if not held:
             self._due += (now - self._at) * self._per_second

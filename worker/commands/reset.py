@@ -21,7 +21,7 @@ from worker.topics.states import FORGET, REPLAY, TopicIds
 At = Literal["committed", "earliest", "latest", "saved"]
 
 _SETTLE_SECONDS: Final = 20.0
-"""Maximum time for which the last transaction of a killed worker stays open."""
+"""Maximum wait for the end of the last transaction of a killed worker."""
 
 
 @click.command(cls=Command)

@@ -32,7 +32,7 @@ _XERIAL_BYTES: Final = 16
 
 
 class CannotInflate(Exception):
-    """Raised when a payload is damaged or too large, or its codec is unknown; none of it can be trusted."""
+    """Raised when a payload is damaged or too large, or its codec is unknown; no part of it is usable."""
 
 
 def inflate(codec: int, data: bytes) -> bytes:

@@ -7,8 +7,8 @@ a. *Fencing depends on the generation that is sent.* A member that was removed f
    generation seen under the same member id. Rejected: the generation of the last poll, because a commit
    during a cooperative rebalance is then refused, and its work is repeated.
 b. *Revoked partitions are committed inside the rebalance listener*, before the group reassigns them.
-   Rejected: after `poll` returns, when the next owner may have started. *Lost* partitions are only recorded,
-   as that call may come at any time and from another thread.
+   Rejected: a commit after `poll` returns, when the next owner may have started. *Lost* partitions are only
+   recorded, because the client may report them at any time and from another thread.
 
 kafka-python 3.0.12 has bugs; a comment at each workaround describes the bug. `make chaos` found two of them,
 which `tests/broker/test_join.py` covers: a member that learns only from the response to its join request that
@@ -93,7 +93,7 @@ class KafkaGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member.
+        """The group metadata for commits; after the group has removed this member, commits are refused.
 
         Rule a: after a removal, the client reports a negative generation, which the broker does not check.
         After the member has joined again, the client reports a new member id and generation, under which
@@ -138,7 +138,7 @@ class KafkaGroupMember:
         return len({number for member in members for number in member.partitions}) < partitions
 
     def _keep_joining(self) -> None:
-        """Make the next poll finish a join that this poll started.
+        """Make the next poll finish a join that this poll started but did not finish.
 
         If `poll` ends during a join that a changed topic has caused, kafka-python 3.0.12 never finishes the
         join: heartbeats stay off, and no partitions are assigned any more.

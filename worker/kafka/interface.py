@@ -158,7 +158,7 @@ class GroupMember(Protocol):
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member."""
+        """The group metadata for commits; after the group has removed this member, commits are refused."""
         ...
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:

@@ -138,7 +138,7 @@ Duration = Annotated[float, _DURATION]
 """A number of seconds, written as `30s`, `5m`, `1h` or `7d`."""
 
 Moment = Annotated[int, BeforeValidator(parse_moment)]
-"""Milliseconds since the epoch, written as an RFC 3339 time."""
+"""A time in milliseconds since the epoch, written in RFC 3339 format."""
 
 Addresses = Annotated[str, AfterValidator(parse_addresses)]
 """Comma-separated addresses of one or more brokers, as `host:port`."""

@@ -46,7 +46,7 @@ _OF_KUBERNETES: Final = re.compile(
 """The variables that Kubernetes sets in every pod for a Service whose name starts with `nextclick`."""
 
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
-"""The value of Kubernetes' `..._PORT`, whose name may be that of a setting, such as `http.port`."""
+"""The value that Kubernetes gives to `..._PORT`; the name may also be that of a setting (`http.port`)."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -82,7 +82,7 @@ def load(
 def checked(
     model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
 ) -> _Settings:
-    """Return the settings in a `document` of JSON types.
+    """Validate a `document` of JSON types; return its settings.
 
     Raises SettingError if the document is invalid or `problems` is not empty.
     """

@@ -43,7 +43,7 @@ def record_bytes(key: bytes | None, value: bytes | None) -> int:
 
 
 class Crashed(BaseException):
-    """Raised by all calls of a process that was ended as if by kill -9; they do not reach the cluster."""
+    """Raised by all calls of a process that was ended as if by kill -9; no call reaches the cluster."""
 
 
 @dataclass(slots=True)

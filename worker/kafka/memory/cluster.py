@@ -102,7 +102,7 @@ class MemoryCluster:
         partition: int = 0,
         why: str = "its batch cannot be decoded",
     ) -> int:
-        """Write `data`, which no client can decode, over a number of `offsets`; return the first offset."""
+        """Write `data`, which no client can decode and which occupies `offsets` offsets; return the first."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append_unreadable(
                 offsets=offsets, timestamp=self.now_ms, data=data, why=why

@@ -70,7 +70,7 @@ class MemoryGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member."""
+        """The group metadata for commits; after the group has removed this member, commits are refused."""
         self._process.live()
         fresh = self._current()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
