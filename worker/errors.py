@@ -8,7 +8,7 @@ The class hierarchy tells a caller whether a retry makes sense::
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or timed out
         RegistryAway            the schema registry does not answer in time
-        TopicGone               a topic was deleted, or lacks partitions, since the worker started
+        TopicGone               a topic was suitable at the start, but is now missing or too small
       SettingError              a setting is invalid; nothing was started
       TopicError                a topic is missing or unsuitable
       NotAllowed                Kafka denies access or rejects the credentials
@@ -82,7 +82,7 @@ class RegistryAway(Retriable):
 
 
 class TopicGone(Retriable):
-    """Raised when a topic was deleted, or lacks partitions, since the worker started; it may be repaired."""
+    """Raised when a topic was suitable at the start, but is now missing or has too few partitions."""
 
 
 class SettingError(NextclickError):

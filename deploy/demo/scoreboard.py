@@ -57,7 +57,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Statistics of the seconds from the sending of a click to the arrival of its list."""
+    """Latency statistics, in seconds, from the sending of a click to the arrival of its list."""
 
     answered: int
     p50: float
@@ -87,7 +87,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Recent:
-    """Values with their times, of which old ones are dropped."""
+    """Values with their times; old values are dropped."""
 
     values: deque[tuple[float, float]] = field(default_factory=deque)
 

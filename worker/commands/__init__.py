@@ -32,7 +32,10 @@ def spellings(user_id: str) -> list[str]:
 
 
 def champion(settings: Settings) -> tuple[Release | None, str]:
-    """Return the champion and an empty text, or None and the reason. Raises KafkaAway, NotAllowed."""
+    """Return the champion and an empty text or, if it is missing or refused, None and the reason.
+
+    Raises KafkaAway, NotAllowed.
+    """
     with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:

@@ -24,7 +24,7 @@ from worker.kafka.interface import ANSWER_MS
 T = TypeVar("T")
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
-"""Time limit for connecting to a first broker; after it, the problem is reported and the call retried."""
+"""Time limit for the first connection to a broker; a call that exceeds it is reported and retried."""
 
 RECONNECT_MAX_MS: Final = 1_000
 """Maximum pause before a client reconnects to an unreachable broker. After an outage of 20 s, a worker served
@@ -62,7 +62,7 @@ class Endpoint:
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer without auto-commit that starts at the earliest record, unless it has an offset.
+        """Return a consumer without auto-commit; without a committed offset, it starts at the first record.
 
         The consumer returns records that it cannot decode as `unreadable`.
         """

@@ -58,8 +58,8 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
         """Set a fault on a batch that claims offsets of other batches, as no checksum covers its base offset.
 
-        A batch that starts where the previous one ends may end anywhere below the ceiling. If there is a gap
-        before a batch, it must also end before the next batch starts.
+        A batch that starts where the previous batch ends may end anywhere below the ceiling. A batch after a
+        gap must end before the next batch starts.
         """
         batch, begin = batches[place], self.next_fetch_offset
         bases = (batches[later].base for later in range(place + 1, len(batches)))

@@ -41,7 +41,7 @@ ANSWER_MS: Final = 5_000
 
 FETCH_MAX_WAIT_MS: Final = 500
 """Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
-brokers always wait this long and need a short time."""
+brokers always wait this long, so a shorter time suits them."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
