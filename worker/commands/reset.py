@@ -124,7 +124,7 @@ def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
 
 
 def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
-    """Return where a partition resumes that keeps its states after the clicks topic was created again."""
+    """Return where a partition resumes if it keeps its states after the clicks topic was created again."""
     if held.unreadable:
         key, why = next(iter(held.unreadable.items()))
         raise StateRefused(

@@ -124,7 +124,7 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Return whether some partitions are unassigned, or True if the broker does not say.
+        """Return whether some partitions are unassigned, or True if the broker does not answer.
 
         After revoking partitions, a member requests the rebalance that reassigns them (KIP-429). If a static
         member ends before that, its replacement causes no rebalance (KIP-345), so nobody gets the partitions.

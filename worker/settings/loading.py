@@ -208,7 +208,7 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[str, Any], list[str]]:
-    """Return the part of a `document` that belongs to `model`, and problems with the names in the rest."""
+    """Return the part of a `document` that belongs to `model`, and the unknown names in the rest."""
     own, problems = dict[str, Any](), list[str]()
     foreign = {key.partition(".")[0] for key in KEYS} - {*model.model_fields}
     for name, value in document.items():
@@ -223,7 +223,7 @@ def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[s
 def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
     """Yield variable, dotted key and text of each setting in the environment.
 
-    If no setting has this variable, its name stands in for the key.
+    For a variable that belongs to no setting, the key is the variable's name.
     """
     keys = {variable(key): key for key in KEYS}
     for name, text in environment.items():
