@@ -173,6 +173,6 @@ def _judge_trainer(found: Fuzzed, deployment: Deployment) -> None:
 
 
 def _compare(found: Fuzzed, what: str, clicks: int, removals: list[Removal]) -> None:
-    reasons = Counter({one.why.removeprefix("no click (").rstrip(")"): one.removed for one in removals})
+    reasons = Counter({one.why.removeprefix("not a click (").rstrip(")"): one.removed for one in removals})
     if clicks != found.answered or reasons != found.letters:
         found.problems.append(f"{what} has {clicks} clicks and left out {dict(reasons)}")

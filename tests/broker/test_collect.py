@@ -82,4 +82,4 @@ def test_killed_at_any_moment_it_loses_nothing_and_repeats_nothing(
     assert collected(folder) == held(client, topic)
     scan, removals = scan_archive(folder)
     assert scan.clicks.select(pl.len()).collect().item() == len(sent)
-    assert [(one.removed, one.why) for one in removals] == [(KILLS, "no click (unknown_format)")]
+    assert [(one.removed, one.why) for one in removals] == [(KILLS, "not a click (unknown_format)")]

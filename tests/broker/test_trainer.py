@@ -33,7 +33,7 @@ def test_from_the_topic_to_a_published_champion(
         cli, ["publish", folder, "--kafka", kafka, "--releases-topic", releases], catch_exceptions=False
     )
 
-    assert "removed 1 of 301 records: no click (unknown_format)" in fitted.stderr
+    assert "removed 1 of 301 records: not a click (unknown_format)" in fitted.stderr
     assert published.stdout == f"release 1 is @champion in {releases}\n"
     held = {(one.key or b"").decode(): one.value or b"" for one in client.read(releases)}
     assert parse_pointer(held["@champion"]).release == 1

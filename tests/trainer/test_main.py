@@ -90,7 +90,7 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     training = read_folder(tmp_path / "release").manifest.training
     removed = {one["why"]: one["removed"] for one in training["cleaning"]}
     assert training["settings"]["dataset"]["repeat_within"] == 10
-    assert removed["the same item by the same user again within 10 s"] == training["clicks"]
+    assert removed["repeats: the same user clicked the same item again within 10 s"] == training["clicks"]
     assert f"removed {training['clicks']} of {2 * training['clicks']} clicks: the same item" in done.stderr
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_line_is_an_error_of_one_line(tmp_path: Path, clicks: Path) ->
     done = trainer("fit", clicks, "-o", tmp_path / "release", *QUICK)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "line 100,502 has 4 fields where the header has 3, repair or remove it" in done.stderr
+    assert "line 100,502 has 4 fields, but the first line has 3; repair or remove it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "release").exists()
 

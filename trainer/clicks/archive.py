@@ -1,9 +1,9 @@
-"""The click archive: what a topic of clicks held, on disk, kept for longer than Kafka keeps it.
+"""The click archive: the clicks of a topic, kept on disk for longer than Kafka keeps them.
 
-`partition=3/00000000000000000000-00000000000000004096.parquet` has the clicks of these offsets of
-partition 3, begin to before end, in order; offsets without a click were no clicks, counted by reason in
-the file, or not records at all. A file is there as a whole or not at all (`trainer.files_on_disk`): the names
-alone say where to go on, and a crash at any moment leaves nothing half done.
+`partition=3/00000000000000000000-00000000000000004096.parquet` has the clicks at these offsets of partition
+3, in order; the end is exclusive. An offset without a click held an invalid or skipped record, counted by
+reason in the file, or no record. Files are written atomically (`trainer.files_on_disk`), so their names
+alone tell where to resume.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from worker.core.reasons import Skipped
 from worker.errors import SettingError
 
 ARCHIVE_SCHEMA: Final = {"offset": pl.Int64(), **SCHEMA, "recorded_ms": pl.Int64()}
-"""The columns of a file: `recorded_ms` is the record's own time, by which an archive forgets."""
+"""The columns of a file: `recorded_ms` is the record's own timestamp, by which old clicks are deleted."""
 
 _TOPIC: Final = "topic"
 _LOCK: Final = ".lock"
@@ -36,7 +36,7 @@ _SKIPPED: Final = frozenset(map(str, Skipped))
 
 
 class Stretch(NamedTuple):
-    """A file: the offsets from `begin` to before `end` of a partition."""
+    """A file of the archive, with its offsets in a partition, from `begin` to `end` (exclusive)."""
 
     partition: int
     begin: int
@@ -45,21 +45,21 @@ class Stretch(NamedTuple):
 
 
 class ClickArchive:
-    """The archive in `folder`. One process at a time may write; see `writing`."""
+    """The archive in `folder`. Only one process at a time may write to it (`writing`)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextmanager
     def writing(self, topic: str) -> Iterator[None]:
-        """Keep others from writing meanwhile. Raises ArchiveInUse, SettingError for another topic."""
+        """Lock the archive for writing. Raises ArchiveInUse, or SettingError if it is of another topic."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check(topic)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ArchiveInUse(f"{self.folder}: another process collects into this folder") from None
+                raise ArchiveInUse(f"{self.folder}: another process is collecting into this folder") from None
             self._claim(topic)
             for unfinished in self.folder.glob("partition=*/.*"):
                 unfinished.unlink()
@@ -75,7 +75,7 @@ class ClickArchive:
         named = self.folder / _TOPIC
         if named.exists() and (other := named.read_text()) != topic:
             raise SettingError(
-                f"{self.folder} is an archive of the topic {other}, not of {topic}: use another folder"
+                f"{self.folder} is an archive of the topic {other}, not of {topic}; use another folder"
             )
 
     def stretches(self) -> list[Stretch]:
@@ -83,21 +83,21 @@ class ClickArchive:
         return sorted(_stretch(path) for path in self.folder.glob("partition=*/[0-9]*.parquet"))
 
     def ends(self) -> dict[int, int]:
-        """Return for each partition the offset up to which it is kept."""
+        """Return the end offset (exclusive) of each partition."""
         return {stretch.partition: stretch.end for stretch in self.stretches()}
 
     def append(
         self, partition: int, begin: int, end: int, clicks: pl.DataFrame, malformed: Mapping[str, int]
     ) -> None:
-        """Keep `clicks` (columns of `ARCHIVE_SCHEMA`), all there were in these offsets."""
+        """Write `clicks` (columns of `ARCHIVE_SCHEMA`): all clicks from `begin` to `end` (exclusive)."""
         folder = self.folder / f"partition={partition}"
         folder.mkdir(exist_ok=True)
         self._write(folder / f"{begin:020}-{end:020}.parquet", clicks, malformed)
 
     def forget_before(self, time_ms: int) -> int:
-        """Delete files whose last record is older; return the number of clicks deleted.
+        """Delete files whose records are all older than `time_ms`; return the number of clicks deleted.
 
-        A partition's last file becomes an empty one: its name says where to go on.
+        The last file of a partition is emptied instead, because its name tells where to resume.
         """
         stretches, gone = self.stretches(), 0
         last = {stretch.partition: stretch for stretch in stretches}
@@ -124,9 +124,9 @@ def is_archive(folder: Path) -> bool:
 
 
 def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
-    """Return the clicks of an archive, each user's in order of arrival, and the number of invalid records.
+    """Return the clicks of an archive, in order of arrival for each user, and its counts of other records.
 
-    Raises UnusableClicks if it has none.
+    Raises UnusableClicks if the archive has no clicks.
     """
     paths = [stretch.path for stretch in ClickArchive(folder).stretches()]
     malformed = Counter[str]()
@@ -138,19 +138,19 @@ def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
     count = clicks.select(pl.len()).collect().item()
     if count == 0:
         raise UnusableClicks(
-            f"{folder}: the click archive has no clicks yet; malformed by reason: {dict(malformed)}"
+            f"{folder}: the click archive has no clicks yet; invalid records by reason: {dict(malformed)}"
         )
     found = Columns(user="user_id", item="item_id", timestamp="timestamp_ms")
     return Scan(clicks, found, "as the worker reads it", count), no_clicks(malformed, count)
 
 
 def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
-    """Return what was left aside of a source with this many clicks, a removal for each reason."""
+    """Return a removal for each reason in `reasons`, for a source with this number of `clicks`."""
     left = clicks + reasons.total()
     removals = []
     for reason, count in reasons.most_common():
         left -= count
-        why = "does not count" if reason in _SKIPPED else "no click"
+        why = "skipped" if reason in _SKIPPED else "not a click"
         removals.append(Removal(count, left, "records", f"{why} ({reason})"))
     return removals
 

@@ -1,7 +1,7 @@
-"""Cleaning: steps that remove clicks before anything is learned, each with its count and its reason.
+"""Cleaning steps, which remove clicks before the training and report how many and why.
 
-`clean` removes what cannot be a click; the worker refuses the same. `drop_repeats` and `drop_bots`
-are a matter of taste, and off unless asked for.
+`clean` removes invalid clicks, by the same rules as the worker. `drop_repeats` and `drop_bots` are optional
+and off by default.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """The result of one cleaning step: how many of `what` were removed, how many are left, and why."""
+    """The result of a cleaning step: how many of `what` were removed, how many are left, and the reason."""
 
     removed: int
     left: int
@@ -36,7 +36,7 @@ class Removal(NamedTuple):
 
 
 def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
-    """Return `clicks` without invalid ones and duplicates, and the number removed by each step."""
+    """Return `clicks` without invalid clicks and duplicates, and the result of each step."""
     removals = []
     for why, keep in _cleaning_steps(now_ms):
         kept = keep(clicks)
@@ -46,12 +46,12 @@ def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Remo
 
 
 def added(total: list[Removal], more: list[Removal]) -> list[Removal]:
-    """Return the sums of the same steps on two tables; `total` is empty before the first table."""
+    """Return the step-by-step sums of two lists of results. `total` may be empty."""
     return [one + another for one, another in zip(total, more, strict=True)] if total else more
 
 
 def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]]:
-    # The worker refuses the same ids and times, so nothing is learned that it would never see.
+    # The worker refuses the same ids and times: a training must not learn from clicks that it never gets.
     ids = pl.col("user_id", "item_id")
     time = pl.col("timestamp_ms")
     return [
@@ -72,15 +72,15 @@ def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.
 
 
 def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Removal]:
-    """Return `clicks` without repeats: clicks on an item that the user clicked within `seconds` before."""
+    """Return `clicks` without repeats: clicks by a user on an item clicked at most `seconds` before."""
     pause = _TIME - _TIME.shift().over("user_id", "item_id")
     kept = clicks.filter((pause > seconds * 1000).fill_null(True)) if seconds else clicks
-    why = f"the same item by the same user again within {seconds:g} s"
+    why = f"repeats: the same user clicked the same item again within {seconds:g} s"
     return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", why)
 
 
 def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.DataFrame, Removal]:
-    """Return `clicks` without the users who have more in any hour or day of the clock; 0: no limit."""
+    """Return `clicks` without users who exceed a limit in any clock hour or calendar day. 0: no limit."""
     limits = ((per_hour, HOUR_MS, "an hour"), (per_day, 24 * HOUR_MS, "a day"))
     asked = [(limit, length, name) for limit, length, name in limits if limit]
     bots = [
@@ -90,4 +90,4 @@ def drop_bots(clicks: pl.DataFrame, *, per_hour: int, per_day: int) -> tuple[pl.
     kept = clicks.filter(~pl.any_horizontal(bots)) if bots else clicks
     gone = clicks["user_id"].n_unique() - kept["user_id"].n_unique()
     why = " or ".join(f"more than {limit} clicks in {name}" for limit, _, name in asked)
-    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", f"of {gone:,} users with {why}")
+    return kept, Removal(len(clicks) - len(kept), len(kept), "clicks", f"users with {why} (users: {gone:,})")

@@ -1,4 +1,4 @@
-"""From the topic of clicks to the click archive, exactly once: the archive has the offsets to continue at."""
+"""Copying a topic of clicks to the click archive, exactly once: the archive keeps the offsets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from worker.kafka.interface import Connection, Record
 from worker.topics.clicks import decode
 
 _PAUSE_SECONDS: Final = 1.0
-"""The time that a follower waits at the end of the topic before it looks again."""
+"""The pause between two polls at the end of the topic."""
 
 
 @dataclass(slots=True)
 class _Pending:
-    """Records of a partition, from `begin` to before `end`, that were read but are not in the archive yet."""
+    """Records of a partition, from `begin` to `end` (exclusive), that are read but not yet written."""
 
     begin: int
     end: int
@@ -34,7 +34,7 @@ class _Pending:
 
 
 class Collector:
-    """Reads `topic` into `archive`. A file is written after `file_records` offsets or `every_seconds`."""
+    """Copies `topic` to `archive`. A file is written every `file_records` offsets or `every_seconds`."""
 
     def __init__(
         self,
@@ -61,17 +61,17 @@ class Collector:
         self._written = time.monotonic()
 
     def collect(self) -> None:
-        """Collect up to the present end of the topic. Raises what reading and decoding raise."""
+        """Collect up to the current end of the topic. Raises the errors of reading and decoding."""
         self._round()
         self._write_all()
 
     def follow(self) -> None:
-        """Collect for ever, waiting through outages. Raises NotAllowed, TopicError, RegistryRefused."""
+        """Collect until stopped, retrying during outages. Raises NotAllowed, TopicError, RegistryRefused."""
         while True:
             try:
                 self._round()
             except Retriable as error:
-                self._progress.say(f"{error}; trying again")
+                self._progress.say(f"{error}; retrying")
             self._write_if_due()
             time.sleep(_PAUSE_SECONDS)
 
@@ -109,7 +109,7 @@ class Collector:
         recorded = clicks.record_timestamps_ms
         columns = (clicks.offsets, clicks.user_ids, clicks.item_ids, clicks.timestamps_ms, recorded)
         frame = pl.DataFrame(dict(zip(ARCHIVE_SCHEMA, columns, strict=True)), schema=ARCHIVE_SCHEMA)
-        # A record without a time of its own is as old as its click.
+        # A record without a timestamp takes that of its click.
         own = pl.when(pl.col("recorded_ms") >= 0).then("recorded_ms").otherwise("timestamp_ms")
         pending.clicks.append(frame.with_columns(recorded_ms=own))
         pending.malformed.update(decoded.left_out())
@@ -128,7 +128,7 @@ class Collector:
         if self._keep_days is not None:
             oldest = round(time.time() * 1000 - self._keep_days * 24 * HOUR_MS)
             if gone := self._archive.forget_before(oldest):
-                self._progress.say(f"forgot {gone:,} clicks older than {self._keep_days:g} days")
+                self._progress.say(f"deleted {gone:,} clicks older than {self._keep_days:g} days")
 
     def _write(self, partition: int) -> None:
         pending = self._pending[partition]
@@ -139,7 +139,7 @@ class Collector:
         left = self._ends.get(partition, pending.end) - pending.end
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(pending.malformed.items()))
         self._progress.say(
-            f"partition {partition}: {len(clicks):,} clicks of the offsets {pending.begin:,} to "
-            f"{pending.end:,}, {left:,} to go" + (f"; no clicks: {reasons}" if reasons else "")
+            f"partition {partition}: {len(clicks):,} clicks at offsets {pending.begin:,} to "
+            f"{pending.end:,}, {left:,} offsets to go" + (f"; not clicks: {reasons}" if reasons else "")
         )
         self._pending[partition] = _Pending(pending.end, pending.end)

@@ -1,8 +1,8 @@
-r"""Conversion of any table with users, items and times to clicks.
+r"""Conversion of a table with users, items and times to clicks.
 
-Clicks of any source have three columns: `user_id` and `item_id` (text; an integer is its
-decimal text, as in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). Unreadable values
-are null; `trainer.clicks.cleaning` removes and reports them. A user's rows are in the order of arrival.
+A table of clicks has three columns: `user_id` and `item_id` (text; an integer becomes its decimal text, as
+in the worker) and `timestamp_ms` (milliseconds since the epoch, UTC). Unreadable values are null;
+`trainer.clicks.cleaning` removes and reports them. The rows of a user are in order of arrival.
 
     >>> frame = pl.DataFrame(
     ...     {"SessionId": [1, 1], "ItemId": [7, 8], "Time": ["2014-09-24T12:00:00Z", "soon"]}
@@ -35,15 +35,15 @@ SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms":
 """The columns of a table of clicks."""
 
 SAMPLE_ROWS: Final = 100_000
-"""The number of first rows by which it is decided what a column holds: a source may exceed memory."""
+"""The number of rows from which the contents of a column are inferred: a source may exceed memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of a source, each a path (`worker.core.paths`). None: the first recognised name.
+    """The columns of a source, as paths (`worker.core.paths`). None: recognised by name.
 
-    `timestamp` may be two paths, of a date and of a time of day, with ` + ` between them. `extra` columns are
-    taken along under their own names.
+    `timestamp` may be the paths of a date and of a time of day, joined by ` + `. `extra` columns are kept
+    under their own names.
     """
 
     user: str | None = None
@@ -53,7 +53,7 @@ class Columns:
 
 
 class Table(NamedTuple):
-    """`clicks` with the columns of `SCHEMA`; `columns` names the columns they came from, `times` the unit."""
+    """`clicks` with the columns of `SCHEMA`, their source `columns`, and the kind of the `times` as text."""
 
     clicks: pl.DataFrame
     columns: Columns
@@ -62,9 +62,9 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """As `Table`, before it is read.
+    """A `Table` that has not been read yet.
 
-    `counts` is what it has, `left` the columns that were not taken, by role.
+    `left` maps a role to the columns that might have been meant instead.
     """
 
     clicks: pl.LazyFrame
@@ -76,10 +76,11 @@ class Scan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences that a person should see: which columns were not taken, how values were read."""
+        """Human-readable notes: which columns were chosen over others, and how values were read."""
         names = {role: getattr(self.columns, role) or role for role in (*ROLES, "timestamp")}
         left = [
-            f"took {names[role]} as {role}, not {', '.join(others)}: --{role} names another column"
+            f"using column {names[role]} as the {role}, not {', '.join(others)}; "
+            f"to use another column, name it with --{role}"
             for role, others in self.left.items()
             if others
         ]
@@ -87,7 +88,7 @@ class Scan:
 
 
 class _Found(NamedTuple):
-    """The fields of a click in a table, by role; `columns` and `left` as in `Scan`."""
+    """The fields of a click by role, with `columns` and `left` as in `Scan`."""
 
     fields: dict[str, Field]
     columns: Columns
@@ -95,10 +96,10 @@ class _Found(NamedTuple):
 
 
 def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules = Rules()) -> Scan:  # noqa: B008  # frozen
-    """Return the clicks in any table that has columns for users, items and times, in the order of the table.
+    """Return the clicks in a table that has columns for users, items and times, in the order of the table.
 
-    `source` is its name in errors. All rows are looked at, so that what is damaged is found here, but no
-    more than the first are in memory. Raises MissingColumn, UnusableClicks, UnreadableFile without rows.
+    `source` names the table in errors. All rows are scanned, so damage is found here, but only a sample is
+    kept in memory. Raises MissingColumn, UnusableClicks, or UnreadableFile if there are no rows.
     """
     frame = _in_rows(frame, columns, source)
     found = _found(frame, columns, source)
@@ -106,14 +107,13 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
     for clause in rules.where:
         one = _field(frame.collect_schema(), clause.path, source, "click.where")
         frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
-    sample = (
-        frame.select(**{role: one.column for role, one in found.fields.items()}).head(SAMPLE_ROWS).collect()
-    )
+    sample = _sample(frame, found)
     if sample.is_empty():
-        why = "no row is left by click.where" if count else "it has no rows"
+        why = "click.where excludes all rows" if count else "it has no rows"
         raise UnreadableFile(source, why)
-    found = _with_date(frame, found, columns, sample)
-    time = _time(frame, found, rules, source)
+    if (dated := _with_date(frame, found, columns, sample)) is not found:
+        found, sample = dated, _sample(frame, dated)
+    time = _time(sample, found, rules, source)
     for role in ROLES:
         _check_ids(sample[role], found.fields[role].kind, getattr(found.columns, role), source)
     counts = counted(frame, found.fields, time, rules)
@@ -130,7 +130,7 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
 def convert_items(
     frame: pl.LazyFrame, columns: Columns, *, source: str, missing: tuple[str, ...] = MISSING
 ) -> pl.LazyFrame:
-    """Return the column of items as `item_id`, with the extra columns, of a table of items without clicks."""
+    """Return the item ids of a table of items as `item_id`, with the extra columns."""
     schema = frame.collect_schema()
     wanted = columns.item or ("id" if "id" in schema and "item_id" not in schema else None)
     frame = _in_rows(frame, replace(columns, user=None, timestamp=None), source)
@@ -141,7 +141,7 @@ def convert_items(
 
 
 def _in_rows(frame: pl.LazyFrame, columns: Columns, source: str) -> pl.LazyFrame:
-    """Return a row for each click: the elements of a list where the item's path goes through one."""
+    """Return a row for each click. If the item's path goes through a list, each element is a click."""
     each = paths.parse(columns.item).each if columns.item else None
     if each is None:
         return frame
@@ -170,7 +170,7 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
 
 
 def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:
-    """Return the name and the field of a role, and the columns that were not taken."""
+    """Return the name and the field of a role, and the columns that might have been meant instead."""
     if wanted is not None:
         return wanted, _field(schema, paths.parse(wanted), source, role), ()
     taken = recognise({name: kind for name, kind in schema.items() if name != EACH}, role, source)
@@ -198,8 +198,13 @@ def _extra(frame: pl.LazyFrame, columns: Columns, source: str) -> list[pl.Expr]:
     return [_field(schema, paths.parse(name), source, "extra").column.alias(name) for name in columns.extra]
 
 
+def _sample(frame: pl.LazyFrame, found: _Found) -> pl.DataFrame:
+    columns = {role: one.column for role, one in found.fields.items()}
+    return frame.select(**columns).head(SAMPLE_ROWS).collect()
+
+
 def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.DataFrame) -> _Found:
-    """Return the same; where the recognised times are times of day, with the dates of another column."""
+    """Return `found`. If its times are times of day, join them with a column of dates."""
     kind = found.fields["timestamp"].kind
     clocks = sample.select(is_time_of_day(pl.col("timestamp"), kind).sum()).item()
     day = date_column(frame.collect_schema())
@@ -213,33 +218,35 @@ def _with_date(frame: pl.LazyFrame, found: _Found, columns: Columns, sample: pl.
     return _Found({**found.fields, "timestamp": together}, names, {**found.left, "timestamp": left})
 
 
-def _time(frame: pl.LazyFrame, found: _Found, rules: Rules, source: str) -> pl.Expr:
-    """Return the times. Raises UnusableClicks where the first rows have none."""
+def _time(sample: pl.DataFrame, found: _Found, rules: Rules, source: str) -> pl.Expr:
+    """Return the times in milliseconds. Raises UnusableClicks if `sample` has no readable time."""
     name, (column, kind) = found.columns.timestamp, found.fields["timestamp"]
     if words := time_kind_in_words(kind):
         raise UnusableClicks(
-            f"{source}: column {name!r} holds {words}, which are no times; --timestamp names another column"
+            f"{source}: column {name!r} holds {words}, not times; choose another column with --timestamp"
         )
-    time = times_ms(column, kind, rules.times)
-    first = frame.select(shown=column, time=time).head(SAMPLE_ROWS).collect()
-    if first["time"].count() == 0:
+    if sample.select(times_ms(pl.col("timestamp"), kind, rules.times).count()).item() == 0:
         raise UnusableClicks(
-            f"{source}: nothing in column {name!r} can be read as a time (the first value is "
-            f"{first['shown'].first()!r}); unix seconds, milliseconds, or times like 2014-09-24T12:00:00Z can"
+            f"{source}: no value in column {name!r} can be read as a time (the first value is "
+            f"{sample['timestamp'].first()!r}); use unix seconds, unix milliseconds or times "
+            "such as 2014-09-24T12:00:00Z"
         )
-    return time
+    return times_ms(column, kind, rules.times)
 
 
 def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> None:
-    """Raise UnusableClicks where a column that begins with `sample` holds no ids."""
+    """Raise UnusableClicks if a column that starts with `sample` does not hold ids."""
     if words := ids.kind_in_words(kind):
-        advice = "; a path such as items[] makes a click of each element" if words == "lists" else ""
-        raise UnusableClicks(f"{source}: column {name!r} holds {words}, ids must be text or integers{advice}")
+        advice = "; use a path such as items[] to get a click for each element" if words == "lists" else ""
+        raise UnusableClicks(
+            f"{source}: column {name!r} holds {words}, but ids must be text or integers{advice}"
+        )
     if kind.is_float():
         finite = sample.filter(sample.is_finite())
         if (broken := finite.filter(finite != finite.round())).len():
             raise UnusableClicks(
-                f"{source}: column {name!r} holds numbers such as {broken[0]}, ids must be text or integers"
+                f"{source}: column {name!r} holds numbers such as {broken[0]}, "
+                "but ids must be text or integers"
             )
 
 

@@ -1,8 +1,8 @@
-"""The bytes of a file as something that polars reads: unpacked, and text as UTF-8 without a byte order mark.
+"""The contents of a file as polars reads them: decompressed, text as UTF-8 without a byte order mark.
 
-The first bytes decide, not the name: gzip, zstd, bzip2 and xz; Parquet, Arrow and text; a
-byte order mark. A file that polars reads as it is is left where it is. Another is rewritten once, line by
-line, into a temporary file without a name, which is gone when the process is, however it ends.
+The format (gzip, zstd, bzip2, xz; Parquet, Arrow, text; a byte order mark) is detected from the first bytes,
+not from the name. If polars cannot read the file directly, it is converted line by line into an anonymous
+temporary file, which the system deletes when the process ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Kind = Literal["parquet", "arrow", "arrow stream", "text"]
 Rewrite = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 _HEAD_BYTES: Final = 65_536
-"""The number of bytes that decide."""
+"""The number of bytes from which the format is detected."""
 
 _PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
     b"\x1f\x8b": gzip.open,
@@ -36,7 +36,7 @@ _PACKINGS: Final[dict[bytes, Callable[[Path], Any]]] = {
     b"\x28\xb5\x2f\xfd": lambda path: io.BufferedReader(_zstd(path)),
 }
 _READ_PACKED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
-"""The packings that polars reads itself, without a copy."""
+"""The compression formats that polars reads directly."""
 
 _KINDS: Final[dict[bytes, Kind]] = {
     b"PAR1": "parquet",
@@ -50,25 +50,25 @@ _MARKS: Final = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order marks, longer ones before those that they begin with."""
+"""Byte order marks. A mark that is a prefix of another comes after it."""
 
 _FOREIGN: Final = {
-    b"PK\x03\x04": "a zip file or an Excel sheet: unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel sheet: save it as CSV",
-    b"Obj\x01": "Avro: write it as Parquet",
-    b"ORC": "ORC: write it as Parquet",
-    b"FEA1": "Feather version 1: write it as version 2 or as Parquet",
-    b"SQLite format 3": "an SQLite database: export the table as CSV",
-    b"%PDF": "PDF: export the table as CSV",
+    b"PK\x03\x04": "a zip file or an Excel sheet; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel sheet; save it as CSV",
+    b"Obj\x01": "Avro; write it as Parquet",
+    b"ORC": "ORC; write it as Parquet",
+    b"FEA1": "Feather version 1; write it as version 2 or as Parquet",
+    b"SQLite format 3": "an SQLite database; export the table as CSV",
+    b"%PDF": "PDF; export the table as CSV",
 }
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The bytes of a file: `head` is the beginning of a text, `encoding` its own.
+    """The contents of a file. Of text, `head` is the beginning and `encoding` the encoding.
 
-    `as_it_is`: polars reads the file without a copy.
+    `as_it_is`: polars can read the file directly, without a copy.
     """
 
     path: Path
@@ -79,10 +79,9 @@ class Contents:
 
     @contextmanager
     def source(self, rewrite: Rewrite | None = None) -> Iterator[Path | IO[bytes]]:
-        """Open what polars reads: the file, or a copy of it.
+        """Open the source for polars: the file, or a converted copy.
 
-        The copy of a text has the lines that `rewrite` makes of its own.
-        Polars keeps open what it has opened.
+        `rewrite` converts the lines of a text. Polars keeps its own handle to the copy.
         """
         if self.as_it_is and rewrite is None:
             yield self.path
@@ -103,9 +102,9 @@ class Contents:
 
 
 def contents(path: Path, encoding: str) -> Contents:
-    """Return the contents of the file; text without a byte order mark is in `encoding`.
+    """Return the contents of the file; `encoding` is that of text without a byte order mark.
 
-    Raises UnreadableFile for what is no table, with the format that it seems to be.
+    Raises UnreadableFile, with the apparent format, if the file cannot be a table.
     """
     start, packed = _head(path)
     for magic, what in _FOREIGN.items():
@@ -116,7 +115,7 @@ def contents(path: Path, encoding: str) -> Contents:
             return Contents(path, kind, as_it_is=not packed)
     if not start.strip():
         raise UnreadableFile(
-            str(path), "it is damaged or cut off: write it again" if packed else "the file is empty"
+            str(path), "it is damaged or truncated; write it again" if packed else "the file is empty"
         )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
@@ -127,7 +126,7 @@ def contents(path: Path, encoding: str) -> Contents:
 
 
 def _head(path: Path) -> tuple[bytes, bytes]:
-    """Return the first bytes, unpacked, and the mark of what packs them."""
+    """Return the first bytes, decompressed, and the magic bytes of the compression (empty: none)."""
     with path.open("rb") as file:
         start = file.read(_HEAD_BYTES)
     packed = next((magic for magic in _PACKINGS if start.startswith(magic)), b"")
@@ -138,7 +137,7 @@ def _head(path: Path) -> tuple[bytes, bytes]:
 
 
 def _zstd(path: Path) -> Any:
-    """Open a file that may have several frames, as parallel compressors write them."""
+    """Open a zstd file. Parallel compressors write several frames."""
     unpacker = zstandard.ZstdDecompressor()
     return unpacker.stream_reader(path.open("rb"), read_across_frames=True)
 
@@ -168,27 +167,26 @@ def _utf8_lines(raw: IO[bytes], encoding: str, path: Path) -> Iterator[bytes]:
         part = error.object[error.start : error.end] if isinstance(error, UnicodeDecodeError) else b""
         raise UnreadableFile(
             str(path),
-            f"after line {number:,} it is not {encoding}: {part!r}; write it as UTF-8, or name the "
-            "encoding of files of clicks by files.encoding, such as cp1252 or utf-16",
+            f"after line {number:,} it is not {encoding}: {part!r}; save it as UTF-8, "
+            "or set files.encoding to its encoding, such as cp1252 or utf-16",
         ) from None
     finally:
         text.detach()
 
 
 def _old_mac(head: str) -> bool:
-    """Return whether lines end with a carriage return alone."""
+    """Return whether lines end with a carriage return only."""
     return "\r" in head and "\n" not in head
 
 
 def _must_be_text(head: str, start: bytes, path: Path) -> None:
     if "\x00" in head and start[:200].count(0) * 3 > len(start[:200]):
         raise UnreadableFile(
-            str(path), "it seems to be UTF-16 without a byte order mark: set files.encoding to utf-16-le"
+            str(path), "it seems to be UTF-16 without a byte order mark; set files.encoding to utf-16-le"
         )
     controls = sum(ord(letter) in _CONTROLS for letter in head[:2_000])
     if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
         raise UnreadableFile(
             str(path),
-            f"it is no text, and none of Parquet, Arrow, gzip, zstd, bzip2 and xz; "
-            f"it begins with {start[:16]!r}",
+            f"it is not text, Parquet, Arrow, gzip, zstd, bzip2 or xz; its first bytes are {start[:16]!r}",
         )

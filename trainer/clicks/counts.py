@@ -1,4 +1,4 @@
-"""Figures of a source that a person should see before a training: how it was read, what was left out, why."""
+"""Counts of a source, shown before a training: how values were read, and why clicks were removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.clicks import ids
 from trainer.clicks.cleaning import Removal
 from trainer.clicks.fields import Field
 from trainer.clicks.rules import Rules
-from trainer.clicks.timestamps import unit_of
+from trainer.clicks.timestamps import is_of_unit, size_of
 from trainer.errors import UnusableClicks
 from worker.core.times import BELOW, NAMES
 
@@ -25,7 +25,7 @@ _COUNTED: Final = ("early", "late", "unread")
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of clicks; examples are values as they stand in the source."""
+    """Counts of clicks, and examples of values as they are in the source."""
 
     rows: int = 0
     skipped: int = 0
@@ -36,7 +36,7 @@ class Counts:
     odd: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
-    """Whether the columns of a file were recognised by what they hold."""
+    """Whether the file has no header, so that its columns were recognised by their values."""
 
     def add(self, other: Counts) -> None:
         """Add the counts of another source."""
@@ -58,7 +58,7 @@ class Counts:
 
     @property
     def times(self) -> str:
-        """The kind of the times, in words."""
+        """The kinds of the times, as text for display."""
         units = [NAMES[unit] for unit in BELOW if self.units[unit]]
         words = [f"unix {' and '.join(units)}"] if units else []
         if self.units["date"] or not words:
@@ -66,13 +66,13 @@ class Counts:
         return ", ".join(words)
 
     def removals(self, rules: Rules) -> list[Removal]:
-        """Return what was left out, a step for each reason: skipped, too early, in the future."""
+        """Return a removal for each reason to leave out clicks: skipped, too early, in the future."""
         left, steps = self.rows + self.skipped, list[Removal]()
-        early = f"before {_date(rules.times.earliest_ms)}{self._such_as('early')} (click.earliest)"
+        early = f"before {_date(rules.times.earliest_ms)} (click.earliest){self._such_as('early')}"
         for count, why in (
             (self.skipped, "skipped by click.where"),
             (self.odd["early"], early),
-            (self.odd["late"], f"in the future{self._such_as('late')} (click.timestamp_unit)"),
+            (self.odd["late"], f"in the future (click.timestamp_unit){self._such_as('late')}"),
         ):
             left -= count
             if count:
@@ -80,51 +80,54 @@ class Counts:
         return steps
 
     def notes(self, names: Mapping[str, str]) -> list[str]:
-        """Return sentences on how values were read; `names` are those of the columns by role."""
+        """Return human-readable notes on how values were read. `names` maps a role to its column."""
         found = []
         if self.headless:
             found.append(
-                f"there is no header: took {names['user']} as user, {names['item']} as item, "
-                f"{names['timestamp']} as time by what they hold; files.columns names the columns"
+                f"the file has no header; judging by the values, {names['user']} is the user, "
+                f"{names['item']} the item and {names['timestamp']} the time; "
+                "to name the columns, set files.columns"
             )
         for role in ROLES:
             if count := self.blanks[role]:
                 found.append(
-                    f"{count:,} ids in column {names[role]} had blanks around them, which were removed"
+                    f"{count:,} ids in column {names[role]} had whitespace around them, which was removed"
                 )
             if count := self.inexact[role]:
                 found.append(
-                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits, of "
-                    "which several integers may have become one; write the ids as integers or text"
+                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits; "
+                    "several integers may have become the same float. Write the ids as integers or text"
                 )
             if whole := self.examples.get(f"{role} whole"):
                 found.append(
-                    f"column {names[role]} has ids such as {whole} (integers with missing values are "
-                    f"stored so): they are read as {str(whole).split('.')[0]}"
+                    f"ids in column {names[role]} such as {whole} are read as {str(whole).split('.')[0]}; "
+                    "integers with missing values often look like this"
                 )
         for (role, token), count in self.missing.items():
-            shown = token or "empty"
-            found.append(f"{count:,} clicks have {role} {shown}: a missing value (click.missing)")
+            shown = (
+                f'the {role} "{token}", which means missing (click.missing)' if token else f"an empty {role}"
+            )
+            found.append(f"{count:,} clicks have {shown}")
         if count := self.odd["unread"]:
             found.append(
-                f"{count:,} values of column {names['timestamp']} cannot be read as a time"
+                f"{count:,} values in column {names['timestamp']} cannot be read as times"
                 f"{self._such_as('unread')}"
             )
         return [*found, *self._mixture(names["timestamp"])]
 
     def require_plausible(self, rules: Rules, source: str, column: str) -> None:
-        """Raise UnusableClicks where most times cannot be right."""
+        """Raise UnusableClicks if most times are too early or in the future."""
         for kind, what in (
             ("early", f"are before {_date(rules.times.earliest_ms)}"),
             ("late", "are in the future"),
         ):
             if 2 * (count := self.odd[kind]) > self.rows:
-                advice = "click.timestamp_unit names the unit of numbers"
+                advice = "set the unit of numbers with click.timestamp_unit"
                 if kind == "early":
-                    advice = f"if that is right, set click.earliest to an earlier date; if not, {advice}"
+                    advice = f"if they are right, set click.earliest to an earlier date; if not, {advice}"
                 raise UnusableClicks(
                     f"{source}: {count:,} of {self.rows:,} times in column {column!r} {what}"
-                    f"{self._such_as(kind)}: {advice}"
+                    f"{self._such_as(kind)}; {advice}"
                 )
 
     def _such_as(self, kind: str) -> str:
@@ -143,8 +146,8 @@ class Counts:
             for kind in kinds
         ]
         careful = (
-            f"Careful: column {column} has times of several kinds: {', '.join(parts)}; each is read by its "
-            "own size. One unit for all numbers is set by click.timestamp_unit"
+            f"Careful: column {column} has several kinds of times: {', '.join(parts)}; the unit of each "
+            "number is inferred from its size. To use one unit for all numbers, set click.timestamp_unit"
         )
         return [careful]
 
@@ -152,31 +155,44 @@ class Counts:
 def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> Counts:
     """Return the counts of a table.
 
-    `fields` are those of a click, by role; `time` is the time as it is read.
+    `fields` are the fields of a click by role; `time` is its time in milliseconds.
     """
-    row = frame.select(**_looked_at(fields, time, rules)).select(_totals(rules)).collect(engine="streaming")
+    values = frame.select(**_values(fields, rules), time=time)
+    kinds = {role: field.kind for role, field in fields.items()}
+    row = values.with_columns(**_seen(kinds, rules)).select(_totals(rules)).collect(engine="streaming")
     return _of_row(row.row(0, named=True), rules)
 
 
-def _looked_at(fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> dict[str, pl.Expr]:
-    moment = fields["timestamp"]
+def _values(fields: Mapping[str, Field], rules: Rules) -> dict[str, pl.Expr]:
+    columns = {role: field.column for role, field in fields.items()}
+    return {
+        **columns,
+        **{f"{role} text": ids.unusual(*field, rules.missing) for role, field in fields.items()},
+    }
+
+
+def _seen(kinds: Mapping[str, pl.DataType], rules: Rules) -> dict[str, pl.Expr]:
+    moment = pl.col("timestamp")
     found = {
-        "time": time,
-        "given": _is_given(moment, rules),
-        "unit": unit_of(*moment, rules.times),
-        "shown": moment.column.cast(pl.String, strict=False),
+        "size": size_of(moment, kinds["timestamp"], rules.times),
+        "shown": moment.cast(pl.String, strict=False),
+        "given": moment.is_not_null() & ~_missing("timestamp", rules).fill_null(False),
     }
     for role in ROLES:
-        bare = ids.stripped(*fields[role])
-        found[f"{role} blank"] = ids.has_blanks(*fields[role])
-        found[f"{role} token"] = pl.when(bare.is_in(["", *rules.missing])).then(bare)
-        found[f"{role} inexact"] = ids.is_inexact(*fields[role])
-        found[f"{role} whole"] = ids.whole_example(*fields[role])
+        column, text = pl.col(role), pl.col(f"{role} text")
+        found[f"{role} blank"] = ids.has_blanks(text)
+        found[f"{role} token"] = pl.when(_missing(role, rules)).then(ids.stripped(text))
+        found[f"{role} inexact"] = ids.is_inexact(column, kinds[role])
+        found[f"{role} whole"] = ids.whole_example(text if ids.is_text(kinds[role]) else column, kinds[role])
     return found
 
 
+def _missing(role: str, rules: Rules) -> pl.Expr:
+    return ids.stripped(pl.col(f"{role} text")).is_in(_tokens(rules))
+
+
 def _totals(rules: Rules) -> list[pl.Expr]:
-    time, unit, shown = pl.col("time"), pl.col("unit"), pl.col("shown")
+    time, size, shown = pl.col("time"), pl.col("size"), pl.col("shown")
     totals = [pl.len().alias("rows")]
     for kind, is_so in (
         ("early", time < rules.times.earliest_ms),
@@ -185,8 +201,9 @@ def _totals(rules: Rules) -> list[pl.Expr]:
     ):
         totals += [is_so.sum().alias(kind), shown.filter(is_so).first().alias(f"{kind} example")]
         totals.append(time.filter(is_so).first().alias(f"{kind} time"))
-    for kind in (*BELOW, "date"):
-        is_so = unit.is_null() & time.is_not_null() if kind == "date" else unit == kind
+    units: dict[str, pl.Expr] = {unit: is_of_unit(size, unit, rules.times) for unit in BELOW}
+    units["date"] = size.is_null() & time.is_not_null()
+    for kind, is_so in units.items():
         totals += [is_so.sum().alias(f"unit {kind}"), shown.filter(is_so).first().alias(f"example {kind}")]
     for role in ROLES:
         totals += [pl.col(f"{role} {what}").sum().alias(f"{role} {what}") for what in ("blank", "inexact")]
@@ -217,12 +234,6 @@ def _of_row(row: Mapping[str, Any], rules: Rules) -> Counts:
         found.units[unit] = row[f"unit {unit}"] or 0
         found.examples[unit] = row[f"example {unit}"]
     return found
-
-
-def _is_given(time: Field, rules: Rules) -> pl.Expr:
-    if not ids.is_text(time.kind):
-        return time.column.is_not_null()
-    return ~ids.stripped(*time).is_in(["", *rules.missing]).fill_null(True)
 
 
 def _moment(time_ms: int) -> str:

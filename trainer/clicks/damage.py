@@ -1,4 +1,4 @@
-"""Which line of a file is damaged, and what to do: found only when reading the file failed."""
+"""Search for the damaged line of a file, after reading the file failed."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class _Damaged(NamedTuple):
 
     number: int
     line: bytes
-    why: str = "is damaged, repair or remove it"
+    why: str = "is damaged; repair or remove it"
 
 
 @contextmanager
 def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
-    """Turn every error of reading the file into UnreadableFile, with the place if it is known."""
+    """Turn all errors of reading the file into UnreadableFile, with the damaged line if it is found."""
     try:
         yield
     except _CUT_OFF:
-        raise UnreadableFile(str(path), "it is damaged or cut off: write it again") from None
+        raise UnreadableFile(str(path), "it is damaged or truncated; write it again") from None
     except pl.exceptions.PolarsError:
         raise UnreadableFile(str(path), _why(path, encoding)) from None
     except OSError as error:
-        # A library for compression has errors without a number, too.
+        # Compression libraries raise OSError without an error number.
         why = error.strerror or f"{_why(path, encoding)}"
         raise UnreadableFile(str(path), why) from None
 
@@ -54,13 +54,13 @@ def _why(path: Path, encoding: str) -> str:
     try:
         found = contents(path, encoding)
         if found.kind != "text":
-            return f"it cannot be read as {_WORDS[found.kind]}: it is damaged or cut off, write it again"
+            return f"it cannot be read as {_WORDS[found.kind]}: it is damaged or truncated; write it again"
         form = "JSON" if is_json(found) else "CSV"
         damaged = _damaged_object(found) if form == "JSON" else _damaged_row(found)
     except (OSError, *_CUT_OFF):
-        return "it is damaged or cut off: write it again"
+        return "it is damaged or truncated; write it again"
     if damaged is None:
-        return f"it cannot be read as {form}: write it again"
+        return f"it cannot be read as {form}; write it again"
     shown = damaged.line[:_SHOWN_BYTES]
     return f"it cannot be read as {form}: line {damaged.number:,} {damaged.why}: {shown!r}"
 
@@ -83,7 +83,7 @@ def _damaged_object(found: Contents) -> _Damaged | None:
                 kind = _kind(value)
                 before, first = kinds.setdefault(name, (kind, number)) if kind else ("", 0)
                 if kind and before != kind:
-                    why = f"has {kind} as {name!r}, line {first:,} {before}; a column must be of one kind"
+                    why = f"has {kind} as {name!r}, but line {first:,} has {before}; a column has one kind"
                     return _Damaged(number, line, why)
     return None
 
@@ -102,7 +102,7 @@ def _damaged_array(found: Contents) -> _Damaged | None:
 
 
 def _kind(value: Any) -> str:
-    """Return the kind of a value as a column keeps it; empty for one that stands in any column."""
+    """Return the kind of column that holds the value; empty for null, which any column holds."""
     kinds = {list: "a list", dict: "an object", bool: "true or false"}
     return "" if value is None else kinds.get(type(value), "text or a number")
 
@@ -118,7 +118,7 @@ def _damaged_row(found: Contents) -> _Damaged | None:
 
 
 def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
-    """Return the line where the first damaged row begins; a quoted field may span several lines."""
+    """Return the first line of the first damaged row; a quoted field may span several lines."""
     first, row, names = 1, list[bytes](), 0
     csv.field_size_limit(sys.maxsize)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
@@ -132,16 +132,16 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
         for fields in csv.reader(text(), delimiter=layout.letter, strict=True, quoting=quoting):
             names = names or len(fields)
             if len(fields) > names:
-                why = f"has {len(fields)} fields where the first line has {names}, repair or remove it"
+                why = f"has {len(fields)} fields, but the first line has {names}; repair or remove it"
                 return _Damaged(first, row[0], why)
-            # Polars finds the ends of rows by counting quotes, those in the midst of a field too.
+            # Polars finds the ends of rows by counting quotes, including quotes inside a field.
             if layout.quote and sum(line.count(b'"') for line in row) % 2:
                 return _Damaged(first, row[0])
             first += len(row)
             row.clear()
     except UnicodeDecodeError:
         why = (
-            "is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding, "
+            "is not UTF-8; save the file as UTF-8, or set files.encoding to its encoding, "
             "such as cp1252 or utf-16"
         )
         return _Damaged(first + len(row) - 1, row[-1], why)

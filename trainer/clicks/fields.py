@@ -19,20 +19,20 @@ from worker.core import paths
 from worker.core.formats import loads_exactly
 
 EACH: Final = "the elements of a list"
-"""The name of a column that no table has: the elements of the list that an item's path goes through."""
+"""The column that `exploded` adds; no table has a column with this name."""
 
 _DEEPEST: Final = 4
 
 
 class Field(NamedTuple):
-    """A field of a table: where its values are, and their kind."""
+    """A field of a table: the expression for its values, and their type."""
 
     column: pl.Expr
     kind: pl.DataType
 
 
 def field_at(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
-    """Return the field at `names`; None where there is none. The deepest nesting wins, as in the worker."""
+    """Return the field at `names`, or None. If several match, the deepest nesting wins, as in the worker."""
     found = list(_fields(schema, pl.col, names))
     if not found:
         return None
@@ -41,7 +41,7 @@ def field_at(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field |
 
 
 def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator[tuple[str, ...]]:
-    """Yield the names that lead to each field that has no fields of its own, the outer ones first."""
+    """Yield the path of each field that is not a structure, outer fields first."""
     inner = []
     for name, kind in schema.items():
         if isinstance(kind, pl.Struct):
@@ -53,9 +53,9 @@ def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator
 
 
 def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
-    """Return a row for each element of the list at `names`, in the column `EACH`; None without a list.
+    """Return a row for each element of the list at `names`, in the column `EACH`; None if there is no list.
 
-    An empty list keeps its row, with nothing in it, to be counted.
+    An empty list keeps one row, with a null, so that it is counted.
     """
     found = field_at(frame.collect_schema(), names)
     if found is None or not isinstance(found.kind, pl.List):
@@ -65,7 +65,7 @@ def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
 
 
 def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
-    """Return the field at `names` in the elements of `exploded`; without names the element itself."""
+    """Return the field at `names` in the elements of an `exploded` table; without names, the element."""
     return field_at({EACH: schema[EACH]}, (EACH, *names))
 
 
@@ -88,13 +88,13 @@ def _fields(
 
 
 def _kind(dtype: Any) -> pl.DataType:
-    """Return the kind of a field, which polars may give as a class."""
+    """Return the type of a field as an instance; polars may give a class."""
     kind: pl.DataType = dtype if isinstance(dtype, pl.DataType) else dtype()
     return kind
 
 
 def _inner(names: Sequence[str], column: pl.Series) -> pl.Series:
-    """Return the fields at `names` of JSON in text, as text."""
+    """Return the values at `names` in a column of JSON documents, as text."""
     found = {one: _text(paths.find(one, names, loads_exactly)) for one in column.unique().to_list()}
     return pl.Series(column.name, [found[one] for one in column.to_list()], pl.String())
 

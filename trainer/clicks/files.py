@@ -1,7 +1,7 @@
-"""Clicks from files and folders of files, read no sooner than they are needed.
+"""Clicks from files and folders of files, read lazily.
 
-A folder is what Spark and others write: files in it and below, without those whose names begin with `_` or
-`.`, and without empty ones. A folder named `date=2026-01-01` is a column of the files in it.
+A folder is read as Spark and similar tools write it: all files in it and below, except empty files and names
+that start with `_` or `.`. A folder named `date=2026-01-01` adds a column `date` to the files in it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from trainer.errors import MissingColumn, UnreadableFile
 _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 _SAMPLE_ROWS: Final = 100
 _LOGS: Final = {"_delta_log": "Delta", ".hoodie": "Hudi", "metadata/version-hint.text": "Iceberg"}
-"""Tables that keep files that no longer count, by what a folder of them has."""
+"""Table formats whose folders may hold outdated files, by a path that marks such a folder."""
 
 
 class _Part(NamedTuple):
-    """A file, and the columns that the names of its folders are."""
+    """A file, and the columns that the names of its folders define."""
 
     path: Path
     columns: dict[str, str | None]
 
 
 def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules = Rules()) -> Scan:  # noqa: B008  # frozen
-    """Return the clicks of all files together, ordered by time; the files are read through, not kept.
+    """Return the clicks of all files, ordered by time. The files are scanned, but not kept in memory.
 
-    A path may be a folder of files. Raises UnreadableFile, MissingColumn, or UnusableClicks if times cannot
-    be read or are not plausible.
+    A path may be a folder of files. Raises UnreadableFile, MissingColumn, or UnusableClicks if the times are
+    unreadable or implausible.
     """
     scans = [_scan(part, columns, rules) for path in paths for part in _parts(path)]
     clicks = pl.concat([scan.clicks for scan in scans], how="vertical_relaxed").sort(
@@ -54,27 +54,28 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules
 
 
 def scan_file(path: Path, encoding: str = "utf-8") -> pl.LazyFrame:
-    """Return the table in a file with a header, whatever its columns are. Raises UnreadableFile."""
+    """Return the table in a file with a header, with all its columns. Raises UnreadableFile."""
     if path.is_dir():
-        raise UnreadableFile(str(path), "it is a folder, but not a click archive of `collect`")
+        raise UnreadableFile(str(path), "it is a folder, but not a click archive written by `collect`")
     with reading(path, encoding):
         return scan_table(path, encoding=encoding).frame
 
 
 def _parts(path: Path) -> Iterator[_Part]:
-    """Yield the file, or the files in a folder, by name. Raises UnreadableFile."""
+    """Yield the file, or all files in a folder, sorted by name. Raises UnreadableFile."""
     if not path.is_dir():
         yield _Part(path, {})
         return
     for log, kind in _LOGS.items():
         if (path / log).exists():
             raise UnreadableFile(
-                str(path), f"it is a {kind} table, in which old files stay: export it as Parquet or CSV"
+                str(path),
+                f"it is a {kind} table, whose folder may hold outdated files; export it as Parquet or CSV",
             )
     found = [one for one in sorted(path.rglob("*")) if _is_part(one, path)]
     if not found:
         raise UnreadableFile(
-            str(path), "the folder has no files of clicks, and is no click archive of `collect`"
+            str(path), "the folder has no files of clicks and is not a click archive written by `collect`"
         )
     for one in found:
         yield _Part(one, _hive_columns(one.relative_to(path)))
@@ -86,7 +87,7 @@ def _is_part(path: Path, folder: Path) -> bool:
 
 
 def _hive_columns(path: Path) -> dict[str, str | None]:
-    """Return the columns that the folders of a path are.
+    """Return the columns that the folder names of a path define.
 
     >>> _hive_columns(Path("date=2026-01-01/country=__HIVE_DEFAULT_PARTITION__/part-0.csv"))
     {'date': '2026-01-01', 'country': None}
@@ -120,7 +121,7 @@ def _with_folders(frame: pl.LazyFrame, columns: Mapping[str, str | None]) -> pl.
 
 
 def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Columns:
-    """Return `columns`; those of a file without a header by what its rows hold."""
+    """Return `columns`; if the file has no header, complete them from the values in its first rows."""
     if not table.headless:
         return columns
     names = table.frame.collect_schema().names()
@@ -128,8 +129,9 @@ def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Col
     found = positions([[bool(field) and rules.is_plausible(field) for field in row] for row in rows])
     if found is None and not (columns.user and columns.item and columns.timestamp):
         raise MissingColumn(
-            f"{source} has no header, and its columns of user, item and time are not clear; "
-            f"name them by files.columns, in order. The first line is {', '.join(map(str, rows[0]))}",
+            f"{source} has no header, and the columns of user, item and time cannot be recognised; "
+            "name all columns, in order, with files.columns. "
+            f"The first line is {', '.join(map(str, rows[0]))}",
             role="user",
             existing=names,
         )

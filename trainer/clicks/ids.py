@@ -1,6 +1,6 @@
-r"""Ids of a column by the worker's rule (`worker.core.ids`), for all rows at once.
+r"""Ids in a column, read for all rows at once by the worker's rule (`worker.core.ids`).
 
-A Hypothesis law holds every value that a column can have equal to that rule.
+A Hypothesis test checks that any value of any type gives the same id as the worker's rule.
 
     >>> frame = pl.DataFrame({"id": [" 7.0", "007", r"\N", None]})
     >>> frame.select(ids(pl.col("id"), pl.String(), missing=[r"\N"])).to_series().to_list()
@@ -33,18 +33,17 @@ _IN_WORDS: Final[dict[Any, str]] = {
 
 
 def kind_in_words(kind: pl.DataType) -> str | None:
-    """Return the kind of a column that holds no ids, in words; None where it may hold some."""
+    """Return the type of a column that cannot hold ids, as text for display; None if it can."""
     return _IN_WORDS.get(type(kind))
 
 
 def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Expr:
-    """Return a column of this kind as ids; null where there is none. Those that are too long are kept."""
-    text = texts(column, kind)
-    return pl.when(~text.is_in(["", *missing])).then(text)
+    """Return a column of this type as ids; null where the id is missing. Ids that are too long are kept."""
+    return texts(column, kind).replace(["", *missing], None)
 
 
 def texts(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return a column as text, as `worker.core.ids.text_of` writes its values; null where it cannot."""
+    """Return the values of a column as `worker.core.ids.text_of` writes them; null where it refuses them."""
     if is_text(kind):
         return _canonical(column.cast(pl.String))
     if kind.is_integer():
@@ -60,47 +59,63 @@ def texts(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
 
 
 def is_text(kind: pl.DataType) -> bool:
-    """Return whether a column of this kind holds text."""
+    """Return whether a column of this type holds text."""
     return kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum)
 
 
-def stripped(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return text without the blanks around it; null in columns of other kinds."""
-    return column.cast(pl.String).str.strip_chars(BLANKS) if is_text(kind) else pl.lit(None, pl.String())
+def unusual(column: pl.Expr, kind: pl.DataType, missing: Iterable[str]) -> pl.Expr:
+    """Return the texts that are not integers or are in `missing`; null for all other values."""
+    if not is_text(kind):
+        return pl.lit(None, pl.String())
+    text = column.cast(pl.String)
+    return pl.when(text.cast(pl.Int64, strict=False).is_null() | text.is_in(list(missing))).then(text)
 
 
-def has_blanks(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return whether there are blanks around text that is more than blanks."""
-    bare = stripped(column, kind).str.len_bytes()
-    return (bare > 0) & (bare < column.cast(pl.String).str.len_bytes()) if is_text(kind) else pl.lit(False)
+def stripped(column: pl.Expr) -> pl.Expr:
+    """Return texts without whitespace around them."""
+    return column.str.strip_chars(BLANKS)
+
+
+def has_blanks(column: pl.Expr) -> pl.Expr:
+    """Return whether texts have whitespace around them; False for texts of only whitespace."""
+    return stripped(column).str.len_bytes().is_between(1, column.str.len_bytes() - 1)
 
 
 def is_inexact(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return whether a number is so large that, as a float, it may stand for several integers."""
+    """Return whether a number is so large that several integers share its float."""
     return column.is_finite() & (column.abs() >= _EXACT_BELOW) if kind.is_float() else pl.lit(False)
 
 
 def whole_example(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return the text of integers that are written with a zero fraction; null for all others."""
+    """Return integers that are written with a zero fraction, such as 7.0, as text; null for other values."""
     if kind.is_float():
         return pl.when(column.is_finite() & (column == column.floor())).then(column.cast(pl.String))
     if is_text(kind) or kind.is_decimal():
-        text = stripped(column.cast(pl.String), pl.String())
+        text = stripped(column.cast(pl.String))
         return pl.when(text.str.ends_with("0") & _is_whole(text)).then(text)
     return pl.lit(None, pl.String())
 
 
+def are_integers(texts: pl.Series) -> bool:
+    """Return whether all texts are integers, which need no further processing."""
+    return texts.cast(pl.Int64, strict=False).null_count() == texts.null_count()
+
+
 def _canonical(column: pl.Expr) -> pl.Expr:
-    text = column.str.strip_chars(BLANKS)
-    whole = text.str.extract(r"^([^.]*)").replace("-0", "0")
-    is_uuid = (text.str.len_bytes() == _UUID_LENGTH) & text.str.contains(f"^{UUID_TEXT}$")
-    return (
-        pl.when(text.str.ends_with("0") & _is_whole(text))
-        .then(whole)
-        .when(is_uuid)
-        .then(text.str.to_lowercase())
-        .otherwise(text)
-    )
+    return column.map_batches(_canonical_texts, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _canonical_texts(column: pl.Series) -> pl.Series:
+    if are_integers(column):
+        return column
+    # Hot path: few texts change, and their last letter and their length tell which ones may.
+    texts = column.str.strip_chars(BLANKS)
+    rare = (texts.str.ends_with("0") | (texts.str.len_bytes() == _UUID_LENGTH)).arg_true()
+    text = pl.col("text")
+    whole = pl.when(_is_whole(text)).then(text.str.extract(r"^([^.]*)").replace("-0", "0"))
+    uuid = pl.when(text.str.contains(f"^{UUID_TEXT}$")).then(text.str.to_lowercase())
+    read = texts.gather(rare).alias("text").to_frame().select(pl.coalesce(whole, uuid, text)).to_series()
+    return texts.scatter(rare, read)
 
 
 def _is_whole(text: pl.Expr) -> pl.Expr:
@@ -115,7 +130,7 @@ def _whole(column: pl.Expr) -> pl.Expr:
 
 
 def _one_by_one(column: pl.Expr) -> pl.Expr:
-    """Return what the worker's rule makes of each value: for kinds of values that are rare."""
+    """Apply the worker's rule to each value: slow, for rare types."""
     return column.map_batches(_by_rule, return_dtype=pl.String(), is_elementwise=True)
 
 

@@ -1,7 +1,7 @@
-"""Recognition of columns by their names, where the settings name none.
+"""Recognition of columns by their names, for roles that the settings do not name.
 
-The column that is the time of the event comes before dates and versions of it: `event_time` before
-`timestamp` before `date`. Names that begin with an underscore are those of systems on the way, and come last.
+The time of the event is preferred to other times and dates: `event_time` before `timestamp` before `date`.
+Names that start with an underscore come last: pipelines add such columns.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _TIME_LIKE: Final = re.compile(r"time|date|(?:^|[_ ])(?:ts|at|day)$|At$|Ts$")
 
 
 class Recognised(NamedTuple):
-    """The names that lead to the column taken, and the columns that might have been meant instead."""
+    """The path of the chosen column, and the columns that might have been meant instead."""
 
     names: tuple[str, ...]
     left: tuple[str, ...]
 
 
 def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Recognised:
-    """Return the column for a role (user, item, timestamp). Raises MissingColumn where none is recognised."""
+    """Return the column for a role (user, item, timestamp). Raises MissingColumn if none is recognised."""
     plain = {names: _plain(names) for names in leaves(schema)}
     ranks = {one: rank for rank, one in enumerate(KNOWN_NAMES[role])}
     known = sorted(
@@ -63,8 +63,8 @@ def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Reco
     )
     if not known:
         raise MissingColumn(
-            f"{source} has no column that looks like the {role}; name one with --{role}, "
-            f"it has: {in_words(schema)}",
+            f"{source} has no column that looks like the {role}; name one with --{role}. "
+            f"It has: {in_words(schema)}",
             role=role,
             existing=list(schema),
         )
@@ -74,27 +74,27 @@ def recognise(schema: Mapping[str, pl.DataType], role: str, source: str) -> Reco
 
 
 def date_column(schema: Mapping[str, pl.DataType]) -> str | None:
-    """Return the column that may hold the dates of times of day; None where there is none."""
+    """Return the column that may hold the dates for times of day, or None."""
     plain = {_plain((name,)): name for name in reversed([*schema])}
     return next((plain[name] for name in _DATES if name in plain), None)
 
 
 def in_words(schema: Mapping[str, pl.DataType]) -> str:
-    """Return the names of all columns, with what else may be wrong where they look odd."""
+    """Return the names of all columns as text, with a hint if they look wrong."""
     names = list(schema)
     hint = ""
     if len(names) == 1:
         hint = "; fields must be separated by comma, semicolon, tab, | or ::"
     elif any(re.fullmatch(r"[0-9.]+", name) for name in names):
-        hint = "; if that is a first click, not a header, name the columns by files.columns"
+        hint = "; if that is a first click, not a header, name the columns with files.columns"
     return ", ".join(names) + hint
 
 
 def positions(rows: Sequence[Sequence[bool]]) -> dict[str, int] | None:
-    """Return the column of each role where there are no names; None if that is not clear.
+    """Return the position of the column of each role in a file without a header; None if it is not clear.
 
-    `rows`: of some rows, whether each field reads as a plausible time. The last column of times is the
-    timestamp, the first two others are the user and the item.
+    `rows` says of each field in the first rows whether it is a plausible time. The last column of times is
+    the timestamp; the first two other columns are the user and the item.
     """
     if not rows or len(rows[0]) < 3:
         return None

@@ -1,4 +1,4 @@
-"""The settings by which files of clicks are read: those of `[click]`, as in the worker, and `[files]`."""
+"""The settings for reading files of clicks: `[click]`, as in the worker, and `[files]`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from worker.core.where import Clause
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Rules by which values are read and clicks count.
+    """Rules for reading values and for choosing the clicks that count.
 
-    `now_ms`: clicks that are more than an hour later are removed; None: none is. `encoding` is that of text,
-    `names` are those of the columns of files without a header.
+    Clicks more than an hour after `now_ms` are removed (None: no limit). `encoding` is the encoding of text;
+    `names` are the column names of files without a header.
     """
 
     times: TimeSettings = TimeSettings()  # noqa: RUF009  # frozen

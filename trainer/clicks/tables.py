@@ -1,7 +1,7 @@
-"""The table in a file, by its content: CSV with any usual separator, JSON, Parquet or Arrow.
+"""The table in a file: CSV with any usual separator, JSON, Parquet or Arrow, detected from the content.
 
-A CSV file may have no header: its columns are then `column_1`, `column_2` and so on, or have given names.
-RecBole's files (`user_id:token`) lose the types in their names, MovieLens' are separated by `::`.
+The columns of a CSV file without a header have the given names, or are named `column_1`, `column_2` and so
+on. The types in RecBole's column names (`user_id:token`) are removed; MovieLens' separator `::` is known.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.errors import UnreadableFile
 
 _SEPARATORS: Final = (",", ";", "\t", "|", "::")
 _UNUSED: Final = "\x1f"
-"""Stands in for a separator of two letters: the unit separator of ASCII."""
+"""The ASCII unit separator, which replaces a separator of two letters."""
 
 _SAMPLE_LINES: Final = 20
 _RECBOLE: Final = re.compile(r"(.+):(?:token|float|token_seq|float_seq)")
@@ -33,25 +33,25 @@ _NAMES: Final = {"parquet": "parquet", "pq": "parquet", "arrow": "arrow", "feath
 _JSON_NAMES: Final = ("json", "jsonl", "ndjson")
 
 IsData = Callable[[Sequence[str]], bool]
-"""Whether the fields of a first line are data, not the names of columns."""
+"""A function that tells whether the fields of a first line are data, not column names."""
 
 
 class FileTable(NamedTuple):
-    """The table in a file; `headless` where its columns have no names of their own."""
+    """The table in a file. `headless`: the file has no header, and no column names were given."""
 
     frame: pl.LazyFrame
     headless: bool = False
 
 
 class Layout(NamedTuple):
-    """The layout of a text file of rows."""
+    """The layout of a text file of rows. `spaced`: there are spaces between separators and quotes."""
 
     separator: str
     spaced: bool
     first: list[str]
 
     def rewrite(self, lines: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield lines that a reader of CSV understands: one letter as separator, quotes at it."""
+        """Yield lines as standard CSV: a separator of one letter, without spaces before quotes."""
         if self.separator == "::":
             return (line.replace(b"::", _UNUSED.encode()) for line in lines)
         return _unspaced(lines, self.separator) if self.spaced else lines
@@ -63,7 +63,7 @@ class Layout(NamedTuple):
 
     @property
     def quote(self) -> str | None:
-        """The quotation mark of fields; None where there is none."""
+        """The quotation mark of fields, or None."""
         return None if self.separator == "::" else '"'
 
 
@@ -74,10 +74,10 @@ def scan_table(
     names: Sequence[str] = (),
     is_data: IsData = lambda _: False,
 ) -> FileTable:
-    """Return the table in a file, whatever its columns are.
+    """Return the table in a file, with all its columns.
 
-    `names` are those of the columns of a CSV file without a header; without them `is_data` says whether
-    its first line is one. Raises UnreadableFile, and what polars raises for a damaged file.
+    `names` are the column names of a CSV file without a header. If they are empty, `is_data` decides whether
+    the first line is data. Raises UnreadableFile, or errors of polars for a damaged file.
     """
     if not path.is_file():
         raise UnreadableFile(str(path), "there is no such file")
@@ -88,7 +88,7 @@ def scan_table(
     if (name := _name(path)) in _NAMES:
         raise UnreadableFile(
             str(path),
-            f"it cannot be read as .{name}: it is text, rename it to .csv or .jsonl, or write it again",
+            f"it cannot be read as .{name}: it is text; rename it to .csv or .jsonl, or write it again",
         )
     if is_json(found):
         return FileTable(_scan_json(found))
@@ -96,17 +96,17 @@ def scan_table(
 
 
 def is_json(found: Contents) -> bool:
-    """Return whether a text is JSON: its name says so, or its first letter."""
+    """Return whether a text is JSON, by its name or its first letter."""
     return _name(found.path) in _JSON_NAMES or found.head.lstrip()[:1] in ("{", "[")
 
 
 def layout_of(found: Contents) -> Layout:
-    """Return the layout of a text of rows, by its first lines."""
+    """Return the layout of a text of rows, inferred from its first lines."""
     lines = [line for line in found.head.splitlines() if line.strip()][:_SAMPLE_LINES]
     separator = max(
         _SEPARATORS, key=lambda one: (lines[0].count(one), len(one)) if one in lines[0] else (0, 0)
     )
-    # Blanks between a separator and a quotation mark: the mark would be taken for a part of the field.
+    # With spaces before it, a quotation mark would be read as a part of the field.
     spaced = separator != "::" and any(re.search(re.escape(separator) + r" +\"", line) for line in lines)
     layout = Layout(separator, spaced, [])
     text = [line.decode() for line in layout.rewrite(iter(line.encode() + b"\n" for line in lines[:1]))]
@@ -138,7 +138,7 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
     if names and len(names) != width:
         raise UnreadableFile(
             str(found.path),
-            f"files.columns names {len(names)} columns, the first line has {width}: {layout.first}",
+            f"files.columns names {len(names)} columns, but the first line has {width}: {layout.first}",
         )
     # Everything stays text: an id such as 007 is no number.
     rewrite = layout.rewrite if layout.spaced or layout.separator == "::" else None
@@ -155,13 +155,13 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
         table = table.rename(dict(zip(table.collect_schema().names(), given, strict=True)))
     else:
         table = table.rename(_plain_names(table.collect_schema().names()))
-    # Too many fields are an error only where all columns are read, which nobody does later on.
+    # Polars finds rows with too many fields only if all columns are read, which does not happen later.
     table.select(pl.all().null_count()).collect(engine="streaming")
     return FileTable(table, headless and not names)
 
 
 def _plain_names(names: Sequence[str]) -> dict[str, str]:
-    """Return new names of columns without the blanks around them and without RecBole's types."""
+    """Return new column names, without whitespace around them and without RecBole's types."""
     types = [_RECBOLE.fullmatch(name) for name in names]
     plain = [found[1] for found in types if found] if all(types) else [name.strip() for name in names]
     return dict(zip(names, plain, strict=True)) if len(set(plain)) == len(names) else {}

@@ -1,14 +1,14 @@
-"""Times of a column by the worker's rule (`worker.core.times`), for all rows at once: milliseconds (UTC).
+"""Times in a column, for all rows at once by the worker's rule (`worker.core.times`): milliseconds (UTC).
 
-Every value is read by its own size, so a column with two units is read rightly; `units` counts them, for a
-person to see. A Hypothesis law holds every value that a column can have equal to that rule. The usual texts
-are read in the mass, all others by the rule itself, each distinct one once. (In zones with summer time
-the law ends with the year 2099, as the tables of polars do.)
+The unit of each number is inferred from its own size, so a column may mix units. Common formats of text are
+parsed by polars; other texts by the worker's rule, once for each distinct text. A Hypothesis test checks that
+any value of any type gives the same time as the worker's rule (in zones with summer time until 2099, where
+the tables of polars end).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from trainer.clicks.ids import are_integers, is_text
 from worker.core.ids import BLANKS, MISSING
 from worker.core.reasons import Undecodable
 from worker.core.times import BELOW, EARLIEST_MS, MAX_TIMESTAMP_MS, MICROSECONDS, TimeRule, Unit
@@ -24,7 +25,6 @@ HOUR_MS: Final = 3_600_000
 
 _UNITS_A_MS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
-_INTEGER: Final = r"^[+-]?[0-9]{1,38}$"
 _NUMBER: Final = r"^[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
 _USUAL: Final = (
     r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
@@ -35,7 +35,7 @@ _OFFSET: Final = r"([+-])([0-9]{2}):([0-9]{2})$"
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSettings:
-    """The settings of `[click]` that concern times. `unit` None: each number by its own size."""
+    """The settings of `[click]` for times. `unit` None: inferred from the size of each number."""
 
     unit: Unit | None = None
     zone: str = "UTC"
@@ -48,20 +48,22 @@ class TimeSettings:
         return TimeRule(unit=self.unit, earliest_ms=self.earliest_ms, zone=zone, missing=self.missing)
 
     def read(self, value: Any) -> int | None:
-        """Return one value as a time, however plausible; None if it is none."""
+        """Return a value as a time, plausible or not; None if it is not a time."""
         return _read(self.rule(), value)
 
 
 def times_ms(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the times in a column of this kind, however plausible; null where there is none.
+    """Return the times in a column of this type, plausible or not; null for values that are not times.
 
-    Times after the year 9999 are none, as in the worker.
+    Times after the year 9999 become null, as the worker refuses them.
     """
-    times = _times(column, kind, settings)
-    return pl.when(times.abs() <= MAX_TIMESTAMP_MS).then(times)
+    if is_text(kind):
+        texts = column.cast(pl.String)
+        return texts.map_batches(partial(_of_texts, settings), return_dtype=pl.Int64(), is_elementwise=True)
+    return _possible(_of_values(column, kind, settings))
 
 
-def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+def _of_values(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
     if kind == pl.Date:
         return _in_zone(column.cast(pl.Datetime("us")), settings.zone)
     if isinstance(kind, pl.Datetime):
@@ -70,27 +72,43 @@ def _times(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Exp
         return _of_integers(column.cast(pl.Int128), settings.unit)
     if kind.is_float() or kind.is_decimal():
         return _of_floats(column.cast(pl.Float64), settings.unit)
-    if kind == pl.String or isinstance(kind, pl.Categorical | pl.Enum):
-        return _of_texts(column.cast(pl.String), settings)
     return pl.lit(None, pl.Int64())
 
 
-def unit_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the unit in which each number of a column is read; null for dates and for what is none."""
-    if kind.is_numeric():
-        number = column.cast(pl.Float64)
-    elif kind == pl.String:
-        text = _plain(column, settings.missing)
-        number = pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64, strict=False)
+def _possible(times: pl.Expr) -> pl.Expr:
+    return pl.when(times.is_between(-MAX_TIMESTAMP_MS, MAX_TIMESTAMP_MS)).then(times)
+
+
+def size_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
+    """Return the absolute value of each number, also of numbers in text; null for all other values."""
+    if is_text(kind):
+        read = partial(_numbers, settings)
+        texts = column.cast(pl.String)
+        number = texts.map_batches(read, return_dtype=pl.Float64(), is_elementwise=True)
     else:
-        return pl.lit(None, pl.String())
-    number = pl.when(number.is_finite()).then(number)
+        number = column.cast(pl.Float64) if kind.is_numeric() else pl.lit(None, pl.Float64())
+    return number.abs()
+
+
+def is_of_unit(size: pl.Expr, unit: Unit, settings: TimeSettings) -> pl.Expr:
+    """Return whether numbers of this size are in `unit`."""
     if settings.unit:
-        return pl.when(number.is_not_null()).then(pl.lit(settings.unit))
-    size, found = number.abs(), pl.lit(None, pl.String())
-    for unit in reversed(BELOW):
-        found = pl.when(size < BELOW[unit]).then(pl.lit(unit)).otherwise(found)
-    return found
+        return size.is_finite() & (settings.unit == unit)
+    smaller = [BELOW[one] for one in BELOW if BELOW[one] < BELOW[unit]]
+    return (size >= max(smaller, default=0)) & (size < BELOW[unit])
+
+
+def _numbers(settings: TimeSettings, column: pl.Series) -> pl.Series:
+    texts = _given(column, settings)
+    if not are_integers(texts):
+        texts = texts.set(~texts.str.contains(_NUMBER), None)
+    return texts.cast(pl.Float64, strict=False)
+
+
+def _given(column: pl.Series, settings: TimeSettings) -> pl.Series:
+    """Return texts without whitespace around them; null for missing values."""
+    texts = column if are_integers(column) else column.str.strip_chars(BLANKS)
+    return texts.replace(["", *settings.missing], None)
 
 
 def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
@@ -101,7 +119,7 @@ def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
 
 
 def joined(day: pl.Expr, day_kind: pl.DataType, clock: pl.Expr, clock_kind: pl.DataType) -> pl.Expr:
-    """Return a date and a time of day from two columns as one text, as `worker.core.times.joined` does."""
+    """Join a column of dates and a column of times of day to text, as `worker.core.times.joined` does."""
     date = _part(day, day_kind, 8).str.replace(r"^(\S+)[T ]00:00(?::00(?:\.0+)?)?$", "$1")
     return date + " " + _part(clock, clock_kind, 6)
 
@@ -117,19 +135,19 @@ def _part(column: pl.Expr, kind: pl.DataType, digits: int) -> pl.Expr:
 
 
 def _of_integers(number: pl.Expr, unit: Unit | None) -> pl.Expr:
-    """Return integers of 128 bits as times; those of no unit become null."""
-    if unit:
-        found = number * 1000 if unit == "s" else number // _UNITS_A_MS[unit]
-        return pl.when(number.abs() < BELOW["ns"]).then(found).cast(pl.Int64, strict=False)
-    size, times = number.abs(), pl.lit(None, pl.Int128())
-    for one in reversed(BELOW):
-        found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
-        times = pl.when(size < BELOW[one]).then(found).otherwise(times)
+    """Return integers as times; null for numbers that are too large for any unit."""
+    times = pl.lit(None, pl.Int64())
+    for one, below in reversed(BELOW.items()):
+        if unit in (None, one):
+            # Larger numbers of seconds are after the year 9999, and their milliseconds may exceed 64 bits.
+            most = below if unit is None else BELOW["ms" if one == "s" else "ns"]
+            found = number * 1000 if one == "s" else number // _UNITS_A_MS[one]
+            times = pl.when(number.is_between(-most, most, closed="none")).then(found).otherwise(times)
     return times.cast(pl.Int64, strict=False)
 
 
 def _of_floats(number: pl.Expr, unit: Unit | None) -> pl.Expr:
-    """Return floats as times. Rounding to microseconds comes first, as the rule has it."""
+    """Return floats as times, rounded to microseconds first, as in the worker's rule."""
     size, times = number.abs(), pl.lit(None, pl.Float64())
     units: Iterable[Unit] = [unit] if unit else reversed(BELOW)
     for one in units:
@@ -138,25 +156,33 @@ def _of_floats(number: pl.Expr, unit: Unit | None) -> pl.Expr:
     return (times.round().cast(pl.Int128, strict=False) // 1000).cast(pl.Int64, strict=False)
 
 
-def _of_texts(column: pl.Expr, settings: TimeSettings) -> pl.Expr:
-    text = _plain(column, settings.missing)
-    is_integer, is_number = text.str.contains(_INTEGER), text.str.contains(_NUMBER)
-    integers = pl.when(is_integer).then(text).cast(pl.Int128, strict=False)
-    floats = pl.when(is_number & ~is_integer).then(text).cast(pl.Float64, strict=False)
-    usual = _usual(pl.when(text.str.contains(_USUAL)).then(text), settings.zone)
-    read = pl.coalesce(_of_integers(integers, settings.unit), _of_floats(floats, settings.unit), usual)
-    others = pl.when(read.is_null() & ~is_number).then(text)
+def _of_texts(settings: TimeSettings, column: pl.Series) -> pl.Series:
+    text, value, unit = pl.col("text"), pl.col("value"), settings.unit
     by_rule = partial(_by_rule, settings.rule())
-    return pl.coalesce(read, others.map_batches(by_rule, return_dtype=pl.Int64(), is_elementwise=True))
+    ways = (
+        (text.cast(pl.Int64, strict=False), _of_integers(value, unit)),
+        (text.cast(pl.Int128, strict=False), _of_integers(value, unit)),
+        (pl.when(text.str.contains(_NUMBER)).then(text).cast(pl.Float64), _of_floats(value, unit)),
+        (pl.when(text.str.contains(_USUAL)).then(text), _usual(value, settings.zone)),
+        (text, value.map_batches(by_rule, return_dtype=pl.Int64())),
+    )
+    return _read_in_turn(_given(column, settings).alias("text"), ways).alias(column.name)
 
 
-def _plain(column: pl.Expr, missing: Iterable[str]) -> pl.Expr:
-    text = column.str.strip_chars(BLANKS)
-    return pl.when(~text.is_in(["", *missing])).then(text)
+def _read_in_turn(texts: pl.Series, ways: Sequence[tuple[pl.Expr, pl.Expr]]) -> pl.Series:
+    """Return texts as times. Hot path: each parser gets only the texts that the parsers before it refuse."""
+    (value, time), *others = ways
+    # Each step is a select, because polars computes a repeated expression again at each place.
+    read = texts.to_frame().select(value=value).select(time=time)
+    times = read.select(_possible(pl.col("time"))).to_series()
+    left = (texts.is_not_null() & times.is_null()).arg_true()
+    if not others or left.is_empty():
+        return times
+    return times.scatter(left, _read_in_turn(texts.gather(left), others))
 
 
 def _usual(text: pl.Expr, zone: str) -> pl.Expr:
-    """Return times in the usual form, with seconds, as milliseconds."""
+    """Return texts in the common formats with seconds as milliseconds."""
     day_and_clock = text.str.slice(0, 10) + " " + text.str.slice(11, 8)
     seconds = day_and_clock.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     fraction = text.str.extract(r"\.([0-9]{1,3})").str.pad_end(3, "0").cast(pl.Int64, strict=False)
@@ -181,7 +207,7 @@ def _read(rule: TimeRule, value: Any) -> int | None:
 
 
 def _in_zone(local: pl.Expr, zone: str, kind: pl.Datetime | None = None) -> pl.Expr:
-    # An hour that summer time repeats is read as the first of the two; one that it skips is no time.
+    # If summer time repeats an hour, the first is meant; times in a skipped hour become null.
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return _floored(placed, kind or pl.Datetime("us"))
 
@@ -192,7 +218,7 @@ def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
 
 
 def time_kind_in_words(kind: pl.DataType) -> str | None:
-    """Return the kind of a column that holds no times, in words; None where it may hold some."""
+    """Return the type of a column that cannot hold times, as text for display; None if it can."""
     names: dict[Any, str] = {
         pl.Boolean: "true or false",
         pl.Duration: "durations",

@@ -1,4 +1,4 @@
-"""Clicks from the Kafka topic that the worker reads, decoded by the worker's own rules."""
+"""Clicks from the Kafka topic that the worker reads, decoded by the worker's rules."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from worker.topics.clicks import decode
 
 
 def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Table, list[Removal]]:
-    """Return all clicks in the topic as of now, each user's in order of arrival, and the other records.
+    """Return all clicks now in the topic, in order of arrival for each user, and the counts of other records.
 
-    Raises UnusableClicks if no record is a click, and what `worker.kafka.history.read` raises.
+    Raises UnusableClicks if no record is a valid click, and the errors of `worker.kafka.history.read`.
     """
     frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
     for records in history.read(connection, topic=topic):
@@ -29,7 +29,7 @@ def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Ta
         reasons.update(decoded.left_out())
     table = pl.concat(frames)
     if table.is_empty():
-        raise UnusableClicks(f"no record in the topic {topic} is a click; records by reason: {dict(reasons)}")
+        raise UnusableClicks(f"the topic {topic} has no valid clicks; records by reason: {dict(reasons)}")
     fields = decoder.fields
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
     return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))

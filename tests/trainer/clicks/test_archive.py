@@ -49,8 +49,8 @@ def test_clicks_are_read_in_the_order_of_arrival(archive: ClickArchive) -> None:
     assert is_archive(archive.folder)
     assert scan.clicks.collect()["item_id"].to_list() == list("xyzx")
     assert [str(one) for one in removals] == [
-        "removed 2 of 7 records: no click (empty_id)",
-        "removed 1 of 5 records: no click (malformed)",
+        "removed 2 of 7 records: not a click (empty_id)",
+        "removed 1 of 5 records: not a click (malformed)",
     ]
 
 
@@ -83,7 +83,7 @@ def test_one_topic_and_one_writer(archive: ClickArchive) -> None:
     """A second writer is refused while the first writes, and another topic always."""
     with (
         archive.writing("clicks"),
-        pytest.raises(ArchiveInUse, match="another process collects into this folder"),
+        pytest.raises(ArchiveInUse, match="another process is collecting into this folder"),
         ClickArchive(archive.folder).writing("clicks"),
     ):
         pass
@@ -98,7 +98,7 @@ def test_a_log_without_clicks_is_refused(archive: ClickArchive) -> None:
     """The reasons are named."""
     archive.append(0, 0, 1, clicks(0, ""), {"empty_id": 1})
 
-    with pytest.raises(UnusableClicks, match=r"no clicks yet; malformed by reason: \{'empty_id': 1\}"):
+    with pytest.raises(UnusableClicks, match=r"no clicks yet; invalid records by reason: \{'empty_id': 1\}"):
         scan_archive(archive.folder)
 
 

@@ -29,7 +29,9 @@ def test_repeats_within_the_time_are_dropped() -> None:
     kept, repeats = drop_repeats(table(rows), 5)
 
     assert kept.rows() == [rows[0], rows[1], rows[3], rows[4]]
-    assert str(repeats) == "removed 1 of 5 clicks: the same item by the same user again within 5 s"
+    assert (
+        str(repeats) == "removed 1 of 5 clicks: repeats: the same user clicked the same item again within 5 s"
+    )
     assert drop_repeats(table(rows), 0)[0].rows() == rows
 
 
@@ -42,6 +44,6 @@ def test_who_clicks_faster_than_people_do_is_dropped_as_a_whole() -> None:
     daily, _ = drop_bots(table([*fast, *slow]), per_hour=0, per_day=3)
 
     assert hourly.rows() == slow
-    assert str(bots) == "removed 4 of 8 clicks: of 1 users with more than 2 clicks in an hour"
+    assert str(bots) == "removed 4 of 8 clicks: users with more than 2 clicks in an hour (users: 1)"
     assert daily.is_empty()
     assert len(drop_bots(table(fast), per_hour=0, per_day=0)[0]) == len(fast)

@@ -85,9 +85,9 @@ def test_a_later_call_goes_on_where_the_log_ends(cluster: MemoryCluster, tmp_pat
     scan, removals = scan_archive(tmp_path)
     assert offsets(tmp_path) == [*range(40), *range(41, 61)]
     assert nothing_new == []
-    assert said == ["partition 0: 20 clicks of the offsets 41 to 61, 0 to go"]
+    assert said == ["partition 0: 20 clicks at offsets 41 to 61, 0 offsets to go"]
     assert scan.clicks.select(pl.len()).collect().item() == 60
-    assert [(one.removed, one.why) for one in removals] == [(1, "no click (unknown_format)")]
+    assert [(one.removed, one.why) for one in removals] == [(1, "not a click (unknown_format)")]
 
 
 def test_what_was_read_and_not_written_is_read_again(cluster: MemoryCluster, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_old_clicks_are_deleted(cluster: MemoryCluster, tmp_path: Path) -> None:
     """Whole files of which every record is older, by the records' own times."""
     said = collect(cluster, tmp_path, keep_days=1)
 
-    assert said[-1] == "forgot 40 clicks older than 1 days"
+    assert said[-1] == "deleted 40 clicks older than 1 days"
     assert offsets(tmp_path) == []
 
 
@@ -166,7 +166,7 @@ def test_a_schema_registry_that_is_away_is_waited_for(
     with pytest.raises(StopIteration):
         one.follow()
 
-    assert any("schema registry at memory: does not answer; trying again" in text for text in said)
+    assert any("schema registry at memory: does not answer; retrying" in text for text in said)
     assert offsets(tmp_path) == [*range(60)]
 
 
@@ -177,6 +177,6 @@ def test_it_goes_on_behind_what_nobody_can_decode(cluster: MemoryCluster, tmp_pa
     send(cluster, 40, 50)
     collect(cluster, tmp_path)
 
-    assert said[-1].endswith("40 clicks of the offsets 0 to 45, 0 to go; no clicks: 1 unreadable")
+    assert said[-1].endswith("40 clicks at offsets 0 to 45, 0 offsets to go; not clicks: 1 unreadable")
     assert offsets(tmp_path) == [*range(40), *range(45, 55)]
-    assert [(one.removed, one.why) for one in scan_archive(tmp_path)[1]] == [(1, "no click (unreadable)")]
+    assert [(one.removed, one.why) for one in scan_archive(tmp_path)[1]] == [(1, "not a click (unreadable)")]

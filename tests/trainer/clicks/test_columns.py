@@ -37,7 +37,7 @@ def test_a_missing_column_names_those_that_exist() -> None:
     """The error says which role has no column, which columns there are, and which option names one."""
     frame = pl.DataFrame({"who": ["u"], "item_id": ["i"], "timestamp": [START_MS]})
 
-    with pytest.raises(MissingColumn, match=r"--user, it has: who, item_id, timestamp") as unnamed:
+    with pytest.raises(MissingColumn, match=r"--user. It has: who, item_id, timestamp") as unnamed:
         converted(frame)
     with pytest.raises(MissingColumn, match=r"no column 'usr'; it has: who, item_id, timestamp"):
         converted(frame, Columns(user="usr"))
@@ -68,7 +68,7 @@ def test_ids_with_fractions_are_refused() -> None:
     """They are measures, not ids; the error shows one."""
     frame = pl.DataFrame({"user": ["a"], "item": [3.7], "time": [START_MS]})
 
-    with pytest.raises(UnusableClicks, match=r"'item' holds numbers such as 3\.7, ids must be"):
+    with pytest.raises(UnusableClicks, match=r"'item' holds numbers such as 3\.7, but ids must be"):
         converted(frame)
 
 
@@ -88,7 +88,7 @@ def test_integers_that_were_written_as_floats_are_integers() -> None:
 
     assert read.clicks.select("user_id", "item_id").rows() == [("1", "7"), (None, "08.0")]
     assert convert(frame.lazy(), Columns(), source="clicks.csv").notes == (
-        "column user has ids such as 1.0 (integers with missing values are stored so): they are read as 1",
+        "ids in column user such as 1.0 are read as 1; integers with missing values often look like this",
     )
 
 
@@ -109,10 +109,13 @@ def test_the_time_of_the_event_comes_before_dates_and_versions_of_it() -> None:
     scan = convert(frame.lazy(), Columns(), source="clicks.csv")
 
     assert scan.clicks.collect().rows() == [("u", "i", START_MS)]
-    assert scan.notes == (
-        "took user_id as user, not session_id: --user names another column",
-        "took ts as timestamp, not date, _ingested_at, updated_at: --timestamp names another column",
-    )
+    assert list(scan.notes) == [
+        "using column user_id as the user, not session_id; to use another column, name it with --user",
+        (
+            "using column ts as the timestamp, not date, _ingested_at, updated_at; "
+            "to use another column, name it with --timestamp"
+        ),
+    ]
 
 
 def test_a_click_is_made_of_each_element_of_a_list() -> None:

@@ -10,9 +10,9 @@ from trainer.clicks.rules import Rules
 from trainer.errors import UnusableClicks
 
 SEVERAL_KINDS = (
-    "Careful: column time has times of several kinds: 5 in seconds (such as 1600000000), 1 in milliseconds "
-    "(such as 1600000000000), 1 as dates (such as 2020-09-13); each is read by its own size. One unit for "
-    "all numbers is set by click.timestamp_unit"
+    "Careful: column time has several kinds of times: 5 in seconds (such as 1600000000), 1 in milliseconds "
+    "(such as 1600000000000), 1 as dates (such as 2020-09-13); the unit of each number is inferred from its "
+    "size. To use one unit for all numbers, set click.timestamp_unit"
 )
 RULES = Rules(now_ms=START_MS + 86_400_000)
 
@@ -32,12 +32,12 @@ def test_what_may_surprise_is_said_with_counts_and_examples() -> None:
 
     assert found.times == "unix seconds and milliseconds, dates and times"
     assert found.notes == (
-        "2 ids in column user had blanks around them, which were removed",
-        "column user has ids such as 7.0 (integers with missing values are stored so): they are read as 7",
-        "1 clicks have user empty: a missing value (click.missing)",
-        "2 clicks have user NULL: a missing value (click.missing)",
-        r"1 clicks have user \N: a missing value (click.missing)",
-        "1 values of column time cannot be read as a time, such as soon",
+        "2 ids in column user had whitespace around them, which was removed",
+        "ids in column user such as 7.0 are read as 7; integers with missing values often look like this",
+        "1 clicks have an empty user",
+        '2 clicks have the user "NULL", which means missing (click.missing)',
+        r'1 clicks have the user "\N", which means missing (click.missing)',
+        "1 values in column time cannot be read as times, such as soon",
         SEVERAL_KINDS,
     )
 
@@ -47,8 +47,8 @@ def test_times_that_are_not_plausible_are_removed_with_their_own_reasons() -> No
     found = scan(["a"] * 5, ["1600000000", "1600000001", "1600000002", "86400", "1900000000"])
 
     assert [str(one) for one in found.counts.removals(RULES)] == [
-        "removed 1 of 5 clicks: before 2000-01-01, such as 86400 (1970-01-02 00:00) (click.earliest)",
-        "removed 1 of 4 clicks: in the future, such as 1900000000 (2030-03-17 17:46) (click.timestamp_unit)",
+        "removed 1 of 5 clicks: before 2000-01-01 (click.earliest), such as 86400 (1970-01-02 00:00)",
+        "removed 1 of 4 clicks: in the future (click.timestamp_unit), such as 1900000000 (2030-03-17 17:46)",
     ]
     assert found.clicks.collect().height == 3
 

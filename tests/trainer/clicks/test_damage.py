@@ -16,21 +16,21 @@ from trainer.errors import UnreadableFile
     [
         (
             "a,b\n1,2\n1,2,3\n",
-            "CSV: line 3 has 3 fields where the first line has 2, repair or remove it: b'1,2,3",
+            "CSV: line 3 has 3 fields, but the first line has 2; repair or remove it: b'1,2,3",
         ),
         (
             "a::b::c\n1::2::3::4\n",
-            "CSV: line 2 has 4 fields where the first line has 3, repair or remove it: b'1::2",
+            "CSV: line 2 has 4 fields, but the first line has 3; repair or remove it: b'1::2",
         ),
-        ('a,b\n"1,2\n3,4\n', "CSV: line 2 is damaged, repair or remove it"),
-        ('{"a": 1}\n{"a": \n', "JSON: line 2 is damaged, repair or remove it"),
-        ('{"a": 1}\n[7]\n', "JSON: line 2 is damaged, repair or remove it"),
+        ('a,b\n"1,2\n3,4\n', "CSV: line 2 is damaged; repair or remove it"),
+        ('{"a": 1}\n{"a": \n', "JSON: line 2 is damaged; repair or remove it"),
+        ('{"a": 1}\n[7]\n', "JSON: line 2 is damaged; repair or remove it"),
         (
             '{"a": 1}\n\n{"a": [1]}\n',
-            "JSON: line 3 has a list as 'a', line 1 text or a number; a column must",
+            "JSON: line 3 has a list as 'a', but line 1 has text or a number; a column has",
         ),
-        ('{"a": {"b": 1}}\n{"a": 5}\n', "JSON: line 2 has text or a number as 'a', line 1 an object"),
-        ('[{"a": 1},\n{"a": 2,]\n', "JSON: line 2 is damaged, repair or remove it"),
+        ('{"a": {"b": 1}}\n{"a": 5}\n', "JSON: line 2 has text or a number as 'a', but line 1 has an object"),
+        ('[{"a": 1},\n{"a": 2,]\n', "JSON: line 2 is damaged; repair or remove it"),
         ("[1, 2]", "JSON: line 1 must be an array of objects"),
     ],
 )
@@ -59,7 +59,7 @@ def test_what_nobody_finds_is_to_be_written_again(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("a,b\n1,2\n")
 
     with (
-        pytest.raises(UnreadableFile, match="it cannot be read as CSV: write it again"),
+        pytest.raises(UnreadableFile, match="it cannot be read as CSV; write it again"),
         reading(tmp_path / "x"),
     ):
         raise pl.exceptions.ComputeError("internal words")

@@ -118,7 +118,7 @@ def test_a_damaged_line_far_behind_the_first_ones_is_named(tmp_path: Path, name:
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"\n".join(lines)) if name.endswith(".gz") else b"\n".join(lines))
 
-    message = f"line 140,001 is damaged, repair or remove it: {line!r}"[:-1]
+    message = f"line 140,001 is damaged; repair or remove it: {line!r}"[:-1]
     with pytest.raises(UnreadableFile, match=re.escape(message)):
         scan_files([path])
 
@@ -148,7 +148,7 @@ def test_a_line_with_too_many_fields_is_refused(tmp_path: Path, name: str, rows:
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
 
-    message = f"line {rows + 8:,} has 5 fields where the first line has 4, repair or remove it: {LONG!r}"
+    message = f"line {rows + 8:,} has 5 fields, but the first line has 4; repair or remove it: {LONG!r}"
     with pytest.raises(UnreadableFile, match=re.escape(message)):
         scan_files([path])
 
@@ -157,7 +157,7 @@ def test_the_separator_of_the_file_divides_its_fields(tmp_path: Path) -> None:
     """Commas are text where semicolons separate."""
     content = CSV.replace(",", ";") + "\na,b;7;1600000009000\na;b;7;1600000009000\n"
 
-    with pytest.raises(UnreadableFile, match="line 6 has 4 fields where the first line has 3"):
+    with pytest.raises(UnreadableFile, match="line 6 has 4 fields, but the first line has 3"):
         scan_files([file(tmp_path, "clicks.csv", content)])
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_page_is_found_before_training(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(
-        UnreadableFile, match="it cannot be read as Parquet: it is damaged or cut off, write it again"
+        UnreadableFile, match="it cannot be read as Parquet: it is damaged or truncated; write it again"
     ):
         scan_files([path])
 
@@ -208,7 +208,7 @@ def test_a_line_in_another_encoding_is_named(tmp_path: Path) -> None:
         CSV.encode() + b"\na,x,1600000009000" * (SAMPLE_ROWS + 50_000) + b"\na,\xff7,1600000009000"
     )
 
-    message = "line 150,005 is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by"
+    message = "line 150,005 is not UTF-8; save the file as UTF-8, or set files.encoding"
     with pytest.raises(UnreadableFile, match=message):
         scan_files([path])
 

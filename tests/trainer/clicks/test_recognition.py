@@ -42,7 +42,7 @@ def test_usual_names_are_recognised_inside_structures() -> None:
 
 def test_a_first_line_of_data_is_suspected() -> None:
     """The message names the setting."""
-    with pytest.raises(MissingColumn, match=r"it has: 196, 242, 881250949; .* by files\.columns"):
+    with pytest.raises(MissingColumn, match=r"It has: 196, 242, 881250949; .* with files\.columns"):
         recognise(kinds("196", "242", "881250949"), "user", "x")
     assert in_words(kinds("a~b")).endswith("; fields must be separated by comma, semicolon, tab, | or ::")
     assert date_column(kinds("x", "Event-Date")) == "Event-Date"

@@ -44,7 +44,7 @@ def test_columns_without_names_are_numbered_or_named(tmp_path: Path) -> None:
     ]
     assert table(path, "1,2\n3,4\n", names=("a", "b")) == (["a", "b"], [("1", "2"), ("3", "4")])
     with pytest.raises(
-        UnreadableFile, match=r"files\.columns names 1 columns, the first line has 2: \['1', '2'\]"
+        UnreadableFile, match=r"files\.columns names 1 columns, but the first line has 2: \['1', '2'\]"
     ):
         table(path, "1,2\n", names=("a",))
 

@@ -44,8 +44,8 @@ def test_what_is_no_click_is_left_aside_and_counted() -> None:
 
     assert len(table.clicks) == 300
     assert [(one.removed, one.why) for one in removals] == [
-        (2, "no click (unknown_format)"),
-        (1, "no click (null_value)"),
+        (2, "not a click (unknown_format)"),
+        (1, "not a click (null_value)"),
     ]
 
 
@@ -59,7 +59,7 @@ def test_what_nobody_can_decode_is_left_aside_and_counted() -> None:
     table, removals = read_topic(cluster.connect(), "clicks", DECODER)
 
     assert len(table.clicks) == 600
-    assert [(one.removed, one.why) for one in removals] == [(1, "no click (unreadable)")]
+    assert [(one.removed, one.why) for one in removals] == [(1, "not a click (unreadable)")]
 
 
 def test_what_does_not_count_is_left_aside_and_counted() -> None:
@@ -75,7 +75,7 @@ def test_what_does_not_count_is_left_aside_and_counted() -> None:
     table, removals = read_topic(cluster.connect(), "clicks", decoder)
 
     assert table.clicks.rows() == [("7", "lamp", now - 2_000), ("7", "rug", now - 1_000)]
-    assert [(one.removed, one.why) for one in removals] == [(2, "does not count (where)")]
+    assert [(one.removed, one.why) for one in removals] == [(2, "skipped (where)")]
 
 
 def test_a_topic_without_clicks_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_a_topic_without_clicks_is_refused() -> None:
     cluster.produce("other", None)
     connection = cluster.connect()
 
-    with pytest.raises(UnusableClicks, match="no record in the topic"):
+    with pytest.raises(UnusableClicks, match="has no valid clicks"):
         read_topic(connection, "empty", Decoder(Fields()))
     with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
         read_topic(connection, "other", Decoder(Fields()))

@@ -32,7 +32,7 @@ def test_fit_learns_from_a_log(archive: ClickArchive, tmp_path: Path) -> None:
 
     assert done.exit_code == 0
     assert done.stderr.startswith(
-        "removed 2 of 502 records: no click (empty_id)\nread 500 clicks; user: user_id"
+        "removed 2 of 502 records: not a click (empty_id)\nread 500 clicks; user: user_id"
     )
 
 

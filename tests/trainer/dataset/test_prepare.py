@@ -122,7 +122,7 @@ def test_repeats_are_dropped_from_the_training_part_alone() -> None:
         "removed": repeats,
         "left": repeats,
         "what": "clicks",
-        "why": "the same item by the same user again within 10 s",
+        "why": "repeats: the same user clicked the same item again within 10 s",
     }
 
 

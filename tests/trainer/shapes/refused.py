@@ -38,18 +38,18 @@ REFUSED: Final = (
     Refused("a folder with nothing", "the folder has no files of clicks", folder({"_SUCCESS": ""})),
     Refused(
         "a Delta table",
-        "it is a Delta table, in which old files stay: export it",
+        "it is a Delta table, whose folder may hold outdated files; export it",
         folder({"_delta_log/0.json": "{}", "a.csv": PLAIN}),
     ),
     Refused(
-        "a file that is no text", "it is no text, and none of Parquet", text("clicks.csv", bytes(range(256)))
+        "a file that is no text", "it is not text, Parquet, Arrow", text("clicks.csv", bytes(range(256)))
     ),
     Refused(
         "an Excel sheet",
-        "it is a zip file or an Excel sheet: unpack it, or save it as CSV",
+        "it is a zip file or an Excel sheet; unpack it, or save it as CSV",
         text("clicks.xlsx", b"PK\x03\x04"),
     ),
-    Refused("Avro", "it is Avro: write it as Parquet", text("clicks.avro", b"Obj\x01")),
+    Refused("Avro", "it is Avro; write it as Parquet", text("clicks.avro", b"Obj\x01")),
     Refused(
         "UTF-16 without a byte order mark",
         "set files.encoding to utf-16-le",
@@ -57,17 +57,17 @@ REFUSED: Final = (
     ),
     Refused(
         "text that is not UTF-8",
-        "line 2 is not UTF-8; write it as UTF-8, or name the encoding of files of clicks by files.encoding",
+        "line 2 is not UTF-8; save the file as UTF-8, or set files.encoding to its encoding",
         text("clicks.csv", "user_id,item_id,timestamp,title\n1,a,1790000000000,Stühle\n", encoding="cp1252"),
     ),
     Refused(
         "compressed data that was cut off",
-        "it is damaged or cut off: write it again",
+        "it is damaged or truncated; write it again",
         text("clicks.csv.gz", gzip.compress(PLAIN.encode())[:-20]),
     ),
     Refused(
         "damaged Parquet",
-        "it cannot be read as Parquet: it is damaged or cut off, write it again",
+        "it cannot be read as Parquet: it is damaged or truncated; write it again",
         text("clicks.parquet", b"PAR1 and nothing more"),
     ),
     Refused(
@@ -75,17 +75,17 @@ REFUSED: Final = (
     ),
     Refused(
         "a line with too many fields",
-        "line 2 has 4 fields where the first line has 3, repair or remove it",
+        "line 2 has 4 fields, but the first line has 3; repair or remove it",
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,3,4\n"),
     ),
     Refused(
         "damaged JSON",
-        "line 2 is damaged, repair or remove it",
+        "line 2 is damaged; repair or remove it",
         text("clicks.jsonl", '{"user_id": 1}\n{"user_id": \n'),
     ),
     Refused(
         "JSON with two kinds of values",
-        "line 2 has a list as 'item_id', line 1 text or a number",
+        "line 2 has a list as 'item_id', but line 1 has text or a number",
         text("clicks.jsonl", '{"item_id": 1}\n{"item_id": [1]}\n'),
     ),
     Refused(
@@ -95,37 +95,37 @@ REFUSED: Final = (
     ),
     Refused(
         "lists as ids",
-        "column 'item_id' holds lists, ids must be text or integers; a path such as items[]",
+        "column 'item_id' holds lists, but ids must be text or integers; use a path such as items[]",
         one_column("item_id", pl.List(pl.String()), item_id=[["x"], ["y"]]),
     ),
     Refused(
         "durations as ids",
-        "column 'user_id' holds durations, ids must be text or integers",
+        "column 'user_id' holds durations, but ids must be text or integers",
         one_column("user_id", pl.Duration("us"), user_id=HOURS),
     ),
     Refused(
         "fractions as ids",
-        "column 'item_id' holds numbers such as 3.7, ids must be",
+        "column 'item_id' holds numbers such as 3.7, but ids must be",
         one_column("item_id", pl.Float64(), item_id=[3.7, 4.0]),
     ),
     Refused(
         "lists as times",
-        "column 'timestamp' holds lists, which are no times",
+        "column 'timestamp' holds lists, not times",
         one_column("timestamp", pl.List(pl.Int64()), timestamp=[[1], [2]]),
     ),
     Refused(
         "durations as times",
-        "column 'timestamp' holds durations, which are no times",
+        "column 'timestamp' holds durations, not times",
         one_column("timestamp", pl.Duration("us"), timestamp=HOURS),
     ),
     Refused(
         "times that are none",
-        "nothing in column 'timestamp' can be read as a time (the first value is 'soon')",
+        "no value in column 'timestamp' can be read as a time (the first value is 'soon')",
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,soon\n"),
     ),
     Refused(
         "most times before 2000",
-        "are before 2000-01-01, such as 874724710 (1997-09-20 03:05): if that is right, set click.earliest",
+        "are before 2000-01-01, such as 874724710 (1997-09-20 03:05); if they are right, set click.earliest",
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,874724710\n1,3,874724711\n"),
     ),
     Refused(
@@ -135,7 +135,7 @@ REFUSED: Final = (
     ),
     Refused(
         "no row that counts",
-        "no row is left by click.where",
+        "click.where excludes all rows",
         text("clicks.csv", PLAIN),
         ("click.where=item_id = lamp",),
     ),

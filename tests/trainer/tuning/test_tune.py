@@ -139,7 +139,7 @@ def test_a_training_that_diverges_is_given_up(tmp_path: Path) -> None:
     )
 
     with pytest.raises(
-        BudgetTooSmall, match=r"all 1 trials were given up \(the training diverged in epoch 1"
+        BudgetTooSmall, match=r"all 1 trials were stopped \(the last one: the training diverged in epoch 1"
     ):
         tuned(
             tmp_path, Budget(trials=1), settings=settings, given={"optimizer.learning_rate", "loss.function"}
