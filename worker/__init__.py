@@ -6,12 +6,12 @@
 `loop`          the main loop: poll, apply, rank, publish, checkpoint
 `checkpoint`    the transaction that makes states, outputs and offsets durable together
 `partitions`    the partitions of a worker: recovery, flushing, deletion
-`releases`      adoption of new releases while clicks are served
-`live_quality`  reports of live quality
-`topics`        the format of each Kafka topic, and its reading and writing
-`schemas`       values and keys framed by a schema registry
+`releases`      adoption of new releases without a restart
+`live_quality`  reports of how often users click on recommended items
+`topics`        the record format of each Kafka topic, with its readers and writers
+`schemas`       record values and keys in the wire format of a schema registry
 `kafka`         the Kafka client, behind an interface with an in-memory implementation
 `http`          /metrics, /livez, /readyz, /v1/users/{user_id}
-`process`       stop, watchdog, memory, logging
+`process`       stop requests, retries, watchdog, memory, logging
 `core`          the computation: pure, without Kafka, clock or network
 """

@@ -2,17 +2,19 @@
 
 The steps of a checkpoint, with the same numbers in the code:
 
-1. add the counts of live quality, fulfilled deletion requests, and the first `replay` record of a partition
-   (state blocks that are due were added earlier, at the start of the transaction)
+1. add the live-quality report if it is due, the records of fulfilled deletion requests, and the first
+   `replay` record of each partition without one (state blocks that are due were added earlier, at the start
+   of the transaction)
 2. flush the producer; every send must have succeeded
-3. add the offsets of every partition to which a record in the transaction belongs (rule d), with the group
-   metadata of the last poll (rule a)
+3. add the offset of every clicks partition to which a record in the transaction belongs (rule d), with the
+   group metadata (rule a in `worker.kafka.group`)
 4. commit
 
 Steps 2 to 4 are in `worker.kafka.transactions`.
 
-Rule d: a transaction contains an offset of every partition whose records it contains. The broker fences by
-the group's generation, which is sent with the offsets; a transaction without offsets is not fenced.
+Rule d: for every clicks partition to which one of its records belongs, a transaction contains the partition's
+offset. To fence a removed group member, the broker compares the generation that is sent with the offsets, so
+a transaction without offsets is not fenced.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from worker.releases.adoption import Adoption
 
 
 class Checkpoint:
-    """The contents of the open transaction, and its commit."""
+    """The commit of the open transaction, and the partitions that have records in it."""
 
     def __init__(
         self,
@@ -62,11 +64,11 @@ class Checkpoint:
         self._metrics = metrics
         self._steady = clock.steady
         self._pending: set[int] = set()
-        """The partitions with records in the open transaction."""
+        """The partitions that have records in the open transaction."""
         self._touched: set[int] = set()
-        """The pending partitions, and those polled since the last checkpoint; an abort resets all of them."""
+        """The partitions that a failure resets: pending, or polled since the last checkpoint."""
         self._flush_due = True
-        """Whether the open transaction may still receive part of a flush."""
+        """Whether `flush_due` has not run yet in the open transaction."""
         self._due_at = 0.0
 
     @property
@@ -85,24 +87,25 @@ class Checkpoint:
 
     @property
     def needed(self) -> bool:
-        """Whether the next checkpoint will have something to do."""
+        """Whether there is something to commit: records in the open transaction, or an unfinished flush."""
         return self.open or any(one.flushing is not None for one in self._table)
 
     def touch(self, partitions: Collection[int]) -> None:
-        """Add partitions to those that the next failure resets: polled from, or part of a failure."""
+        """Mark `partitions` to be reset if the open transaction fails."""
         self._touched |= set(partitions)
 
     def include(self, partitions: Collection[int]) -> None:
-        """Add partitions to those of the open transaction, because records of theirs will be sent.
+        """Mark `partitions` as part of the open transaction, to which their offsets will be added.
 
-        Must be called before state blocks are sent: if a send fails, the partition's memory refers to blocks
-        that do not exist, and must be dropped (rule e). Lists come only from partitions already in `touch`.
+        Must be called before a partition's state blocks are sent: if a send fails, the partition's memory
+        refers to blocks that do not exist, so the partition must be reset (rule e). Lists may be sent before
+        the call, because `touch` has already marked their partitions for a reset.
         """
         self._pending |= set(partitions)
         self._touched |= set(partitions)
 
     def flush_due(self) -> None:
-        """Add the states that are due for a flush, once per transaction."""
+        """Add the states that are due for a flush, unless this was already done in the open transaction."""
         if not self._flush_due:
             return
         self._flush_due = False
@@ -139,9 +142,10 @@ class Checkpoint:
             self._deletion.search(partition)
 
     def commit_all(self, partitions: Collection[Partition], seconds: float, *, flush_seconds: float) -> None:
-        """Add the unsaved states of `partitions`, for up to `flush_seconds`, then commit.
+        """Flush the unsaved states of `partitions` for up to `flush_seconds`, then commit within `seconds`.
 
-        For partitions that move to another worker, which replays the clicks of unsaved states.
+        Called before the partitions move to another worker, which replays the clicks of states that are still
+        unsaved.
         """
         if flush_seconds:
             self._live_quality.hurry()
@@ -150,12 +154,12 @@ class Checkpoint:
         self.commit(seconds)
 
     def failed(self) -> None:
-        """Discard the contents of the open transaction, which will not be committed or may have failed."""
+        """Forget the contents of the open transaction, because it failed or its outcome is unknown."""
         self._pending = set()
         self._live_quality.failed()
 
     def take_touched(self) -> set[int]:
-        """Return and clear the partitions that a failure resets."""
+        """Return the partitions to reset after a failure, and clear the set."""
         touched, self._touched = self._touched, set()
         return touched
 
@@ -168,14 +172,14 @@ class Checkpoint:
         if served and self._live_quality.due():
             self._live_quality.report(self._adoption.serving)
             if not self.open:
-                # The transaction needs an offset to be fenced; that of any partition will do.
+                # Without an offset, the transaction would not be fenced (rule d); any partition's will do.
                 self.include([min(served)])
 
     def _add_missing(self) -> None:
-        """Add the first `replay` record of new partitions, and fulfilled deletion requests."""
+        """Add the first `replay` record of each partition without one, and fulfilled deletion requests."""
         for partition in self._table.served().values():
             unwritten = bool(self._deletion.unwritten(partition))
-            # From its first transaction on, a partition's recovery has an offset to start from.
+            # Written with the partition's first transaction: recovery starts from the offset in this record.
             first = partition.saved is None and (partition.number in self._pending or unwritten)
             if not (first or unwritten):
                 continue

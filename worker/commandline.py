@@ -19,12 +19,12 @@ from worker.settings.fields import Section, parse_duration
 from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, given, load, variable
 
 INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as of a program ended by SIGINT."""
+"""Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
 
 CONTEXT: Final = {
     "help_option_names": ["-h", "--help"],
     "show_default": True,
-    "max_content_width": 1_000,  # wider than any terminal, whose width counts
+    "max_content_width": 1_000,  # wider than any terminal, so that help fills the terminal's width
 }
 
 SETTINGS: Final = "Settings"
@@ -92,7 +92,7 @@ class Group(click.Group):
 
 
 def completion(program: str) -> str:
-    """Return instructions for shell completion, for the end of a program's help."""
+    """Return the last lines of a program's help: how to enable shell completion."""
     name = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return f'Shell completion for bash (similarly for zsh and fish): eval "$({name}=bash_source {program})"'
 
@@ -111,12 +111,12 @@ class Span(click.ParamType[float]):
 
 
 def option(*names: str, group: str = "Options", **more: Any) -> Callable[[_Callable], _Callable]:
-    """Return a click option that belongs to a group of the help."""
+    """Return a click option that the help lists under the title `group`."""
     return click.option(*names, cls=Option, group=group, **more)
 
 
 def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], _Callable]:
-    """Combine several options, in the order of the help, into one decorator."""
+    """Combine several options into one decorator; the help lists the options in the given order."""
 
     def decorate(command: _Callable) -> _Callable:
         for one in reversed(options):
@@ -129,7 +129,7 @@ def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], 
 def shorthand(
     *names: str, key: str, help: str, group: str = SETTINGS, **more: Any
 ) -> Callable[[_Callable], _Callable]:
-    """Return an option that is short for `--set key=...`, and overrides it."""
+    """Return an option that is short for `--set key=...`; if both are given, this option takes precedence."""
 
     def note(context: click.Context, _: click.Parameter, value: Any) -> None:
         if value is not None:
@@ -201,7 +201,7 @@ def settings(model: type[_Model]) -> _Model:
 
 
 def named_here(keys: tuple[str, ...]) -> list[str]:
-    """Return those of the dotted `keys` that the command line sets."""
+    """Return the subset of the dotted `keys` that the command line sets."""
     noted = _noted(click.get_current_context())
     there = {key for key, _ in [*noted["set"], *noted["short"]]}
     return [key for key in keys if key in there]

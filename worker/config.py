@@ -20,7 +20,7 @@ from worker.settings.fields import TOPIC, Duration, Section, setting
 
 
 class Recommend(Section):
-    """The published lists: their content, their format, and the clicks that get one."""
+    """The published lists: their content, their format, and which clicks get a list."""
 
     publish: Literal["latest", "every"] = setting(
         "latest",
@@ -33,7 +33,10 @@ class Recommend(Section):
     )
     top: int = setting(20, "Number of items in a list.", ge=1, le=1_000)
     exclude_recent: int = setting(
-        1, "Number of a user's last clicked items that are left out of the list.", ge=0, le=RECENT_ITEMS
+        1,
+        "Number of the user's most recently clicked items that are left out of the list.",
+        ge=0,
+        le=RECENT_ITEMS,
     )
     format: Literal["json", "msgpack", "avro", "json_schema"] = setting(
         "json",
@@ -47,16 +50,17 @@ class State(Section):
 
     flush_interval: Duration = setting(
         30.0,
-        "Interval at which changed states are saved. After a crash, up to 1.5 times this interval is "
-        "replayed.",
+        "Interval at which changed states are saved. After a crash, the clicks of up to 1.5 times this "
+        "interval are replayed.",
         gt=0,
     )
     user_ttl: Duration = setting(
-        30 * 86_400.0, "Inactivity after which a user starts with an empty state. 0: never.", ge=0
+        30 * 86_400.0, "Time without clicks after which a user starts with an empty state. 0: never.", ge=0
     )
     max_users: int = setting(
         2_000_000,
-        "Maximum number of users in one worker; beyond it, the longest idle are evicted. 0: no limit.",
+        "Maximum number of users in one worker; above it, the users idle for the longest time are evicted. "
+        "0: no limit.",
         ge=0,
     )
 
@@ -92,7 +96,8 @@ class Settings(Section):
 
     group: str = setting(
         "nextclick",
-        "Consumer group. The names of the state topic and the transactional ids start with it.",
+        "Name of the consumer group. The transactional ids and, by default, the name of the state topic "
+        "start with it.",
         pattern=TOPIC,
     )
     worker_id: str = Field(
@@ -105,7 +110,9 @@ class Settings(Section):
         False, "Whether a restarted worker gets its partitions back without a rebalance."
     )
     commit_interval: Duration = setting(
-        0.2, "Interval between commits. Readers of committed records see lists with this delay.", gt=0
+        0.2,
+        "Interval between commits. Readers of committed records see a list up to this much later.",
+        gt=0,
     )
     kafka: Kafka = Kafka()
     topics: Topics = Topics()
@@ -134,7 +141,7 @@ class Settings(Section):
 
     @property
     def transactional_id(self) -> str:
-        """The worker's transactional id: the same after a restart, which aborts the open transaction."""
+        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open."""
         return f"{self.group}.{self.worker_id}"
 
 

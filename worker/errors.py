@@ -8,7 +8,7 @@ The class hierarchy tells a caller whether a retry makes sense::
         NotStable               a committed offset may still change
         CheckpointFailed        a transaction was refused, fenced or timed out
         RegistryAway            the schema registry does not answer in time
-        TopicGone               a topic was deleted, or became too small, while the worker ran
+        TopicGone               a topic was suitable at the start, but is now missing or too small
       SettingError              a setting is invalid; nothing was started
       TopicError                a topic is missing or unsuitable
       NotAllowed                Kafka denies access or rejects the credentials
@@ -48,7 +48,7 @@ class NextclickError(Exception):
     retriable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # For pickling: the constructors of some classes take other arguments than the message.
+        # For pickling: the constructors of some classes take arguments other than the message.
         return _again, (type(self), self.args, self.__dict__)
 
 
@@ -63,7 +63,7 @@ class KafkaAway(Retriable):
 
 
 class NotStable(Retriable):
-    """Raised when a committed offset may still change, because an open transaction may commit another."""
+    """Raised when a committed offset may still change, because a transaction with a newer offset is open."""
 
 
 class CheckpointFailed(Retriable):
@@ -82,7 +82,7 @@ class RegistryAway(Retriable):
 
 
 class TopicGone(Retriable):
-    """Raised when a topic was deleted, or became too small, while the worker ran. It may be created again."""
+    """Raised when a topic was suitable at the start, but is now missing or has too few partitions."""
 
 
 class SettingError(NextclickError):
@@ -121,7 +121,7 @@ class StateRefused(NextclickError):
 
 
 class RegistryRefused(NextclickError):
-    """Raised when the schema registry rejects the credentials or a schema, or lacks the lists' schema."""
+    """Raised when the schema registry rejects the credentials or a schema, or lacks a needed schema."""
 
 
 def _again(kind: type[NextclickError], args: tuple[Any, ...], facts: dict[str, Any]) -> NextclickError:

@@ -1,4 +1,4 @@
-"""Unique identity: a starting worker does not take over the transactional id of a running worker."""
+"""A check at start-up that no running worker has the same transactional id."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ SLACK_SECONDS: Final = 2.0
 
 
 class Identity:
-    """The name of a worker in its group.
+    """A worker's name in its group, which must be unique among the running workers.
 
-    Not used for static members: they replace their predecessor at once, and the broker fences the old one.
+    Static members need no such check: a new member replaces its predecessor at once, and the broker fences
+    the predecessor.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Identity:
     def claim(self) -> None:
         """Wait until no member of the group has this worker's name.
 
-        A killed worker remains a member until its session ends. Raises SharedIdentity if a member with this
-        name outlives a session; StopNow; KafkaAway.
+        A killed worker remains a member until its session times out. Raises SharedIdentity if a member with
+        this name remains for longer than that, StopNow on a stop request, KafkaAway.
         """
         deadline = self._steady() + self._session_seconds + SLACK_SECONDS
         while holder := self._holder():

@@ -1,7 +1,7 @@
-"""Reporting of live quality: to its topic with a checkpoint, to the metrics after the checkpoint.
+"""Reporting of live quality: to the quality topic as part of a checkpoint, to the metrics after it.
 
-Counts belong to the transaction of their clicks and are committed or discarded with it, so no click counts
-twice. If it is unknown whether a transaction with a report was committed, the report is not sent again.
+Counts are committed or discarded together with the transaction of their clicks, so no click is counted twice.
+If it is unknown whether a transaction with a report was committed, the report is not sent again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LiveQuality:
         return self._clock.steady() >= self._report_due and bool(self._tallies())
 
     def report(self, serving: Serving) -> None:
-        """Add all counts to the transaction. Raises CheckpointFailed, TopicError."""
+        """Add a report with all unreported counts to the transaction. Raises CheckpointFailed, TopicError."""
         candidate = serving.candidate.release.number if serving.candidate else None
         champion, now_ms = serving.champion.release.number, self._clock.now_ms()
         self._writer.publish(self._tallies(), champion=champion, candidate=candidate, now_ms=now_ms)
@@ -57,7 +57,7 @@ class LiveQuality:
             self._quality.open, self._sent = {}, False
 
     def failed(self) -> None:
-        """Discard the counts of a transaction that failed or may have failed."""
+        """Discard the counts of a transaction that failed or whose outcome is unknown."""
         if self._sent:
             self._committed = {}
         self._quality.open, self._sent = {}, False

@@ -1,8 +1,8 @@
 """The main loop: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
 
-The loop alone decides how to handle failures. A *retriable* error: back off, recover the partitions of the
-open transaction, and report it in /readyz. A *bad record*: a dead letter. *Any other* error leaves `run`, and
-the process stops with a clear message.
+The loop alone decides how to handle failures. After a *retriable* error, it backs off, reports the error in
+/readyz, and recovers the partitions of the open transaction. A *bad record* becomes a dead letter. Any
+*other* error leaves `run`, and the process stops with a clear message.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from worker.walk import Walk
 log = structlog.get_logger("worker")
 
 COMMIT_SECONDS: Final = 15.0
-"""Time limit of a checkpoint; after it, the transaction is abandoned."""
+"""Time limit of a checkpoint; a transaction that takes longer is abandoned."""
 
 STOP_COMMIT_SECONDS: Final = 2.0
-"""The same limit after a stop that interrupted the loop."""
+"""Time limit of a checkpoint after an interruption, or before a wait for a topic or the schema registry."""
 
 FLUSH_SECONDS: Final = 1.0
-"""Time limit for flushing the states of partitions that move to another worker; it replays the rest."""
+"""Time limit for flushing the states of partitions that move to another worker, which replays the clicks of
+the states that were not flushed."""
 
 
 class Loop:
@@ -78,7 +79,7 @@ class Loop:
         self._topics = topics
         self._created_again = created_again
         self._look_up_schema = look_up_schema
-        """Looks up the schema of the lists in the registry, if their format has one."""
+        """Looks up the schema of the lists in the registry, if the format of the lists has a schema."""
         self._claim_identity = claim_identity
         """Waits until no other member of the group has this worker's name."""
         self._metrics = metrics
@@ -123,7 +124,8 @@ class Loop:
         self._retry.until_done(self._topics.require)
         self._topics.start()
         self._retry.until_done(self._look_up_schema)
-        # Before waiting for a release: a worker with a shared identity fails at once and fences nobody.
+        # Before the wait for a release, so that a worker with a shared identity fails at once; and before
+        # `renew`, so that it does not fence the other worker.
         self._retry.until_done(self._claim_identity)
         self._await_release()
         self._retry.until_done(self._transactions.renew)
@@ -134,7 +136,7 @@ class Loop:
         """Wait while a topic is gone; handle topics created again. Raises StateRefused, CheckpointFailed."""
         self._topics.look()
         if self._topics.trouble:
-            # After a commit, memory is valid, so nothing has to be read from the missing topic.
+            # After this commit, memory is valid, so the worker can resume without reading the missing topic.
             self._checkpoint.commit(STOP_COMMIT_SECONDS)
             self._retry.until_done(self._topics.require)
         if again := self._topics.take_created_again():
@@ -154,7 +156,7 @@ class Loop:
         return records
 
     def _notice_assignment(self) -> None:
-        """Handle the assignment of the last poll. Raises errors that require starting over."""
+        """Handle changes of the assignment during the last poll. Raises errors that require starting over."""
         error, self._revoke_error = self._revoke_error, None
         if error is not None:
             raise error
@@ -182,7 +184,8 @@ class Loop:
                 self._walk.replay(self._decoded(silent).clicks)
             if self._recovery.replayed(silent):
                 self._adoption.rebuild_from_start()
-            # The listener runs on the client's thread, so a poll may return records of revoked partitions.
+            # The revocation listener runs inside `poll`, on the client's thread. So a poll may still return
+            # records of partitions that it has just revoked.
             served = self._table.served()
             if live := [record for record in live if record.partition in served]:
                 self._walk.walk(live, self._decoded(live))
@@ -201,13 +204,13 @@ class Loop:
             return self._retry.until_done(lambda: self._walk.decode(records))
 
     def _rebuild(self, came: int) -> None:
-        """Rebuild some states of older releases, unless the last poll returned many records."""
+        """Rebuild some states computed by older releases, unless the last poll returned many records."""
         if self._adoption.rebuilding and (seconds := self._pace.spare_seconds(came)):
             with self._metrics.timed("rebuild"):
                 self._adoption.rebuild(seconds)
 
     def _recover(self) -> None:
-        """Load state blocks for a while; start the replay of partitions whose blocks are all loaded."""
+        """Load state blocks for a limited time; start the replay of partitions that have all their blocks."""
         with self._metrics.timed("recover"):
             served_more = self._recovery.load(*self._pace.load_seconds())
         if served_more:
@@ -248,7 +251,7 @@ class Loop:
         self._retry.until_done(self._transactions.renew)
 
     def last_checkpoint(self, seconds: float, *, flush_seconds: float) -> None:
-        """Commit the open transaction before the worker stops; if that fails, the next worker replays."""
+        """Commit the open transaction before the worker stops; if that fails, its clicks are read again."""
         if self._walk.under_way:
             log.warning("stopped in the middle of a batch; its clicks will be read again")
             return

@@ -29,13 +29,13 @@ _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
 
 _QUALITY: Final = {
-    "lists": "Lists to be judged by the user's next click.",
-    "cold": "Judged lists that were the fallback (popular items).",
+    "lists": "Lists whose quality is measured: the newest list per user and batch.",
+    "cold": "Lists whose quality is measured and that are the fallback (popular items).",
     "clicks": "Clicks that judged a list: the user's first click after the list.",
     "hits": "Clicks that judged a list and were on one of its items.",
     "reciprocal_ranks": "Sum of 1 / rank over the hits.",
     "popular_hits": "Hits that a list of the release's popular items would have had on the same clicks.",
-    "popular_reciprocal_ranks": "Sum of 1 / rank over the hits of the popular items.",
+    "popular_reciprocal_ranks": "Sum of 1 / rank over the hits of the list of popular items.",
 }
 
 
@@ -62,7 +62,9 @@ class Metrics:
             "dead_letters", "Records that are not valid clicks, by reason.", "reason"
         )
         self.skipped = self._counter(
-            "skipped", "Records that do not count as clicks, by reason: where or deleted.", "reason"
+            "skipped",
+            "Valid records without a click, by reason: where (excluded by click.where) or deleted.",
+            "reason",
         )
         self.ids_trimmed = self._counter(
             "ids_trimmed", "Ids in clicks from which leading or trailing spaces were removed."
@@ -173,7 +175,10 @@ class Metrics:
     def observe_batch(
         self, clicks: Clicks, lists: Sequence[Recommendations], now_ms: int, *, champion: int
     ) -> None:
-        """Count a batch whose `lists` were published at `now_ms`, with release `champion` as the champion."""
+        """Count the clicks of a batch, and the `lists` published for them at `now_ms`.
+
+        `champion`: the number of the champion release.
+        """
         self.clicks.inc(len(clicks))
         for (reason, release), number in TallyCounter((one.reason, one.release) for one in lists).items():
             role = "champion" if release == champion else "candidate"
@@ -184,10 +189,10 @@ class Metrics:
     def observe_records(
         self, *, clicked: int, skipped: Mapping[Skipped, int], bad: Collection[Reason], trimmed: int
     ) -> None:
-        """Count the records of a batch by outcome; each record is in exactly one of the first three.
+        """Count the records of a batch by outcome: click, skipped or dead letter.
 
-        `clicked`: records with clicks. `skipped`: records that do not count. `bad`: dead letters.
-        `trimmed`: ids from which spaces were removed.
+        `clicked`: number of records with clicks. `skipped`: number of valid records without a click, by
+        reason. `bad`: reason of each dead letter. `trimmed`: number of ids from which spaces were removed.
         """
         became = {"clicks": clicked, "skipped": sum(skipped.values()), "dead_letter": len(bad)}
         for name, number in became.items():
@@ -199,7 +204,7 @@ class Metrics:
         self.ids_trimmed.inc(trimmed)
 
     def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
-        """Add committed live quality; metrics of releases that are not `known` are removed."""
+        """Add committed `tallies` of live quality, by release; remove the metrics of releases not `known`."""
         gone = self._judged.difference(known, tallies)
         self._judged = self._judged.union(tallies) - gone
         for name, counter in self.quality.items():
@@ -214,9 +219,10 @@ class Metrics:
         self.checkpoint_seconds.observe(seconds)
 
     def observe_lag(self, lag: Mapping[int, int]) -> None:
-        """Set the lag of the partitions whose lag is known, and remove the lag of all others.
+        """Set the lag of the partitions in `lag`; remove the series of all other partitions.
 
-        A sum over workers ignores absent series; a single NaN would make the sum NaN.
+        An unknown lag is an absent series, not NaN: a sum over workers ignores absent series, but a single
+        NaN would make the sum NaN.
         """
         for partition in self._lagging.difference(lag):
             self.lag.remove(str(partition))

@@ -56,15 +56,15 @@ class Observer:
         self._questions.answer(self._known_of)
         served = self._table.served()
         due = self._steady() >= self._look_due or served.keys() != self._looked_at
-        # Not during an open transaction, which a slow answer could make fail.
+        # Not while a transaction is open: a slow answer of the broker could delay its commit until it fails.
         if not due or self._checkpoint.open:
             return
         self._look_due, self._looked_at = self._steady() + LOOK_SECONDS, set(served)
         for partition in served.values():
-            # Also skips the transaction markers of other producers, which are not records.
+            # The client's position may be higher, because it also moves past transaction markers.
             partition.position = max(partition.position, self._member.position(partition.number))
         self._metrics.unsaved_users.set(self._table.unsaved_users())
-        # The lag of a partition in recovery is unknown: it reads old records, or none.
+        # Served partitions only: a partition in recovery reads old records or none, so its lag is unknown.
         self._metrics.observe_lag({at: lag for at, lag in self._member.lag().items() if at in served})
 
     def _note(self) -> None:

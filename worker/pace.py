@@ -13,7 +13,7 @@ from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
 
 IDLE_POLL_MS: Final = 250
-"""Maximum wait of a poll, and so the delay until a stop request is noticed."""
+"""Maximum wait of a poll, and therefore the maximum delay until the loop notices a stop request."""
 
 LOADING_POLL_MS: Final = 10
 """Maximum wait of a poll while state blocks are loading."""
@@ -89,10 +89,10 @@ class Pace:
 
 
 def fitting(records: int, seconds: float, *, within: float) -> int:
-    """Return the number of records that can be processed `within` seconds, if `records` took `seconds`.
+    """Return the batch size that takes about `within` seconds, given that `records` records took `seconds`.
 
-    In a larger batch each record costs less, but all records wait longer. With a few thousand items a batch
-    may have thousands of records; with a million items, dozens.
+    In a larger batch, each record costs less, but all records wait longer. With a few thousand items, a batch
+    may have thousands of records; with a million items, it has dozens. Limits: 64 and 4,000 records.
 
     >>> fitting(100, 0.01, within=0.2), fitting(100, 0.001, within=0.2), fitting(100, 5, within=0.2)
     (2000, 4000, 64)

@@ -77,10 +77,11 @@ def wired(
     states: States | None = None,
     registry: Registry | None = None,
 ) -> Worker:
-    """Return a worker.
+    """Assemble and return a worker.
 
-    For tests: without `background`, topics are followed on the loop's thread; `states` may reserve less
-    memory; `registry` replaces the configured registry.
+    The optional arguments are for tests. Without `background`, topics are followed on the loop's thread.
+    `states` replaces the default object, for example with one that reserves less memory. `registry` replaces
+    the configured schema registry.
     """
     # The first release sets the size of hidden states.
     states = States(state_size=0) if states is None else states

@@ -19,7 +19,7 @@ from deploy.kafka.ports import answers, free_port
 _START_SECONDS: Final = 20.0
 
 EMBEDDED_FETCH_WAIT_MS: Final = 20
-"""Maximum wait of a fetch on Tansu, which checks for records only in the middle and at the end of it."""
+"""Maximum wait of a fetch. Tansu checks for records only at half of this time and at its end."""
 
 _LOCATE: Final = """
 import sys
@@ -33,7 +33,7 @@ except Exception as error:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker: its address, its `process` if the demo started it, and the settings that clients need."""
+    """A broker: its address, its `process` if the demo started the broker, and the settings of clients."""
 
     bootstrap: str
     process: Process | None = None

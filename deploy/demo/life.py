@@ -1,4 +1,4 @@
-"""The resources of the demo, which it must not leave behind: processes, a folder, signal handlers.
+"""The resources that the demo must release at its end: processes, a folder, signal handlers.
 
 A signal does not interrupt the demo at once. It is recorded, and `pause`, which every wait of the demo calls,
 raises Interrupted, so that clean-up finds a consistent state and no traceback is printed.
@@ -28,7 +28,7 @@ STOP_SECONDS: Final = 12.0
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = 3
-"""Number of signals after which the demo is interrupted at once."""
+"""The demo is interrupted at once by this many signals."""
 
 
 class Process:

@@ -20,10 +20,11 @@ REFRESH_AFTER: Final = 0.2
 """Share of the clicks after which the second training starts."""
 
 HOLD_AFTER: Final = 0.7
-"""Maximum share of the clicks that are replayed before the second release serves; the rest compare it."""
+"""Maximum share of the clicks that are replayed before the second release serves; the remaining clicks
+measure the second release."""
 
 EXPERIMENT_AFTER: Final = 0.75
-"""Maximum share of the clicks that are replayed before the A/B test, which needs clicks of many users."""
+"""Maximum share of the clicks that are replayed before the A/B test, which needs the remaining clicks."""
 
 SILENCE_SECONDS: Final = 30.0
 """Maximum time without a list while clicks are sent, in seconds."""
@@ -42,7 +43,7 @@ class Sender(Protocol):
 
 
 class LiveClicks:
-    """Sends `clicks`; after a fifth of them, runs the steps of `refresh` in the meantime."""
+    """Sends `clicks`. Once a fifth of the clicks are sent, it also runs the steps of `refresh`."""
 
     def __init__(
         self,

@@ -33,8 +33,9 @@ _AFTER_TRAINING: Final = 70.0
 _AFTER_BROKEN: Final = 50.0
 _EXPERIMENT: Final = 40.0
 _TRAINING: Final = 60.0
-"""Usual durations, in seconds: from the end of the training, of the broken release, and of its rollback until
-the end of the demo; and of a training without an estimate."""
+"""Usual durations, in seconds. The first three are the times until the end of the demo: from the end of the
+training, from the start of the broken release, and from the start of the A/B test. The last is the time left
+of a training that has not printed an estimate yet."""
 
 _DIGEST: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
@@ -42,8 +43,9 @@ _DIGEST: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 class Step(NamedTuple):
     """A step of the demo that is in progress.
 
-    `learning`: whether the last clicks wait for the new release. `seconds_left`: the usual time from the
-    start of the step until the end of the demo. `preparing`: whether clicks are kept back for the A/B test.
+    `learning`: whether the last clicks are held back for the second release. `seconds_left`: the usual time
+    from the start of the step until the end of the demo. `preparing`: whether the last clicks are held back
+    for the A/B test.
     """
 
     doing: str
@@ -72,7 +74,7 @@ class Refresh:
             words, left = progress(training.log)
             left = _TRAINING if left is None else left
             yield Step(f"training a second release: {words}", True, left + _AFTER_TRAINING)
-        # Before publishing: the worker may serve the release before the command ends.
+        # Set the popular list before publishing, as the worker may serve the release before the command ends.
         self._scoreboard.learned(release, popular)
         publishing = self._stage.start_publishing(folder)
         while _runs(publishing):
@@ -133,7 +135,7 @@ def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
 
 
 def _until(done: Callable[[], object], step: Step, process: Process | None = None) -> Iterator[Step]:
-    """Yield `step` until `done()` is true. Raises DemoError with the output of `process` if that is late."""
+    """Yield `step` until `done()` is true; after a time limit, raise DemoError with `process`'s output."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not done():
         if time.monotonic() > deadline:

@@ -26,7 +26,7 @@ def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
 
     In the recording, each user's clicks form a burst. Here the clicks of a user keep their order, users start
     in the order of their first clicks, and a user without further clicks is replaced by the next. The replay
-    ends when fewer than half of `people` are left, as these would click ever faster.
+    ends when fewer than half of `people` are left, because each of them would click ever more often.
 
         >>> burst = [Click("a", "1", 0), Click("a", "2", 1), Click("b", "3", 2), Click("c", "4", 3)]
         >>> [click.item_id for click in side_by_side(burst, 2)]
@@ -47,7 +47,7 @@ def side_by_side(clicks: Iterable[Click], people: int) -> Iterator[Click]:
 
 
 class Pace:
-    """A steady pace of `per_second` clicks, except while it is held."""
+    """A steady pace of `per_second` clicks per second, which can be paused."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -56,7 +56,7 @@ class Pace:
         self._due = 0.0
 
     def due(self, *, held: bool = False) -> int:
-        """Return the number of clicks that are due by now."""
+        """Return the number of clicks that are due by now; while `held`, no further clicks become due."""
         now = self._clock()
         if not held:
             self._due += (now - self._at) * self._per_second
@@ -146,7 +146,7 @@ class AnswerReader:
             self._thread.join(timeout=5)
 
     def _run(self, consumer: Any, take: Callable[[Answer], None]) -> None:
-        # If this ends early, no more lists arrive, which is detected elsewhere.
+        # If this thread ends early, no more lists arrive, and `LiveClicks` raises an error.
         with closing(consumer), contextlib.suppress(KafkaError):
             while not self._stop.is_set():
                 for records in consumer.poll(timeout_ms=100).values():

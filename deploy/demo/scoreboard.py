@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 TOP: Final = 20
-"""Number of items in a list that count."""
+"""Number of items of a list that are compared with the click."""
 
 RECENT_SECONDS: Final = 10.0
 """Time window of the live metrics, in seconds."""
@@ -43,7 +43,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Score:
-    """Counts of judged clicks, and of those in the lists of a release and in the popular lists."""
+    """Number of clicks that judged a release's list, and hits of the lists and of both popular lists."""
 
     judged: int = 0
     hits: int = 0
@@ -57,7 +57,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Statistics of the seconds from the sending of a click to the arrival of its list."""
+    """Latency statistics, in seconds, from the sending of a click to the arrival of its list."""
 
     answered: int
     p50: float
@@ -76,7 +76,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All metrics at a moment: `clicks` and `scores` in total, speed and `latency` of the last seconds."""
+    """All current metrics: `clicks` and `scores` since the start, speed and `latency` of the last seconds."""
 
     clicks: int
     clicks_per_second: float
@@ -87,7 +87,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Recent:
-    """Values with their times, of which old ones are dropped."""
+    """Values with their times; old values are dropped."""
 
     values: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -153,7 +153,7 @@ class Scoreboard:
 
     @property
     def first_answer_at(self) -> float | None:
-        """The time of the first list, by the clock; None before it."""
+        """The time by `clock` at which the first list arrived; None if no list has arrived yet."""
         return self._first
 
     def begin(self) -> None:
@@ -161,7 +161,7 @@ class Scoreboard:
         self._began = self._latest = self._clock()
 
     def learned(self, release: int, popular: list[str]) -> None:
-        """Set the popular list that `release` is compared with: the one at the time of its training."""
+        """Set the popular list to compare `release` with: the most clicked items when it was trained."""
         with self._lock:
             self._popular[release] = popular
 

@@ -35,7 +35,7 @@ FIRST_YEAR: Final = "1997-01-01"
 """The setting `click.earliest` for clicks of 1997 and 1998, which are refused by default."""
 
 _PASSED_ON: Final = f"{_PREFIX}KAFKA_"
-"""The only settings in the caller's environment that the demo uses are those of Kafka."""
+"""The prefix of the only settings that the demo takes from the caller's environment: those of Kafka."""
 
 
 class Stage:

@@ -83,7 +83,7 @@ class Page:
             self._console.print(note, markup=False, highlight=False)
 
     def note(self, text: str) -> None:
-        """Add a note; the page shows the last ones."""
+        """Add a note; the page shows the most recent notes."""
         self._notes.append(text)
 
     def show(self, now: Callable[[], Now]) -> None:

@@ -50,8 +50,8 @@ class LocalKafka:
     """A Kafka node with its own port and data folder, as a context manager.
 
     `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
-    the node and removes its data, unless `folder` is given, which is kept. `properties` override the defaults
-    in server.properties.
+    the node and removes its data, but keeps a `folder` that was given. `properties` override the defaults in
+    server.properties.
     """
 
     def __init__(
@@ -115,8 +115,9 @@ class LocalKafka:
     def kill(self) -> None:
         """Kill the node at once (SIGKILL). Its data is kept as it is at that moment.
 
-        The next start is accepted after the session of the killed node ends: 9 seconds, or the property
-        broker.session.timeout.ms. With a much shorter session, a broker on a busy machine loses its own.
+        The controller accepts the next start after the session of the killed node ends: after 9 seconds, or
+        the property broker.session.timeout.ms. Do not set this property much lower, or a running node on a
+        busy machine may lose its session, too.
         """
         self._end(signal.SIGKILL)
 

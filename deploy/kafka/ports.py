@@ -22,7 +22,7 @@ def free_port() -> int:
 
     Inside that range, a client that retries to connect to a stopped node could get the node's port as its
     source port, connect to itself, and block the node's restart. The last hundred returned ports stay
-    reserved, also across processes, as their owners may not listen yet. Raises Unavailable.
+    reserved, also for other processes, because their servers may not listen yet. Raises Unavailable.
     """
     for port in _random.sample(range(20_000, 30_000), 100):
         if is_free(port) and _claim(port):
@@ -45,7 +45,7 @@ def _claim(port: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server can listen on a port. Closing connections of an earlier server do not count."""
+    """Return whether a server can listen on a port, even if old connections on it are still closing."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -26,13 +26,16 @@ def connect(settings: Settings) -> Connection:
 def spellings(user_id: str) -> list[str]:
     """Return a user id in canonical form and, if different, as given.
 
-    States saved before ids were canonical are found only as given.
+    States that were saved before the worker made ids canonical are found only under the id as given.
     """
     return list(dict.fromkeys([canonical(user_id) or user_id, user_id]))
 
 
 def champion(settings: Settings) -> tuple[Release | None, str]:
-    """Return the champion, or None and the reason. Raises KafkaAway, NotAllowed."""
+    """Return the champion and an empty text or, if it is missing or refused, None and the reason.
+
+    Raises KafkaAway, NotAllowed.
+    """
     with ReleaseReader(connect(settings), topic=settings.topics.releases).opened() as reader:
         reader.read()
         try:

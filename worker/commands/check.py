@@ -25,9 +25,9 @@ from worker.wiring import topics_needed
 @config_options
 @json_option
 def check(as_json: bool) -> None:
-    """Report problems that would keep the worker from running, with remedies. Exit code 1 if there are any.
+    """Report problems that would keep the worker from running, with remedies. Exit code 1 if any is found.
 
-    The last 100 records of the clicks topic are also decoded, and compared with the champion's items.
+    Also decodes the last 100 records of the clicks topic, and compares their items with the champion's.
     """
     settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
@@ -92,7 +92,7 @@ def _schema_registry(settings: Settings) -> Iterator[Finding]:
 
 
 def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
-    """Yield findings on the last clicks, and on the champion's knowledge of their items."""
+    """Yield findings on the last clicks, and on how many of the clicked items the champion knows."""
     topics = settings.topics
     described = admin.describe([topics.clicks, topics.releases])
     clicks = None

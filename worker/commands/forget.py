@@ -21,7 +21,7 @@ from worker.topics import needs, state_changes, state_scan
 @option("--wait", type=Span(), help="Maximum time to wait for the deletion, such as 30s. [default: no wait]")
 @click.argument("user_id")
 def forget(wait: float | None, user_id: str) -> None:
-    """Delete a user: request that the workers drop all data from clicks up to now.
+    """Request that the workers delete all data that they have derived from a user's clicks up to now.
 
     With --wait, the exit code is 1 if the deletion is not complete in time; the request stays in force.
     """
@@ -68,9 +68,9 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
 
 
 def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
-    """Return whether all partitions fulfil the request in time, after at least one look.
+    """Return whether all partitions fulfil the request within `seconds`; check at least once.
 
-    Each item of `looks` is the set of partitions where the request is pending.
+    Each check takes the next item of `looks`: the set of partitions where the request is still pending.
     """
     deadline, left = time.monotonic() + seconds, set(asked)
     for found in looks:

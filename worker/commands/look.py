@@ -29,7 +29,7 @@ from worker.topics.state_scan import Contents, Marks, Trace
 @json_option
 @click.argument("user_id")
 def user(as_json: bool, user_id: str) -> None:
-    """Show the data of a user in the state topic, as of the last flush. Exit code 1 if there is none."""
+    """Show the data of a user in the state topic, as of the last flush. Exit code 1 if there is no data."""
     settings = commandline.settings(Settings)
     topic, trace = settings.topics.state, Trace()
     for spelling in spellings(user_id):
@@ -99,7 +99,7 @@ def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, 
 
 
 def _absence(settings: Settings, trace: Trace) -> list[str]:
-    """Return the possible reasons why a user has no state; the log does not tell them apart."""
+    """Return the possible reasons why a user has no state; the topic does not show which one is true."""
     state, ttl = settings.state, duration_text(settings.state.user_ttl)
     if trace.requests:
         return ["deleted: a deletion request is pending, and the user has not clicked since"]
@@ -129,7 +129,7 @@ def _place(copy: state_scan.Copy) -> dict[str, int]:
 def _current(
     settings: Settings, user_id: str, trace: Trace, release: Release | None
 ) -> tuple[dict[str, Any] | None, int | None]:
-    """Return the state that a worker would load, and the number of its block."""
+    """Return the user's state that a worker would load, and the number of the block that holds it."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
     states = States(state_size=size)
     recommender = None

@@ -21,7 +21,7 @@ from worker.topics.states import FORGET, REPLAY, TopicIds
 At = Literal["committed", "earliest", "latest", "saved"]
 
 _SETTLE_SECONDS: Final = 20.0
-"""Maximum time for which the last transaction of a killed worker stays open."""
+"""Maximum wait for the end of the last transaction of a killed worker."""
 
 
 @click.command(cls=Command)
@@ -30,17 +30,18 @@ _SETTLE_SECONDS: Final = 20.0
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
     required=True,
-    help="Where reading continues. With empty states: at the group's committed offset, the earliest click or "
-    "the latest end. With the saved states: at the offset up to which they are saved.",
+    help="Where reading resumes. With empty states: at the group's committed offset, at the earliest click, "
+    "or at the next click (latest). With the saved states (saved): at the offset up to which they are saved.",
 )
 @click.option(
     "--partition", "only", type=int, multiple=True, help="Partition to reset; may be repeated. Default: all."
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
-    """Reset states and offsets that contradict each other or the clicks, while no worker of the group runs.
+    """Reset states and offsets that contradict each other or the clicks.
 
-    All partitions change in one transaction. Deletion requests stay in force.
+    No worker of the group may be running. All partitions change in one transaction. Deletion requests stay
+    in force.
     """
     settings = commandline.settings(Settings)
     connection, topics = connect(settings), settings.topics
@@ -78,7 +79,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
 def plan(
     number: int, at: At, held: Contents, marks: Marks, *, clicks_id: str = ""
 ) -> tuple[Beginning | None, str]:
-    """Return the new beginning of a partition under `--at`, and a sentence on it; None if nothing changes.
+    """Return where a partition resumes under `--at` (None: no change), and a sentence that describes it.
 
     `clicks_id` is the id of the current clicks topic. Raises StateRefused if `--at` cannot be used.
     """
@@ -123,7 +124,7 @@ def _offset(at: At, held: Contents, marks: Marks) -> tuple[int, str]:
 
 
 def _kept(number: int, held: Contents, marks: Marks) -> tuple[Beginning, str]:
-    """Return the new beginning of a partition that keeps its states although the clicks topic is new."""
+    """Return where a partition resumes if it keeps its states after the clicks topic was created again."""
     if held.unreadable:
         key, why = next(iter(held.unreadable.items()))
         raise StateRefused(

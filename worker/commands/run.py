@@ -31,7 +31,7 @@ def run() -> None:
     """Read clicks and publish recommendations until SIGTERM."""
     settings = commandline.settings(Settings)
     logging.configure(settings.log.format, settings.log.level)
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot it
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
     metrics, clock = Metrics(), Clock()
     readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
     process = Process(metrics, readiness, questions, Stop(), clock)
@@ -39,7 +39,7 @@ def run() -> None:
     with ExitStack() as life:
         life.enter_context(process.stop.installed())
         life.enter_context(watching(readiness))
-        # Batches are small, and the other cores serve other workers.
+        # One thread for matrix products: batches are small, and other workers need the other cores.
         life.enter_context(threadpool_limits(1, user_api="blas"))
         port = life.enter_context(
             serving(

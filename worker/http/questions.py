@@ -12,7 +12,7 @@ ANSWER_SECONDS: Final = 2.0
 """Time that a question waits for the loop, which completes at least four rounds per second."""
 
 _WAITING: Final = 64
-"""Maximum number of waiting questions: the loop answers all in one round, and each costs a ranking."""
+"""Maximum number of waiting questions. The loop answers all of them in one round; each costs a ranking."""
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the worker has a state of the user, and the answer as a JSON object."""

@@ -30,7 +30,7 @@ class Readiness:
         self.remark = ""
         """A remark on a worker that is ready; empty if there is no remark."""
         self.notice = ""
-        """For /readyz?verbose: why the records yield no useful lists; empty if they do."""
+        """The reason, for /readyz?verbose, why the records yield no useful lists; empty if they do."""
         self._beaten = clock()
 
     @property
@@ -52,11 +52,11 @@ class Readiness:
             self._gauge.set(not (self._trouble or self._reason))
 
     def ready(self) -> bool:
-        """Set the worker ready; return whether that changed."""
+        """Mark the worker as ready; return whether it was not ready before."""
         return self.not_ready("")
 
     def not_ready(self, reason: str) -> bool:
-        """Set the reason why the worker is not ready; return whether it changed."""
+        """Set the reason why the worker is not ready; return whether the reason changed."""
         self.beat()
         with self._lock:
             changed = self._reason != reason
@@ -65,7 +65,7 @@ class Readiness:
         return changed
 
     def waiting(self, reason: str) -> None:
-        """Set the reason why the worker is not ready, and log it if it changed."""
+        """Set the reason why the worker is not ready, and log the reason if it changed."""
         news = self.reason != reason
         if self.not_ready(reason) and news:
             log.warning("not ready", reason=reason)

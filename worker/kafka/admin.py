@@ -39,7 +39,7 @@ class KafkaAdmin:
             return {one["name"]: _topic(one) for one in self._client.describe_topics(list(topics))}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client has just created it."""
+        """Create a topic; return False if the topic already exists."""
         plan = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(settings)}
         with self._endpoint.errors(f"create topic {topic}"):
             try:
@@ -54,13 +54,13 @@ class KafkaAdmin:
             self._client.create_partitions({topic: total})
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return the description of each topic by each broker of the cluster."""
+        """Return each broker's description of the topics: one mapping per broker, by topic."""
         with self._endpoint.errors("describe topics"):
             brokers = [broker["broker_id"] for broker in self._client.describe_cluster()["brokers"]]
             return [self._known_by(broker, topics) for broker in brokers]
 
     def _known_by(self, broker: int, topics: Collection[str]) -> dict[str, TopicInfo]:
-        """Describe topics as known by one broker; `describe_topics` of kafka-python 3.0.12 asks any."""
+        """Describe topics as known to one broker; kafka-python 3.0.12's `describe_topics` asks any broker."""
         manager = self._client._manager  # noqa: SLF001  # there is no public way
         request = MetadataRequest(
             topics=[MetadataRequest.MetadataRequestTopic(name=topic) for topic in topics],
@@ -90,10 +90,13 @@ class KafkaAdmin:
         return [_member(member, topic) for member in described["members"]]
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return the operations allowed on a group; None if the broker does not say. Raises NotAllowed."""
+        """Return the operations allowed on a group; None if the broker does not report them.
+
+        Raises NotAllowed.
+        """
         with self._endpoint.errors(f"describe the consumer group {group}"):
             described = self._described_group(group)[group]
-        # A group that does not exist yet is reported as an "error", too, but is fine.
+        # Only an authorization error matters: a group that does not exist yet is also reported as an "error".
         if "Authorization" in str(described.get("error")):
             raise NotAllowed(f"group {group}: {described['error']}")
         return _rights(described)
@@ -103,10 +106,10 @@ class KafkaAdmin:
             try:
                 return self._client.describe_groups([group], include_authorized_operations=True)
             except CoordinatorNotAvailableError:
-                # A new cluster creates the topic of group offsets on first use.
+                # A new cluster creates the topic for group offsets on first use, which takes a moment.
                 time.sleep(0.2)
             except ValueError:
-                # The client does not know one of the operations that newer or compatible brokers send.
+                # Newer or compatible brokers may send an operation that the client does not know.
                 return {group: {}}
         return self._client.describe_groups([group], include_authorized_operations=True)
 

@@ -1,13 +1,15 @@
 """Decoding of record batches from a broker: whatever the bytes, every offset is accounted for.
 
 kafka-python raises an error at the first record that it cannot decode, and again with every poll, so that
-no later record is ever read. Here such a record is returned as `unreadable`; if its bounds are unknown,
-the rest of its batch is. Three rules keep damage from spreading:
+no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If its end is
+unknown, the whole rest of its batch is returned as one `unreadable` record. Three rules keep damage from
+spreading:
 
 - A batch with a wrong checksum, or a payload that cannot be decompressed, is unreadable as a whole, because
   records that seem intact may be damaged.
-- A record starts with its length. So even if the rest of it cannot be decoded, the next record can.
-- Offsets increase, and each record's offset must leave an offset for each later record of the batch.
+- A record starts with its length. So even if the rest of the record cannot be decoded, the next record can.
+- A record's offset must be higher than the previous one, and low enough to leave an offset for each later
+  record of the batch.
 
 The formats: Apache Kafka's documentation, "Message Format"; magic 2 is `DefaultRecordBatch`, 0 and 1 are the
 message sets of brokers before 0.11.
@@ -93,20 +95,20 @@ class Batch:
     )
 
     def __init__(self, base: int, data: bytes) -> None:
-        """Read the batch in a whole frame with the base offset `base`."""
+        """Read the header in `data`, the complete frame of the batch with the base offset `base`."""
         self._data = data
         self._count = 0
         self._first_ms = self._last_ms = -1
         self.codec, self._append_time = 0, False
         self.base = base
         self.last = base
-        """The last offset of the batch, as far as the header can be trusted."""
+        """The last offset of the batch; the base offset if the header cannot be trusted."""
         self.leader_epoch = self.producer_id = -1
         self.is_transactional = self.is_control = self.is_abort = False
         """Attributes of the batch. A control batch is the marker of a transaction's end."""
         self.magic = data[_MAGIC_AT] if len(data) > _MAGIC_AT else -1
         self.fault = ""
-        """The reason why the whole batch is unreadable; empty if there is no such reason."""
+        """The reason why the whole batch is unreadable; empty if the batch is readable."""
         try:
             if self.magic in (0, 1):
                 _check(data)
@@ -167,9 +169,10 @@ class Batch:
         )
 
     def records(self, of: TopicPartition, begin: int) -> Iterator[FetchedRecord]:
-        """Yield the records, including unreadable ones; together they cover all offsets up to `last`.
+        """Yield all records, including unreadable ones. Requires that `fault` is empty.
 
-        `begin`: the offset after the last record before this batch. The batch must have no fault.
+        Unreadable records cover the offsets of everything that cannot be decoded, up to `last`. `begin`: the
+        offset that follows the previous batch's last record.
         """
         modern = self.magic == _MODERN
         try:
@@ -183,7 +186,7 @@ class Batch:
         return inflate(self.codec, payload) if self.codec else payload
 
     def _modern(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a batch of magic 2. Raises before the first record, or never.
+        """Yield the records of a batch of magic 2. An error is raised only before the first record.
 
         Hot path: the loop runs once for every record that is read.
         """
@@ -224,7 +227,7 @@ class Batch:
         return FetchedRecord(of.topic, of.partition, last, self._last_ms, None, data, [], why)
 
     def _message_set(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a message set of magic 0 or 1. Raises before the first record, or never."""
+        """Yield the records of a message set of magic 0 or 1. Errors are raised only before the first."""
         topic, partition = of
         timestamp, append_time, codec, key, value = _message(self._data)
         if not codec:
@@ -283,7 +286,7 @@ def _record(
     headers: _Headers = []
     if count:
         at = _read_headers(data, at, end, count, headers)
-    # Too large a length of any part leads past the end of the record.
+    # If the length of any part is wrong, the parts do not end where the record ends.
     if at != end:
         raise ValueError(f"the sizes of its parts and its own size differ by {at - end:+d} bytes")
     return delta_ms, place, key, value, headers
@@ -308,7 +311,7 @@ def _read_headers(data: bytes, at: int, end: int, count: int, headers: _Headers)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Decode a zigzag-encoded varint at `at`; return the number, and the place after it."""
+    """Decode a zigzag-encoded varint at `at`; return the number, and the position after its last byte."""
     byte = data[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1

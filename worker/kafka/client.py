@@ -24,7 +24,7 @@ from worker.kafka.interface import ANSWER_MS
 T = TypeVar("T")
 
 BOOTSTRAP_TIMEOUT_MS: Final = 5_000
-"""Time limit for connecting to a first broker; after it, the problem is reported and the call retried."""
+"""Time limit for the first connection to a broker; a call that exceeds it is reported and retried."""
 
 RECONNECT_MAX_MS: Final = 1_000
 """Maximum pause before a client reconnects to an unreachable broker. After an outage of 20 s, a worker served
@@ -62,9 +62,9 @@ class Endpoint:
     def consumer(
         self, client_id: str, *, group: str | None = None, committed: bool = True, **more: Any
     ) -> KafkaConsumer:
-        """Return a consumer without auto-commit that starts at the first record.
+        """Return a consumer without auto-commit; without a committed offset, it starts at the first record.
 
-        It returns records that it cannot decode as `unreadable`.
+        The consumer returns records that it cannot decode as `unreadable`.
         """
         consumer = KafkaConsumer(
             **self.arguments(),
@@ -106,7 +106,7 @@ class Endpoint:
             delivery_timeout_ms=timeout_ms + 5_000,
             request_timeout_ms=timeout_ms,
             max_block_ms=timeout_ms,
-            # A commit takes 10 ms; with the default of 100, it takes 110 ms.
+            # With this value, a commit takes 10 ms; with the default of 100 ms, it takes 110 ms.
             retry_backoff_ms=5,
             # Under load, a request carries 400 lists instead of 17, which saves a third of the client's work.
             batch_size=262_144,
@@ -178,8 +178,8 @@ class Endpoint:
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
     """Return the result of `call`, which runs in a separate thread. Raises KafkaAway after `seconds`.
 
-    Some calls of the client wait without a limit. After a timeout, the call continues in its thread, so the
-    caller must drop its client.
+    Some calls of kafka-python's clients may block for ever. After a timeout, `call` continues in its thread,
+    so the caller must discard the client.
     """
     outcome: Future[T] = Future()
 

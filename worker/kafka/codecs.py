@@ -23,8 +23,8 @@ LARGEST: Final = 256 << 20
 
 _CHUNK: Final = 1 << 20
 _ZSTD_INPUT: Final = 1 << 10
-"""Size of the pieces of zstd input, in bytes. Each decompresses to at most 32 MiB, as a block has a header of
-3 bytes and at most 128 KiB."""
+"""Size of the chunks of zstd input, in bytes. A chunk decompresses to at most 32 MiB, because a block takes
+at least 4 bytes and decompresses to at most 128 KiB."""
 
 _GZIP: Final = b"\x1f\x8b"
 _XERIAL: Final = b"\x82SNAPPY\x00"
@@ -32,11 +32,11 @@ _XERIAL_BYTES: Final = 16
 
 
 class CannotInflate(Exception):
-    """Raised when a payload is damaged or too large, or its codec is unknown; none of it can be trusted."""
+    """Raised when a payload is damaged or too large, or its codec is unknown; no part of it is usable."""
 
 
 def inflate(codec: int, data: bytes) -> bytes:
-    """Decompress data under Kafka's number of the codec, 1 to 4. Raises CannotInflate."""
+    """Decompress `data`. `codec` is Kafka's number of the codec, from 1 to 4. Raises CannotInflate."""
     if codec not in _CODECS:
         raise CannotInflate(f"unknown compression codec {codec}")
     name, chunks = _CODECS[codec]

@@ -53,7 +53,7 @@ class KafkaConnection(Endpoint):
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> KafkaTransactions:
-        """Return a transactional producer, which `renew` starts."""
+        """Return a transactional producer; it must be started with `renew`."""
         return KafkaTransactions(
             self,
             transactional_id=transactional_id,
@@ -62,7 +62,7 @@ class KafkaConnection(Endpoint):
         )
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record to each partition in `values`; return the offsets."""
+        """Write one record to each partition in `values`; return the records' offsets, by partition."""
         with self.errors(f"write to topic {topic}"), closing(self.producer("nextclick-writer")) as client:
             sent = {}
             for partition, value in values.items():

@@ -1,4 +1,4 @@
-"""A fetcher for kafka-python that decodes batches by `worker.kafka.batches`.
+"""A fetcher for kafka-python that decodes batches with `worker.kafka.batches`.
 
 kafka-python has no public way to continue after a record that it cannot decode. Written for 3.0.12: a
 consumer's `_fetcher` creates a `PartitionRecords` for each partition in a response, which decodes records in
@@ -56,9 +56,10 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         self.drain()
 
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
-        """Set a fault on a batch that claims offsets of other batches: no checksum covers its base offset.
+        """Set a fault on a batch that claims offsets of other batches, as no checksum covers its base offset.
 
-        A batch that starts at the end of the previous batch is valid; others must end before the next batch.
+        A batch that starts where the previous batch ends may end anywhere below the ceiling. A batch after a
+        gap must end before the next batch starts.
         """
         batch, begin = batches[place], self.next_fetch_offset
         bases = (batches[later].base for later in range(place + 1, len(batches)))
@@ -72,7 +73,10 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
             batch.last = after - 1
 
     def _records(self, tp: Any, batch: Batch, begin: int) -> Iterator[FetchedRecord]:
-        """Yield the visible records of a batch: none of control batches and aborted transactions."""
+        """Yield the records of a batch; a faulty batch is one unreadable record.
+
+        Control batches, and batches of aborted transactions, yield nothing.
+        """
         if batch.fault:
             if batch.is_control:
                 self.aborted_producer_ids.discard(batch.producer_id)

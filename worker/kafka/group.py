@@ -7,8 +7,8 @@ a. *Fencing depends on the generation that is sent.* A member that was removed f
    generation seen under the same member id. Rejected: the generation of the last poll, because a commit
    during a cooperative rebalance is then refused, and its work is repeated.
 b. *Revoked partitions are committed inside the rebalance listener*, before the group reassigns them.
-   Rejected: after `poll` returns, when the next owner may have started. *Lost* partitions are only recorded,
-   as that call may come at any time and from another thread.
+   Rejected: a commit after `poll` returns, when the next owner may have started. *Lost* partitions are only
+   recorded, because the client may report them at any time and from another thread.
 
 kafka-python 3.0.12 has bugs; a comment at each workaround describes the bug. `make chaos` found two of them,
 which `tests/broker/test_join.py` covers: a member that learns only from the response to its join request that
@@ -50,10 +50,10 @@ class KafkaGroupMember:
         self._group = group
         self._client: Any = None
         self._held: set[TopicPartition] = set()
-        """The partitions that are not read; their positions are meaningless."""
+        """The partitions on hold: they are not read, and their positions in the client are meaningless."""
         self._assignor = _Assignor(self._claimed)
         self._replaces = static_member is not None
-        """Whether this member may have replaced another and has not yet checked for unassigned partitions."""
+        """Whether to check for unassigned partitions, as this member may have replaced a static member."""
         self._client_id = client_id
         self._settings: dict[str, Any] = {
             "group_instance_id": static_member,
@@ -93,11 +93,12 @@ class KafkaGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member.
+        """The group metadata for commits; after the group has removed this member, commits are refused.
 
-        Rule a: after removal from the group, the client reports a negative generation, which the broker does
-        not check; after joining again, a generation that is not valid for earlier work. Under an unchanged
-        member id, the newest generation is right, and during a rebalance the broker accepts no other.
+        Rule a: after a removal, the client reports a negative generation, which the broker does not check.
+        After the member has joined again, the client reports a new member id and generation, under which
+        earlier work must not be committed. So the metadata changes only while the member id stays the same;
+        then the newest generation is correct, and during a rebalance the broker accepts no other.
         """
         fresh = self._client.group_metadata()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -123,7 +124,7 @@ class KafkaGroupMember:
         return [record for records in polled.values() for record in records]
 
     def _left_behind(self) -> bool:
-        """Return whether some partitions are unassigned, or True if the broker does not say.
+        """Return whether some partitions are unassigned, or True if the broker does not answer.
 
         After revoking partitions, a member requests the rebalance that reassigns them (KIP-429). If a static
         member ends before that, its replacement causes no rebalance (KIP-345), so nobody gets the partitions.
@@ -137,7 +138,7 @@ class KafkaGroupMember:
         return len({number for member in members for number in member.partitions}) < partitions
 
     def _keep_joining(self) -> None:
-        """Make the next poll finish a join that this poll started.
+        """Make the next poll finish a join that this poll started but did not finish.
 
         If `poll` ends during a join that a changed topic has caused, kafka-python 3.0.12 never finishes the
         join: heartbeats stay off, and no partitions are assigned any more.
@@ -168,7 +169,7 @@ class KafkaGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
+        """Whether, since the last `take_lost`, partitions were lost without a chance to commit their work."""
         return bool(self._listener.lost)
 
     def take_lost(self) -> set[int]:
@@ -197,7 +198,7 @@ class KafkaGroupMember:
         return fetcher._paused_partition_records, fetcher._paused_completed_fetches  # noqa: SLF001  # ditto
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         if at not in self._assignment():
             return 0
@@ -231,7 +232,7 @@ class KafkaGroupMember:
         }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that other members take over at once. Does nothing before `join`."""
+        """Leave the group, so that other members take over the partitions. Does nothing before `join`."""
         if self._client is not None:
             with self._endpoint.errors("leave the consumer group"):
                 self._client.close(autocommit=False, timeout_ms=int(seconds * 1000))

@@ -14,7 +14,7 @@ from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
 _SILENCE_POLLS: Final = 30
-"""Number of empty polls, although there are more records, after which the broker counts as unreachable."""
+"""Maximum number of empty polls in a row while records remain; then the broker counts as unreachable."""
 
 
 FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20, "max_poll_records": 5_000}
@@ -39,7 +39,7 @@ def read(
     fetch: Mapping[str, int] = FETCH,
     begins: Callable[[Mapping[int, Span]], Mapping[int, int]] = _all_of,
 ) -> Iterator[list[Record]]:
-    """Yield the records of `topic` up to its current end, which is before any open transaction.
+    """Yield the records of `topic` up to its current end, or up to the first open transaction.
 
     Each list has records of one partition, in order. `begins` chooses the start offset of each partition.
     Raises KafkaAway, NotAllowed, TopicError.

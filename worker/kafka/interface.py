@@ -1,7 +1,7 @@
 """The interface to Kafka: everything that the rest of the code asks of a cluster.
 
 `worker.kafka.connection` implements it with kafka-python, `worker.kafka.memory` with an in-process cluster
-for tests. One test suite, `tests/worker/kafka`, holds both to the same behaviour.
+for tests. One test suite, `tests/worker/kafka`, checks that both behave the same.
 
 Every call may raise KafkaAway, NotAllowed and TopicError (`worker.errors`). Calls of a class that does not
 translate errors itself must be inside `Connection.errors`.
@@ -41,7 +41,7 @@ ANSWER_MS: Final = 5_000
 
 FETCH_MAX_WAIT_MS: Final = 500
 """Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
-brokers always wait this long and need a short time."""
+brokers always wait this long, so a shorter time suits them."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
@@ -60,8 +60,8 @@ class Unreadable(NamedTuple):
 class Record(Protocol):
     """A record from Kafka, with its topic, partition and offset.
 
-    An unreadable record has the bytes of its range of offsets as its value, and no key or headers. The next
-    record has the offset after its own.
+    An unreadable record stands for a range of offsets, and its own offset is the last of the range. Its value
+    holds the undecoded bytes; it has no key and no headers.
     """
 
     @property
@@ -83,7 +83,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
     @property
     def unreadable(self) -> Unreadable | None:
-        """The reason why the record cannot be read; None if it can."""
+        """The reason why the record cannot be decoded; None for a readable record."""
         ...
 
 
@@ -107,7 +107,7 @@ class Reader(Protocol):
         ...
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to read, after any transaction markers; 0 if unknown."""
+        """Return the next offset to read, past any transaction markers; 0 if unknown."""
         ...
 
     def begins(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -115,11 +115,14 @@ class Reader(Protocol):
         ...
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
+        """Return the end of each partition.
+
+        A reader of committed records returns the last stable offset, other readers the high-water mark.
+        """
         ...
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the committed offset of the reader's group; None if there is none.
+        """Return the committed offset of the reader's group; None if the group has not committed any.
 
         A reader of committed records raises NotStable while an open transaction may change the offset.
         """
@@ -134,7 +137,7 @@ class Reader(Protocol):
 
 
 class GroupMember(Protocol):
-    """A consumer group member. `join` is called first, `close` last. Raises NextclickErrors."""
+    """A consumer group member. Call `join` first and `close` last. Raises NextclickErrors."""
 
     @property
     def topic(self) -> str:
@@ -155,7 +158,7 @@ class GroupMember(Protocol):
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member."""
+        """The group metadata for commits; after the group has removed this member, commits are refused."""
         ...
 
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
@@ -171,7 +174,7 @@ class GroupMember(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
+        """Whether, since the last `take_lost`, partitions were lost without a chance to commit their work."""
         ...
 
     def take_lost(self) -> set[int]:
@@ -185,7 +188,7 @@ class GroupMember(Protocol):
         """Read an assigned partition from `offset`, or from its first record if the offset was deleted."""
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         ...
 
     def lag(self) -> dict[int, int]:
@@ -196,13 +199,13 @@ class GroupMember(Protocol):
         ...
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that other members take over at once. Does nothing before `join`."""
+        """Leave the group, so that other members take over the partitions. Does nothing before `join`."""
 
 
 class Transactions(Protocol):
-    """A producer with a transactional id; a transaction starts with the first record sent.
+    """A producer with a transactional id; the first record after a commit or `renew` starts a transaction.
 
-    Raises NextclickErrors. After any failure, the producer must not be used before `renew` (rule c).
+    Raises NextclickErrors. After any failure, `renew` must be called before anything else (rule c).
     """
 
     def renew(self) -> None:
@@ -239,9 +242,10 @@ class TopicInfo:
     visible: bool = True
     """Whether this client is allowed to see the topic."""
     rights: frozenset[str] | None = None
-    """The operations allowed on the topic, by Kafka's names; None if the broker does not say."""
+    """The operations allowed on the topic, by Kafka's names; None if the broker does not report them."""
     id: str = ""
-    """The topic's id, which changes if it is deleted and created again (KIP-516); empty if not supported."""
+    """The topic's id (KIP-516); a topic that is deleted and created again gets a new id. Empty if the broker
+    does not support ids."""
     led: bool = True
     """Whether every partition has a leader."""
 
@@ -264,14 +268,14 @@ class Admin(Protocol):
         ...
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client has just created it."""
+        """Create a topic; return False if the topic already exists."""
         ...
 
     def add_partitions(self, topic: str, *, total: int) -> None:
         """Increase the number of partitions of a topic to `total`."""
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return the description of each topic by each broker of the cluster."""
+        """Return each broker's description of the topics: one mapping per broker, by topic."""
         ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
@@ -283,7 +287,10 @@ class Admin(Protocol):
         ...
 
     def group_rights(self, group: str) -> frozenset[str] | None:
-        """Return the operations allowed on a group; None if the broker does not say. Raises NotAllowed."""
+        """Return the operations allowed on a group; None if the broker does not report them.
+
+        Raises NotAllowed.
+        """
         ...
 
     def close(self) -> None:
@@ -333,11 +340,14 @@ class Connection(Protocol):
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> Transactions:
-        """Return a transactional producer, which `renew` starts."""
+        """Return a transactional producer; it must be started with `renew`."""
         ...
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record to each partition in `values`; return the offsets. Raises NextclickErrors."""
+        """Write one record to each partition in `values`; return the records' offsets, by partition.
+
+        Raises NextclickErrors.
+        """
         ...
 
     def admin(self) -> Admin:

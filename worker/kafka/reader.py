@@ -50,12 +50,15 @@ class KafkaReader:
         return found
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
+        """Return the end of each partition.
+
+        A reader of committed records returns the last stable offset, other readers the high-water mark.
+        """
         found: dict[TopicPartition, int] = self._client.end_offsets(list(partitions), timeout_ms=ANSWER_MS)
         return found
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the committed offset of the group; None if there is none. Raises NotStable."""
+        """Return the group's committed offset; None if the group has not committed any. Raises NotStable."""
         try:
             committed: int | None = self._client.committed(at, timeout_ms=timeout_ms)
         except KafkaTimeoutError:

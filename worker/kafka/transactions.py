@@ -6,7 +6,7 @@ Rule c: after any abort, refusal or timeout, the client is closed and a new one 
 transactional id. kafka-python 3.0.12 keeps refused offsets and sends them with the next transaction, even for
 partitions that it no longer owns; in a prototype this lost records.
 
-Calls of the client wait without a limit, so a commit runs in a separate thread with a time limit.
+Some calls of the client may block for ever, so a commit runs in a separate thread, with a time limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.kafka.interface import Headers
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 
 _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
-"""The answer for a missing partition, but also of a broker that has just lost the partition's leadership."""
+"""The error for a missing partition; a broker that has just lost a partition's leadership also returns it."""
 
 _METADATA_SECONDS: Final = 5.0
 
@@ -168,7 +168,7 @@ def missing_partition(topic: str, partition: int, error: BaseException) -> Topic
 
 
 def _sent_after_asking(client: KafkaProducer, topic: str, *, partition: int, **record: Any) -> Any:
-    """Send to a partition unknown to the client, after a metadata update, as it may have been added."""
+    """Update the client's metadata, then send to a partition that the client did not know before."""
     known = threading.Event()
     client._metadata.request_update().add_both(lambda _: known.set())  # noqa: SLF001  # no public way
     known.wait(_METADATA_SECONDS)

@@ -10,7 +10,7 @@ _THRESHOLDS: Final = (20_000, 10, 10)
 
 
 def collect_seldom() -> None:
-    """Run garbage collection only every 20,000 new objects, and exclude the objects that exist now.
+    """Run garbage collection only every 20,000 new objects, and exempt all existing objects from collection.
 
     Must be called after all imports and before the loop starts.
     """
@@ -23,8 +23,8 @@ def collect_seldom() -> None:
 def give_back() -> None:
     """Return freed memory to the operating system, if the C library can. Thread-safe.
 
-    glibc keeps the freed tables of an old release and the buffers of the new one. Without this call, a worker
-    held twice the memory after a few releases; with it, 0.97 to 1.00 times the initial memory.
+    glibc keeps the memory of an old release's tables and of the buffers for loading a new release. Without
+    this call, a worker held twice its initial memory after a few releases; with it, 0.97 to 1.00 times.
     """
     library: Any = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):

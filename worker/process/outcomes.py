@@ -1,7 +1,8 @@
 """Detection of a worker that reads records without useful results, although it is healthy otherwise.
 
-It warns if most of the last records are dead letters; if no record was answered, because all are too old or
-do not count; or if all lists are the fallback, because the release knows none of the clicked items.
+A warning is logged if most of the last records are dead letters; if no record was answered, because all are
+too old or are not clicks; or if all lists are the fallback, because the release knows none of the clicked
+items.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from worker.http.readiness import Readiness
 log = structlog.get_logger("worker")
 
 WINDOW: Final = 1_000
-"""Minimum number of last records that are considered, in whole batches. Messages give the exact number."""
+"""Minimum number of most recent records to consider. As whole batches are considered, there may be more; the
+messages give the exact number."""
 
 FEWEST: Final = 20
 """Minimum number of records before the first warning."""
@@ -43,11 +45,11 @@ class _Trouble(NamedTuple):
 
 @dataclass(slots=True)
 class _Counts:
-    """The outcomes of some records."""
+    """Numbers of records, and of lists, by outcome."""
 
     records: int = 0
     skipped: int = 0
-    """Records that do not count as clicks, because of a setting."""
+    """Valid records without a click: excluded by `click.where`, or deletions."""
     old: int = 0
     """Clicks too old for a list, in batches without any list."""
     ranked: int = 0
@@ -112,7 +114,8 @@ class Outcomes:
     ) -> None:
         """Count the `records` of a batch, after `answered` was called for its clicks.
 
-        `bad`: its dead letters, as (value, key, reason). `skipped`: records that do not count as clicks.
+        `bad`: the dead letters of the batch, as (value, key, reason). `skipped`: number of valid records
+        without a click.
         """
         batch, self._batch = self._batch, _Counts()
         batch.records, batch.skipped = records, skipped

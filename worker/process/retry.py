@@ -11,7 +11,7 @@ from worker.process.stop import Stop, StopNow
 T = TypeVar("T")
 
 FENCED_TWICE_SECONDS: Final = 60.0
-"""Maximum time between two fencings of workers that share a transactional id."""
+"""A worker fenced twice within this time is assumed to share its transactional id with another worker."""
 
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

@@ -1,6 +1,6 @@
 """A watchdog that ends a worker whose loop is stuck in a call of the Kafka client, so that it is restarted.
 
-`/livez` reports the same to an orchestrator; the watchdog works without one.
+`/livez` reports a stuck loop to an orchestrator; the watchdog works without an orchestrator.
 """
 
 from __future__ import annotations

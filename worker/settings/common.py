@@ -94,7 +94,7 @@ class Kafka(Section):
         return self
 
     def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the connection for the clients; `origin` names the source of the address, for messages."""
+        """Return the connection for the clients. `origin`: the source of the address, as text."""
         return KafkaConnection(
             bootstrap_servers=self.bootstrap_servers,
             security_protocol=self.security_protocol,
@@ -211,12 +211,13 @@ class Topics(Section):
 
 
 class Click(Section):
-    r"""Where a record holds the fields of a click, how they are read, and which events count.
+    r"""Where a record holds the fields of a click, how the fields are read, and which events are clicks.
 
     A dotted path reaches into nested maps, or names a field with dots; `\.` is a literal dot in a name.
-    `items[].id` yields one click per element of a list. `@key` is the record's key (`@key.id`: a field
-    of its JSON; `@key:int`: a 4- or 8-byte integer), `@header.name` a header, `@envelope.name` an attribute
-    of the envelope. In files of clicks these settings name columns; unset ones are recognised by name.
+    `items[].id` yields one click per element of a list. `@key` is the record's key (`@key.id`: a field of a
+    JSON key; `@key:int`: a 4- or 8-byte integer), `@header.name` a header, `@envelope.name` an attribute of
+    the envelope. In files of clicks, these settings name columns; without a setting, a column is recognised
+    by its name.
     """
 
     user_id: str = setting("user_id", "Path of the user id.", min_length=1)
@@ -238,12 +239,12 @@ class Click(Section):
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
-        MISSING, "Texts that mean a missing id or time. Empty text always does."
+        MISSING, "Texts that mean a missing id or time, in addition to empty text."
     )
     where: str = setting(
         "",
         "Conditions for an event to count as a click, such as `type = view, cart; country != XX`. "
-        "Other events are skipped. Empty: all events count.",
+        "Other events are skipped. Empty: all events are clicks.",
     )
     envelope: Envelope = setting("none", "Format of the envelope around each event.")
     max_bytes: int = setting(
@@ -296,7 +297,7 @@ class Click(Section):
         return parse_where(self.where)
 
     def decoder(self, parser: FramedParser | None = None) -> Decoder:
-        """Return the decoder for records; with `parser`, it reads records framed by a registry, too."""
+        """Return the decoder for records; with `parser`, it also decodes records framed by a registry."""
         return Decoder(
             self.fields(),
             ids=self.ids(),
@@ -309,7 +310,10 @@ class Click(Section):
         )
 
     def named(self, name: str) -> str | None:
-        """Return the configured column of a setting, for files of clicks; None: it must be recognised."""
+        """Return the column of a file of clicks that the setting `name` names.
+
+        None: the setting is not set or does not name a column, so the column must be recognised by its name.
+        """
         if name not in self.model_fields_set:
             return None
         value: str = getattr(self, name)

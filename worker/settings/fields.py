@@ -1,4 +1,4 @@
-"""Building blocks of settings: the base class of sections, value types, and facts about fields.
+"""Building blocks of settings: the base class of sections, value types, and the metadata of fields.
 
 >>> parse_duration("1.5h"), parse_duration(30), duration_text(1800)
 (5400.0, 30.0, '30m')
@@ -23,7 +23,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LAST_PORT: Final = 65_535
 
 _ADDRESS: Final = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+(?:%[\w.-]+)?\])(?::([!-~]*))?")
-"""A host, or an IPv6 address in brackets; then, as group 1, the text in the place of the port."""
+"""A host, or an IPv6 address in brackets; then, optionally, a colon and any text as the port (group 1)."""
 
 
 class Section(BaseModel):
@@ -35,13 +35,13 @@ class Section(BaseModel):
 def setting(default: Any, description: str, *, facts: dict[str, Any] | None = None, **limits: Any) -> Any:
     """Return the definition of a setting.
 
-    `facts` are attributes of the field for `fact`; `limits` are pydantic's (`ge`, `pattern`, ...).
+    `facts`: the metadata that `fact` returns. `limits`: pydantic's constraints (`ge`, `pattern`, ...).
     """
     return Field(default, description=description, json_schema_extra=facts, **limits)
 
 
 def fact(field: FieldInfo, name: str, default: Any = None) -> Any:
-    """Return a fact of a field, or `default` if the field does not have it."""
+    """Return a piece of a field's metadata, or `default` if the field does not have it."""
     extra = field.json_schema_extra
     return extra.get(name, default) if isinstance(extra, dict) else default
 
@@ -92,9 +92,10 @@ def duration_text(seconds: float) -> str:
 
 
 def parse_moment(value: Any) -> int:
-    """Return a time such as `2020-09-13T16:00:00Z` in milliseconds since the epoch; UTC without an offset.
+    """Return a time such as `2020-09-13T16:00:00Z` in milliseconds since the epoch.
 
-    An integer is in milliseconds. Raises ValueError for anything else.
+    A time without an offset is in UTC. An integer is already in milliseconds. Raises ValueError for anything
+    else.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -137,7 +138,7 @@ Duration = Annotated[float, _DURATION]
 """A number of seconds, written as `30s`, `5m`, `1h` or `7d`."""
 
 Moment = Annotated[int, BeforeValidator(parse_moment)]
-"""Milliseconds since the epoch, written as an RFC 3339 time."""
+"""A time in milliseconds since the epoch, written in RFC 3339 format."""
 
 Addresses = Annotated[str, AfterValidator(parse_addresses)]
 """Comma-separated addresses of one or more brokers, as `host:port`."""

@@ -2,8 +2,8 @@
 
 A key `[kafka] bootstrap_servers` is `NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS` in the environment and
 `--set kafka.bootstrap_servers=...` on a command line. An unknown key is an error, because a misspelled key
-would have no effect. One file may hold the settings of both programs: each program checks its own settings,
-and only the names of the other's.
+would have no effect. One file may hold the settings of both programs: each program checks its own settings
+completely, but only the names of the other program's settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.settings.fields import Section, duration_text, fields_of, is_duratio
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 
 CONFIG_VARIABLE: Final = "NEXTCLICK_CONFIG"
-"""The variable that names the settings file, unless the command line does."""
+"""The environment variable that names the settings file; `--config` overrides it."""
 
 KEYS: Final = frozenset(Path(__file__).with_name("keys.txt").read_text("utf-8").split())
 """The dotted keys of all settings of both programs.
@@ -46,7 +46,7 @@ _OF_KUBERNETES: Final = re.compile(
 """The variables that Kubernetes sets in every pod for a Service whose name starts with `nextclick`."""
 
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
-"""The value of Kubernetes' `..._PORT`, whose name may be that of a setting, such as `http.port`."""
+"""The value that Kubernetes gives to `..._PORT`; the name may also be that of a setting (`http.port`)."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -82,7 +82,7 @@ def load(
 def checked(
     model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
 ) -> _Settings:
-    """Return the settings in a `document` of JSON types.
+    """Validate a `document` of JSON types; return its settings.
 
     Raises SettingError if the document is invalid or `problems` is not empty.
     """
@@ -156,7 +156,7 @@ def variable(key: str) -> str:
 
 
 def typed(text: str, kind: Any) -> Any:
-    """Return a `text` as a value of the type `kind`; unchanged if it is not one, for a later error.
+    """Convert `text` to the type `kind`; return it unchanged if it does not fit, for a later error.
 
     Lists are separated by commas. `none` is an empty list or, for an optional value, None.
 
@@ -208,7 +208,7 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[str, Any], list[str]]:
-    """Return the part of a `document` that belongs to `model`, and problems with the names in the rest."""
+    """Return the part of a `document` that belongs to `model`, and the unknown names in the rest."""
     own, problems = dict[str, Any](), list[str]()
     foreign = {key.partition(".")[0] for key in KEYS} - {*model.model_fields}
     for name, value in document.items():
@@ -223,7 +223,7 @@ def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[s
 def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
     """Yield variable, dotted key and text of each setting in the environment.
 
-    The key of an unknown variable is its own name.
+    For a variable that belongs to no setting, the key is the variable's name.
     """
     keys = {variable(key): key for key in KEYS}
     for name, text in environment.items():
@@ -239,7 +239,7 @@ def _set_by_kubernetes(name: str, text: str) -> bool:
 
 
 def _may_be_empty(model: type[Section], key: str) -> bool:
-    """Return whether an empty text is a valid value of a setting: an empty list or its default."""
+    """Return whether an empty text is valid for a setting: as an empty list, or as the default."""
     field = dict(fields_of(model))[key]
     return field.default == "" or any(get_origin(one) is tuple for one in alternatives(field.annotation))
 
@@ -281,7 +281,7 @@ def _hidden(kind: Any) -> bool:
 
 
 def _unknown(name: str, own: Iterable[str]) -> str:
-    """Return one line about an unknown name, with a suggestion; a program's `own` settings come first."""
+    """Return one line about an unknown name, with a suggestion, preferably from the program's `own` keys."""
     keys = [*own, *sorted(KEYS)]
     if inside := [key for key in dict.fromkeys(keys) if key.startswith(f"{name}.")]:
         return f"{name} is a section; name one of its keys, such as {', '.join(inside[:3])}"

@@ -5,7 +5,8 @@
     connection = cluster.connect()          # implements worker.kafka.interface.Connection
     cluster.produce("clicks", b"...", key=b"a")
 
-Time advances only by `cluster.advance(seconds)`. `tests/worker/kafka` compares it with a real broker.
+Time advances only by `cluster.advance(seconds)`. `tests/worker/kafka` checks that the cluster behaves like a
+real broker.
 """
 
 from worker.kafka.memory.broker import Crashed

@@ -41,7 +41,7 @@ class MemoryAdmin:
             }
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
-        """Create a topic; return False if another client has just created it."""
+        """Create a topic; return False if the topic already exists."""
         with self._asking(f"create topic {topic}") as broker:
             try:
                 broker.create(topic, partitions, settings)
@@ -55,7 +55,7 @@ class MemoryAdmin:
             broker.add_partitions(topic, total)
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
-        """Return the description of each topic by the only broker."""
+        """Return the only broker's description of the topics, as a list of one mapping."""
         return [self.describe(topics)]
 
     def settings(self, topic: str) -> Mapping[str, str]:
@@ -66,7 +66,7 @@ class MemoryAdmin:
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Return the members of a consumer group with their partitions of `topic`.
 
-        During a rebalance, their partitions are unknown and empty.
+        During a rebalance, the partitions of all members are unknown, and returned as empty sets.
         """
         with self._asking(f"describe the consumer group {group}") as broker:
             found = broker.group(group)

@@ -16,7 +16,8 @@ from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
-"""The calls that a fault can affect. `end` is inside a commit: after adding offsets, before committing."""
+"""The calls that a fault can affect. `end` is the point in a commit after the offsets are added to the
+transaction and before the transaction is committed."""
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "cleanup.policy": "delete",
@@ -42,7 +43,7 @@ def record_bytes(key: bytes | None, value: bytes | None) -> int:
 
 
 class Crashed(BaseException):
-    """Raised in a process that was ended as by kill -9: its calls no longer reach the cluster."""
+    """Raised by all calls of a process that was ended as if by kill -9; no call reaches the cluster."""
 
 
 @dataclass(slots=True)
@@ -53,9 +54,9 @@ class Topic:
     logs: list[PartitionLog]
     settings: dict[str, str]
     id: str
-    """A unique id of every created topic (KIP-516)."""
+    """The topic's id (KIP-516). A topic that is deleted and created again gets a new id."""
     looks_unled: int = 0
-    """Number of further `describe` calls that find no leader."""
+    """Number of further `describe` calls that report no leader for this topic."""
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Process:
         return self.broker
 
     def strike(self, call: Call, *, after: bool = False) -> None:
-        """Raise the error of a fault that is due for this call, if there is one."""
+        """Raise the error of the fault that is due for this call, if any."""
         if not self.broker.faults:
             return
         error = self.broker.fault(call, self, after=after)
@@ -121,7 +122,7 @@ class Broker:
     topic_ids: bool = True
     """Whether topics have ids; brokers before Kafka 2.8 and some compatible brokers have none."""
     looks_unled: int = 0
-    """Number of `describe` calls of a new topic that find no leader."""
+    """Number of `describe` calls that report no leader for a topic after its creation."""
     marks_held: bool = False
     """Whether the markers of a commit are delayed until the producer's next transaction or `write_marks`."""
     _names: int = 0
@@ -132,7 +133,7 @@ class Broker:
             raise kafka_errors.KafkaConnectionError("the cluster is down")
 
     def fault(self, call: Call, process: Process, *, after: bool) -> BaseException | None:
-        """Count a call, and return the error that is due; None if there is none."""
+        """Update the faults that affect this call; return the error that it must raise, or None."""
         for fault in self.faults:
             if (fault.call, fault.after) != (call, after) or fault.process not in (None, process):
                 continue
@@ -153,10 +154,10 @@ class Broker:
         return found.logs[partition]
 
     def written(self, topic: str, partition: int) -> PartitionLog:
-        """Return the log of a partition, with the errors of a client that writes to it.
+        """Return the log of a partition for a write; if there is no log, raise what a writing client raises.
 
-        Raises KafkaTimeoutError if the topic does not exist (a client waits for it), ValueError if the
-        partition does not exist.
+        That is KafkaTimeoutError if the topic does not exist, because a client waits for the topic, and
+        ValueError if the partition does not exist.
         """
         found = self.topics.get(topic)
         if found is None:
@@ -205,7 +206,7 @@ class Broker:
             group.offsets = {at: offset for at, offset in group.offsets.items() if at[0] != topic}
 
     def led(self, topic: str) -> bool:
-        """Return whether a topic has leaders, and count the call."""
+        """Return whether a topic has leaders; each call counts towards the end of a delayed election."""
         found = self.topics.get(topic)
         if found is None or not found.looks_unled:
             return True
@@ -272,7 +273,7 @@ class Broker:
         return producer.open
 
     def add_offsets(self, transaction: Transaction, offsets: Mapping[tuple[str, int], int], by: Any) -> None:
-        """Add a group's offsets to a transaction, under the metadata `by` (KIP-447)."""
+        """Add a group's offsets to a transaction. `by`: a member's metadata, or a group id (KIP-447)."""
         group = self.group(by if isinstance(by, str) else by.group_id)
         group.check(by)
         for at, offset in offsets.items():

@@ -102,7 +102,7 @@ class MemoryCluster:
         partition: int = 0,
         why: str = "its batch cannot be decoded",
     ) -> int:
-        """Write `data`, which no client can decode, over a number of `offsets`; return the first offset."""
+        """Write `data`, which no client can decode and which occupies `offsets` offsets; return the first."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append_unreadable(
                 offsets=offsets, timestamp=self.now_ms, data=data, why=why
@@ -113,7 +113,10 @@ class MemoryCluster:
         return self._broker.log(topic, partition)
 
     def read(self, topic: str, *, committed: bool = True) -> list[MemoryRecord]:
-        """Return the records of a topic by partition: committed records, or all without `committed`."""
+        """Return the records of a topic, one partition after the other.
+
+        Without `committed`, the records of open and aborted transactions are included.
+        """
         with self._broker.lock:
             logs = self._broker.topics[topic].logs
             return [record for log in logs for record in log.read(log.start, log.end, committed=committed)[0]]
@@ -138,7 +141,7 @@ class MemoryCluster:
             self._broker.delete(topic, with_offsets=with_offsets)
 
     def delete_offsets(self, group: str) -> None:
-        """Delete all committed offsets of a group, as happens to a group that was inactive for long."""
+        """Delete all committed offsets of a group, as Kafka does after the group was inactive for long."""
         with self._broker.lock:
             self._broker.group(group).offsets.clear()
 
@@ -155,7 +158,7 @@ class MemoryCluster:
         self._broker.away = True
 
     def up(self) -> None:
-        """End the outage; the session timeouts of members start again."""
+        """End the outage; the session timeouts of silent members restart."""
         with self._broker.lock:
             self._broker.away = False
             for one in self._broker.sessions(lambda one: one.silent_since is not None):
@@ -204,7 +207,7 @@ class MemoryCluster:
 
         The default error is KafkaAway or, within a transaction, CheckpointFailed. With `after`, a send or
         commit takes effect first, as if only its answer were lost. With `connection`, only the calls of its
-        process fail. `Crashed` ends the process.
+        process fail. The error `Crashed` also ends the process of the call.
         """
         begun = call in ("send", "commit", "end")
         if after and call not in ("send", "commit"):

@@ -72,7 +72,7 @@ class MemoryConnection:
     def transactions(
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int = MAX_REQUEST_BYTES
     ) -> MemoryTransactions:
-        """Return a transactional producer, which `renew` starts."""
+        """Return a transactional producer; it must be started with `renew`."""
         return MemoryTransactions(
             self.process,
             self._endpoint,
@@ -82,7 +82,7 @@ class MemoryConnection:
         )
 
     def write(self, topic: str, key: bytes, values: Mapping[int, bytes]) -> dict[int, int]:
-        """Write one record to each partition in `values`; return the offsets."""
+        """Write one record to each partition in `values`; return the records' offsets, by partition."""
         broker = self.process.broker
         with broker.lock, self.errors(f"write to topic {topic}"):
             self.process.live().reach()

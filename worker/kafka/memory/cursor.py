@@ -10,7 +10,7 @@ from worker.kafka.memory.log import MemoryRecord
 
 
 class Cursor:
-    """The positions of one client."""
+    """The read positions of one client."""
 
     def __init__(self, *, committed: bool) -> None:
         self._committed = committed

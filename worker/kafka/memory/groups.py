@@ -138,10 +138,10 @@ class Group:
 
 
 def _shared(members: list[Session], partitions: int) -> Mapping[Session, set[int]]:
-    """Assign partitions evenly, with as few moves as possible, and none that another member still claims.
+    """Assign partitions evenly and with as few moves as possible, but not while another member claims them.
 
     A member that must give up partitions first revokes them and joins again; the next generation assigns
-    them to other members (KIP-429).
+    these partitions to other members (KIP-429).
     """
     claimed = {partition: one for one in members for partition in one.claims if partition < partitions}
     owned = {one: sorted(p for p, owner in claimed.items() if owner is one) for one in members}

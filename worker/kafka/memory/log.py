@@ -44,7 +44,7 @@ class Transaction:
 
 
 class PartitionLog:
-    """The records of a partition. Markers and records removed by compaction also occupy offsets."""
+    """The records of a partition. Markers, and records that compaction removed, also occupy offsets."""
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic

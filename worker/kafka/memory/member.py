@@ -18,8 +18,8 @@ from worker.kafka.memory.groups import Group, Session
 class MemoryGroupMember:
     """Implements `worker.kafka.interface.GroupMember`.
 
-    It sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its process is
-    frozen or has crashed. Everything else in its group happens in `poll`, on the caller's thread.
+    The member sends heartbeats automatically, like a consumer's background thread (KIP-62), unless its
+    process is frozen or has crashed. It joins and rebalances only in `poll`, on the caller's thread.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MemoryGroupMember:
 
     @property
     def metadata(self) -> Any:
-        """The group metadata for commits: stale, and so refused, after the group removed this member."""
+        """The group metadata for commits; after the group has removed this member, commits are refused."""
         self._process.live()
         fresh = self._current()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:
@@ -101,7 +101,7 @@ class MemoryGroupMember:
 
     @property
     def lost(self) -> bool:
-        """Whether partitions were lost without a chance to commit since the last `take_lost`."""
+        """Whether, since the last `take_lost`, partitions were lost without a chance to commit their work."""
         return bool(self._lost)
 
     def take_lost(self) -> set[int]:
@@ -123,7 +123,7 @@ class MemoryGroupMember:
             self._cursor.resume(at)
 
     def position(self, partition: int) -> int:
-        """Return the next offset of an assigned partition; 0 if unknown."""
+        """Return the next offset to read in an assigned partition; 0 if unknown."""
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
@@ -139,7 +139,7 @@ class MemoryGroupMember:
             }
 
     def close(self, *, seconds: float) -> None:
-        """Leave the group, so that other members take over at once. Does nothing before `join`.
+        """Leave the group, so that other members take over the partitions. Does nothing before `join`.
 
         A static member stays in its group until its session times out (KIP-345).
         """
@@ -199,8 +199,8 @@ class MemoryGroupMember:
     def _wants_more(self, group: Group, partitions: int) -> bool:
         """Return whether the topic has new or unassigned partitions.
 
-        A static member that ended while giving up partitions is replaced without a rebalance, so its
-        replacement must request one.
+        If a static member ends while it is giving up partitions, its replacement causes no rebalance by
+        joining, so the replacement must request a rebalance.
         """
         left_behind = False
         if self._replaces and self.joined:

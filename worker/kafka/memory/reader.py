@@ -48,7 +48,7 @@ class MemoryReader:
             return self._cursor.read(broker, self._at_most)
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
-        """Return the next offset to read, after any transaction markers; 0 if unknown."""
+        """Return the next offset to read, past any transaction markers; 0 if unknown."""
         with self._process.broker.lock:
             broker = self._process.live()
             if not broker.away and at in self._cursor.unknown():
@@ -63,7 +63,10 @@ class MemoryReader:
             return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return each high-water mark or, for a reader of committed records, each last stable offset."""
+        """Return the end of each partition.
+
+        A reader of committed records returns the last stable offset, other readers the high-water mark.
+        """
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
@@ -71,7 +74,7 @@ class MemoryReader:
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
     def committed(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int | None:
-        """Return the committed offset of the group; None if there is none.
+        """Return the committed offset of the group; None if the group has not committed any.
 
         A reader of committed records raises NotStable while the offset may change (KIP-447).
         """

@@ -100,9 +100,10 @@ class MemoryTransactions:
             raise
 
     def drop(self) -> None:
-        """Close the producer; the broker aborts an uncommitted transaction later.
+        """Close the producer.
 
-        It does so after the transaction's timeout, or when another producer starts with the same id.
+        The broker aborts an uncommitted transaction after the transaction's timeout, or when another producer
+        starts with the same transactional id.
         """
         self._epoch, self._unsent, self._refused = None, [], None
 
