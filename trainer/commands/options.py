@@ -1,4 +1,4 @@
-"""Options shared by several commands, and reading of the clicks that they name."""
+"""Options shared by several commands, and the reading of clicks from files, an archive or a topic."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
     connection, topic, name = connect(chosen), chosen.topics.releases, CANDIDATE if candidate else CHAMPION
     manifest, blob = read_folder(folder).parts
     champion, metrics, before = _standing(ReleaseReader(connection, topic=topic), name)
-    # A candidate is measured live, on a share of the users.
+    # A candidate needs no confirmation: it is measured live first, on a share of the users.
     if not candidate and not yes and (doubt := _doubt(folder, manifest.metrics, champion, metrics)):
         _ask(doubt)
     number = releases.publish(
@@ -70,7 +70,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
         blob,
         pointer=name,
         share=share or CANDIDATE_SHARE,
-        # Publishing fails if another release has become `name` since the confirmation.
+        # Publishing fails if the pointer `name` has been moved since the confirmation.
         expected={name: before},
     )
     lines = [f"release {number} is {name} in {topic}" + _replacing(name, before)]

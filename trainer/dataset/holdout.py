@@ -58,7 +58,7 @@ class HeldOut:
 
         `name`: the name of the release in the warning. Without times in the manifest, there is no warning.
         """
-        # `test_from` first: the blend is trained on the validation split, which is later than `last_click`.
+        # Prefer `test_from`: the blend is trained on the validation split, which is later than `last_click`.
         until_ms = manifest_time_ms(manifest, "test_from") or manifest_time_ms(manifest, "last_click")
         if until_ms is None or int(self.times_ms[self.clicks["scored"]].min()) >= until_ms:
             return ""

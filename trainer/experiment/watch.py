@@ -137,7 +137,7 @@ class Watch:
         return pointer and pointer.release
 
     def _count(self, report: Report, *, since: int) -> None:
-        """Add a report to its experiment; ignore experiments of candidates older than `since`."""
+        """Add a report to its experiment; ignore reports on candidates with a lower number than `since`."""
         if self._scope.group not in (None, report.group) or (report.candidate or 0) < since:
             return
         comparison = Comparison(report.champion, report.candidate)

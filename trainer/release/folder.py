@@ -73,8 +73,8 @@ def fetch_folder(
 ) -> tuple[int, Manifest]:
     """Fetch the release `wanted`, a number or a pointer's name, into `folder`; return number and manifest.
 
-    Raises ReleaseRefused, before anything is written, if the release does not exist or is invalid; KafkaAway,
-    NotAllowed.
+    Raises KafkaAway, NotAllowed, and ReleaseRefused if the release does not exist or is invalid. In
+    these cases, nothing is written.
     """
     with releases.ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read()

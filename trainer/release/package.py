@@ -44,7 +44,7 @@ class PackagedRelease:
 
     @classmethod
     def verified(cls, manifest: Manifest, blob: bytes, *, number: int = 0) -> Self:
-        """Verify a release. Raises ReleaseRefused."""
+        """Verify a manifest and its blob, and return the release. Raises ReleaseRefused."""
         return cls(verify(manifest, blob, number=number), blob)
 
     @property

@@ -108,7 +108,7 @@ def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], se
     """
     study = optuna.create_study(
         direction="maximize",
-        # A seed per trial: a resumed search then samples the same values as an uninterrupted one.
+        # A seed per trial: a resumed search then samples the same values as an uninterrupted search.
         sampler=TPESampler(seed=1000 * seed + len(trials), multivariate=True),
         pruner=MedianPruner(n_startup_trials=JUDGED_AFTER_TRIALS, n_warmup_steps=JUDGED_AFTER_EPOCHS),
     )

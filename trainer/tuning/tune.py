@@ -142,7 +142,7 @@ class _Watched(Progress):
         self._teller.start(predictions)
 
     def advance(self, predictions: int, loss: float) -> None:
-        """Count a step. Raises _TimeIsUp at the time limit."""
+        """Add a training step. Raises _TimeIsUp at the time limit."""
         self._done += predictions
         self._teller.advance(predictions, loss)
         if self.spent > self._seconds:
