@@ -96,7 +96,7 @@ class Loop:
                 self.round()
             self.last_checkpoint(COMMIT_SECONDS, flush_seconds=FLUSH_SECONDS)
         except StopNow:
-            log.warning("interrupted while waiting for Kafka")
+            log.warning("interrupted while waiting")
             self.last_checkpoint(STOP_COMMIT_SECONDS, flush_seconds=0)
         finally:
             self.end()

@@ -13,8 +13,9 @@ from trainer.errors import UnusableClicks
 from worker.core.batch import Clicks
 from worker.core.event import Decoder
 from worker.kafka import history
-from worker.kafka.interface import Connection
+from worker.kafka.interface import Connection, Record
 from worker.topics.clicks import decode
+from worker.topics.sample import SAMPLE, Sample, decoding
 
 
 def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Table, list[Removal]]:
@@ -22,14 +23,16 @@ def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Ta
 
     Raises UnusableClicks if no record is a valid click, and the errors of `worker.kafka.history.read`.
     """
-    frames, reasons = [pl.DataFrame(schema=SCHEMA)], Counter[str]()
+    frames, reasons, last = [pl.DataFrame(schema=SCHEMA)], Counter[str](), list[Record]()
     for records in history.read(connection, topic=topic):
         decoded = decode(records, decoder)
         frames.append(_frame(decoded.clicks))
         reasons.update(decoded.left_out())
+        last = records[-SAMPLE:] or last
     table = pl.concat(frames)
     if table.is_empty():
-        raise UnusableClicks(f"the topic {topic} has no valid clicks; records by reason: {dict(reasons)}")
+        why = decoding(Sample(topic, last, decoder, decode(last, decoder)))
+        raise UnusableClicks(f"no record is a valid click: {why.what}. {why.remedy}".removesuffix(". "))
     fields = decoder.fields
     found = Columns(user=fields.user_id, item=fields.item_id, timestamp=fields.timestamp)
     return Table(table, found, "as the worker reads it"), no_clicks(reasons, len(table))

@@ -48,6 +48,9 @@ def check(as_json: bool) -> None:
         click.echo("ACLs that the worker needs (kafka-acls --add --allow-principal User:...):")
         for acl in acls:
             click.echo(f"      {acl}")
+        failed = sum(finding.failed for finding in findings)
+        notes = sum(bool(finding.remedy) for finding in findings) - failed
+        click.echo(f"{len(findings)} checks: {failed} failed, {notes} to look at")
     sys.exit(any(finding.failed for finding in findings))
 
 
@@ -102,8 +105,11 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
         yield sample.decoding(clicks)
         for problem in parser.problems() if parser else ():
             yield Finding(problem, "Records with this schema become dead letters", fails=False)
-        if times := sample.times(clicks, round(time.time() * 1000)):
+        now_ms, max_age = round(time.time() * 1000), settings.recommend.publish_max_age
+        if times := sample.times(clicks, now_ms):
             yield times
+        if ages := sample.ages(clicks, now_ms, max_age_seconds=max_age):
+            yield ages
     if described[topics.releases].partitions:
         yield from _tried(lambda: [_champion(settings, clicks)])
 

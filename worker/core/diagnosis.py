@@ -79,6 +79,18 @@ def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
     return ", ".join(shown + more)
 
 
+def about(seconds: float) -> str:
+    """Return a duration as text in its natural unit.
+
+    >>> about(90), about(7_300), about(400_000)
+    ('90 s', '2 hours', '5 days')
+    """
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
     """Return an `unknown` id and a `known` id that differ only in notation; None if no two ids do.
 

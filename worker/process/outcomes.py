@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 
 from worker.core.batch import Clicks
-from worker.core.diagnosis import fault, field_list
+from worker.core.diagnosis import about, fault, field_list
 from worker.core.event import Fields
 from worker.core.reasons import Reason
 from worker.core.recommender import COLD, Recommendations
@@ -160,7 +160,7 @@ class Outcomes:
     def _unanswered(self) -> _Trouble | None:
         last, parts = self._all, []
         if last.old:
-            limit, age = _about(self._max_age), _about(self._age)
+            limit, age = about(self._max_age), about(self._age)
             text = f"are older than recommend.publish_max_age ({limit}; the newest is {age} old)"
             parts.append((last.old, f"{text} and only update the states, as while a worker catches up"))
         if last.skipped:
@@ -185,15 +185,3 @@ class Outcomes:
         if trouble and self._steady() >= self._due:
             self._due = self._steady() + SECONDS
             log.warning(trouble.event, why=trouble.why, **trouble.facts)
-
-
-def _about(seconds: float) -> str:
-    """Return a duration as text in its natural unit.
-
-    >>> _about(90), _about(7_300), _about(400_000)
-    ('90 s', '2 hours', '5 days')
-    """
-    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from worker.core import envelopes
+from worker.core import envelopes, paths
 from worker.core.catalogue import Catalogue
-from worker.core.diagnosis import fault, field_list, look_alike
-from worker.core.event import Decoder, parsed
+from worker.core.diagnosis import about, fault, field_list, look_alike
+from worker.core.event import Decoder, Fields, parsed
 from worker.core.ranking import NO_ITEM
 from worker.core.times import NAMES
 from worker.kafka import history
@@ -27,6 +27,9 @@ SAMPLE: Final = 100
 
 AHEAD_MS: Final = 60_000
 """Tolerance for differences between clocks, in ms: only clicks further ahead are reported."""
+
+_SHOWN: Final = 5
+"""Maximum number of values of a field in a message."""
 
 _COMPARED: Final = 200_000
 """Maximum number of catalogue items that are searched for an id in another notation."""
@@ -76,12 +79,12 @@ def decoding(sample: Sample) -> Finding:
         parts.append(f"the first of them has the fields {first}")
     if skipped:
         why = ", ".join(f"{number} {reason}" for reason, number in sample.decoded.skipped.most_common())
-        parts.append(f"{skipped} of {count} are skipped ({why})")
+        parts.append("; ".join([f"{skipped} of {count} are skipped ({why})", *_conditions(sample)]))
     if sample.decoded.trimmed:
         parts.append(f"{sample.decoded.trimmed} ids have whitespace around them, which is removed")
     text = f"topic {sample.topic}, last {count} records: {'; '.join(parts)}{_several(sample)}"
     if bad:
-        return Finding(text, _remedy(sample), 2 * len(bad) > count)
+        return Finding(text, _remedy(sample, faults), 2 * len(bad) > count)
     if skipped == count:
         return Finding(text, "No event counts: correct click.where or click.envelope", fails=True)
     return Finding(text)
@@ -100,11 +103,31 @@ def times(sample: Sample, now_ms: int) -> Finding | None:
     counts = [f"{len(found)} in {kind}, such as {found[0]!r}" for kind, found in kinds.items()]
     if len(kinds) > 1:
         faults.append(f"the times have {len(kinds)} different units or types: {'; '.join(counts)}")
+    span = f"from {_moment(min(times_ms))} to {_moment(max(times_ms))}"
+    name = sample.decoder.fields.timestamp
+    if not kinds and name != Fields().timestamp:
+        return Finding(
+            f"no click has the field {name} (click.timestamp); the times of the records are used: {span}",
+            "Correct click.timestamp, or leave it out",
+            fails=False,
+        )
     if not faults:
-        kind = f" in {next(iter(kinds))}" if kinds else " of the records"
-        return Finding(f"times{kind}: {_moment(min(times_ms))} and later")
+        return Finding(f"times{f' in {next(iter(kinds))}' if kinds else ' of the records'}: {span}")
     remedy = "Each time is read in its own unit; correct the sender, click.timestamp or click.timestamp_unit"
     return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
+
+
+def ages(sample: Sample, now_ms: int, *, max_age_seconds: float) -> Finding | None:
+    """Return the age of the newest record if it is too old for a list; otherwise None."""
+    newest_ms = max((record.timestamp for record in sample.records), default=now_ms)
+    age = (now_ms - newest_ms) / 1000
+    if not max_age_seconds or age <= max_age_seconds:
+        return None
+    limit = about(max_age_seconds)
+    return Finding(
+        f"the newest record is {about(age)} old; a record older than recommend.publish_max_age ({limit}) "
+        "updates the state of its user, but gets no list"
+    )
 
 
 def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding | None:
@@ -130,7 +153,29 @@ def _several(sample: Sample) -> str:
     return f"; they have {clicks} clicks, because some have several" if clicks > len(sample) else ""
 
 
-def _remedy(sample: Sample) -> str:
+def _conditions(sample: Sample) -> Iterator[str]:
+    """Yield a phrase on the values that the fields of click.where have in the skipped and other records."""
+    documents = [_first(parsed(record.value, sample.decoder.parse)) for record in sample.records]
+    for clause in sample.decoder.where:
+        if clause.path.root != "value" or clause.path.each is not None:
+            continue
+        found = [paths.find(document, clause.path.names) for document in documents]
+        values = Counter(str(one) for one in found if one is not None and not isinstance(one, dict | list))
+        if values:
+            some = ", ".join(f"{value!r} ({number})" for value, number in values.most_common(_SHOWN))
+            yield f"{clause.path.text} is {some}"
+        else:
+            names = next(
+                filter(None, (field_list(one.value, sample.decoder.parse) for one in sample.records)), ""
+            )
+            yield f"no record has the field {clause.path.text}" + (
+                f"; the first one has {names}" if names else ""
+            )
+
+
+def _remedy(sample: Sample, faults: Counter[str]) -> str:
+    if faults.most_common(1)[0][0].endswith("set registry.url"):
+        return "Such records go to the dead letters"
     bad = sample.decoded.bad
     found = Counter(
         envelopes.recognised(_first(parsed(one.record.value, sample.decoder.parse)), one.record.headers)

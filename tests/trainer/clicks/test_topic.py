@@ -87,9 +87,9 @@ def test_a_topic_without_clicks_is_refused() -> None:
     cluster.produce("other", None)
     connection = cluster.connect()
 
-    with pytest.raises(UnusableClicks, match="has no valid clicks"):
+    with pytest.raises(UnusableClicks, match="topic empty has no records yet"):
         read_topic(connection, "empty", Decoder(Fields()))
-    with pytest.raises(UnusableClicks, match="'missing_field': 1, 'null_value': 1"):
+    with pytest.raises(UnusableClicks, match=r"have no value.*click"):
         read_topic(connection, "other", Decoder(Fields()))
     with pytest.raises(TopicError, match="topic nowhere does not exist"):
         read_topic(connection, "nowhere", Decoder(Fields()))

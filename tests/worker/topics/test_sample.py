@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -8,7 +9,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.event import Decoder, Fields
 from worker.core.where import Clause, parse_where
 from worker.kafka.memory import MemoryCluster
-from worker.topics.sample import SAMPLE, Sample, decoding, known_items, last, times
+from worker.topics.sample import SAMPLE, Sample, ages, decoding, known_items, last, times
 
 FIELDS = Fields("user_id", "item_id")
 
@@ -65,13 +66,15 @@ def test_what_nobody_can_decode_is_named() -> None:
 
 def test_times_of_one_unit_are_named() -> None:
     """Whichever it is; of records whose time counts nothing is said but that."""
-    cluster, seconds = sample_of(click("x", 1_700_000_000))
+    cluster, seconds = sample_of(click("x", 1_700_000_000), click("x", 1_700_000_060))
     own = sample_of({"user_id": "ada", "item_id": "x"})[1]
 
     in_seconds, of_records = times(seconds, cluster.now_ms), times(own, cluster.now_ms)
 
     assert in_seconds is not None
-    assert in_seconds.what == "times in seconds: 2023-11-14T22:13:20+00:00 and later"
+    assert in_seconds.what == (
+        "times in seconds: from 2023-11-14T22:13:20+00:00 to 2023-11-14T22:14:20+00:00"
+    )
     assert of_records is not None
     assert of_records.what.startswith("times of the records: ")
     assert times(sample_of()[1], 0) is None
@@ -112,10 +115,49 @@ def test_what_is_skipped_trimmed_or_several_is_said() -> None:
     some = decoding(sample_of(*documents, where=parse_where("type = view"))[1])
     none = decoding(sample_of(*documents, where=parse_where("type = buy"))[1])
 
-    assert "1 of 3 are skipped (1 where); 2 ids have whitespace around them, which is removed" in some.what
+    assert (
+        "1 of 3 are skipped (1 where); type is 'view' (2), 'scroll' (1); "
+        "2 ids have whitespace around them, which is removed" in some.what
+    )
     assert not some.remedy
     assert none.failed
+    assert "type is 'view' (2), 'scroll' (1)" in none.what
     assert decoding(several).what.endswith("are clicks; they have 2 clicks, because some have several")
+
+
+def test_a_condition_on_a_field_that_no_record_has_is_named() -> None:
+    """With the fields that there are."""
+    _, found = sample_of(click("x", 1_790_000_000), where=parse_where("typ = view"))
+
+    assert (
+        "no record has the field typ; the first one has user_id, item_id, timestamp" in decoding(found).what
+    )
+
+
+def test_a_named_time_that_no_click_has_is_noticed() -> None:
+    """The records' own times are used, which nobody may have wanted."""
+    cluster = sample_of(click("x", 1))[0]
+    found = last(cluster.connect(), "clicks", Decoder(replace(FIELDS, timestamp="when")))
+
+    finding = times(found, cluster.now_ms)
+
+    assert finding is not None
+    assert finding.what.startswith("no click has the field when (click.timestamp); the times of the records")
+    assert (finding.remedy, finding.failed) == ("Correct click.timestamp, or leave it out", False)
+
+
+def test_records_too_old_for_a_list_are_named() -> None:
+    """Unless there is no limit, or no record."""
+    cluster, found = sample_of(click("x", MemoryCluster().now_ms))
+    later_ms = cluster.now_ms + 7 * 86_400_000
+
+    finding = ages(found, later_ms, max_age_seconds=60.0)
+
+    assert finding is not None
+    assert finding.what.startswith("the newest record is 7 days old; a record older than")
+    assert ages(found, later_ms, max_age_seconds=0.0) is None
+    assert ages(found, cluster.now_ms, max_age_seconds=60.0) is None
+    assert ages(sample_of()[1], later_ms, max_age_seconds=60.0) is None
 
 
 def test_an_envelope_is_recognised() -> None:
