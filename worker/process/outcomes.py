@@ -41,6 +41,8 @@ class _Trouble(NamedTuple):
     event: str
     why: str
     facts: Mapping[str, object]
+    expected: bool = False
+    """Whether this also happens in a healthy worker: while it catches up."""
 
 
 @dataclass(slots=True)
@@ -162,7 +164,9 @@ class Outcomes:
         if last.old:
             limit, age = about(self._max_age), about(self._age)
             text = f"are older than recommend.publish_max_age ({limit}; the newest is {age} old)"
-            parts.append((last.old, f"{text} and only update the states, as while a worker catches up"))
+            parts.append(
+                (last.old, f"{text} and only update the states, which is normal while a worker catches up")
+            )
         if last.skipped:
             parts.append((last.skipped, "do not count as clicks, because of click.where or as deletions"))
         if last.dead:
@@ -172,7 +176,8 @@ class Outcomes:
             return None
         causes = "; ".join(f"{count:,} {text}" for count, text in sorted(parts, reverse=True))
         why = f"none of the last {last.records:,} records was answered: {causes}"
-        return _Trouble("no record is answered", why, {"of": last.records})
+        catching_up = bool(last.old) and len(parts) == 1
+        return _Trouble("no record is answered", why, {"of": last.records}, expected=catching_up)
 
     def _worst(self) -> tuple[Reason, int, str, str]:
         """Return the most frequent reason, its count, the fault as text, and the newest record's fields."""
@@ -184,4 +189,5 @@ class Outcomes:
         self._readiness.notice = trouble.why if trouble else ""
         if trouble and self._steady() >= self._due:
             self._due = self._steady() + SECONDS
-            log.warning(trouble.event, why=trouble.why, **trouble.facts)
+            say = log.info if trouble.expected else log.warning
+            say(trouble.event, why=trouble.why, **trouble.facts)
