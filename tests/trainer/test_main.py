@@ -91,7 +91,10 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     removed = {one["why"]: one["removed"] for one in training["cleaning"]}
     assert training["settings"]["dataset"]["repeat_within"] == 10
     assert removed["repeats: the same user clicked the same item again within 10 s"] == training["clicks"]
-    assert f"removed {training['clicks']} of {2 * training['clicks']} clicks: the same item" in done.stderr
+    assert (
+        f"removed {training['clicks']} of {2 * training['clicks']} clicks: repeats: the same user"
+        in done.stderr
+    )
 
 
 @pytest.mark.slow

@@ -40,8 +40,10 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         batches = [Batch(base, data) for base, data in frames(bytes(records._buffer))]  # noqa: SLF001  # no public way
         for place, batch in enumerate(batches):
             begin = self.next_fetch_offset
-            if batch.last < begin == self.fetch_offset:
-                # Some brokers start their responses before the requested offset.
+            is_end = place + 1 == len(batches)
+            if batch.last < begin == self.fetch_offset and not (batch.fault and is_end):
+                # Some brokers start their responses before the requested offset. But if a faulty batch is the
+                # whole answer, the broker holds that it has the offset: its header does not tell its end.
                 continue
             self._keep_in_place(batches, place)
             for record in self._records(tp, batch, begin):

@@ -135,6 +135,21 @@ def test_a_wrong_checksum_makes_the_last_offset_doubtful(delta: int) -> None:
     assert reading(one, bytes(damaged), ceiling=7)[0].next_fetch_offset == (5 if delta == 2 else 3)
 
 
+def test_a_damaged_batch_at_the_end_is_passed_offset_by_offset() -> None:
+    """Its header does not say where it ends, and the broker answers with it for each of its offsets."""
+    damaged = bytearray(RawBatch([Part(GOOD)] * 3, base=2).encode())
+    damaged[57] = 0x40  # the count of its records
+    passed = []
+    begin = 2
+    while begin < 5:
+        answer, found = reading(bytes(damaged), begin=begin, ceiling=6)
+        passed += stretches(found)
+        begin = answer.next_fetch_offset
+
+    assert passed == [(2, 2, False), (3, 3, False), (4, 4, False)]
+    assert reading(bytes(damaged), RawBatch([Part(GOOD)], base=5).encode(), begin=4)[1][-1].offset == 5
+
+
 @pytest.mark.parametrize("magic", [0, 1, 3, 127, 255])
 def test_another_format_is_not_believed(magic: int) -> None:
     """No checksum covers the byte that names it: where the batch ends, the one behind it says."""
