@@ -83,7 +83,7 @@ class ClickArchive:
         return sorted(_stretch(path) for path in self.folder.glob("partition=*/[0-9]*.parquet"))
 
     def ends(self) -> dict[int, int]:
-        """Return the end offset (exclusive) of each partition."""
+        """Return the end offset (exclusive) of the archived records of each partition."""
         return {stretch.partition: stretch.end for stretch in self.stretches()}
 
     def append(
@@ -124,7 +124,7 @@ def is_archive(folder: Path) -> bool:
 
 
 def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
-    """Return the clicks of an archive, in order of arrival for each user, and its counts of other records.
+    """Return the clicks of an archive, in order of arrival for each user, and counts of its other records.
 
     Raises UnusableClicks if the archive has no clicks.
     """

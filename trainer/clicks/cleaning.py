@@ -51,7 +51,7 @@ def added(total: list[Removal], more: list[Removal]) -> list[Removal]:
 
 
 def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]]:
-    # The worker refuses the same ids and times: a training must not learn from clicks that it never gets.
+    # The worker refuses the same ids and times: training must not use clicks that workers never process.
     ids = pl.col("user_id", "item_id")
     time = pl.col("timestamp_ms")
     return [
@@ -72,7 +72,7 @@ def _cleaning_steps(now_ms: int) -> list[tuple[str, Callable[[pl.DataFrame], pl.
 
 
 def drop_repeats(clicks: pl.DataFrame, seconds: float) -> tuple[pl.DataFrame, Removal]:
-    """Return `clicks` without repeats: clicks by a user on an item clicked at most `seconds` before."""
+    """Return `clicks` without repeats: clicks on an item that the user clicked up to `seconds` before."""
     pause = _TIME - _TIME.shift().over("user_id", "item_id")
     kept = clicks.filter((pause > seconds * 1000).fill_null(True)) if seconds else clicks
     why = f"repeats: the same user clicked the same item again within {seconds:g} s"

@@ -109,7 +109,7 @@ class Collector:
         recorded = clicks.record_timestamps_ms
         columns = (clicks.offsets, clicks.user_ids, clicks.item_ids, clicks.timestamps_ms, recorded)
         frame = pl.DataFrame(dict(zip(ARCHIVE_SCHEMA, columns, strict=True)), schema=ARCHIVE_SCHEMA)
-        # A record without a timestamp takes that of its click.
+        # A record without a timestamp gets the time of its click.
         own = pl.when(pl.col("recorded_ms") >= 0).then("recorded_ms").otherwise("timestamp_ms")
         pending.clicks.append(frame.with_columns(recorded_ms=own))
         pending.malformed.update(decoded.left_out())

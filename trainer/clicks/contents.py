@@ -50,7 +50,7 @@ _MARKS: Final = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Byte order marks. A mark that is a prefix of another comes after it."""
+"""Byte order marks. If one mark is a prefix of another, the longer mark comes first."""
 
 _FOREIGN: Final = {
     b"PK\x03\x04": "a zip file or an Excel sheet; unpack it, or save it as CSV",
@@ -66,7 +66,7 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The contents of a file. Of text, `head` is the beginning and `encoding` the encoding.
+    """The contents of a file. For text, `head` is its beginning and `encoding` its encoding.
 
     `as_it_is`: polars can read the file directly, without a copy.
     """
@@ -102,7 +102,7 @@ class Contents:
 
 
 def contents(path: Path, encoding: str) -> Contents:
-    """Return the contents of the file; `encoding` is that of text without a byte order mark.
+    """Return the contents of the file; `encoding` applies to text without a byte order mark.
 
     Raises UnreadableFile, with the apparent format, if the file cannot be a table.
     """

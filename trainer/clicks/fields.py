@@ -32,7 +32,11 @@ class Field(NamedTuple):
 
 
 def field_at(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
-    """Return the field at `names`, or None. If several match, the deepest nesting wins, as in the worker."""
+    """Return the field at `names`, or None if there is no such field.
+
+    A dot in a path may be a part of a name, so several fields may match: a field `b` within a column `a`, and
+    a column `a.b`. The most deeply nested field wins, as in the worker.
+    """
     found = list(_fields(schema, pl.col, names))
     if not found:
         return None
@@ -53,7 +57,7 @@ def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator
 
 
 def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
-    """Return a row for each element of the list at `names`, in the column `EACH`; None if there is no list.
+    """Return None if there is no list at `names`, else a row for each element, in the column `EACH`.
 
     An empty list keeps one row, with a null, so that it is counted.
     """
@@ -65,7 +69,7 @@ def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
 
 
 def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
-    """Return the field at `names` in the elements of an `exploded` table; without names, the element."""
+    """Return the field at `names` in the elements of an `exploded` table. Empty `names`: the element."""
     return field_at({EACH: schema[EACH]}, (EACH, *names))
 
 

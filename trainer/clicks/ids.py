@@ -33,7 +33,7 @@ _IN_WORDS: Final[dict[Any, str]] = {
 
 
 def kind_in_words(kind: pl.DataType) -> str | None:
-    """Return the type of a column that cannot hold ids, as text for display; None if it can."""
+    """Return None if a column of type `kind` can hold ids, else the type as text for display."""
     return _IN_WORDS.get(type(kind))
 
 
@@ -43,7 +43,7 @@ def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Exp
 
 
 def texts(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
-    """Return the values of a column as `worker.core.ids.text_of` writes them; null where it refuses them."""
+    """Return the values of a column as `worker.core.ids.text_of` writes them; null for refused values."""
     if is_text(kind):
         return _canonical(column.cast(pl.String))
     if kind.is_integer():

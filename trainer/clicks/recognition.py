@@ -91,9 +91,9 @@ def in_words(schema: Mapping[str, pl.DataType]) -> str:
 
 
 def positions(rows: Sequence[Sequence[bool]]) -> dict[str, int] | None:
-    """Return the position of the column of each role in a file without a header; None if it is not clear.
+    """Return the position of each role's column in a file without a header; None if the roles are unclear.
 
-    `rows` says of each field in the first rows whether it is a plausible time. The last column of times is
+    `rows`: for each field of the first rows, whether it is a plausible time. The last column of times is
     the timestamp; the first two other columns are the user and the item.
     """
     if not rows or len(rows[0]) < 3:

@@ -20,7 +20,7 @@ from trainer.errors import UnreadableFile
 
 _SEPARATORS: Final = (",", ";", "\t", "|", "::")
 _UNUSED: Final = "\x1f"
-"""The ASCII unit separator, which replaces a separator of two letters."""
+"""The ASCII unit separator, which replaces a separator of two characters."""
 
 _SAMPLE_LINES: Final = 20
 _RECBOLE: Final = re.compile(r"(.+):(?:token|float|token_seq|float_seq)")
@@ -51,7 +51,7 @@ class Layout(NamedTuple):
     first: list[str]
 
     def rewrite(self, lines: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield lines as standard CSV: a separator of one letter, without spaces before quotes."""
+        """Yield lines as standard CSV: a separator of one character, without spaces before quotes."""
         if self.separator == "::":
             return (line.replace(b"::", _UNUSED.encode()) for line in lines)
         return _unspaced(lines, self.separator) if self.spaced else lines
@@ -96,7 +96,7 @@ def scan_table(
 
 
 def is_json(found: Contents) -> bool:
-    """Return whether a text is JSON, by its name or its first letter."""
+    """Return whether a file is JSON, by its name or its first character."""
     return _name(found.path) in _JSON_NAMES or found.head.lstrip()[:1] in ("{", "[")
 
 

@@ -80,7 +80,7 @@ def _possible(times: pl.Expr) -> pl.Expr:
 
 
 def size_of(column: pl.Expr, kind: pl.DataType, settings: TimeSettings) -> pl.Expr:
-    """Return the absolute value of each number, also of numbers in text; null for all other values."""
+    """Return the absolute value of each number, including numbers in text; null for all other values."""
     if is_text(kind):
         read = partial(_numbers, settings)
         texts = column.cast(pl.String)
@@ -207,7 +207,7 @@ def _read(rule: TimeRule, value: Any) -> int | None:
 
 
 def _in_zone(local: pl.Expr, zone: str, kind: pl.Datetime | None = None) -> pl.Expr:
-    # If summer time repeats an hour, the first is meant; times in a skipped hour become null.
+    # If summer time repeats an hour, the first of the two is meant; times in a skipped hour become null.
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     return _floored(placed, kind or pl.Datetime("us"))
 
@@ -218,7 +218,7 @@ def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
 
 
 def time_kind_in_words(kind: pl.DataType) -> str | None:
-    """Return the type of a column that cannot hold times, as text for display; None if it can."""
+    """Return None if a column of type `kind` can hold times, else the type as text for display."""
     names: dict[Any, str] = {
         pl.Boolean: "true or false",
         pl.Duration: "durations",

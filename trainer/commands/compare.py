@@ -30,7 +30,13 @@ EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 @options.columns
 @options.split_at
 @options.top
-@option("--by", type=click.Choice(DECIDING), default="recall", group=METRICS, help="Metric that decides.")
+@option(
+    "--by",
+    type=click.Choice(DECIDING),
+    default="recall",
+    group=METRICS,
+    help="Metric that decides which is better.",
+)
 @config_options
 @json_option
 @click.pass_context

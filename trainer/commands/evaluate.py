@@ -32,7 +32,7 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
     "--baselines/--no-baselines",
     default=True,
     group=METRICS,
-    help="Evaluate baselines, too: with --split-at all baselines, else only the release's popular items.",
+    help="Also evaluate baselines: all with --split-at, otherwise only the release's popular items.",
 )
 @config_options
 @json_option

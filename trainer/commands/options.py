@@ -45,7 +45,7 @@ columns = all_of(
         "--timestamp", key="click.timestamp", group=CLICKS, metavar="NAME", help="Column or path of times."
     ),
 )
-"""Options for the columns, or paths, of the fields of a click."""
+"""Options that name the column, or the path, of each field of a click."""
 
 split_at = shorthand(
     "--split-at",
@@ -78,7 +78,7 @@ def settings() -> TrainerSettings:
 
 
 def columns_of(chosen: TrainerSettings) -> Columns:
-    """Return the columns to read from click files; with feature columns, unless `features.file` is set."""
+    """Return the columns to read from click files, with feature columns unless `features.file` is set."""
     mapping, features = chosen.click, chosen.features
     return Columns(
         user=mapping.named("user_id"),
@@ -114,7 +114,7 @@ def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
 def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> Scan:
     """Return the clicks in `files` or an archive; without files, the clicks in the configured topic.
 
-    Raises click.UsageError if neither files nor a topic are named, or both are.
+    Raises click.UsageError unless exactly one of files and a topic is named.
     """
     archive = next(filter(is_archive, files), None)
     removals: list[Removal] = []

@@ -103,7 +103,7 @@ def rollback(*, only_candidate: bool, to: int | None, as_json: bool) -> None:
 
 
 def _before(reader: ReleaseReader, champion: Pointer) -> tuple[int, list[int]]:
-    """Return the newest existing release in the champion's history, and the newer, deleted releases."""
+    """Return the newest release of the champion's history that still exists, and the deleted newer ones."""
     gone = list(takewhile(lambda number: not reader.holds(number), champion.history))
     if len(gone) < len(champion.history):
         return champion.history[len(gone)], gone

@@ -27,7 +27,11 @@ from worker.commandline import (
 
 @click.command(cls=Command)
 @option("--group", help="Consumer group whose workers' reports are used. [default: all groups]")
-@option("--once", is_flag=True, help="Make one analysis, decide if its result is significant, then exit.")
+@option(
+    "--once",
+    is_flag=True,
+    help="Make one analysis, then exit; promote or drop the candidate if the result is significant.",
+)
 @shorthand("--alpha", key="watch.alpha", metavar="SHARE", help="Significance level of the test.")
 @shorthand(
     "--min-clicks",

@@ -53,11 +53,11 @@ class Dataset(Section):
         facts=_PREPARES,
     )
     min_item_count: int = setting(
-        5, "Minimum number of training clicks of an item in the catalogue.", ge=1, facts=_CLEANS
+        5, "Minimum number of training clicks for an item to be in the catalogue.", ge=1, facts=_CLEANS
     )
     test_fraction: float = setting(
         0.1,
-        "Share of the clicks that is held out as the test split: the newest clicks.",
+        "Share of the clicks to hold out as the test split; the newest clicks are held out.",
         ge=0,
         lt=1,
         facts=_CLEANS,
@@ -65,7 +65,8 @@ class Dataset(Section):
     validation_fraction: float = setting(
         0.05,
         "Share of the clicks before the test split that is held out as the validation split: the newest of "
-        "these clicks. It serves to choose the best epoch and to learn the blend weights. 0: no validation.",
+        "these clicks. The validation split serves to choose the best epoch and to learn the "
+        "blend weights. 0: no validation.",
         ge=0,
         lt=1,
         facts=_CLEANS,
@@ -84,14 +85,15 @@ class Dataset(Section):
     )
     max_clicks_per_hour: int = setting(
         0,
-        "Maximum clicks per hour; users with more are treated as bots and left out of training. 0: no limit.",
+        "Maximum clicks of one user in an hour; users who exceed it are treated as bots and left out of "
+        "training. 0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
     max_clicks_per_day: int = setting(
         0,
-        "Maximum clicks per day (UTC); users with more are treated as bots and left out of training. "
-        "0: no limit.",
+        "Maximum clicks of one user in a day (UTC); users who exceed it are treated as bots and left out of "
+        "training. 0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
@@ -240,7 +242,7 @@ class Loss(Section):
     )
     # Online training samples no negatives: sampling would distort its loss.
     negatives: int = setting(
-        0, "Number of negative items sampled per step. 0: the whole catalogue.", ge=0, facts=_OFFLINE
+        0, "Number of negative items sampled per step. 0: all items are negatives.", ge=0, facts=_OFFLINE
     )
     negatives_power: float = setting(
         0.5, "Exponent of the sampling: an item is drawn in proportion to (its clicks)^exponent.", ge=0
@@ -271,7 +273,9 @@ class Optimizer(Section):
     schedule: Literal["cosine", "constant", "linear", "exponential", "step"] = setting(
         "cosine", "Learning-rate schedule.", facts={"online_needs": "constant"}
     )
-    warmup_steps: int = setting(0, "Number of steps over which the learning rate rises from 0.", ge=0)
+    warmup_steps: int = setting(
+        0, "Number of steps over which the learning rate rises from 0 to its maximum.", ge=0
+    )
     decay_factor: float = setting(
         0.5, "Decay factor of the learning rate, for the schedules `exponential` and `step`.", gt=0
     )
@@ -367,7 +371,10 @@ class Training(Section):
     seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
 
     def epochs_for(self, predictions: int) -> int:
-        """Return `epochs`; if unset, enough epochs of `predictions` for half a million in total, 5 to 100."""
+        """Return `epochs`; if unset, 5 to 100 epochs, for about half a million predictions in total.
+
+        `predictions`: the number of predictions in an epoch.
+        """
         return self.epochs or min(100, max(5, round(500_000 / predictions)))
 
 

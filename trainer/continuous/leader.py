@@ -3,8 +3,8 @@
 All trainers join the consumer group `<releases>.trainer` on the releases topic, which has one partition. The
 trainer that is assigned the partition leads; the others stand by. The leader publishes in a transaction with
 the group's metadata and an offset of the partition (KIP-447). So the broker refuses the transaction of a
-former leader that was frozen, even if this trainer still believes that it leads. No records are read through
-this membership.
+former leader that was frozen, even if the former leader still believes that it leads. No records are read
+through this membership.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ COLLECTED: Final = "collected"
 release was trained."""
 
 AGAIN_SECONDS: Final = 60.0
-"""Maximum time until the next run after a failed run."""
+"""Maximum delay between the end of a failed run and the next run."""
 
 
 class RunOutcome(StrEnum):

@@ -133,7 +133,9 @@ class Online:
 
 
 def _steps(begin_ms: int, end_ms: int, every_ms: int) -> Iterator[tuple[int, int]]:
-    """Yield time ranges that divide `begin_ms` to `end_ms` into steps of `every_ms`, at least one hour each.
+    """Yield time ranges that divide `begin_ms` to `end_ms` into steps of `every_ms` or one hour, if longer.
+
+    The last range may be shorter.
 
     >>> list(_steps(0, 9_000_000, every_ms=60_000))
     [(0, 3600000), (3600000, 7200000), (7200000, 9000000)]

@@ -80,7 +80,7 @@ def columns_of(
 
 
 def names_of(categorical: Sequence[str], numeric: Sequence[str]) -> tuple[str, ...]:
-    """Return the column names without policies."""
+    """Return the column names, with the policies stripped off."""
     return tuple(text.split(":")[0] for text in (*categorical, *numeric))
 
 
@@ -97,7 +97,7 @@ def _column(text: str, kind: str) -> Column:
 
 
 def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
-    """Read `item_id` and the `columns` from a file, one row per item; the last row of an item wins."""
+    """Read `item_id` and the `columns` from a file, one row per item: the last, if an item has several."""
     names = tuple(column.name for column in columns)
     with reading(path):
         table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()
@@ -127,9 +127,9 @@ def _of_clicks(clicks: pl.LazyFrame, column: Column) -> pl.DataFrame:
 
 
 def matching(clicked: Sequence[str], described: Sequence[str], source: str) -> list[str]:
-    """Return a warning if `source`, which has the items `described`, has few of the `clicked` items.
+    """Return a warning if few of the `clicked` items are among the items `described` in `source`.
 
-    Raises UnusableClicks if `source` has none of the clicked items: its item ids are of another kind.
+    Raises UnusableClicks if `source` describes none of the clicked items: its item ids are of another kind.
     """
     found = len(set(clicked) & set(described))
     such_as = f"the clicks have items such as {clicked[0]!r}, {source} such as {next(iter(described), '')!r}"

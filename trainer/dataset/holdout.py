@@ -81,7 +81,7 @@ def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
 
 
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
-    """Return the valid `clicks`, each with a unique number in the column `row`; report the removed ones."""
+    """Return the valid `clicks`, each with a unique number in the column `row`; report the removed clicks."""
     kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
     for removal in removals:
         progress.say(str(removal))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 _DAY_MS: Final = 86_400_000
 _LONG_MS: Final = 10 * 365 * _DAY_MS
-"""A longer span is suspicious: clicks of ten years ago say little about today's catalogue."""
+"""A longer span is suspicious: clicks from ten years ago say little about today's catalogue."""
 
 _GAP_MS: Final = 90 * _DAY_MS
 _GAP_SHARE: Final = 0.5

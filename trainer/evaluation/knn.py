@@ -108,7 +108,7 @@ class Neighbours:
         return found[np.argsort(-scores[found], kind="stable")[:width]].astype(np.int32)
 
     def _nearest(self, recent: Indexes, weights: Scores) -> tuple[Indexes, Scores, Scores]:
-        """Return the k nearest sessions, their similarities, and the index of the latest shared item.
+        """Return the k nearest sessions, their similarities, and the index of the latest item each shares.
 
         The index is a position in `recent`: the distinct items of the current session, latest first.
         """

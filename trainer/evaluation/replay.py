@@ -47,7 +47,7 @@ class _Part(NamedTuple):
 def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
     """Return the metrics of `tables` and, with the prefix `popular_`, of its popularity list; K = `top`.
 
-    Neither recommends the items of the last `exclude_recent` clicks. The key `predictions` has the number of
+    Both leave out the items of the last `exclude_recent` clicks. The key `predictions` has the number of
     predictions.
     """
     model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)

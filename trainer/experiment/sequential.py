@@ -150,8 +150,8 @@ class Experiment:
 class _Arms(NamedTuple):
     """Statistics of each arm, `[..., 2]`.
 
-    `buckets`: the effective number of buckets, that is, of buckets of equal weight. `pooled` `[...]`: the hit
-    rate over both arms.
+    `buckets`: the effective number of buckets, which is lower the more their weights differ (Kish). `pooled`
+    `[...]`: the hit rate over both arms.
     """
 
     clicks: Counts

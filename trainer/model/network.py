@@ -129,7 +129,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return self.add_weight(name="output_bias", shape=(items,), initializer="zeros")
 
     def _dropped(self, vectors: tf.Tensor, share: float, place: int, number: tf.Tensor) -> tf.Tensor:
-        # A mask depends only on seed, layer and step, so that a resumed training uses the same masks.
+        # A dropout mask depends only on seed, layer and step, so that a resumed training uses the same masks.
         if not share:
             return vectors
         seed = tf.stack([self.settings.training.seed * 1000 + place, number])
@@ -204,7 +204,7 @@ def _recurrent(settings: FitSettings, below: int) -> Any:
 
 
 def _remembering(settings: FitSettings, bias: Floats) -> Floats:
-    """Return `bias` with gates that give each unit a memory of 1 to `memory_clicks` steps, at random."""
+    """Return `bias` with gates set so that each unit has a random memory of 1 to `memory_clicks` clicks."""
     size = settings.model.hidden_size
     spans = keras.initializers.RandomUniform(1.0, max(2.0, settings.model.memory_clicks))((size,))
     keep = np.log(np.asarray(spans))

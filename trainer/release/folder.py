@@ -21,7 +21,7 @@ WEIGHTS: Final = "weights.safetensors"
 
 
 def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
-    """Write a release into `folder`, without verification; replace an older release, create missing folders.
+    """Write a release, unverified, to `folder`; replace an older release, and create missing folders.
 
     The manifest is written last, so a folder with a manifest also has the matching weights.
     """

@@ -119,8 +119,8 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
-        If the training diverges, it ends with the best epoch before that. Raises TrainingDiverged if no epoch
-        was finished before.
+        If the training diverges later than the first epoch, it ends early, with the best finished epoch.
+        Raises TrainingDiverged if the first epoch diverges.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:

@@ -95,8 +95,8 @@ class OnlineTraining:
     def apply(self, clicks: pl.DataFrame, now_ms: int) -> None:
         """Train on a window that ended at `now_ms`: whole sessions, as returned by `sessions.cut`.
 
-        Clicks later than `now_ms` are trained on with their sessions, but the counts include them only from
-        their time on.
+        The network also learns from clicks of these sessions that are later than `now_ms`; the counts include
+        a click only from its time on.
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
@@ -213,7 +213,7 @@ class _Rows:
             rows[active] = variable.numpy()[: len(active)]
 
     def put(self, active: NDArray[np.int64]) -> None:
-        """Copy the rows of the `active` items into the network; its unused rows are newly initialised."""
+        """Copy the rows of the `active` items into the network; reinitialise the network's other rows."""
         fresh = self._fresh(self._size - len(active))
         for rows, more, variable in zip(self._rows, fresh, self._variables, strict=True):
             variable.assign(np.concatenate([rows[active], more]))

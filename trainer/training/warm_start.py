@@ -61,7 +61,9 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
 
 
 def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
-    """Copy the weights of a release into `network`, which has the release's shape and, first, its items.
+    """Copy the weights of a release into `network`.
+
+    `network` must have the release's shape, and its catalogue must start with the release's items.
 
     A learned bias is not copied if the blend of the release has popularity terms: the release stores only the
     sum of bias and popularity.

@@ -25,8 +25,8 @@ from worker.errors import SettingError
 
 JUDGED_AFTER_TRIALS: Final = 5
 JUDGED_AFTER_EPOCHS: Final = 2
-"""After this many trials, and this many epochs, a trial is stopped if its best epoch is worse than the median
-of the other trials up to the same epoch."""
+"""Numbers of finished trials and of epochs after which a trial is stopped if its best epoch so far is worse
+than the median of the other trials up to the same epoch."""
 
 
 @dataclass(frozen=True, slots=True)

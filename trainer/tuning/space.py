@@ -1,8 +1,8 @@
 """The search space of `tune`: the settings to search, and the range of each.
 
 The ranges include the best values of published session-based networks and of our own experiments, with a
-margin on both sides. They include the defaults. The first trial uses the defaults, so the result of a search
-is never worse on the validation split.
+margin on both sides. They also include the defaults. The first trial uses the defaults, so the result of a
+search is never worse on the validation split.
 """
 
 from __future__ import annotations

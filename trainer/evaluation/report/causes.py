@@ -1,4 +1,4 @@
-"""Likely reasons, visible in its results, why a release is not better than simple methods."""
+"""Likely reasons why a release is not better than simple methods, derived from the release's results."""
 
 from __future__ import annotations
 
