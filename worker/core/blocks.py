@@ -56,7 +56,7 @@ _HEAD: Final = msgpack.packb({"format": FORMAT})[1:]
 
 
 def encode(states: States, rows: Rows) -> bytes:
-    """Return the value of a block with `rows`. All rows must be in use and of one partition."""
+    """Return the value of a block with `rows`. All rows must be in use and belong to one partition."""
     users = states.read(rows)
     codes, recent = _places(users)
     columns = {name: getattr(users, name).astype(kind, copy=False) for name, kind in _COLUMNS.items()}
@@ -102,7 +102,8 @@ def user_ids(value: bytes) -> list[str]:
 def may_hold(value: bytes, user_id: str) -> bool:
     """Return whether a block may hold a user's state; if False, there is no need to `decode` the block.
 
-    Blocks contain ids as plain UTF-8, so a search for the id's bytes is enough; it is fifty times faster.
+    Blocks contain ids as plain UTF-8, so a search for the id's bytes is enough; it is fifty times faster than
+    decoding.
     """
     return not value.startswith(_HEAD, 1) or user_id.encode(errors="replace") in value
 

@@ -77,7 +77,10 @@ class Cell(ABC):
 
     @abstractmethod
     def step_one(self, weights: CellWeights, item_input: Floats, state: Floats) -> Floats:
-        """Return the state `[S]` after one click with the input half `[gates, H]`. This defines a step."""
+        """Return the state `[S]` after one click, whose input half is `item_input` `[gates, H]`.
+
+        This is the reference definition of a step; `step` must give the same result.
+        """
 
     @abstractmethod
     def step(self, weights: CellWeights, inputs: Floats, states: Floats) -> Floats:

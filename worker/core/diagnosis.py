@@ -135,8 +135,8 @@ def _leaves(document: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if type(document) is not dict or depth > _DEPTH:
         return
     for key, value in document.items():
-        # Dots in a name need no escape, because a path finds names with dots, too; other special characters
-        # do.
+        # Dots in a name need no escape, because a path also finds names with dots. All other special
+        # characters need an escape.
         here = path + paths.escape(str(key)).replace(r"\.", ".")
         if type(value) is list and "[]" not in here and any(type(one) is dict for one in value):
             here += "[]"

@@ -50,7 +50,7 @@ def is_binary(headers: Headers) -> bool:
 def opened(
     envelope: Envelope, document: Any, headers: Headers, parse: Parse = parse_plain, *, exact: bool = False
 ) -> Opened | Skipped:
-    """Return the event in `document` with the envelope's attributes, or why the event is skipped.
+    """Return the event in `document` with the envelope's attributes, or the reason why the event is skipped.
 
     `document` is None if the record has no value. Raises Undecodable.
     """

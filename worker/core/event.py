@@ -38,7 +38,7 @@ MAX_BYTES: Final = 262_144
 """Default for the maximum size of a record's value, in bytes."""
 
 MAX_PARTS: Final = 4_000
-"""Maximum number of events and items in a record, whose clicks must all be applied in one batch."""
+"""Maximum number of events and items in one record; all clicks of a record are applied in one batch."""
 
 TWO_FIELDS: Final = " + "
 """The separator between the path of a date and the path of a time of day."""
@@ -156,10 +156,10 @@ class Decoder:
     ) -> Decoded:
         """Return the clicks of a record, or the reason why it has no clicks.
 
-        Never raises for bad bytes; only errors of `parse` other than Undecodable leave the decoder.
+        Bad bytes never raise an error. Errors of `parse` other than Undecodable are passed on to the caller.
 
-        `record_timestamp_ms`: the timestamp of the record, negative if the record has none. It replaces a
-        missing `timestamp`; a `timestamp` too far ahead of it is invalid.
+        `record_timestamp_ms`: the timestamp of the record, negative if the record has no timestamp. A missing
+        `timestamp` is replaced by the record's; a `timestamp` too far ahead of the record's is invalid.
         """
         try:
             if not value:
@@ -289,7 +289,7 @@ class Decoder:
             several.parts[-1] = several.parts[-1]._replace(ends_event=True)
 
     def _opened(self, record: _Record) -> _Record | Skipped:
-        """Return `record` with the event out of its envelope, or why it is skipped. Raises Undecodable."""
+        """Return `record` with its event unwrapped, or why the event is skipped. Raises Undecodable."""
         if self.envelope != "none":
             found = envelopes.opened(
                 self.envelope, record.document, record.headers, self.parse, exact=record.exact
@@ -366,7 +366,7 @@ def _count(several: Several) -> int:
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:
     """Return the path of the list with an event's items; None if the paths lead through no list.
 
-    Raises ValueError if a path leads through a list that the item's path does not lead through.
+    Raises ValueError if a path leads through a list that is not on the item's path.
     """
     for path in every:
         if path.each is not None and path.each != item.each:

@@ -27,8 +27,8 @@ from worker.core.slabs import Rows
 from worker.core.states import Saved, States
 
 SMALL_BLOCKS: Final = 16
-"""If more blocks than this are at most half full, these blocks are merged. Small blocks arise when clicks are
-few.
+"""Maximum number of blocks that are at most half full; if there are more, these blocks are merged. Small
+blocks arise when there are few clicks.
 """
 
 
@@ -131,9 +131,9 @@ class Flush:
         dropped = numbers[self._hollow(numbers, current) | np.isin(numbers, list(condemned))]
         taken_along = owned[~moving & np.isin(block, dropped)]
         self.tombstones = dropped.tolist()
-        # Rows that will change soon share blocks. Users with many clicks will soon click again, so their
-        # blocks soon become outdated as a whole. Moved rows belong to users who have been inactive for long,
-        # so these rows share other blocks.
+        # Rows that will change soon are put into the same blocks. Users with many clicks will soon click
+        # again, so their blocks soon become outdated as a whole. Moved rows belong to users who have been
+        # inactive for long, so these rows share other blocks.
         clicks = states.read_column("clicks", changed)
         for rows in (changed[np.argsort(-clicks, kind="stable")], taken_along):
             self._parts += _divided(rows, self._rows_per_block())
@@ -145,9 +145,9 @@ class Flush:
             for of in (self._ledger.sizes, self._ledger.bytes)
         )
         hollow = 2 * current < sizes
-        # Size in bytes matters, too: a block that was split because of long ids is full with few rows. Each
-        # half has about half of the maximum size; the limit of a third keeps the halves from being merged
-        # again.
+        # Size in bytes matters, too: a block that was split because of long ids has few rows, but is not
+        # small. Each half has about half of the maximum size; the limit of a third keeps the halves from
+        # being merged again.
         filled = current * size_bytes / np.maximum(1, sizes)
         small = ~hollow & (2 * current <= self._rows_per_block()) & (3 * filled <= blocks.MAX_BYTES)
         return hollow | small if np.count_nonzero(small) > SMALL_BLOCKS else hollow
@@ -177,5 +177,5 @@ class Flush:
 
 
 def _divided(rows: Rows, at_most: int) -> list[Rows]:
-    """Return `rows` in as few parts as possible, of equal size."""
+    """Divide `rows` into as few parts as possible, of nearly equal size and at most `at_most` rows."""
     return np.array_split(rows, -(-len(rows) // at_most)) if len(rows) else []

@@ -67,9 +67,10 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
 
 
 def loads_exactly(text: str | bytes) -> Any:
-    """Return the document in JSON text, with its numbers as decimals. Raises ValueError if orjson does.
+    """Return the document in JSON text, with its numbers as decimals. Raises ValueError if orjson rejects it.
 
-    Needed because orjson turns integers of more than 64 bits into floats. Takes ten times as long as orjson.
+    Needed because orjson turns integers of more than 64 bits into floats. This function takes ten times as
+    long as orjson.
     """
     # Python's own parser accepts more than JSON, such as NaN and lone surrogates.
     orjson.loads(text)

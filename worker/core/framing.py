@@ -1,4 +1,4 @@
-r"""Confluent's framing, which names the registry schema of a record's value or key.
+r"""Confluent's framing, which identifies the schema of a record's value or key in the registry.
 
 The frame is a prefix of the data (a magic byte 0, the schema's id in four bytes) or, with newer clients, a
 header of the record (a magic byte 1, the schema's GUID in 16 bytes). Source: Confluent's "wire format", and
@@ -41,7 +41,7 @@ def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
 
     `header` is the value of the record's header `VALUE_HEADER` or `KEY_HEADER`; it takes precedence over a
     prefix of `data`. In Protobuf, the message indexes follow the schema's id or GUID; indexes in the header
-    are moved to the front of the data, where they are in prefix framing.
+    are moved to the front of the data, as in prefix framing.
     """
     if header is not None:
         if len(header) >= _GUID_BYTES and header[0] == 1:

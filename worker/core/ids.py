@@ -85,8 +85,7 @@ class IdRule:
 
         Raises Inexact for a float that may be a rounded integer, unless `exact`.
         """
-        # Hot path, twice per record: nearly all ids pass this quick test, which means that they need no
-        # conversion.
+        # Hot path, twice per record: nearly all ids pass this quick test, and then need no conversion.
         if (
             type(found) is str
             and found not in self._missing

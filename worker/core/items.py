@@ -19,7 +19,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
 
 COLLECT_FROM: Final = 1 << 17
-"""Minimum number of items for a collection; with fewer items (25 MB), no codes are collected."""
+"""Minimum number of items for a garbage collection of codes; fewer items take at most 25 MB."""
 
 _SWEPT: Final = 1 << 13
 """The number of codes that one sweep checks (3 ms)."""
@@ -91,7 +91,10 @@ class ItemCodes:
         return self._kept is not None
 
     def begin_collection(self) -> bool:
-        """Start a collection if codes have doubled since the last collection; return whether it started."""
+        """Start a collection if the codes have doubled since the last collection.
+
+        Return whether a collection was started.
+        """
         if self.collecting or len(self) < self._collect_at:
             return False
         self._kept = np.zeros(self.end + 1, np.bool_)
@@ -137,8 +140,8 @@ class ItemIndexes:
         self._given = 0
         """The number of assigned codes that have been looked up."""
         self._indexes = np.array([NO_ITEM], np.int32)
-        """By code: the `item_index`, with spare room. The code `NO_ITEM` indexes the last position, which
-        holds `NO_ITEM`.
+        """By code: the `item_index`, with spare capacity at the end. The code `NO_ITEM` indexes the last
+        position, which holds `NO_ITEM`.
         """
 
     def __call__(self, codes: Indexes) -> Indexes:

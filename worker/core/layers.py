@@ -1,4 +1,4 @@
-"""Stacked recurrent layers, all of one cell and size: one step per click advances all of them.
+"""Stacked recurrent layers, all with the same cell and size: one step per click advances all of them.
 
 The input of the lowest layer is the item; the input of every other layer is the new hidden vector of the
 layer below. A state is the concatenation of the layers' states, the top layer first, so that the top layer's
@@ -63,7 +63,10 @@ class Layers:
         return self.layers[0].inputs(vectors)
 
     def step_one(self, item_input: Floats, state: Floats) -> Floats:
-        """Return the state `[S]` after one click with the input half `[gates, H]`. This defines a step."""
+        """Return the state `[S]` after one click, whose input half is `item_input` `[gates, H]`.
+
+        This is the reference definition of a step; `step` must give the same result.
+        """
         size = item_input.shape[1]
         after: list[Floats] = []
         for layer, before in zip(self.layers, np.split(state, len(self.layers))[::-1], strict=True):

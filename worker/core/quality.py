@@ -5,7 +5,7 @@ the click that it answered, so that only the very next click can judge it. A cli
 user's previous click got no list, or was in the same batch: then the user saw no list in between. For
 comparison, a list of the release's popular items is judged by the same clicks.
 
-Lists of up to 262,144 users are kept (22 MB with 20 items); then a new list replaces the oldest entry.
+Lists of up to 262,144 users are kept (22 MB with 20 items); beyond that, a new list replaces the oldest list.
 
 >>> states = States(state_size=4)
 >>> quality = Quality(states, top=2, exclude_recent=0)
@@ -117,7 +117,8 @@ class Quality:
         self._states = states
         self._top = top
         self._lags = np.arange(min(exclude_recent, states.recent_items))
-        # The kernel allocates these pages only when they are first written, so an empty worker is small.
+        # The kernel allocates these pages only when they are first written, so an empty worker takes little
+        # memory.
         self._items = np.zeros((lists, top), np.int32)
         self._offset = np.zeros(lists, np.int64)
         self._release = np.zeros(lists, np.int32)
@@ -209,7 +210,7 @@ class Quality:
     def _claimed(self, rows: Rows) -> NDArray[np.int32]:
         """Assign a slot to the list of each row; return the slots.
 
-        A slot is negative if another row of `rows` has taken the row's slot.
+        The result is negative for a row whose slot another row of `rows` has taken.
         """
         slots = self._slots(rows)
         new = rows[slots < 0][: len(self._row)]

@@ -83,9 +83,10 @@ class ItemTable:
         self._scratch = np.empty((0, self.width), np.float32)
 
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
-        """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`, latest first.
+        """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`.
 
-        `recent` is `[B, recent_needed]`. The result is valid until the next call; padding is -inf.
+        `recent` is `[B, recent_needed]`, the latest click first. The result is valid until the next call;
+        padding is -inf.
         """
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):
@@ -117,8 +118,9 @@ def top_k(
     """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.
 
     `excluded` `[B, X]`: the items to exclude from each row (`NO_ITEM` for none). `recent` `[B,
-    recent_needed]`: the last clicks of each row, newest first (`NO_ITEM` for unknown or none); may be omitted
-    if `recent_needed` is 0. Scores must not be NaN. Raises ValueError if `recent` has another shape.
+    recent_needed]`: the last clicks of each row, newest first (`NO_ITEM` for an unknown item or no click);
+    may be omitted if `recent_needed` is 0. Scores must not be NaN. Raises ValueError if `recent` has another
+    shape.
     """
     if recent is None:
         recent = np.empty((len(hidden), 0), np.int32)
@@ -175,7 +177,7 @@ def _search_groups(scores: Floats, table: ItemTable, groups: NDArray[np.intp]) -
 def _keys(scores: Floats, columns: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return an integer for each score and column that sorts by score, and by lower column on ties."""
     # Read as integers, the bits of floats sort like the floats once the bits of negative floats are inverted.
-    # Adding 0 turns -0.0 into 0.0, because these two are equal as floats, but not as bits.
+    # -0.0 and 0.0 are equal as floats but differ in their bits; adding 0 turns -0.0 into 0.0.
     bits = (scores + np.float32(0)).view(np.int32)
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     return (ordered << 32) | (_KEY_COLUMN - columns)

@@ -102,7 +102,7 @@ class Recommender:
         if quality:
             quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
         self.rebuilt = 0
-        """The number of rows with states of other releases that were rebuilt because their users clicked."""
+        """The number of rows rebuilt because the user clicked and the state came from another release."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
@@ -250,8 +250,8 @@ class Recommender:
 
     def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
         """Return the hidden state after every click, given the users' states before the batch."""
-        # Hot path: the loop runs once per wave, and if one user clicks a lot, most waves have a few clicks.
-        # In wave order the loop needs only slices; selecting rows by index took a third longer.
+        # Hot path: the loop runs once per wave, and if one user clicks a lot, most waves have only a few
+        # clicks. In wave order the loop needs only slices; selecting rows by index took a third longer.
         release = self.release
         places, sizes = order.waves()
         starts, unknown = starts[places], indexes[places] == NO_ITEM
@@ -334,7 +334,7 @@ def _afresh(
 def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
     """Return, for every click, the number of its user's earlier clicks, in total and in this batch.
 
-    Clicks before the user's last start from an empty state are not included.
+    Both numbers start over from 0 at each click of `afresh`.
     """
     here = np.arange(len(afresh))
     begin = np.maximum.accumulate(np.where(afresh, here, -1))

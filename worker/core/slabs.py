@@ -45,7 +45,10 @@ class Column:
         return values
 
     def put(self, rows: Rows, values: NDArray[np.generic] | int) -> None:
-        """Write one value to all `rows`, or one value to each row. Values may be narrower than the column."""
+        """Write a single value to all `rows`, or an array with one value per row.
+
+        The type of the values may be narrower than the column's type.
+        """
         narrow = (slice(values.shape[1]),) if not isinstance(values, int) and values.ndim == 2 else ()
         if len(self._slabs) == 1:
             self._slabs[0][rows, *narrow] = values

@@ -134,7 +134,7 @@ class States:
         return len(self._indexes.get(partition, ()))
 
     def find(self, partition: int, user_id: str) -> int | None:
-        """Return the row of a user of `partition`, or None."""
+        """Return the row of a user of `partition`; None if the user has no row."""
         return self._indexes.get(partition, {}).get(user_id)
 
     def rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
@@ -148,7 +148,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return how many users who had a row in another partition got a new row since the last call."""
+        """Return the number of rows added since the last call for users with a row in another partition."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -157,7 +157,7 @@ class States:
         return [*map(self._ids.__getitem__, rows.tolist())]
 
     def read(self, rows: Rows) -> UserStates:
-        """Return a copy of `rows`."""
+        """Return a copy of the states in `rows`."""
         columns: dict[str, Any] = {name: column.take(rows) for name, column in self._columns.items()}
         return UserStates(**columns)
 
@@ -185,7 +185,8 @@ class States:
     def resize(self, state_size: int) -> None:
         """Change the size of hidden states, and mark all states as computed by no release.
 
-        So each state is rebuilt when its user next clicks; copying a million states would pause the worker.
+        Each state is then rebuilt when its user next clicks; copying all states at once would pause the
+        worker.
         """
         if state_size == self.state_size:
             return
@@ -208,7 +209,7 @@ class States:
         return rows[self._columns["clicks"].take(rows) > 0]
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
-        """Load block `number`, except states that are older than in memory; return the loaded rows.
+        """Load block `number`, except states older than those in memory; return the loaded rows.
 
         Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
         are rebuilt from the recent items when their users next click.
@@ -279,8 +280,8 @@ class States:
     def forget(self, partition: int, user_id: str, before: int) -> bool:
         """Delete a user's data that stem from clicks with offsets below `before`.
 
-        Return whether a state was deleted. Until `forgotten` is called, such data in later clicks and blocks
-        are ignored.
+        Return whether a state was deleted. Until `forgotten` is called, these data are also ignored in clicks
+        that are applied and blocks that are loaded.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -293,7 +294,7 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """End the filter of `forget`, once the user's older data can no longer be applied or loaded."""
+        """Stop ignoring a user's data (`forget`), once the old data can no longer be applied or loaded."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
@@ -334,7 +335,7 @@ class States:
             codes.sweep()
 
     def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: Column) -> Rows:
-        """Return the rows for which `holds` is true of their values in `columns`."""
+        """Return the rows whose values in `columns` satisfy `holds`."""
         used, slab_rows = len(self._ids), self._block.slab_rows
         found = [
             np.flatnonzero(holds(*(column.slabs[base // slab_rows][: used - base] for column in columns)))

@@ -28,7 +28,9 @@ _MAX_INPUTS_BYTES: Final = 1 << 30
 
 
 class ServingTables:
-    """The tables that serve. `worker.core.release.pack` describes `tensors`, `Manifest` the other arguments.
+    """The tables that advance states and rank items.
+
+    `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
     them, except in `rank`, which uses scratch space and is not thread-safe.
@@ -75,10 +77,10 @@ class ServingTables:
     def rank(
         self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
     ) -> TopK:
-        """Return the `k` best items for each state `[B, S]`, without the `excluded` items of its row.
+        """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
 
-        `recent` `[B, recent_needed]`: the last clicks of each session, newest first, `NO_ITEM` for unknown or
-        none. Raises ValueError if `recent` is needed and missing.
+        `recent` `[B, recent_needed]`: the last clicks of each session, newest first; `NO_ITEM` stands for an
+        unknown item or no click. Raises ValueError if `recent` is needed and missing.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:

@@ -3,7 +3,8 @@
 - A number, or text with a number, is in seconds, milliseconds, microseconds or nanoseconds. The unit is a
   setting, or it follows from the number's size: below 10^11 seconds, below 10^14 milliseconds, and so on.
   From March 1973 to the year 5138 no number is a valid time in two units. So the unit never depends on
-  earlier numbers, and a replay always reads the same time. An `earliest` before 1973 requires a set unit.
+  earlier numbers, and a replay always reads the same time. If `earliest` is before March 1973, the unit must
+  be set.
 - RFC 3339 and similar text: a space for the T, `+00`, ` UTC`, `2026/09/21`, any number of digits after the
   decimal point. Text without an offset is a local time in `zone`. If a clock change repeats the hour, the
   first occurrence is meant; if a clock change skips the hour, the time is invalid. A date alone is midnight.
@@ -46,7 +47,7 @@ EARLIEST_MS: Final = 946_684_800_000
 """Default for the earliest valid time: the beginning of the year 2000."""
 
 UNAMBIGUOUS_FROM_MS: Final = 100_000_000_000
-"""March 1973: from this time on, no number is valid in two units."""
+"""March 1973: from this time on, no number is a valid time in two units."""
 
 MAX_AHEAD_MS: Final = 3_600_000
 """Maximum time by which a click's timestamp may be ahead of its record's timestamp, in milliseconds."""
@@ -98,7 +99,7 @@ class TimeRule:
         self._end = BELOW["ms"] if unit is None else 0
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
-        """Return the time in `found`, in milliseconds; if `found` is missing, the record's own time.
+        """Return the time in `found`, in milliseconds; if `found` is missing, return the record's time.
 
         `record_timestamp_ms` is negative if the record has no time. Raises Undecodable.
         """
@@ -172,8 +173,8 @@ class TimeRule:
     def _in_zone(self, local: datetime) -> datetime:
         if self._is_utc:
             return local.replace(tzinfo=UTC)
-        # If an hour repeats, `fold` 0 means its first occurrence; a skipped hour does not survive the round
-        # trip.
+        # If an hour repeats, `fold` 0 means its first occurrence; a time in a skipped hour is changed by the
+        # conversion to UTC and back.
         moment = local.replace(tzinfo=self._zone).astimezone(UTC)
         if moment.astimezone(self._zone).replace(tzinfo=None, fold=0) != local.replace(fold=0):
             raise Undecodable(Reason.BAD_TIMESTAMP)
@@ -206,7 +207,8 @@ def as_number(text: str) -> int | float | None:
 def joined(day: Any, clock: Any) -> str | None:
     """Return a date and a time of day from two fields as one text; None if both are missing.
 
-    Raises Undecodable if only one is missing, or if one is neither text, a number nor a date or time.
+    Raises Undecodable if exactly one of the fields is missing, or if a field is not text, a number, a date or
+    a time.
     """
     if day is None and clock is None:
         return None

@@ -1,4 +1,4 @@
-"""Verification: a release's tensors and golden answers must match its manifest before it serves.
+"""Verification: a release's tensors and golden answers must match its manifest before the release serves.
 
 `worker.core.release.verify` runs all checks. Every check raises ReleaseRefused for its first failure.
 """

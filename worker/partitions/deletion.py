@@ -63,7 +63,7 @@ class Deletion:
         """Apply a request that was just written to a partition in service. Raises StateRefused."""
         request = parse_forget(user_id, value)
         if request.heard:
-            return  # This owner wrote it.
+            return  # This owner wrote the request.
         heard = request.hear(partition.position)
         partition.requests[user_id] = DeletionRequest(heard, written=False)
         if self._states.forget(partition.number, user_id, heard.before):
@@ -108,7 +108,7 @@ class Deletion:
         partition.move(partition.at(Stage.FOUND), Stage.WRITTEN)
 
     def flush_ended(self, partition: Partition) -> None:
-        """Complete the requests whose users' data are in no block and cannot return by a replay."""
+        """Complete the requests whose users' data are in no block and cannot be restored by a replay."""
         partition.move(partition.at(Stage.WRITTEN), Stage.CLEAN)
         for user_id in partition.at(Stage.CLEAN):
             if partition.requests[user_id].request.before <= partition.saved_until:
@@ -118,5 +118,5 @@ class Deletion:
 
 
 def _is_of_earlier(request: Forget | None, known: Forget) -> bool:
-    """Return whether `request` (None: a tombstone) answers an earlier request than `known`."""
+    """Return whether `request` (None: a tombstone) belongs to an earlier request than `known`."""
     return request is None or (request.heard and request.before < known.before)

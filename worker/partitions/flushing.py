@@ -1,11 +1,11 @@
 """Flushing: changed rows become new blocks, in step 1 of the checkpoint.
 
 Every `flush_interval_seconds` a flush of every partition begins. It is spread over the checkpoints of the
-first half of the interval, so that no checkpoint takes long. Its last part includes the `replay` record: a
-later recovery needs no click from before the start of the flush.
+first half of the interval, so that no checkpoint takes long. Its last part includes the `replay` record, so
+that a later recovery needs no click from before the start of the flush.
 
-Blocks are sent when a transaction begins. Rejected: sending blocks when a transaction ends. The commit then
-waits for the acknowledgement of half a megabyte, which added 29 ms to the p99 of a click; blocks that are
+Blocks are sent when a transaction begins. Rejected: sending blocks when a transaction ends. The commit would
+then wait for the acknowledgement of half a megabyte, which added 29 ms to the p99 of a click; blocks that are
 sent early add nothing measurable.
 """
 
@@ -34,7 +34,8 @@ TTL_SLACK_MS: Final = 3_600_000
 """The time for which rows are kept beyond their time to live, in ms, because clicks may arrive late."""
 
 _EVICTED_SHARE: Final = 20
-"""An eviction also frees `max_users` divided by this number, so that not every new user causes an eviction.
+"""An eviction frees an additional `max_users / _EVICTED_SHARE` rows, so that not every new user
+causes an eviction.
 """
 
 
@@ -135,7 +136,7 @@ class Flushing:
         return partition.flushing
 
     def _sweep(self, partition: Partition) -> None:
-        """Evict users whose time to live was over at the time of the partition's latest click."""
+        """Evict the users whose time to live had expired at the time of the partition's latest click."""
         rows = self._states.owned(partition.number)
         if not self._ttl_ms or not len(rows):
             return

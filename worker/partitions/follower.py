@@ -55,7 +55,7 @@ class AllRead:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All blocks of a partition with data of a user in `sought` from clicks below that user's offset."""
+    """The blocks of a partition that have data of a `sought` user from clicks below the user's offset."""
 
     partition: int
     token: int
@@ -317,7 +317,8 @@ class StateFollower:
 def _holds(value: bytes, sought: Mapping[str, int]) -> bool:
     """Return whether a block may have a state of a user in `sought` from below the user's offset.
 
-    True for unreadable blocks: the partition is in service, so a later record must supersede them.
+    True for an unreadable block, which may have such a state. It does no harm: because the partition is in
+    service, a later record supersedes the block.
     """
     if not any(blocks.may_hold(value, user_id) for user_id in sought):
         return False

@@ -1,4 +1,4 @@
-"""Recovery: restores the states of a partition when the partition is assigned, or after its failure.
+"""Recovery: restores the states of a partition when the partition is assigned, or after a failure.
 
 First its blocks are loaded. Then the clicks that the blocks lack are replayed, from the `replay` offset to
 the committed offset: they are applied without publishing, and skipped if a user's row already includes them.
@@ -29,8 +29,8 @@ from worker.topics.states import BLOCK, FORGET, REPLAY, UNREADABLE, TopicIds, bl
 log = structlog.get_logger("worker")
 
 RELEASE_SECONDS: Final = 10.0
-"""Maximum time that a replay waits for the release that served when the states were saved, in seconds. Then
-it starts without this release.
+"""Maximum time that a replay waits for the release that served when the states were saved, in seconds. After
+that, the replay starts without this release.
 """
 
 
@@ -70,7 +70,7 @@ class Recovery:
 
     @property
     def waiting(self) -> bool:
-        """Whether events wait for `load`."""
+        """Whether `load` has events to process."""
         return self._follower.waiting
 
     def load(self, seconds: float, wait_seconds: float = 0.0) -> bool:
@@ -191,7 +191,7 @@ class Recovery:
         )
 
     def _begin_replays(self) -> None:
-        """Start the replay of waiting partitions whose release is known to this worker, or overdue."""
+        """Start the replay of each waiting partition whose release is known, or whose wait has timed out."""
         for partition in self._table.at(Status.WAITING):
             late = self._steady() - partition.progress.loaded_at > RELEASE_SECONDS
             if partition.saved is None or self._knows(partition.saved.release) or late:

@@ -27,7 +27,7 @@ log = structlog.get_logger("worker")
 
 _ROWS_LOOKED_AT: Final = 4096
 _ROWS_REBUILT: Final = 128
-"""The number of rows per step: a few milliseconds, so that no click waits for long."""
+"""The number of rows rebuilt per step: a few milliseconds, so that no click waits for long."""
 
 
 class Adoption:

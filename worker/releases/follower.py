@@ -91,7 +91,7 @@ class ReleaseFollower:
             return None
 
     def adopted(self) -> None:
-        """Request that the previous releases' memory be given back, because new releases are in service."""
+        """Request that the memory of the previous releases be freed, because new releases are in service."""
         self._adopted.set()
 
     def read_again(self) -> None:

@@ -43,7 +43,7 @@ def reader(schema: Schema, references: Sequence[Schema]) -> Read:
     if any(
         one is not _RECURSION and one["type"] == "array" and _is_nothing(one["items"], named) for one in types
     ):
-        # A few bytes could encode a list of any length.
+        # Otherwise a few bytes could encode a list of any length, because its values take no bytes.
         raise Unusable("it has a list whose values take no bytes")
     return _reading(careful_reader if _RECURSION in types else fastavro.schemaless_reader, parsed)
 
@@ -96,7 +96,7 @@ def _types(schema: Any, named: Mapping[str, Any], above: tuple[str, ...]) -> Ite
 
 
 def _is_nothing(schema: Any, named: Mapping[str, Any]) -> bool:
-    """Return whether all values of a type take no bytes. Recursive types always take some."""
+    """Return whether the values of a type take no bytes; values of recursive types always take some."""
     if isinstance(schema, list):
         return False
     if isinstance(schema, str):

@@ -86,7 +86,7 @@ class HttpRegistry:
         return self._asked("POST", path, _is_compatible, _body(schema)) is not False
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, if it is not a version yet; return its id."""
+        """Register `schema` under the subject, unless it is registered there already; return its id."""
         found = self._asked("POST", f"{_subject(subject)}/versions", _id, _body(schema))
         if found is None:
             raise RegistryRefused(f"the schema registry at {self.url} cannot register {subject}")

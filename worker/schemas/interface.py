@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 Read = Callable[[bytes], Any]
-"""A function that returns the document in framed data. Raises ValueError if the data do not match the schema.
+"""A function that returns the document in the data of a frame. Raises ValueError if the data do not match the
+schema.
 """
 
 
@@ -29,7 +30,7 @@ class Schema(NamedTuple):
 
 
 class Unusable(Exception):
-    """Raised when a schema cannot be used; the text says why."""
+    """Raised when a schema cannot be used; the message gives the reason."""
 
 
 class Messages(Protocol):
@@ -64,7 +65,7 @@ class Registry(Protocol):
         """Return whether `schema` may become the next version of the subject."""
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, if it is not a version yet; return its id.
+        """Register `schema` under the subject, unless it is registered there already; return its id.
 
-        Raises RegistryRefused if it is not compatible with earlier versions.
+        Raises RegistryRefused if `schema` is not compatible with earlier versions.
         """

@@ -69,7 +69,7 @@ class MemoryRegistry:
         return subject not in self.closed
 
     def register(self, subject: str, schema: Schema) -> int:
-        """Register `schema` as a version of the subject, if it is not a version yet; return its id."""
+        """Register `schema` under the subject, unless it is registered there already; return its id."""
         if (known := self.id_of(subject, schema)) is not None:
             return known
         if not self.compatible(subject, schema):

@@ -52,7 +52,7 @@ AVRO: Final[dict[str, Any]] = {
 
 
 def json_schema(avro: Any = AVRO) -> dict[str, Any]:
-    """Return an Avro schema as a JSON Schema, so that there is only one definition."""
+    """Convert an Avro schema to a JSON Schema, so that the fields are defined only once."""
     if isinstance(avro, str):
         return {"type": {"int": "integer", "long": "integer", "float": "number"}.get(avro, avro)}
     kind = avro["type"]

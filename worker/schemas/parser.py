@@ -13,7 +13,7 @@ from worker.schemas.reading import FrameReader
 
 
 class FramedParser:
-    """Parses framed data with the schemas of `frames`, and unframed data as without a registry.
+    """Parses framed data with the schemas of `frames`, and unframed data as if there were no registry.
 
     Every method raises Undecodable, and the registry errors of `FrameReader.read`: RegistryAway,
     RegistryRefused.

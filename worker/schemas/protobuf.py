@@ -39,7 +39,7 @@ _MOST_INDEXES: Final = 100
 
 
 class DescribedMessages:
-    """The messages of a descriptor set, by full name. Raises SettingError if `path` is not such a set."""
+    """The messages in the descriptor set at `path`, by full name. Raises SettingError if it is invalid."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -17,7 +17,7 @@ from worker.schemas.interface import Messages, Read, Reference, Registry, Schema
 log = structlog.get_logger("worker")
 
 AGAIN_SECONDS: Final = 60.0
-"""The time after which a schema that could not be used is requested again, in seconds."""
+"""The delay, in seconds, before a schema that could not be used is requested again."""
 
 LOOKUP_SECONDS: Final = 5.0
 """Maximum time for consecutive lookups, in seconds. Then lookups pause, so that the loop can do other work.

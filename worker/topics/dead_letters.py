@@ -66,8 +66,8 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
         key, headers = (key or b"")[:PREFIX_BYTES], []
         ours.append(("nextclick.headers", b"dropped: key and headers are too large"))
     if key is None and value is None:
-        # Kafka's client refuses records with neither key nor value; the reason still says that the value was
-        # null.
+        # Kafka's client refuses a record with neither key nor value, so the value becomes empty; the header
+        # with the reason still says that the value was null.
         value = b""
     if value is not None and len(value) > MAX_VALUE_BYTES:
         ours += [

@@ -112,7 +112,7 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
 def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
     """Wait until every broker knows the topics and every partition has a leader.
 
-    Return the problem that remains, or "". Needed because Kafka confirms the creation of a topic earlier.
+    Return the problem that remains, or "". Needed because Kafka confirms the creation of a topic before that.
     There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
     """
     topics, missing = [need.topic for need in wanted], ""

@@ -6,8 +6,8 @@ that were counted: `{"format": 1, "group", "worker", "at" (ms), "champion", "can
 worker. The topic is not compacted, because every report is part of the sum.
 
 For significance tests, clicks and hits are also counted in 64 groups of users. Rejected: sums of squares per
-interval. A user's clicks are not independent over any interval, while group counts can be added over time and
-workers.
+interval, because a user's clicks in different intervals are not independent. Group counts can be added over
+intervals and workers.
 """
 
 from __future__ import annotations

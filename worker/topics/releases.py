@@ -234,7 +234,7 @@ def publish(
     `repeated`: whether an earlier attempt failed or its answer was lost. Then a release with this manifest
     that is already in the topic is not sent again; its number is returned.
 
-    Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has other records than releases),
+    Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has records other than releases),
     ReleaseRefused (not as expected), CheckpointFailed (another publisher interfered, or another trainer
     leads).
     """
@@ -268,8 +268,8 @@ def point(
 ) -> None:
     """Set pointers, or delete the pointers that are None, in one transaction.
 
-    `expected`: the releases that pointers must name at that moment (None: the pointer must not exist);
-    otherwise nothing is changed. To promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting
+    `expected`: by pointer, the release that it must name before the change (None: the pointer must not
+    exist); otherwise nothing is changed. To promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting
     `{CANDIDATE: n}`. To roll back: set the champion to its `previous`.
 
     Raises ReleaseRefused (release does not exist, or not as expected), KafkaAway, NotAllowed, TopicError,
@@ -305,7 +305,7 @@ def _pointing(reader: ReleaseReader, name: str, number: int, share: float | None
 
 
 def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: int) -> list[Record]:
-    """Return records that delete the releases neither among the latest nor named by `pointers`."""
+    """Return the records that delete each release not named by `pointers`, except the latest releases."""
     named = {number for pointer in pointers if pointer for number in (pointer.release, pointer.previous)}
     there = numbers(reader.held())
     # Plus one for the release that is being published.

@@ -154,7 +154,7 @@ def _several(sample: Sample) -> str:
 
 
 def _conditions(sample: Sample) -> Iterator[str]:
-    """Yield a phrase on the values that the fields of click.where have in the skipped and other records."""
+    """Yield, for each field of click.where, a phrase with the values that the field has in the sample."""
     documents = [_first(parsed(record.value, sample.decoder.parse)) for record in sample.records]
     for clause in sample.decoder.where:
         if clause.path.root != "value" or clause.path.each is not None:

@@ -16,8 +16,8 @@ COMMIT_SECONDS: Final = 60.0
 """Maximum time for committing a reset, in seconds."""
 
 REWRITE_MS: Final = 600_000
-"""Maximum time for rewriting all blocks, in milliseconds: a million users are 630 MB. Brokers allow 900 s by
-default.
+"""Maximum time for rewriting all blocks, in milliseconds: the blocks of a million users take 630 MB. By
+default, brokers allow transactions of up to 900 s.
 """
 
 _NO_IDS: Final = TopicIds()
@@ -37,7 +37,7 @@ class Beginning:
     release: int | None = 0
     """The release number of the new `replay` record; None leaves the `replay` record as it is."""
     blocks_anew: bool = False
-    """Whether blocks stay but lose their offsets, because the clicks topic was created again."""
+    """Whether blocks are kept, but without their offsets, because the clicks topic was created again."""
     requests: Mapping[str, Forget] = field(default_factory=dict)
     """By user: deletion requests that are rewritten to cover all clicks before `offset`.
     """

@@ -74,7 +74,7 @@ class Copy:
 
 @dataclass(slots=True)
 class Trace:
-    """Everything that the state topic has of one user."""
+    """Everything that the state topic has about one user."""
 
     copies: list[Copy] = field(default_factory=list)
     """Copies in current blocks, in log order."""
@@ -83,8 +83,8 @@ class Trace:
     requests: dict[int, Forget] = field(default_factory=dict)
     """By partition: the deletion request that is not fulfilled yet."""
     deleted: bool = False
-    """Whether a tombstone shows a fulfilled deletion request. Compaction removes such tombstones after some
-    time.
+    """Whether a tombstone shows that a deletion request was fulfilled. Compaction removes such tombstones
+    after some time.
     """
     unreadable: list[str] = field(default_factory=list)
     """Unreadable records that may have data of the user."""
@@ -165,12 +165,12 @@ def current_blocks(connection: Connection, partitions: Collection[int], *, topic
 
 
 def look_for(connection: Connection, user_id: str, *, topic: str) -> Trace:
-    """Return everything that the topic has of a user. Raises KafkaAway, NotAllowed, TopicError."""
+    """Return everything that the topic has about a user. Raises KafkaAway, NotAllowed, TopicError."""
     return trace(_entries(connection, topic), user_id)
 
 
 def trace(entries: Iterable[Entry], user_id: str) -> Trace:
-    """Return everything that `entries` have of a user; the entries of each partition must be in order."""
+    """Return everything that `entries` have about a user; the entries of each partition must be in order."""
     latest: dict[tuple[int, bytes], int] = {}
     copies: list[tuple[bytes, Copy]] = []
     lost: dict[tuple[int, str], str] = {}

@@ -49,7 +49,7 @@ class TopicWatch:
         self._lock = threading.Lock()
         self._known: dict[str, TopicInfo] = {}
         self._again: set[str] = set()
-        """The topics that were created again, and not yet returned by `take_created_again`."""
+        """The topics that were created again and that `take_created_again` has not returned yet."""
         self._suspected = ""
         self._due = 0.0
         self._running = False
@@ -57,7 +57,10 @@ class TopicWatch:
         self._admin: Admin | None = None
 
     def require(self) -> None:
-        """Check the topics now. Raises KafkaAway, and TopicError before `start` or TopicGone after it."""
+        """Check the topics now. Raises KafkaAway.
+
+        For a wrong topic, raises TopicError before `start` and TopicGone after `start`.
+        """
         try:
             with closing(self._connection.admin()) as admin:
                 self._note(needs.require(admin, self._wanted))
