@@ -227,7 +227,7 @@ class Batch:
         return FetchedRecord(of.topic, of.partition, last, self._last_ms, None, data, [], why)
 
     def _message_set(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a message set of magic 0 or 1. Errors are raised only before the first."""
+        """Yield the records of a message set of magic 0 or 1. Errors come only before the first record."""
         topic, partition = of
         timestamp, append_time, codec, key, value = _message(self._data)
         if not codec:
