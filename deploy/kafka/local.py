@@ -256,7 +256,7 @@ class Leash:
 
 
 def cluster_id() -> str:
-    """Return a random cluster id: 16 bytes in URL-safe base64, not starting with `-` as an option does."""
+    """Return a random cluster id: 16 bytes in URL-safe base64, without a leading `-` (an option)."""
     while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass
     return name

@@ -1,8 +1,8 @@
 """Decoding of record batches from a broker: whatever the bytes, every offset is accounted for.
 
 kafka-python raises an error at the first record that it cannot decode, and again with every poll, so that
-no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If its end is
-unknown, the whole rest of its batch is returned as one `unreadable` record. Three rules keep damage from
+no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If the
+end of the record is unknown, the rest of its batch is returned as one `unreadable` record. Three rules keep damage from
 spreading:
 
 - A batch with a wrong checksum, or a payload that cannot be decompressed, is unreadable as a whole, because

@@ -56,7 +56,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         self.drain()
 
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
-        """Mark a batch that claims offsets of other batches as faulty: no checksum covers its base offset.
+        """Mark a batch as faulty if it claims offsets of other batches: no checksum covers its base offset.
 
         A batch that starts where the previous batch ends may end anywhere below the ceiling. A batch after a
         gap must end before the next batch starts.

@@ -46,7 +46,7 @@ _OF_KUBERNETES: Final = re.compile(
 """The variables that Kubernetes sets in every pod for a Service whose name starts with `nextclick`."""
 
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
-"""Kubernetes' value for the variable `..._PORT`, which can also be the variable of a setting (`http.port`)."""
+"""The value that Kubernetes gives to `..._PORT`, a name that a setting may also have (`http.port`)."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
