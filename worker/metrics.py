@@ -206,7 +206,7 @@ class Metrics:
         self.ids_trimmed.inc(trimmed)
 
     def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
-        """Add committed `tallies`, by release; remove the metrics of other releases that are not in `known`."""
+        """Add committed `tallies`, by release; remove the metrics of other releases not in `known`."""
         gone = self._judged.difference(known, tallies)
         self._judged = self._judged.union(tallies) - gone
         for name, counter in self.quality.items():

@@ -2,8 +2,8 @@
 
 kafka-python raises an error at the first record that it cannot decode, and again with every poll, so that
 no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If the
-end of the record is unknown, the rest of its batch is returned as one `unreadable` record. Three rules keep damage from
-spreading:
+end of the record is unknown, the rest of its batch is returned as one `unreadable` record. Three rules
+keep damage from spreading:
 
 - A batch with a wrong checksum, or a payload that cannot be decompressed, is unreadable as a whole, because
   records that seem intact may be damaged.
