@@ -3,7 +3,7 @@
 The steps of a checkpoint, with the same numbers in the code:
 
 1. add the live-quality report if it is due, the records of fulfilled deletion requests, and the first
-   `replay` record of each partition without one (state blocks that are due were added earlier, at the start
+   `replay` record of each partition that has none (state blocks that are due were added earlier, at the start
    of the transaction)
 2. flush the producer; every send must have succeeded
 3. add the offset of every clicks partition to which a record in the transaction belongs (rule d), with the
@@ -12,9 +12,9 @@ The steps of a checkpoint, with the same numbers in the code:
 
 Steps 2 to 4 are in `worker.kafka.transactions`.
 
-Rule d: for every clicks partition to which one of its records belongs, a transaction contains the partition's
-offset. To fence a removed group member, the broker compares the generation that is sent with the offsets, so
-a transaction without offsets is not fenced.
+Rule d: a transaction contains the offset of every clicks partition to which one of the
+transaction's records belongs. To fence a removed group member, the broker compares the generation that
+is sent with the offsets, so a transaction without offsets is not fenced.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Checkpoint:
         self._touched: set[int] = set()
         """The partitions that a failure resets: pending, or polled since the last checkpoint."""
         self._flush_due = True
-        """Whether `flush_due` has not run yet in the open transaction."""
+        """Whether `flush_due` has yet to run in the open transaction."""
         self._due_at = 0.0
 
     @property
@@ -172,11 +172,11 @@ class Checkpoint:
         if served and self._live_quality.due():
             self._live_quality.report(self._adoption.serving)
             if not self.open:
-                # Without an offset, the transaction would not be fenced (rule d); any partition's will do.
+                # Without an offset, the transaction would not be fenced (rule d); any offset will do.
                 self.include([min(served)])
 
     def _add_missing(self) -> None:
-        """Add the first `replay` record of each partition without one, and fulfilled deletion requests."""
+        """Add the first `replay` record of each partition that has none, and fulfilled deletion requests."""
         for partition in self._table.served().values():
             unwritten = bool(self._deletion.unwritten(partition))
             # Written with the partition's first transaction: recovery starts from the offset in this record.

@@ -54,7 +54,7 @@ class Identity:
         """Wait until no member of the group has this worker's name.
 
         A killed worker remains a member until its session times out. Raises SharedIdentity if a member with
-        this name remains for longer than that, StopNow on a stop request, KafkaAway.
+        this name remains after that timeout, StopNow on a stop request, KafkaAway.
         """
         deadline = self._steady() + self._session_seconds + SLACK_SECONDS
         while holder := self._holder():

@@ -124,8 +124,8 @@ class Loop:
         self._retry.until_done(self._topics.require)
         self._topics.start()
         self._retry.until_done(self._look_up_schema)
-        # Before the wait for a release, so that a worker with a shared identity fails at once; and before
-        # `renew`, so that it does not fence the other worker.
+        # This precedes the wait for a release, so that a worker with a shared identity fails at once; and
+        # it precedes `renew`, so that this worker does not fence the other worker.
         self._retry.until_done(self._claim_identity)
         self._await_release()
         self._retry.until_done(self._transactions.renew)

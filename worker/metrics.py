@@ -30,9 +30,9 @@ _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5
 
 _QUALITY: Final = {
     "lists": "Lists whose quality is measured: the newest list per user and batch.",
-    "cold": "Lists whose quality is measured and that are the fallback (popular items).",
+    "cold": "Measured lists that are the fallback (popular items).",
     "clicks": "Clicks that judged a list: the user's first click after the list.",
-    "hits": "Clicks that judged a list and were on one of its items.",
+    "hits": "Clicks that judged a list and were on one of the list's items.",
     "reciprocal_ranks": "Sum of 1 / rank over the hits.",
     "popular_hits": "Hits that a list of the release's popular items would have had on the same clicks.",
     "popular_reciprocal_ranks": "Sum of 1 / rank over the hits of the list of popular items.",
@@ -47,7 +47,7 @@ class Metrics:
         self._steady = steady
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self.ready = self._gauge("ready", "1 while /readyz answers 200.")
+        self.ready = self._gauge("ready", "1 while /readyz answers 200, else 0.")
         self._add_walk()
         self._add_releases()
         self._add_states()
@@ -89,16 +89,18 @@ class Metrics:
         )
         self.lag = self._gauge(
             "lag_records",
-            "Records up to the last stable offset that have not been read yet. Absent while unknown: before "
-            "the partition is served, and during an outage.",
+            "Unread records up to the last stable offset. Absent while unknown: before the partition is "
+            "served, and during an outage.",
             "partition",
         )
         self._lagging: set[int] = set()
         """The partitions for which a lag is exported."""
 
     def _add_releases(self) -> None:
-        self.release = self._gauge("release", "Number of the champion in use.")
-        self.candidate = self._gauge("candidate", "Number of the candidate; 0 if there is no candidate.")
+        self.release = self._gauge("release", "Release number of the champion in use.")
+        self.candidate = self._gauge(
+            "candidate", "Release number of the candidate; 0 if there is no candidate."
+        )
         self.candidate_share = self._gauge("candidate_share", "Share of users served by the candidate.")
         self.releases_refused = self._counter("releases_refused", "Releases refused, by reason.", "reason")
         self.rebuilt = self._counter(
@@ -123,7 +125,7 @@ class Metrics:
         )
         self.state_bytes = self._counter("state_bytes", "Bytes sent to the state topic.")
         self.saved_users = self._counter(
-            "saved_users", "States written to blocks, including those moved out of old blocks."
+            "saved_users", "States written to blocks, including states moved out of old blocks."
         )
         self.state_blocks = self._gauge("state_blocks", "Blocks of the served partitions.")
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
@@ -204,7 +206,7 @@ class Metrics:
         self.ids_trimmed.inc(trimmed)
 
     def observe_quality(self, tallies: Mapping[int, Tally], known: Collection[int]) -> None:
-        """Add committed `tallies` of live quality, by release; remove the metrics of releases not `known`."""
+        """Add committed `tallies`, by release; remove the metrics of other releases not in `known`."""
         gone = self._judged.difference(known, tallies)
         self._judged = self._judged.union(tallies) - gone
         for name, counter in self.quality.items():

@@ -56,7 +56,7 @@ class Observer:
         self._questions.answer(self._known_of)
         served = self._table.served()
         due = self._steady() >= self._look_due or served.keys() != self._looked_at
-        # Not while a transaction is open: a slow answer of the broker could delay its commit until it fails.
+        # Skipped while a transaction is open: a slow answer of the broker could make the commit time out.
         if not due or self._checkpoint.open:
             return
         self._look_due, self._looked_at = self._steady() + LOOK_SECONDS, set(served)

@@ -48,7 +48,7 @@ class Walk:
         self._metrics = metrics
         self._clock = clock
         self.under_way = False
-        """Whether the open transaction contains only part of a batch and must not be committed."""
+        """Whether the open transaction contains only part of a batch, and so must not be committed."""
 
     def decode(self, records: list[Record]) -> Decoded:
         """Decode `records`, without any effects. Raises RegistryAway, RegistryRefused."""

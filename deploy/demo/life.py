@@ -28,7 +28,7 @@ STOP_SECONDS: Final = 12.0
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE: Final = 3
-"""The demo is interrupted at once by this many signals."""
+"""Number of signals after which the demo is interrupted at once."""
 
 
 class Process:

@@ -1,7 +1,7 @@
 """The demo's measurements, taken outside the worker: latency, and hit rates of the lists.
 
-Each click judges the last list of its user, and two lists of popular items for comparison. As by the
-worker's default, the network's list and the first popular list leave out only the item just clicked. The
+Each click judges the last list of its user, and two lists of popular items for comparison. As with the
+worker's defaults, the network's list and the first popular list leave out only the item just clicked. The
 second popular list is harder to beat: it leaves out all items that the user has ever clicked.
 """
 

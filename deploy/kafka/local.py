@@ -109,15 +109,15 @@ class LocalKafka:
             raise
 
     def stop(self) -> None:
-        """Shut the node down cleanly, or kill it after 20 seconds. Its data is kept."""
+        """Shut the node down cleanly, or kill it if that takes over 20 seconds. Its data is kept."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the node at once (SIGKILL). Its data is kept as it is at that moment.
 
-        The controller accepts the next start after the session of the killed node ends: after 9 seconds, or
-        the property broker.session.timeout.ms. Do not set this property much lower, or a running node on a
-        busy machine may lose its session, too.
+        The controller accepts the next start after the session of the killed node ends: after 9 seconds, the
+        default of the property broker.session.timeout.ms. Do not set this property much lower, or a running
+        node on a busy machine may lose its session, too.
         """
         self._end(signal.SIGKILL)
 
@@ -256,7 +256,7 @@ class Leash:
 
 
 def cluster_id() -> str:
-    """Return a random cluster id: 16 bytes in URL-safe base64. A leading `-` would be read as an option."""
+    """Return a random cluster id: 16 bytes in URL-safe base64, without a leading `-` (an option)."""
     while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
         pass
     return name

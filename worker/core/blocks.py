@@ -156,7 +156,7 @@ def _check(states: UserStates, items: int) -> None:
     """Raise StateRefused if the columns are not valid user states."""
     recent, clicks, session = states.recent, states.clicks, states.session
     if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
-        raise StateRefused(f"a row refers to an item that is not among its {items} items")
+        raise StateRefused(f"a row refers to an item outside the {items} items of its block")
     if (
         clicks.min(initial=1) < 1
         or states.release.min(initial=0) < 0

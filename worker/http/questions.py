@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 ANSWER_SECONDS: Final = 2.0
-"""Time that a question waits for the loop, which completes at least four rounds per second."""
+"""Maximum wait of a question for the loop, which completes at least four rounds per second."""
 
 _WAITING: Final = 64
-"""Maximum number of waiting questions. The loop answers all of them in one round; each costs a ranking."""
+"""Maximum number of waiting questions. The loop answers all of them in one round, with a ranking for each."""
 
 Answer = tuple[bool, dict[str, Any]]
 """Whether the worker has a state of the user, and the answer as a JSON object."""

@@ -12,7 +12,7 @@ from prometheus_client import Gauge
 log = structlog.get_logger("worker")
 
 LIVE_WITHIN_SECONDS: Final = 60.0
-"""Maximum duration of a round; after it, /livez fails, so that the orchestrator restarts the worker."""
+"""Maximum duration of a round; if it is exceeded, /livez fails, and the orchestrator restarts the worker."""
 
 
 class Readiness:
@@ -30,7 +30,7 @@ class Readiness:
         self.remark = ""
         """A remark on a worker that is ready; empty if there is no remark."""
         self.notice = ""
-        """The reason, for /readyz?verbose, why the records yield no useful lists; empty if they do."""
+        """Why the records yield no useful lists, for /readyz?verbose; empty if the lists are useful."""
         self._beaten = clock()
 
     @property

@@ -180,7 +180,7 @@ class _Handler(RequestHandler):
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     async def get(self, *arguments: str) -> None:
-        """Answer 404 with the existing paths."""
+        """Answer 404 with a list of the existing paths."""
         self.say(404, _PATHS)
 
     async def head(self, *arguments: str) -> None:

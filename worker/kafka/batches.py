@@ -1,9 +1,9 @@
 """Decoding of record batches from a broker: whatever the bytes, every offset is accounted for.
 
 kafka-python raises an error at the first record that it cannot decode, and again with every poll, so that
-no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If its end is
-unknown, the whole rest of its batch is returned as one `unreadable` record. Three rules keep damage from
-spreading:
+no later record is ever read. Here, a record that cannot be decoded is returned as `unreadable`. If the
+end of the record is unknown, the rest of its batch is returned as one `unreadable` record. Three rules
+keep damage from spreading:
 
 - A batch with a wrong checksum, or a payload that cannot be decompressed, is unreadable as a whole, because
   records that seem intact may be damaged.
@@ -227,7 +227,7 @@ class Batch:
         return FetchedRecord(of.topic, of.partition, last, self._last_ms, None, data, [], why)
 
     def _message_set(self, of: TopicPartition) -> Iterator[FetchedRecord]:
-        """Yield the records of a message set of magic 0 or 1. Errors are raised only before the first."""
+        """Yield the records of a message set of magic 0 or 1. Errors come only before the first record."""
         topic, partition = of
         timestamp, append_time, codec, key, value = _message(self._data)
         if not codec:

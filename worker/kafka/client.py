@@ -145,7 +145,7 @@ class Endpoint:
             raise self.translated(error, doing) from error
 
     def translated(self, error: BaseException, doing: str) -> NextclickError:
-        """Return an error of the client as a NextclickError."""
+        """Return the NextclickError for an error of the client."""
         text = f"{doing}: {error}"
         if isinstance(error, _NOT_ALLOWED):
             return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")

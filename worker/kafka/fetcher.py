@@ -2,7 +2,7 @@
 
 kafka-python has no public way to continue after a record that it cannot decode. Written for 3.0.12: a
 consumer's `_fetcher` creates a `PartitionRecords` for each partition in a response, which decodes records in
-`_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if that changes.
+`_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if these internals change.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         self.drain()
 
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
-        """Set a fault on a batch that claims offsets of other batches, as no checksum covers its base offset.
+        """Mark a batch as faulty if it claims offsets of other batches: no checksum covers its base offset.
 
         A batch that starts where the previous batch ends may end anywhere below the ceiling. A batch after a
         gap must end before the next batch starts.

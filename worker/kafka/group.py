@@ -1,6 +1,6 @@
 """A consumer group member over kafka-python: cooperative (KIP-429), optionally static (KIP-345).
 
-Two rules ensure the exactly-once guarantee here.
+Two rules in this module are needed for exactly-once processing.
 
 a. *Fencing depends on the generation that is sent.* A member that was removed from the group reports
    generation -1, which the broker does not check: its commit would succeed. So a commit uses the newest
@@ -98,7 +98,7 @@ class KafkaGroupMember:
         Rule a: after a removal, the client reports a negative generation, which the broker does not check.
         After the member has joined again, the client reports a new member id and generation, under which
         earlier work must not be committed. So the metadata changes only while the member id stays the same;
-        then the newest generation is correct, and during a rebalance the broker accepts no other.
+        then the newest generation is correct, and the only one that the broker accepts in a rebalance.
         """
         fresh = self._client.group_metadata()
         if fresh.generation_id >= 0 and fresh.member_id == self._metadata.member_id:

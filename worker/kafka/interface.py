@@ -41,7 +41,7 @@ ANSWER_MS: Final = 5_000
 
 FETCH_MAX_WAIT_MS: Final = 500
 """Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
-brokers always wait this long, so a shorter time suits them."""
+brokers always wait this long, so a shorter time is better for these brokers."""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
@@ -209,7 +209,7 @@ class Transactions(Protocol):
     """
 
     def renew(self) -> None:
-        """Abort any open transaction of this transactional id, fence its producer, and start a new one."""
+        """Start a new producer; abort the open transaction of its predecessor, and fence the predecessor."""
 
     def send(
         self,

@@ -4,7 +4,7 @@ KIP-98 (transactions) and KIP-447 (offsets fenced by the consumer group's genera
 
 Rule c: after any abort, refusal or timeout, the client is closed and a new one is created with the same
 transactional id. kafka-python 3.0.12 keeps refused offsets and sends them with the next transaction, even for
-partitions that it no longer owns; in a prototype this lost records.
+partitions that the member no longer owns; in a prototype this lost records.
 
 Some calls of the client may block for ever, so a commit runs in a separate thread, with a time limit.
 """
@@ -58,7 +58,7 @@ class KafkaTransactions:
         """The reason why the producer must not be used before `renew`; empty if it may be used."""
 
     def renew(self) -> None:
-        """Abort any open transaction of this transactional id, fence its producer, and start a new one.
+        """Start a new producer; abort the open transaction of its predecessor, and fence the predecessor.
 
         Raises KafkaAway, NotAllowed.
         """
@@ -151,7 +151,7 @@ class KafkaTransactions:
 
 
 def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickError:
-    """Return an error of the client during a transaction as a NextclickError."""
+    """Return the NextclickError for an error of the client during a transaction."""
     translated = endpoint.translated(error, doing)
     if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
         return translated

@@ -10,7 +10,7 @@ _THRESHOLDS: Final = (20_000, 10, 10)
 
 
 def collect_seldom() -> None:
-    """Run garbage collection only every 20,000 new objects, and exempt all existing objects from collection.
+    """Run garbage collection once per 20,000 new objects, and exempt all existing objects from collection.
 
     Must be called after all imports and before the loop starts.
     """

@@ -42,7 +42,7 @@ class _Trouble(NamedTuple):
     why: str
     facts: Mapping[str, object]
     expected: bool = False
-    """Whether this also happens in a healthy worker: while it catches up."""
+    """Whether this also happens in a healthy worker, while the worker catches up."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class _Counts:
 
 
 class Outcomes:
-    """Counts the outcomes of the last records; warns in the log and in /readyz?verbose if none is useful."""
+    """Counts the outcomes of the last records; warns (log, /readyz?verbose) if they yield no useful lists."""
 
     def __init__(
         self, fields: Fields, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]

@@ -48,7 +48,7 @@ class Retry:
         self._fenced_at = now
 
     def back_off(self) -> None:
-        """Wait after a failure, except after the first. Raises StopNow if a stop is requested."""
+        """Wait after a failure, but not after the first failure. Raises StopNow if a stop is requested."""
         self._wait(self._failures - 2)
 
     def until_done(self, action: Callable[[], T]) -> T:

@@ -312,7 +312,8 @@ class Click(Section):
     def named(self, name: str) -> str | None:
         """Return the column of a file of clicks that the setting `name` names.
 
-        None: the setting is not set or does not name a column, so the column must be recognised by its name.
+        Return None if the setting is not set or does not name a column: the column must then be recognised
+        by its name.
         """
         if name not in self.model_fields_set:
             return None

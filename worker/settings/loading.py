@@ -46,7 +46,7 @@ _OF_KUBERNETES: Final = re.compile(
 """The variables that Kubernetes sets in every pod for a Service whose name starts with `nextclick`."""
 
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
-"""The value that Kubernetes gives to `..._PORT`; the name may also be that of a setting (`http.port`)."""
+"""The value that Kubernetes gives to `..._PORT`, a name that a setting may also have (`http.port`)."""
 
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
@@ -156,7 +156,7 @@ def variable(key: str) -> str:
 
 
 def typed(text: str, kind: Any) -> Any:
-    """Convert `text` to the type `kind`; return it unchanged if it does not fit, for a later error.
+    """Convert `text` to the type `kind`; if it does not fit, return it unchanged, for validation to report.
 
     Lists are separated by commas. `none` is an empty list or, for an optional value, None.
 

@@ -133,7 +133,7 @@ class Broker:
             raise kafka_errors.KafkaConnectionError("the cluster is down")
 
     def fault(self, call: Call, process: Process, *, after: bool) -> BaseException | None:
-        """Update the faults that affect this call; return the error that it must raise, or None."""
+        """Update the faults that affect this call; return the error that the call must raise, or None."""
         for fault in self.faults:
             if (fault.call, fault.after) != (call, after) or fault.process not in (None, process):
                 continue

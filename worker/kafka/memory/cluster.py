@@ -102,7 +102,7 @@ class MemoryCluster:
         partition: int = 0,
         why: str = "its batch cannot be decoded",
     ) -> int:
-        """Write `data`, which no client can decode and which occupies `offsets` offsets; return the first."""
+        """Write undecodable `data` that occupies `offsets` offsets; return the first of these offsets."""
         with self._broker.lock:
             return self._broker.log(topic, partition).append_unreadable(
                 offsets=offsets, timestamp=self.now_ms, data=data, why=why
@@ -206,12 +206,12 @@ class MemoryCluster:
         """Make `times` calls raise `error`, after `skip` successful calls.
 
         The default error is KafkaAway or, within a transaction, CheckpointFailed. With `after`, a send or
-        commit takes effect first, as if only its answer were lost. With `connection`, only the calls of its
+        commit takes effect first, as if only the answer were lost. With `connection`, only the calls of its
         process fail. The error `Crashed` also ends the process of the call.
         """
         begun = call in ("send", "commit", "end")
         if after and call not in ("send", "commit"):
-            raise ValueError(f"a fault in {call} cannot come after its effect")
+            raise ValueError(f"{call} does not support a fault after the call has taken effect")
         struck = error or (CheckpointFailed if begun else KafkaAway)(f"the test makes this {call} fail")
         process = connection.process if connection else None
         with self._broker.lock:

@@ -68,7 +68,9 @@ class Group:
     def enter(self, session: Session) -> None:
         """Add a member. A returning static member takes its old place without a rebalance."""
         if any(one.topic != session.topic for one in self.members.values()):
-            raise ValueError(f"group {self.name} shares another topic; an in-memory group shares only one")
+            raise ValueError(
+                f"group {self.name} already consumes another topic; an in-memory group can consume only one"
+            )
         old = self.static(session.instance) if session.instance else None
         if old is None:
             self.members[session.member_id] = session
@@ -138,7 +140,7 @@ class Group:
 
 
 def _shared(members: list[Session], partitions: int) -> Mapping[Session, set[int]]:
-    """Assign partitions evenly and with as few moves as possible, but not while another member claims them.
+    """Assign partitions evenly and with few moves, except partitions that another member still claims.
 
     A member that must give up partitions first revokes them and joins again; the next generation assigns
     these partitions to other members (KIP-429).

@@ -63,7 +63,7 @@ class PartitionLog:
 
     @property
     def stable(self) -> int:
-        """The last stable offset: the first offset of any open transaction, else the end."""
+        """The last stable offset: the lowest offset of any open transaction; the end if none is open."""
         return min(self._open.values()) if self._open else self.end
 
     def append(

@@ -52,7 +52,7 @@ class MemoryGroupMember:
 
     @property
     def session(self) -> Session | None:
-        """The member as known to the group; None if it is not a member."""
+        """The member as known to the group; None if it is not in the group."""
         return self._process.broker.group(self._group).members.get(self._member_id)
 
     def join(self, on_revoked: Callable[[Collection[int]], None]) -> None:
@@ -166,7 +166,7 @@ class MemoryGroupMember:
         group, partitions = broker.group(self._group), broker.partitions(self.topic)
         session = self.session
         if session is None and self._static and self._member_id and group.static(self._static):
-            # Another member has replaced this one (KIP-345), and its commits are refused.
+            # Another member has replaced this one (KIP-345); this member's commits are refused.
             return set()
         if session is None:
             session = self._enter(broker, group)

@@ -45,7 +45,7 @@ class MemoryTransactions:
         self._refused: KafkaError | None = None
 
     def renew(self) -> None:
-        """Abort any open transaction of this transactional id, fence its producer, and start a new one."""
+        """Start a new producer; abort the open transaction of its predecessor, and fence the predecessor."""
         self.drop()
         doing = f"start transactions as {self._transactional_id}"
         with self._process.broker.lock, self._endpoint.errors(doing):
