@@ -145,7 +145,7 @@ def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
 
 
 def no_clicks(reasons: Counter[str], clicks: int) -> list[Removal]:
-    """Return a removal for each reason in `reasons`, for a source with this number of `clicks`."""
+    """Return a removal per reason why records have no click; `clicks`: the number of valid clicks."""
     left = clicks + reasons.total()
     removals = []
     for reason, count in reasons.most_common():

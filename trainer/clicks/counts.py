@@ -25,7 +25,7 @@ _COUNTED: Final = ("early", "late", "unread")
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of clicks, and examples of values as they are in the source."""
+    """Counts of clicks, and examples of values as written in the source."""
 
     rows: int = 0
     skipped: int = 0

@@ -12,7 +12,7 @@ from worker.core.where import Clause
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Rules for reading values and for choosing the clicks that count.
+    """Rules for reading values and for selecting the clicks to use.
 
     Clicks more than an hour after `now_ms` are removed (None: no limit). `encoding` is the encoding of text;
     `names` are the column names of files without a header.

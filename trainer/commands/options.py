@@ -89,7 +89,7 @@ def columns_of(chosen: TrainerSettings) -> Columns:
 
 
 def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
-    """Return the rules for reading files: ids and times as in the worker; times after `now` are refused."""
+    """Return the rules for reading files, as in the worker; times over an hour after `now` are refused."""
     mapping = chosen.click
     return Rules(
         times=TimeSettings(
@@ -112,7 +112,7 @@ def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
 
 
 def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> Scan:
-    """Return the clicks in `files` or an archive; without files, the clicks in the configured topic.
+    """Return the clicks in `files`, or in an archive; if `files` is empty, in the configured topic.
 
     Raises click.UsageError unless exactly one of files and a topic is named.
     """

@@ -46,7 +46,8 @@ class TrainingMetrics:
         )
         self._loss = gauge("loss", "Training loss in the last epoch of the last training.")
         self._clicks = gauge(
-            "clicks", "Number of clicks in the last training; online: all clicks since training started."
+            "clicks",
+            "Number of clicks in the last training; with online training, all clicks since it started.",
         )
         self._difference = gauge(
             "gate_difference", "Gate metric of the last trained release minus that of the champion."

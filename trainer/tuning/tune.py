@@ -99,9 +99,10 @@ class _TimeIsUp(Exception):
 
 
 class _Watched(Progress):
-    """Forwarded progress of a trial; it stops the trial at the time limit, or if the trial is not promising.
+    """The progress of a trial, forwarded to `teller`.
 
-    `values` are the validation metrics of the finished epochs.
+    An exception stops the trial at the time limit, or if the trial is not promising. `values`
+    are the validation metrics of the finished epochs.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ def _run(data: Data, settings: TrainerSettings, searched: dict[str, Any], watche
 
 
 def _without_test_end(data: Data) -> Data:
-    """Return `data` without the test split. Raises TooFewClicks if no validation split is left."""
+    """Return `data` without the test split. Raises TooFewClicks if there are no validation clicks."""
     if not data.validation.predictions:
         raise TooFewClicks(
             "there are no validation clicks to compare settings on; "

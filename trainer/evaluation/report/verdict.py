@@ -207,7 +207,7 @@ def _weak(result: EvaluationResult, metric: str) -> list[str]:
 
 
 def _beaten_by(one: Slice, metric: str) -> str:
-    """Return the best model on the slice `one` if its value is above the release's interval; else ""."""
+    """Return the best model on the slice `one` if the model is above the release's interval; else ""."""
     name = max(one.models, key=lambda name: one.models[name][metric].value)
     own = one.models[NETWORK][metric]
     return name if one.models[name][metric].value > max(own.value, own.high or 0.0) else ""
