@@ -76,6 +76,16 @@ def test_what_is_no_json_is_none_exactly(text: bytes) -> None:
         loads_exactly(text)
 
 
+@pytest.mark.parametrize("number", ["1e-99999999999999999999", "0e99999999999999999999"])
+def test_an_exponent_of_no_decimal_is_malformed(number: str) -> None:
+    """Beside a long integer, which makes the record be read exactly; the worker goes on."""
+    text = f'{{"user_id": 123456789012345678901234567890, "item_id": "a", "x": {number}}}'.encode()
+
+    assert Decoder(Fields()).decode(text, None, NOW) == Reason.MALFORMED
+    with pytest.raises(ValueError, match="exponent"):
+        loads_exactly(text)
+
+
 def test_damaged_text_beside_a_long_integer_is_a_missing_field() -> None:
     """Which makes the record be read again exactly."""
     value = orjson.dumps({"a": '{"n": 1e30}', "b": '{"n": "\\ud800"}'})
