@@ -18,7 +18,7 @@ from worker.core.event import Fields, parsed
 from worker.core.formats import Parse, parse_plain
 from worker.core.framing import unframed
 from worker.core.paths import Path
-from worker.core.reasons import Reason
+from worker.core.reasons import Reason, Undecodable
 
 _SHOWN: Final = 12
 """Maximum number of field names in a message."""
@@ -118,11 +118,14 @@ def _absent(path: Path, document: Any, key: bytes | None) -> str:
 
 
 def _unwrapped(document: Any) -> Any:
-    """Return the event in `document`, without the envelope that `document` appears to have."""
+    """Return the event in `document`, without the envelope that `document` appears to have, if it opens."""
     envelope = envelopes.recognised(document, ())
     if envelope == "none":
         return document
-    opened = envelopes.opened(envelope, document, ())
+    try:
+        opened = envelopes.opened(envelope, document, ())
+    except Undecodable:
+        return document
     return opened.document if isinstance(opened, envelopes.Opened) else document
 
 
