@@ -65,7 +65,9 @@ def test_a_wrong_address_is_no_unknown_schema(served: Served, answer: Answer) ->
         HttpRegistry(served.url).by_id(7)
 
 
-@pytest.mark.parametrize("answer", [b'{"error_code": 404, "message": "HTTP 404 Not Found"}', b"<html>?</html>"])
+@pytest.mark.parametrize(
+    "answer", [b'{"error_code": 404, "message": "HTTP 404 Not Found"}', b"<html>?</html>"]
+)
 def test_a_registry_without_guids_has_no_such_schema(served: Served, answer: bytes) -> None:
     """Older ones lack the endpoint: one record with a GUID in its header must not stop the worker."""
     served.instead = lambda: (404, answer)
