@@ -55,6 +55,7 @@ def fault(
     key: bytes | None,
     reason: Reason,
     fields: Fields,
+    *,
     parse: Parse = parse_plain,
     headers: Headers = (),
 ) -> str:

@@ -187,7 +187,9 @@ def _remedy(sample: Sample, faults: Counter[str]) -> str:
 
 
 def _fault(record: Record, reason: Reason, decoder: Decoder) -> str:
-    return fault(record.value, record.key, reason, decoder.fields, decoder.parse, record.headers)
+    return fault(
+        record.value, record.key, reason, decoder.fields, parse=decoder.parse, headers=record.headers
+    )
 
 
 def _field_list(record: Record, decoder: Decoder) -> str:
