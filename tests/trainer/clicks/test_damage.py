@@ -46,6 +46,15 @@ def test_the_damaged_line_is_named(tmp_path: Path, text: str, says: str) -> None
         scan_table(path).frame.collect()
 
 
+def test_a_line_that_is_not_utf_8_is_named_with_blanks_before_quotes_too(tmp_path: Path) -> None:
+    """The blanks are dropped while reading, which decodes the lines."""
+    path = tmp_path / "clicks.csv"
+    path.write_bytes('user_id, "item_id"\nu1, "a"\nu2, "ü"\n'.encode("cp1252"))
+
+    with pytest.raises(UnreadableFile, match="line 3 is not UTF-8; save the file as UTF-8"), reading(path):
+        scan_table(path)
+
+
 def test_an_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     """And what is no error of reading passes through."""
     with pytest.raises(UnreadableFile, match="No space left on device"), reading(tmp_path):
