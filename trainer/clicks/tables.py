@@ -170,7 +170,9 @@ def _plain_names(names: Sequence[str]) -> dict[str, str]:
 def _unspaced(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-    rows = csv.reader((line.decode() for line in lines), delimiter=separator, skipinitialspace=True)
+    text_lines = (line.decode() for line in lines)
+    # A lenient reader would take the lines after an unclosed quotation mark into one field.
+    rows = csv.reader(text_lines, delimiter=separator, skipinitialspace=True, strict=True)
     for row in rows:
         writer.writerow(row)
         yield text.getvalue().encode()

@@ -23,6 +23,7 @@ from trainer.errors import UnreadableFile
             "CSV: line 2 has 4 fields, but the first line has 3; repair or remove it: b'1::2",
         ),
         ('a,b\n"1,2\n3,4\n', "CSV: line 2 is damaged; repair or remove it"),
+        ('a, "b"\n1, "x"\n2, "y\n3, "z"\n', "CSV: line 3 is damaged; repair or remove it: b'2, "),
         ('{"a": 1}\n{"a": \n', "JSON: line 2 is damaged; repair or remove it"),
         ('{"a": 1}\n[7]\n', "JSON: line 2 is damaged; repair or remove it"),
         (
