@@ -111,7 +111,7 @@ def _damaged_row(found: Contents) -> _Damaged | None:
     layout = layout_of(found)
     with found.lines() as lines:
         # A rewrite that drops spaces fails at the damage itself, so the lines are searched as they are.
-        rows = iter(lines) if layout.spaced else layout.rewrite(iter(lines))
+        rows = layout.tidy(iter(lines)) if layout.spaced else layout.rewrite(iter(lines))
         damaged = _first_damaged(rows, layout)
     if damaged and layout.letter != layout.separator:
         line = damaged.line.replace(layout.letter.encode(), layout.separator.encode())

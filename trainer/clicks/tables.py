@@ -54,7 +54,14 @@ class Layout(NamedTuple):
         """Yield lines as standard CSV: a separator of one character, without spaces before quotes."""
         if self.separator == "::":
             return (line.replace(b"::", _UNUSED.encode()) for line in lines)
-        return _unspaced(lines, self.separator) if self.spaced else lines
+        return _unspaced(self.tidy(lines), self.separator) if self.spaced else lines
+
+    def tidy(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield lines without spaces after closing quotation marks, if the layout is `spaced`."""
+        if not self.spaced:
+            return lines
+        after = re.compile(rb'(?<!")" +(?=%b|[\r\n]|$)' % re.escape(self.separator.encode()))
+        return (after.sub(b'"', line) for line in lines)
 
     @property
     def letter(self) -> str:

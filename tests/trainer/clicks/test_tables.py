@@ -24,6 +24,7 @@ def table(path: Path, text: str, **more: object) -> tuple[list[str], list[tuple[
         ("a::b\n1:0::2,3\n", [("1:0", "2,3")]),
         ('a::b\n"x::2\n', [('"x', "2")]),
         ('a, b\n"1", "2, 3"\n', [("1", "2, 3")]),
+        ('a, b\n"1" , "2, 3" \n"", "4"\n', [("1", "2, 3"), ("", "4")]),
         ("a:token\tb:float\n1\t2\n", [("1", "2")]),
     ],
 )
