@@ -7,6 +7,7 @@ on. The types in RecBole's column names (`user_id:token`) are removed; MovieLens
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,8 @@ _UNUSED: Final = "\x1f"
 _SAMPLE_LINES: Final = 20
 _RECBOLE: Final = re.compile(r"(.+):(?:token|float|token_seq|float_seq)")
 _BINARY: Final[dict[str, Callable[..., pl.LazyFrame]]] = {
-    "parquet": lambda source: pl.scan_parquet(source, hive_partitioning=False),
-    "arrow": lambda source: pl.scan_ipc(source, hive_partitioning=False),
+    "parquet": lambda source: pl.scan_parquet(source, hive_partitioning=False, glob=False),
+    "arrow": lambda source: pl.scan_ipc(source, hive_partitioning=False, glob=False),
     "arrow stream": lambda source: pl.read_ipc_stream(source).lazy(),
 }
 _NAMES: Final = {"parquet": "parquet", "pq": "parquet", "arrow": "arrow", "feather": "arrow", "ipc": "arrow"}
@@ -135,7 +136,9 @@ def _scan_json(found: Contents) -> pl.LazyFrame:
         with found.lines() as lines:
             return pl.read_json(b"".join(lines), infer_schema_length=None).lazy()
     with found.source() as source:
-        return pl.scan_ndjson(source, infer_schema_length=None)
+        # Polars always takes this name as a pattern.
+        name = Path(glob.escape(str(source))) if isinstance(source, Path) else source
+        return pl.scan_ndjson(name, infer_schema_length=None)
 
 
 def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTable:
@@ -156,6 +159,7 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
             quote_char=layout.quote,
             infer_schema=False,
             has_header=not headless,
+            glob=False,
         )
     if headless:
         given = names or [f"column_{number}" for number in range(1, width + 1)]
