@@ -48,6 +48,16 @@ def test_times_of_day_are_joined_with_the_dates_in_every_row() -> None:
     assert read.clicks["timestamp_ms"].to_list() == [1_790_000_000_000 - 20_000, 1_790_000_040_000, None]
 
 
+def test_an_id_in_json_in_text_is_read_as_the_worker_reads_it() -> None:
+    """In the columns of users and items, also in lists of JSON texts."""
+    texts = ['{"id": 1e5}', '{"id": 1.5}']
+    frame = pl.DataFrame({"u": texts, "items": [[one] for one in texts], "time": [START_MS] * 2})
+
+    clicks = converted(frame, Columns(user="u.id", item="items[].id")).clicks
+
+    assert clicks.select("user_id", "item_id").rows() == [("100000", "100000"), (None, None)]
+
+
 def test_a_missing_column_names_those_that_exist() -> None:
     """The error says which role has no column, which columns there are, and which option names one."""
     frame = pl.DataFrame({"who": ["u"], "item_id": ["i"], "timestamp": [START_MS]})
