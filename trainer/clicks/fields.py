@@ -49,6 +49,8 @@ def field_at(
     found = list(_fields(schema, pl.col, names, _id_text if of_ids else _text))
     if not found:
         return None
+    # A column of nulls alone has a type of its own, and no value.
+    found = [one for one in found if one.kind != pl.Null] or found
     same = [one.column for one in found if one.kind == found[0].kind]
     return Field(pl.coalesce(same) if len(same) > 1 else same[0], found[0].kind)
 

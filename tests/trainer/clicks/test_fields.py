@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 
 
 @given(row=st.dictionaries(NAMES, VALUES, min_size=1, max_size=4), path=PATHS)
+@example(row={"a": {"b.a": 0, "b": {"a": None}}}, path="a.b.a")
 @examples(0.5)
 def test_a_path_leads_to_the_same_field_as_in_the_worker(row: dict[str, Any], path: str) -> None:
     """Names with dots, structures, and both: the deepest nesting wins."""
