@@ -16,9 +16,9 @@ from typing import Any, Final
 from worker.core import envelopes, paths
 from worker.core.event import Fields, parsed
 from worker.core.formats import Parse, parse_plain
-from worker.core.framing import unframed
-from worker.core.paths import Path
-from worker.core.reasons import Reason
+from worker.core.framing import VALUE_HEADER, frame_header, unframed
+from worker.core.paths import Headers, Path
+from worker.core.reasons import Reason, Undecodable
 
 _SHOWN: Final = 12
 """Maximum number of field names in a message."""
@@ -51,15 +51,24 @@ _FAULTS: Final[Mapping[Reason, str]] = {
 
 
 def fault(
-    value: bytes | None, key: bytes | None, reason: Reason, fields: Fields, parse: Parse = parse_plain
+    value: bytes | None,
+    key: bytes | None,
+    reason: Reason,
+    fields: Fields,
+    *,
+    parse: Parse = parse_plain,
+    headers: Headers = (),
 ) -> str:
-    """Return a phrase for what is wrong with a record, such as "have no value"; missing fields are named."""
-    frame = unframed(value or b"")
+    """Return a phrase for what is wrong with a record, such as "have no value"; missing fields are named.
+
+    Raises the errors of `parse` other than Undecodable.
+    """
+    frame = unframed(value or b"", frame_header(headers, VALUE_HEADER))
     if frame is not None and reason == Reason.UNKNOWN_FORMAT:
         return f"have the frame of a schema registry ({frame}): set registry.url"
     if reason != Reason.MISSING_FIELD:
         return _FAULTS[reason]
-    document = parsed(value, parse)
+    document = parsed(value, parse, headers)
     if frame is not None and document is None:
         # Without a registry, `parse` cannot decode the frame.
         return f"lack the field {fields.user_id} or {fields.item_id} in the frame of a registry ({frame})"
@@ -71,9 +80,12 @@ def fault(
     return f"have {' and '.join(absent)}" if absent else _FAULTS[reason]
 
 
-def field_list(value: bytes | None, parse: Parse = parse_plain) -> str:
-    """Return the paths of a record's fields, separated by commas; empty if there are no fields."""
-    names = list(dict.fromkeys(_leaves(parsed(value, parse))))
+def field_list(value: bytes | None, parse: Parse = parse_plain, headers: Headers = ()) -> str:
+    """Return the paths of a record's fields, separated by commas; empty if there are no fields.
+
+    Raises the errors of `parse` other than Undecodable.
+    """
+    names = list(dict.fromkeys(_leaves(parsed(value, parse, headers))))
     shown = [name[:_SHOWN_CHARACTERS] for name in names[:_SHOWN]]
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return ", ".join(shown + more)
@@ -118,11 +130,14 @@ def _absent(path: Path, document: Any, key: bytes | None) -> str:
 
 
 def _unwrapped(document: Any) -> Any:
-    """Return the event in `document`, without the envelope that `document` appears to have."""
+    """Return the event in `document`, without the envelope that `document` appears to have, if it opens."""
     envelope = envelopes.recognised(document, ())
     if envelope == "none":
         return document
-    opened = envelopes.opened(envelope, document, ())
+    try:
+        opened = envelopes.opened(envelope, document, ())
+    except Undecodable:
+        return document
     return opened.document if isinstance(opened, envelopes.Opened) else document
 
 

@@ -32,6 +32,9 @@ _VERSION: Final = "specversion"
 _ROWS: Final = ("c", "r", "u")
 _NO_ROWS: Final = ("d", "t", "m")
 
+_DAMAGED: Final = ()
+"""An attribute that is not text: of the wrong type for every rule."""
+
 NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 
@@ -77,7 +80,7 @@ def recognised(document: Any, headers: Headers) -> Envelope:
 def _cloudevent(document: Any, headers: Headers, parse: Parse, *, exact: bool) -> Opened:
     if is_binary(headers):
         attributes = {
-            name.removeprefix(_ATTRIBUTE): header(headers, name)
+            name.removeprefix(_ATTRIBUTE): _attribute(headers, name)
             for name, _ in headers
             if name.startswith(_ATTRIBUTE)
         }
@@ -96,6 +99,14 @@ def _cloudevent(document: Any, headers: Headers, parse: Parse, *, exact: bool) -
             raise Undecodable(Reason.NULL_VALUE)
         data = parse(unpacked, headers, exact=exact)
     return Opened({} if data is None else data, document)
+
+
+def _attribute(headers: Headers, name: str) -> Any:
+    # Only a path that leads to damaged bytes may reject the event, and it must not find a missing value.
+    try:
+        return header(headers, name)
+    except Undecodable:
+        return _DAMAGED
 
 
 def _change(document: Any) -> Opened | Skipped:

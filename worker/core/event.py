@@ -346,10 +346,13 @@ class Decoder:
         return loads_exactly if record.exact else orjson.loads
 
 
-def parsed(value: bytes | None, parse: Parse = parse_plain) -> Any:
-    """Return the document in a record's value; None if the value is missing or cannot be decoded."""
+def parsed(value: bytes | None, parse: Parse = parse_plain, headers: Headers = ()) -> Any:
+    """Return the document in a record's value; None if the value is missing or cannot be decoded.
+
+    Errors of `parse` other than Undecodable are passed on to the caller.
+    """
     try:
-        return parse(value, ()) if value else None
+        return parse(value, headers) if value else None
     except Undecodable:
         return None
 

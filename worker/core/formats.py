@@ -67,11 +67,14 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
 
 
 def loads_exactly(text: str | bytes) -> Any:
-    """Return the document in JSON text, with its numbers as decimals. Raises ValueError if orjson rejects it.
+    """Return the document in JSON text, with its fractions as decimals.
 
-    Needed because orjson turns integers of more than 64 bits into floats. This function takes ten times as
-    long as orjson.
+    Raises ValueError if orjson rejects the text, or if an exponent is too large for a decimal.
+    Needed because orjson turns integers of more than 64 bits into floats. Takes ten times as long as orjson.
     """
     # Python's own parser accepts more than JSON, such as NaN and lone surrogates.
     orjson.loads(text)
-    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ArithmeticError:
+        raise ValueError("a number has an exponent that is too large for a decimal") from None

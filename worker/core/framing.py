@@ -17,6 +17,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from worker.core.paths import Headers
+
 VALUE_HEADER: Final = "__value_schema_id"
 KEY_HEADER: Final = "__key_schema_id"
 
@@ -50,6 +52,14 @@ def unframed(data: bytes, header: bytes | None = None) -> Frame | None:
             return Frame(int.from_bytes(header[1:_ID_BYTES]), header[_ID_BYTES:] + data)
     if len(data) >= _ID_BYTES and data[0] == 0:
         return Frame(int.from_bytes(data[1:_ID_BYTES]), data[_ID_BYTES:])
+    return None
+
+
+def frame_header(headers: Headers, name: str) -> bytes | None:
+    """Return the first header with this name; None if the header is absent."""
+    for key, value in headers:
+        if key == name:
+            return value
     return None
 
 

@@ -43,6 +43,10 @@ MAX_HEADER_BYTES: Final = 8_192
 SAME_TEXT_SECONDS: Final = 0.25
 """Scrapes within this time share a response, because a response costs about as much as 50 clicks."""
 
+PLAIN: Final = "text/plain"
+OPENMETRICS: Final = "application/openmetrics-text"
+_VERSIONS: Final = {PLAIN: "0.0.4", OPENMETRICS: "1.0.0"}
+
 _PATHS: Final = "not found; the paths are /metrics, /livez, /readyz and /v1/users/{user_id}"
 
 
@@ -138,20 +142,22 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Metrics:
-    """The text of a scrape, shared by simultaneous scrapes."""
+    """The response of a scrape, in either format; it is made once for simultaneous scrapes."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
-        self._made: dict[str, tuple[float, bytes]] = {}
+        self._made: dict[str, tuple[float, str, bytes]] = {}
 
     def text(self, accept: str) -> tuple[str, bytes]:
-        """Return the content type for the Accept header, and the text."""
-        encode, kind = choose_encoder(accept)
-        at, text = self._made.get(kind, (0.0, b""))
+        """Return the content type that suits the Accept header, and the response."""
+        # Only the name counts: a version that the client chose would be a response of its own.
+        name = OPENMETRICS if OPENMETRICS in accept else PLAIN
+        at, kind, text = self._made.get(name, (0.0, "", b""))
         if not text or self._clock() >= at + SAME_TEXT_SECONDS:
+            encode, kind = choose_encoder(f"{name}; version={_VERSIONS[name]}")
             text = encode(self._registry)
-            self._made[kind] = self._clock(), text
+            self._made[name] = self._clock(), kind, text
         return kind, text
 
 

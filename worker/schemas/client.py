@@ -69,7 +69,8 @@ class HttpRegistry:
     def by_id(self, schema: int | UUID) -> Schema | None:
         """Return the schema with this id or GUID; None if it does not exist."""
         if isinstance(schema, UUID):
-            return self._asked("GET", f"schemas/guids/{schema}", _schema)
+            # Older registries have no GUIDs: their 404 is that of an unknown path.
+            return self._asked("GET", f"schemas/guids/{schema}", _schema, any_404=True)
         return self._asked("GET", f"schemas/ids/{schema}", _schema) if 0 < schema <= MAX_ID else None
 
     def by_version(self, subject: str, version: int | Literal["latest"]) -> Schema | None:
@@ -92,8 +93,19 @@ class HttpRegistry:
             raise RegistryRefused(f"the schema registry at {self.url} cannot register {subject}")
         return found
 
-    def _asked(self, method: str, path: str, take: Callable[[Any], T], body: bytes | None = None) -> T | None:
-        """Return the result of `take` for the registry's answer; None if the registry reports "not found"."""
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        take: Callable[[Any], T],
+        body: bytes | None = None,
+        *,
+        any_404: bool = False,
+    ) -> T | None:
+        """Return the result of `take` for the registry's answer; None if the registry reports "not found".
+
+        With `any_404`, status 404 means "not found", even without an error code of the interface.
+        """
         deadline = time.monotonic() + SECONDS
         try:
             try:
@@ -110,6 +122,8 @@ class HttpRegistry:
             raise RegistryAway(self._away(str(error))) from error
         except HTTPError as error:
             raise RegistryAway(self._away(str(error))) from error
+        if any_404 and status == HTTPStatus.NOT_FOUND:
+            return None
         return self._judged(path, status, answer, take)
 
     def _exchanged(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ def read(data: bytes) -> Any:
 
 
 def read_exactly(data: bytes) -> Any:
-    """Return the document with its numbers as decimals, which takes longer. Raises ValueError."""
+    """Return the document with its integers unrounded, which takes longer. Raises ValueError."""
     try:
         return loads_exactly(data)
     except RecursionError as error:

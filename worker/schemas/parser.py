@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from worker.core.formats import parse_plain
-from worker.core.framing import KEY_HEADER, VALUE_HEADER, Frame, unframed
+from worker.core.framing import KEY_HEADER, VALUE_HEADER, Frame, frame_header, unframed
 from worker.core.paths import Headers
 from worker.core.reasons import Reason, Undecodable
 from worker.schemas.interface import Unusable
@@ -27,12 +27,12 @@ class FramedParser:
         if value[0] and not headers:
             # Hot path: saves 0.4 us for an unframed record.
             return parse_plain(value, exact=exact)
-        frame = unframed(value, _header(headers, VALUE_HEADER))
+        frame = unframed(value, frame_header(headers, VALUE_HEADER))
         return parse_plain(value, headers, exact=exact) if frame is None else self._read(frame, exact=exact)
 
     def key(self, key: bytes, headers: Headers) -> Any:
         """Return the document in a record's key; None if the key is not framed."""
-        frame = unframed(key, _header(headers, KEY_HEADER))
+        frame = unframed(key, frame_header(headers, KEY_HEADER))
         return None if frame is None else self._read(frame)
 
     def problems(self) -> list[str]:
@@ -46,10 +46,3 @@ class FramedParser:
             raise Undecodable(Reason.UNKNOWN_SCHEMA) from None
         except ValueError:
             raise Undecodable(Reason.SCHEMA_MISMATCH) from None
-
-
-def _header(headers: Headers, name: str) -> bytes | None:
-    for key, value in headers:
-        if key == name:
-            return value
-    return None

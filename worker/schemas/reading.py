@@ -37,7 +37,7 @@ class FrameReader:
         self._messages = messages
         self._steady = steady
         self._reads: dict[int | UUID, Read] = {}
-        self._unusable: dict[int | UUID, tuple[float, Unusable]] = {}
+        self._unusable: dict[int | UUID, tuple[float, str]] = {}
         """By schema id: when the schema may be requested again, and why it cannot be used."""
         self._spent = _Spent(steady)
 
@@ -56,18 +56,18 @@ class FrameReader:
 
     def problems(self) -> list[str]:
         """Return why schemas could not be used, each schema once."""
-        return [str(error) for _, error in self._unusable.values()]
+        return [why for _, why in self._unusable.values()]
 
     def _looked_up(self, schema_id: int | UUID) -> Read:
-        due, error = self._unusable.get(schema_id, (0.0, None))
-        if error is not None and self._steady() < due:
-            raise error
+        due, why = self._unusable.get(schema_id, (0.0, ""))
+        if why and self._steady() < due:
+            raise Unusable(why)
         try:
             read = self._made(schema_id)
         except Unusable as error:
             if len(self._unusable) >= _MOST_UNUSABLE:
                 self._unusable.clear()
-            self._unusable[schema_id] = self._steady() + AGAIN_SECONDS, error
+            self._unusable[schema_id] = self._steady() + AGAIN_SECONDS, str(error)
             raise
         self._reads[schema_id] = read
         return read

@@ -62,7 +62,7 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
     if bad.parts:
         ours.append(("nextclick.parts", bad.parts[:PREFIX_BYTES].encode()))
     key, value, headers = record.key, record.value, [(name, text or b"") for name, text in record.headers]
-    if len(key or b"") + sum(len(name) + len(text) for name, text in headers) > _MAX_EXTRA_BYTES:
+    if len(key or b"") + sum(map(_header_bytes, headers)) > _MAX_EXTRA_BYTES:
         key, headers = (key or b"")[:PREFIX_BYTES], []
         ours.append(("nextclick.headers", b"dropped: key and headers are too large"))
     if key is None and value is None:
@@ -76,3 +76,9 @@ def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
         ]
         value = value[:PREFIX_BYTES]
     return key, value, [*headers, *ours]
+
+
+def _header_bytes(header: tuple[str, bytes]) -> int:
+    """Return an upper bound of the bytes of a header in a record: two lengths, the name, the value."""
+    name, text = header
+    return 10 + len(name.encode(errors="replace")) + len(text)

@@ -15,6 +15,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.diagnosis import about, fault, field_list, look_alike
 from worker.core.event import Decoder, Fields, parsed
 from worker.core.ranking import NO_ITEM
+from worker.core.reasons import Reason
 from worker.core.times import NAMES
 from worker.kafka import history
 from worker.kafka.history import Span
@@ -72,10 +73,9 @@ def decoding(sample: Sample) -> Finding:
         return Finding(f"topic {sample.topic} has no records yet")
     if not bad and not skipped and not sample.decoded.trimmed:
         return Finding(f"topic {sample.topic}: the last {count} records are clicks{_several(sample)}")
-    fields, parse = sample.decoder.fields, sample.decoder.parse
-    faults = Counter(fault(one.record.value, one.record.key, one.reason, fields, parse) for one in bad)
+    faults = Counter(_fault(one.record, one.reason, sample.decoder) for one in bad)
     parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
-    if first := next(filter(None, (field_list(one.record.value, parse) for one in bad)), ""):
+    if first := next(filter(None, (_field_list(one.record, sample.decoder) for one in bad)), ""):
         parts.append(f"the first of them has the fields {first}")
     if skipped:
         why = ", ".join(f"{number} {reason}" for reason, number in sample.decoded.skipped.most_common())
@@ -155,7 +155,7 @@ def _several(sample: Sample) -> str:
 
 def _conditions(sample: Sample) -> Iterator[str]:
     """Yield, for each field of click.where, a phrase with the values that the field has in the sample."""
-    documents = [_first(parsed(record.value, sample.decoder.parse)) for record in sample.records]
+    documents = [_event(record, sample.decoder) for record in sample.records]
     for clause in sample.decoder.where:
         if clause.path.root != "value" or clause.path.each is not None:
             continue
@@ -165,9 +165,7 @@ def _conditions(sample: Sample) -> Iterator[str]:
             some = ", ".join(f"{value!r} ({number})" for value, number in values.most_common(_SHOWN))
             yield f"{clause.path.text} is {some}"
         else:
-            names = next(
-                filter(None, (field_list(one.value, sample.decoder.parse) for one in sample.records)), ""
-            )
+            names = next(filter(None, (_field_list(one, sample.decoder) for one in sample.records)), "")
             yield f"no record has the field {clause.path.text}" + (
                 f"; the first one has {names}" if names else ""
             )
@@ -178,8 +176,7 @@ def _remedy(sample: Sample, faults: Counter[str]) -> str:
         return "Such records go to the dead letters"
     bad = sample.decoded.bad
     found = Counter(
-        envelopes.recognised(_first(parsed(one.record.value, sample.decoder.parse)), one.record.headers)
-        for one in bad
+        envelopes.recognised(_event(one.record, sample.decoder), one.record.headers) for one in bad
     )
     envelope, number = found.most_common(1)[0]
     if envelope not in ("none", sample.decoder.envelope) and 2 * number > len(bad):
@@ -189,7 +186,19 @@ def _remedy(sample: Sample, faults: Counter[str]) -> str:
     return "Such records go to the dead letters; if they are clicks, correct the section [click]"
 
 
-def _first(document: Any) -> Any:
+def _fault(record: Record, reason: Reason, decoder: Decoder) -> str:
+    return fault(
+        record.value, record.key, reason, decoder.fields, parse=decoder.parse, headers=record.headers
+    )
+
+
+def _field_list(record: Record, decoder: Decoder) -> str:
+    return field_list(record.value, decoder.parse, record.headers)
+
+
+def _event(record: Record, decoder: Decoder) -> Any:
+    """Return the document in a record; of a list, its first element."""
+    document = parsed(record.value, decoder.parse, record.headers)
     return document[0] if isinstance(document, list) and document else document
 
 

@@ -353,6 +353,19 @@ def test_only_scrapers_may_connect() -> None:
     assert ports == [53, 53, 9092, 9093, 9094]
 
 
+def test_the_schema_registry_may_be_asked() -> None:
+    """At the port of its address in the configuration."""
+    for url, port in {
+        "http://registry:8081": 8081,
+        "https://registry/v7": 443,
+        "http://registry": 80,
+    }.items():
+        manifests = template({"config": f'[registry]\nurl = "{url}"\n'})
+        policy = the("NetworkPolicy", "shop-nextclick", manifests)["spec"]
+
+        assert [one["port"] for one in policy["egress"][0]["ports"]] == [53, 53, 9092, 9093, 9094, port]
+
+
 def test_rules_are_those_of_prometheus_for_the_programs_that_run() -> None:
     """Word for word, with an address before the paths of the runbook."""
     written = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())["groups"]

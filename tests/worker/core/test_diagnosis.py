@@ -29,6 +29,14 @@ def test_missing_fields_are_named() -> None:
     assert fault(event, None, Reason.MISSING_FIELD, FIELDS) == "have no field item_id"
 
 
+@pytest.mark.parametrize("data", ["", "?", "aGVsbG8=", "gQ=="])
+def test_an_envelope_that_does_not_open_lacks_the_fields(data: str) -> None:
+    """No data, no base64, text, broken MessagePack: all are named, and none raises an error."""
+    event = orjson.dumps({"specversion": "1.0", "type": "t", "data_base64": data})
+
+    assert fault(event, None, Reason.MISSING_FIELD, FIELDS) == "have no field user.id and no field item_id"
+
+
 @pytest.mark.parametrize(
     ("topic", "catalogue"), [("lamp 1", "lamp-1"), ("7", "007"), ("SKU_9", "sku9"), ("a-010", "A10")]
 )

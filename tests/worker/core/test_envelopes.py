@@ -63,6 +63,16 @@ def test_both_modes_have_their_attributes_at_one_path() -> None:
     assert decoded("cloudevents", None, headers=BINARY, fields=fields) == Click("ada", "view", NOW)
 
 
+@pytest.mark.parametrize("damaged", [b"\xff", bytes(16)])
+def test_a_damaged_attribute_counts_where_a_path_leads_to_it(damaged: bytes) -> None:
+    """Nowhere else; and it does not count as missing, or the record's time would replace it."""
+    headers = [*BINARY, ("ce_x", damaged)]
+
+    assert decoded("cloudevents", EVENT, headers=headers) == CLICK
+    for fields in (Fields("@envelope.x"), Fields(timestamp="@envelope.x")):
+        assert decoded("cloudevents", EVENT, headers=headers, fields=fields) == Reason.WRONG_TYPE
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("operation", ["c", "u", "r"])
 def test_the_row_after_a_change_is_the_event(operation: str, wrapped: bool) -> None:

@@ -76,6 +76,36 @@ def test_what_is_no_json_is_none_exactly(text: bytes) -> None:
         loads_exactly(text)
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "times"),
+    [
+        ("d + t", {"d": 20231114, "t": 221320}),
+        ("t", {"t": 1_699_999_999_999_999_999}),
+        ("t", {"t": 1_700_000_000.001}),
+    ],
+)
+def test_a_long_integer_does_not_change_the_time_beside_it(timestamp: str, times: dict[str, Any]) -> None:
+    """It makes the record be read exactly."""
+    decoder = Decoder(Fields(timestamp=timestamp))
+    event = orjson.dumps({"user_id": 12, "item_id": 1} | times)
+    short, long = (
+        decoder.decode(event.replace(b"12,", digits + b",", 1), None, NOW) for digits in (b"12", b"12" * 15)
+    )
+
+    assert isinstance(short, Click)
+    assert long == short._replace(user_id="12" * 15)
+
+
+@pytest.mark.parametrize("number", ["1e-99999999999999999999", "0e99999999999999999999"])
+def test_an_exponent_of_no_decimal_is_malformed(number: str) -> None:
+    """Beside a long integer, which makes the record be read exactly; the worker goes on."""
+    text = f'{{"user_id": 123456789012345678901234567890, "item_id": "a", "x": {number}}}'.encode()
+
+    assert Decoder(Fields()).decode(text, None, NOW) == Reason.MALFORMED
+    with pytest.raises(ValueError, match="exponent"):
+        loads_exactly(text)
+
+
 def test_damaged_text_beside_a_long_integer_is_a_missing_field() -> None:
     """Which makes the record be read again exactly."""
     value = orjson.dumps({"a": '{"n": 1e30}', "b": '{"n": "\\ud800"}'})

@@ -238,6 +238,17 @@ def test_the_text_of_a_scrape_is_in_the_format_that_is_asked_for(server: Server)
     assert body.endswith("# EOF\n")
 
 
+def test_a_client_cannot_have_texts_of_its_own(server: Server) -> None:
+    """Whatever version it names, there are two texts; a version that is none is no fault either."""
+    for version in ("9.9.1", "9.9.2", "x", ""):
+        status, kind, _ = server.get("/metrics", Accept=f"application/openmetrics-text; version={version}")
+
+        assert (status, kind.split(";")[0]) == (200, "application/openmetrics-text")
+    status, kind, _ = server.get("/metrics", Accept="text/plain; version=x")
+
+    assert (status, kind.split(";")[0]) == (200, "text/plain")
+
+
 def test_idle_connections_neither_hinder_scrapes_nor_pile_up(server: Server) -> None:
     """Beyond the limit a new connection is closed at once, and those that close make room."""
     idle = [server.connected(b"GET /metr") for _ in range(MAX_CONNECTIONS - 1)]

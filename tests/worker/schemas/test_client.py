@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -62,6 +63,16 @@ def test_a_wrong_address_is_no_unknown_schema(served: Served, answer: Answer) ->
 
     with pytest.raises(RegistryRefused, match=r"/schemas/ids/7 answers .*: correct registry.url"):
         HttpRegistry(served.url).by_id(7)
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"error_code": 404, "message": "HTTP 404 Not Found"}', b"<html>?</html>"]
+)
+def test_a_registry_without_guids_has_no_such_schema(served: Served, answer: bytes) -> None:
+    """Older ones lack the endpoint: one record with a GUID in its header must not stop the worker."""
+    served.instead = lambda: (404, answer)
+
+    assert HttpRegistry(served.url).by_id(UUID(int=7)) is None
 
 
 def test_nobody_there_is_away() -> None:

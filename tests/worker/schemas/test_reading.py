@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import orjson
@@ -128,6 +129,18 @@ def test_a_schema_of_no_use_is_asked_for_again_later(schema: Schema | None, why:
     time.now += AGAIN_SECONDS
 
     assert frames.read(Frame(1, ADA)) == "ada"
+
+
+def test_each_record_has_its_own_error() -> None:
+    """An error that is raised again grows by a traceback each time."""
+    frames = FrameReader(MemoryRegistry(), steady=Time())
+    depths = []
+    for _ in range(4):
+        with pytest.raises(Unusable) as raised:
+            frames.read(Frame(1, ADA))
+        depths.append(len(list(traceback.walk_tb(raised.value.__traceback__))))
+
+    assert depths[1] == depths[3]
 
 
 def test_trouble_with_the_registry_is_not_kept() -> None:

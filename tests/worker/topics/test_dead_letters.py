@@ -124,3 +124,11 @@ def test_letters_go_to_the_partition_of_their_record(partitions: int, goes_to: i
     (found,) = cluster.read("letters")
     assert before == []
     assert (found.partition, found.value) == (goes_to, b"{")
+
+
+@pytest.mark.parametrize("headers", [[("\U0001f600" * 30_000, b"")], [("", b"")] * 20_000])
+def test_headers_are_measured_as_they_are_sent(headers: list[tuple[str, bytes]]) -> None:
+    """A name in bytes, not characters; many small headers add up: the letter must fit into a request."""
+    _, _, kept = letter(bad(b"x" * 890_000, headers=headers))
+
+    assert dict(kept)["nextclick.headers"].startswith(b"dropped")

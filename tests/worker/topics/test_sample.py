@@ -5,10 +5,16 @@ from dataclasses import replace
 
 import orjson
 
+from tests.worker.schemas.test_avro import written
 from worker.core.catalogue import Catalogue
 from worker.core.event import Decoder, Fields
+from worker.core.framing import VALUE_HEADER
 from worker.core.where import Clause, parse_where
 from worker.kafka.memory import MemoryCluster
+from worker.schemas.interface import Schema
+from worker.schemas.memory import MemoryRegistry
+from worker.schemas.parser import FramedParser
+from worker.schemas.reading import FrameReader
 from worker.topics.sample import SAMPLE, Sample, ages, decoding, known_items, last, times
 
 FIELDS = Fields("user_id", "item_id")
@@ -168,6 +174,25 @@ def test_an_envelope_is_recognised() -> None:
 
     assert 'set click.envelope = "cloudevents"' in decoding(cloud).remedy
     assert 'set click.envelope = "debezium"' in decoding(change).remedy
+
+
+def test_records_with_their_schema_in_a_header_are_named_by_their_fields() -> None:
+    """With a registry; without one, the header says that one is missing."""
+    registry, cluster = MemoryRegistry(), MemoryCluster()
+    fields = [{"name": "who", "type": "string"}, {"name": "what", "type": "string"}]
+    schema = {"type": "record", "name": "Click", "fields": fields}
+    guid = registry.guid(registry.register("clicks", Schema(orjson.dumps(schema).decode())))
+    cluster.create("clicks")
+    value = written(schema, {"who": "ada", "what": "lamp"})
+    cluster.produce("clicks", value, headers=[(VALUE_HEADER, b"\1" + guid.bytes)])
+    parser = FramedParser(FrameReader(registry, steady=lambda: 0.0))
+    decoders = Decoder(FIELDS, parse=parser), Decoder(FIELDS)
+
+    known, unknown = (decoding(last(cluster.connect(), "clicks", decoder)).what for decoder in decoders)
+
+    assert "have no field user_id and no field item_id" in known
+    assert "has the fields who, what" in known
+    assert f"have the frame of a schema registry (schema GUID {guid})" in unknown
 
 
 def test_items_that_the_champion_does_not_know_are_counted() -> None:
