@@ -102,7 +102,7 @@ class ClickArchive:
         stretches, gone = self.stretches(), 0
         last = {stretch.partition: stretch for stretch in stretches}
         for stretch in stretches:
-            recorded = pl.read_parquet(stretch.path, columns=["recorded_ms"])["recorded_ms"]
+            recorded = pl.read_parquet(stretch.path, columns=["recorded_ms"], glob=False)["recorded_ms"]
             newest = recorded.max()
             if isinstance(newest, int) and newest >= time_ms:
                 continue
@@ -133,7 +133,11 @@ def scan_archive(folder: Path) -> tuple[Scan, list[Removal]]:
     for path in paths:
         with reading(path):
             malformed.update(orjson.loads(pl.read_parquet_metadata(path)[_BAD]))
-    scan = pl.scan_parquet(paths, hive_partitioning=False) if paths else pl.LazyFrame(schema=ARCHIVE_SCHEMA)
+    scan = (
+        pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+        if paths
+        else pl.LazyFrame(schema=ARCHIVE_SCHEMA)
+    )
     clicks = scan.select(SCHEMA.keys())
     count = clicks.select(pl.len()).collect().item()
     if count == 0:

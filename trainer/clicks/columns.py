@@ -174,7 +174,7 @@ def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple
     if wanted is not None:
         return wanted, _field(schema, paths.parse(wanted), source, role), ()
     taken = recognise({name: kind for name, kind in schema.items() if name != EACH}, role, source)
-    found = field_at(schema, taken.names)
+    found = field_at(schema, taken.names, of_ids=role in ROLES)
     assert found is not None  # noqa: S101  # it is one of the schema's
     return ".".join(taken.names), found, taken.left
 
@@ -182,7 +182,8 @@ def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple
 def _field(schema: pl.Schema, path: paths.Path, source: str, role: str) -> Field:
     found = None
     if path.root == "value":
-        found = field_at(schema, path.names) if path.each is None else in_each(schema, path.names)
+        at = field_at if path.each is None else in_each
+        found = at(schema, path.names, of_ids=role in ROLES)
     if found is None:
         by = "" if role in (*ROLES, "timestamp", "extra") else f" ({role})"
         raise MissingColumn(

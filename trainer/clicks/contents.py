@@ -120,6 +120,8 @@ def contents(path: Path, encoding: str) -> Contents:
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
     head = _decoded(start, encoding)
+    if not head.strip():
+        raise UnreadableFile(str(path), "the file is empty")
     _must_be_text(head, start, path)
     as_it_is = encoding == "utf-8" and (not packed or packed in _READ_PACKED) and not _old_mac(head)
     return Contents(path, "text", as_it_is, head, encoding)

@@ -42,7 +42,7 @@ def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
         yield
     except _CUT_OFF:
         raise UnreadableFile(str(path), "it is damaged or truncated; write it again") from None
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, csv.Error, UnicodeError):
         raise UnreadableFile(str(path), _why(path, encoding)) from None
     except OSError as error:
         # Compression libraries raise OSError without an error number.
@@ -110,7 +110,9 @@ def _kind(value: Any) -> str:
 def _damaged_row(found: Contents) -> _Damaged | None:
     layout = layout_of(found)
     with found.lines() as lines:
-        damaged = _first_damaged(layout.rewrite(iter(lines)), layout)
+        # A rewrite that drops spaces fails at the damage itself, so the lines are searched as they are.
+        rows = layout.tidy(iter(lines)) if layout.spaced else layout.rewrite(iter(lines))
+        damaged = _first_damaged(rows, layout)
     if damaged and layout.letter != layout.separator:
         line = damaged.line.replace(layout.letter.encode(), layout.separator.encode())
         return damaged._replace(line=line)
@@ -122,6 +124,7 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
     first, row, names = 1, list[bytes](), 0
     csv.field_size_limit(sys.maxsize)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
+    polars_counts = layout.quote and not layout.spaced
 
     def text() -> Iterator[str]:
         for line in lines:
@@ -129,13 +132,16 @@ def _first_damaged(lines: Iterable[bytes], layout: Layout) -> _Damaged | None:
             yield line.decode()
 
     try:
-        for fields in csv.reader(text(), delimiter=layout.letter, strict=True, quoting=quoting):
+        rows = csv.reader(
+            text(), delimiter=layout.letter, strict=True, quoting=quoting, skipinitialspace=layout.spaced
+        )
+        for fields in rows:
             names = names or len(fields)
             if len(fields) > names:
                 why = f"has {len(fields)} fields, but the first line has {names}; repair or remove it"
                 return _Damaged(first, row[0], why)
             # Polars finds the ends of rows by counting quotes, including quotes inside a field.
-            if layout.quote and sum(line.count(b'"') for line in row) % 2:
+            if polars_counts and sum(line.count(b'"') for line in row) % 2:
                 return _Damaged(first, row[0])
             first += len(row)
             row.clear()

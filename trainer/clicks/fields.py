@@ -17,11 +17,16 @@ import polars as pl
 
 from worker.core import paths
 from worker.core.formats import loads_exactly
+from worker.core.ids import text_of
+from worker.core.reasons import Undecodable
 
 EACH: Final = "the elements of a list"
 """The column that `exploded` adds; no table has a column with this name."""
 
 _DEEPEST: Final = 4
+
+_AsText = Callable[[object], str | None]
+"""A function that writes a value of a JSON document as text, or null."""
 
 
 class Field(NamedTuple):
@@ -31,15 +36,21 @@ class Field(NamedTuple):
     kind: pl.DataType
 
 
-def field_at(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
+def field_at(
+    schema: Mapping[str, pl.DataType], names: Sequence[str], *, of_ids: bool = False
+) -> Field | None:
     """Return the field at `names`, or None if there is no such field.
+
+    `of_ids`: values of JSON in text that are not ids by the worker's rule become null.
 
     A dot in a path may be a part of a name, so several fields may match: a field `b` within a column `a`, and
     a column `a.b`. The most deeply nested field wins, as in the worker.
     """
-    found = list(_fields(schema, pl.col, names))
+    found = list(_fields(schema, pl.col, names, _id_text if of_ids else _text))
     if not found:
         return None
+    # A column of nulls alone has a type of its own, and no value.
+    found = [one for one in found if one.kind != pl.Null] or found
     same = [one.column for one in found if one.kind == found[0].kind]
     return Field(pl.coalesce(same) if len(same) > 1 else same[0], found[0].kind)
 
@@ -68,13 +79,13 @@ def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
     return frame.with_columns(column.alias(EACH)).explode(EACH)
 
 
-def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str]) -> Field | None:
+def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str], *, of_ids: bool = False) -> Field | None:
     """Return the field at `names` in the elements of an `exploded` table. Empty `names`: the element."""
-    return field_at({EACH: schema[EACH]}, (EACH, *names))
+    return field_at({EACH: schema[EACH]}, (EACH, *names), of_ids=of_ids)
 
 
 def _fields(
-    schema: Mapping[str, pl.DataType], get: Callable[[str], pl.Expr], names: Sequence[str]
+    schema: Mapping[str, pl.DataType], get: Callable[[str], pl.Expr], names: Sequence[str], text: _AsText
 ) -> Iterator[Field]:
     for count in range(1, len(names) + 1):
         name, rest = ".".join(names[:count]), names[count:]
@@ -84,9 +95,10 @@ def _fields(
         if not rest:
             yield Field(column, kind)
         elif isinstance(kind, pl.Struct):
-            yield from _fields({one.name: _kind(one.dtype) for one in kind.fields}, column.struct.field, rest)
+            inner_kinds = {one.name: _kind(one.dtype) for one in kind.fields}
+            yield from _fields(inner_kinds, column.struct.field, rest, text)
         elif kind == pl.String:
-            inner = partial(_inner, rest)
+            inner = partial(_inner, rest, text)
             read = column.map_batches(inner, return_dtype=pl.String(), is_elementwise=True)
             yield Field(read, pl.String())
 
@@ -97,9 +109,9 @@ def _kind(dtype: Any) -> pl.DataType:
     return kind
 
 
-def _inner(names: Sequence[str], column: pl.Series) -> pl.Series:
+def _inner(names: Sequence[str], text: _AsText, column: pl.Series) -> pl.Series:
     """Return the values at `names` in a column of JSON documents, as text."""
-    found = {one: _text(paths.find(one, names, loads_exactly)) for one in column.unique().to_list()}
+    found = {one: text(paths.find(one, names, loads_exactly)) for one in column.unique().to_list()}
     return pl.Series(column.name, [found[one] for one in column.to_list()], pl.String())
 
 
@@ -107,3 +119,12 @@ def _text(found: object) -> str | None:
     if isinstance(found, bool):
         return "true" if found else "false"
     return str(found) if isinstance(found, str | Decimal) else None
+
+
+def _id_text(found: object) -> str | None:
+    if isinstance(found, str):
+        return found
+    try:
+        return text_of(found, exact=True)
+    except Undecodable:
+        return None

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 import polars as pl
 
 from trainer.clicks.columns import Columns, Scan, convert
-from trainer.clicks.counts import Counts
+from trainer.clicks.counts import ROLES, Counts
 from trainer.clicks.damage import reading
+from trainer.clicks.mixed import require_one_kind
 from trainer.clicks.recognition import positions
 from trainer.clicks.rules import Rules
 from trainer.clicks.tables import FileTable, scan_table
@@ -108,6 +109,8 @@ def _scan(part: _Part, columns: Columns, rules: Rules) -> Scan:
         frame = _with_folders(table.frame, part.columns)
         named = _named(table, columns, rules, source)
         scan = convert(frame, named, source=source, rules=rules)
+        ids = [getattr(scan.columns, role) for role in ROLES]
+        require_one_kind(part.path, rules.encoding, scan.clicks, ids)
     if table.headless:
         scan.counts.headless = True
     return scan

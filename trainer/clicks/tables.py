@@ -7,6 +7,7 @@ on. The types in RecBole's column names (`user_id:token`) are removed; MovieLens
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,8 @@ _UNUSED: Final = "\x1f"
 _SAMPLE_LINES: Final = 20
 _RECBOLE: Final = re.compile(r"(.+):(?:token|float|token_seq|float_seq)")
 _BINARY: Final[dict[str, Callable[..., pl.LazyFrame]]] = {
-    "parquet": lambda source: pl.scan_parquet(source, hive_partitioning=False),
-    "arrow": lambda source: pl.scan_ipc(source, hive_partitioning=False),
+    "parquet": lambda source: pl.scan_parquet(source, hive_partitioning=False, glob=False),
+    "arrow": lambda source: pl.scan_ipc(source, hive_partitioning=False, glob=False),
     "arrow stream": lambda source: pl.read_ipc_stream(source).lazy(),
 }
 _NAMES: Final = {"parquet": "parquet", "pq": "parquet", "arrow": "arrow", "feather": "arrow", "ipc": "arrow"}
@@ -54,7 +55,14 @@ class Layout(NamedTuple):
         """Yield lines as standard CSV: a separator of one character, without spaces before quotes."""
         if self.separator == "::":
             return (line.replace(b"::", _UNUSED.encode()) for line in lines)
-        return _unspaced(lines, self.separator) if self.spaced else lines
+        return _unspaced(self.tidy(lines), self.separator) if self.spaced else lines
+
+    def tidy(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield lines without spaces after closing quotation marks, if the layout is `spaced`."""
+        if not self.spaced:
+            return lines
+        after = re.compile(rb'(?<!")" +(?=%b|[\r\n]|$)' % re.escape(self.separator.encode()))
+        return (after.sub(b'"', line) for line in lines)
 
     @property
     def letter(self) -> str:
@@ -128,7 +136,9 @@ def _scan_json(found: Contents) -> pl.LazyFrame:
         with found.lines() as lines:
             return pl.read_json(b"".join(lines), infer_schema_length=None).lazy()
     with found.source() as source:
-        return pl.scan_ndjson(source, infer_schema_length=None)
+        # Polars always takes this name as a pattern.
+        name = Path(glob.escape(str(source))) if isinstance(source, Path) else source
+        return pl.scan_ndjson(name, infer_schema_length=None)
 
 
 def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTable:
@@ -149,6 +159,7 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
             quote_char=layout.quote,
             infer_schema=False,
             has_header=not headless,
+            glob=False,
         )
     if headless:
         given = names or [f"column_{number}" for number in range(1, width + 1)]
@@ -170,7 +181,9 @@ def _plain_names(names: Sequence[str]) -> dict[str, str]:
 def _unspaced(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-    rows = csv.reader((line.decode() for line in lines), delimiter=separator, skipinitialspace=True)
+    text_lines = (line.decode() for line in lines)
+    # A lenient reader would take the lines after an unclosed quotation mark into one field.
+    rows = csv.reader(text_lines, delimiter=separator, skipinitialspace=True, strict=True)
     for row in rows:
         writer.writerow(row)
         yield text.getvalue().encode()

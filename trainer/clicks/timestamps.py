@@ -115,7 +115,7 @@ def is_time_of_day(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     """Return whether values are times of day without a date."""
     if kind == pl.String:
         return column.str.contains(r"^\s*[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?\s*$")
-    return pl.lit(kind == pl.Time)
+    return column.is_not_null() if kind == pl.Time else pl.lit(False)
 
 
 def joined(day: pl.Expr, day_kind: pl.DataType, clock: pl.Expr, clock_kind: pl.DataType) -> pl.Expr:
@@ -214,7 +214,7 @@ def _in_zone(local: pl.Expr, zone: str, kind: pl.Datetime | None = None) -> pl.E
 
 def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
     """Return moments as milliseconds, rounded down."""
-    return moment.dt.timestamp(kind.time_unit) // {"ms": 1, "us": 1_000, "ns": 1_000_000}[kind.time_unit]
+    return moment.dt.timestamp(kind.time_unit) // _UNITS_A_MS[kind.time_unit]
 
 
 def time_kind_in_words(kind: pl.DataType) -> str | None:

@@ -35,8 +35,11 @@ class Files(Section):
     @classmethod
     def _is_encoding(cls, value: str) -> str:
         try:
+            # Python also knows codecs that are not for text, such as hex and rot13.
+            text = "a\n".encode(value)
+            codecs.getincrementaldecoder(value)(errors="replace").decode(text)
             return codecs.lookup(value).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise ValueError("must be an encoding known to Python, such as utf-8, cp1252 or utf-16") from None
 
 

@@ -69,9 +69,11 @@ def save(kept: Path, data: Data) -> None:
 def load(kept: Path) -> Data:
     """Return the data in the cache entry `kept`."""
     known = orjson.loads((kept / "known.json").read_bytes())
-    items = pl.read_parquet(kept / "items.parquet")
+    items = pl.read_parquet(kept / "items.parquet", glob=False)
     features = _features_of(items, known["features"]) if known["features"] else None
-    train, validation, test = (_sessions_of(pl.read_parquet(kept / f"{part}.parquet")) for part in _PARTS)
+    train, validation, test = (
+        _sessions_of(pl.read_parquet(kept / f"{part}.parquet", glob=False)) for part in _PARTS
+    )
     catalogue = Catalogue(items["item_id"].to_list())
     return Data(catalogue, train, validation, test, known["summary"], features, known["never_clicked"])
 

@@ -79,6 +79,18 @@ def test_old_files_are_forgotten_and_the_place_is_not(archive: ClickArchive) -> 
     assert archive.forget_before(START_MS) == 0
 
 
+def test_the_name_of_a_folder_is_not_a_pattern(tmp_path: Path) -> None:
+    """A bracket in it stands for itself, in reading and in deleting."""
+    mine, other = ClickArchive(tmp_path / "log[1]"), ClickArchive(tmp_path / "log1")
+    for archive, item, time in ((mine, "x", START_MS - 1), (other, "y", START_MS)):
+        with archive.writing("clicks"):
+            archive.append(0, 0, 1, clicks(0, item, time), {})
+
+    assert scan_archive(mine.folder)[0].clicks.collect()["item_id"].to_list() == ["x"]
+    assert mine.forget_before(START_MS) == 1
+    assert other.forget_before(START_MS) == 0
+
+
 def test_one_topic_and_one_writer(archive: ClickArchive) -> None:
     """A second writer is refused while the first writes, and another topic always."""
     with (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date, time
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -31,6 +33,29 @@ def test_a_named_column_is_taken() -> None:
     read = converted(frame, Columns(user="visit"))
 
     assert read.clicks["user_id"].to_list() == ["v"]
+
+
+def test_times_of_day_are_joined_with_the_dates_in_every_row() -> None:
+    """Also in a column that has the type of times of day; a missing one stays missing."""
+    dates, clocks = [date(2026, 9, 21)] * 3, [time(14, 13), time(14, 14), None]
+    frame = pl.DataFrame(
+        {"user_id": ["a", "b", "c"], "item_id": ["x", "y", "z"], "date": dates, "time": clocks}
+    )
+
+    read = converted(frame)
+
+    assert read.columns.timestamp == "date + time"
+    assert read.clicks["timestamp_ms"].to_list() == [1_790_000_000_000 - 20_000, 1_790_000_040_000, None]
+
+
+def test_an_id_in_json_in_text_is_read_as_the_worker_reads_it() -> None:
+    """In the columns of users and items, also in lists of JSON texts."""
+    texts = ['{"id": 1e5}', '{"id": 1.5}']
+    frame = pl.DataFrame({"u": texts, "items": [[one] for one in texts], "time": [START_MS] * 2})
+
+    clicks = converted(frame, Columns(user="u.id", item="items[].id")).clicks
+
+    assert clicks.select("user_id", "item_id").rows() == [("100000", "100000"), (None, None)]
 
 
 def test_a_missing_column_names_those_that_exist() -> None:

@@ -68,6 +68,13 @@ def test_the_copy_has_the_lines_that_are_made_of_the_text(tmp_path: Path) -> Non
     assert table.collect().rows() == [(1, "ü")]
 
 
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\xff\xfe", b"\xff\xfe\n\x00"])
+def test_a_file_with_only_a_byte_order_mark_is_empty(tmp_path: Path, data: bytes) -> None:
+    """With or without a line break after the mark."""
+    with pytest.raises(UnreadableFile, match="the file is empty"):
+        written(tmp_path / "x", data)
+
+
 def test_a_byte_that_the_encoding_lacks_is_named(tmp_path: Path) -> None:
     """With the line before it, and the setting."""
     found = written(tmp_path / "x", b"a\nb\n\x81", "cp1252")

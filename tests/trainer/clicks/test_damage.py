@@ -23,6 +23,7 @@ from trainer.errors import UnreadableFile
             "CSV: line 2 has 4 fields, but the first line has 3; repair or remove it: b'1::2",
         ),
         ('a,b\n"1,2\n3,4\n', "CSV: line 2 is damaged; repair or remove it"),
+        ('a, "b"\n1, "x"\n2, "y\n3, "z"\n', "CSV: line 3 is damaged; repair or remove it: b'2, "),
         ('{"a": 1}\n{"a": \n', "JSON: line 2 is damaged; repair or remove it"),
         ('{"a": 1}\n[7]\n', "JSON: line 2 is damaged; repair or remove it"),
         (
@@ -44,6 +45,15 @@ def test_the_damaged_line_is_named(tmp_path: Path, text: str, says: str) -> None
         reading(path),
     ):
         scan_table(path).frame.collect()
+
+
+def test_a_line_that_is_not_utf_8_is_named_with_blanks_before_quotes_too(tmp_path: Path) -> None:
+    """The blanks are dropped while reading, which decodes the lines."""
+    path = tmp_path / "clicks.csv"
+    path.write_bytes('user_id, "item_id"\nu1, "a"\nu2, "ü"\n'.encode("cp1252"))
+
+    with pytest.raises(UnreadableFile, match="line 3 is not UTF-8; save the file as UTF-8"), reading(path):
+        scan_table(path)
 
 
 def test_an_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:

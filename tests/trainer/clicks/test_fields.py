@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
 from trainer.clicks.fields import exploded, field_at, in_each, leaves
+from trainer.clicks.ids import ids
 from worker.core import paths
 
 NAMES = st.sampled_from(["a", "b", "a.b", "b.a"])
@@ -20,6 +21,7 @@ VALUES = st.recursive(
 
 
 @given(row=st.dictionaries(NAMES, VALUES, min_size=1, max_size=4), path=PATHS)
+@example(row={"a": {"b.a": 0, "b": {"a": None}}}, path="a.b.a")
 @examples(0.5)
 def test_a_path_leads_to_the_same_field_as_in_the_worker(row: dict[str, Any], path: str) -> None:
     """Names with dots, structures, and both: the deepest nesting wins."""
@@ -46,6 +48,29 @@ def test_a_path_reaches_into_json_in_text() -> None:
         None,
         None,
     ]
+
+
+def test_ids_in_json_in_text_follow_the_rule_of_the_worker() -> None:
+    """An exponent is written out; fractions, booleans, lists and maps are not ids."""
+    values = [
+        '" a "',
+        "1e5",
+        "7.0",
+        "-0.0",
+        "12345678901234567890123",
+        "1.5",
+        "true",
+        "[1]",
+        '{"c": 1}',
+        "null",
+    ]
+    frame = pl.DataFrame({"a": [f'{{"b": {one}}}' for one in values]})
+
+    field = field_at(frame.schema, ("a", "b"), of_ids=True)
+
+    assert field is not None
+    read = frame.select(ids(*field, missing=())).to_series().to_list()
+    assert read == ["a", "100000", "7", "0", "12345678901234567890123", None, None, None, None, None]
 
 
 def test_the_elements_of_a_list_are_rows() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from trainer.clicks.tables import scan_table
@@ -24,6 +25,7 @@ def table(path: Path, text: str, **more: object) -> tuple[list[str], list[tuple[
         ("a::b\n1:0::2,3\n", [("1:0", "2,3")]),
         ('a::b\n"x::2\n', [('"x', "2")]),
         ('a, b\n"1", "2, 3"\n', [("1", "2, 3")]),
+        ('a, b\n"1" , "2, 3" \n"", "4"\n', [("1", "2, 3"), (None, "4")]),
         ("a:token\tb:float\n1\t2\n", [("1", "2")]),
     ],
 )
@@ -52,3 +54,14 @@ def test_columns_without_names_are_numbered_or_named(tmp_path: Path) -> None:
 def test_names_that_would_be_the_same_keep_their_blanks(tmp_path: Path) -> None:
     """Two columns are never one."""
     assert table(tmp_path / "clicks", "a, a\n1,2\n") == (["a", " a"], [("1", "2")])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow", "arrows"])
+def test_a_name_is_not_a_pattern(tmp_path: Path, kind: str) -> None:
+    """A bracket in the name of a file stands for itself."""
+    writers = {"jsonl": "write_ndjson", "arrow": "write_ipc", "arrows": "write_ipc_stream"}
+    for name, value in (("clicks[1]", "mine"), ("clicks1", "another's")):
+        write = getattr(pl.DataFrame({"a": [value]}), writers.get(kind, f"write_{kind}"))
+        write(tmp_path / f"{name}.{kind}")
+
+    assert scan_table(tmp_path / f"clicks[1].{kind}").frame.collect().item() == "mine"

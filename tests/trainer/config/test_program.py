@@ -107,3 +107,18 @@ def test_a_wrong_name_in_the_workers_settings_is_refused(text: str, problem: str
     assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in str(
         refusal.value
     )
+
+
+@pytest.mark.parametrize("codec", ["rot13", "hex", "zlib", "undefined", "idna", "no-such", "a\0b"])
+def test_an_encoding_that_is_not_of_text_is_refused(codec: str) -> None:
+    """Python knows codecs that turn bytes into bytes, and some that never decode."""
+    with pytest.raises(SettingError, match="must be an encoding known to Python, such as utf-8"):
+        load(TrainerSettings, None, {}, [("files.encoding", codec)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-8-sig", "cp1252", "shift_jis"])
+def test_an_encoding_of_text_is_taken(encoding: str) -> None:
+    """Under any name that Python knows."""
+    settings = load(TrainerSettings, None, {}, [("files.encoding", encoding)])
+
+    assert "a".encode(settings.files.encoding)

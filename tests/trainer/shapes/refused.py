@@ -91,6 +91,15 @@ REFUSED: Final = (
         text("clicks.jsonl", '{"item_id": 1}\n{"item_id": [1]}\n'),
     ),
     Refused(
+        "JSON with text and another type in a field",
+        "line 2 has true or false as 'item_id', but line 1 has text or an integer",
+        text(
+            "clicks.jsonl",
+            '{"user_id": 1, "item_id": "x", "timestamp": 1790000000}\n'
+            '{"user_id": 1, "item_id": true, "timestamp": 1790000000}\n',
+        ),
+    ),
+    Refused(
         "unrecognised columns",
         "has no column that looks like the user; name one with --user",
         text("clicks.csv", "who,item_id,timestamp\n1,2,1790000000\n"),
