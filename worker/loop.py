@@ -181,27 +181,31 @@ class Loop:
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
             if silent:
-                self._walk.replay(self._decoded(silent).clicks)
+                self._walk.replay(self._decoded(silent, polled=records).clicks)
             if self._recovery.replayed(silent):
                 self._adoption.rebuild_from_start()
             # The revocation listener runs inside `poll`, on the client's thread. So a poll may still return
             # records of partitions that it has just revoked.
             served = self._table.served()
             if live := [record for record in live if record.partition in served]:
-                self._walk.walk(live, self._decoded(live))
+                self._walk.walk(live, self._decoded(live, polled=records))
 
-    def _decoded(self, records: list[Record]) -> Decoded:
-        """Decode `records`; wait while the schema registry is unreachable.
+    def _decoded(self, records: list[Record], *, polled: list[Record]) -> Decoded:
+        """Decode `records` of the last poll, `polled`; wait while the schema registry is unreachable.
 
-        Nothing has been sent or applied yet, so memory is valid and nothing has to be recovered.
+        No record has been processed in part, so memory is valid and nothing has to be recovered.
         """
         try:
             return self._walk.decode(records)
         except RegistryAway:
-            touched = {record.partition for record in records}
-            self._checkpoint.commit(STOP_COMMIT_SECONDS)
-            self._checkpoint.touch(touched)
+            self._commit_midway(STOP_COMMIT_SECONDS, polled)
             return self._retry.until_done(lambda: self._walk.decode(records))
+
+    def _commit_midway(self, seconds: float, polled: list[Record]) -> None:
+        """Commit before all records of a poll are processed. Raises the errors of `Checkpoint.commit`."""
+        self._checkpoint.commit(seconds)
+        # The other records of the poll will be part of the next transaction.
+        self._checkpoint.touch({record.partition for record in polled})
 
     def _rebuild(self, came: int) -> None:
         """Rebuild some states computed by older releases, unless the last poll returned many records."""
