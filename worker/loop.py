@@ -7,7 +7,7 @@ The loop alone decides how to handle failures. After a *retriable* error, it bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import structlog
@@ -180,28 +180,49 @@ class Loop:
             return
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
-            if silent:
-                self._walk.replay(self._decoded(silent).clicks)
+            for _, decoded in self._groups(silent, polled=records):
+                self._walk.replay(decoded.clicks)
             if self._recovery.replayed(silent):
                 self._adoption.rebuild_from_start()
             # The revocation listener runs inside `poll`, on the client's thread. So a poll may still return
             # records of partitions that it has just revoked.
             served = self._table.served()
-            if live := [record for record in live if record.partition in served]:
-                self._walk.walk(live, self._decoded(live))
+            live = [record for record in live if record.partition in served]
+            for group, decoded in self._groups(live, polled=records):
+                self._walk.walk(group, decoded)
 
-    def _decoded(self, records: list[Record]) -> Decoded:
-        """Decode `records`; wait while the schema registry is unreachable.
+    def _groups(
+        self, records: list[Record], *, polled: list[Record]
+    ) -> Iterator[tuple[list[Record], Decoded]]:
+        """Yield `records` of the last poll, `polled`, decoded and in groups of a few thousand clicks.
 
-        Nothing has been sent or applied yet, so memory is valid and nothing has to be recovered.
+        A poll may have a million clicks, too many for one transaction: commits between groups when it is due.
+        """
+        while records:
+            decoded = self._decoded(records, polled=polled)
+            self._pace.count(len(decoded.clicks))
+            yield records[: decoded.records], decoded
+            records = records[decoded.records :]
+            if records and self._checkpoint.due:
+                self._readiness.beat()
+                self._commit_midway(COMMIT_SECONDS, polled)
+
+    def _decoded(self, records: list[Record], *, polled: list[Record]) -> Decoded:
+        """Decode the first of `records`; wait while the schema registry is unreachable.
+
+        No record has been processed in part, so memory is valid and nothing has to be recovered.
         """
         try:
             return self._walk.decode(records)
         except RegistryAway:
-            touched = {record.partition for record in records}
-            self._checkpoint.commit(STOP_COMMIT_SECONDS)
-            self._checkpoint.touch(touched)
+            self._commit_midway(STOP_COMMIT_SECONDS, polled)
             return self._retry.until_done(lambda: self._walk.decode(records))
+
+    def _commit_midway(self, seconds: float, polled: list[Record]) -> None:
+        """Commit before all records of a poll are processed. Raises the errors of `Checkpoint.commit`."""
+        self._checkpoint.commit(seconds)
+        # The other records of the poll will be part of the next transaction.
+        self._checkpoint.touch({record.partition for record in polled})
 
     def _rebuild(self, came: int) -> None:
         """Rebuild some states computed by older releases, unless the last poll returned many records."""

@@ -35,7 +35,7 @@ BUSY_PARTS: Final = 4
 
 _FIRST_BATCH: Final = 250
 _MIN_BATCH: Final = 64
-"""Minimum batch size: a matrix product of fewer rows costs more per row."""
+"""Minimum batch size, in clicks: a matrix product of fewer rows costs more per row."""
 
 
 class Pace:
@@ -57,6 +57,7 @@ class Pace:
         self._steady = steady
         self.records = _FIRST_BATCH
         """Maximum number of records that the next poll returns."""
+        self._clicks = 0
 
     def wait_ms(self) -> int:
         """Return the timeout of the next poll, in milliseconds."""
@@ -71,9 +72,14 @@ class Pace:
     @contextmanager
     def measured(self, records: int) -> Iterator[None]:
         """Time the processing of a batch, and adapt the batch size to the commit interval."""
-        began = self._steady()
+        began, self._clicks = self._steady(), 0
         yield
-        self.records = fitting(records, self._steady() - began, within=self._checkpoint.interval_seconds)
+        seconds, within = self._steady() - began, self._checkpoint.interval_seconds
+        self.records = fitting(records, self._clicks, seconds, within=within)
+
+    def count(self, clicks: int) -> None:
+        """Add to the number of clicks in the batch that is being measured."""
+        self._clicks += clicks
 
     def spare_seconds(self, came: int) -> float:
         """Return the seconds for background work after a poll that returned `came` records."""
@@ -88,13 +94,22 @@ class Pace:
         return LOAD_ALONE_SECONDS, IDLE_POLL_MS / 1000 if self._recovery.loading else 0.0
 
 
-def fitting(records: int, seconds: float, *, within: float) -> int:
-    """Return the batch size that takes about `within` seconds, given that `records` records took `seconds`.
+def fitting(records: int, clicks: int, seconds: float, *, within: float) -> int:
+    """Return the number of records that take about `within` seconds.
 
-    In a larger batch, each record costs less, but all records wait longer. With a few thousand items, a batch
-    may have thousands of records; with a million items, it has dozens. Limits: 64 and 4,000 records.
+    The last batch had `records` records with `clicks` clicks and took `seconds`. In a larger batch, each click
+    costs less, but all clicks wait longer. With a few thousand items, a batch may have thousands of clicks;
+    with a million items, it has dozens. Limits: 64 and 4,000 clicks, and at least one record.
 
-    >>> fitting(100, 0.01, within=0.2), fitting(100, 0.001, within=0.2), fitting(100, 5, within=0.2)
+    >>> (
+    ...     fitting(100, 100, 0.01, within=0.2),
+    ...     fitting(100, 100, 0.001, within=0.2),
+    ...     fitting(100, 0, 5, within=0.2),
+    ... )
     (2000, 4000, 64)
+    >>> fitting(100, 1_000, 0.1, within=0.2), fitting(100, 390_000, 40, within=0.2)
+    (200, 1)
     """
-    return max(_MIN_BATCH, min(MAX_BATCH, int(records * within / max(seconds, 1e-6))))
+    rows = max(clicks, records)
+    fit = max(_MIN_BATCH, min(MAX_BATCH, int(rows * within / max(seconds, 1e-6))))
+    return max(1, fit * records // rows)

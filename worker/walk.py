@@ -51,9 +51,12 @@ class Walk:
         """Whether the open transaction contains only part of a batch, and so must not be committed."""
 
     def decode(self, records: list[Record]) -> Decoded:
-        """Decode `records`, without any effects. Raises RegistryAway, RegistryRefused."""
+        """Decode the first of `records`, without any effects. Raises RegistryAway, RegistryRefused.
+
+        A record may have thousands of clicks: the result ends after the record that completes `MAX_BATCH`.
+        """
         with self._metrics.timed("decode"):
-            return decode(records, self._decoder)
+            return decode(records, self._decoder, enough=MAX_BATCH)
 
     def walk(self, records: list[Record], decoded: Decoded) -> None:
         """Process records of served partitions and publish lists. Raises CheckpointFailed, TopicError."""

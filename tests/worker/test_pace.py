@@ -119,4 +119,19 @@ def test_a_batch_that_failed_is_no_measure() -> None:
 @pytest.mark.parametrize(("seconds", "records"), [(0.0, MAX_BATCH), (100.0, 64)])
 def test_batches_have_limits(seconds: float, records: int) -> None:
     """Of few rows a matrix product costs more per row; more than the most a poll does not bring."""
-    assert fitting(100, seconds, within=0.2) == records
+    assert fitting(100, 100, seconds, within=0.2) == records
+
+
+def test_batches_of_many_clicks_a_record_have_few_records() -> None:
+    """Down to one; the next poll of single clicks brings many again."""
+    desk = idle_desk()
+    with pace(desk).measured(64):
+        pace(desk).count(250_000)
+        desk.advance(20)
+
+    assert pace(desk).records == 1
+
+    with pace(desk).measured(1):
+        pace(desk).count(1)
+
+    assert pace(desk).records == MAX_BATCH

@@ -124,6 +124,39 @@ def test_an_absent_registry_is_waited_for() -> None:
     desk.assert_answered_once()
 
 
+def test_a_failure_after_the_wait_resets_all_partitions_of_the_poll() -> None:
+    """A poll with clicks to replay, whose schema is not known, and new clicks of another partition."""
+    desk = Desk(registry=MemoryRegistry(), commit_interval=5.0, state={"flush_interval": 3600.0})
+    registry = desk.registry
+    assert registry
+    number = registered(registry)
+    other = desk.serving("a")
+    worker = desk.start("b")
+    desk.until(lambda: worker.served and other.served, "each to serve a partition")
+    (here,), (there,) = worker.served, other.served
+    send(desk, number, partition=there)
+    desk.settle()
+    waits: list[str] = []
+
+    def meanwhile() -> None:
+        waits.append(worker.reason)
+        if len(waits) == 1:
+            registry.up()
+            desk.cluster.fail("send", connection=worker.connection)
+
+    worker.stop_by_hand.meanwhile = meanwhile
+    registry.down()
+    desk.kill("a")
+    desk.advance(8)
+    while not waits:
+        desk.click("bob", partition=here)
+        desk.step()
+    desk.settle()
+
+    assert worker.metric("nextclick_checkpoints_total", outcome="failed") == 1
+    desk.assert_answered_once()
+
+
 def test_a_worker_that_stops_while_the_registry_is_absent_loses_nothing() -> None:
     """What it read and could not decode is read again by its successor."""
     desk = Desk(registry=MemoryRegistry())

@@ -344,6 +344,29 @@ def test_every_event_of_a_record_has_one_answer_after_its_last_item() -> None:
     assert worker.recent("ada") == ["item-5", "item-1", "item-5", "item-1", "item-3"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_poll_of_large_records_is_committed_in_groups_of_records(fails: bool) -> None:
+    """Each of a few thousand clicks; a failure takes back its own group, not those before it in the poll."""
+    # No time passes within a round: with so short an interval, a commit is due whenever the loop asks.
+    desk = successor_desk(partitions=2, commit_interval=1e-300, recommend={"publish": "latest"})
+    worker = desk.start()
+    event = {"user_id": "ada", "item_id": "item-1"}
+    for number in range(12):
+        desk.send(orjson.dumps([event] * 1_500), partition=number // 6)
+        desk.send(b"garbage", partition=number // 6)
+    if fails:
+        # A group has three letters and two lists; this is the last list of the third group.
+        desk.cluster.fail("send", skip=14, connection=worker.connection)
+    desk.settle()
+
+    assert worker.metric("nextclick_checkpoints_total", outcome="failed") == fails
+    assert worker.metric("nextclick_checkpoints_total", outcome="committed") >= 4
+    assert worker.metric("nextclick_clicks_total") == 18_000 + 3_000 * fails
+    assert len(desk.letters()) == 12
+    assert desk.written()[desk.topics.dead_letters] == 12 + 3 * fails
+    assert len({one.headers for one in desk.answers()}) == len(desk.answers())
+
+
 @pytest.mark.parametrize("flushed", [False, True])
 def test_the_clicks_of_a_record_are_replayed_together(flushed: bool) -> None:
     """They share an offset, by which recovery tells what a state holds: none is missing, none comes twice."""

@@ -6,6 +6,7 @@ group's committed offsets, written in the worker's transactions, mark the progre
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -51,10 +52,11 @@ class Decoded(NamedTuple):
         return Counter([*map(str, self.skipped.elements()), *(str(one.reason) for one in self.bad)])
 
 
-def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
+def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
     """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
-    Raises the errors of the decoder's `parse`.
+    With `enough`, the records after the one that completes so many clicks are left out; `Decoded.records` is
+    the number of records read. Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
     good: list[tuple[Record, Click]] = []
@@ -64,6 +66,8 @@ def decode(records: Iterable[Record], decoder: Decoder) -> Decoded:
     several = 0
     decoded = decoder.decode
     for record in records:
+        if len(good) >= enough:
+            break
         if record.unreadable is not None:
             bad.append(Invalid(record, Reason.UNREADABLE))
             continue

@@ -48,6 +48,8 @@ class TopicWatch:
         self._background = background
         self._lock = threading.Lock()
         self._known: dict[str, TopicInfo] = {}
+        self._ids: dict[str, str] = {}
+        """The id of each topic before it was created again, until `take_created_again` has returned it."""
         self._again: set[str] = set()
         """The topics that were created again and that `take_created_again` has not returned yet."""
         self._suspected = ""
@@ -94,8 +96,11 @@ class TopicWatch:
         return self._known[topic].partitions
 
     def id(self, topic: str) -> str:
-        """Return the id of a topic; empty if the broker does not report ids."""
-        return self._known[topic].id
+        """Return the id of a topic; empty if the broker does not report ids.
+
+        The id changes only in `take_created_again`, so no record names a new topic with offsets of the old.
+        """
+        return self._ids[topic]
 
     @property
     def trouble(self) -> str:
@@ -103,9 +108,10 @@ class TopicWatch:
         return self._readiness.trouble
 
     def take_created_again(self) -> set[str]:
-        """Return the topics that were deleted and created again since the last call."""
+        """Return the topics that were deleted and created again since the last call; `id` is then new."""
         with self._lock:
             found, self._again = self._again, set()
+            self._ids |= {topic: self._known[topic].id for topic in found}
         return found
 
     def start(self) -> None:
@@ -158,6 +164,8 @@ class TopicWatch:
                     self._known[topic] = one
                 if before and before.id and one.id and one.id != before.id:
                     self._again.add(topic)
+                if one.partitions and topic not in self._again:
+                    self._ids[topic] = one.id
 
     def _drop(self) -> None:
         admin, self._admin = self._admin, None

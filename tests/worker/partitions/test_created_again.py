@@ -142,6 +142,21 @@ def test_the_clicks_are_for_a_person_to_decide() -> None:
         look(desk)
 
 
+def test_states_of_former_clicks_are_never_saved_as_of_the_new_ones() -> None:
+    """Not even where the watch has seen the new topic, and the worker stops before it heeds that."""
+    desk = successor_desk(state={"flush_interval": 1_000.0})
+    worker = desk.serving()
+    clicked(desk, "item-2")
+    again(desk, "clicks")
+    for user in USERS * 2:
+        desk.click(user, "item-5")
+    worker.worker.loop._topics._step()
+    desk.stop()
+
+    with pytest.raises(StateRefused, match="topic clicks was deleted and created again"):
+        desk.serving()
+
+
 @pytest.mark.parametrize("name", [*OUTPUTS, "state", "clicks"])
 def test_a_topic_that_is_gone_is_named_and_waited_for(name: str) -> None:
     """With no click at all: within seconds /readyz says which one, and the worker goes on after `topics`."""

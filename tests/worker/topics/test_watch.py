@@ -151,8 +151,20 @@ def test_what_is_known_of_a_topic_stays_while_it_is_gone(stand: Stand) -> None:
 
     stand.cluster.create("lists", partitions=3)
     stand.look()
-    assert stand.watch.id("lists") != before
     assert stand.watch.partitions("lists") == 3
+
+
+def test_the_id_of_a_topic_changes_when_it_is_taken(stand: Stand) -> None:
+    """Until then the states in memory are of the former topic, however often a thread or the loop looks."""
+    before = stand.watch.id("lists")
+    stand.cluster.delete("lists")
+    stand.cluster.create("lists", partitions=2)
+    stand.look()
+    stand.watch.require()
+
+    assert stand.watch.id("lists") == before
+    assert stand.watch.take_created_again() == {"lists"}
+    assert stand.watch.id("lists") not in {"", before}
 
 
 def test_a_thread_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
