@@ -196,8 +196,7 @@ class Training:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
-        largest = max(float(tf.reduce_max(tf.abs(one))) for one in self._network.trainable_variables)
-        self._check(check_epoch, self._sums.means()["loss"], largest)
+        self._check(check_epoch, self._sums.means()["loss"], largest_weight(self._network))
 
     def _check(self, check: Callable[..., None], *figures: float) -> None:
         first = 0.0 if self._first_loss is None else self._first_loss
@@ -237,6 +236,11 @@ class Training:
         for total, gradient in zip(self._collected, gradients, strict=True):
             total.assign_add(share * gradient)
         return tf.linalg.global_norm(gradients)
+
+
+def largest_weight(network: Network) -> float:
+    """Return the largest absolute weight of `network`; NaN if any weight is NaN."""
+    return float(np.max([np.abs(one.numpy()).max() for one in network.trainable_variables]))
 
 
 def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
