@@ -90,10 +90,12 @@ class Best:
 
 
 class Training:
-    """A training of `network` on `sessions`, and its progress."""
+    """A training of `network` on `sessions`, and its progress; `warm`: `network` has weights of a release."""
 
-    def __init__(self, network: Network, sessions: Sessions, settings: FitSettings) -> None:
-        self._network, self._settings = network, settings
+    def __init__(
+        self, network: Network, sessions: Sessions, settings: FitSettings, *, warm: bool = False
+    ) -> None:
+        self._network, self._settings, self._warm = network, settings, warm
         self._batches = _batches(sessions, settings)
         self.epochs = settings.training.epochs_for(sessions.predictions)
         self._predictions = sessions.predictions
@@ -137,7 +139,8 @@ class Training:
         self._network.set_weights(self._best.weights)
         progress.say(self._outcome())
         losses = [epoch["loss"] for epoch in self.history]
-        if careful := doubt(losses, self._settings, first=self._first_loss or 0.0):
+        careful = doubt(losses, self._settings, first=self._first_loss or 0.0)
+        if careful and not self._warm:
             progress.say(careful)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
