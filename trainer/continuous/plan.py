@@ -21,7 +21,7 @@ COLLECTED: Final = "collected"
 release was trained."""
 
 AGAIN_SECONDS: Final = 60.0
-"""Maximum delay between the end of a failed run and the next run."""
+"""Maximum delay between the end of a run that failed temporarily and the next run."""
 
 
 class RunOutcome(StrEnum):
@@ -38,13 +38,20 @@ class RunOutcome(StrEnum):
     """There are too few clicks."""
     FAILED = "failed"
     """A temporary failure: Kafka unreachable, disk full, or the champion changed in the meantime."""
+    DIVERGED = "diverged"
+    """The training diverged. The same clicks would diverge again, so the next run is not hastened."""
     DEPOSED = "deposed"
     """Another trainer leads now."""
 
     @property
     def is_fine(self) -> bool:
         """Whether the run was completed, with or without a release."""
-        return self not in (RunOutcome.TOO_FEW, RunOutcome.FAILED, RunOutcome.DEPOSED)
+        return self not in (
+            RunOutcome.TOO_FEW,
+            RunOutcome.FAILED,
+            RunOutcome.DIVERGED,
+            RunOutcome.DEPOSED,
+        )
 
 
 EXIT_CODES: Final = {
@@ -55,6 +62,7 @@ EXIT_CODES: Final = {
     RunOutcome.REFUSED: 3,
     RunOutcome.TOO_FEW: 2,
     RunOutcome.FAILED: 2,
+    RunOutcome.DIVERGED: 2,
 }
 """Exit codes of a single run: 0 published, 1 nothing to do, 2 an error, 3 refused by the gate."""
 

@@ -3,8 +3,9 @@
     lead -> collect the new clicks -> read the current releases -> train on a window of clicks
     -> gate: compare with the champion on the newest clicks -> publish -> wait for the next run
 
-A temporary failure costs one run; an error that needs human action ends the trainer. A trainer may be killed
-at any moment: releases are published in one transaction, and the only local state is the click archive.
+A temporary failure costs one run, which is repeated soon; a training that diverged is not repeated before
+there are new clicks. An error that needs human action ends the trainer. A trainer may be killed at any
+moment: releases are published in one transaction, and the only local state is the click archive.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ class ContinuousTraining:
             outcome = self._run(lease)
         except UnusableClicks as error:
             outcome = self._ended(RunOutcome.TOO_FEW, f"no release: {error}")
-        except (Retriable, ReleaseRefused, TrainingDiverged, OSError) as error:
+        except TrainingDiverged as error:
+            outcome = self._ended(RunOutcome.DIVERGED, f"no release: {error}")
+        except (Retriable, ReleaseRefused, OSError) as error:
             self._tried = None
             outcome = self._ended(
                 RunOutcome.DEPOSED if lease.over else RunOutcome.FAILED, f"no release: {error}"

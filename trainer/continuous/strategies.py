@@ -19,7 +19,7 @@ from trainer.console import Progress
 from trainer.continuous.plan import Window
 from trainer.dataset.dataset import moment
 from trainer.dataset.sessions import cut
-from trainer.errors import TooFewClicks
+from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 from worker.settings.fields import fact, fields_of, value_of
@@ -39,7 +39,7 @@ class Strategy(Protocol):
     ) -> PackagedRelease:
         """Return a release trained on the `clicks` before the hold-out of `span`.
 
-        Raises UnusableClicks, SettingError.
+        Raises UnusableClicks, SettingError, TrainingDiverged.
         """
 
 
@@ -73,21 +73,25 @@ class Refit:
 class Online:
     """One online training across all runs: each run learns the sessions that ended since the previous run.
 
-    The first run, also after a restart, learns all sessions of the window, in steps of `run.every` or one
+    The first run, also after a restart or a training that diverged, learns all sessions of the window, in steps of `run.every` or one
     hour, whichever is longer.
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
-        from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
-
         _check(settings)
         self._plan, self._progress = plan, progress
         self._settings = settings.replaced(epochs=plan.warm_epochs)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a new training, which has learned nothing yet."""
+        from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
+
         self._training = OnlineTraining(
             self._settings,
-            active_items=plan.active_items,
-            active_half_life_hours=plan.active_half_life / 3_600,
-            memory_hours=plan.window / 3_600,
+            active_items=self._plan.active_items,
+            active_half_life_hours=self._plan.active_half_life / 3_600,
+            memory_hours=self._plan.window / 3_600,
         )
         self._until_ms: int | None = None
         """The end time up to which sessions have been learned."""
@@ -97,7 +101,14 @@ class Online:
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """Train as `Strategy` specifies."""
+        """Train as `Strategy` specifies. After TrainingDiverged, the next run learns the whole window anew."""
+        try:
+            return self._trained(clicks, span, now)
+        except TrainingDiverged:
+            self._begin()
+            raise
+
+    def _trained(self, clicks: pl.LazyFrame, span: Window, now: datetime) -> PackagedRelease:
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms
         now_ms = round(now.timestamp() * 1000)
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")

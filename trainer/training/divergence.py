@@ -1,7 +1,8 @@
 """Detection of divergence: a loss or gradient that is not finite, a huge weight, or a far too high loss.
 
-The first loss is that of a network that has learned nothing yet. If the mean loss of an epoch is many times
-higher, the steps are too long, and further steps only increase the loss.
+The first loss is that of a network that has learned nothing yet; in a warm start, that of the release's
+weights. If the mean loss of an epoch is many times higher, the steps are too long, and further steps only
+increase the loss.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def check_epoch(loss: float, weight: float, settings: FitSettings, *, first: flo
 
 
 def doubt(losses: Sequence[float], settings: FitSettings, *, first: float) -> str:
-    """Return a warning if the `losses` of all epochs are well above `first`; else an empty string."""
+    """Return a warning if the `losses` of all epochs are well above `first`; else an empty string.
+
+    It does not hold for a warm start: there, `first` is the loss of a network that has learned already.
+    """
     if min(losses) <= _ABOVE * abs(first):
         return ""
     return (

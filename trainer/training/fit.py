@@ -82,7 +82,7 @@ def train(
     network = Network(targets_of(data), settings, data.features)
     if parent:
         warm_start.begin_with(network, *parent.parts)
-    training = Training(network, data.train, settings)
+    training = Training(network, data.train, settings, warm=parent is not None)
     ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
         work, fingerprint(data, settings, ancestor), seconds=settings.training.checkpoint_interval

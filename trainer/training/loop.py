@@ -90,10 +90,12 @@ class Best:
 
 
 class Training:
-    """A training of `network` on `sessions`, and its progress."""
+    """A training of `network` on `sessions`, and its progress; `warm`: `network` has weights of a release."""
 
-    def __init__(self, network: Network, sessions: Sessions, settings: FitSettings) -> None:
-        self._network, self._settings = network, settings
+    def __init__(
+        self, network: Network, sessions: Sessions, settings: FitSettings, *, warm: bool = False
+    ) -> None:
+        self._network, self._settings, self._warm = network, settings, warm
         self._batches = _batches(sessions, settings)
         self.epochs = settings.training.epochs_for(sessions.predictions)
         self._predictions = sessions.predictions
@@ -137,7 +139,8 @@ class Training:
         self._network.set_weights(self._best.weights)
         progress.say(self._outcome())
         losses = [epoch["loss"] for epoch in self.history]
-        if careful := doubt(losses, self._settings, first=self._first_loss or 0.0):
+        careful = doubt(losses, self._settings, first=self._first_loss or 0.0)
+        if careful and not self._warm:
             progress.say(careful)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -196,8 +199,7 @@ class Training:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:
                 one.assign(tf.zeros_like(one))
-        largest = max(float(tf.reduce_max(tf.abs(one))) for one in self._network.trainable_variables)
-        self._check(check_epoch, self._sums.means()["loss"], largest)
+        self._check(check_epoch, self._sums.means()["loss"], largest_weight(self._network))
 
     def _check(self, check: Callable[..., None], *figures: float) -> None:
         first = 0.0 if self._first_loss is None else self._first_loss
@@ -237,6 +239,11 @@ class Training:
         for total, gradient in zip(self._collected, gradients, strict=True):
             total.assign_add(share * gradient)
         return tf.linalg.global_norm(gradients)
+
+
+def largest_weight(network: Network) -> float:
+    """Return the largest absolute weight of `network`; NaN if any weight is NaN."""
+    return float(np.max([np.abs(one.numpy()).max() for one in network.trainable_variables]))
 
 
 def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:

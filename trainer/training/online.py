@@ -33,7 +33,8 @@ from trainer.model.item_vectors import SPREAD
 from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
 from trainer.release.package import Model, PackagedRelease
-from trainer.training.loop import Sums, compiled_step
+from trainer.training.divergence import check_epoch, check_step
+from trainer.training.loop import Sums, compiled_step, largest_weight
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
@@ -91,12 +92,13 @@ class OnlineTraining:
         self._windows = 0
         self._loss = 0.0
         """The mean loss of the last epoch over the last window."""
+        self._first_loss: float | None = None
 
     def apply(self, clicks: pl.DataFrame, now_ms: int) -> None:
         """Train on a window that ended at `now_ms`: whole sessions, as returned by `sessions.cut`.
 
         The network also learns from clicks of these sessions that are later than `now_ms`; the counts include
-        a click only from its time on.
+        a click only from its time on. Raises TrainingDiverged; the training is of no use then.
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
@@ -181,13 +183,18 @@ class OnlineTraining:
             seed=settings.training.seed + self._steps,
         )
         states = tf.zeros((1, self._network.state_size))
-        for epoch in range(settings.training.epochs_for(sessions.predictions)):
-            sums = Sums()
+        epochs = settings.training.epochs_for(sessions.predictions)
+        for epoch in range(epochs):
+            sums, place = Sums(), f"window {self._windows}, epoch {epoch + 1} of {epochs}"
             for batch in batches.epoch(epoch):
-                loss, _, _ = self._step(batch, states, self._steps)
+                loss, norm, _ = self._step(batch, states, self._steps)
+                first = self._first_loss = float(loss) if self._first_loss is None else self._first_loss
+                position = f"{place}, after {sums.batches:,} batches"
+                check_step(float(loss), float(norm), settings, first=first, position=position)
                 sums.seen(len(batch.targets), float(loss))
                 self._steps += 1
             self._loss = sums.loss / sums.predictions
+            check_epoch(self._loss, largest_weight(self._network), settings, first=first, position=place)
         self._rows.keep(self._active)
 
 

@@ -272,7 +272,18 @@ CASES: Final = [
             f'nextclick_trainer_runs_total{{{TRAINER}, outcome="published"}}': "0+1x90",
         },
         "Retraining runs of shop fail",
-        "60 runs failed within an hour.",
+        "60 runs failed within an hour, or diverged within six hours.",
+    ),
+    Case(
+        "NextclickRunsFail",
+        "370m",
+        {f'nextclick_trainer_runs_total{{{TRAINER}, outcome="diverged"}}': "0+1x400"},
+        {
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="diverged"}}': "0x60 1x400",
+            f'nextclick_trainer_runs_total{{{TRAINER}, outcome="idle"}}': "0+1x400",
+        },
+        "Retraining runs of shop fail",
+        "360 runs failed within an hour, or diverged within six hours.",
     ),
     Case(
         "NextclickRunsRefused",

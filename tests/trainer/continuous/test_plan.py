@@ -38,6 +38,7 @@ def current(champion: int | None = 7, candidate: int | None = None) -> CurrentRe
         (600.0, RunOutcome.PUBLISHED, HOUR),
         (600.0, RunOutcome.REFUSED, HOUR),
         (600.0, RunOutcome.TOO_FEW, HOUR),
+        (600.0, RunOutcome.DIVERGED, HOUR),
         (HOUR + 1, RunOutcome.PUBLISHED, HOUR + 1),
         (600.0, RunOutcome.FAILED, 600 + AGAIN_SECONDS),
         (600.0, RunOutcome.DEPOSED, 600 + AGAIN_SECONDS),

@@ -9,6 +9,7 @@ from tests.trainer.desk import PLAN, RELEASES, SESSION_SECONDS, WRONG, TrainerDe
 from trainer.config import Run
 from trainer.continuous.leader import STANDING_BY
 from trainer.continuous.plan import COLLECTED, RunOutcome
+from trainer.errors import TrainingDiverged
 from worker.core.manifest import Manifest
 from worker.core.release import Pointer
 from worker.errors import KafkaAway, NotAllowed
@@ -168,6 +169,25 @@ def test_an_outage_costs_the_run(desk: TrainerDesk) -> None:
     assert trainer.once() is RunOutcome.FAILED
     desk.cluster.up()
     assert trainer.once() is RunOutcome.PUBLISHED
+
+
+def test_a_training_that_diverged_waits_for_new_clicks(desk: TrainerDesk) -> None:
+    """The same clicks would diverge again; the run counts as one that failed for that."""
+
+    def diverge() -> None:
+        raise TrainingDiverged("the training diverged in epoch 1 of 3")
+
+    desk.send()
+    trainer = desk.trainer()
+    trainer.strategy.meanwhile = diverge
+
+    assert [trainer.once(), trainer.once()] == [RunOutcome.DIVERGED, RunOutcome.IDLE]
+    assert "no release: the training diverged in epoch 1 of 3" in trainer.lines
+    desk.send(4)
+    assert trainer.once() is RunOutcome.PUBLISHED
+    assert b'nextclick_trainer_runs_total{outcome="diverged"} 1.0' in generate_latest(
+        trainer.metrics.registry
+    )
 
 
 def test_of_two_trainers_one_trains(desk: TrainerDesk) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,7 +12,7 @@ from trainer.config import FitSettings, Run
 from trainer.console import Progress
 from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online, Refit, Strategy
-from trainer.errors import TooFewClicks
+from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 
@@ -142,6 +143,22 @@ def test_the_active_items_are_those_of_the_plan() -> None:
     found = training(made(Online(plan, SMALL, Progress()), 60))["online"]
 
     assert (found["active_items"], found["active_half_life_hours"]) == (4, 0.5)
+
+
+@pytest.mark.slow
+def test_after_a_training_that_diverged_the_window_is_learned_anew() -> None:
+    """By a new network: the next release is that of a trainer which starts then."""
+    online, fresh = (Online(PLAN, SMALL, Progress()) for _ in range(2))
+    made(online, 120)
+    network = online._training._network
+    network.set_weights([np.full_like(one, np.nan) for one in network.get_weights()])
+    with pytest.raises(TrainingDiverged, match="diverged in window 3, "):
+        made(online, 180)
+
+    again = made(online, 180)
+
+    assert reported(again) == reported(made(fresh, 180))
+    assert np.isfinite(training(again)["epochs"][0]["loss"])
 
 
 def test_without_a_session_that_ended_nothing_is_made() -> None:

@@ -11,7 +11,7 @@ from trainer.config import FitSettings
 from trainer.console import Lines, Progress
 from trainer.errors import TrainingDiverged
 from trainer.model.network import Network
-from trainer.training.loop import Best, Epoch, Sums, Training
+from trainer.training.loop import Best, Epoch, Sums, Training, largest_weight
 
 SETTINGS = FitSettings.of(hidden_size=2, epochs=3, batch_clicks=4, patience=1, top=1)
 COUNTS = np.array([3, 2, 1])
@@ -123,3 +123,28 @@ def test_a_training_that_diverges_later_ends_with_the_best_epoch_before() -> Non
     assert len(training.history) == 1
     assert "the training diverged in epoch 2 of 3, after 0 batches: the loss is nan" in lines[-2]
     assert lines[-1].endswith("stopped after epoch 1: epoch 2 diverged")
+
+
+def test_a_weight_that_is_no_number_is_the_largest() -> None:
+    """Whichever variable it is in; a negative weight counts by its amount."""
+    network = Network(COUNTS, SETTINGS)
+    weights = network.trainable_variables
+    weights[0].assign(np.full(weights[0].shape, -7.0))
+    assert largest_weight(network) == 7.0
+    weights[-1].assign(np.full(weights[-1].shape, np.nan))
+
+    assert math.isnan(largest_weight(network))
+
+
+@pytest.mark.slow  # trains
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_warm_start_is_not_said_to_have_learned_little(*, warm: bool) -> None:
+    """Its first loss is that of a network that had learned already."""
+    lines, settings = list[str](), SETTINGS.replaced(learning_rate=1e-4)
+    sessions = sessions_of([0, 1, 2], [1, 0], [2, 0, 1])
+    training = Training(Network(COUNTS, settings), sessions, settings, warm=warm)
+    training._first_loss = 5.0
+
+    training.run(lambda: {"mrr_at_1": 0.5}, Lines(lines.append))
+
+    assert any("so little was learned" in line for line in lines) == (not warm)

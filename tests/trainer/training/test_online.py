@@ -11,6 +11,7 @@ from tests.trainer.builders import CYCLE, START_MS, cyclic_clicks, table
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import FitSettings
 from trainer.dataset.sessions import cut, to_arrays
+from trainer.errors import TrainingDiverged
 from trainer.evaluation import replay
 from trainer.training.online import OnlineTraining
 from worker.core.cells import Floats
@@ -94,6 +95,29 @@ def test_an_item_no_longer_active_keeps_its_vector_and_is_as_unpopular_as_can_be
 
     np.testing.assert_array_equal(after[:3], before)
     assert len(after) == 6
+
+
+@pytest.mark.parametrize(
+    ("rate", "found"),
+    [(1e30, r"window 1, epoch 1 of 3: weights are up to .*e\+30"), (1e38, r"window 1, epoch 1 of 3")],
+)
+def test_a_window_that_diverges_is_an_error(rate: float, found: str) -> None:
+    """It says where, and what to change. Nothing of such a network may be released."""
+    stream = OnlineTraining(SETTINGS.replaced(learning_rate=rate), active_items=6)
+
+    with pytest.raises(TrainingDiverged, match=f"diverged in {found}.*lower optimizer.learning_rate"):
+        stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
+
+
+def test_a_later_window_is_measured_by_the_first_loss_of_all() -> None:
+    """Each window counts, not only the first."""
+    stream = OnlineTraining(SETTINGS, active_items=6)
+    stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
+    network = stream._network
+    network.set_weights([np.full_like(one, np.nan) for one in network.get_weights()])
+
+    with pytest.raises(TrainingDiverged, match=r"window 2, epoch 1 of 3, after 0 batches: the loss is nan"):
+        stream.apply(of_items(1, ["b", "c", "a"]), end_of(1))
 
 
 def embeddings(blob: bytes) -> Floats:
