@@ -55,8 +55,8 @@ class Decoded(NamedTuple):
 def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
     """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
-    With `enough`, the records after the one that completes so many clicks are left out; `Decoded.records` is
-    the number of records read. Raises the errors of the decoder's `parse`.
+    Ends after the record that completes `enough` clicks; `Decoded.records` is the number of records decoded.
+    Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
     good: list[tuple[Record, Click]] = []
