@@ -73,8 +73,8 @@ class Refit:
 class Online:
     """One online training across all runs: each run learns the sessions that ended since the previous run.
 
-    The first run, also after a restart or a training that diverged, learns all sessions of the window, in steps of `run.every` or one
-    hour, whichever is longer.
+    The first run, also after a restart or a training that diverged, learns all sessions of the window, in
+    steps of `run.every` or one hour, whichever is longer.
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
@@ -101,7 +101,7 @@ class Online:
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
     ) -> PackagedRelease:
-        """Train as `Strategy` specifies. After TrainingDiverged, the next run learns the whole window anew."""
+        """Train as `Strategy` specifies. After TrainingDiverged, the next run learns the whole window."""
         try:
             return self._trained(clicks, span, now)
         except TrainingDiverged:
