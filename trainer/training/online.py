@@ -184,11 +184,13 @@ class OnlineTraining:
         )
         states = tf.zeros((1, self._network.state_size))
         epochs = settings.training.epochs_for(sessions.predictions)
+        first = self._first_loss or 0.0
         for epoch in range(epochs):
             sums, place = Sums(), f"window {self._windows}, epoch {epoch + 1} of {epochs}"
             for batch in batches.epoch(epoch):
                 loss, norm, _ = self._step(batch, states, self._steps)
-                first = self._first_loss = float(loss) if self._first_loss is None else self._first_loss
+                if self._first_loss is None:
+                    self._first_loss = first = float(loss)
                 position = f"{place}, after {sums.batches:,} batches"
                 check_step(float(loss), float(norm), settings, first=first, position=position)
                 sums.seen(len(batch.targets), float(loss))
