@@ -8,12 +8,20 @@ The loop alone decides how to handle failures. After a *retriable* error, it bac
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from worker.checkpoint import Checkpoint
-from worker.errors import CheckpointFailed, NextclickError, RegistryAway, Retriable, TopicError
+from worker.errors import (
+    CheckpointFailed,
+    NextclickError,
+    RegistryAway,
+    Retriable,
+    StateRefused,
+    TopicError,
+)
 from worker.http.readiness import Readiness
 from worker.kafka.interface import GroupMember, Record, Transactions
 from worker.metrics import Metrics
@@ -118,6 +126,12 @@ class Loop:
             self._observer.look()
         except (Retriable, TopicError) as error:
             self._start_over(self._topics.cause(error))
+        except StateRefused:
+            # Perhaps a topic was created again, and the watch has not seen it yet. Its advice is better.
+            with suppress(Retriable, TopicError):
+                self._topics.require()
+            self._heed_created_again()
+            raise
 
     def begin(self) -> None:
         """Wait for Kafka and a release, then join the group. Raises StopNow and non-retriable errors."""
@@ -139,6 +153,9 @@ class Loop:
             # After this commit, memory is valid, so the worker can resume without reading the missing topic.
             self._checkpoint.commit(STOP_COMMIT_SECONDS)
             self._retry.until_done(self._topics.require)
+        self._heed_created_again()
+
+    def _heed_created_again(self) -> None:
         if again := self._topics.take_created_again():
             self._created_again.heed(again)
 

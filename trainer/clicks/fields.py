@@ -118,7 +118,7 @@ def _inner(names: Sequence[str], text: _AsText, column: pl.Series) -> pl.Series:
 def _text(found: object) -> str | None:
     if isinstance(found, bool):
         return "true" if found else "false"
-    return str(found) if isinstance(found, str | Decimal) else None
+    return str(found) if isinstance(found, str | int | Decimal) else None
 
 
 def _id_text(found: object) -> str | None:
