@@ -185,11 +185,14 @@ def test_a_dotted_path_finds_what_the_flat_field_was(
     assert decoder.decode(in_json({**document, "in": moved}), None, 10**13) == flat
 
 
-@given(good_maps, st.text(min_size=1, max_size=5), maps)
+@given(good_maps, st.text(st.characters(exclude_characters='\0"[]{}'), min_size=1, max_size=5), maps)
 def test_the_key_counts_as_the_field_would(
     document: dict[str, Any], user_id: str, around: dict[str, Any]
 ) -> None:
-    """A user id in the key is the same as in the value; what the value says there then is ignored."""
+    """A user id in the key is the same as in the value; what the value says there then is ignored.
+
+    A key may be JSON, and one with a NUL byte is no text.
+    """
     named = Decoder(Fields()).decode(in_json({**document, "user_id": user_id}), None, 10**13)
 
     decoder = Decoder(Fields(user_id=KEY_FIELD))
