@@ -138,10 +138,10 @@ def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Col
             role="user",
             existing=names,
         )
-    told = {role: names[at] for role, at in (found or {}).items()}
+    recognised = {role: names[at] for role, at in (found or {}).items()}
     return Columns(
-        user=columns.user or told["user"],
-        item=columns.item or told["item"],
-        timestamp=columns.timestamp or told["timestamp"],
+        user=columns.user or recognised["user"],
+        item=columns.item or recognised["item"],
+        timestamp=columns.timestamp or recognised["timestamp"],
         extra=columns.extra,
     )
