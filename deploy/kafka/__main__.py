@@ -9,13 +9,12 @@ Needs Java 17 or newer, and Maven to download the jars once. Uses only the stand
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
-from deploy.java import Unavailable
 from deploy.kafka.install import fetch
 from deploy.kafka.local import LocalKafka
+from deploy.server import in_foreground
 
 
 def main() -> int:
@@ -29,23 +28,16 @@ def main() -> int:
     )
     parser.add_argument("--fetch", action="store_true", help="only download the jars, then exit")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
-    try:
+
+    def act() -> int:
         if arguments.fetch:
             fetch()
             return 0
         with LocalKafka(port=arguments.port, folder=arguments.data and arguments.data.resolve()) as kafka:
-            print(
-                f"Kafka is ready at {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.folder / 'kafka.log'})",
-                flush=True,
-            )
+            print(f"Kafka is ready at {kafka.bootstrap} (Ctrl-C stops it; log: {kafka.log_path})", flush=True)
             return kafka.wait()
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+
+    return in_foreground(act)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import base64
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from deploy.java import Unavailable, find_java, tail
 from deploy.kafka.install import fetch
 from deploy.kafka.ports import HOST, answers, free_port, is_free
-
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+from deploy.server import Server
 
 # A single node allows only one replica; few partitions and small buffers keep start-up fast and memory
 # small. Retention is unlimited, because replayed data sets have timestamps that are decades old. Expired
@@ -46,13 +40,15 @@ PROPERTIES = {
 }
 
 
-class LocalKafka:
+class LocalKafka(Server):
     """A Kafka node with its own port and data folder, as a context manager.
 
     `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
     the node and removes its data, but keeps a `folder` that was given. `properties` override the defaults in
-    server.properties.
+    server.properties. `stop` and `kill` keep the data.
     """
+
+    name = "Kafka"
 
     def __init__(
         self,
@@ -67,19 +63,13 @@ class LocalKafka:
         self._keep_folder = folder is not None
         self._java_options = tuple(java_options)
         self._properties = dict(properties or {})
-        self._process: subprocess.Popen[bytes] | None = None
-        self._leash: Leash | None = None
+        self.address = f"{HOST}:{self.port}"
+        self.log_path = self.folder / "kafka.log"
 
     @property
     def bootstrap(self) -> str:
         """The `host:port` that clients connect to."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def log(self) -> str:
-        """The node's complete log, over all starts."""
-        path = self._log_path
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self.address
 
     def start(self) -> None:
         """Start the node and wait until it answers. Raises Unavailable with the end of its log."""
@@ -93,24 +83,8 @@ class LocalKafka:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self._write_properties()
         self._format(libs, java, settings)
-        with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(java, libs, "-Xmx512m", *self._java_options, "kafka.Kafka", str(settings)),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C must reach only this program, which stops the node
-            )
-        self._leash = Leash(self._process.pid, () if self._keep_folder else (self.folder,))
-        try:
-            self._wait_until_it_answers()
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self) -> None:
-        """Shut the node down cleanly, or kill it if that takes over 20 seconds. Its data is kept."""
-        self._end(signal.SIGTERM)
+        command = self._command(java, libs, "-Xmx512m", *self._java_options, "kafka.Kafka", str(settings))
+        self._launch(command, removed=() if self._keep_folder else (self.folder,))
 
     def kill(self) -> None:
         """Kill the node at once (SIGKILL). Its data is kept as it is at that moment.
@@ -119,20 +93,12 @@ class LocalKafka:
         default of the property broker.session.timeout.ms. Do not set this property much lower, or a running
         node on a busy machine may lose its session, too.
         """
-        self._end(signal.SIGKILL)
+        super().kill()
 
     def restart(self) -> None:
         """Stop the node cleanly and start it on the same port with the same data."""
         self.stop()
         self.start()
-
-    def suspend(self) -> None:
-        """Freeze the node (SIGSTOP): connections stay open, but nothing is answered until `resume`."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Resume a suspended node."""
-        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the node if it runs, and remove its data unless `folder` was given."""
@@ -140,28 +106,9 @@ class LocalKafka:
         if not self._keep_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def wait(self) -> int:
-        """Wait until the node ends by itself; return its exit code."""
-        if self._process is None:
-            raise RuntimeError("Kafka is not running; start it first")
-        return self._process.wait()
-
-    @property
-    def _log_path(self) -> Path:
-        return self.folder / "kafka.log"
+    def is_ready(self) -> bool:
+        """Return whether the node answers."""
+        return answers(self.port)
 
     def _write_properties(self) -> Path:
         controller = free_port()
@@ -204,55 +151,6 @@ class LocalKafka:
             f"{libs}/*",
             *arguments,
         ]
-
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(self.port):
-            if self._process is None or self._process.poll() is not None:
-                raise Unavailable(f"Kafka ended while starting on {self.bootstrap}:\n{tail(self.log)}")
-            if time.monotonic() > deadline:
-                late = f"did not answer on {self.bootstrap} within {START_SECONDS:.0f} s"
-                raise Unavailable(f"Kafka {late}:\n{tail(self.log)}")
-            time.sleep(0.05)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is None:
-            raise RuntimeError(f"Kafka on {self.bootstrap} is not running; start it first")
-        self._process.send_signal(number)
-
-    def _end(self, number: signal.Signals) -> None:
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)  # a suspended node would not receive the first signal
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if self._leash is not None:
-            self._leash.release()
-
-
-class Leash:
-    """A guard that kills a process and removes its folders if this program ends without doing so.
-
-    A shell waits at the other end of a pipe, which the kernel closes when this program ends, even by SIGKILL.
-    """
-
-    def __init__(self, pid: int, folders: Sequence[Path]) -> None:
-        self._shell = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _; kill -9 "$0"; rm -rf "$@"', str(pid), *map(str, folders)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # must survive Ctrl-C
-        )
-
-    def release(self) -> None:
-        """End the guard after its process has ended. A second call does nothing."""
-        self._shell.kill()
-        self._shell.communicate()
 
 
 def cluster_id() -> str:

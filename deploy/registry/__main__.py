@@ -9,12 +9,11 @@ Needs Java 17 or newer, and Maven to download the jars once. Uses only the stand
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
-from deploy.java import Unavailable
 from deploy.registry.install import fetch
 from deploy.registry.local import LocalRegistry
+from deploy.server import in_foreground
 
 
 def main() -> int:
@@ -25,20 +24,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8081, help="port for clients (default: 8081)")
     parser.add_argument("--fetch", action="store_true", help="only download the jars, then exit")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
-    try:
+
+    def act() -> int:
         if arguments.fetch:
             fetch()
             return 0
         with LocalRegistry(port=arguments.port) as registry:
             print(f"The registry is ready at {registry.url} (Ctrl-C stops it)", flush=True)
             return registry.wait()
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+
+    return in_foreground(act)
 
 
 if __name__ == "__main__":

@@ -5,44 +5,38 @@ For tests and experiments: no security, loopback only.
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from deploy.java import Unavailable, find_java, tail
-from deploy.kafka.local import Leash
+from deploy.java import find_java
 from deploy.kafka.ports import HOST, free_port
 from deploy.registry.install import fetch
+from deploy.server import Server
 
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
 API = "/apis/ccompat/v7"
 
 
-class LocalRegistry:
+class LocalRegistry(Server):
     """A registry with its own port, as a context manager.
 
     `start` after `stop` listens on the same port again, without the earlier schemas.
     """
 
+    name = "The registry"
+
     def __init__(self, *, port: int | None = None) -> None:
         self.port = port or free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._leash: Leash | None = None
+        self.address = f"{HOST}:{self.port}"
         self._folder = tempfile.TemporaryDirectory(prefix="nextclick-registry-")
-        self._log = Path(self._folder.name) / "registry.log"
+        self.log_path = Path(self._folder.name) / "registry.log"
 
     @property
     def url(self) -> str:
         """The URL of the Confluent-compatible API, for the setting `registry.url`."""
-        return f"http://{HOST}:{self.port}{API}"
+        return f"http://{self.address}{API}"
 
     def start(self) -> None:
         """Start the registry and wait until it answers. Raises Unavailable with the end of its log."""
@@ -59,76 +53,16 @@ class LocalRegistry:
             "-jar",
             str(next(libs.glob("*-runner.jar"))),
         ]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._leash = Leash(self._process.pid, (Path(self._folder.name),))
-        try:
-            self._wait_until_it_answers()
-        except BaseException:
-            self.stop()
-            raise
+        self._launch(command, removed=(Path(self._folder.name),))
 
-    def suspend(self) -> None:
-        """Freeze the registry (SIGSTOP): it accepts connections, but answers nothing until `resume`."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Resume a suspended registry."""
-        self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Stop the registry; its schemas are lost."""
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        process.terminate()
-        process.send_signal(signal.SIGCONT)  # a suspended registry would not receive the first signal
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if self._leash is not None:
-            self._leash.release()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self._folder.cleanup()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Stop the registry if it runs, and remove its log."""
         self.stop()
         self._folder.cleanup()
 
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not registry_answers(self.url):
-            written = tail(self._log.read_text(errors="replace"))
-            if self._process is None or self._process.poll() is not None:
-                raise Unavailable(f"The registry ended while starting on port {self.port}:\n{written}")
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"The registry did not answer on port {self.port} in {START_SECONDS:.0f} s:\n{written}"
-                )
-            time.sleep(0.05)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is None:
-            raise RuntimeError("the registry is not running; start it first")
-        self._process.send_signal(number)
-
-    def wait(self) -> int:
-        """Wait until the registry ends by itself; return its exit code."""
-        if self._process is None:
-            raise RuntimeError("the registry is not running; start it first")
-        return self._process.wait()
+    def is_ready(self) -> bool:
+        """Return whether the registry answers."""
+        return registry_answers(self.url)
 
 
 def registry_answers(url: str) -> bool:

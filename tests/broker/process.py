@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from deploy.kafka.local import Leash
+from deploy.server import Leash
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -60,15 +60,23 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
     def _keep_in_place(self, batches: list[Batch], place: int) -> None:
         """Mark a batch as faulty if it claims offsets of other batches: no checksum covers its base offset.
 
-        A batch that starts where the previous batch ends may end anywhere below the ceiling. A batch after a
-        gap must end before the next batch starts.
+        A sound batch that starts where the previous batch ends is believed, even above the ceiling: a broker
+        notes the high-water mark before it reads the records, and more may have been written in between. A
+        sound batch after a gap must start at the ceiling or below, and end before the next batch starts. The
+        end of a faulty batch is believed only below the ceiling, and after a gap before the next batch.
         """
         batch, begin = batches[place], self.next_fetch_offset
         bases = (batches[later].base for later in range(place + 1, len(batches)))
         after = next((base for base in bases if begin < base < self.ceiling), None)
         follows = batch.base == begin or batch.base < begin == self.fetch_offset
-        limit = self.ceiling if after is None or follows else after
-        if not (follows or batch.base > begin) or not begin <= batch.last < max(limit, begin + 1):
+        if batch.fault:
+            limit = self.ceiling if after is None or follows else after
+            believed = (follows or batch.base > begin) and batch.last < max(limit, begin + 1)
+        else:
+            believed = follows or (
+                begin < batch.base <= self.ceiling and (after is None or batch.last < after)
+            )
+        if not believed or batch.last < begin:
             where = f"it claims the offsets {batch.base} to {batch.last}, which cannot be its own"
             batch.fault, batch.last = batch.fault or where, begin
         if batch.fault and after is not None:

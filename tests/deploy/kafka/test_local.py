@@ -12,7 +12,7 @@ from tests.waiting import eventually
 STARTER = """
 import subprocess, sys
 from pathlib import Path
-from deploy.kafka.local import Leash
+from deploy.server import Leash
 
 process = subprocess.Popen(["sleep", "600"], start_new_session=True)
 leash = Leash(process.pid, [Path(sys.argv[1])])

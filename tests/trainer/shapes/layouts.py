@@ -5,11 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+from collections.abc import Callable
 from typing import Final
 
 import zstandard
 
-from tests.thousand_clicks import ROWS
+from tests.thousand_clicks import ROWS, Row
 from tests.trainer.shapes.writers import (
     FIRST,
     JSON_LINES,
@@ -27,6 +28,13 @@ from tests.trainer.shapes.writers import (
     table,
     text,
 )
+
+AS_THEY_ARE: Final[dict[str, Callable[[Row], object]]] = {
+    "user_id": by_user,
+    "item_id": lambda row: row.item_id,
+    "timestamp": lambda row: row.timestamp_ms,
+}
+"""The columns of the clicks under the names that need no setting."""
 
 LAYOUTS: Final = (
     Shape("CSV", "the clicks", text("clicks.csv", PLAIN)),
@@ -188,9 +196,7 @@ LAYOUTS: Final = (
         table(
             "write_parquet",
             "parquet",
-            user_id=by_user,
-            item_id=lambda row: row.item_id,
-            timestamp=lambda row: row.timestamp_ms,
+            **AS_THEY_ARE,
         ),
     ),
     Shape(
@@ -199,9 +205,7 @@ LAYOUTS: Final = (
         table(
             "write_ipc",
             "feather",
-            user_id=by_user,
-            item_id=lambda row: row.item_id,
-            timestamp=lambda row: row.timestamp_ms,
+            **AS_THEY_ARE,
         ),
     ),
     Shape(
@@ -210,9 +214,7 @@ LAYOUTS: Final = (
         table(
             "write_ipc_stream",
             "arrows",
-            user_id=by_user,
-            item_id=lambda row: row.item_id,
-            timestamp=lambda row: row.timestamp_ms,
+            **AS_THEY_ARE,
         ),
     ),
     Shape(

@@ -135,6 +135,16 @@ def test_a_wrong_checksum_makes_the_last_offset_doubtful(delta: int) -> None:
     assert reading(one, bytes(damaged), ceiling=7)[0].next_fetch_offset == (5 if delta == 2 else 3)
 
 
+def test_what_was_written_while_the_broker_read_is_sound() -> None:
+    """A broker notes its high-water mark before it reads: an answer may go beyond the mark that it names."""
+    one, two = (RawBatch([Part(GOOD)] * 4, base=at).encode() for at in (0, 4))
+    after_a_gap = RawBatch([Part(GOOD)] * 2, base=6).encode()
+
+    for mark in (0, 2, 4, 5):
+        assert stretches(reading(one, two, ceiling=mark)[1]) == [(at, at, True) for at in range(8)]
+    assert stretches(reading(one, after_a_gap, ceiling=6)[1])[4:] == [(6, 6, True), (7, 7, True)]
+
+
 def test_a_damaged_batch_at_the_end_is_passed_offset_by_offset() -> None:
     """Its header does not say where it ends, and the broker answers with it for each of its offsets."""
     damaged = bytearray(RawBatch([Part(GOOD)] * 3, base=2).encode())
