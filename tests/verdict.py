@@ -84,12 +84,16 @@ def judge_answers(verdict: Verdict, given: Input, answers: Sequence[Record]) -> 
 
 
 def judge_letters(verdict: Verdict, given: Input, letters: Iterable[Record]) -> None:
-    """Each record that is no click has one dead letter."""
-    headers = [
-        [letter.header(f"nextclick.{name}") for name in ("topic", "partition", "offset")]
-        for letter in letters
-    ]
-    _judge_times(verdict, "dead letter", given.malformed, ["/".join(its) for its in headers])
+    """Each record that is no click has one dead letter. Says the reason of one that should not be there."""
+    malformed, found = set(given.malformed), []
+    for letter in letters:
+        headers = dict(letter.headers)
+        found.append(
+            "/".join(letter.header(f"nextclick.{name}") for name in ("topic", "partition", "offset"))
+        )
+        if found[-1] not in malformed:
+            verdict.problems.append(f"the dead letter to {found[-1]} has these headers: {headers}")
+    _judge_times(verdict, "dead letter", given.malformed, found)
 
 
 def judge_states(verdict: Verdict, given: Input, release: Release, kept: Sequence[Record]) -> None:

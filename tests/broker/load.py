@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Self
 
 import msgpack
@@ -80,17 +82,24 @@ def records(
 class Load:
     """Sends records in a thread of its own, so many in a second, whatever happens to the broker.
 
-    A context manager: leaving it ends the sending.
+    A context manager: leaving it ends the sending. The producer's own log goes to `log_path`.
     """
 
-    def __init__(self, bootstrap: str, topic: str, records: Sequence[Record], *, per_second: float) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, records: Sequence[Record], *, per_second: float, log_path: Path
+    ) -> None:
         self._topic = topic
         self._records = records
         self._per_second = per_second
+        self._log = logging.getLogger(f"tests.load.{topic}")
+        self._log.setLevel(logging.DEBUG)
+        self._log.propagate = False
+        self._log.addHandler(logging.FileHandler(log_path))
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
-                "log_level": 0,
+                "logger": self._log,
+                "debug": "eos",
                 "linger.ms": 5,
                 "enable.idempotence": True,
                 "message.timeout.ms": 300_000,
@@ -109,12 +118,19 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._left = True
         self._thread.join()
+        for handler in self._log.handlers:
+            handler.close()
 
     @property
     def done(self) -> bool:
         """Whether all records are acknowledged. AssertionError when Kafka refused one."""
         assert not self._refused, f"Kafka refused records of the load: {self._refused[:3]}"
         return not self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """How many records have been handed to the producer and are not acknowledged."""
+        return len(self._producer)
 
     def _send(self) -> None:
         start = time.monotonic()

@@ -56,7 +56,13 @@ def run_outage(node: LocalKafka, folder: Path, *, seconds: float) -> Outage:
     )
     with stage(node, f"outage-{time.time_ns()}") as deployment:
         release = verify(*parts, number=deployment.publish(*parts))
-        load = Load(node.bootstrap, deployment.clicks, given, per_second=PER_SECOND)
+        load = Load(
+            node.bootstrap,
+            deployment.clicks,
+            given,
+            per_second=PER_SECOND,
+            log_path=folder / "load.log",
+        )
         with Fleet(folder, deployment.settings) as fleet:
             for name in ("a", "b"):
                 fleet.do("start", name)

@@ -112,9 +112,9 @@ class WorkerProcess:
         self._leash.release()
 
     def sigstop(self) -> None:
-        """Freeze it; returns when it stands still."""
+        """Freeze it; returns when it stands still, or has ended by itself before."""
         self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def sigcont(self) -> None:
         """Let it go on."""

@@ -43,6 +43,8 @@ ITEMS: Final = item_names(200)
 HIDDEN_SIZE: Final = 32
 
 LOAD_SECONDS: Final = 8.0
+PLAY_SECONDS: Final = 60.0
+"""How long after its time the load may still be under way: a broker that comes back needs seconds."""
 CATCH_UP_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 _TURN_SECONDS: Final = 0.02
@@ -118,7 +120,9 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
                 state={"flush_interval": plan.flush_interval_seconds},
             )
 
-        load = Load(node.bootstrap, deployment.clicks, given, per_second=plan.per_second)
+        load = Load(
+            node.bootstrap, deployment.clicks, given, per_second=plan.per_second, log_path=folder / "load.log"
+        )
         with Fleet(folder, settings, block_rows=plan.block_rows) as fleet, Switch(node) as switch, load:
             for name in WORKERS[: plan.workers]:
                 fleet.do("start", name)
@@ -130,7 +134,12 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
 def _play(acts: list[Act], fleet: Fleet, switch: Switch, load: Load) -> None:
     """Do what the plan says when it says so; ends when all is done and sent."""
     began, due = time.monotonic(), [*acts]
+    latest = began + LOAD_SECONDS + PLAY_SECONDS
     while due or not switch.idle or not load.done:
+        assert time.monotonic() < latest, (
+            f"{PLAY_SECONDS:g} s after the end of the load, {load.waiting} records are not acknowledged "
+            f"and {len(due)} acts are to be done; the broker's orders are done: {switch.idle}"
+        )
         while due and due[0].at <= time.monotonic() - began:
             act = due.pop(0)
             if act.target == BROKER:
