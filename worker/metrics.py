@@ -131,7 +131,8 @@ class Metrics:
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
         self.users_forgotten = self._counter(
             "users_forgotten",
-            "Users whose state was dropped, by reason: ttl, max_users or asked (by a deletion request).",
+            "Users whose state was dropped, by reason: ttl, max_users, max_bytes or asked (by a deletion "
+            "request).",
             "reason",
         )
         self.users_moved = self._counter(
