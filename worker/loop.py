@@ -195,6 +195,7 @@ class Loop:
         """Process the records of served partitions; replay records that were answered before."""
         if not records:
             return
+        self._table.require_order(records)
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
             for _, decoded in self._groups(silent, polled=records):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.java import Unavailable, find_java, tail
 from deploy.kafka.install import fetch
-from deploy.kafka.ports import HOST, answers, free_port, is_free
+from deploy.kafka.ports import HOST, brokers, free_port, is_free
 from deploy.server import Server
 
 # A single node allows only one replica; few partitions and small buffers keep start-up fast and memory
@@ -45,7 +45,8 @@ class LocalKafka(Server):
 
     `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
     the node and removes its data, but keeps a `folder` that was given. `properties` override the defaults in
-    server.properties. `stop` and `kill` keep the data.
+    server.properties. `stop` and `kill` keep the data. `cluster` is the id of the node's cluster; without it,
+    the node is a cluster of its own.
     """
 
     name = "Kafka"
@@ -57,12 +58,14 @@ class LocalKafka(Server):
         folder: Path | None = None,
         java_options: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
+        cluster: str = "",
     ) -> None:
         self.port = port or free_port()
         self.folder = folder or Path(tempfile.mkdtemp(prefix="nextclick-kafka-"))
         self._keep_folder = folder is not None
         self._java_options = tuple(java_options)
         self._properties = dict(properties or {})
+        self._cluster = cluster
         self.address = f"{HOST}:{self.port}"
         self.log_path = self.folder / "kafka.log"
 
@@ -107,8 +110,8 @@ class LocalKafka(Server):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_ready(self) -> bool:
-        """Return whether the node answers."""
-        return answers(self.port)
+        """Return whether the node answers, and clients are sent to it."""
+        return self.port in brokers(self.port)
 
     def _write_properties(self) -> Path:
         controller = free_port()
@@ -126,7 +129,14 @@ class LocalKafka(Server):
     def _format(self, libs: Path, java: str, settings: Path) -> None:
         if (self.folder / "data" / "meta.properties").exists():
             return
-        command = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(settings)]
+        command = [
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            self._cluster or cluster_id(),
+            "-c",
+            str(settings),
+        ]
         done = subprocess.run(
             self._command(java, libs, "-XX:TieredStopAtLevel=1", *command),
             capture_output=True,

@@ -122,6 +122,13 @@ class Partition:
         return self.status is Status.SERVED
 
     @property
+    def earliest(self) -> int:
+        """The lowest offset that the next record can have; 0 before the replay, when no record is read."""
+        if self.status is Status.SERVED:
+            return self.position
+        return self.replay_from if self.status is Status.REPLAYING else 0
+
+    @property
     def saved_until(self) -> int:
         """All clicks below this offset are in saved states."""
         return self.serve_from if self.saved is None else self.saved.offset
