@@ -141,8 +141,11 @@ class Settings(Section):
 
     @property
     def transactional_id(self) -> str:
-        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open."""
-        return f"{self.group}.{self.worker_id}"
+        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open.
+
+        Neither a group nor a topic has a slash in its name: see `worker.topics.rights`.
+        """
+        return f"{self.group}/{self.worker_id}"
 
 
 def load(

@@ -135,6 +135,7 @@ class _Wiring:
             topics_needed(settings),
             readiness=process.readiness,
             steady=self._clock.steady,
+            spared=[settings.topics.releases],
             background=background,
         )
         self._adoption = self._new_adoption()

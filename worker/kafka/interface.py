@@ -279,7 +279,7 @@ class Admin(Protocol):
         ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the configuration of a topic, including defaults."""
+        """Return the configuration of an existing topic, including defaults. Raises NotAllowed."""
         ...
 
     def members(self, group: str, *, topic: str) -> list[Member]:
