@@ -20,14 +20,15 @@ from hypothesis import HealthCheck, settings
 from deploy.java import Unavailable, find_java
 from deploy.kafka.install import fetch as kafka_jars
 from deploy.kafka.local import LocalKafka
+from deploy.kafka.security import Access
 from deploy.registry.install import fetch as registry_jars
-from tests.shared_servers import SHORT_LIVED, shared_kafka, shared_registry
+from tests.shared_servers import SHORT_LIVED, shared_kafka, shared_locked_kafka, shared_registry
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 NO_KAFKA = "no Kafka to test with: "
 NO_REGISTRY = "no schema registry to test with: "
-BROKERS = frozenset({"kafka", "kafka_node", "embedded", "registry"})
+BROKERS = frozenset({"kafka", "kafka_node", "locked_kafka", "embedded", "registry"})
 """The fixtures that are a server. A parameter that asks for one while it runs has the mark itself."""
 
 LIFE = pytest.StashKey[contextlib.ExitStack]()
@@ -89,6 +90,14 @@ def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
     require_kafka()
     folder = folder_of_run(pytestconfig, tmp_path_factory)
     return pytestconfig.stash[LIFE].enter_context(shared_kafka(folder / "kafka"))
+
+
+@pytest.fixture(scope="session")
+def locked_kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Access:
+    """The access to a Kafka with TLS, passwords, client certificates and ACLs, shared by the run."""
+    require_kafka()
+    folder = folder_of_run(pytestconfig, tmp_path_factory)
+    return pytestconfig.stash[LIFE].enter_context(shared_locked_kafka(folder / "locked-kafka"))
 
 
 @pytest.fixture(scope="session")
