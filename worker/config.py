@@ -8,15 +8,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from worker.core.recent import RECENT_ITEMS
 from worker.schemas.output import SCHEMAS
 from worker.settings import loading
-from worker.settings.common import Click, Kafka, Registry, Topics
+from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import TOPIC, Duration, Section, setting
+from worker.settings.kafka import Kafka
+from worker.settings.secrets import Secret
+
+MIN_TOKEN: Final = 16
+"""The minimum length of `http.token`, in characters."""
 
 
 class Recommend(Section):
@@ -73,11 +78,18 @@ class Http(Section):
         "Address to listen on. `0.0.0.0`: all IPv4 addresses of the machine; `::`: all IPv6 addresses.",
     )
     port: int = setting(9464, "Port to listen on. 0: any free port.", ge=0, le=65_535)
-    token: SecretStr | None = setting(
+    token: Secret | None = setting(
         None,
-        "Bearer token for `/v1`. Without a token, `/v1` is served only if `host` is a loopback address.",
-        min_length=16,
+        "Bearer token for `/v1`, of at least 16 characters. Without a token, `/v1` is served only if `host` "
+        "is a loopback address.",
     )
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.read()) < MIN_TOKEN:
+            raise ValueError(f"must have at least {MIN_TOKEN} characters")
+        return value
 
 
 class Log(Section):

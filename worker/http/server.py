@@ -55,15 +55,15 @@ def serving(
     host: str,
     port: int,
     *,
-    token: str | None,
+    token: Callable[[], str] | None,
     registry: CollectorRegistry,
     readiness: Readiness,
     questions: Questions,
 ) -> Iterator[int]:
     """Answer HTTP requests in a separate thread while the context is open; yield the port.
 
-    Without a `token`, /v1 is served only if `host` is a loopback address. Raises SettingError if the
-    address cannot be used.
+    `token` is called for every request of /v1. Without it, /v1 is served only if `host` is a loopback
+    address. Raises SettingError if the address cannot be used.
     """
     try:
         sockets = bind_sockets(port, host)
@@ -119,17 +119,21 @@ class _Server(HTTPServer):
 class _Access:
     """Access control by token, for questions about users."""
 
-    def __init__(self, token: str | None, *, open: bool) -> None:
-        self._header = f"Bearer {token}".encode() if token else b""
+    def __init__(self, token: Callable[[], str] | None, *, open: bool) -> None:
+        self._token = token
         self._open = open
 
     def refusal(self, header: str) -> tuple[int, str] | None:
         """Return status and reason if a request with this Authorization header is refused, else None."""
         if self._open:
             return None
-        if not self._header:
+        if self._token is None:
             return 403, "http.host is not a loopback address; set http.token, and send it as a bearer token"
-        if hmac.compare_digest(header.encode(), self._header):
+        try:
+            expected = f"Bearer {self._token()}"
+        except SettingError:
+            return 503, "the file http.token_file cannot be read"
+        if hmac.compare_digest(header.encode(), expected.encode()):
             return None
         return 401, "send http.token in the header `Authorization: Bearer ...`"
 

@@ -22,7 +22,7 @@ from kafka.errors import AuthorizationError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
-from worker.kafka.client import Endpoint, bounded
+from worker.kafka.client import Endpoint, bounded, without_connection
 from worker.kafka.interface import Headers
 
 _FENCED: Final = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
@@ -153,9 +153,11 @@ class KafkaTransactions:
 def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickError:
     """Return the NextclickError for an error of the client during a transaction."""
     error = _refusal(error) or error
-    translated = endpoint.translated(error, doing)
-    if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
-        return translated
+    # Without a connection, the reason is searched for when the producer is renewed.
+    if not (isinstance(error, _MOVING) or without_connection(error)):
+        translated = endpoint.translated(error, doing)
+        if isinstance(translated, NotAllowed | TopicError):
+            return translated
     return CheckpointFailed(f"{doing}: {error}", fenced=isinstance(error, _FENCED))
 
 

@@ -47,7 +47,7 @@ class Server:
         with serving(
             host,
             0,
-            token=token,
+            token=(lambda: token) if token else None,
             registry=self.metrics.registry,
             readiness=self.readiness,
             questions=self.questions,
