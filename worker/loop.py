@@ -178,11 +178,15 @@ class Loop:
         if error is not None:
             raise error
         if self._member.lost:
-            raise CheckpointFailed("the group gave this worker's partitions to other workers")
+            raise CheckpointFailed(
+                "the group gave this worker's partitions to other workers", reason="revoked"
+            )
         assigned = self._member.assigned()
         if gone := self._table.served().keys() - assigned:
             self._checkpoint.touch(gone)
-            raise CheckpointFailed(f"partitions {sorted(gone)} are no longer assigned to this worker")
+            raise CheckpointFailed(
+                f"partitions {sorted(gone)} are no longer assigned to this worker", reason="revoked"
+            )
         new = {number for number in assigned if number not in self._table}
         if new:
             log.info("partitions assigned", partitions=sorted(new))
@@ -276,14 +280,13 @@ class Loop:
         log.warning("starting over from the last checkpoint", error=str(error))
         self._checkpoint.failed()
         self._revoke_error = None
-        self._metrics.checkpoints.labels("failed").inc()
+        self._metrics.observe_failed_checkpoint()
         self._retry.failed(error)
         crashed = self._checkpoint.take_touched() | self._member.take_lost()
         self._member.hold(crashed)
         for number in crashed:
             self._table.drop(number)
         self._walk.abandoned()
-        self._metrics.observe_lag({})
         self._retry.back_off()
         self._retry.until_done(self._topics.require)
         self._retry.until_done(self._transactions.renew)

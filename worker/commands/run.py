@@ -47,6 +47,7 @@ def run() -> None:
                 settings.http.port,
                 token=settings.http.token.get_secret_value() if settings.http.token else None,
                 registry=metrics.registry,
+                metrics=metrics.http,
                 readiness=readiness,
                 questions=questions,
             )

@@ -20,7 +20,7 @@ import structlog
 
 from worker.core.flush import Flush
 from worker.core.states import States
-from worker.metrics import Metrics
+from worker.metrics import MAX_USERS, TTL, Metrics
 from worker.partitions.deletion import Deletion
 from worker.partitions.partition import FlushProgress, Partition, Stage
 from worker.topics.states import Replay, StateWriter, TopicIds
@@ -119,7 +119,7 @@ class Flushing:
         if self._max_users and too_many > 0:
             rows = self._states.longest_idle(too_many + self._max_users // _EVICTED_SHARE)
             self._states.free(rows)
-            self._metrics.users_forgotten.labels("max_users").inc(len(rows))
+            self._metrics.evicted.labels(MAX_USERS).inc(len(rows))
             log.warning("users evicted: there are more than state.max_users", users=len(rows))
 
     def _begin(self, partition: Partition) -> FlushProgress:
@@ -145,7 +145,7 @@ class Flushing:
         newest_ms = min(int(np.max(times)), self._wall_ms())
         idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
-        self._metrics.users_forgotten.labels("ttl").inc(len(idle))
+        self._metrics.evicted.labels(TTL).inc(len(idle))
         if len(idle):
             log.info(
                 "users evicted: no click for state.user_ttl", partition=partition.number, users=len(idle)

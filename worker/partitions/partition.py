@@ -113,6 +113,10 @@ class Partition:
     """The first offset to answer; clicks before it are replayed."""
     position: int = 0
     """The next offset to apply."""
+    committed: int = 0
+    """The committed offset."""
+    read_ms: int = 0
+    """The timestamp of the last record that was answered; 0 if none was."""
     flushing: FlushProgress | None = None
     flush_due: float = 0.0
 
