@@ -68,6 +68,12 @@ class State(Section):
         "0: no limit.",
         ge=0,
     )
+    max_bytes: int = setting(
+        0,
+        "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate; above it, "
+        "users are evicted likewise. 0: no limit.",
+        ge=0,
+    )
 
 
 class Http(Section):
