@@ -29,8 +29,9 @@ _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
 
 _QUALITY: Final = {
-    "lists": "Lists whose quality is measured: the newest list per user and batch.",
-    "cold": "Measured lists that are the fallback (popular items).",
+    "lists": "Lists whose quality is measured. Of several lists for a user in one batch, only the newest "
+    "counts.",
+    "cold": "Measured lists that consist of popular items, as a fallback.",
     "clicks": "Clicks that judged a list: the user's first click after the list.",
     "hits": "Clicks that judged a list and were on one of the list's items.",
     "reciprocal_ranks": "Sum of 1 / rank over the hits.",
@@ -110,7 +111,7 @@ class Metrics:
         )
         self.rebuild_left = self._gauge(
             "rebuild_left_users",
-            "States that the background rebuild has not yet checked since the last adoption.",
+            "States that the background rebuild has not checked yet since the last release was adopted.",
         )
         self.quality = {
             one: self._counter(f"quality_{one}", text, "release") for one, text in _QUALITY.items()
@@ -152,7 +153,7 @@ class Metrics:
         )
         self.replayed = self._counter("replayed_clicks", "Clicks replayed in recovery, without publishing.")
         self.replay_missing = self._counter(
-            "replay_missing_records", "Offsets needed for replay that retention had already deleted."
+            "replay_missing_records", "Offsets that replay needed, but retention had already deleted."
         )
         self.unanswered = self._counter(
             "unanswered_records", "Offsets that retention deleted before their clicks were answered."

@@ -69,8 +69,8 @@ def serving(
         sockets = bind_sockets(port, host)
     except OSError as error:
         raise SettingError(
-            f"http: cannot listen on {host}:{port}: {error.strerror}. "
-            "Set http.port to a free port, or to 0 for any"
+            f"http: cannot listen on {host}:{port}: {error.strerror}. Set http.port to a free port, or to 0 "
+            "for any free port"
         ) from None
     # Data that is not HTTP is common on a reachable port; do not log it.
     logging.getLogger("tornado").setLevel(logging.CRITICAL)

@@ -167,7 +167,8 @@ class Endpoint:
         if isinstance(error, kafka_errors.CorruptRecordError):
             helps = (
                 "The broker cannot read its own log; the broker's log messages name the file. Restore the "
-                "partition from a healthy replica, or delete the records up to there (kafka-delete-records)"
+                "partition from a healthy replica, or delete the records up to the damage "
+                "(kafka-delete-records)"
             )
         else:
             setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))

@@ -43,7 +43,7 @@ class Kafka(Section):
         None, "SASL password. Better set in the environment than in the file."
     )
     ssl_ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
+        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
     ssl_certificate_file: Path | None = setting(None, "PEM file of the client certificate, for mutual TLS.")
     ssl_key_file: Path | None = setting(None, "PEM file of the private key of the client certificate.")
@@ -51,7 +51,8 @@ class Kafka(Section):
     ssl_check_hostname: bool = setting(True, "Whether the broker's certificate must match its host name.")
     session_timeout_ms: int = setting(
         10_000,
-        "Time without heartbeats, in milliseconds, after which a worker's partitions go to other workers.",
+        "Time without heartbeats from a worker, in milliseconds, after which its partitions go to "
+        "other workers.",
         ge=1_000,
     )
     heartbeat_interval_ms: int = setting(
@@ -68,7 +69,7 @@ class Kafka(Section):
     fetch_max_wait_ms: int = setting(
         FETCH_MAX_WAIT_MS,
         "Maximum time, in milliseconds, that a broker waits for records before it answers a fetch. Kafka "
-        "answers at the first record; some compatible brokers always wait this long.",
+        "answers as soon as there is a record; some compatible brokers always wait this long.",
         ge=1,
         le=5_000,
     )
@@ -124,12 +125,12 @@ class Registry(Section):
         None, "Password for basic authentication. Better set in the environment than in the file."
     )
     ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
+        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
     descriptors: Path | None = setting(
         None,
-        "Descriptor set of the Protobuf messages, written by "
-        "`protoc --include_imports --descriptor_set_out=FILE`.",
+        "File with the descriptor set of the Protobuf messages, written by `protoc --include_imports "
+        "--descriptor_set_out=FILE`.",
     )
 
     @model_validator(mode="after")
@@ -220,26 +221,33 @@ class Click(Section):
     by its name.
     """
 
-    user_id: str = setting("user_id", "Path of the user id.", min_length=1)
-    item_id: str = setting("item_id", "Path of the item id.", min_length=1)
+    user_id: str = setting(
+        "user_id", "Path of the user id in a record, or its column in a file.", min_length=1
+    )
+    item_id: str = setting(
+        "item_id", "Path of the item id in a record, or its column in a file.", min_length=1
+    )
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click: a number, or a date and time as text. `day + time` joins two fields. "
-        "If the field is absent, the timestamp of the Kafka record is used.",
+        "Path of the click's time in a record, or its column in a file. The time is a number, or a date "
+        "and time as text. `day + time` joins two fields. If a record lacks the field, the record's own "
+        "timestamp is used.",
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
-        "auto", "Unit of numeric times. `auto`: recognised by the size of each number."
+        "auto", "Unit of numeric times. `auto`: the unit is recognised by the size of each number."
     )
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as `Europe/Lisbon`.")
+    time_zone: str = setting(
+        "UTC", "Time zone of times that do not state their UTC offset, such as `Europe/Lisbon`."
+    )
     earliest: Moment = setting(
         "2000-01-01",
-        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires "
-        "`timestamp_unit`.",
+        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires a "
+        "`timestamp_unit` other than `auto`.",
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
-        MISSING, "Texts that mean a missing id or time, in addition to empty text."
+        MISSING, "Texts that stand for a missing id or time, in addition to the empty text."
     )
     where: str = setting(
         "",

@@ -100,7 +100,7 @@ def test_what_is_as_it_must_be_needs_no_remedy() -> None:
         (
             {"letters": 0},
             "topic letters does not exist",
-            "Run `nextclick-worker topics`, or correct its name in [topics]",
+            "Run `nextclick-worker topics`, or fix its name in [topics]",
         ),
         (
             {"state": 1},
