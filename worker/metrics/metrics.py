@@ -186,7 +186,7 @@ class Metrics:
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
         self.evicted = self._counter(
             "evicted_users",
-            "Users whose state was evicted, by reason: ttl, max_users or max_bytes, as the settings in [state].",
+            "Users whose state was evicted, by reason (a setting): ttl, max_users or max_bytes.",
             reason=(TTL, MAX_USERS, MAX_BYTES),
         )
         self.deleted = self._counter(

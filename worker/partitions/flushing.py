@@ -83,7 +83,7 @@ class Flushing:
         )
 
     def unsaved(self, partition: Partition) -> bool:
-        """Return whether a flush would change anything."""
+        """Return whether a flush would write anything."""
         asked = partition.unwritten or bool(partition.at(Stage.FOUND))
         return asked or partition.position > partition.saved_until
 

@@ -28,7 +28,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery is blocked at the moment; empty if recovery is not blocked."""
+        """The reason why recovery is blocked at the moment; empty if it is not blocked."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
