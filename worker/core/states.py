@@ -40,7 +40,7 @@ NO_OFFSET: Final = -1
 """The offset of a state to which no record of the current clicks topic was applied."""
 
 NO_RELEASE: Final = 0
-"""Instead of a release number: the hidden state is not valid under any release."""
+"""Takes the place of a release number if the hidden state is not valid under any release."""
 
 _SLAB_ROWS: Final = 1 << 20
 
@@ -53,7 +53,7 @@ _LOOKED_AT: Final = 1 << 15
 
 @dataclass(slots=True)
 class UserStates:
-    """The states of `B` users, as copied by `States.read` and `States.write`."""
+    """A copy of the states of `B` users; `States.read` returns it, `States.write` accepts it."""
 
     hidden: NDArray[np.float16]
     """`[B, S]`: the recurrent state; zeros if no known item was clicked since the session began."""
@@ -158,7 +158,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return the number of rows added since the last call for users with a row in another partition."""
+        """Return how many users with a row in another partition got a new row since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -189,11 +189,11 @@ class States:
             self._columns[name].put(rows, getattr(states, name))
 
     def forget_release(self, rows: Rows) -> None:
-        """Mark `rows` as computed by no release, so that they are rebuilt."""
+        """Mark `rows` as having no release, so that they are rebuilt."""
         self._columns["release"].put(rows, NO_RELEASE)
 
     def resize(self, state_size: int) -> None:
-        """Change the size of hidden states, and mark all states as computed by no release.
+        """Change the size of hidden states, and mark all states as having no release.
 
         Each state is then rebuilt when its user next clicks; copying all states at once would pause the
         worker.
@@ -210,7 +210,7 @@ class States:
 
     @property
     def end(self) -> int:
-        """The exclusive upper end of the range of row numbers."""
+        """One more than the highest row number."""
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:
@@ -221,8 +221,8 @@ class States:
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
         """Load block `number`, except states older than those in memory; return the loaded rows.
 
-        Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
-        are rebuilt from the recent items when their users next click.
+        Hidden states of another size are not loaded: their rows are marked as having no release, and so are
+        rebuilt from the recent items when their users next click.
         """
         self._add(partition, saved.user_ids)
         rows, states = self._found(partition, saved.user_ids), saved.states
@@ -243,7 +243,7 @@ class States:
         return rows
 
     def saved(self, rows: Rows, number: int) -> None:
-        """Record that block `number` of their partition contains the current states of `rows`."""
+        """Record that the current states of `rows` are in block `number` of their partition."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
 
@@ -291,8 +291,8 @@ class States:
     def forget(self, partition: int, user_id: str, before: int) -> bool:
         """Delete a user's data that stem from clicks with offsets below `before`.
 
-        Return whether a state was deleted. Until `forgotten` is called, these data are also ignored in clicks
-        that are applied and blocks that are loaded.
+        Return whether a state was deleted. Until `forgotten` is called, such data are also ignored when
+        clicks are applied and when blocks are loaded.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -305,7 +305,7 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """Stop ignoring a user's data (`forget`), once the old data can no longer be applied or loaded."""
+        """End the effect of `forget`, once old data of the user can no longer be applied or loaded."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:

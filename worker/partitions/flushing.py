@@ -20,7 +20,7 @@ import structlog
 
 from worker.core.flush import Flush
 from worker.core.states import States
-from worker.metrics import Metrics
+from worker.metrics import MAX_BYTES, MAX_USERS, TTL, Metrics
 from worker.partitions.deletion import Deletion
 from worker.partitions.partition import FlushProgress, Partition, Stage
 from worker.topics.states import Replay, StateWriter, TopicIds
@@ -83,7 +83,7 @@ class Flushing:
         )
 
     def unsaved(self, partition: Partition) -> bool:
-        """Return whether a flush would change anything."""
+        """Return whether a flush would write anything."""
         asked = partition.unwritten or bool(partition.at(Stage.FOUND))
         return asked or partition.position > partition.saved_until
 
@@ -120,15 +120,15 @@ class Flushing:
         users, used = len(self._states), self._states.size_bytes
         limits = {}
         if self._max_users:
-            limits["max_users"] = self._max_users
+            limits[MAX_USERS] = self._max_users
         if self._max_bytes and users:
-            limits["max_bytes"] = users * self._max_bytes // used
+            limits[MAX_BYTES] = users * self._max_bytes // used
         limit = min(limits, key=limits.__getitem__, default="")
         if not limit or users <= limits[limit]:
             return
         rows = self._states.longest_idle(users - limits[limit] + limits[limit] // _EVICTED_SHARE)
         self._states.free(rows)
-        self._metrics.users_forgotten.labels(limit).inc(len(rows))
+        self._metrics.evicted.labels(limit).inc(len(rows))
         log.warning(
             "users evicted: there are more than a limit allows", limit=f"state.{limit}", users=len(rows)
         )
@@ -156,7 +156,7 @@ class Flushing:
         newest_ms = min(int(np.max(times)), self._wall_ms())
         idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
-        self._metrics.users_forgotten.labels("ttl").inc(len(idle))
+        self._metrics.evicted.labels(TTL).inc(len(idle))
         if len(idle):
             log.info(
                 "users evicted: no click for state.user_ttl", partition=partition.number, users=len(idle)

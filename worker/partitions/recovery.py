@@ -217,7 +217,8 @@ class Recovery:
         return found
 
     def _serve(self, partition: Partition) -> None:
-        partition.status, partition.position = Status.SERVED, partition.serve_from
+        partition.status = Status.SERVED
+        partition.position = partition.committed = partition.serve_from
         self._deletion.serve(partition)
         self._flushing.schedule(partition)
         progress, now = partition.progress, self._steady()

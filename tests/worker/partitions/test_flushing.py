@@ -29,7 +29,7 @@ def known(desk: Desk, *user_ids: str) -> list[bool]:
 
 def evicted(desk: Desk, reason: str) -> float:
     """How many users the worker evicted for a reason."""
-    return desk.workers["a"].metric("nextclick_users_forgotten_total", reason=reason)
+    return desk.workers["a"].metric("nextclick_evicted_users_total", reason=reason)
 
 
 def saved_users(desk: Desk) -> set[str]:
