@@ -53,8 +53,11 @@ read_only() {
 worker_lives() {
     local container=$1 port started began took ended=0
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-    mapfile -d '' -t check < <(inspect "$container" '{{json .Docker.Config.Healthcheck.Test}}' |
-        python3 -c 'import json, sys; print(*json.load(sys.stdin)[1:], sep="\0", end="\0")')
+    # The words of HEALTHCHECK, without CMD.
+    mapfile -d '' -t check < <(buildah inspect --type image nextclick-worker | python3 -c '
+import json, sys
+print(*json.load(sys.stdin)["Docker"]["config"]["Healthcheck"]["Test"][1:], sep="\0", end="\0")')
+    [ "${#check[@]}" -gt 1 ] || { echo "The worker's image has no health check" >&2; exit 1; }
     read_only "$container" env NEXTCLICK_HTTP_PORT="$port" nextclick-worker run >"$folder/run.log" 2>&1 &
     started=$!
     until read_only "$container" env NEXTCLICK_HTTP_PORT="$port" "${check[@]}" 2>>"$folder/check.log"; do
