@@ -1,4 +1,4 @@
-"""Copying a topic of clicks to the click archive, exactly once: the archive keeps the offsets."""
+"""Copies of a topic's clicks in the click archive, each click exactly once: the archive keeps the offsets."""
 
 from __future__ import annotations
 

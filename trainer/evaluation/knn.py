@@ -28,9 +28,9 @@ class NeighbourSettings:
     """Settings of a kNN model; S-kNN, VS-kNN and VMIS-kNN differ only in their settings."""
 
     sample: int
-    """m: the number of past sessions to compare with: the most recent sessions that share an item."""
+    """The number m of past sessions to compare with. They are the most recent sessions that share an item."""
     neighbours: int
-    """k: the number of sessions that vote: the most similar sessions of the sample."""
+    """The number k of sessions that vote. They are the most similar sessions of the sample."""
     similarity: Literal["cosine", "position"]
     """Similarity of the current session s and a past session n. `cosine`: `|s & n| / sqrt(|s| |n|)`.
     `position`: the sum over the shared items of their positions in s, where the latest item is highest."""

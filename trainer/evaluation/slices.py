@@ -102,7 +102,7 @@ class EvaluationResult:
     models: dict[str, Figures]
     slices: dict[str, Slice]
     leads: dict[str, Figures] = field(default_factory=dict)
-    """The first model's lead: other model -> metric -> value of the first model minus that of the other.
+    """The first model's lead, as other model -> metric -> first model's value minus other model's value.
 
     The intervals are paired: both models are measured on the same resampled sessions.
     """

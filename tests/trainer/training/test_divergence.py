@@ -26,7 +26,7 @@ def test_a_step_out_of_the_numbers_says_where_and_what_to_change(loss: float, no
         check_step(loss, norm, SETTINGS, first=3.2, position=PLACE)
 
     assert str(error.value) == (
-        f"the training diverged in {PLACE}: {what}, it began at 3.2; lower optimizer.learning_rate "
+        f"the training diverged in {PLACE}: {what} (the first loss was 3.2); lower optimizer.learning_rate "
         "(it is 10), or set optimizer.clip_norm to 1 (it is 0)"
     )
 
