@@ -41,8 +41,8 @@ class Recommend(Section):
     )
     format: Literal["json", "msgpack", "avro", "json_schema"] = setting(
         "json",
-        "Format of the lists. `avro` and `json_schema` need the schema registry at `registry.url`; "
-        "`nextclick-worker topics` registers the schema.",
+        "Format of the lists: `json`, `msgpack`, `avro` or `json_schema`. The last two need the schema "
+        "registry at `registry.url`; `nextclick-worker topics` registers the schema.",
     )
 
 

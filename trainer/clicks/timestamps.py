@@ -43,7 +43,7 @@ class TimeSettings:
     missing: tuple[str, ...] = MISSING
 
     def rule(self) -> TimeRule:
-        """Return the worker's rule."""
+        """Return the worker's rule for times, with these settings."""
         zone = ZoneInfo(self.zone)
         return TimeRule(unit=self.unit, earliest_ms=self.earliest_ms, zone=zone, missing=self.missing)
 

@@ -20,7 +20,7 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """Reading files of clicks. The columns of ids and times are set in `[click]`."""
+    """The format of files of clicks. The columns of ids and times are set in `[click]`."""
 
     encoding: str = setting(
         "utf-8", "Text encoding of the files, such as `cp1252`. A byte order mark in a file overrides it."
@@ -111,7 +111,8 @@ class Run(Section):
     )
     policy: Literal["champion", "candidate"] = setting(
         "champion",
-        "Pointer that is set to a new release. If there is no champion yet, it is always `champion`.",
+        "Pointer that is set to a new release: `champion` or `candidate`. Without a champion, it is "
+        "always `champion`.",
     )
     share: float = setting(CANDIDATE_SHARE, "Share of users served by a candidate.", gt=0, le=1)
     replace_candidate: bool = setting(
@@ -171,8 +172,8 @@ class Watch(Section):
     )
     min_clicks: int = setting(
         1_000,
-        "Minimum number of clicks by which the candidate, and the champion, must have been judged "
-        "before a decision.",
+        "Minimum number of clicks on which the candidate and the champion must each be measured before a "
+        "decision.",
         ge=1,
     )
     give_up_after: Duration = setting(

@@ -135,7 +135,7 @@ class Experiment:
         champion, candidate = self.found.clicks.tolist()
         if not self.found.enough:
             return (
-                f"{candidate:,} judged clicks against {champion:,} are too few; each release needs "
+                f"{candidate:,} judged clicks against {champion:,}: too few; each release needs "
                 f"{self._rules.min_clicks:,}, from many users"
             )
         (old, new), found = self.found.rates.tolist(), self.found

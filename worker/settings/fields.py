@@ -62,7 +62,7 @@ def fields_of(model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def value_of(settings: Section, key: str) -> Any:
-    """Return the value of the setting with a dotted key."""
+    """Return the value of the setting that a dotted key names."""
     value: Any = settings
     for name in key.split("."):
         value = getattr(value, name)

@@ -36,7 +36,7 @@ def test_a_sound_step_and_a_slow_epoch_pass() -> None:
     check_step(3.0, 5.0, SETTINGS, first=3.2, position=PLACE)
     check_epoch(6.0, 9.0, SETTINGS, first=3.2, position=PLACE)
 
-    with pytest.raises(TrainingDiverged, match=r"its loss is 40, .*\(it is 10\)$"):
+    with pytest.raises(TrainingDiverged, match=r"its loss is 40 .*\(it is 10\)$"):
         check_epoch(40.0, 9.0, SETTINGS.replaced(clip_norm=1.0), first=3.2, position=PLACE)
 
 
