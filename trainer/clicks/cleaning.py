@@ -36,7 +36,7 @@ class Removal(NamedTuple):
 
 
 def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
-    """Return `clicks` without invalid clicks and duplicates, and the result of each step."""
+    """Return `clicks` without invalid clicks and duplicates, and the result of each cleaning step."""
     removals = []
     for why, keep in _cleaning_steps(now_ms):
         kept = keep(clicks)

@@ -81,7 +81,7 @@ def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
 
 
 def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str], *, of_ids: bool = False) -> Field | None:
-    """Return the field at `names` in the elements of an `exploded` table; if empty, the element itself."""
+    """Return the field at `names` in the elements of an `exploded` table; no `names`: the element itself."""
     return field_at({EACH: schema[EACH]}, (EACH, *names), of_ids=of_ids)
 
 

@@ -20,7 +20,7 @@ from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, M
 from worker.settings.fields import Duration, Moment, Section, setting
 
 MAX_TRAINED_SCALE: Final = 40.0
-"""Maximum `scale`: exp(-2 * scale) must be a normal single-precision number (`trainer.model.losses`)."""
+"""Maximum `scale`. It keeps exp(-2 * scale) a normal single-precision number (`trainer.model.losses`)."""
 
 POPULAR_ITEMS: Final = 100
 """Number of items in the popularity list of a release."""

@@ -73,8 +73,8 @@ class Refit:
 class Online:
     """Online training across all runs: each run learns the sessions that ended since the previous run.
 
-    The first run, also after a restart or a training that diverged, learns all sessions of the window, in
-    steps of `run.every` or one hour, whichever is longer.
+    The first run, and any run after a restart or after a training that diverged, learns all sessions of the
+    window, in steps of `run.every` or one hour, whichever is longer.
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:

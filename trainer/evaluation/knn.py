@@ -33,7 +33,7 @@ class NeighbourSettings:
     """The number k of sessions that vote. They are the most similar sessions of the sample."""
     similarity: Literal["cosine", "position"]
     """Similarity of the current session s and a past session n. `cosine`: `|s & n| / sqrt(|s| |n|)`.
-    `position`: the sum over the shared items of their positions in s, where the latest item is highest."""
+    `position`: the sum of the shared items' positions in s; later items have higher positions."""
     matching: Literal["none", "inverse", "linear"]
     """Weight of a vote if the latest shared item is the i-th newest item of the current session. `none`: 1.
     `inverse`: 1 / i. `linear`: 1 - i / 10, at least 0."""

@@ -32,7 +32,7 @@ class Cause(NamedTuple):
 def causes(manifest: Manifest, result: EvaluationResult, *, certain: bool) -> list[Cause]:
     """Return the reasons that the results show, the most likely first.
 
-    `certain`: the difference is significant, so that evaluating more sessions would not help.
+    `certain`: whether the difference is significant. If it is, evaluating more sessions would not help.
     """
     training = manifest.training
     found = (
