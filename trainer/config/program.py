@@ -128,8 +128,8 @@ class Run(Section):
     )
     active_items: int = setting(
         ACTIVE_ITEMS,
-        "With the strategy `online`: number of items in the network. The most clicked items of the "
-        "present are chosen.",
+        "With the strategy `online`: number of items in the network. It contains the currently most "
+        "clicked items.",
         ge=2,
     )
     active_half_life: Duration = setting(

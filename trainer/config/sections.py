@@ -26,7 +26,7 @@ POPULAR_ITEMS: Final = 100
 """Number of items in the popularity list of a release."""
 
 ACTIVE_ITEMS: Final = 2048
-"""Number of items in the network in online training. The most clicked items of the present are chosen."""
+"""Number of items in the network in online training, which are the currently most clicked items."""
 
 ACTIVE_HALF_LIFE: Final = 12 * 3_600.0
 """Half-life, in seconds, of the click counts by which the active items are chosen."""

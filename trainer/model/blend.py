@@ -64,7 +64,7 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with bias and transitions added.
+        """Return the `tensors` of a release with the bias and the transitions of the blend added.
 
         The other terms, `network` and `repeat_bias`, belong in the manifest.
         """
