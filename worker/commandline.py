@@ -7,9 +7,10 @@ A command of class `Command` shows its options in groups, over the full width of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import orjson
@@ -17,6 +18,8 @@ import orjson
 from worker.errors import SettingError
 from worker.settings.fields import Section, parse_duration
 from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, given, load, variable
+from worker.topics.findings import Finding
+from worker.topics.rights import Role
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
@@ -231,6 +234,23 @@ def show(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:
         click.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
     else:
         click.echo("\n".join(lines))
+
+
+def report(findings: Sequence[Finding], roles: Sequence[Role], *, as_json: bool) -> NoReturn:
+    """Print the findings of a check, and the ACLs of each role; exit with code 1 if a finding fails."""
+    failed = sum(finding.failed for finding in findings)
+    notes = sum(bool(finding.remedy) for finding in findings) - failed
+    show(
+        {
+            "findings": [finding.document() for finding in findings],
+            "acls": {role.name: role.document() for role in roles},
+        },
+        *(finding.line for finding in findings),
+        *(line for role in roles for line in role.lines()),
+        f"{len(findings)} checks: {failed} failed, {notes} to look at",
+        as_json=as_json,
+    )
+    sys.exit(bool(failed))
 
 
 def refuse(keys: tuple[str, ...], why: str) -> None:

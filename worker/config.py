@@ -8,15 +8,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from worker.core.recent import RECENT_ITEMS
 from worker.schemas.output import SCHEMAS
 from worker.settings import loading
-from worker.settings.common import Click, Kafka, Registry, Topics
+from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import TOPIC, Duration, Section, setting
+from worker.settings.kafka import Kafka
+from worker.settings.secrets import Secret
+
+MIN_TOKEN: Final = 16
+"""The minimum length of `http.token`, in characters."""
 
 
 class Recommend(Section):
@@ -67,6 +72,12 @@ class State(Section):
         "the longest time are evicted. 0: no limit.",
         ge=0,
     )
+    max_bytes: int = setting(
+        0,
+        "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate; above it, "
+        "users are evicted likewise. 0: no limit.",
+        ge=0,
+    )
 
 
 class Http(Section):
@@ -77,11 +88,18 @@ class Http(Section):
         "Address to listen on. `0.0.0.0`: all IPv4 addresses of the machine; `::`: all IPv6 addresses.",
     )
     port: int = setting(9464, "Port to listen on. 0: any free port.", ge=0, le=65_535)
-    token: SecretStr | None = setting(
+    token: Secret | None = setting(
         None,
-        "Bearer token for `/v1`. Without a token, `/v1` is served only if `host` is a loopback address.",
-        min_length=16,
+        "Bearer token for `/v1`, of at least 16 characters. Without a token, `/v1` is served only if `host` "
+        "is a loopback address.",
     )
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.read()) < MIN_TOKEN:
+            raise ValueError(f"must have at least {MIN_TOKEN} characters")
+        return value
 
 
 class Log(Section):
@@ -145,8 +163,11 @@ class Settings(Section):
 
     @property
     def transactional_id(self) -> str:
-        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open."""
-        return f"{self.group}.{self.worker_id}"
+        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open.
+
+        Neither a group nor a topic has a slash in its name: see `worker.topics.rights`.
+        """
+        return f"{self.group}/{self.worker_id}"
 
 
 def load(

@@ -63,7 +63,7 @@ def watch(group: str | None, *, once: bool) -> None:
         metrics=metrics,
         clock=clock,
     )
-    with ending_on_request(), serving(metrics.registry, chosen.metrics.host, chosen.metrics.port):
+    with ending_on_request(), serving(metrics, chosen.metrics.host, chosen.metrics.port):
         watching.once() if once else watching.follow(rules.every)
 
 

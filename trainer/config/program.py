@@ -11,8 +11,9 @@ from pydantic import field_validator, model_validator
 from trainer.config.fitting import FitSettings
 from trainer.config.sections import ACTIVE_HALF_LIFE, ACTIVE_ITEMS
 from worker.core.release import CANDIDATE_SHARE
-from worker.settings.common import Click, Kafka, Registry, Topics
+from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import Duration, Section, duration_text, setting
+from worker.settings.kafka import Kafka
 from worker.topics.releases import KEPT
 
 _HOUR = 3_600.0

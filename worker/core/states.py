@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from sys import getsizeof
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +43,9 @@ NO_RELEASE: Final = 0
 """Takes the place of a release number if the hidden state is not valid under any release."""
 
 _SLAB_ROWS: Final = 1 << 20
+
+_ID_BYTES: Final = 90
+"""Memory per user for the id besides its text: an entry in the index, a list element, and a row number."""
 
 _LOOKED_AT: Final = 1 << 15
 """The number of rows whose items one step of a collection checks (2 ms)."""
@@ -120,6 +124,7 @@ class States:
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
         """By row: the user's id; empty if the row is free."""
+        self._id_bytes = 0
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
@@ -128,6 +133,11 @@ class States:
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
+
+    @property
+    def size_bytes(self) -> int:
+        """The approximate memory of all users, in bytes: measured 3 % above the resident memory they take."""
+        return len(self) * (sum(column.row_bytes for column in self._all) + _ID_BYTES) + self._id_bytes
 
     def users(self, partition: int) -> int:
         """Return the number of users of `partition` that have a row."""
@@ -214,7 +224,8 @@ class States:
         Hidden states of another size are not loaded: their rows are marked as having no release, and so are
         rebuilt from the recent items when their users next click.
         """
-        rows, states = self._rows(partition, saved.user_ids), saved.states
+        self._add(partition, saved.user_ids)
+        rows, states = self._found(partition, saved.user_ids), saved.states
         new = self.read_column("clicks", rows) == 0
         newer = new | (states.offset >= self.read_column("offset", rows))
         void = states.offset < self.void_before(np.full(len(rows), partition, np.int32), saved.user_ids)
@@ -344,13 +355,6 @@ class States:
         ]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        try:
-            return self._found(partition, user_ids)
-        except KeyError:
-            self._add(partition, user_ids)
-            return self._found(partition, user_ids)
-
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
         """Return the rows of users. Raises KeyError if a user has no row."""
         index = self._indexes.get(partition, {})
@@ -362,6 +366,7 @@ class States:
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
             return new
+        self._id_bytes += sum(map(getsizeof, new))
         kept = max(0, len(self._free) - len(new))
         rows = self._free[kept:]
         del self._free[kept:]
@@ -381,6 +386,7 @@ class States:
         # The other columns are cleared when the rows are reused; clearing all columns now would pause the
         # worker.
         for row in rows:
+            self._id_bytes -= getsizeof(self._ids[row])
             self._ids[row] = ""
         for column in (self._columns["clicks"], self._changed) if rows else ():
             column.put(np.array(rows, np.int64), 0)

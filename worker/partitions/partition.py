@@ -113,6 +113,10 @@ class Partition:
     """The first offset to answer; clicks before it are replayed."""
     position: int = 0
     """The next offset to apply."""
+    committed: int = 0
+    """The committed offset."""
+    read_ms: int = 0
+    """The timestamp of the last record that was answered; 0 if none was."""
     flushing: FlushProgress | None = None
     flush_due: float = 0.0
 
@@ -120,6 +124,13 @@ class Partition:
     def served(self) -> bool:
         """Whether the clicks of the partition are answered."""
         return self.status is Status.SERVED
+
+    @property
+    def earliest(self) -> int:
+        """The lowest offset that the next record can have; 0 before the replay, when no record is read."""
+        if self.status is Status.SERVED:
+            return self.position
+        return self.replay_from if self.status is Status.REPLAYING else 0
 
     @property
     def saved_until(self) -> int:

@@ -1,4 +1,4 @@
-"""The sections shared by worker and trainer: Kafka, the schema registry, the topics, and clicks."""
+"""The sections shared by worker and trainer, besides Kafka: the schema registry, the topics, and clicks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from worker.core import paths
 from worker.core.envelopes import Envelope
@@ -17,98 +17,12 @@ from worker.core.formats import parse_plain
 from worker.core.ids import MISSING, IdRule
 from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
-from worker.kafka.connection import KafkaConnection
-from worker.kafka.interface import FETCH_MAX_WAIT_MS
 from worker.schemas.interface import Messages
 from worker.schemas.interface import Registry as SchemaRegistry
 from worker.schemas.parser import FramedParser
 from worker.schemas.reading import FrameReader
-from worker.settings.fields import TOPIC, Addresses, Moment, Section, setting
-
-
-class Kafka(Section):
-    """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the Kafka client unchanged."""
-
-    bootstrap_servers: Addresses = setting(
-        "localhost:9092", "Comma-separated addresses of one or more brokers, as `host:port`."
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
-        "PLAINTEXT", "Security protocol of the connections to the brokers."
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = setting(
-        None, "SASL mechanism. Both SASL protocols require mechanism, user name and password."
-    )
-    sasl_username: str | None = setting(None, "SASL user name.")
-    sasl_password: SecretStr | None = setting(
-        None, "SASL password. Better set in the environment than in the file."
-    )
-    ssl_ca_file: Path | None = setting(
-        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
-    )
-    ssl_certificate_file: Path | None = setting(None, "PEM file of the client certificate, for mutual TLS.")
-    ssl_key_file: Path | None = setting(None, "PEM file of the private key of the client certificate.")
-    ssl_key_password: SecretStr | None = setting(None, "Password of `ssl_key_file`.")
-    ssl_check_hostname: bool = setting(True, "Whether the broker's certificate must match its host name.")
-    session_timeout_ms: int = setting(
-        10_000,
-        "Time without heartbeats from a worker, in milliseconds, after which its partitions go to "
-        "other workers.",
-        ge=1_000,
-    )
-    heartbeat_interval_ms: int = setting(
-        1_000,
-        "Interval between heartbeats, in milliseconds. At most a third of `session_timeout_ms`.",
-        ge=100,
-    )
-    transaction_timeout_ms: int = setting(
-        10_000,
-        "Time, in milliseconds, after which the broker aborts an open transaction. At least twice "
-        "`commit_interval`.",
-        ge=1_000,
-    )
-    fetch_max_wait_ms: int = setting(
-        FETCH_MAX_WAIT_MS,
-        "Maximum time, in milliseconds, that a broker waits for records before it answers a fetch. Kafka "
-        "answers as soon as there is a record; some compatible brokers always wait this long.",
-        ge=1,
-        le=5_000,
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
-            raise ValueError(
-                f"heartbeat_interval_ms is {self.heartbeat_interval_ms} and session_timeout_ms is "
-                f"{self.session_timeout_ms}; the first must be at most a third of the second"
-            )
-        if self.security_protocol.startswith("SASL") and not (
-            self.sasl_mechanism and self.sasl_username and self.sasl_password
-        ):
-            raise ValueError(
-                f"security_protocol is {self.security_protocol}; "
-                "it requires sasl_mechanism, sasl_username and sasl_password"
-            )
-        for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ValueError(f"{name} is {path}, but there is no such file")
-        return self
-
-    def connection(self, origin: str = "") -> KafkaConnection:
-        """Return a connection with these settings. `origin`: the source of the address, for messages."""
-        return KafkaConnection(
-            bootstrap_servers=self.bootstrap_servers,
-            security_protocol=self.security_protocol,
-            sasl_mechanism=self.sasl_mechanism,
-            sasl_username=self.sasl_username,
-            sasl_password=_secret(self.sasl_password),
-            ssl_ca_file=_text(self.ssl_ca_file),
-            ssl_certificate_file=_text(self.ssl_certificate_file),
-            ssl_key_file=_text(self.ssl_key_file),
-            ssl_key_password=_secret(self.ssl_key_password),
-            ssl_check_hostname=self.ssl_check_hostname,
-            origin=origin,
-        )
+from worker.settings.fields import TOPIC, Moment, Section, setting
+from worker.settings.secrets import Secret, reading
 
 
 class Registry(Section):
@@ -121,9 +35,7 @@ class Registry(Section):
         pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
     )
     username: str | None = setting(None, "User name for basic authentication.")
-    password: SecretStr | None = setting(
-        None, "Password for basic authentication. Better set in the environment than in the file."
-    )
+    password: Secret | None = setting(None, "Password for basic authentication.")
     ca_file: Path | None = setting(
         None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
@@ -152,7 +64,10 @@ class Registry(Section):
         from worker.schemas.client import HttpRegistry  # noqa: PLC0415  # see `worker.schemas`
 
         return HttpRegistry(
-            self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
+            self.url,
+            username=self.username,
+            password=reading(self.password),
+            ca_file=self.ca_file,
         )
 
     def parser(
@@ -330,11 +245,3 @@ class Click(Section):
         value: str = getattr(self, name)
         of_value = all(paths.parse(one).root == "value" for one in value.split(TWO_FIELDS))
         return value if of_value else None
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
-
-
-def _text(value: Path | None) -> str | None:
-    return None if value is None else str(value)

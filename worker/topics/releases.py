@@ -41,6 +41,16 @@ _FETCH_MS: Final = 1_000
 _FETCH_POLLS: Final = 30
 
 
+def publisher(topic: str) -> str:
+    """Return the transactional id of everyone who writes to the topic of releases `topic`."""
+    return f"{topic}.publisher"
+
+
+def trainers(topic: str) -> str:
+    """Return the consumer group of the trainers that publish to `topic`."""
+    return f"{topic}.trainer"
+
+
 class ReleaseReader:
     """Follows the topic from its beginning, and keeps the latest manifests, pointers and offsets of chunks.
 
@@ -315,7 +325,7 @@ def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: i
 
 @contextmanager
 def _publisher(connection: Connection, topic: str) -> Iterator[Transactions]:
-    transactions = connection.transactions(f"{topic}.publisher", timeout_ms=60_000)
+    transactions = connection.transactions(publisher(topic), timeout_ms=60_000)
     transactions.renew()
     try:
         yield transactions

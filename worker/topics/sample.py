@@ -17,11 +17,13 @@ from worker.core.event import Decoder, Fields, parsed
 from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Reason
 from worker.core.times import NAMES
+from worker.errors import NextclickError
 from worker.kafka import history
 from worker.kafka.history import Span
 from worker.kafka.interface import Connection, Record
+from worker.schemas.parser import FramedParser
 from worker.topics.clicks import Decoded, decode
-from worker.topics.needs import Finding
+from worker.topics.findings import Finding, failure
 
 SAMPLE: Final = 100
 """The number of records in a sample."""
@@ -64,6 +66,25 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
     found.sort(key=lambda record: (record.timestamp, record.offset))
     records = found[-SAMPLE:]
     return Sample(topic, records, decoder, decode(records, decoder))
+
+
+def checked(
+    connection: Connection, topic: str, decoder: Decoder, parser: FramedParser | None, *, now_ms: int
+) -> tuple[Sample | None, list[Finding]]:
+    """Return the last records of `topic`, or None if they cannot be read, and the findings on them.
+
+    `parser`: the parser of `decoder` if there is a schema registry.
+    """
+    try:
+        found = last(connection, topic, decoder)
+    except NextclickError as error:
+        return None, [failure(error)]
+    problems = [
+        Finding(problem, "Records with this schema become dead letters", fails=False)
+        for problem in (parser.problems() if parser else ())
+    ]
+    moments = times(found, now_ms)
+    return found, [decoding(found), *problems, *([moments] if moments else [])]
 
 
 def decoding(sample: Sample) -> Finding:

@@ -100,7 +100,7 @@ def reset(
     """
     stays = {one.partition for one in beginnings if one.blocks_anew}
     limit_ms = max(timeout_ms, REWRITE_MS) if stays else timeout_ms
-    transactions = connection.transactions(f"{group}.reset", timeout_ms=limit_ms)
+    transactions = connection.transactions(f"{group}//reset", timeout_ms=limit_ms)
     transactions.renew()
     try:
         for one in beginnings:

@@ -279,7 +279,7 @@ def test_two_that_fence_each_other_do_not_do_so_for_ever(desk: ExperimentDesk) -
 
     other = Watched(desk)
     fenced = Watched(desk, nothing, nothing, other.once, chance=chance)
-    desk.cluster.fail("commit", CheckpointFailed("commit: fenced", fenced=True), times=3)
+    desk.cluster.fail("commit", CheckpointFailed("commit: fenced", reason="fenced"), times=3)
 
     assert fenced.follow(every_seconds=0.3) == [
         "commit: fenced; retrying",

@@ -143,7 +143,7 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(served: Served) 
 
 def test_the_credentials_are_sent(served: Served) -> None:
     """By basic authentication, also with letters that are not ASCII."""
-    HttpRegistry(served.url + "/", username="ada", password="höhö").answers()
+    HttpRegistry(served.url + "/", username="ada", password=lambda: "höhö").answers()
 
     path, sent = served.asked[0]
     assert path == "/schemas/types"

@@ -14,6 +14,7 @@ from kafka import errors as kafka_errors
 
 from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
+from worker.kafka.memory.rights import Rights
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
 """The calls that a fault can affect. `end` is the point in a commit after the offsets are added to the
@@ -90,6 +91,7 @@ class Process:
 
     broker: Broker
     alive: bool = True
+    rights: Rights = field(default_factory=Rights)
 
     def live(self) -> Broker:
         """Return the broker. Raises Crashed if the process has ended."""
