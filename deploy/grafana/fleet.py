@@ -26,7 +26,7 @@ _COMMITS: Final = "nextclick_click_to_commit_seconds"
 
 
 def fleet() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of the workers."""
     return dashboard(
         "nextclick-fleet",
         "Nextclick: worker fleet",

@@ -11,7 +11,7 @@ from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard,
 
 
 def quality() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of live quality."""
     return dashboard(
         "nextclick-quality",
         "Nextclick: live quality and experiments",

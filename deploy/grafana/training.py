@@ -15,7 +15,7 @@ _PROCESSES: Final = f'job="nextclick-trainer", {GROUPS}'
 
 
 def training() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of continuous training."""
     return dashboard(
         "nextclick-training",
         "Nextclick: training",

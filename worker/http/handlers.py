@@ -106,7 +106,7 @@ class Handler(RequestHandler):
 
 
 class MetricsHandler(Handler):
-    """/metrics."""
+    """The handler of /metrics."""
 
     label = METRICS
 
@@ -122,7 +122,7 @@ class MetricsHandler(Handler):
 
 
 class LiveHandler(Handler):
-    """/livez."""
+    """The handler of /livez."""
 
     label = LIVE
 
@@ -140,7 +140,7 @@ class LiveHandler(Handler):
 
 
 class ReadyHandler(Handler):
-    """/readyz."""
+    """The handler of /readyz."""
 
     label = READY
 
@@ -158,7 +158,7 @@ class ReadyHandler(Handler):
 
 
 class UserHandler(Handler):
-    """/v1/users."""
+    """The handler of /v1/users."""
 
     label = USERS
 
