@@ -13,7 +13,7 @@ from tests.broker.conftest import WorkerFactory
 from tests.broker.secured import Secured
 from tests.builders import ITEMS, successor_release_parts
 from tests.waiting import eventually
-from worker.settings.common import Kafka
+from worker.settings.kafka import Kafka
 from worker.topics import releases
 
 QUICK = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}

@@ -115,7 +115,7 @@ class Handler(RequestHandler):
 
 
 class MetricsHandler(Handler):
-    """/metrics."""
+    """The handler of /metrics."""
 
     label = METRICS
 
@@ -131,7 +131,7 @@ class MetricsHandler(Handler):
 
 
 class LiveHandler(Handler):
-    """/livez."""
+    """The handler of /livez."""
 
     label = LIVE
 
@@ -149,7 +149,7 @@ class LiveHandler(Handler):
 
 
 class ReadyHandler(Handler):
-    """/readyz."""
+    """The handler of /readyz."""
 
     label = READY
 
@@ -167,7 +167,7 @@ class ReadyHandler(Handler):
 
 
 class UserHandler(Handler):
-    """/v1/users."""
+    """The handler of /v1/users."""
 
     label = USERS
 

@@ -83,7 +83,7 @@ def serving(
         (f"{USERS}/(.+)", UserHandler, users),
     ]
     paths = [METRICS, LIVE, READY, f"{USERS}/{{user_id}}"]
-    helps = "Set http.port to a free port, or to 0 for any"
+    helps = "Set http.port to a free port, or to 0 for any free port"
     with _listening(
         host, port, _application(routes, paths, metrics), metrics, setting="http", helps=helps
     ) as at:
