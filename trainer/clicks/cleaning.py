@@ -20,7 +20,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """The result of a cleaning step: `what` was removed, the numbers removed and left, and the reason."""
+    """The result of a cleaning step: the numbers removed and left, their kind (`what`), and the reason."""
 
     removed: int
     left: int
