@@ -95,7 +95,7 @@ class Group(click.Group):
 
 
 def completion(program: str) -> str:
-    """Return the last lines of a program's help: how to enable shell completion."""
+    """Return the last lines of a program's help, which say how to enable shell completion."""
     name = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return f'Shell completion for bash (similarly for zsh and fish): eval "$({name}=bash_source {program})"'
 
@@ -132,7 +132,7 @@ def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], 
 def shorthand(
     *names: str, key: str, help: str, group: str = SETTINGS, **more: Any
 ) -> Callable[[_Callable], _Callable]:
-    """Return an option that is short for `--set key=...`; if both are given, this option takes precedence."""
+    """Return an option that is short for `--set key=...`. If both are given, this option takes precedence."""
 
     def note(context: click.Context, _: click.Parameter, value: Any) -> None:
         if value is not None:
@@ -167,7 +167,7 @@ config_options = all_of(
         expose_value=False,
         callback=_take_path,
         group=SETTINGS,
-        help=f"Settings file (TOML). The environment ({ENVIRONMENT_PREFIX}*) overrides its keys.",
+        help=f"Settings file (TOML). Environment variables ({ENVIRONMENT_PREFIX}*) override it.",
     ),
     option(
         "--set",
@@ -176,7 +176,7 @@ config_options = all_of(
         callback=_take_assignments,
         metavar="SECTION.KEY=VALUE",
         group=SETTINGS,
-        help="Value of a setting; overrides file and environment. May be repeated.",
+        help="Value of a setting; overrides the file and the environment. May be repeated.",
     ),
 )
 """The options `--config` and `--set`; `settings` returns the resulting settings."""
@@ -184,7 +184,11 @@ config_options = all_of(
 json_option = option("--json", "as_json", is_flag=True, group=OUTPUT, help="Print the result as JSON.")
 
 kafka_option = shorthand(
-    "--kafka", key="kafka.bootstrap_servers", metavar="HOST:PORT", group=KAFKA, help="Kafka brokers."
+    "--kafka",
+    key="kafka.bootstrap_servers",
+    metavar="HOST:PORT",
+    group=KAFKA,
+    help="Addresses of the Kafka brokers.",
 )
 clicks_topic_option = shorthand(
     "--clicks-topic", key="topics.clicks", metavar="TOPIC", group=KAFKA, help="Topic of the clicks."
@@ -204,7 +208,7 @@ def settings(model: type[_Model]) -> _Model:
 
 
 def named_here(keys: tuple[str, ...]) -> list[str]:
-    """Return the subset of the dotted `keys` that the command line sets."""
+    """Return those of the dotted `keys` that the command line sets."""
     noted = _noted(click.get_current_context())
     there = {key for key, _ in [*noted["set"], *noted["short"]]}
     return [key for key in keys if key in there]

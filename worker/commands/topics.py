@@ -35,7 +35,7 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
         if not create_clicks and not admin.describe([clicks])[clicks].partitions:
             raise TopicError(
                 f"the clicks topic {clicks} does not exist, or access to it is denied. Nothing was created; "
-                "correct topics.clicks, or create the topic with --create-clicks",
+                "fix topics.clicks, or create the topic with --create-clicks",
                 topic=clicks,
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)

@@ -116,13 +116,13 @@ class Adoption:
             if len(stale) > _ROWS_REBUILT:
                 stale = stale[:_ROWS_REBUILT]
                 end = int(stale[-1]) + 1
-            self._metrics.rebuilt.labels("background").inc(self.serving.rebuild(stale))
+            self._metrics.rebuilt_in_background.inc(self.serving.rebuild(stale))
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
         """Update the metrics of rebuilt rows and of rows left to check."""
         for recommender in self.serving.recommenders:
-            self._metrics.rebuilt.labels("click").inc(recommender.rebuilt)
+            self._metrics.rebuilt_by_click.inc(recommender.rebuilt)
             recommender.rebuilt = 0
         self._metrics.rebuild_left.set(self._states.end - self._looked_at)
 
@@ -168,9 +168,8 @@ class Adoption:
 
     def _tell(self, verified: Verified, *, is_new: bool) -> None:
         champion, candidate, share = verified
-        self._metrics.release.set(champion.number)
-        self._metrics.candidate.set(candidate.number if candidate else 0)
-        self._metrics.candidate_share.set(self.serving.share)
+        tried = candidate.number if candidate else 0
+        self._metrics.observe_serving(champion.number, tried, self.serving.share)
         new = champion.summary() if is_new else {}
         log.info("adopted a release", release=champion.number, **new)
         if candidate:
@@ -184,7 +183,7 @@ class Adoption:
 
     def _refuse(self, refused: Refused) -> None:
         error = refused.error
-        self._metrics.releases_refused.labels(error.reason).inc()
+        self._metrics.observe_refusal(error.reason)
         log.error(
             "release refused",
             pointer=refused.pointer,

@@ -117,8 +117,8 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
 def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
     """Wait until every broker knows the topics and every partition has a leader.
 
-    Return the problem that remains, or "". Needed because Kafka confirms the creation of a topic before that.
-    There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
+    Return the problem that remains, or "". The wait is needed because Kafka confirms the creation of a topic
+    earlier. There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
     """
     topics, missing = [need.topic for need in wanted], ""
     for _ in range(tries):
@@ -167,7 +167,7 @@ def shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
         # Callers pass the clicks topic's own description, so identity tells it from other topics.
         asked = " --create-clicks" if topic is clicks else ""
         command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or correct its name in [topics]")
+        return Finding(f"topic {need.topic} does not exist", f"{command}, or fix its name in [topics]")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",

@@ -107,7 +107,7 @@ def decoding(sample: Sample) -> Finding:
     if bad:
         return Finding(text, _remedy(sample, faults), 2 * len(bad) > count)
     if skipped == count:
-        return Finding(text, "No event counts: correct click.where or click.envelope", fails=True)
+        return Finding(text, "No event counts as a click: fix click.where or click.envelope", fails=True)
     return Finding(text)
 
 
@@ -129,12 +129,12 @@ def times(sample: Sample, now_ms: int) -> Finding | None:
     if not kinds and name != Fields().timestamp:
         return Finding(
             f"no click has the field {name} (click.timestamp); the times of the records are used: {span}",
-            "Correct click.timestamp, or leave it out",
+            "Fix click.timestamp, or leave it out",
             fails=False,
         )
     if not faults:
         return Finding(f"times{f' in {next(iter(kinds))}' if kinds else ' of the records'}: {span}")
-    remedy = "Each time is read in its own unit; correct the sender, click.timestamp or click.timestamp_unit"
+    remedy = "Each time is read in its own unit; fix the sender, click.timestamp or click.timestamp_unit"
     return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
 
 
@@ -164,7 +164,7 @@ def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding |
         return Finding(text)
     some = catalogue.ids(np.arange(min(len(catalogue), _COMPARED))).tolist()
     here, there = look_alike(unknown, some) or (unknown[0], some[0] if some else "nothing")
-    remedy = "Train on clicks of this topic, or correct click.item_id: clicks on unknown items have no effect"
+    remedy = "Train on clicks of this topic, or fix click.item_id: clicks on unknown items have no effect"
     text += f"; the topic has {here!r}, the catalogue {there!r}"
     return Finding(text, remedy, fails=len(unknown) == count)
 
@@ -204,7 +204,7 @@ def _remedy(sample: Sample, faults: Counter[str]) -> str:
         return (
             f'They look like {envelope}: set click.envelope = "{envelope}"; paths then start inside the event'
         )
-    return "Such records go to the dead letters; if they are clicks, correct the section [click]"
+    return "Such records go to the dead letters; if they are clicks, fix the section [click]"
 
 
 def _fault(record: Record, reason: Reason, decoder: Decoder) -> str:

@@ -105,7 +105,8 @@ class TopicWatch:
     def id(self, topic: str) -> str:
         """Return the id of a topic; empty if the broker does not report ids.
 
-        The id changes only in `take_created_again`, so no record names a new topic with offsets of the old.
+        The id changes only in `take_created_again`, so no record combines the id of a new topic with offsets
+        of the old topic.
         """
         return self._ids[topic]
 

@@ -15,9 +15,10 @@ import pytest
 
 from tests.waiting import eventually
 from worker.errors import SettingError
+from worker.http.handlers import SAME_TEXT_SECONDS
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
-from worker.http.server import MAX_CONNECTIONS, SAME_TEXT_SECONDS, serving
+from worker.http.server import MAX_CONNECTIONS, serving
 from worker.metrics import Metrics
 
 
@@ -47,8 +48,9 @@ class Server:
         with serving(
             host,
             0,
-            token=token,
+            token=(lambda: token) if token else None,
             registry=self.metrics.registry,
+            metrics=self.metrics.http,
             readiness=self.readiness,
             questions=self.questions,
         ) as self.port:
@@ -98,13 +100,13 @@ def server() -> Iterator[Server]:
 
 def test_metrics_are_those_of_the_worker(server: Server) -> None:
     """In the format of Prometheus."""
-    server.metrics.clicks.inc(3)
+    server.metrics.evicted.labels("ttl").inc(3)
 
     status, kind, body = server.get("/metrics")
 
     assert status == 200
     assert kind.startswith("text/plain; version=")
-    assert "nextclick_clicks_total 3.0" in body
+    assert 'nextclick_evicted_users_total{reason="ttl"} 3.0' in body
 
 
 def test_a_worker_is_ready_when_there_is_no_reason_against_it(server: Server) -> None:
@@ -181,6 +183,7 @@ def test_a_taken_port_is_said(server: Server) -> None:
         server.port,
         token=None,
         registry=server.metrics.registry,
+        metrics=server.metrics.http,
         readiness=server.readiness,
         questions=server.questions,
     )
@@ -220,12 +223,12 @@ def test_head_is_get_without_a_body(server: Server, path: str) -> None:
 def test_scrapes_that_come_together_share_one_text(server: Server) -> None:
     """A moment later it is made again."""
     first = server.get("/metrics")[2]
-    server.metrics.clicks.inc()
+    server.metrics.deleted.inc()
     same = server.get("/metrics")[2]
     server.seconds = SAME_TEXT_SECONDS
 
     assert same == first
-    assert "nextclick_clicks_total 1.0" in server.get("/metrics")[2]
+    assert "nextclick_deleted_users_total 1.0" in server.get("/metrics")[2]
 
 
 def test_the_text_of_a_scrape_is_in_the_format_that_is_asked_for(server: Server) -> None:

@@ -41,7 +41,7 @@ def cluster_with(**partitions: int) -> MemoryCluster:
         (
             {"letters": 0},
             "topic letters does not exist",
-            "Run `nextclick-worker topics`, or correct its name in [topics]",
+            "Run `nextclick-worker topics`, or fix its name in [topics]",
         ),
         (
             {"state": 1},
