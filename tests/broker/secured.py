@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from click.testing import CliRunner
 
 from deploy.kafka.security import Access
 from tests.broker.client import Client, Record
 from tests.broker.process import ROOT, toml
 from tests.broker.rights import Acl, Rights, printed
+from trainer.commands.cli import cli
 
 PARTITIONS: Final = 2
 
@@ -62,18 +64,13 @@ class Secured:
         """Grant a role what was printed for it."""
         self.rights.grant(self.users[role], self.acls[role])
 
-    def run(self, role: str, *words: str, program: str = "worker") -> tuple[int, str]:
-        """Run a command as one of the roles; exit code and all that it wrote."""
-        config = self._folder / f"{program}-{role}.toml"
-        settings: dict[str, Any] = self.settings(role)
-        if program == "trainer":
-            names = ("clicks", "releases", "quality")
-            topics = {name: self.topics[name] for name in names}
-            settings = {"kafka": self.kafka(role), "topics": topics}
-        config.write_text(toml(settings))
+    def run(self, role: str, *words: str) -> tuple[int, str]:
+        """Run a command of the worker as one of the roles; exit code and all that it wrote."""
+        config = self._folder / f"worker-{role}.toml"
+        config.write_text(toml(self.settings(role)))
         command, *arguments = words
         done = subprocess.run(
-            [sys.executable, "-m", program, command, "--config", str(config), *arguments],
+            [sys.executable, "-m", "worker", command, "--config", str(config), *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -82,6 +79,15 @@ class Secured:
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
+
+    def train(self, *words: str) -> tuple[int, str]:
+        """Run a command of the trainer, in this process; exit code and all that it wrote."""
+        config = self._folder / "trainer.toml"
+        topics = {name: self.topics[name] for name in ("clicks", "releases", "quality")}
+        config.write_text(toml({"kafka": self.kafka("trainer"), "topics": topics}))
+        command, *arguments = words
+        done = CliRunner().invoke(cli, [command, "--config", str(config), *arguments], catch_exceptions=False)
+        return done.exit_code, done.output
 
     def create_topics(self) -> str:
         """Create all topics as the admin; what the command says."""

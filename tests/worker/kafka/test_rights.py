@@ -18,7 +18,7 @@ from tests.waiting import eventually
 from worker.errors import NotAllowed
 from worker.kafka.interface import Connection, GroupMember, TopicPartition, Transactions
 from worker.kafka.memory import MemoryCluster, Right
-from worker.settings.common import Kafka
+from worker.settings.kafka import Kafka
 
 SECONDS: Final = 30.0
 
