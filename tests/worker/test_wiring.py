@@ -56,8 +56,8 @@ def test_workers_are_named_as_the_settings_say() -> None:
     (member,) = desk.connection.admin().members("desk", topic=desk.topics.clicks)
 
     assert desk.settings("w7").transactional_id == "desk/w7"
-    assert member.client_id == "desk.w7"
-    assert desk.cluster._broker.producers.keys() >= {"desk.w7"}
+    assert member.client_id == "desk/w7"
+    assert desk.cluster._broker.producers.keys() >= {"desk/w7"}
     assert next(iter(desk.cluster._broker.group("desk").members.values())).instance == "w7"
 
 

@@ -164,7 +164,11 @@ def test_the_admin_needs_no_right_but_those_of_the_role(run_topics: Run) -> None
 
 
 @pytest.mark.parametrize(
-    "lost", ["clicks CREATE", "clicks DESCRIBE", "desk.state CREATE", "desk.state ALTER"]
+    "lost",
+    [
+        *("clicks CREATE", "clicks DESCRIBE", "desk.state CREATE", "desk.state ALTER"),
+        *("nextclick.releases CREATE", "nextclick.releases DESCRIBE"),
+    ],
 )
 def test_without_any_of_them_the_topics_are_not_as_they_must_be(run_topics: Run, lost: str) -> None:
     """The command fails, and names what is missing."""
