@@ -47,17 +47,17 @@ class Kafka(Section):
     ) = setting(
         None,
         "SASL mechanism. `PLAIN` and `SCRAM-...` require user name and password. `GSSAPI` requires the "
-        "package `gssapi` and a Kerberos ticket or keytab; `AWS_MSK_IAM` requires the package `botocore` and "
-        "credentials and a region where AWS programs look for them.",
+        "package `gssapi` and a Kerberos ticket or keytab; `AWS_MSK_IAM` requires the package `botocore`, "
+        "with credentials and a region where AWS programs look for them.",
     )
     sasl_username: str | None = setting(
-        None, "SASL user name; with `sasl_oauth_url`, the id of the client.", min_length=1
+        None, "SASL user name. With `sasl_oauth_url`: the id of the OAuth client.", min_length=1
     )
     sasl_password: Secret | None = setting(
-        None, "SASL password; with `sasl_oauth_url`, the secret of the client."
+        None, "SASL password. With `sasl_oauth_url`: the secret of the OAuth client."
     )
     sasl_oauth_token: Secret | None = setting(
-        None, "Token for `OAUTHBEARER`. Better in a file, which another program renews."
+        None, "Token for `OAUTHBEARER`. It is better kept in a file that another program renews."
     )
     sasl_oauth_url: str | None = setting(
         None,
@@ -205,7 +205,7 @@ class Kafka(Section):
         return None
 
     def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the connection for the clients. `origin`: the source of the address, as text.
+        """Return a connection with these settings. `origin`: the source of the address, for messages.
 
         Raises SettingError if a certificate or a key cannot be used, or a package is missing.
         """

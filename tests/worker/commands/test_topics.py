@@ -173,7 +173,7 @@ def test_without_any_of_them_the_topics_are_not_as_they_must_be(run_topics: Run,
         cluster.add_partitions("clicks", 4)
         code, text = run_topics(admin)
 
-    assert (code, "are unknown: to read them takes" in text) == (
+    assert (code, "are unknown: reading them requires" in text) == (
         (0, True) if "CONFIGS" in lost else (2, False)
     )
 
