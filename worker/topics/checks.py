@@ -29,7 +29,7 @@ def check(admin: Admin, wanted: Sequence[Need], *, group: str) -> list[Finding]:
 
 
 def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
-    """Yield the settings of existing topics that have required settings, each with what must change."""
+    """Yield a finding for each required setting of the existing topics, with the remedy."""
     unknown = []
     for need in wanted:
         if not need.settings:
