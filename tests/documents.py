@@ -30,6 +30,7 @@ from trainer.continuous.metrics import TrainingMetrics
 from trainer.experiment.metrics import ExperimentMetrics
 from worker import __main__ as worker
 from worker.clock import Clock
+from worker.commands.check import roles
 from worker.config import Settings
 from worker.metrics import Metrics
 from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_secret, kinds_of
@@ -100,6 +101,21 @@ def _choices(field: FieldInfo) -> str:
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     unsaid = [f"`{choice}`" for choice in choices if f"`{choice}`" not in (field.description or "")]
     return f"{', '.join(unsaid)}. " if unsaid else ""
+
+
+def acls_table() -> str:
+    """Return the ACLs of each role, under the default names of topics and group."""
+    rows = [
+        (
+            role.name,
+            f"{acl.kind} `{acl.name}{'*' if acl.prefixed else ''}`",
+            ", ".join(acl.operations),
+            acl.why,
+        )
+        for role in roles(Settings(worker_id="a"))
+        for acl in role.acls
+    ]
+    return _table(("role", "resource", "operations", "needed to"), rows)
 
 
 def metrics_table(registry: CollectorRegistry) -> str:
@@ -212,6 +228,7 @@ def _parts() -> dict[str, Callable[[], str]]:
         ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
+        "acls": acls_table,
         "alerts": alerts_table,
         "demo": demo_still,
         "file shapes": lambda: _table(

@@ -43,7 +43,7 @@ def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
             yield _setting(need.topic, name, found.get(name), value)
     if unknown:
         yield Finding(
-            f"the settings of {', '.join(unknown)} are unknown: this user lacks the right {DESCRIBE_CONFIGS}",
+            f"the settings of {', '.join(unknown)} are unknown: reading them requires {DESCRIBE_CONFIGS}",
             "`nextclick-worker topics` compares them too, with the rights of an admin",
             fails=False,
         )
