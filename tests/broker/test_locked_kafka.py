@@ -9,7 +9,7 @@ from confluent_kafka.cimpl import KafkaException
 from deploy.kafka.security import Access
 from tests.broker.rights import Acl, Rights
 from tests.conftest import create_topic
-from worker.settings.common import Kafka
+from worker.settings.kafka import Kafka
 
 
 def ways(access: Access) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "the address in {names}",
     "silent": "{address} accepts a connection, but does not answer; check that it is a Kafka "
     "broker, and that the broker is not overloaded or frozen",
-    "closed": "{address} closes the connection at once; check that it is the port of a Kafka broker",
+    "no broker": "{address} does not answer like a Kafka broker; check that it is the port of one",
     "TLS required": "{address} requires TLS, but kafka.security_protocol is {protocol}; set it to {instead}",
     "no TLS": "{address} does not use TLS, but kafka.security_protocol is {protocol}; set it to "
     "{instead}, or use the port of a TLS listener",
