@@ -31,6 +31,7 @@ from trainer.experiment.metrics import ExperimentMetrics
 from worker import __main__ as worker
 from worker.clock import Clock
 from worker.config import Settings
+from worker.kafka.refusals import SENTENCES
 from worker.metrics import Metrics
 from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_secret, kinds_of
 from worker.settings.loading import literal
@@ -100,6 +101,12 @@ def _choices(field: FieldInfo) -> str:
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     unsaid = [f"`{choice}`" for choice in choices if f"`{choice}`" not in (field.description or "")]
     return f"{', '.join(unsaid)}. " if unsaid else ""
+
+
+def refusals_table() -> str:
+    """Return the causes of a refused connection, and the sentence for each."""
+    rows = [(cause, re.sub(r"\{(\w+)\}", r"*\1*", text)) for cause, text in SENTENCES.items()]
+    return _table(("cause", "sentence"), rows)
 
 
 def metrics_table(registry: CollectorRegistry) -> str:
@@ -213,6 +220,7 @@ def _parts() -> dict[str, Callable[[], str]]:
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
         "alerts": alerts_table,
+        "refusals": refusals_table,
         "demo": demo_still,
         "file shapes": lambda: _table(
             ("file", "what it becomes"), [(shape.name, shape.becomes) for shape in SHAPES]

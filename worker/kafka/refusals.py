@@ -60,7 +60,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "token not granted": "the token endpoint {url} grants no token ({why}); correct "
     "kafka.sasl_username, kafka.sasl_password or kafka.sasl_oauth_scope",
     "package missing": "kafka.sasl_mechanism is {mechanism}, which needs the Python package "
-    "{package}; install it with `pip install {package}`",
+    "{package}; install it: pip install {package}",
     "credentials missing": "{mechanism} finds no credentials on this machine ({why}); {remedy}",
     "identity refused": "{address} refuses the identity of this machine ({mechanism}: {why}); "
     "check its rights on the broker's side",

@@ -346,9 +346,10 @@ def test_only_scrapers_may_connect() -> None:
     closed = the("NetworkPolicy", "shop-nextclick", template({"networkPolicy": {"scrapers": []}}))["spec"]
     ports = [one["port"] for one in policy["egress"][0]["ports"]]
     for url, port in {"http://registry:8081": 8081, "https://registry": 443, "http://registry": 80}.items():
-        asked = template({"config": f'[registry]\nurl = "{url}"\n'})
-        egress = the("NetworkPolicy", "shop-nextclick", asked)["spec"]["egress"][0]
-        assert egress["ports"][-1] == {"port": port, "protocol": "TCP"}
+        for setting in ("[registry]\nurl", "[kafka]\nsasl_oauth_url"):
+            asked = template({"config": f'{setting} = "{url}"\n'})
+            egress = the("NetworkPolicy", "shop-nextclick", asked)["spec"]["egress"][0]
+            assert egress["ports"][-1] == {"port": port, "protocol": "TCP"}
 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http", "protocol": "TCP"}]]

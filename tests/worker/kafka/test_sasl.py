@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -71,12 +72,11 @@ def test_absent_credentials_of_aws_are_named(
     monkeypatch: pytest.MonkeyPatch, session: Callable[[], Any], why: str
 ) -> None:
     """kafka-python asks botocore for them."""
-    package = ModuleType("botocore")
-    package.session = ModuleType("botocore.session")  # type: ignore[attr-defined]
-    package.session.Session = session  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "botocore", package)
-    monkeypatch.setitem(sys.modules, "botocore.session", package.session)  # type: ignore[attr-defined]
-    package.__spec__ = package.session.__spec__ = SimpleNamespace()  # type: ignore[attr-defined,assignment]
+    for name in ("botocore", "botocore.session"):
+        package = ModuleType(name)
+        package.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, package)
+    monkeypatch.setattr("botocore.session.Session", session, raising=False)
     sasl = Sasl("AWS_MSK_IAM")
 
     with pytest.raises(AttributeError if session is no_credentials else Exception) as failure:

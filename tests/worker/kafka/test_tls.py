@@ -32,8 +32,8 @@ def test_a_certificate_and_its_key_are_loaded(files: Files, tmp_path: Path) -> N
     both = tmp_path / "both.pem"
     both.write_text(files.certificate.read_text() + files.key.read_text())
 
-    assert Tls(certificate_file=files.certificate, key_file=files.key).context()
-    assert Tls(certificate_file=both).context()
+    for tls in (Tls(certificate_file=files.certificate, key_file=files.key), Tls(certificate_file=both)):
+        assert isinstance(tls.context(), ssl.SSLContext)
 
 
 def test_a_file_without_authorities_is_named(tmp_path: Path) -> None:
