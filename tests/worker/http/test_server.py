@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -19,6 +20,7 @@ from worker.http.questions import Answer, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 from worker.http.server import MAX_CONNECTIONS, SAME_TEXT_SECONDS, serving
 from worker.metrics import Metrics
+from worker.settings.secrets import Secret
 
 
 class Server:
@@ -42,12 +44,14 @@ class Server:
             connection.close()
 
     @contextmanager
-    def listening(self, host: str = "127.0.0.1", token: str | None = None) -> Iterator[None]:
+    def listening(
+        self, host: str = "127.0.0.1", token: str | Callable[[], str] | None = None
+    ) -> Iterator[None]:
         """Listen, on a free port."""
         with serving(
             host,
             0,
-            token=(lambda: token) if token else None,
+            token=(lambda: token) if isinstance(token, str) else token,
             registry=self.metrics.registry,
             readiness=self.readiness,
             questions=self.questions,
@@ -105,6 +109,25 @@ def test_metrics_are_those_of_the_worker(server: Server) -> None:
     assert status == 200
     assert kind.startswith("text/plain; version=")
     assert "nextclick_clicks_total 3.0" in body
+
+
+def test_a_token_in_a_file_is_read_at_every_request(tmp_path: Path) -> None:
+    """A new one needs no restart; without the file, nobody is let in."""
+    file, server = tmp_path / "token", Server()
+    file.write_text("first")
+    secret = Secret(file=file, key="http.token_file")
+
+    def status(token: str) -> int:
+        return server.get("/v1/users/ada", Authorization=f"Bearer {token}")[0]
+
+    with server.listening(token=secret.read), server.answering((True, {})):
+        before = status("first")
+        file.write_text("second")
+        after = status("first"), status("second")
+        file.unlink()
+        gone = status("second")
+
+    assert (before, after, gone) == (200, (401, 200), 503)
 
 
 def test_a_worker_is_ready_when_there_is_no_reason_against_it(server: Server) -> None:
