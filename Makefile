@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
-TOOLS := helm actionlint promtool
+TOOLS := helm actionlint prometheus
 GO_helm := helm.sh/helm/v3/cmd/helm@v3.22.0
 GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
@@ -24,8 +24,8 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference requirements \
-	tools images image-test sbom audit version clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference dashboards pictures \
+	requirements tools images image-test sbom audit version clean
 
 
 help: ## this list
@@ -55,8 +55,8 @@ bench-refresh: .venv/.dev ## a release adopted under load: latency, memory, rebu
 quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them
 	@$(BIN)/python -m tests.quality.quality $(ARGS)
 
-chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
-	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n BROKERS=3, ARGS="--only 7" for one round
+	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }
@@ -74,6 +74,12 @@ format: .venv/.dev ## rewrite the code as lint wants it, where that can be done 
 reference: .venv/.dev ## write the tables of settings, options and metrics in the documents again, from the code
 	@$(BIN)/python -m tests.documents
 
+dashboards: .venv/.dev ## write the Grafana dashboards again from the code
+	@$(BIN)/python -m deploy.grafana
+
+pictures: .venv/.dev ## draw the panels of the dashboards from a real Prometheus, for deploy/README.md, minutes
+	@$(BIN)/python -m tests.deploy.grafana.pictures
+
 requirements: ## write the hashed requirement files again from pyproject.toml; ARGS=--upgrade moves every version
 	@test -x build/uv/bin/uv || { $(find_python); "$$python" -m venv build/uv; }
 	@build/uv/bin/python -m pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
@@ -83,7 +89,7 @@ requirements: ## write the hashed requirement files again from pyproject.toml; A
 	@$(call compile,worker,pyproject.toml $(AS_DEV))
 	@$(call compile,build,--group build $(AS_DEV))
 
-tools: ## bring helm, actionlint and promtool for the tests (needs Go and Debian's apt-get); a tool that fails is named
+tools: ## bring helm, actionlint and prometheus for the tests (needs Go and Debian's apt-get); a tool that fails is named
 	@$(MAKE) --no-print-directory --keep-going $(TOOLS:%=build/tools/%) || true
 
 images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
@@ -129,12 +135,21 @@ $(BIN)/python:
 	{ echo "$$python cannot make a .venv. On Debian and Ubuntu: apt-get install $$python-venv" >&2; exit 1; }
 
 
-# Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
-build/tools/promtool: | build/tools
-	@cd build/tools && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb promtool.partial
-	@mv build/tools/promtool.partial/usr/bin/promtool $@ && rm -r build/tools/promtool.partial build/tools/prometheus_*.deb
+# Debian's package has the server and promtool. Downloading needs no root, but lists of packages, which only root may
+# bring up to date.
+build/tools/prometheus: | build/tools
+	@command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || \
+	{ echo "No prometheus and promtool: they come from Debian's package prometheus, and this is no Debian. Put both on the PATH" >&2; exit 1; }
+	@cd build/tools && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >prometheus.log 2>&1 || \
+	{ tail prometheus.log >&2; echo "No prometheus and promtool: apt-get cannot download Debian's package prometheus, see above." \
+		"$$(test $$(id -u) = 0 || echo 'You are not root: have root run `apt-get update` and try again, or put both on the PATH')" >&2; exit 1; }
+	@cd build/tools && dpkg-deb --extract prometheus_*.deb prometheus.partial && \
+	mv prometheus.partial/usr/bin/promtool prometheus.partial/usr/bin/prometheus . && \
+	rm -r prometheus.partial prometheus_*.deb
 
+# Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
 build/tools/%: Makefile | build/tools
+	@command -v go >/dev/null || { echo "No $*: Go compiles it, and there is no go on the PATH" >&2; exit 1; }
 	@echo "Compiling $(GO_$*)"
 	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*) 2>$@.log || { tail $@.log >&2; exit 1; }
 	@touch $@

@@ -156,8 +156,8 @@ def topics(kafka: str, unique: str) -> Iterator[TopicFactory]:
 
 
 def create_topic(admin: AdminClient, topic: str, partitions: int, config: dict[str, str]) -> None:
-    """Create one topic and wait until the broker has it, and tells whoever asks."""
-    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
+    """Create one topic, with the broker's default of replicas; wait until it tells whoever asks."""
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=-1, config=config)
     admin.create_topics([wanted])[topic].result(timeout=30)
     eventually(lambda: _leads_all(admin, topic), what=f"the topic {topic}")
 

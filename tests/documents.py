@@ -30,6 +30,7 @@ from trainer.continuous.metrics import TrainingMetrics
 from trainer.experiment.metrics import ExperimentMetrics
 from worker import __main__ as worker
 from worker.clock import Clock
+from worker.commands.check import roles
 from worker.config import Settings
 from worker.kafka.refusals import SENTENCES
 from worker.metrics import Metrics
@@ -107,6 +108,21 @@ def refusals_table() -> str:
     """Return the causes of a refused connection, and the sentence for each."""
     rows = [(cause, re.sub(r"\{(\w+)\}", r"*\1*", text)) for cause, text in SENTENCES.items()]
     return _table(("cause", "sentence"), rows)
+
+
+def acls_table() -> str:
+    """Return the ACLs of each role, under the default names of topics and group."""
+    rows = [
+        (
+            role.name,
+            f"{acl.kind} `{acl.name}{'*' if acl.prefixed else ''}`",
+            ", ".join(acl.operations),
+            acl.why,
+        )
+        for role in roles(Settings(worker_id="a"))
+        for acl in role.acls
+    ]
+    return _table(("role", "resource", "operations", "needed to"), rows)
 
 
 def metrics_table(registry: CollectorRegistry) -> str:
@@ -219,6 +235,7 @@ def _parts() -> dict[str, Callable[[], str]]:
         ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
+        "acls": acls_table,
         "alerts": alerts_table,
         "refusals": refusals_table,
         "demo": demo_still,

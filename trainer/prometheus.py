@@ -1,32 +1,33 @@
-"""The HTTP endpoint where Prometheus reads the metrics of a long-running command."""
+"""The metrics that every long-running command exports, and their HTTP endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
-from worker.errors import SettingError
+from worker.http.registry import program_registry
+from worker.http.requests import OF_TRAINER, HttpMetrics
+from worker.http.server import serving_metrics
+
+
+class ProgramMetrics:
+    """The registry of one command: process, Python, build and HTTP. Subclasses add to it."""
+
+    def __init__(self) -> None:
+        self.registry: CollectorRegistry = program_registry()
+        self.http = HttpMetrics(self.registry, OF_TRAINER)
 
 
 @contextmanager
-def serving(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve /metrics while the context is open; without a `port`, do nothing.
+def serving(metrics: ProgramMetrics, host: str, port: int | None) -> Iterator[None]:
+    """Serve /metrics and /livez while the context is open; without a `port`, do nothing.
 
     Raises SettingError if the server cannot listen on this address.
     """
     if port is None:
         yield
         return
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise SettingError(
-            f"metrics.port: cannot listen on {host}:{port}: {error.strerror}; name a free port"
-        ) from None
-    try:
+    with serving_metrics(host, port, registry=metrics.registry, metrics=metrics.http):
         yield
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -66,7 +66,7 @@ class Checkpoint:
         self._pending: set[int] = set()
         """The partitions that have records in the open transaction."""
         self._touched: set[int] = set()
-        """The partitions that a failure resets: pending, or polled since the last checkpoint."""
+        """The partitions that a failure resets: pending ones, and those polled since the last checkpoint."""
         self._flush_due = True
         """Whether `flush_due` has yet to run in the open transaction."""
         self._due_at = 0.0
@@ -118,9 +118,13 @@ class Checkpoint:
     def commit(self, seconds: float) -> None:
         """Commit the open transaction within `seconds`. Raises CheckpointFailed, NotAllowed, TopicError."""
         if self._member.lost:
-            raise CheckpointFailed("the group gave this worker's partitions to other workers")
+            raise CheckpointFailed(
+                "the group gave this worker's partitions to other workers", reason="revoked"
+            )
         if gone := [number for number in self._pending if number not in self._table]:
-            raise CheckpointFailed(f"partitions {sorted(gone)} were revoked before the commit")
+            raise CheckpointFailed(
+                f"partitions {sorted(gone)} were revoked before the commit", reason="revoked"
+            )
         started = self._steady()
         self._due_at = started + self.interval_seconds
         self._flush_due = True
@@ -132,12 +136,14 @@ class Checkpoint:
                 offsets = {number: self._table[number].position for number in self._pending}
                 member = self._member
                 self._transactions.commit(member.topic, offsets, member.metadata, seconds=seconds)  # 2, 3, 4
-            for number in self._pending:
-                self._table[number].uncommitted.clear()
+            for number, offset in offsets.items():
+                partition = self._table[number]
+                partition.committed = offset
+                partition.uncommitted.clear()
             self._pending, self._touched = set(), set()
             self._retry.succeeded()
             self._live_quality.committed()
-            self._metrics.observe_checkpoint(self._steady() - started)
+            self._metrics.observe_checkpoint(self._steady() - started, offsets)
         for partition in self._table.served().values():
             self._deletion.search(partition)
 

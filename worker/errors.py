@@ -22,7 +22,7 @@ Any other exception is a bug. Only `worker.loop` decides how to handle an error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 __all__ = [
     "CheckpointFailed",
@@ -42,6 +42,30 @@ __all__ = [
 ]
 
 
+Failure = Literal[
+    "kafka_away", "not_stable", "fenced", "revoked", "timeout", "refused", "registry_away", "topic_gone"
+]
+FAILURES: Final[tuple[Failure, ...]] = get_args(Failure)
+"""The reasons of retriable errors, as labels of metrics."""
+
+Refusal = Literal[
+    "checksum",
+    "format",
+    "golden",
+    "item_ids",
+    "manifest",
+    "missing",
+    "not_finite",
+    "pointer",
+    "shape",
+    "size",
+    "tensors",
+    "transitions",
+]
+REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
+"""The reasons why a worker refuses a release, as labels of metrics."""
+
+
 class NextclickError(Exception):
     """The base class of all errors. `retriable`: whether the same call may succeed later."""
 
@@ -56,33 +80,50 @@ class Retriable(NextclickError):
     """Raised when the same call may succeed later, so that the caller should wait and retry."""
 
     retriable = True
+    reason: Failure
 
 
 class KafkaAway(Retriable):
     """Raised when no broker answers in time."""
 
+    reason = "kafka_away"
+
 
 class NotStable(Retriable):
     """Raised when a committed offset may still change, because a transaction with a newer offset is open."""
+
+    reason = "not_stable"
 
 
 class CheckpointFailed(Retriable):
     """Raised when a transaction did not commit, so that its work must be repeated.
 
-    `fenced`: whether a newer producer has the same transactional id.
+    `reason`: `fenced` (a newer producer has the same transactional id), `revoked` (other workers have
+    partitions of the transaction), `timeout` (no answer in time) or `refused` (any other answer of Kafka).
     """
 
-    def __init__(self, message: str, *, fenced: bool = False) -> None:
+    def __init__(
+        self, message: str, *, reason: Literal["fenced", "revoked", "timeout", "refused"] = "refused"
+    ) -> None:
         super().__init__(message)
-        self.fenced = fenced
+        self.reason = reason
+
+    @property
+    def fenced(self) -> bool:
+        """Whether a newer producer has the same transactional id."""
+        return self.reason == "fenced"
 
 
 class RegistryAway(Retriable):
     """Raised when the schema registry does not answer in time."""
 
+    reason = "registry_away"
+
 
 class TopicGone(Retriable):
     """Raised when a topic was suitable at the start, but is now missing or has too few partitions."""
+
+    reason = "topic_gone"
 
 
 class SettingError(NextclickError):
@@ -108,10 +149,11 @@ class SharedIdentity(NextclickError):
 class ReleaseRefused(NextclickError):
     """Raised when a release is invalid, does not match its manifest, or cannot be used.
 
-    `reason` is a short word from a bounded set (it becomes a metric label); the message has the details.
+    `reason` is one of `REFUSALS`, or `doubtful` if `publish` asks for a confirmation; the message has the
+    details.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Refusal | Literal["doubtful"], message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -173,16 +173,20 @@ class Loop:
         return records
 
     def _notice_assignment(self) -> None:
-        """Handle changes of the assignment during the last poll. Raises errors that require starting over."""
+        """Handle changes of the assignment during the last poll. Raises an error if work must be repeated."""
         error, self._revoke_error = self._revoke_error, None
         if error is not None:
             raise error
         if self._member.lost:
-            raise CheckpointFailed("the group gave this worker's partitions to other workers")
+            raise CheckpointFailed(
+                "the group gave this worker's partitions to other workers", reason="revoked"
+            )
         assigned = self._member.assigned()
         if gone := self._table.served().keys() - assigned:
             self._checkpoint.touch(gone)
-            raise CheckpointFailed(f"partitions {sorted(gone)} are no longer assigned to this worker")
+            raise CheckpointFailed(
+                f"partitions {sorted(gone)} are no longer assigned to this worker", reason="revoked"
+            )
         new = {number for number in assigned if number not in self._table}
         if new:
             log.info("partitions assigned", partitions=sorted(new))
@@ -195,6 +199,7 @@ class Loop:
         """Process the records of served partitions; replay records that were answered before."""
         if not records:
             return
+        self._table.require_order(records)
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
             for _, decoded in self._groups(silent, polled=records):
@@ -273,17 +278,16 @@ class Loop:
 
     def _start_over(self, error: Retriable) -> None:
         """Restart from the last checkpoint after a failure, dropping uncommitted work (rules c and e)."""
-        log.warning("starting over from the last checkpoint", error=str(error))
+        log.warning("restarting from the last checkpoint", error=str(error))
         self._checkpoint.failed()
         self._revoke_error = None
-        self._metrics.checkpoints.labels("failed").inc()
+        self._metrics.observe_failed_checkpoint()
         self._retry.failed(error)
         crashed = self._checkpoint.take_touched() | self._member.take_lost()
         self._member.hold(crashed)
         for number in crashed:
             self._table.drop(number)
         self._walk.abandoned()
-        self._metrics.observe_lag({})
         self._retry.back_off()
         self._retry.until_done(self._topics.require)
         self._retry.until_done(self._transactions.renew)

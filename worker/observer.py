@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from worker.checkpoint import Checkpoint
@@ -12,7 +13,8 @@ from worker.core.states import States
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
 from worker.kafka.interface import GroupMember
-from worker.metrics import Metrics
+from worker.metrics import Look, Metrics
+from worker.partitions.partition import Partition
 from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
 
@@ -31,6 +33,7 @@ class Observer:
         adoption: Adoption,
         checkpoint: Checkpoint,
         *,
+        partitions: Callable[[], int],
         metrics: Metrics,
         readiness: Readiness,
         questions: Questions,
@@ -41,6 +44,8 @@ class Observer:
         self._member = member
         self._adoption = adoption
         self._checkpoint = checkpoint
+        self._partitions = partitions
+        """Returns the number of partitions of the clicks topic."""
         self._metrics = metrics
         self._readiness = readiness
         self._questions = questions
@@ -64,8 +69,17 @@ class Observer:
             # The client's position may be higher, because it also moves past transaction markers.
             partition.position = max(partition.position, self._member.position(partition.number))
         self._metrics.unsaved_users.set(self._table.unsaved_users())
+        self._metrics.topic_partitions.set(self._partitions())
+        self._metrics.progress.look(self._looks(served), [one.number for one in self._table])
+
+    def _looks(self, served: Mapping[int, Partition]) -> dict[int, Look]:
+        """Ask the broker for the unread records. Raises KafkaAway."""
         # Served partitions only: a partition in recovery reads old records or none, so its lag is unknown.
-        self._metrics.observe_lag({at: lag for at, lag in self._member.lag().items() if at in served})
+        found = {at: one for at, one in self._member.backlogs().items() if at in served}
+        return {
+            at: Look(one.end, one.records, served[at].position, served[at].committed, served[at].read_ms)
+            for at, one in found.items()
+        }
 
     def _note(self) -> None:
         metrics = self._metrics

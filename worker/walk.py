@@ -10,7 +10,7 @@ from worker.clock import Clock
 from worker.core.batch import Clicks
 from worker.core.event import Decoder
 from worker.kafka.interface import MAX_BATCH, Record
-from worker.metrics import Metrics
+from worker.metrics import Answered, Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
 from worker.process.outcomes import Outcomes
@@ -63,8 +63,11 @@ class Walk:
         self.under_way = True
         bad = decoded.bad
         self._dead_letters.publish(bad)
-        for batch in decoded.clicks.divided(MAX_BATCH) if len(decoded.clicks) else ():
-            self._answer(batch)
+        batches = decoded.clicks.divided(MAX_BATCH) if len(decoded.clicks) else ()
+        answered = [self._answer(batch) for batch in batches]
+        # Counted only here, so that records, clicks and lists add up even if a batch is not completed.
+        for one in answered:
+            self._metrics.observe_batch(one)
         self._metrics.observe_records(
             clicked=decoded.clicked,
             skipped=decoded.skipped,
@@ -73,14 +76,15 @@ class Walk:
         )
         letters = [(one.record.value, one.record.key, one.reason) for one in bad]
         self._outcomes.note(len(records), letters, skipped=decoded.skipped.total())
-        positions = {record.partition: record.offset + 1 for record in records}
-        for number, position in positions.items():
-            self._table[number].position = position
-        self._checkpoint.include(positions.keys())
+        last = {record.partition: record for record in records}
+        for number, record in last.items():
+            partition = self._table[number]
+            partition.position, partition.read_ms = record.offset + 1, record.timestamp
+        self._checkpoint.include(last.keys())
         self._flushing.make_room()
         self.under_way = False
 
-    def _answer(self, clicks: Clicks) -> None:
+    def _answer(self, clicks: Clicks) -> Answered:
         serving = self._adoption.serving
         with self._metrics.timed("apply"):
             applied = serving.apply(clicks, now_ms=self._clock.now_ms())
@@ -89,14 +93,16 @@ class Walk:
         with self._metrics.timed("publish"):
             now_ms = self._clock.now_ms()
             self._recommendations.publish(clicks, lists, now_ms=now_ms)
-        self._metrics.observe_batch(clicks, lists, now_ms, champion=serving.champion.release.number)
         self._outcomes.answered(clicks, lists, now_ms=now_ms)
+        too_old = sum(part.applied.too_old for part in applied)
+        return Answered(clicks, lists, too_old, now_ms, serving.champion.release.number)
 
     def replay(self, clicks: Clicks) -> None:
         """Apply clicks that were answered before, without publishing."""
         with self._metrics.timed("replay"):
             for batch in clicks.divided(MAX_BATCH) if len(clicks) else ():
                 self._metrics.replayed.inc(self._adoption.serving.replay(batch))
+                self._flushing.make_room()
 
     def abandoned(self) -> None:
         """Reset `under_way` after the transaction of an interrupted batch was aborted."""

@@ -135,6 +135,7 @@ class _Wiring:
             topics_needed(settings),
             readiness=process.readiness,
             steady=self._clock.steady,
+            spared=[settings.topics.releases],
             background=background,
         )
         self._adoption = self._new_adoption()
@@ -143,7 +144,12 @@ class _Wiring:
     def worker(self) -> Worker:
         """Return the assembled worker."""
         process, metrics, clock = self._process, self._metrics, self._clock
-        retry = Retry(process.stop, steady=clock.steady, waiting=process.readiness.waiting)
+        retry = Retry(
+            process.stop,
+            steady=clock.steady,
+            waiting=process.readiness.waiting,
+            count=metrics.observe_failure,
+        )
         follower = self._new_follower()
         table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
         writer = StateWriter(
@@ -205,6 +211,7 @@ class _Wiring:
             self._member,
             self._adoption,
             checkpoint,
+            partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
             metrics=self._metrics,
             readiness=process.readiness,
             questions=process.questions,
@@ -310,6 +317,7 @@ class _Wiring:
             flush_interval_seconds=state.flush_interval,
             user_ttl_ms=round(state.user_ttl * 1000),
             max_users=state.max_users,
+            max_bytes=state.max_bytes,
             ids=self._ids,
             metrics=self._metrics,
             steady=self._clock.steady,

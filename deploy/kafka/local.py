@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy.java import Unavailable, find_java, tail
 from deploy.kafka.install import fetch
-from deploy.kafka.ports import HOST, answers, free_port, is_free
+from deploy.kafka.ports import HOST, brokers, free_port, is_free
 from deploy.server import Server
 
 # A single node allows only one replica; few partitions and small buffers keep start-up fast and memory
@@ -46,8 +46,9 @@ class LocalKafka(Server):
 
     `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
     the node and removes its data, but keeps a `folder` that was given. `properties` override the defaults in
-    server.properties. `stop` and `kill` keep the data. `listeners`: names of further listeners and their
-    security protocols, each with its own port. `format_options`: arguments for the storage tool.
+    server.properties. `stop` and `kill` keep the data. `cluster` is the id of the node's cluster; without it,
+    the node is a cluster of its own. `listeners`: names of further listeners and their security protocols,
+    each with its own port. `format_options`: arguments for the storage tool.
     """
 
     name = "Kafka"
@@ -59,6 +60,7 @@ class LocalKafka(Server):
         folder: Path | None = None,
         java_options: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
+        cluster: str = "",
         listeners: Mapping[str, str] | None = None,
         format_options: Sequence[str] = (),
     ) -> None:
@@ -67,6 +69,7 @@ class LocalKafka(Server):
         self._keep_folder = folder is not None
         self._java_options = tuple(java_options)
         self._properties = dict(properties or {})
+        self._cluster = cluster
         self._protocols = {"PLAINTEXT": "PLAINTEXT"} | dict(listeners or {})
         self._ports = {name: free_port() for name in listeners or {}} | {"PLAINTEXT": self.port}
         self._format_options = tuple(format_options)
@@ -118,8 +121,8 @@ class LocalKafka(Server):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_ready(self) -> bool:
-        """Return whether the node answers."""
-        return answers(self.port)
+        """Return whether the node answers, and clients are sent to it."""
+        return self.port in brokers(self.port)
 
     def _write_properties(self) -> Path:
         controller = free_port()
@@ -145,7 +148,7 @@ class LocalKafka(Server):
             "kafka.tools.StorageTool",
             "format",
             "-t",
-            cluster_id(),
+            self._cluster or cluster_id(),
             "-c",
             str(settings),
             *self._format_options,

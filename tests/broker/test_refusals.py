@@ -185,7 +185,7 @@ def test_a_worker_says_the_reason_once_and_goes_on_when_the_file_is_right(
         [
             *(Acl("topic", topic, ("All",)) for topic in settings["topics"].values()),
             Acl("group", deployment.group, ("All",)),
-            Acl("transactional-id", f"{deployment.group}.", ("All",), prefixed=True),
+            Acl("transactional-id", deployment.group, ("All",), prefixed=True),
         ],
     )
     file = tmp_path / "password"

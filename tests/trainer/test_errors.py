@@ -12,8 +12,8 @@ from worker.errors import CheckpointFailed, KafkaAway, NextclickError, ReleaseRe
     "error",
     [
         KafkaAway("no broker"),
-        CheckpointFailed("send", fenced=True),
-        ReleaseRefused("hash", "the blob is another"),
+        CheckpointFailed("send", reason="fenced"),
+        ReleaseRefused("checksum", "the blob is another"),
         TopicError("there is no topic", topic="clicks"),
         UnreadableFile("clicks.csv", "it is empty"),
         MissingColumn("no column of users", role="user", existing=["a", "b"]),

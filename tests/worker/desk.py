@@ -76,7 +76,7 @@ class DeskWorker:
         registry: Registry | None = None,
     ) -> None:
         clock = Clock(wall=cluster.wall, steady=cluster.steady, sleep=advance)
-        metrics = Metrics(cluster.steady)
+        metrics = Metrics(cluster.steady, cluster.wall)
         readiness = Readiness(metrics.ready, cluster.steady)
         self.settings = settings
         self.stop_by_hand = StopByHand(advance)

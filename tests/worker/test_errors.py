@@ -26,9 +26,9 @@ def test_who_may_try_again_says_so(name: str) -> None:
     "error",
     [
         NotStable("it is open"),
-        CheckpointFailed("send", fenced=True),
+        CheckpointFailed("send", reason="fenced"),
         TopicError("none", topic="clicks"),
-        ReleaseRefused("hash", "another"),
+        ReleaseRefused("checksum", "another"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -49,8 +49,8 @@ def test_the_lag_is_asked_for_every_few_seconds() -> None:
 
 def shown(worker: DeskWorker) -> dict[str, float]:
     """The lag of each partition for which there is one."""
-    metrics = worker.process.metrics.lag.collect()
-    return {one.labels["partition"]: one.value for metric in metrics for one in metric.samples}
+    samples = [one for metric in worker.process.metrics.registry.collect() for one in metric.samples]
+    return {one.labels["partition"]: one.value for one in samples if one.name == "nextclick_lag_records"}
 
 
 def test_the_lag_is_absent_until_a_partition_is_served() -> None:

@@ -361,7 +361,7 @@ def test_a_poll_of_large_records_is_committed_in_groups_of_records(fails: bool) 
 
     assert worker.metric("nextclick_checkpoints_total", outcome="failed") == fails
     assert worker.metric("nextclick_checkpoints_total", outcome="committed") >= 4
-    assert worker.metric("nextclick_clicks_total") == 18_000 + 3_000 * fails
+    assert worker.metric("nextclick_clicks_total") == 18_000
     assert len(desk.letters()) == 12
     assert desk.written()[desk.topics.dead_letters] == 12 + 3 * fails
     assert len({one.headers for one in desk.answers()}) == len(desk.answers())

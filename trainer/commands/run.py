@@ -100,7 +100,7 @@ def run(context: click.Context, /, *, once: bool, as_json: bool) -> None:
         progress=progress,
         clock=clock,
     )
-    with ending_on_request(), serving(metrics.registry, served.host, served.port), leader.membership():
+    with ending_on_request(), serving(metrics, served.host, served.port), leader.membership():
         if not once:
             training.run_forever()
         outcome = training.run_once(_PATIENCE * plan.session_timeout)

@@ -6,24 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import Counter, Gauge
 
 from trainer.continuous.gate import DECISIONS, decision
 from trainer.continuous.plan import RunOutcome
 from trainer.evaluation.compare import Difference
+from trainer.prometheus import ProgramMetrics
 from worker.clock import Clock
 from worker.core.manifest import Manifest
 
 
-class TrainingMetrics:
+class TrainingMetrics(ProgramMetrics):
     """All metrics of one trainer, in a separate registry. `leads` is called at every scrape."""
 
     def __init__(self, leads: Callable[[], bool], clock: Clock) -> None:
-        registry = self.registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        super().__init__()
+        registry = self.registry
         self._clock = clock
         self._known = 0
 
@@ -50,7 +48,8 @@ class TrainingMetrics:
             "Number of clicks in the last training; with online training, all clicks since it started.",
         )
         self._difference = gauge(
-            "gate_difference", "Gate metric of the last trained release minus that of the champion."
+            "gate_difference",
+            "Metric of the last trained release minus the champion's metric, as measured by the gate.",
         )
         self._runs = Counter(
             "nextclick_trainer_runs", "Retraining runs by outcome.", ["outcome"], registry=registry

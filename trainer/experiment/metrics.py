@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import Counter, Gauge
 
 from trainer.experiment.sequential import Experiment
+from trainer.prometheus import ProgramMetrics
 from worker.clock import Clock
 
 PROMOTE: Final = "promote"
@@ -16,11 +17,12 @@ DECISIONS: Final = (PROMOTE, DROP, GIVE_UP)
 """The possible decisions on a candidate."""
 
 
-class ExperimentMetrics:
+class ExperimentMetrics(ProgramMetrics):
     """All metrics of one `watch`, in a separate registry."""
 
     def __init__(self, clock: Clock) -> None:
-        registry = self.registry = CollectorRegistry()
+        super().__init__()
+        registry = self.registry
         self._clock = clock
         self._candidate = Gauge(
             "nextclick_trainer_candidate",

@@ -48,6 +48,7 @@ def run() -> None:
                 settings.http.port,
                 token=reading(settings.http.token),
                 registry=metrics.registry,
+                metrics=metrics.http,
                 readiness=readiness,
                 questions=questions,
             )

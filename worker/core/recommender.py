@@ -35,7 +35,7 @@ _NO_SCORES: Final = np.empty(0, np.float32)
 
 
 class Applied(NamedTuple):
-    """The input for ranking: the `A` clicks to answer, in order of arrival."""
+    """The input for ranking, for the `A` clicks that get a list, in order of arrival."""
 
     clicks: Places
     """`[A]`: the positions of the clicks in the batch."""
@@ -50,6 +50,8 @@ class Applied(NamedTuple):
     """
     rows: Rows
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
+    too_old: int = 0
+    """The number of clicks that would be answered if their records were not too old."""
 
 
 class Recommendations(NamedTuple):
@@ -124,7 +126,7 @@ class Recommender:
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
         numbers, since = _numbers(order, users, afresh)
         self.rebuilt += self._rebuild(users)
-        answered = self._answered(order, clicks, now_ms)
+        answered, too_old = self._answered(order, clicks, now_ms)
         recent = self._indexes(
             _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
         )
@@ -148,6 +150,7 @@ class Recommender:
             recent[:, : self._exclude],
             self._needed(recent, session[answered]),
             np.where(newest, order.rows[order.user[answered]], -1),
+            too_old,
         )
 
     def replay(self, clicks: Clicks) -> int:
@@ -238,15 +241,16 @@ class Recommender:
             rows[places] = self._states.rows(partition, [clicks.user_ids[place] for place in places.tolist()])
         return rows
 
-    def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> Places:
-        """Return the positions in `order` of the clicks to answer, sorted by arrival."""
+    def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> tuple[Places, int]:
+        """Return the positions in `order` of the clicks to answer, by arrival; and how many are too old."""
         # A user's last click in a batch always ends an event: all clicks of a record are in one batch.
         every = self._publish == "every"
         places = np.flatnonzero(clicks.ends_event[order.arrival]) if every else order.last
+        wanted = len(places)
         if self._max_age_ms:
             times = clicks.record_timestamps_ms[order.arrival[places]]
             places = places[(times < 0) | (times >= now_ms - self._max_age_ms)]
-        return places[np.argsort(order.arrival[places])]
+        return places[np.argsort(order.arrival[places])], wanted - len(places)
 
     def _step(self, order: UserOrder, hidden: Halves, indexes: Indexes, starts: Flags) -> Halves:
         """Return the hidden state after every click, given the users' states before the batch."""

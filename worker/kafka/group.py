@@ -27,7 +27,14 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from worker.errors import NextclickError
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.client import METADATA_MAX_AGE_MS, Endpoint
-from worker.kafka.interface import ANSWER_MS, FETCH_MAX_WAIT_MS, MAX_BATCH, Record, TopicPartition
+from worker.kafka.interface import (
+    ANSWER_MS,
+    FETCH_MAX_WAIT_MS,
+    MAX_BATCH,
+    Backlog,
+    Record,
+    TopicPartition,
+)
 
 
 class KafkaGroupMember:
@@ -213,8 +220,8 @@ class KafkaGroupMember:
             self._client.seek(at, 0)
             self._client.pause(at)
 
-    def lag(self) -> dict[int, int]:
-        """Return the number of unread records of each partition that is being read. Raises KafkaAway.
+    def backlogs(self) -> dict[int, Backlog]:
+        """Return the unread records of each partition that is being read. Raises KafkaAway.
 
         This asks the broker, so it detects an outage even while the worker is idle.
         """
@@ -226,7 +233,7 @@ class KafkaGroupMember:
             positions = {at: self._client.position(at, timeout_ms=0) for at in read}
         # Until the next fetch, a position may be that of a deleted record.
         return {
-            at.partition: max(0, ends[at] - max(position, begins[at]))
+            at.partition: Backlog(max(0, ends[at] - max(position, begins[at])), ends[at])
             for at, position in positions.items()
             if position is not None
         }

@@ -21,6 +21,7 @@ __all__ = [
     "FETCH_MAX_WAIT_MS",
     "MAX_BATCH",
     "Admin",
+    "Backlog",
     "Connection",
     "GroupMember",
     "Headers",
@@ -40,8 +41,11 @@ ANSWER_MS: Final = 5_000
 """Time limit for a broker's answer, in milliseconds; after it, the broker counts as unreachable."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
-brokers always wait this long, so a shorter time is better for these brokers."""
+"""Maximum wait of a fetch for records, in milliseconds.
+
+Kafka answers as soon as there is a record. Some compatible brokers always wait this long; for them, a shorter
+time is better.
+"""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
@@ -55,6 +59,15 @@ class Unreadable(NamedTuple):
     first: int
     """The first offset of the range; the record's own offset is the last."""
     why: str
+
+
+class Backlog(NamedTuple):
+    """The unread records of a partition."""
+
+    records: int
+    """The number of unread records; deleted records do not count."""
+    end: int
+    """The offset at which the readable records end (the last stable offset)."""
 
 
 class Record(Protocol):
@@ -191,10 +204,10 @@ class GroupMember(Protocol):
         """Return the next offset to read in an assigned partition; 0 if unknown."""
         ...
 
-    def lag(self) -> dict[int, int]:
-        """Return the number of unread records of each partition that is being read; asks the broker.
+    def backlogs(self) -> dict[int, Backlog]:
+        """Return the unread records of each partition that is being read; asks the broker.
 
-        Partitions that are held, or whose position is unknown, are omitted. Deleted records do not count.
+        Partitions that are held, or whose position is unknown, are omitted.
         """
         ...
 
@@ -279,7 +292,7 @@ class Admin(Protocol):
         ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the configuration of a topic, including defaults."""
+        """Return the configuration of an existing topic, including defaults. Raises NotAllowed."""
         ...
 
     def members(self, group: str, *, topic: str) -> list[Member]:

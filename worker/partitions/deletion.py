@@ -67,7 +67,7 @@ class Deletion:
         heard = request.hear(partition.position)
         partition.requests[user_id] = DeletionRequest(heard, written=False)
         if self._states.forget(partition.number, user_id, heard.before):
-            self._metrics.users_forgotten.labels("asked").inc()
+            self._metrics.deleted.inc()
 
     def unwritten(self, partition: Partition) -> list[str]:
         """Return the users whose requests this owner has acknowledged, but not written to the topic yet."""
@@ -92,7 +92,7 @@ class Deletion:
             partition.move(asked, Stage.SEARCHED)
 
     def found(self, partition: Partition, copies: Copies) -> None:
-        """Condemn the blocks with copies of the users' data: the next flush, due now, drops them."""
+        """Condemn the blocks that hold copies of the users' data: the next flush, due now, drops them."""
         partition.condemned |= copies.blocks & partition.ledger.sizes.keys()
         sought = [
             user_id

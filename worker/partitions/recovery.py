@@ -91,6 +91,9 @@ class Recovery:
             if (partition := self._table.get(event.partition)) and partition.token == event.token:
                 self._table.waits_for = ""
                 self._take(partition, event)
+                # The partitions of a lost worker may bring more users than this worker has room for. A user
+                # who is evicted here does not come back with an older copy: copies are read in their order.
+                self._flushing.make_room()
             event = self._follower.take() if self._steady() < deadline else None
         self._begin_replays()
         return self._serve_replayed({})
@@ -214,7 +217,8 @@ class Recovery:
         return found
 
     def _serve(self, partition: Partition) -> None:
-        partition.status, partition.position = Status.SERVED, partition.serve_from
+        partition.status = Status.SERVED
+        partition.position = partition.committed = partition.serve_from
         self._deletion.serve(partition)
         self._flushing.schedule(partition)
         progress, now = partition.progress, self._steady()

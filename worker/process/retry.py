@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from worker.errors import CheckpointFailed, Retriable, SharedIdentity
+from worker.errors import CheckpointFailed, Failure, Retriable, SharedIdentity
 from worker.process.stop import Stop, StopNow
 
 T = TypeVar("T")
@@ -19,11 +19,20 @@ _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Retry:
     """Counts failures since the last success, and waits longer after each."""
 
-    def __init__(self, stop: Stop, *, steady: Callable[[], float], waiting: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        stop: Stop,
+        *,
+        steady: Callable[[], float],
+        waiting: Callable[[str], object],
+        count: Callable[[Failure], object],
+    ) -> None:
         self._stop = stop
         self._steady = steady
         self._waiting = waiting
-        """Called with the reason before every wait."""
+        """Called with the message of every failure, before the wait."""
+        self._count = count
+        """Called with the reason of every failure."""
         self._failures = 0
         self._fenced_at = -FENCED_TWICE_SECONDS
 
@@ -33,7 +42,7 @@ class Retry:
 
     def failed(self, error: Retriable) -> None:
         """Count a failure. Raises SharedIdentity if another worker fenced this one twice in a short time."""
-        self._waiting(str(error))
+        self._note(error)
         self._failures += 1
         if not (isinstance(error, CheckpointFailed) and error.fenced):
             return
@@ -58,9 +67,13 @@ class Retry:
             try:
                 return action()
             except Retriable as error:
-                self._waiting(str(error))
+                self._note(error)
             self._wait(attempt)
             attempt += 1
+
+    def _note(self, error: Retriable) -> None:
+        self._count(error.reason)
+        self._waiting(str(error))
 
     def _wait(self, attempt: int) -> None:
         seconds = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)] if attempt >= 0 else 0.0

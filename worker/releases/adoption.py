@@ -21,7 +21,16 @@ from worker.core.serving import Serving
 from worker.core.states import States
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
-from worker.releases.follower import Event, Failed, Looked, Refused, ReleaseFollower, Verified, Waits
+from worker.releases.follower import (
+    Denied,
+    Event,
+    Failed,
+    Looked,
+    Refused,
+    ReleaseFollower,
+    Verified,
+    Waits,
+)
 
 log = structlog.get_logger("worker")
 
@@ -82,7 +91,7 @@ class Adoption:
         Call this between batches. Raises the error that ended the follower.
         """
         event = None
-        while not isinstance(event, Waits) and (event := self._follower.take()):
+        while not isinstance(event, Waits | Denied) and (event := self._follower.take()):
             self._act(event)
 
     def knows(self, number: int) -> bool:
@@ -107,13 +116,13 @@ class Adoption:
             if len(stale) > _ROWS_REBUILT:
                 stale = stale[:_ROWS_REBUILT]
                 end = int(stale[-1]) + 1
-            self._metrics.rebuilt.labels("background").inc(self.serving.rebuild(stale))
+            self._metrics.rebuilt_in_background.inc(self.serving.rebuild(stale))
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
         """Update the metrics of rebuilt rows and of rows left to check."""
         for recommender in self.serving.recommenders:
-            self._metrics.rebuilt.labels("click").inc(recommender.rebuilt)
+            self._metrics.rebuilt_by_click.inc(recommender.rebuilt)
             recommender.rebuilt = 0
         self._metrics.rebuild_left.set(self._states.end - self._looked_at)
 
@@ -126,6 +135,8 @@ class Adoption:
             self._refuse(event)
         elif isinstance(event, Looked):
             self._seen, self._readiness.remark = event.number, event.remark
+        elif isinstance(event, Denied):
+            self._denied(event)
         elif isinstance(event, Waits) and not self._serves and self._readiness.not_ready(event.reason):
             log.warning("not ready", reason=event.reason)
 
@@ -157,17 +168,22 @@ class Adoption:
 
     def _tell(self, verified: Verified, *, is_new: bool) -> None:
         champion, candidate, share = verified
-        self._metrics.release.set(champion.number)
-        self._metrics.candidate.set(candidate.number if candidate else 0)
-        self._metrics.candidate_share.set(self.serving.share)
+        tried = candidate.number if candidate else 0
+        self._metrics.observe_serving(champion.number, tried, self.serving.share)
         new = champion.summary() if is_new else {}
         log.info("adopted a release", release=champion.number, **new)
         if candidate:
             log.info("trying a candidate", release=candidate.number, share=share, **candidate.summary())
 
+    def _denied(self, denied: Denied) -> None:
+        remark = f"new releases are not adopted: {denied.reason}"
+        if self._readiness.remark != remark:
+            self._readiness.remark = remark
+            log.error("new releases are not adopted", reason=denied.reason)
+
     def _refuse(self, refused: Refused) -> None:
         error = refused.error
-        self._metrics.releases_refused.labels(error.reason).inc()
+        self._metrics.observe_refusal(error.reason)
         log.error(
             "release refused",
             pointer=refused.pointer,

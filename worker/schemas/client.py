@@ -179,13 +179,13 @@ class HttpRegistry:
             raise RegistryAway(self._away(text))
         if status in _NO_RIGHTS:
             raise RegistryRefused(
-                f"the schema registry at {self.url} refuses the credentials ({text}): "
-                "correct registry.username and registry.password, or let this user read schemas"
+                f"the schema registry at {self.url} refuses the credentials ({text}): fix registry.username "
+                "and registry.password, or let this user read schemas"
             )
         if status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
             raise RegistryRefused(f"the schema registry at {self.url} refuses the schema: {text}")
         raise RegistryRefused(
-            f"{self.url}/{path} answers {text}, unlike a schema registry: correct registry.url "
+            f"{self.url}/{path} answers {text}. This does not look like a schema registry: fix registry.url "
             "(Apicurio's ends in /apis/ccompat/v7)"
         )
 

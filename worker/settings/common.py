@@ -37,12 +37,12 @@ class Registry(Section):
     username: str | None = setting(None, "User name for basic authentication.")
     password: Secret | None = setting(None, "Password for basic authentication.")
     ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
+        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
     descriptors: Path | None = setting(
         None,
-        "Descriptor set of the Protobuf messages, written by "
-        "`protoc --include_imports --descriptor_set_out=FILE`.",
+        "File with the descriptor set of the Protobuf messages, written by `protoc --include_imports "
+        "--descriptor_set_out=FILE`.",
     )
 
     @model_validator(mode="after")
@@ -136,26 +136,33 @@ class Click(Section):
     by its name.
     """
 
-    user_id: str = setting("user_id", "Path of the user id.", min_length=1)
-    item_id: str = setting("item_id", "Path of the item id.", min_length=1)
+    user_id: str = setting(
+        "user_id", "Path of the user id in a record, or its column in a file.", min_length=1
+    )
+    item_id: str = setting(
+        "item_id", "Path of the item id in a record, or its column in a file.", min_length=1
+    )
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click: a number, or a date and time as text. `day + time` joins two fields. "
-        "If the field is absent, the timestamp of the Kafka record is used.",
+        "Path of the click's time in a record, or its column in a file. The time is a number, or a date "
+        "and time as text. `day + time` joins two fields. If a record lacks the field, the record's own "
+        "timestamp is used.",
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
-        "auto", "Unit of numeric times. `auto`: recognised by the size of each number."
+        "auto", "Unit of numeric times. `auto`: the unit is recognised by the size of each number."
     )
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as `Europe/Lisbon`.")
+    time_zone: str = setting(
+        "UTC", "Time zone of times that do not state their UTC offset, such as `Europe/Lisbon`."
+    )
     earliest: Moment = setting(
         "2000-01-01",
-        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires "
-        "`timestamp_unit`.",
+        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires a "
+        "`timestamp_unit` other than `auto`.",
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
-        MISSING, "Texts that mean a missing id or time, in addition to empty text."
+        MISSING, "Texts that stand for a missing id or time, in addition to the empty text."
     )
     where: str = setting(
         "",

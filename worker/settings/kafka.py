@@ -76,7 +76,7 @@ class Kafka(Section):
         None, "Host name in the brokers' Kerberos principals. Default: the host name of each broker."
     )
     ssl_ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
+        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
     ssl_certificate_file: Path | None = setting(None, "PEM file of the client certificate, for mutual TLS.")
     ssl_key_file: Path | None = setting(
@@ -88,7 +88,8 @@ class Kafka(Section):
     ssl_check_hostname: bool = setting(True, "Whether the broker's certificate must match its host name.")
     session_timeout_ms: int = setting(
         10_000,
-        "Time without heartbeats, in milliseconds, after which a worker's partitions go to other workers.",
+        "Time without heartbeats from a worker, in milliseconds, after which its partitions go to "
+        "other workers.",
         ge=1_000,
     )
     heartbeat_interval_ms: int = setting(
@@ -105,7 +106,7 @@ class Kafka(Section):
     fetch_max_wait_ms: int = setting(
         FETCH_MAX_WAIT_MS,
         "Maximum time, in milliseconds, that a broker waits for records before it answers a fetch. Kafka "
-        "answers at the first record; some compatible brokers always wait this long.",
+        "answers as soon as there is a record; some compatible brokers always wait this long.",
         ge=1,
         le=5_000,
     )

@@ -279,7 +279,7 @@ def test_two_that_fence_each_other_do_not_do_so_for_ever(desk: ExperimentDesk) -
 
     other = Watched(desk)
     fenced = Watched(desk, nothing, nothing, other.once, chance=chance)
-    desk.cluster.fail("commit", CheckpointFailed("commit: fenced", fenced=True), times=3)
+    desk.cluster.fail("commit", CheckpointFailed("commit: fenced", reason="fenced"), times=3)
 
     assert fenced.follow(every_seconds=0.3) == [
         "commit: fenced; retrying",
@@ -315,7 +315,7 @@ def test_a_person_may_decide_meanwhile(desk: ExperimentDesk) -> None:
         "release 2 became @champion in the meantime",
         "topic releases has no @candidate: nothing to decide",
         "release 3 against release 2: undecided",
-        "the experiment of release 3 starts over: @champion is release 1",
+        "the experiment of release 3 restarts: @champion is release 1",
         "release 3 against release 1: undecided",
         "release 3 is no longer @candidate; this watch did not remove it",
         "topic releases has no @candidate: nothing to decide",

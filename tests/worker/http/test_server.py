@@ -16,9 +16,10 @@ import pytest
 
 from tests.waiting import eventually
 from worker.errors import SettingError
+from worker.http.handlers import SAME_TEXT_SECONDS
 from worker.http.questions import Answer, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
-from worker.http.server import MAX_CONNECTIONS, SAME_TEXT_SECONDS, serving
+from worker.http.server import MAX_CONNECTIONS, serving
 from worker.metrics import Metrics
 from worker.settings.secrets import Secret
 
@@ -53,6 +54,7 @@ class Server:
             0,
             token=(lambda: token) if isinstance(token, str) else token,
             registry=self.metrics.registry,
+            metrics=self.metrics.http,
             readiness=self.readiness,
             questions=self.questions,
         ) as self.port:
@@ -102,13 +104,13 @@ def server() -> Iterator[Server]:
 
 def test_metrics_are_those_of_the_worker(server: Server) -> None:
     """In the format of Prometheus."""
-    server.metrics.clicks.inc(3)
+    server.metrics.evicted.labels("ttl").inc(3)
 
     status, kind, body = server.get("/metrics")
 
     assert status == 200
     assert kind.startswith("text/plain; version=")
-    assert "nextclick_clicks_total 3.0" in body
+    assert 'nextclick_evicted_users_total{reason="ttl"} 3.0' in body
 
 
 def test_a_token_in_a_file_is_read_at_every_request(tmp_path: Path) -> None:
@@ -204,6 +206,7 @@ def test_a_taken_port_is_said(server: Server) -> None:
         server.port,
         token=None,
         registry=server.metrics.registry,
+        metrics=server.metrics.http,
         readiness=server.readiness,
         questions=server.questions,
     )
@@ -243,12 +246,12 @@ def test_head_is_get_without_a_body(server: Server, path: str) -> None:
 def test_scrapes_that_come_together_share_one_text(server: Server) -> None:
     """A moment later it is made again."""
     first = server.get("/metrics")[2]
-    server.metrics.clicks.inc()
+    server.metrics.deleted.inc()
     same = server.get("/metrics")[2]
     server.seconds = SAME_TEXT_SECONDS
 
     assert same == first
-    assert "nextclick_clicks_total 1.0" in server.get("/metrics")[2]
+    assert "nextclick_deleted_users_total 1.0" in server.get("/metrics")[2]
 
 
 def test_the_text_of_a_scrape_is_in_the_format_that_is_asked_for(server: Server) -> None:

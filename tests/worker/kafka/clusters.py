@@ -98,6 +98,11 @@ class Cluster(ABC):
         self.life.callback(partial(member.close, seconds=2))
         return member
 
+    @staticmethod
+    def unread(member: GroupMember) -> dict[int, int]:
+        """Return the number of unread records of each partition that the member reads."""
+        return {number: backlog.records for number, backlog in member.backlogs().items()}
+
     def rest(self, reader: Reader, *at: TopicPartition) -> list[Record]:
         """Return all that the reader still gets of its partitions, up to where they end for it now."""
         ends: dict[TopicPartition, int] = {}

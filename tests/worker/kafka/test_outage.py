@@ -28,4 +28,4 @@ def test_while_the_brokers_are_away_polls_bring_nothing_and_questions_are_refuse
         producer.commit(topic, {0: 1}, member.metadata, seconds=1)
     assert not refused.value.fenced
     with pytest.raises(KafkaAway):
-        member.lag()
+        member.backlogs()

@@ -64,7 +64,7 @@ def test_a_member_reads_past_it(cluster: Cluster) -> None:
 
     assert places(cluster.poll_until(member, 4)) == [b"before", (1, 3), b"after", (5, 5)]
     assert member.position(0) == 6
-    assert member.lag() == {0: 0}
+    assert cluster.unread(member) == {0: 0}
 
 
 def test_committed_readers_see_it_between_transactions(cluster: Cluster) -> None:

@@ -46,7 +46,7 @@ def fulfilled(desk: Desk, user: str) -> None:
 
 def asked(worker: DeskWorker) -> float:
     """How many users it deleted because they asked."""
-    return worker.metric("nextclick_users_forgotten_total", reason="asked")
+    return worker.metric("nextclick_deleted_users_total")
 
 
 def saved_desk() -> tuple[Desk, DeskWorker]:

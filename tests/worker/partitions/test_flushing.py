@@ -29,7 +29,7 @@ def known(desk: Desk, *user_ids: str) -> list[bool]:
 
 def evicted(desk: Desk, reason: str) -> float:
     """How many users the worker evicted for a reason."""
-    return desk.workers["a"].metric("nextclick_users_forgotten_total", reason=reason)
+    return desk.workers["a"].metric("nextclick_evicted_users_total", reason=reason)
 
 
 def saved_users(desk: Desk) -> set[str]:
@@ -122,6 +122,32 @@ def test_where_there_are_too_many_the_longest_idle_are_evicted() -> None:
     assert known(desk, "user-0", "user-1", "user-2", "user-3", "user-40") == [False] * 3 + [True] * 2
     assert evicted(desk, "max_users") == 3
     assert desk.workers["a"].metric("nextclick_users") == 38
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit", "left"),
+    [
+        ({"max_users": 0, "max_bytes": 10_000}, "max_bytes", 35),
+        ({"max_users": 30, "max_bytes": 10_000}, "max_users", 29),
+        ({"max_users": 0, "max_bytes": 0}, "", 41),
+    ],
+)
+def test_the_limit_that_is_reached_first_counts(limits: dict[str, int], limit: str, left: int) -> None:
+    """Memory limits the number of users too; the log names the limit."""
+    desk = Desk(partitions=1, state=SELDOM | limits)
+    worker = desk.serving()
+    with capture_logs() as logs:
+        for number in range(41):
+            desk.click(f"user-{number:02}", timestamp=desk.cluster.now_ms + number)
+        desk.settle()
+    states = worker.worker.states
+
+    assert len(states) == left
+    assert not limits["max_bytes"] or states.size_bytes <= limits["max_bytes"]
+    assert [one["limit"] for one in logs if one["event"].startswith("users evicted")] == (
+        [f"state.{limit}"] if limit else []
+    )
+    assert not limit or evicted(desk, limit) == 41 - left
 
 
 def test_a_flush_begins_each_interval_where_something_changed() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.worker.desk import StopByHand
-from worker.errors import CheckpointFailed, KafkaAway, SharedIdentity
+from worker.errors import CheckpointFailed, KafkaAway, NotStable, SharedIdentity
 from worker.process.retry import FENCED_TWICE_SECONDS, Retry
 from worker.process.stop import StopNow
 
@@ -20,7 +20,10 @@ class Life:
         self.waits: list[float] = []
         self.reasons: list[str] = []
         self.stop = StopByHand(self._wait)
-        self.retry = Retry(self.stop, steady=lambda: self.now, waiting=self.reasons.append)
+        self.counted: list[str] = []
+        self.retry = Retry(
+            self.stop, steady=lambda: self.now, waiting=self.reasons.append, count=self.counted.append
+        )
 
     def fails(self, *errors: Exception) -> Callable[[], None]:
         """An action that fails with each of these, and then works."""
@@ -70,6 +73,15 @@ def test_an_action_is_repeated_until_it_is_done() -> None:
     assert life.reasons == ["one", "two"]
 
 
+def test_every_failure_is_counted_with_its_reason() -> None:
+    """Those of an action that is repeated, and those of the loop."""
+    life = Life()
+    life.retry.until_done(life.fails(KafkaAway("one"), NotStable("two")))
+    life.retry.failed(CheckpointFailed("late", reason="timeout"))
+
+    assert life.counted == ["kafka_away", "not_stable", "timeout"]
+
+
 def test_what_cannot_pass_is_raised() -> None:
     """Nobody waits for it."""
     life = Life()
@@ -96,18 +108,18 @@ def test_a_stop_ends_the_waiting(how: str) -> None:
 def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
     """With what to do about it; another failure between both changes nothing."""
     life = Life()
-    life.retry.failed(CheckpointFailed("fenced", fenced=True))
+    life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
     life.now += FENCED_TWICE_SECONDS - 1
     life.retry.failed(CheckpointFailed("refused"))
     life.retry.succeeded()
 
     with pytest.raises(SharedIdentity, match="give each worker of a group a different worker_id"):
-        life.retry.failed(CheckpointFailed("fenced", fenced=True))
+        life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
 
 
 def test_fenced_once_a_minute_is_none() -> None:
     """As where the process was frozen."""
     life = Life()
     for _ in range(3):
-        life.retry.failed(CheckpointFailed("fenced", fenced=True))
+        life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
         life.now += FENCED_TWICE_SECONDS

@@ -44,7 +44,7 @@ def test_credentials_that_are_refused_need_a_person(served: Served, status: int)
     """The sentence names the two settings."""
     served.instead = lambda: (status, b'{"error_code": 401, "message": "Unauthorized"}')
 
-    with pytest.raises(RegistryRefused, match=r"correct registry\.username and registry\.password"):
+    with pytest.raises(RegistryRefused, match=r"fix registry\.username and registry\.password"):
         HttpRegistry(served.url).by_id(7)
 
 
@@ -64,7 +64,7 @@ def test_a_wrong_address_is_no_unknown_schema(served: Served, answer: Answer) ->
     """Every click would go to the dead letters."""
     served.instead = lambda: answer
 
-    with pytest.raises(RegistryRefused, match=r"/schemas/ids/7 answers .*: correct registry.url"):
+    with pytest.raises(RegistryRefused, match=r"/schemas/ids/7 answers .*: fix registry.url"):
         HttpRegistry(served.url).by_id(7)
 
 

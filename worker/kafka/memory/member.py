@@ -9,7 +9,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import ConsumerGroupMetadata
 
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import MAX_BATCH, Record, TopicPartition
+from worker.kafka.interface import MAX_BATCH, Backlog, Record, TopicPartition
 from worker.kafka.memory.broker import Broker, Process
 from worker.kafka.memory.cursor import Cursor
 from worker.kafka.memory.groups import Group, Session
@@ -91,7 +91,8 @@ class MemoryGroupMember:
             if revoked:
                 self._give_up(revoked)
             with self._process.broker.lock:
-                polled = self._cursor.read(self._process.live(), at_most)
+                self._process.live()
+                polled = self._cursor.read(self._process, at_most)
         self._keep_metadata()
         return [record for records in polled.values() for record in records]
 
@@ -127,14 +128,17 @@ class MemoryGroupMember:
         at = TopicPartition(self.topic, partition)
         return self._cursor.position(at) if at in self._cursor.assigned else 0
 
-    def lag(self) -> dict[int, int]:
-        """Return the number of unread records of each partition that is being read; asks the broker."""
+    def backlogs(self) -> dict[int, Backlog]:
+        """Return the unread records of each partition that is being read; asks the broker."""
         with self._process.broker.lock, self._endpoint.errors("ask for the end of the clicks"):
             broker = self._process.live()
             broker.reach()
+            self._process.rights.require("topic", self.topic, "DESCRIBE")
             logs = {at: broker.log(*at) for at in self._cursor.read_now}
             return {
-                at.partition: max(0, log.stable - max(self._cursor.position(at), log.start))
+                at.partition: Backlog(
+                    max(0, log.stable - max(self._cursor.position(at), log.start)), log.stable
+                )
                 for at, log in logs.items()
             }
 
@@ -181,6 +185,7 @@ class MemoryGroupMember:
 
     def _enter(self, broker: Broker, group: Group) -> Session:
         """Join as a new member without partitions."""
+        self._process.rights.require("group", self._group, "READ")
         self._lost |= self.assigned()
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1
