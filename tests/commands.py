@@ -43,6 +43,8 @@ ONLY_PARSED: Final = {
     "kubectl create secret generic kafka-login --from-literal=NEXTCLICK_KAFKA_SASL_USERNAME=nextclick "
     "--from-literal=NEXTCLICK_HTTP_TOKEN=...": _ENGINE,
     "kubectl create secret generic kafka-files --from-file=ca.crt --from-file=password": _ENGINE,
+    "kubectl logs job/shop-nextclick-topics --all-containers": _ENGINE,
+    "kubectl describe pods --selector app.kubernetes.io/component=topics": _ENGINE,
     "helm upgrade shop deploy/helm/nextclick --reuse-values --set credentialsSecret=kafka-login "
     "--set filesSecret=kafka-files": _ENGINE,
     "kafka-configs.sh --bootstrap-server broker:9093 --command-config super.properties --alter "

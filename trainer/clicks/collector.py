@@ -1,4 +1,7 @@
-"""Copying a topic of clicks to the click archive, exactly once: the archive keeps the offsets."""
+"""The collector, which copies the clicks of a topic to the click archive, each click exactly once.
+
+The archive itself keeps the offsets up to which it was written, so a copy never starts at a wrong offset.
+"""
 
 from __future__ import annotations
 

@@ -176,8 +176,8 @@ class Endpoint:
         if isinstance(error, kafka_errors.CorruptRecordError):
             return KafkaAway(
                 f"{doing}: {error}. The broker cannot read its own log; the broker's log messages name the "
-                "file. Restore the partition from a healthy replica, or delete the records up to there "
-                "(kafka-delete-records)"
+                "file. Restore the partition from a healthy replica, or delete the records up to the "
+                "damage (kafka-delete-records)"
             )
         if without_connection(error) and (reason := self.refusal()):
             return KafkaAway(f"{doing}: {reason}")

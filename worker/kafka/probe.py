@@ -72,8 +72,8 @@ def refusal(
 ) -> Refused | None:
     """Return the reason why no connection is possible; None if all brokers answer.
 
-    Tries the addresses in `bootstrap_servers`, which `setting` names in messages. If one of them answers,
-    tries the addresses that it gives for all brokers.
+    First, the addresses in `bootstrap_servers` are tried; messages refer to them by `setting`. If one of them
+    answers, the addresses that it gives for all brokers are tried.
     """
     deadline = time.monotonic() + SECONDS
     reasons = list[Refused]()

@@ -1,11 +1,11 @@
 """The rights in Kafka (ACLs) of each role: every right that one of its commands needs, and no other.
 
 Kafka includes DESCRIBE in READ, WRITE and ALTER of a topic, in READ of a group, and in WRITE of a
-transactional id. So it is listed only where it stands alone. CREATE does not include it.
+transactional id. So DESCRIBE is listed only where no such right is needed. CREATE does not include DESCRIBE.
 
-An ACL is for a prefix of transactional ids where several are needed. The id of a worker has a slash after
-the group. No group and no topic has a slash in its name, so the workers of one group can fence neither those
-of another group nor the trainer.
+Where several transactional ids are needed, the ACL is for their common prefix. The id of a worker has a slash
+after the group. No group and no topic has a slash in its name, so the workers of one group can fence neither
+those of another group nor the trainer.
 """
 
 from __future__ import annotations

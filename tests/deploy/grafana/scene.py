@@ -129,7 +129,7 @@ class Scene:
         self._publish([], champion=1)
         self._start("trainer", "trainer", "run")
 
-    def _publish(self, records: Iterable[tuple[str, bytes]], *, champion: int) -> None:
+    def _publish(self, records: Iterable[tuple[str, bytes | None]], *, champion: int) -> None:
         pointer = (releases.CHAMPION, Pointer(champion).value())
         for key, value in [*records, pointer]:
             self._producer.produce(self.topics["releases"], key=key, value=value, partition=0)

@@ -76,7 +76,7 @@ def test_absent_credentials_of_aws_are_named(
         package = ModuleType(name)
         package.__spec__ = ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, package)
-    monkeypatch.setattr("botocore.session.Session", session, raising=False)
+    monkeypatch.setattr(sys.modules["botocore.session"], "Session", session, raising=False)
     sasl = Sasl("AWS_MSK_IAM")
 
     with pytest.raises(AttributeError if session is no_credentials else Exception) as failure:
