@@ -41,8 +41,8 @@ ONLY_PARSED: Final = {
     "--set images.worker=registry.example/nextclick-worker "
     "--set images.trainer=registry.example/nextclick-trainer": _ENGINE,
     "kubectl create secret generic kafka-login --from-literal=NEXTCLICK_KAFKA_SASL_USERNAME=nextclick "
-    "--from-literal=NEXTCLICK_KAFKA_SASL_PASSWORD=...": _ENGINE,
-    "kubectl create secret generic kafka-files --from-file=ca.crt": _ENGINE,
+    "--from-literal=NEXTCLICK_HTTP_TOKEN=...": _ENGINE,
+    "kubectl create secret generic kafka-files --from-file=ca.crt --from-file=password": _ENGINE,
     "kubectl logs job/shop-nextclick-topics --all-containers": _ENGINE,
     "kubectl describe pods --selector app.kubernetes.io/component=topics": _ENGINE,
     "helm upgrade shop deploy/helm/nextclick --reuse-values --set credentialsSecret=kafka-login "

@@ -279,11 +279,12 @@ def test_only_scrapers_may_connect() -> None:
         ("a:9096, b:9098,a:9096", "", [9096, 9098]),
         ("[2001:db8::1]:9094", '[registry]\nurl = "http://registry:8081"', [9094, 8081]),
         ("kafka:443", '[registry]\nurl = "https://registry"', [443]),
+        ("kafka:9093", 'sasl_oauth_url = "https://login:8443/token"', [9093, 8443]),
         ("kafka:9092", '[registry]\nurl = "http://registry/apis/ccompat/v7"', [9092, 80]),
     ],
 )
 def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
-    """To DNS, to the ports of Kafka and of the registry, and to those that the values add."""
+    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those that the values add."""
     values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
     (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 
