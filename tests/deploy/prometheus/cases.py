@@ -155,8 +155,7 @@ CASES: Final = [
             f"nextclick_last_commit_timestamp_seconds{{{OTHER}}}": "0x30",
         },
         "The worker a commits nothing",
-        "Its last commit is more than 2 minutes old, and its oldest unread or uncommitted click has waited up to "
-        "15m 0s.",
+        "Its last commit is more than 2 minutes old. Its oldest unread click has waited up to 15m 0s.",
         {"group": "shop", "instance": "a"},
     ),
     Case(
@@ -258,7 +257,7 @@ CASES: Final = [
             f'nextclick_http_requests_total{{{WORKER}, path="/v1/users", status="404"}}': "0+10x30",
         },
         "a refuses HTTP requests",
-        "About 30 requests within 15 minutes had no valid token, or came while too many connections were open.",
+        "About 30 requests within 15 minutes had no valid token, or found too many connections.",
         {"group": "shop", "instance": "a"},
     ),
     Case(
@@ -267,7 +266,7 @@ CASES: Final = [
         {f"nextclick_http_refused_connections_total{{{WORKER}}}": "0+2x30"},
         {f"nextclick_http_refused_connections_total{{{WORKER}}}": "0x10 5x30"},
         "a refuses HTTP requests",
-        "About 30 requests within 15 minutes had no valid token, or came while too many connections were open.",
+        "About 30 requests within 15 minutes had no valid token, or found too many connections.",
         {"group": "shop", "instance": "a"},
     ),
     Case(
