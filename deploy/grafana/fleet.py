@@ -62,11 +62,11 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Longest wait",
-        "The longest time that an unread click has waited. Up to 5 s are normal. It grows while Kafka does "
-        "not answer.",
+        "Upper bound of the time that the oldest unread click has waited. Up to 10 s are normal. It grows "
+        "while Kafka does not answer.",
         f"max(nextclick_lag_seconds{{{WORKERS}}})",
         unit=units.Seconds,
-        limits=above(15, 60),
+        limits=above(20, 60),
         runbooks=["NextclickBehind"],
     )
     yield stat(
@@ -118,7 +118,7 @@ def _load() -> Iterator[Panel]:
             "{{group}} {{partition}}",
         ),
         unit=units.Seconds,
-        limits=above(15, 60),
+        limits=above(20, 60),
         runbooks=["NextclickBehind"],
     )
     yield graph(
@@ -158,23 +158,12 @@ def _time() -> Iterator[Panel]:
         "slowness; `poll` is waiting for clicks.",
         Query(
             f"sum by (stage) (rate(nextclick_stage_seconds_total{{{WORKERS}}}[$__rate_interval]))"
-            f" / on () group_left count(nextclick_ready{{{WORKERS}}})",
+            f" / scalar(count(nextclick_ready{{{WORKERS}}}))",
             "{{stage}}",
         ),
         unit=units.PercentUnit,
         stacked=True,
         runbooks=["NextclickSlow", "NextclickBusy"],
-    )
-    yield graph(
-        "Checkpoints",
-        "Committed and failed checkpoints per second. If one fails, its clicks are read again: nothing is "
-        "lost.",
-        Query(
-            f"sum by (outcome) (rate(nextclick_checkpoints_total{{{WORKERS}}}[$__rate_interval]))",
-            "{{outcome}}",
-        ),
-        unit=units.CountsPerSecond,
-        runbooks=["NextclickNothingCommitted", "NextclickCheckpointsFail"],
     )
 
 
@@ -207,6 +196,33 @@ def _failures() -> Iterator[Panel]:
         ),
         unit=units.Short,
         runbooks=["NextclickWorkerNotReady", "NextclickCheckpointsFail"],
+    )
+    yield graph(
+        "Checkpoints",
+        "Committed and failed checkpoints per second. If one fails, its clicks are read again: nothing is "
+        "lost.",
+        Query(
+            f"sum by (outcome) (rate(nextclick_checkpoints_total{{{WORKERS}}}[$__rate_interval]))",
+            "{{outcome}}",
+        ),
+        unit=units.CountsPerSecond,
+        runbooks=["NextclickNothingCommitted", "NextclickCheckpointsFail"],
+    )
+    yield graph(
+        "Restarts",
+        "Starts of each worker within an hour.",
+        Query(f"changes(process_start_time_seconds{{{_PROCESSES}}}[1h])", "{{instance}}"),
+        unit=units.Short,
+        runbooks=["NextclickWorkerRestarts"],
+    )
+    yield graph(
+        "Clicks deleted by Kafka",
+        "Records of the last hour that Kafka deleted before a worker had answered them, or although their "
+        "clicks were needed to load states.",
+        Query(f"sum(increase(nextclick_unanswered_records_total{{{WORKERS}}}[1h]))", "without a list"),
+        Query(f"sum(increase(nextclick_replay_missing_records_total{{{WORKERS}}}[1h]))", "missing in states"),
+        unit=units.Short,
+        runbooks=["NextclickClicksDeleted"],
     )
 
 

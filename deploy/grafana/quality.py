@@ -71,8 +71,8 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Refused releases",
-        "Releases that failed a check of a worker within 24 hours. The release before stays in service.",
-        f"sum(increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))",
+        "Releases that a worker refused within 24 hours, because a check failed. The one before stays in service.",
+        f"round(max(sum by (instance) (increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))))",
         unit=units.Short,
         limits=less_than(1),
         runbooks=["NextclickReleaseRefused"],

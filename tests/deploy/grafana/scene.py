@@ -85,8 +85,10 @@ class Scene:
     def __enter__(self) -> Self:
         with self._life:
             self._prepare()
-            jobs = {job: [f"127.0.0.1:{self._ports[one]}" for one in names] for job, names in JOBS.items()}
-            self.prometheus = self._life.enter_context(LocalPrometheus(jobs))
+            targets = {
+                job: {name: f"127.0.0.1:{self._ports[name]}" for name in names} for job, names in JOBS.items()
+            }
+            self.prometheus = self._life.enter_context(LocalPrometheus(targets))
             for name in WORKERS:
                 self._start(name, "worker", "run")
             self._start("watch", "trainer", "watch")
@@ -142,14 +144,15 @@ class Scene:
         releases.publish(self._connection, self.topics["releases"], *tiny_release_parts(ITEMS))
         now = time.time()
         for number in range(self._history):
+            at = round(1_000 * (now - HOURS * 3_600 * (1 - number / self._history)))
             user, item = next(self._clicks)
-            at = now - HOURS * 3_600 * (1 - number / self._history)
-            self._send(user, {"user_id": user, "item_id": item, "timestamp": round(at * 1_000)})
+            # The record is as old as the click, so it gets no list: the latency is that of the live clicks.
+            self._send(user, {"user_id": user, "item_id": item, "timestamp": at}, timestamp=at)
         self._producer.flush()
 
-    def _send(self, user: str, document: Mapping[str, object]) -> None:
+    def _send(self, user: str, document: Mapping[str, object], **when: int) -> None:
         partition = int(user.removeprefix("user-")) % PARTITIONS
-        self._producer.produce(self.topics["clicks"], orjson.dumps(document), partition=partition)
+        self._producer.produce(self.topics["clicks"], orjson.dumps(document), partition=partition, **when)
         self._producer.poll(0)
 
     def _start(self, name: str, module: str, command: str) -> None:
