@@ -71,7 +71,7 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Refused releases",
-        "Releases that a worker refused within 24 hours, because a check failed. The one before stays in service.",
+        "Releases that a worker refused within 24 hours, as a check failed. The one before stays in service.",
         f"round(max(sum by (instance) (increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))))",
         unit=units.Short,
         limits=less_than(1),

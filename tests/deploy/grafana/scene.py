@@ -73,9 +73,9 @@ class Scene:
             "topics": self.topics,
             "recommend": {"publish": "every"},
             "archive": {"folder": str(folder / "archive")},
-            "model": {"hidden_size": 32},
-            "training": {"epochs": 5},
-            "run": {"every": "20s", "held_out": "1h", "policy": "candidate", "warm": False},
+            "model": {"hidden_size": 16},
+            "training": {"epochs": 2},
+            "run": {"every": "20s", "held_out": "1h", "policy": "candidate", "share": 0.5, "warm": False},
             "watch": {"every": "1s", "min_clicks": 400},
         }
         self._life = ExitStack()
@@ -111,6 +111,10 @@ class Scene:
             time.sleep(0.02)
         logs = "\n".join(f"--- {name}\n{one.log[-3_000:]}" for name, one in self.processes.items())
         raise AssertionError(f"waited {seconds:g} s for {what}:\n{logs}")
+
+    def is_tried(self) -> bool:
+        """Return whether `watch` has seen judged clicks of a candidate."""
+        return self.value("watch", "nextclick_trainer_judged_clicks", role="candidate") > 0
 
     def value(self, process: str, name: str, **labels: str) -> float:
         """Return a metric of a process."""
