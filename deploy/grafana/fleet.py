@@ -88,9 +88,10 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Last commit",
-        "Longest time since the last commit of a worker that applies clicks. 0 if no clicks arrive.",
-        f"max((time() - nextclick_last_commit_timestamp_seconds{{{WORKERS}}}) "
-        f"and rate(nextclick_clicks_total{{{WORKERS}}}[5m]) > 0) or vector(0)",
+        "Longest time since the last commit of a worker that has clicks to read. 0 if no worker has.",
+        f"max((time() - nextclick_last_commit_timestamp_seconds{{{WORKERS}}}) and on (group, instance) "
+        f"(rate(nextclick_clicks_total{{{WORKERS}}}[5m]) > 0 or nextclick_lag_seconds{{{WORKERS}}} > 20))"
+        " or vector(0)",
         unit=units.Seconds,
         limits=above(10, 60),
         runbooks=["NextclickNothingCommitted"],
@@ -119,7 +120,7 @@ def _load() -> Iterator[Panel]:
         ),
         unit=units.Seconds,
         limits=above(20, 60),
-        runbooks=["NextclickBehind"],
+        runbooks=["NextclickBehind", "NextclickPartitionStalled"],
     )
     yield graph(
         "CPU",
@@ -209,11 +210,18 @@ def _failures() -> Iterator[Panel]:
         runbooks=["NextclickNothingCommitted", "NextclickCheckpointsFail"],
     )
     yield graph(
-        "Restarts",
-        "Starts of each worker within an hour.",
-        Query(f"changes(process_start_time_seconds{{{_PROCESSES}}}[1h])", "{{instance}}"),
-        unit=units.Short,
-        runbooks=["NextclickWorkerRestarts"],
+        "Refused HTTP",
+        "Requests without a valid token, and connections beyond the limit.",
+        Query(
+            f'sum(rate(nextclick_http_requests_total{{{WORKERS}, status=~"401|403"}}[$__rate_interval]))',
+            "no valid token",
+        ),
+        Query(
+            f"sum(rate(nextclick_http_refused_connections_total{{{WORKERS}}}[$__rate_interval]))",
+            "too many connections",
+        ),
+        unit=units.CountsPerSecond,
+        runbooks=["NextclickHttpRefused"],
     )
     yield graph(
         "Clicks deleted by Kafka",
@@ -230,12 +238,12 @@ def _capacity() -> Iterator[Panel]:
     yield graph(
         "Partitions",
         "Partitions that are served, that are in recovery, and that the clicks topic has. If all workers are "
-        "chosen, the first line must reach the last.",
+        "chosen, the first line must reach the last: otherwise nobody reads some partitions.",
         Query(f"sum(nextclick_assigned_partitions{{{WORKERS}}})", "served"),
         Query(f"sum(nextclick_recovering_partitions{{{WORKERS}}})", "in recovery"),
         Query(f"max(nextclick_topic_partitions{{{WORKERS}}})", "in the topic"),
         unit=units.Short,
-        runbooks=["NextclickWorkerNotReady", "NextclickWorkerDown"],
+        runbooks=["NextclickPartitionsUnread", "NextclickWorkerNotReady"],
     )
     yield graph(
         "Memory",

@@ -37,7 +37,7 @@ def _state() -> Iterator[Panel]:
         f"sum(nextclick_trainer_leads{{{GROUPS}}})",
         unit=units.Short,
         limits=only(1),
-        runbooks=["NextclickNoTrainerLeads"],
+        runbooks=["NextclickNoTrainerLeads", "NextclickTrainerDown"],
     )
     yield stat(
         "Last success",

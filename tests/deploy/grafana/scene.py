@@ -27,8 +27,8 @@ from worker.topics import needs, releases
 PARTITIONS: Final = 4
 USERS: Final = 300
 ITEMS: Final = item_names(200)
-HOURS: Final = 24
-"""The age of the oldest clicks in the topic at the start."""
+AGE_SECONDS: Final = 24 * 3_600
+"""The age of the oldest click in the topic at the start. The newest is a quarter of an hour old."""
 
 WORKERS: Final = ("worker-1", "worker-2")
 JOBS: Final[Mapping[str, Sequence[str]]] = {
@@ -116,6 +116,10 @@ class Scene:
         """Return whether `watch` has seen judged clicks of a candidate."""
         return self.value("watch", "nextclick_trainer_judged_clicks", role="candidate") > 0
 
+    def is_decided(self) -> bool:
+        """Return whether `watch` has promoted or dropped the candidate."""
+        return self.value("watch", "nextclick_trainer_decisions_total") > 0
+
     def value(self, process: str, name: str, **labels: str) -> float:
         """Return a metric of a process."""
         return self.processes[process].metric(name, **labels)
@@ -135,7 +139,7 @@ class Scene:
         self._publish([], champion=1)
         self._start("trainer", "trainer", "run")
 
-    def _publish(self, records: Iterable[tuple[str, bytes]], *, champion: int) -> None:
+    def _publish(self, records: Iterable[tuple[str, bytes | None]], *, champion: int) -> None:
         pointer = (releases.CHAMPION, Pointer(champion).value())
         for key, value in [*records, pointer]:
             self._producer.produce(self.topics["releases"], key=key, value=value, partition=0)
@@ -148,15 +152,17 @@ class Scene:
         releases.publish(self._connection, self.topics["releases"], *tiny_release_parts(ITEMS))
         now = time.time()
         for number in range(self._history):
-            at = round(1_000 * (now - HOURS * 3_600 * (1 - number / self._history)))
+            at = round(1_000 * (now - AGE_SECONDS * (1.01 - number / self._history)))
             user, item = next(self._clicks)
             # The record is as old as the click, so it gets no list: the latency is that of the live clicks.
             self._send(user, {"user_id": user, "item_id": item, "timestamp": at}, timestamp=at)
         self._producer.flush()
 
-    def _send(self, user: str, document: Mapping[str, object], **when: int) -> None:
+    def _send(self, user: str, document: Mapping[str, object], timestamp: int = 0) -> None:
+        """Send a click; `timestamp`: that of the record in ms, by default now."""
         partition = int(user.removeprefix("user-")) % PARTITIONS
-        self._producer.produce(self.topics["clicks"], orjson.dumps(document), partition=partition, **when)
+        value = orjson.dumps(document)
+        self._producer.produce(self.topics["clicks"], value, partition=partition, timestamp=timestamp)
         self._producer.poll(0)
 
     def _start(self, name: str, module: str, command: str) -> None:
