@@ -192,14 +192,15 @@ def _locator(unit: str, top: float) -> Locator:
 
 
 def _grid(lines: Sequence[Line]) -> tuple[Floats, Floats]:
-    """Return all times of some lines, and their values; a time without a value is a gap."""
-    times = sorted({time for line in lines for time, _ in line.points})
+    """Return all times of some lines, in steps, and their values; NaN where a line has no value."""
+    known = np.unique([time for line in lines for time, _ in line.points])
+    step = np.diff(known).min(initial=np.inf)
+    times = np.arange(known[0], known[-1] + step / 2, step) if np.isfinite(step) else known
     values = np.full((len(lines), len(times)), np.nan)
     for row, line in enumerate(lines):
-        values[row, np.searchsorted(times, [time for time, _ in line.points])] = [
-            one for _, one in line.points
-        ]
-    return np.array(times), values
+        for time, value in line.points:
+            values[row, np.abs(times - time).argmin()] = value
+    return times, values
 
 
 def shown(value: float, unit: str) -> str:

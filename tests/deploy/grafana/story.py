@@ -13,6 +13,8 @@ from tests.deploy.grafana.scene import Scene
 from tests.shared_servers import SHORT_LIVED
 
 PATIENCE_SECONDS: Final = 600.0
+CATCH_UP_SECONDS: Final = 20.0
+"""The workers read the clicks of a day before the pictures begin."""
 QUIET_SECONDS: Final = 40.0
 FROZEN_SECONDS: Final = 25.0
 
@@ -32,6 +34,7 @@ def told() -> Answers:
         LocalKafka(java_options=SHORT_LIVED) as kafka,
         Scene(kafka.bootstrap, Path(folder), "shop", history=6_000, per_second=60) as scene,
     ):
+        _wait(scene, CATCH_UP_SECONDS)
         begin = time.time()
         scene.play(scene.is_tried, seconds=PATIENCE_SECONDS, what="judged clicks of the candidate")
         scene.play(scene.is_decided, seconds=PATIENCE_SECONDS, what="the decision")
