@@ -55,8 +55,8 @@ bench-refresh: .venv/.dev ## a release adopted under load: latency, memory, rebu
 quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them
 	@$(BIN)/python -m tests.quality.quality $(ARGS)
 
-chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n, ARGS="--only 7" for one round
-	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n BROKERS=3, ARGS="--only 7" for one round
+	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }

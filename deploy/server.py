@@ -60,15 +60,27 @@ class Server(ABC):
 
     def suspend(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open, but nothing is answered until `resume`."""
-        self._running().send_signal(signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Resume a suspended server."""
-        self._running().send_signal(signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def wait(self) -> int:
         """Wait until the server ends by itself; return its exit code."""
-        return self._running().wait()
+        return self.process.wait()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server was started, and has not ended since."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process of the running server. Raises RuntimeError if it does not run."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} on {self.address} is not running; start it first")
+        return self._process
 
     def __enter__(self) -> Self:
         try:
@@ -112,11 +124,6 @@ class Server(ABC):
                 late = f"did not answer on {self.address} within {START_SECONDS:.0f} s"
                 raise Unavailable(f"{self.name} {late}:\n{tail(self.log)}")
             time.sleep(0.05)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError(f"{self.name} on {self.address} is not running; start it first")
-        return self._process
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:

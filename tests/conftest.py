@@ -20,14 +20,15 @@ from hypothesis import HealthCheck, settings
 from deploy.java import Unavailable, find_java
 from deploy.kafka.install import fetch as kafka_jars
 from deploy.kafka.local import LocalKafka
+from deploy.kafka.security import Access
 from deploy.registry.install import fetch as registry_jars
-from tests.shared_servers import SHORT_LIVED, shared_kafka, shared_registry
+from tests.shared_servers import SHORT_LIVED, shared_kafka, shared_locked_kafka, shared_registry
 from tests.waiting import eventually
 
 EXTERNAL_KAFKA = "NEXTCLICK_TEST_KAFKA"
 NO_KAFKA = "no Kafka to test with: "
 NO_REGISTRY = "no schema registry to test with: "
-BROKERS = frozenset({"kafka", "kafka_node", "embedded", "registry"})
+BROKERS = frozenset({"kafka", "kafka_node", "locked_kafka", "embedded", "registry"})
 """The fixtures that are a server. A parameter that asks for one while it runs has the mark itself."""
 
 LIFE = pytest.StashKey[contextlib.ExitStack]()
@@ -92,6 +93,14 @@ def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def locked_kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Access:
+    """The access to a Kafka with TLS, passwords, client certificates and ACLs, shared by the run."""
+    require_kafka()
+    folder = folder_of_run(pytestconfig, tmp_path_factory)
+    return pytestconfig.stash[LIFE].enter_context(shared_locked_kafka(folder / "locked-kafka"))
+
+
+@pytest.fixture(scope="session")
 def registry(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URL of a real schema registry, Apicurio's, shared by the run."""
     require_registry()
@@ -147,8 +156,8 @@ def topics(kafka: str, unique: str) -> Iterator[TopicFactory]:
 
 
 def create_topic(admin: AdminClient, topic: str, partitions: int, config: dict[str, str]) -> None:
-    """Create one topic and wait until the broker has it, and tells whoever asks."""
-    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
+    """Create one topic, with the broker's default of replicas; wait until it tells whoever asks."""
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=-1, config=config)
     admin.create_topics([wanted])[topic].result(timeout=30)
     eventually(lambda: _leads_all(admin, topic), what=f"the topic {topic}")
 

@@ -32,8 +32,9 @@ from worker import __main__ as worker
 from worker.clock import Clock
 from worker.config import Settings
 from worker.metrics import Metrics
-from worker.settings.fields import Section, duration_text, fields_of, is_duration
+from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_secret, kinds_of
 from worker.settings.loading import literal
+from worker.settings.secrets import FILE
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -60,11 +61,15 @@ def registries() -> dict[str, CollectorRegistry]:
 def settings_table(model: type[Section], without: Collection[str] = ()) -> str:
     """Return the settings of a program, but for some sections."""
     rows = [
-        (f"`{key}`", _default(field), f"{_choices(field)}{field.description}")
+        (f"`{key}`", _default(field), f"{_choices(field)}{field.description}{_file(key, field)}")
         for key, field in fields_of(model)
         if key.partition(".")[0] not in without
     ]
     return _table(("key", "default", "meaning"), rows)
+
+
+def _file(key: str, field: FieldInfo) -> str:
+    return f" Or, in a file: `{key}{FILE}`." if is_secret(field) else ""
 
 
 def settings() -> dict[str, FieldInfo]:
@@ -74,7 +79,7 @@ def settings() -> dict[str, FieldInfo]:
 
 def names() -> str:
     """Return the content of the file of names."""
-    return "".join(f"{key}\n" for key in sorted(settings()))
+    return "".join(f"{key}\n" for key in sorted(kinds_of(Settings) | kinds_of(TrainerSettings)))
 
 
 def _default(field: FieldInfo) -> str:

@@ -8,23 +8,53 @@ from types import NoneType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import pytest
-from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from worker.config import Settings
 from worker.errors import SettingError
 from worker.settings.fields import Section, fields_of, is_duration
 from worker.settings.loading import alternatives, load, typed, variable
+from worker.settings.secrets import Secret
 
 WHATEVER: Final = "whatever-it-may-be"
 """A text that any setting of text takes: it is long enough for a token."""
 
+LOGIN: Final[Mapping[str, str]] = {
+    "kafka.security_protocol": "SASL_PLAINTEXT",
+    "kafka.sasl_mechanism": "PLAIN",
+    "kafka.sasl_username": "ada",
+    "kafka.sasl_password": "secret",
+}
+"""The settings of a login with a password."""
+
+_OAUTH: Final = {
+    **LOGIN,
+    "kafka.sasl_mechanism": "OAUTHBEARER",
+    "kafka.sasl_oauth_url": "https://token",
+}
+_KERBEROS: Final = {"kafka.security_protocol": "SASL_SSL", "kafka.sasl_mechanism": "GSSAPI"}
+_TLS: Final = {"kafka.security_protocol": "SSL"}
+_MUTUAL_TLS: Final = _TLS | {"kafka.ssl_certificate_file": __file__}
+
 _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
-    "kafka.security_protocol": {
-        "kafka.sasl_mechanism": "PLAIN",
-        "kafka.sasl_username": "ada",
-        "kafka.sasl_password": "secret",
+    "kafka.security_protocol": LOGIN,
+    "kafka.sasl_mechanism": LOGIN,
+    "kafka.sasl_username": LOGIN,
+    "kafka.sasl_password": LOGIN,
+    "kafka.sasl_oauth_token": {
+        "kafka.security_protocol": "SASL_SSL",
+        "kafka.sasl_mechanism": "OAUTHBEARER",
     },
+    "kafka.sasl_oauth_url": _OAUTH,
+    "kafka.sasl_oauth_scope": _OAUTH,
+    "kafka.sasl_oauth_extensions": _OAUTH,
+    "kafka.sasl_kerberos_service_name": _KERBEROS,
+    "kafka.sasl_kerberos_domain_name": _KERBEROS,
+    "kafka.ssl_ca_file": _TLS,
+    "kafka.ssl_check_hostname": _TLS,
+    "kafka.ssl_certificate_file": _TLS,
+    "kafka.ssl_key_file": _MUTUAL_TLS,
+    "kafka.ssl_key_password": _MUTUAL_TLS,
     "kafka.heartbeat_interval_ms": {"kafka.session_timeout_ms": "60000"},
     "recommend.format": {"registry.url": "http://registry"},
     "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},
@@ -46,6 +76,9 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
 _OWN: Final = {
     "kafka.bootstrap_servers": ("broker:9093", "broker:9093"),
     "kafka.session_timeout_ms": ("20000", 20_000),
+    "kafka.sasl_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-512"),
+    "kafka.sasl_oauth_url": ("http://127.0.0.1:1/token", "http://127.0.0.1:1/token"),
+    "kafka.sasl_oauth_extensions": ("a=1,b=2", ("a=1", "b=2")),
     "commit_interval": ("300ms", 0.3),
     "dataset.session_gap": ("1h", 3_600.0),
     "dataset.split_at": ("2020-09-13T12:26:40Z", 1_600_000_000_000),
@@ -66,7 +99,12 @@ def examples(model: type[Section], key: str, folder: Path) -> tuple[str, Any, Ma
     """Return a text for a setting, the value that it means, and other settings that it needs."""
     field = dict(fields_of(model))[key]
     text, value = _OWN[key] if key in _OWN else _example(field, folder)
-    return text, value, _NEEDED.get(key, {})
+    return text, value, needed(key)
+
+
+def needed(key: str) -> Mapping[str, str]:
+    """Return the other settings that a setting needs, as texts."""
+    return {name: one for name, one in _NEEDED.get(key, {}).items() if name != key}
 
 
 def _example(field: FieldInfo, folder: Path) -> tuple[str, Any]:
@@ -84,7 +122,7 @@ def _example(field: FieldInfo, folder: Path) -> tuple[str, Any]:
         return _number(field, kind), typed(_number(field, kind), kind)
     return {
         bool: (str(not field.default).lower(), not field.default),
-        SecretStr: (WHATEVER, SecretStr(WHATEVER)),
+        Secret: (WHATEVER, Secret(WHATEVER)),
         str: (WHATEVER, WHATEVER),
         tuple[str, ...]: ("a,b", ("a", "b")),
     }[kind]

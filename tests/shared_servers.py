@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from deploy.java import locked
 from deploy.kafka.local import LocalKafka
 from deploy.kafka.ports import answers
+from deploy.kafka.security import Access, LockedKafka
 from deploy.registry.local import LocalRegistry, registry_answers
 
 SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1",)
@@ -30,6 +33,22 @@ def shared_kafka(folder: Path) -> AbstractContextManager[str]:
             yield node.bootstrap
 
     return _shared(folder, started, lambda address: answers(int(address.rpartition(":")[2])))
+
+
+@contextlib.contextmanager
+def shared_locked_kafka(folder: Path) -> Iterator[Access]:
+    """Give the access to the run's locked-down Kafka."""
+
+    @contextlib.contextmanager
+    def started() -> Iterator[str]:
+        with LockedKafka(java_options=SHORT_LIVED, properties=PROPERTIES) as node:
+            yield json.dumps(asdict(node.access))
+
+    def is_up(found: str) -> bool:
+        return answers(int(json.loads(found)["bootstrap"].rpartition(":")[2]))
+
+    with _shared(folder, started, is_up) as found:
+        yield Access(**json.loads(found))
 
 
 def shared_registry(folder: Path) -> AbstractContextManager[str]:

@@ -66,7 +66,7 @@ class Checkpoint:
         self._pending: set[int] = set()
         """The partitions that have records in the open transaction."""
         self._touched: set[int] = set()
-        """The partitions that a failure resets: pending, or polled since the last checkpoint."""
+        """The partitions that a failure resets: pending ones, and those polled since the last checkpoint."""
         self._flush_due = True
         """Whether `flush_due` has yet to run in the open transaction."""
         self._due_at = 0.0

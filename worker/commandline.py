@@ -7,9 +7,10 @@ A command of class `Command` shows its options in groups, over the full width of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import orjson
@@ -17,6 +18,8 @@ import orjson
 from worker.errors import SettingError
 from worker.settings.fields import Section, parse_duration
 from worker.settings.loading import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, given, load, variable
+from worker.topics.findings import Finding
+from worker.topics.rights import Role
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as a shell reports it."""
@@ -92,7 +95,7 @@ class Group(click.Group):
 
 
 def completion(program: str) -> str:
-    """Return the last lines of a program's help: how to enable shell completion."""
+    """Return the last lines of a program's help, which say how to enable shell completion."""
     name = f"_{program.replace('-', '_').upper()}_COMPLETE"
     return f'Shell completion for bash (similarly for zsh and fish): eval "$({name}=bash_source {program})"'
 
@@ -129,7 +132,7 @@ def all_of(*options: Callable[[_Callable], _Callable]) -> Callable[[_Callable], 
 def shorthand(
     *names: str, key: str, help: str, group: str = SETTINGS, **more: Any
 ) -> Callable[[_Callable], _Callable]:
-    """Return an option that is short for `--set key=...`; if both are given, this option takes precedence."""
+    """Return an option that is short for `--set key=...`. If both are given, this option takes precedence."""
 
     def note(context: click.Context, _: click.Parameter, value: Any) -> None:
         if value is not None:
@@ -164,7 +167,7 @@ config_options = all_of(
         expose_value=False,
         callback=_take_path,
         group=SETTINGS,
-        help=f"Settings file (TOML). The environment ({ENVIRONMENT_PREFIX}*) overrides its keys.",
+        help=f"Settings file (TOML). Environment variables ({ENVIRONMENT_PREFIX}*) override it.",
     ),
     option(
         "--set",
@@ -173,7 +176,7 @@ config_options = all_of(
         callback=_take_assignments,
         metavar="SECTION.KEY=VALUE",
         group=SETTINGS,
-        help="Value of a setting; overrides file and environment. May be repeated.",
+        help="Value of a setting; overrides the file and the environment. May be repeated.",
     ),
 )
 """The options `--config` and `--set`; `settings` returns the resulting settings."""
@@ -181,7 +184,11 @@ config_options = all_of(
 json_option = option("--json", "as_json", is_flag=True, group=OUTPUT, help="Print the result as JSON.")
 
 kafka_option = shorthand(
-    "--kafka", key="kafka.bootstrap_servers", metavar="HOST:PORT", group=KAFKA, help="Kafka brokers."
+    "--kafka",
+    key="kafka.bootstrap_servers",
+    metavar="HOST:PORT",
+    group=KAFKA,
+    help="Addresses of the Kafka brokers.",
 )
 clicks_topic_option = shorthand(
     "--clicks-topic", key="topics.clicks", metavar="TOPIC", group=KAFKA, help="Topic of the clicks."
@@ -201,7 +208,7 @@ def settings(model: type[_Model]) -> _Model:
 
 
 def named_here(keys: tuple[str, ...]) -> list[str]:
-    """Return the subset of the dotted `keys` that the command line sets."""
+    """Return those of the dotted `keys` that the command line sets."""
     noted = _noted(click.get_current_context())
     there = {key for key, _ in [*noted["set"], *noted["short"]]}
     return [key for key in keys if key in there]
@@ -227,6 +234,23 @@ def show(facts: Mapping[str, Any], *lines: str, as_json: bool) -> None:
         click.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
     else:
         click.echo("\n".join(lines))
+
+
+def report(findings: Sequence[Finding], roles: Sequence[Role], *, as_json: bool) -> NoReturn:
+    """Print the findings of a check, and the ACLs of each role; exit with code 1 if a finding fails."""
+    failed = sum(finding.failed for finding in findings)
+    notes = sum(bool(finding.remedy) for finding in findings) - failed
+    show(
+        {
+            "findings": [finding.document() for finding in findings],
+            "acls": {role.name: role.document() for role in roles},
+        },
+        *(finding.line for finding in findings),
+        *(line for role in roles for line in role.lines()),
+        f"{len(findings)} checks: {failed} failed, {notes} to look at",
+        as_json=as_json,
+    )
+    sys.exit(bool(failed))
 
 
 def refuse(keys: tuple[str, ...], why: str) -> None:

@@ -8,15 +8,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from worker.core.recent import RECENT_ITEMS
 from worker.schemas.output import SCHEMAS
 from worker.settings import loading
-from worker.settings.common import Click, Kafka, Registry, Topics
+from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import TOPIC, Duration, Section, setting
+from worker.settings.kafka import Kafka
+from worker.settings.secrets import Secret
+
+MIN_TOKEN: Final = 16
+"""The minimum length of `http.token`, in characters."""
 
 
 class Recommend(Section):
@@ -24,7 +29,8 @@ class Recommend(Section):
 
     publish: Literal["latest", "every"] = setting(
         "latest",
-        "`latest`: one list per user and batch, for the newest click. `every`: one list per click.",
+        "`latest`: one list per user in each batch of records, for the user's newest click. `every`: "
+        "one list per click.",
     )
     publish_max_age: Duration = setting(
         60.0,
@@ -55,12 +61,21 @@ class State(Section):
         gt=0,
     )
     user_ttl: Duration = setting(
-        30 * 86_400.0, "Time without clicks after which a user starts with an empty state. 0: never.", ge=0
+        30 * 86_400.0,
+        "Time without clicks after which a user's state expires. The user's next click then starts "
+        "with an empty state. 0: states never expire.",
+        ge=0,
     )
     max_users: int = setting(
         2_000_000,
-        "Maximum number of users in one worker; above it, the users idle for the longest time are evicted. "
-        "0: no limit.",
+        "Maximum number of users in the memory of one worker. Above it, the users who have been idle for "
+        "the longest time are evicted. 0: no limit.",
+        ge=0,
+    )
+    max_bytes: int = setting(
+        0,
+        "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate; above it, "
+        "users are evicted likewise. 0: no limit.",
         ge=0,
     )
 
@@ -73,11 +88,18 @@ class Http(Section):
         "Address to listen on. `0.0.0.0`: all IPv4 addresses of the machine; `::`: all IPv6 addresses.",
     )
     port: int = setting(9464, "Port to listen on. 0: any free port.", ge=0, le=65_535)
-    token: SecretStr | None = setting(
+    token: Secret | None = setting(
         None,
-        "Bearer token for `/v1`. Without a token, `/v1` is served only if `host` is a loopback address.",
-        min_length=16,
+        "Bearer token for `/v1`, of at least 16 characters. Without a token, `/v1` is served only if `host` "
+        "is a loopback address.",
     )
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.read()) < MIN_TOKEN:
+            raise ValueError(f"must have at least {MIN_TOKEN} characters")
+        return value
 
 
 class Log(Section):
@@ -103,15 +125,15 @@ class Settings(Section):
     worker_id: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[a-zA-Z0-9._-]{1,100}$",
-        description="Name of this worker: unique within the group, and the same after a restart. "
-        "Default: the host name.",
+        description="Name of this worker. It must be unique within the group and stay the same after a "
+        "restart. Default: the host name.",
     )
     static_membership: bool = setting(
         False, "Whether a restarted worker gets its partitions back without a rebalance."
     )
     commit_interval: Duration = setting(
         0.2,
-        "Interval between commits. Readers of committed records see a list up to this much later.",
+        "Interval between commits. Readers with `read_committed` see each list up to this much later.",
         gt=0,
     )
     kafka: Kafka = Kafka()
@@ -141,8 +163,11 @@ class Settings(Section):
 
     @property
     def transactional_id(self) -> str:
-        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open."""
-        return f"{self.group}.{self.worker_id}"
+        """The worker's transactional id. A restart keeps the id, and aborts the transaction left open.
+
+        Neither a group nor a topic has a slash in its name: see `worker.topics.rights`.
+        """
+        return f"{self.group}/{self.worker_id}"
 
 
 def load(

@@ -173,7 +173,7 @@ class Loop:
         return records
 
     def _notice_assignment(self) -> None:
-        """Handle changes of the assignment during the last poll. Raises errors that require starting over."""
+        """Handle changes of the assignment during the last poll. Raises an error if work must be repeated."""
         error, self._revoke_error = self._revoke_error, None
         if error is not None:
             raise error
@@ -199,6 +199,7 @@ class Loop:
         """Process the records of served partitions; replay records that were answered before."""
         if not records:
             return
+        self._table.require_order(records)
         with self._pace.measured(len(records)):
             silent, live = self._recovery.split(records)
             for _, decoded in self._groups(silent, polled=records):
@@ -277,7 +278,7 @@ class Loop:
 
     def _start_over(self, error: Retriable) -> None:
         """Restart from the last checkpoint after a failure, dropping uncommitted work (rules c and e)."""
-        log.warning("starting over from the last checkpoint", error=str(error))
+        log.warning("restarting from the last checkpoint", error=str(error))
         self._checkpoint.failed()
         self._revoke_error = None
         self._metrics.observe_failed_checkpoint()

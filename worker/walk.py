@@ -102,6 +102,7 @@ class Walk:
         with self._metrics.timed("replay"):
             for batch in clicks.divided(MAX_BATCH) if len(clicks) else ():
                 self._metrics.replayed.inc(self._adoption.serving.replay(batch))
+                self._flushing.make_room()
 
     def abandoned(self) -> None:
         """Reset `under_way` after the transaction of an interrupted batch was aborted."""

@@ -135,6 +135,7 @@ class _Wiring:
             topics_needed(settings),
             readiness=process.readiness,
             steady=self._clock.steady,
+            spared=[settings.topics.releases],
             background=background,
         )
         self._adoption = self._new_adoption()
@@ -316,6 +317,7 @@ class _Wiring:
             flush_interval_seconds=state.flush_interval,
             user_ttl_ms=round(state.user_ttl * 1000),
             max_users=state.max_users,
+            max_bytes=state.max_bytes,
             ids=self._ids,
             metrics=self._metrics,
             steady=self._clock.steady,

@@ -1,6 +1,7 @@
 """A Kafka node without Docker: broker and controller in one process (KRaft), as a context manager.
 
-For tests, benchmarks and experiments: one replica of the data, no security, loopback only.
+For tests, benchmarks and experiments: one replica of the data, loopback only, and no security (a locked-down
+node is `deploy.kafka.security.LockedKafka`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from deploy.java import Unavailable, find_java, tail
 from deploy.kafka.install import fetch
-from deploy.kafka.ports import HOST, answers, free_port, is_free
+from deploy.kafka.ports import HOST, brokers, free_port, is_free
 from deploy.server import Server
 
 # A single node allows only one replica; few partitions and small buffers keep start-up fast and memory
@@ -45,7 +46,9 @@ class LocalKafka(Server):
 
     `start` after `stop` or `kill` restarts the node with the same port and data. Leaving the context stops
     the node and removes its data, but keeps a `folder` that was given. `properties` override the defaults in
-    server.properties. `stop` and `kill` keep the data.
+    server.properties. `stop` and `kill` keep the data. `cluster` is the id of the node's cluster; without it,
+    the node is a cluster of its own. `listeners`: names of further listeners and their security protocols,
+    each with its own port. `format_options`: arguments for the storage tool.
     """
 
     name = "Kafka"
@@ -57,12 +60,19 @@ class LocalKafka(Server):
         folder: Path | None = None,
         java_options: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
+        cluster: str = "",
+        listeners: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         self.port = port or free_port()
         self.folder = folder or Path(tempfile.mkdtemp(prefix="nextclick-kafka-"))
         self._keep_folder = folder is not None
         self._java_options = tuple(java_options)
         self._properties = dict(properties or {})
+        self._cluster = cluster
+        self._protocols = {"PLAINTEXT": "PLAINTEXT"} | dict(listeners or {})
+        self._ports = {name: free_port() for name in listeners or {}} | {"PLAINTEXT": self.port}
+        self._format_options = tuple(format_options)
         self.address = f"{HOST}:{self.port}"
         self.log_path = self.folder / "kafka.log"
 
@@ -70,6 +80,10 @@ class LocalKafka(Server):
     def bootstrap(self) -> str:
         """The `host:port` that clients connect to."""
         return self.address
+
+    def listener(self, name: str) -> str:
+        """Return the `host:port` of a listener."""
+        return f"{HOST}:{self._ports[name]}"
 
     def start(self) -> None:
         """Start the node and wait until it answers. Raises Unavailable with the end of its log."""
@@ -107,14 +121,18 @@ class LocalKafka(Server):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def is_ready(self) -> bool:
-        """Return whether the node answers."""
-        return answers(self.port)
+        """Return whether the node answers, and clients are sent to it."""
+        return self.port in brokers(self.port)
 
     def _write_properties(self) -> Path:
         controller = free_port()
+        listeners = ",".join(f"{name}://{self.listener(name)}" for name in self._ports)
+        protocols = {"CONTROLLER": "PLAINTEXT"} | self._protocols
         ours = {
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listeners": f"{listeners},CONTROLLER://{HOST}:{controller}",
+            "advertised.listeners": listeners,
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{name}:{one}" for name, one in protocols.items()),
             "controller.quorum.voters": f"1@{HOST}:{controller}",
             "log.dirs": str(self.folder / "data"),
         }
@@ -126,7 +144,15 @@ class LocalKafka(Server):
     def _format(self, libs: Path, java: str, settings: Path) -> None:
         if (self.folder / "data" / "meta.properties").exists():
             return
-        command = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(settings)]
+        command = [
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            self._cluster or cluster_id(),
+            "-c",
+            str(settings),
+            *self._format_options,
+        ]
         done = subprocess.run(
             self._command(java, libs, "-XX:TieredStopAtLevel=1", *command),
             capture_output=True,

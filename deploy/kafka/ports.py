@@ -56,16 +56,33 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Return whether a registered Kafka broker answers on this port.
+    """Return whether a Kafka broker on this port answers, and knows a broker that clients may use."""
+    return bool(brokers(port))
 
-    The check requests the metadata of all topics (request 3, version 0). An open port is not enough: before
-    its controller has registered it, a broker accepts connections, but lists no brokers.
+
+def brokers(port: int) -> set[int]:
+    """Return the ports of the brokers that the broker on this port knows; none if it does not answer.
+
+    The request is for the metadata of all topics (request 3, version 0). An open port is not enough: before
+    its controller has registered it, a broker accepts connections, but is not among the brokers.
     """
     request = struct.pack(">hhih9si", 3, 0, 1, 9, b"nextclick", 0)
     try:
         with socket.create_connection((HOST, port), timeout=2) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
-            size, _correlation, brokers = struct.unpack(">iii", connection.recv(12, socket.MSG_WAITALL))
+            (size,) = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
+            return _ports(connection.recv(size, socket.MSG_WAITALL))
     except (OSError, struct.error):
-        return False
-    return bool(size > 8 and brokers > 0)
+        return set()
+
+
+def _ports(response: bytes) -> set[int]:
+    """Return the ports in a response: its correlation id, then the number of brokers, then each of them."""
+    _correlation, count = struct.unpack_from(">ii", response)
+    at, found = 8, set()
+    for _ in range(count):
+        _node, length = struct.unpack_from(">ih", response, at)
+        at += 6 + length
+        found.add(struct.unpack_from(">i", response, at)[0])
+        at += 4
+    return found

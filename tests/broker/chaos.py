@@ -19,7 +19,9 @@ from typing import Final
 import click
 
 from deploy.java import Unavailable
+from deploy.kafka.cluster import NODES, LocalCluster
 from deploy.kafka.local import LocalKafka
+from tests.broker.brokers import PROPERTIES
 from tests.broker.fuzz import run_fuzz
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
@@ -38,13 +40,15 @@ def round_seed(seed: int, number: int) -> int:
     return random.Random(f"{seed}/{number}").getrandbits(32)
 
 
-def run_rounds(node: LocalKafka, seed: int, numbers: Iterable[int], logs: Path = LOGS) -> Verdict:
+def run_rounds(
+    node: LocalKafka | LocalCluster, seed: int, numbers: Iterable[int], logs: Path = LOGS
+) -> Verdict:
     """Play these rounds of `seed`, tell of each, and say what was found in all of them together."""
     total = Verdict()
     for number in numbers:
         its_seed = round_seed(seed, number)
         folder = fresh(logs / f"{seed}-{number}")
-        say(f"round {number}: {Plan.of(its_seed)}")
+        say(f"round {number}: {Plan.of(its_seed, cluster=isinstance(node, LocalCluster))}")
         began = time.monotonic()
         try:
             found = run_round(node, its_seed, folder)
@@ -57,7 +61,8 @@ def run_rounds(node: LocalKafka, seed: int, numbers: Iterable[int], logs: Path =
             shutil.rmtree(folder)
         else:
             tell(found.problems, folder)
-            say(f"  the round alone: python -m tests.broker.chaos --seed {seed} --only {number}")
+            brokers = f" --brokers {NODES}" if isinstance(node, LocalCluster) else ""
+            say(f"  the round alone: python -m tests.broker.chaos --seed {seed} --only {number}{brokers}")
     return total
 
 
@@ -87,30 +92,52 @@ def summary(found: Verdict) -> str:
 @click.option("--rounds", default=10, show_default=True, help="How many rounds.")
 @click.option("--seed", type=int, help="What decides all that can be decided. Default: drawn, and printed.")
 @click.option("--only", type=int, help="The one round of the seed to play.")
+@click.option(
+    "--brokers",
+    type=click.Choice(["1", str(NODES)]),
+    default="1",
+    show_default=True,
+    help=f"How many brokers there are. {NODES}: a cluster, whose brokers fail one at a time.",
+)
 @click.option("--outage", type=float, help="Instead of rounds: kill the broker for so many seconds.")
 @click.option("--fuzz", type=int, help="Instead of rounds: send that many batches with random damage.")
-def main(*, rounds: int, seed: int | None, only: int | None, outage: float | None, fuzz: int | None) -> None:
+def main(
+    *,
+    rounds: int,
+    seed: int | None,
+    only: int | None,
+    brokers: str,
+    outage: float | None,
+    fuzz: int | None,
+) -> None:
     """Play rounds of chaos on a Kafka of their own."""
+    if brokers != "1" and (outage is not None or fuzz is not None):
+        raise click.UsageError("--outage and --fuzz need a single broker; leave --brokers out")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     seed = random.randrange(10**6) if seed is None else seed
+    numbers = range(1, rounds + 1) if only is None else [only]
     try:
+        if brokers != "1":
+            with LocalCluster(properties=PROPERTIES) as cluster:
+                sys.exit(not play_rounds(cluster, seed, numbers))
         with LocalKafka(properties=BROKER_PROPERTIES) as node:
             if outage is not None:
                 sys.exit(not play_outage(node, outage))
             if fuzz is not None:
                 sys.exit(not play_fuzz(node, seed, fuzz))
-            sys.exit(not play_rounds(node, seed, range(1, rounds + 1) if only is None else [only]))
+            sys.exit(not play_rounds(node, seed, numbers))
     except Unavailable as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def play_rounds(node: LocalKafka, seed: int, numbers: Sequence[int]) -> bool:
+def play_rounds(node: LocalKafka | LocalCluster, seed: int, numbers: Sequence[int]) -> bool:
     """Play these rounds and print the result; whether it is as wanted."""
     found = run_rounds(node, seed, numbers)
-    click.echo(f"chaos: rounds={len(numbers)} seed={seed} {summary(found)}")
+    brokers = f"brokers={NODES} " if isinstance(node, LocalCluster) else ""
+    click.echo(f"chaos: {brokers}rounds={len(numbers)} seed={seed} {summary(found)}")
     return found.good
 
 

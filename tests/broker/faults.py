@@ -64,21 +64,22 @@ _BROKER_UNTIL: Final = 0.4
 
 
 def schedule(source: random.Random, workers: Sequence[str], *, running: int, seconds: float) -> list[Act]:
-    """Some faults of `workers`, and in every second round one of the broker, in the order of time.
+    """Some faults of `workers`, and in every second round one of the only broker, in the order of time.
 
     They overlap as it happens: a worker is frozen while the broker is away, killed while it stops. All but
     those that add a worker hit one of the first `running`.
     """
     acts: list[Act] = []
-    for kind in _drawn(source, OF_WORKERS, source.randint(3, 6)):
+    for kind in drawn(source, OF_WORKERS, source.randint(3, 6)):
         target = source.choice(workers if kind.begin == "start" else workers[:running])
         acts += kind.acts(source, source.uniform(0, _WORKERS_UNTIL * seconds), target)
-    for kind in _drawn(source, OF_BROKER, source.randint(0, 1)):
+    for kind in drawn(source, OF_BROKER, source.randint(0, 1)):
         acts += kind.acts(source, source.uniform(0, _BROKER_UNTIL * seconds), BROKER)
     return sorted(acts)
 
 
-def _drawn(source: random.Random, kinds: Mapping[str, Fault], number: int) -> list[Fault]:
+def drawn(source: random.Random, kinds: Mapping[str, Fault], number: int) -> list[Fault]:
+    """Some of these faults, the more often the heavier they are."""
     return source.choices([*kinds.values()], [kind.weight for kind in kinds.values()], k=number)
 
 
@@ -226,7 +227,7 @@ class Switch:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def do(self, what: str) -> None:
+    def do(self, what: str, _: str = BROKER) -> None:
         """Start, stop, kill, freeze or wake the broker, after what was ordered before."""
         self._orders.append(self._thread.submit(self._do, what))
 

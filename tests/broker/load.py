@@ -104,6 +104,9 @@ class Load:
                 "enable.idempotence": True,
                 "message.timeout.ms": 300_000,
                 "reconnect.backoff.max.ms": 500,
+                # A broker that comes back is in no metadata for a moment. A client that asks just then would
+                # ask again after five minutes only.
+                "topic.metadata.refresh.interval.ms": 2_000,
                 "on_delivery": self._acknowledged,
             }
         )

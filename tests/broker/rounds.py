@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
+from deploy.kafka.cluster import LocalCluster
 from deploy.kafka.local import LocalKafka
+from tests.broker.brokers import ClusterSwitch, schedule_of_brokers
 from tests.broker.deployment import Deployment
 from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
 from tests.broker.load import Load, records
@@ -22,6 +24,7 @@ from tests.conftest import create_topic
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.waiting import eventually
 from worker.core.release import Release, verify
+from worker.kafka.connection import KafkaConnection
 from worker.topics.needs import COMPACTED
 
 BROKER_PROPERTIES: Final = {
@@ -43,8 +46,11 @@ ITEMS: Final = item_names(200)
 HIDDEN_SIZE: Final = 32
 
 LOAD_SECONDS: Final = 8.0
+CLUSTER_LOAD_SECONDS: Final = 16.0
+"""How long the load of a round on a cluster is: brokers are away for seconds, one after the other."""
 PLAY_SECONDS: Final = 60.0
-"""How long after its time the load may still be under way: a broker that comes back needs seconds."""
+"""How long after its time the load may still be under way: a broker that comes back needs seconds. On a
+cluster, twice as long: several come back."""
 CATCH_UP_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 _TURN_SECONDS: Final = 0.02
@@ -63,14 +69,16 @@ class Plan:
     block_rows: int
     transaction_timeout_ms: int
     static_membership: bool
+    load_seconds: float
     acts: list[Act]
 
     @classmethod
-    def of(cls, seed: int) -> Self:
-        """The plan of the round with this seed."""
+    def of(cls, seed: int, *, cluster: bool = False) -> Self:
+        """The plan of the round with this seed, on a single node or on a cluster."""
         source = random.Random(seed)
         workers = source.randint(2, len(WORKERS))
-        return cls(
+        load_seconds = CLUSTER_LOAD_SECONDS if cluster else LOAD_SECONDS
+        plan = cls(
             workers=workers,
             cell=source.choice(["gru", "lstm"]),
             users=source.choice([200, 3_000, 20_000]),
@@ -80,8 +88,13 @@ class Plan:
             block_rows=source.choice([8, 32, 0]),
             transaction_timeout_ms=source.choice([3_500, 6_000]),
             static_membership=source.random() < 0.25,
-            acts=schedule(source, WORKERS, running=workers, seconds=LOAD_SECONDS),
+            load_seconds=load_seconds,
+            acts=schedule(source, WORKERS, running=workers, seconds=load_seconds),
         )
+        if not cluster:
+            return plan
+        acts = [act for act in plan.acts if act.target != BROKER]
+        return replace(plan, acts=sorted([*acts, *schedule_of_brokers(source, seconds=load_seconds)]))
 
     def __str__(self) -> str:
         static = ", static members" if self.static_membership else ""
@@ -93,16 +106,20 @@ class Plan:
         )
 
 
-def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
-    """Play the round with this seed on a running node, in topics of its own; logs go to `folder`.
+def run_round(node: LocalKafka | LocalCluster, seed: int, folder: Path) -> Verdict:
+    """Play the round with this seed on a running Kafka, in topics of its own; logs go to `folder`.
 
     Nothing that was started is left after it, however it ends.
     """
-    plan = Plan.of(seed)
+    return play(node, Plan.of(seed, cluster=isinstance(node, LocalCluster)), folder, seed=seed)
+
+
+def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int) -> Verdict:
+    """Play a plan; `seed` decides clicks and weights."""
     parts = tiny_release_parts(ITEMS, cell=plan.cell, hidden_size=HIDDEN_SIZE, seed=seed)
     given = records(
         np.random.default_rng(seed),
-        round(plan.per_second * LOAD_SECONDS),
+        round(plan.per_second * plan.load_seconds),
         users=plan.users,
         items=len(ITEMS),
         partitions=PARTITIONS,
@@ -123,29 +140,36 @@ def run_round(node: LocalKafka, seed: int, folder: Path) -> Verdict:
         load = Load(
             node.bootstrap, deployment.clicks, given, per_second=plan.per_second, log_path=folder / "load.log"
         )
-        with Fleet(folder, settings, block_rows=plan.block_rows) as fleet, Switch(node) as switch, load:
+        fleet = Fleet(folder, settings, block_rows=plan.block_rows)
+        with fleet, switch_of(node, deployment.clicks) as switch, load:
             for name in WORKERS[: plan.workers]:
                 fleet.do("start", name)
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
-            _play(plan.acts, fleet, switch, load)
+            _play(plan, fleet, switch, load)
             return finish(deployment, fleet, release)
 
 
-def _play(acts: list[Act], fleet: Fleet, switch: Switch, load: Load) -> None:
+def switch_of(node: LocalKafka | LocalCluster, topic: str) -> Switch | ClusterSwitch:
+    """What turns this Kafka off and on."""
+    return ClusterSwitch(node, topic) if isinstance(node, LocalCluster) else Switch(node)
+
+
+def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) -> None:
     """Do what the plan says when it says so; ends when all is done and sent."""
-    began, due = time.monotonic(), [*acts]
-    latest = began + LOAD_SECONDS + PLAY_SECONDS
+    began, due = time.monotonic(), [*plan.acts]
+    patience = PLAY_SECONDS * (2 if isinstance(switch, ClusterSwitch) else 1)
+    latest = began + plan.load_seconds + patience
     while due or not switch.idle or not load.done:
         assert time.monotonic() < latest, (
-            f"{PLAY_SECONDS:g} s after the end of the load, {load.waiting} records are not acknowledged "
+            f"{patience:g} s after the end of the load, {load.waiting} records are not acknowledged "
             f"and {len(due)} acts are to be done; the broker's orders are done: {switch.idle}"
         )
         while due and due[0].at <= time.monotonic() - began:
             act = due.pop(0)
-            if act.target == BROKER:
-                switch.do(act.what)
-            else:
+            if act.target in WORKERS:
                 fleet.do(act.what, act.target)
+            else:
+                switch.do(act.what, act.target)
         fleet.tend()
         time.sleep(_TURN_SECONDS)
     fleet.settle()
@@ -171,7 +195,7 @@ def finish(deployment: Deployment, fleet: Fleet, release: Release) -> Verdict:
 
 
 @contextmanager
-def stage(node: LocalKafka, name: str) -> Iterator[Deployment]:
+def stage(node: LocalKafka | LocalCluster, name: str) -> Iterator[Deployment]:
     """A deployment of group `name` with topics of its own, which are gone afterwards."""
     admin = AdminClient({"bootstrap.servers": node.bootstrap, "log_level": 0})
     made: list[str] = []
@@ -182,9 +206,17 @@ def stage(node: LocalKafka, name: str) -> Iterator[Deployment]:
         return made[-1]
 
     try:
-        yield Deployment(node.bootstrap, name, create, partitions=PARTITIONS)
+        deployment = Deployment(node.bootstrap, name, create, partitions=PARTITIONS)
+        eventually(lambda: known_everywhere(node.bootstrap, made), what="all brokers to know the topics")
+        yield deployment
     finally:
         admin.delete_topics(made)
+
+
+def known_everywhere(bootstrap: str, topics: list[str]) -> bool:
+    """Whether each broker knows a leader of each partition of the topics."""
+    with closing(KafkaConnection(bootstrap).admin()) as admin:
+        return all(one.partitions and one.led for at in admin.everywhere(topics) for one in at.values())
 
 
 def _catch_up(verdict: Verdict, deployment: Deployment, fleet: Fleet) -> None:

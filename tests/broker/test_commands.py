@@ -24,7 +24,7 @@ def test_topics_makes_what_check_misses(deployment: Deployment, worker: WorkerFa
     assert after.wait(SLOW) == 0
     assert "cleanup.policy is compact" in after.log
     assert f"--group {deployment.group} --operation Read" in after.log
-    assert f"--transactional-id {deployment.group}. --resource-pattern-type prefixed" in after.log
+    assert f"--transactional-id {deployment.group}/ --resource-pattern-type prefixed" in after.log
 
 
 def test_no_broker_is_said_and_waited_for(deployment: Deployment, worker: WorkerFactory) -> None:

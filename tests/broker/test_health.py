@@ -156,7 +156,7 @@ def test_a_newcomer_with_a_name_that_is_taken_stops_with_one_message(
 
     lines = newcomer.log.splitlines()
     assert code == 2
-    assert lines[-1].startswith(f"nextclick-worker: another worker runs as {deployment.group}.a at ")
+    assert lines[-1].startswith(f"nextclick-worker: another worker runs as {deployment.group}/a at ")
     assert lines[-1].endswith(
         "so this worker did not start; give each worker of a group a different worker_id"
     )

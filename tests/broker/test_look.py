@@ -78,9 +78,9 @@ def test_user_and_state_show_what_a_worker_would_load(
     del expected["saved"]
     assert code == 0
     assert found["state"] == expected
-    assert found["owner"]["client_id"] == f"{deployment.group}.a"
+    assert found["owner"]["client_id"] == f"{deployment.group}/a"
     assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
-    assert f"served by: {deployment.group}.a at " in text
+    assert f"served by: {deployment.group}/a at " in text
     assert "recent items, oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text
 

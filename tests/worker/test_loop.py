@@ -370,3 +370,24 @@ def test_records_of_a_partition_that_just_went_are_not_walked() -> None:
     desk.settle()
 
     assert_sound(desk)
+
+
+@pytest.mark.parametrize("more", [0, 10], ids=["idle", "under load"])
+def test_clicks_that_come_again_are_not_answered_again(more: int, logged: list[EventDict]) -> None:
+    """Kafka's client went back to the first record: the worker starts over from its last checkpoint.
+
+    It does so where a broker lost the last records, or has not yet heard that it leads no more.
+    """
+    desk = Desk()
+    worker = desk.serving()
+    load(desk, 40)
+    desk.settle()
+    load(desk, more)
+    worker.member.begin(0, 0)
+    desk.settle()
+    desk.step(5)
+    desk.settle()
+
+    assert failures(desk) == 1
+    assert_sound(desk)
+    assert "the broker lost records, or was not the leader" in str(logged)

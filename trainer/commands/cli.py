@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from trainer.commands import (
+    check,
     collect,
     compare,
     evaluate,
@@ -27,6 +28,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
+    check.check,
     collect.collect,
     fit.fit,
     tune.tune,

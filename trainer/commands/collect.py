@@ -31,7 +31,10 @@ from worker.commandline import (
 )
 @option("--follow", is_flag=True, help="Continue collecting new clicks until stopped.")
 @shorthand(
-    "--keep", key="archive.keep", metavar="DURATION", help="Age after which files are deleted, such as 90d."
+    "--keep",
+    key="archive.keep",
+    metavar="DURATION",
+    help="Age at which archive files are deleted, such as 90d.",
 )
 @options.columns
 @kafka_option

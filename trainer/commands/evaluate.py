@@ -26,13 +26,14 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
 @option(
     "--exact",
     is_flag=True,
-    help="Replay every click through the worker's user states: slower, with the same result.",
+    help="Replay every click through the worker's user states. This is slower and gives the same result.",
 )
 @option(
     "--baselines/--no-baselines",
     default=True,
     group=METRICS,
-    help="Also evaluate baselines: all with --split-at, otherwise only the release's popular items.",
+    help="Also evaluate baselines: with --split-at, all of them; otherwise, only the release's popularity "
+    "list.",
 )
 @config_options
 @json_option

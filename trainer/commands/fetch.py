@@ -31,7 +31,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION
     required=True,
     type=options.FOLDER,
     group=OUTPUT,
-    help="Folder for the release; an existing release in the folder is replaced.",
+    help="Folder for the release; a release that is already there is replaced.",
 )
 @option("--number", type=click.IntRange(min=1), help="Number of the release. [default: the champion]")
 @option("--candidate", is_flag=True, help="Fetch the candidate instead of the champion.")

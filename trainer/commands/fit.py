@@ -50,7 +50,7 @@ from worker.settings.loading import given
 @config_options
 @json_option
 def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Train a release on clicks from FILES (.csv, .tsv, .parquet, .jsonl; .gz), an archive, or a topic."""
+    """Train a release on clicks from FILES (CSV, JSON, Parquet or Arrow), an archive, or a topic."""
     chosen, teller = options.settings(), console.for_this_place()
     # Ask before hours of training, not after them.
     _require_free(folder, yes=yes)

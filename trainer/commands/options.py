@@ -36,7 +36,8 @@ columns = all_of(
         key="click.user_id",
         group=CLICKS,
         metavar="NAME",
-        help="Column of user or session ids in files; path in a topic. Default in files: recognised by name.",
+        help="Column of user or session ids in files, or their path in a topic's records. Default for "
+        "files: the column is recognised by its name.",
     ),
     shorthand(
         "--item", key="click.item_id", group=CLICKS, metavar="NAME", help="Column or path of item ids."
@@ -52,7 +53,7 @@ split_at = shorthand(
     key="dataset.split_at",
     group=CLICKS,
     metavar="TIME",
-    help="Start of the test split, such as 2020-06-28.",
+    help="Time at which the test split starts, such as 2020-06-28.",
 )
 
 top = shorthand(

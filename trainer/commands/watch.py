@@ -37,7 +37,8 @@ from worker.commandline import (
     "--min-clicks",
     key="watch.min_clicks",
     metavar="N",
-    help="Minimum number of judged clicks of the candidate, and of the champion.",
+    help="Minimum number of clicks by which the candidate, and the champion, must have been judged before a "
+    "decision.",
 )
 @options.metrics_port
 @kafka_option

@@ -11,8 +11,9 @@ from pydantic import field_validator, model_validator
 from trainer.config.fitting import FitSettings
 from trainer.config.sections import ACTIVE_HALF_LIFE, ACTIVE_ITEMS
 from worker.core.release import CANDIDATE_SHARE
-from worker.settings.common import Click, Kafka, Registry, Topics
+from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import Duration, Section, duration_text, setting
+from worker.settings.kafka import Kafka
 from worker.topics.releases import KEPT
 
 _HOUR = 3_600.0
@@ -28,7 +29,7 @@ class Files(Section):
     columns: tuple[str, ...] = setting(
         (),
         "Column names, in order, for files without a header, such as `user_id,item_id,rating,timestamp`. "
-        "Default: the first line is the header, unless it contains a time.",
+        "Default: the first line is taken as the header, unless it contains a time.",
     )
 
     @field_validator("encoding")
@@ -46,7 +47,9 @@ class Files(Section):
 class Baselines(Section):
     """Baseline methods that releases are compared with."""
 
-    recent: Duration = setting(_DAY, "Length of the time window of clicks for recent popularity.", gt=0)
+    recent: Duration = setting(
+        _DAY, "Length of the time window whose clicks count for the baseline of recently popular items.", gt=0
+    )
     knn_sample: int | None = setting(
         None,
         "Number of past sessions that a kNN method compares the current session with. Default: 500 for "
@@ -64,7 +67,9 @@ class Archive(Section):
     """The click archive: the clicks of a topic, kept as Parquet files."""
 
     folder: Path = setting(Path("clicks"), "Folder of the click archive.")
-    keep: Duration | None = setting(None, "Age after which archive files are deleted. Default: never.", gt=0)
+    keep: Duration | None = setting(
+        None, "Age at which archive files are deleted. Default: they are never deleted.", gt=0
+    )
     file_records: int = setting(
         1_000_000, "Approximate maximum number of Kafka offsets that a file covers.", ge=1
     )
@@ -78,12 +83,14 @@ class Run(Section):
 
     every: Duration = setting(_HOUR, "Interval between the starts of retraining runs.", gt=0)
     window: Duration = setting(
-        7 * _DAY, "Length of the time window of clicks for a run; it ends with the newest click.", gt=0
+        7 * _DAY,
+        "Length of the time window from which a run takes its clicks. The window ends with the newest click.",
+        gt=0,
     )
     held_out: Duration | None = setting(
         None,
-        "Length of the newest part of the window, held out to compare the new release with the champion. "
-        "Default: `every`.",
+        "Length of the hold-out, the newest part of the window. It is used to compare the new release with "
+        "the champion. Default: `every`.",
         gt=0,
     )
     strategy: Literal["retrain", "online"] = setting(
@@ -104,12 +111,13 @@ class Run(Section):
         "recall", "Metric by which a new release is compared with the champion."
     )
     policy: Literal["champion", "candidate"] = setting(
-        "champion", "Pointer that is set to a new release; without a champion, always `champion`."
+        "champion",
+        "Pointer that is set to a new release. If there is no champion yet, it is always `champion`.",
     )
     share: float = setting(CANDIDATE_SHARE, "Share of users served by a candidate.", gt=0, le=1)
     replace_candidate: bool = setting(
         False,
-        "Whether a new candidate replaces a candidate that is still in its A/B test; otherwise no release is "
+        "Whether a new candidate replaces a candidate that is still in its A/B test. If not, no release is "
         "trained during the test.",
     )
     keep: int = setting(
@@ -120,14 +128,17 @@ class Run(Section):
     )
     active_items: int = setting(
         ACTIVE_ITEMS,
-        "Number of items in the network of an online training: the currently most clicked items.",
+        "With the strategy `online`: number of items in the network. The most clicked items of the "
+        "present are chosen.",
         ge=2,
     )
     active_half_life: Duration = setting(
-        ACTIVE_HALF_LIFE, "Half-life of the click counts that choose the `active_items`.", gt=0
+        ACTIVE_HALF_LIFE,
+        "With the strategy `online`: half-life of the click counts by which the `active_items` are chosen.",
+        gt=0,
     )
     session_timeout: Duration = setting(
-        30.0, "Time without heartbeats after which another trainer takes over from the leader.", gt=0
+        30.0, "Time without heartbeats from the leader after which another trainer takes over.", gt=0
     )
 
     @property
@@ -154,12 +165,16 @@ class Watch(Section):
 
     alpha: float = setting(
         0.05,
-        "Significance level: maximum probability of a decision if candidate and champion do not differ.",
+        "Significance level. If candidate and champion do not differ, this is the maximum probability "
+        "that the test decides for one of them.",
         gt=0,
         lt=1,
     )
     min_clicks: int = setting(
-        1_000, "Minimum number of judged clicks of the candidate, and of the champion.", ge=1
+        1_000,
+        "Minimum number of clicks by which the candidate, and the champion, must have been judged "
+        "before a decision.",
+        ge=1,
     )
     give_up_after: Duration = setting(
         _DAY, "Time after which a candidate is dropped if its A/B test is still undecided. 0: never.", ge=0

@@ -26,7 +26,7 @@ POPULAR_ITEMS: Final = 100
 """Number of items in the popularity list of a release."""
 
 ACTIVE_ITEMS: Final = 2048
-"""Number of items in the network of an online training: the currently most clicked items."""
+"""Number of items in the network in online training. The most clicked items of the present are chosen."""
 
 ACTIVE_HALF_LIFE: Final = 12 * 3_600.0
 """Half-life, in seconds, of the click counts by which the active items are chosen."""
@@ -47,7 +47,7 @@ class Dataset(Section):
 
     session_gap: Duration = setting(
         1_800.0,
-        "Inactivity that ends a session, in training and in the worker. 0: sessions never end.",
+        "Time without clicks that ends a session, in training and in the worker. 0: sessions never end.",
         ge=0,
         le=MAX_GAP_SECONDS,
         facts=_PREPARES,
@@ -56,56 +56,52 @@ class Dataset(Section):
         5, "Minimum number of training clicks for an item to be in the catalogue.", ge=1, facts=_CLEANS
     )
     test_fraction: float = setting(
-        0.1,
-        "Share of the clicks to hold out as the test split; the newest clicks are held out.",
-        ge=0,
-        lt=1,
-        facts=_CLEANS,
+        0.1, "Share of the clicks held out as the test split (the newest clicks).", ge=0, lt=1, facts=_CLEANS
     )
     validation_fraction: float = setting(
         0.05,
-        "Share of the clicks before the test split that is held out as the validation split: the newest of "
-        "these clicks. The validation split serves to choose the best epoch and to learn the "
-        "blend weights. 0: no validation.",
+        "Share of the remaining clicks (those before the test split) to hold out as the validation split. "
+        "The newest of them are held out. They serve to choose the best epoch and to learn the weights of "
+        "the terms in `[blend]`. 0: no validation split.",
         ge=0,
         lt=1,
         facts=_CLEANS,
     )
     split_at: Moment | None = setting(
         None,
-        "Start of the test split, such as `2020-06-28`; replaces `test_fraction`.",
+        "Time at which the test split starts, such as `2020-06-28`. If set, it overrides `test_fraction`.",
         facts=_PREPARES,
     )
     repeat_within: Duration = setting(
         0.0,
-        "Interval within which repeated clicks of a user on the same item are dropped from training. 0: none "
-        "are dropped.",
+        "Maximum time between two clicks of a user on the same item for the second to count as a repeat. "
+        "Repeats are dropped from training. 0: repeats are kept.",
         ge=0,
         facts=_CLEANS,
     )
     max_clicks_per_hour: int = setting(
         0,
-        "Maximum clicks of one user in an hour; users who exceed it are treated as bots and left out of "
-        "training. 0: no limit.",
+        "Maximum number of clicks per user and clock hour. Users who exceed it are treated as bots: all "
+        "their clicks are dropped from training. 0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
     max_clicks_per_day: int = setting(
         0,
-        "Maximum clicks of one user in a day (UTC); users who exceed it are treated as bots and left out of "
-        "training. 0: no limit.",
+        "Maximum number of clicks per user and calendar day (UTC). Users who exceed it are treated as "
+        "bots: all their clicks are dropped from training. 0: no limit.",
         ge=0,
         facts=_CLEANS,
     )
     settle: bool = setting(
         False,
-        "Whether to repeat the removal of rare items and short sessions until neither remains, since "
-        "removing one can create the other.",
+        "Whether the removal of rare items and of one-click sessions is repeated until neither remains. "
+        "Removing the one can create the other.",
         facts=_CLEANS,
     )
     cache: Path | None = setting(
         None,
-        "Folder that caches prepared sessions between trainings. Not used by `run`.",
+        "Folder in which prepared sessions are cached for later trainings. Not used by `run`.",
         facts={"decides": False},
     )
 
@@ -115,29 +111,30 @@ class Features(Section):
 
     file: Path | None = setting(
         None,
-        "File of item features: a column of item ids and the feature columns. "
-        "Default: the feature columns are in the files of clicks.",
+        "File of item features, with a column of item ids and the feature columns. Default: the feature "
+        "columns are read from the files of clicks.",
     )
     categorical: tuple[str, ...] = setting(
         (),
-        "Categorical columns, as NAME or NAME:POLICY. The policy for missing values: `unknown` (default) "
-        "makes them the value `unknown`; `drop` gives the item no value.",
+        "Categorical feature columns, as NAME or NAME:POLICY. The policy says how to treat an item whose "
+        "value is missing. `unknown` (default): it gets the value `unknown`. `drop`: it gets no value.",
         facts=_PREPARES,
     )
     numeric: tuple[str, ...] = setting(
         (),
-        "Numeric columns, as NAME, NAME:POLICY or NAME:POLICY:log. The policy replaces missing numbers: "
-        "`mean` (default), `median` or `zero`. `log` transforms numbers to log(1 + x).",
+        "Numeric feature columns, as NAME, NAME:POLICY or NAME:POLICY:log. The policy says what replaces a "
+        "missing number: `mean` (default), `median` or `zero`. `log` transforms each number x to log(1 + "
+        "x).",
         facts=_PREPARES,
     )
     min_value_count: int = setting(
         2,
-        "Minimum number of items with a categorical value; rarer values become `other`.",
+        "Minimum number of items per categorical value. Rarer values are replaced by `other`.",
         ge=1,
         facts=_CLEANS,
     )
     value_separator: str = setting(
-        "|", "Separator between multiple categorical values of an item.", min_length=1, facts=_CLEANS
+        "|", "Separator between an item's values in a categorical column.", min_length=1, facts=_CLEANS
     )
 
     @model_validator(mode="after")
@@ -160,32 +157,30 @@ class Model(Section):
 
     cell: Literal["gru", "lstm", "elman"] = setting("gru", "Recurrent cell.", facts=_SHAPE)
     layers: int = setting(1, "Number of recurrent layers.", ge=1, le=MAX_LAYERS, facts=_SHAPE)
-    hidden_size: int = setting(100, "Size of the hidden vector.", ge=1, facts=_SHAPE)
+    hidden_size: int = setting(100, "Size of the hidden vector of each recurrent layer.", ge=1, facts=_SHAPE)
     embedding_size: int | None = setting(
         None,
-        "Size of the input item vectors. Default: `hidden_size`; another size requires a `separate` output "
-        "table.",
+        "Size of the input item vectors. Default: `hidden_size`. Other sizes need the output table "
+        "`separate`.",
         ge=1,
         facts=_SHAPE,
     )
     output_table: Literal["tied", "separate"] = setting(
         "tied",
-        "Item vectors for scoring: the input item vectors (`tied`), or a second table (`separate`).",
+        "Item vectors used for scoring. `tied`: the input item vectors. `separate`: a second table.",
         facts={**_SHAPE, "online_needs": "tied"},
     )
     output_bias: bool = setting(
-        False,
-        "Whether scores include a learned bias per item.",
-        facts={**_SHAPE, "online_needs": False},
+        False, "Whether scores include a learned bias per item.", facts={**_SHAPE, "online_needs": False}
     )
     normalize: bool = setting(
         True,
-        "Whether scores are the cosine similarity times `scale`; otherwise the plain dot product.",
+        "Whether scores are cosine similarities times `scale`. Otherwise, scores are plain dot products.",
         facts={**_SHAPE, "online_needs": True},
     )
     scale: float = setting(
         16.0,
-        "Factor of the cosine similarity, with `normalize`.",
+        "Factor by which the cosine similarity is multiplied, with `normalize`.",
         gt=0,
         le=MAX_TRAINED_SCALE,
         facts=_SHAPE,
@@ -193,7 +188,8 @@ class Model(Section):
     # Tallec & Ollivier, "Can recurrent neural networks warp time?", 2018.
     memory_clicks: int = setting(
         0,
-        "Maximum initial memory of a hidden unit, in clicks. 0: Keras's default gate biases.",
+        "Maximum initial memory span of a hidden unit, in clicks. Each unit's gate biases are initialised "
+        "for a random span. 0: use Keras's default gate biases.",
         ge=0,
     )
     dropout: float = setting(0.25, "Dropout rate of the input item vectors.", ge=0, lt=1)
@@ -226,7 +222,7 @@ class Loss(Section):
     )
     label_smoothing: float = setting(
         0.0,
-        "Label smoothing for `cross_entropy`: share of the target probability spread over all items.",
+        "Label smoothing for `cross_entropy`: the share of a target's probability spread over all items.",
         ge=0,
         lt=1,
     )
@@ -235,8 +231,8 @@ class Loss(Section):
     )
     class_weight_power: float = setting(
         0.0,
-        "Exponent of the class weights: a target weighs (clicks of its item)^-exponent. 0: all targets "
-        "weigh the same.",
+        "Exponent of the class weights. The loss of a prediction is weighted by n^-exponent, where n is "
+        "the number of clicks on the target item. 0: all predictions weigh the same.",
         ge=0,
         facts=_OFFLINE,
     )
@@ -245,13 +241,13 @@ class Loss(Section):
         0, "Number of negative items sampled per step. 0: all items are negatives.", ge=0, facts=_OFFLINE
     )
     negatives_power: float = setting(
-        0.5, "Exponent of the sampling: an item is drawn in proportion to (its clicks)^exponent.", ge=0
+        0.5, "Sampling exponent: the probability of an item is proportional to (its clicks)^exponent.", ge=0
     )
     negatives_uniform: float = setting(
-        0.1, "Share of the negatives that are sampled uniformly from all items.", ge=0, lt=1
+        0.1, "Share of the negatives that is sampled uniformly from all items.", ge=0, lt=1
     )
     batch_negatives: bool = setting(
-        True, "Whether the other targets of the step serve as additional negatives; only with `negatives`."
+        True, "Whether the other targets of a step are additional negatives. No effect without `negatives`."
     )
 
     @model_validator(mode="after")
@@ -277,15 +273,17 @@ class Optimizer(Section):
         0, "Number of steps over which the learning rate rises from 0 to its maximum.", ge=0
     )
     decay_factor: float = setting(
-        0.5, "Decay factor of the learning rate, for the schedules `exponential` and `step`.", gt=0
+        0.5,
+        "Factor by which the learning rate changes per `decay_epochs`, for schedule `exponential` or `step`.",
+        gt=0,
     )
     decay_epochs: float = setting(
-        1.0, "Number of epochs over which the learning rate falls to `decay_factor` times its value.", gt=0
+        1.0, "Number of epochs in which the learning rate is multiplied by `decay_factor` once.", gt=0
     )
     clip_norm: float = setting(5.0, "Maximum global norm of the gradients. 0: no limit.", ge=0)
     clip_value: float = setting(0.0, "Maximum absolute value of each gradient element. 0: no limit.", ge=0)
     weight_decay: float = setting(
-        0.0, "Weight decay: each step shrinks a weight by this share times the learning rate.", ge=0
+        0.0, "Weight decay. Each step shrinks every weight by this share times the learning rate.", ge=0
     )
     average_decay: float = setting(
         0.0,
@@ -310,22 +308,24 @@ class Blend(Section):
     """Terms that are added to the network's scores with learned weights."""
 
     popularity_half_lives: tuple[HalfLife, ...] = setting(
-        (_DAY, 7 * _DAY, 30 * _DAY), "Half-lives of the popularity terms. Empty: no popularity terms."
+        (_DAY, 7 * _DAY, 30 * _DAY),
+        "Half-lives of the click counts in the popularity terms, one per term. Empty: no popularity terms.",
     )
     transition_half_lives: tuple[HalfLife, ...] = setting(
         (30 * _DAY,),
-        "Half-lives of the transition terms (clicks that follow an item). Empty: no transition terms.",
+        "Half-lives of the transition counts, one term per half-life. A transition is a click on one "
+        "item directly after a click on another. Empty: no transition terms.",
     )
     transitions: int = setting(
         50,
-        "Maximum number of successors stored per item. 0: no transition terms.",
+        "Maximum number of successors (items clicked next) stored per item. 0: no transition terms.",
         ge=0,
         le=MAX_TRANSITIONS,
     )
     repeat_lags: int = setting(
         20,
-        "Number of most recent clicks in the session whose items get a learned repeat weight. 0: no repeat "
-        "terms.",
+        "Number of a session's most recent clicks that change the scores of their items. Each of these "
+        "positions has a learned repeat weight. 0: no repeat terms.",
         ge=0,
         le=MAX_REPEAT_LAGS,
     )
@@ -341,7 +341,7 @@ class Training(Section):
     """The length of a training, and its batches."""
 
     epochs: int | None = setting(
-        None, "Maximum number of epochs. Default: 5; more if there are few clicks.", ge=1
+        None, "Maximum number of epochs. Default: 5, or up to 100 if there are few clicks.", ge=1
     )
     patience: int | None = setting(
         None,
@@ -353,7 +353,7 @@ class Training(Section):
     batch_clicks: int = setting(512, "Number of predicted clicks per training step.", ge=1)
     full_batch: bool = setting(
         False,
-        "Whether each epoch is a single step with the gradient over all clicks.",
+        "Whether each epoch is a single training step, with the gradient over all clicks.",
         facts=_OFFLINE,
     )
     max_session_clicks: int = setting(
@@ -361,8 +361,8 @@ class Training(Section):
     )
     carry_state: bool = setting(
         False,
-        "Whether the hidden state is carried over between the parts of a split session; otherwise each part "
-        "repeats clicks of the previous part as context.",
+        "Whether each part of a split session starts with the hidden state after the previous part. "
+        "Otherwise, each part repeats clicks of the previous part as context.",
         facts=_OFFLINE,
     )
     checkpoint_interval: Duration = setting(

@@ -18,7 +18,7 @@ from worker.clock import Clock
 from worker.errors import CheckpointFailed, Retriable
 from worker.kafka.interface import Connection, GroupMember
 from worker.topics import needs
-from worker.topics.releases import PARTITION
+from worker.topics.releases import PARTITION, trainers
 
 STANDING_BY: Final = "another trainer leads: standing by"
 
@@ -80,7 +80,7 @@ class Leader:
         self._connection = connection
         self._member = connection.member(
             topic=releases,
-            group=f"{releases}.trainer",
+            group=trainers(releases),
             client_id="nextclick-trainer",
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=session_timeout_ms // _HEARTBEATS,

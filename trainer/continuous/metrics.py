@@ -48,7 +48,8 @@ class TrainingMetrics(ProgramMetrics):
             "Number of clicks in the last training; with online training, all clicks since it started.",
         )
         self._difference = gauge(
-            "gate_difference", "Gate metric of the last trained release minus that of the champion."
+            "gate_difference",
+            "Metric of the last trained release minus the champion's metric, as measured by the gate.",
         )
         self._runs = Counter(
             "nextclick_trainer_runs", "Retraining runs by outcome.", ["outcome"], registry=registry

@@ -197,8 +197,8 @@ class Watch:
         tried = f"release {before.candidate}"
         if now.candidate == before.candidate:
             self._say(
-                f"the experiment of {tried} starts over: {CHAMPION} is release {now.champion}, "
-                f"no longer {before.champion}"
+                f"the experiment of {tried} restarts: {CHAMPION} is release {now.champion}, no longer "
+                f"{before.champion}"
             )
         elif now.champion == before.candidate:
             self._say(f"{tried} became {CHAMPION} in the meantime, but not through this watch")

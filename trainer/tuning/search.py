@@ -78,8 +78,8 @@ class Search:
             raise SettingError(f"{path} is not a saved search ({error!r}); choose another folder") from None
         if differing:
             raise SettingError(
-                f"{path} is a search with different {', '.join(differing)}; choose another folder, "
-                "or delete this one to start over"
+                f"{path} is a search with different {', '.join(differing)}; choose another folder, or "
+                "delete this one to start a new search"
             )
         return search
 

@@ -13,7 +13,6 @@ from worker.core.ids import canonical
 from worker.core.release import Release, verify
 from worker.errors import ReleaseRefused
 from worker.kafka.interface import Connection
-from worker.topics.needs import Finding
 from worker.topics.releases import CHAMPION, ReleaseReader
 
 
@@ -53,11 +52,6 @@ def numbers(partitions: list[int]) -> str:
     ('partition 0', 'partitions 0, 2')
     """
     return f"partition{'' if len(partitions) == 1 else 's'} {', '.join(map(str, partitions))}"
-
-
-def fact(finding: Finding) -> dict[str, Any]:
-    """Return a finding as a JSON object."""
-    return {"ok": not finding.failed, "what": finding.what, "remedy": finding.remedy}
 
 
 def to_json(document: dict[str, Any]) -> bytes:

@@ -61,9 +61,15 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
         "next flush; compaction removes older copies from the log. `nextclick-worker user` shows what is left"
     )
     if not members:
-        return f"{what}. No worker of group {settings.group} is running; the next to start carries it out"
+        return (
+            f"{what}. No worker of group {settings.group} is running; the next worker that starts will "
+            "delete the data"
+        )
     if alone:
-        return f"{what}. No worker serves {numbers(alone)} at present; the next to do so carries it out there"
+        return (
+            f"{what}. No worker serves {numbers(alone)} at present; the next worker that does will delete "
+            "the data there"
+        )
     return what
 
 

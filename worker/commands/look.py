@@ -111,6 +111,11 @@ def _absence(settings: Settings, trace: Trace) -> list[str]:
             if state.max_users
             else []
         ),
+        *(
+            [f"among the longest idle, in a worker with over {state.max_bytes:,} bytes (state.max_bytes)"]
+            if state.max_bytes
+            else []
+        ),
     ]
     evicted = [f"evicted: {', or '.join(limits)}"] if limits else []
     if trace.deleted:

@@ -30,8 +30,9 @@ _SETTLE_SECONDS: Final = 20.0
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
     required=True,
-    help="Where reading resumes. With empty states: at the group's committed offset, at the earliest click, "
-    "or at the next click (latest). With the saved states (saved): at the offset up to which they are saved.",
+    help="Where reading resumes. `committed`, `earliest` and `latest` empty the states and resume at the "
+    "group's committed offset, at the earliest click, or at the next click. `saved` keeps the saved states "
+    "and resumes at the offset up to which they are saved.",
 )
 @click.option(
     "--partition", "only", type=int, multiple=True, help="Partition to reset; may be repeated. Default: all."

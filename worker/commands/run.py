@@ -22,6 +22,7 @@ from worker.process import logging
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
 from worker.process.watchdog import watching
+from worker.settings.secrets import reading
 from worker.wiring import Process, wired
 
 
@@ -45,7 +46,7 @@ def run() -> None:
             serving(
                 settings.http.host,
                 settings.http.port,
-                token=settings.http.token.get_secret_value() if settings.http.token else None,
+                token=reading(settings.http.token),
                 registry=metrics.registry,
                 metrics=metrics.http,
                 readiness=readiness,

@@ -9,12 +9,12 @@ import click
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option, option
-from worker.commands import connect, fact, to_json
+from worker.commands import connect, to_json
 from worker.config import Settings
 from worker.errors import NextclickError, TopicError
 from worker.schemas.output import framed_lists
-from worker.topics import needs
-from worker.topics.needs import Finding
+from worker.topics import checks, needs
+from worker.topics.findings import Finding, tried
 from worker.wiring import topics_needed
 
 
@@ -35,11 +35,12 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
         if not create_clicks and not admin.describe([clicks])[clicks].partitions:
             raise TopicError(
                 f"the clicks topic {clicks} does not exist, or access to it is denied. Nothing was created; "
-                "correct topics.clicks, or create the topic with --create-clicks",
+                "fix topics.clicks, or create the topic with --create-clicks",
                 topic=clicks,
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)
         missing = needs.usable(admin, wanted, time.sleep)
+        unsuitable = [one for one in tried(checks.settings, admin, wanted) if one.remedy]
     if lists := framed_lists(
         settings.registry.connection(),
         topic=settings.topics.recommendations,
@@ -47,9 +48,10 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
     ):
         created.append(Finding(f"schema of {lists.subject} is registered, id {lists.register()}"))
     if as_json:
-        click.echo(to_json({"topics": [fact(finding) for finding in created]}))
-    for finding in () if as_json else created:
-        click.echo(finding.what)
+        click.echo(to_json({"topics": [finding.document() for finding in [*created, *unsuitable]]}))
+    else:
+        for line in [*(one.what for one in created), *(f"{one.what}. {one.remedy}" for one in unsuitable)]:
+            click.echo(line)
     if missing:
         seconds = needs.TRIES * needs.TRY_SECONDS
         raise NextclickError(

@@ -59,7 +59,7 @@ def fault(
     parse: Parse = parse_plain,
     headers: Headers = (),
 ) -> str:
-    """Return a phrase for what is wrong with a record, such as "have no value"; missing fields are named.
+    """Return a phrase that says what is wrong with a record, such as "have no field item_id".
 
     Raises the errors of `parse` other than Undecodable.
     """
@@ -104,7 +104,7 @@ def about(seconds: float) -> str:
 
 
 def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
-    """Return an `unknown` id and a `known` id that differ only in notation; None if no two ids do.
+    """Return an `unknown` id and a `known` id that differ only in notation; None if there is no such pair.
 
     >>> look_alike(["sofa", "lamp 1"], ["rug", "LAMP-001"])
     ('lamp 1', 'LAMP-001')

@@ -75,7 +75,7 @@ class Ledger:
         return self._rows.pop(number)
 
     def new_number(self) -> int:
-        """Return the lowest unused block number: the keys of dropped blocks are reused."""
+        """Return the lowest unused block number. The numbers of dropped blocks are reused."""
         while self._lowest in self.sizes:
             self._lowest += 1
         return self._lowest
@@ -112,7 +112,7 @@ class Flush:
         return not self._parts
 
     def next_blocks(self, at_most: int) -> list[tuple[int, bytes]]:
-        """Return numbers and values of about `at_most` blocks; the flush is `done` after its last block."""
+        """Return number and value of about `at_most` new blocks. After the last block, `done` is True."""
         parts, self._parts = self._parts[:at_most], self._parts[at_most:]
         written = [block for rows in parts for block in self._blocks(self._still_there(rows))]
         if self.done and not self._closed:

@@ -1,6 +1,6 @@
 r"""The formats of a record's value: JSON or MessagePack, detected by the first byte.
 
-JSON is a map, a list, or a string that contains JSON itself; a leading byte order mark is ignored.
+JSON may be a map, a list, or a string that itself contains JSON. A leading byte order mark is ignored.
 
 >>> parse_plain(b'{"user_id": 7}'), parse_plain(b'["7"]')
 ({'user_id': 7}, ['7'])

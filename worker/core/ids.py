@@ -110,7 +110,7 @@ class IdRule:
 
 
 def canonical(text: str) -> str:
-    """Return text in the form that the rule prescribes, without checks for missing values or length."""
+    """Return `text` in the form that the rule prescribes. Missing values and length are not checked."""
     text = text.strip(BLANKS)
     if text.endswith("0") and _is_zero_fraction(text):
         text = text[: text.index(".")]

@@ -71,7 +71,7 @@ class ItemCodes:
 
     @property
     def end(self) -> int:
-        """The exclusive upper end of the range of codes."""
+        """One more than the highest code."""
         return len(self._ids)
 
     @property

@@ -1,8 +1,8 @@
 """Stacked recurrent layers, all with the same cell and size: one step per click advances all of them.
 
 The input of the lowest layer is the item; the input of every other layer is the new hidden vector of the
-layer below. A state is the concatenation of the layers' states, the top layer first, so that the top layer's
-hidden vector, which is used for ranking, comes first for any number of layers.
+layer below. A state is the concatenation of the layers' states, the top layer first. So a state always starts
+with the top layer's hidden vector, which is used for ranking.
 
 As for a cell (`worker.core.cells`), the step is implemented twice: `step_one` is the definition, `step` the
 implementation in use. Layers pass vectors in single precision to each other; states are rounded to half
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
     weights: CellWeights
 
     def inputs(self, vectors: Floats) -> Floats:
-        """Return the input half of a step, `W_x x + b`, `[gates, B, H]`, for the input vectors `[B, D]`."""
+        """Return the input half of a step, `W_x x + b` `[gates, B, H]`, for the input vectors `[B, D]`."""
         return vectors @ self.kernel + self.bias
 
 
@@ -59,7 +59,7 @@ class Layers:
         )
 
     def inputs(self, vectors: Floats) -> Floats:
-        """Return the input half of the lowest layer's step for item vectors `[B, D]`: `[gates, B, H]`."""
+        """Return the input half `[gates, B, H]` of the lowest layer's step, for the item vectors `[B, D]`."""
         return self.layers[0].inputs(vectors)
 
     def step_one(self, item_input: Floats, state: Floats) -> Floats:

@@ -153,7 +153,7 @@ def _flat(document: Any, names: Sequence[str], loads: Loads) -> Any:
 
 
 def inner(found: Any, loads: Loads = orjson.loads) -> Any:
-    """Return the map or list that JSON text or bytes encode, even repeatedly; None if they encode neither."""
+    """Return the map or list in JSON text or bytes, even if encoded repeatedly; None if there is none."""
     while isinstance(found, str | bytes):
         start = found[:1]
         if start not in ("{", "[", '"', b"{", b"[", b'"'):
@@ -170,7 +170,7 @@ def inner(found: Any, loads: Loads = orjson.loads) -> Any:
 
 
 def bytes_text(found: bytes | None) -> str | None:
-    """Return a key or header as text; quoted text is parsed as JSON. Raises Undecodable for other bytes."""
+    """Return a key or header as text; quoted text is parsed as JSON. Raises Undecodable if it is not text."""
     if found is None:
         return None
     try:

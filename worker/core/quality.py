@@ -38,7 +38,8 @@ LISTS: Final = 1 << 18
 BUCKETS: Final = 64
 """The number of groups into which users are divided by a hash of their ids, the same in every worker.
 
-A significance test treats groups as independent observations, because the clicks of one user are dependent.
+A significance test treats the groups as independent observations. Single clicks are not independent, because
+a user has several of them.
 """
 
 _RELEASES: Final = 4
@@ -58,7 +59,7 @@ class Tally:
     lists: int = 0
     """Lists shown; of several lists for a user in one batch, only the newest is included."""
     cold: int = 0
-    """Lists that were counted in `lists` and whose session had no known item."""
+    """Those of `lists` whose session had no known item."""
     clicks: int = 0
     """Clicks that judged a list."""
     hits: int = 0
@@ -159,7 +160,7 @@ class Quality:
         tally.cold += cold
 
     def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
-        """Judge the lists of `rows` by the next items `clicked`. `users`: the states before these clicks."""
+        """Judge the lists of `rows` by the items that their users `clicked` next, in the states `users`."""
         slots = self._slots(rows)
         at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
         slot = slots[at]

@@ -73,7 +73,7 @@ class ItemTable:
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
         self.width = depth * self.groups
-        """The number of columns, `width / groups` for every group; at least the last column is padding."""
+        """The number of columns: every group has `width / groups`. At least the last column is padding."""
         self.group_starts = np.arange(depth) * self.groups
         self._columns = np.zeros((size, self.width), np.float32)
         self._columns[:, : self.items] = vectors.T
@@ -85,8 +85,8 @@ class ItemTable:
     def scores(self, hidden: Floats, recent: Indexes) -> Floats:
         """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`.
 
-        `recent` is `[B, recent_needed]`, the latest click first. The result is valid until the next call;
-        padding is -inf.
+        `recent` is `[B, recent_needed]`, the latest click first. The result is valid until the next call. The
+        scores of padding columns are -inf.
         """
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):

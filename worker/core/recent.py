@@ -48,7 +48,7 @@ class Ring:
 
     @property
     def kept(self) -> Integers:
-        """`[B]`: the number of each user's clicks whose items fit in the ring."""
+        """`[B]`: the number of each user's clicks, but at most `R`."""
         return np.minimum(self.clicks, self.size)
 
     @property
@@ -90,7 +90,7 @@ class Ring:
         return codes[codes != NO_ITEM]
 
     def put(self, users: Integers, numbers: Integers, codes: Indexes) -> None:
-        """Write the items `codes` of the clicks `numbers` of `users`, ascending by number for each user."""
+        """Write the items `codes` of the clicks `numbers` of `users`. Each user's numbers must ascend."""
         # If a user has more clicks here than the ring has positions, the last write to a position wins: NumPy
         # assigns repeated indexes in order.
         self.codes[users, numbers % self.size] = codes

@@ -35,7 +35,7 @@ _NO_SCORES: Final = np.empty(0, np.float32)
 
 
 class Applied(NamedTuple):
-    """The input for ranking: the `A` clicks to answer, in order of arrival."""
+    """The input for ranking, for the `A` clicks that get a list, in order of arrival."""
 
     clicks: Places
     """`[A]`: the positions of the clicks in the batch."""

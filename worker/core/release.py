@@ -206,9 +206,10 @@ class Pointer(NamedTuple):
         return () if self.previous is None else (self.previous, *self.earlier)
 
     def moved(self, number: int, share: float | None = None) -> Pointer:
-        """Return a pointer to `number`: a step forward, or back to a release in the history.
+        """Return a pointer to release `number`.
 
-        A step back removes the later releases from the history, so the next step back leads further back.
+        If the history has this release, this is a step back, and the later releases are removed from the
+        history. So the next step back goes further back.
         """
         if number == self.release:
             history = self.history
@@ -259,6 +260,6 @@ def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, b
 
 
 def numbers(keys: Iterable[str]) -> list[int]:
-    """Return the numbers of the releases that have any record among `keys`, ascending."""
+    """Return the numbers of all releases to which one of the record `keys` belongs, ascending."""
     found = (re.fullmatch(r"release/(\d+)(?:/\d+)?", key) for key in keys)
     return sorted({int(match[1]) for match in found if match})

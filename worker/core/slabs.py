@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,11 @@ class Column:
     def __init__(self, dtype: type[np.generic], shape: tuple[int, ...], slab_rows: int) -> None:
         self._dtype, self._shape, self.slab_rows = dtype, shape, slab_rows
         self._slabs: list[NDArray[np.generic]] = []
+
+    @property
+    def row_bytes(self) -> int:
+        """The memory of a row, in bytes."""
+        return np.dtype(self._dtype).itemsize * math.prod(self._shape)
 
     @property
     def slabs(self) -> list[NDArray[Any]]:

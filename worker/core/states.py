@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from sys import getsizeof
 from typing import Any, Final
 
 import numpy as np
@@ -39,9 +40,12 @@ NO_OFFSET: Final = -1
 """The offset of a state to which no record of the current clicks topic was applied."""
 
 NO_RELEASE: Final = 0
-"""Instead of a release number: the hidden state is not valid under any release."""
+"""Takes the place of a release number if the hidden state is not valid under any release."""
 
 _SLAB_ROWS: Final = 1 << 20
+
+_ID_BYTES: Final = 90
+"""Memory per user for the id besides its text: an entry in the index, a list element, and a row number."""
 
 _LOOKED_AT: Final = 1 << 15
 """The number of rows whose items one step of a collection checks (2 ms)."""
@@ -49,7 +53,7 @@ _LOOKED_AT: Final = 1 << 15
 
 @dataclass(slots=True)
 class UserStates:
-    """The states of `B` users, as copied by `States.read` and `States.write`."""
+    """A copy of the states of `B` users; `States.read` returns it, `States.write` accepts it."""
 
     hidden: NDArray[np.float16]
     """`[B, S]`: the recurrent state; zeros if no known item was clicked since the session began."""
@@ -120,6 +124,7 @@ class States:
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
         """By row: the user's id; empty if the row is free."""
+        self._id_bytes = 0
         self._free: list[int] = []
         self._void_before: dict[int, dict[str, int]] = {}
         self._moved = 0
@@ -128,6 +133,11 @@ class States:
 
     def __len__(self) -> int:
         return len(self._ids) - len(self._free)
+
+    @property
+    def size_bytes(self) -> int:
+        """The approximate memory of all users, in bytes: measured 3 % above the resident memory they take."""
+        return len(self) * (sum(column.row_bytes for column in self._all) + _ID_BYTES) + self._id_bytes
 
     def users(self, partition: int) -> int:
         """Return the number of users of `partition` that have a row."""
@@ -148,7 +158,7 @@ class States:
         return self._found(partition, user_ids)
 
     def take_moved(self) -> int:
-        """Return the number of rows added since the last call for users with a row in another partition."""
+        """Return how many users with a row in another partition got a new row since the last call."""
         moved, self._moved = self._moved, 0
         return moved
 
@@ -179,11 +189,11 @@ class States:
             self._columns[name].put(rows, getattr(states, name))
 
     def forget_release(self, rows: Rows) -> None:
-        """Mark `rows` as computed by no release, so that they are rebuilt."""
+        """Mark `rows` as having no release, so that they are rebuilt."""
         self._columns["release"].put(rows, NO_RELEASE)
 
     def resize(self, state_size: int) -> None:
-        """Change the size of hidden states, and mark all states as computed by no release.
+        """Change the size of hidden states, and mark all states as having no release.
 
         Each state is then rebuilt when its user next clicks; copying all states at once would pause the
         worker.
@@ -200,7 +210,7 @@ class States:
 
     @property
     def end(self) -> int:
-        """The exclusive upper end of the range of row numbers."""
+        """One more than the highest row number."""
         return len(self._ids)
 
     def used(self, begin: int, end: int) -> Rows:
@@ -211,10 +221,11 @@ class States:
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
         """Load block `number`, except states older than those in memory; return the loaded rows.
 
-        Hidden states of another size are not loaded: their rows are marked as computed by no release, and so
-        are rebuilt from the recent items when their users next click.
+        Hidden states of another size are not loaded: their rows are marked as having no release, and so are
+        rebuilt from the recent items when their users next click.
         """
-        rows, states = self._rows(partition, saved.user_ids), saved.states
+        self._add(partition, saved.user_ids)
+        rows, states = self._found(partition, saved.user_ids), saved.states
         new = self.read_column("clicks", rows) == 0
         newer = new | (states.offset >= self.read_column("offset", rows))
         void = states.offset < self.void_before(np.full(len(rows), partition, np.int32), saved.user_ids)
@@ -232,7 +243,7 @@ class States:
         return rows
 
     def saved(self, rows: Rows, number: int) -> None:
-        """Record that block `number` of their partition contains the current states of `rows`."""
+        """Record that the current states of `rows` are in block `number` of their partition."""
         self._changed.put(rows, 0)
         self._block.put(rows, number)
 
@@ -280,8 +291,8 @@ class States:
     def forget(self, partition: int, user_id: str, before: int) -> bool:
         """Delete a user's data that stem from clicks with offsets below `before`.
 
-        Return whether a state was deleted. Until `forgotten` is called, these data are also ignored in clicks
-        that are applied and blocks that are loaded.
+        Return whether a state was deleted. Until `forgotten` is called, such data are also ignored when
+        clicks are applied and when blocks are loaded.
         """
         void = self._void_before.setdefault(partition, {})
         void[user_id] = before = max(before, void.get(user_id, 0))
@@ -294,7 +305,7 @@ class States:
         return True
 
     def forgotten(self, partition: int, user_id: str) -> None:
-        """Stop ignoring a user's data (`forget`), once the old data can no longer be applied or loaded."""
+        """End the effect of `forget`, once old data of the user can no longer be applied or loaded."""
         self._void_before.get(partition, {}).pop(user_id, None)
 
     def void_before(self, partitions: NDArray[np.int32], user_ids: Sequence[str]) -> NDArray[np.int64]:
@@ -344,13 +355,6 @@ class States:
         ]
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
-    def _rows(self, partition: int, user_ids: Sequence[str]) -> Rows:
-        try:
-            return self._found(partition, user_ids)
-        except KeyError:
-            self._add(partition, user_ids)
-            return self._found(partition, user_ids)
-
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
         """Return the rows of users. Raises KeyError if a user has no row."""
         index = self._indexes.get(partition, {})
@@ -362,6 +366,7 @@ class States:
         new = [user_id for user_id in dict.fromkeys(user_ids) if user_id not in index]
         if not new:
             return new
+        self._id_bytes += sum(map(getsizeof, new))
         kept = max(0, len(self._free) - len(new))
         rows = self._free[kept:]
         del self._free[kept:]
@@ -381,6 +386,7 @@ class States:
         # The other columns are cleared when the rows are reused; clearing all columns now would pause the
         # worker.
         for row in rows:
+            self._id_bytes -= getsizeof(self._ids[row])
             self._ids[row] = ""
         for column in (self._columns["clicks"], self._changed) if rows else ():
             column.put(np.array(rows, np.int64), 0)

@@ -1,4 +1,4 @@
-"""The tables that advance states and rank items, built from the tensors of a network of any origin.
+"""The tables that advance states and rank items, built from the tensors of a network.
 
 Nothing is checked here. A worker builds tables from bytes that `worker.core.release.verify` has checked; the
 trainer evaluates with tables of the network that it is training.
@@ -33,7 +33,7 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them, except in `rank`, which uses scratch space and is not thread-safe.
+    them. Only `rank` is not thread-safe: it uses scratch space.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Verification: a release's tensors and golden answers must match its manifest before the release serves.
+"""Verification: before a release serves, its tensors must match its manifest and give the golden answers.
 
 `worker.core.release.verify` runs all checks. Every check raises ReleaseRefused for its first failure.
 """
@@ -112,15 +112,16 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
     if len(golden.hidden) != tables.state_size or not _near(state[0], golden.hidden, _TOLERANCE):
         raise ReleaseRefused(
             "golden",
-            f"after the golden sequence {list(golden.items)[:5]} the hidden state is not as expected",
+            f"after the golden sequence {list(golden.items)[:5]}, the hidden state is not the one in "
+            "the manifest",
         )
     found = tables.rank(state, len(catalogue), recent=_newest_first(clicked, tables.recent_needed))
     if not _same_answer(found, top, golden.scores, tolerance):
         best = catalogue.ids(found.indexes[0, :3]).tolist()
         raise ReleaseRefused(
             "golden",
-            f"after the golden sequence {list(golden.items)[:5]} the worker recommends {best}, "
-            f"but the manifest expects {list(golden.top)[:3]}, or other scores",
+            f"after the golden sequence {list(golden.items)[:5]}, the worker recommends {best}, but the "
+            f"manifest expects {list(golden.top)[:3]}; items or scores differ",
         )
 
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from tornado.web import RequestHandler
 
+from worker.errors import SettingError
 from worker.http.questions import Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 from worker.http.requests import LIVE, METRICS, OTHER, READY, USERS
@@ -27,17 +28,21 @@ _VERSIONS: Final = {PLAIN: "0.0.4", OPENMETRICS: "1.0.0"}
 class Access:
     """Access control by token, for questions about users."""
 
-    def __init__(self, token: str | None, *, host: str) -> None:
-        self._header = f"Bearer {token}".encode() if token else b""
+    def __init__(self, token: Callable[[], str] | None, *, host: str) -> None:
+        self._token = token
         self._open = token is None and _is_loopback(host)
 
     def refusal(self, header: str) -> tuple[int, str] | None:
         """Return status and reason if a request with this Authorization header is refused, else None."""
         if self._open:
             return None
-        if not self._header:
+        if self._token is None:
             return 403, "http.host is not a loopback address; set http.token, and send it as a bearer token"
-        if hmac.compare_digest(header.encode(), self._header):
+        try:
+            expected = f"Bearer {self._token()}"
+        except SettingError:
+            return 503, "the file http.token_file cannot be read"
+        if hmac.compare_digest(header.encode(), expected.encode()):
             return None
         return 401, "send http.token in the header `Authorization: Bearer ...`"
 

@@ -28,7 +28,7 @@ class Readiness:
         self._reason = "starting"
         self._trouble = ""
         self.remark = ""
-        """A remark on a worker that is ready; empty if there is no remark."""
+        """A remark to report while the worker is ready; empty if there is no remark."""
         self.notice = ""
         """Why the records yield no useful lists, for /readyz?verbose; empty if the lists are useful."""
         self._beaten = clock()

@@ -55,7 +55,7 @@ def serving(
     host: str,
     port: int,
     *,
-    token: str | None,
+    token: Callable[[], str] | None,
     registry: CollectorRegistry,
     metrics: HttpMetrics,
     readiness: Readiness,
@@ -63,8 +63,8 @@ def serving(
 ) -> Iterator[int]:
     """Answer HTTP requests to a worker in a separate thread while the context is open; yield the port.
 
-    Without a `token`, /v1 is served only if `host` is a loopback address. Raises SettingError if the
-    address cannot be used.
+    `token` is called for every request of /v1. Without it, /v1 is served only if `host` is a loopback
+    address. Raises SettingError if the address cannot be used.
     """
     users = {"readiness": readiness, "questions": questions, "access": Access(token, host=host)}
     routes: _Routes = [

@@ -8,7 +8,11 @@ from typing import Any, Final
 
 from kafka.admin import KafkaAdminClient
 from kafka.admin._configs import ConfigResource, ConfigResourceType
-from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 from kafka.protocol.metadata import MetadataRequest
 
 from worker.errors import NextclickError, NotAllowed
@@ -46,12 +50,18 @@ class KafkaAdmin:
                 self._client.create_topics({topic: plan})
             except TopicAlreadyExistsError:
                 return False
+            except TopicAuthorizationFailedError:
+                # The client's text has the whole request.
+                raise TopicAuthorizationFailedError(topic) from None
         return True
 
     def add_partitions(self, topic: str, *, total: int) -> None:
         """Increase the number of partitions of a topic to `total`."""
-        with self._endpoint.errors(f"create topic {topic}"):
-            self._client.create_partitions({topic: total})
+        with self._endpoint.errors(f"add partitions to topic {topic}"):
+            try:
+                self._client.create_partitions({topic: total})
+            except TopicAuthorizationFailedError:
+                raise TopicAuthorizationFailedError(topic) from None
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
         """Return each broker's description of the topics: one mapping per broker, by topic."""
@@ -76,10 +86,16 @@ class KafkaAdmin:
 
     def settings(self, topic: str) -> Mapping[str, str]:
         """Return the configuration of a topic, including defaults."""
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-        with self._endpoint.errors(f"read the settings of topic {topic}"):
+        resource, doing = (
+            ConfigResource(ConfigResourceType.TOPIC, topic),
+            f"read the settings of topic {topic}",
+        )
+        with self._endpoint.errors(doing):
             found = self._client.describe_configs([resource], config_filter="all")["topic"][topic]
-        return {name: one["value"] for name, one in found.items()}
+            if not found:
+                # kafka-python 3.0.12 ignores the error in the answer, which then has no settings.
+                raise TopicAuthorizationFailedError(topic)
+        return {name: one["value"] for name, one in found.items() if one["value"] is not None}
 
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Return the members of a consumer group with their partitions of `topic`."""

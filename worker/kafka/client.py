@@ -20,6 +20,8 @@ from kafka.errors import KafkaError
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
 from worker.kafka.fetcher import read_past_damage
 from worker.kafka.interface import ANSWER_MS
+from worker.kafka.refusals import Refused
+from worker.kafka.security import Security
 
 T = TypeVar("T")
 
@@ -39,7 +41,22 @@ _WRONG_GROUP: Final = (
     kafka_errors.InvalidGroupIdError,
     kafka_errors.InvalidSessionTimeoutError,
 )
-_NOT_ALLOWED: Final = (kafka_errors.AuthorizationError, kafka_errors.SaslAuthenticationFailedError)
+
+
+_ANSWERED: Final = kafka_errors.BrokerResponseError
+_CONNECTION: Final = (
+    kafka_errors.RequestTimedOutError,  # also raised by the client itself
+    kafka_errors.NetworkExceptionError,
+    kafka_errors.IllegalSaslStateError,
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+)
+"""The errors with a broker's error code that are about the connection."""
+
+
+def without_connection(error: BaseException) -> bool:
+    """Return whether the client may have failed because it has no connection."""
+    return isinstance(error, _CONNECTION) or not isinstance(error, _ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +64,7 @@ class Endpoint:
     """The brokers' addresses and credentials; creates clients and translates their errors."""
 
     bootstrap_servers: str
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ssl_ca_file: str | None = None
-    ssl_certificate_file: str | None = None
-    ssl_key_file: str | None = None
-    ssl_key_password: str | None = field(default=None, repr=False)
-    ssl_check_hostname: bool = True
+    security: Security = field(default_factory=Security)
     origin: str = field(default="", compare=False)
     """The source of the address, as text for messages."""
 
@@ -125,15 +134,7 @@ class Endpoint:
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
             "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
-            "security_protocol": self.security_protocol,
-            "sasl_mechanism": self.sasl_mechanism,
-            "sasl_plain_username": self.sasl_username,
-            "sasl_plain_password": self.sasl_password,
-            "ssl_cafile": self.ssl_ca_file,
-            "ssl_certfile": self.ssl_certificate_file,
-            "ssl_keyfile": self.ssl_key_file,
-            "ssl_password": self.ssl_key_password,
-            "ssl_check_hostname": self.ssl_check_hostname,
+            **self.security.arguments(),
         }
 
     @contextmanager
@@ -144,10 +145,18 @@ class Endpoint:
         except KafkaError as error:
             raise self.translated(error, doing) from error
 
+    def refusal(self) -> Refused | None:
+        """Return the reason why no connection is possible; None if it is not known."""
+        return None
+
+    @property
+    def _setting(self) -> str:
+        return ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+
     def translated(self, error: BaseException, doing: str) -> NextclickError:
         """Return the NextclickError for an error of the client."""
         text = f"{doing}: {error}"
-        if isinstance(error, _NOT_ALLOWED):
+        if isinstance(error, kafka_errors.AuthorizationError):
             return NotAllowed(f"{text}. `nextclick-worker check` prints the ACLs that the worker needs")
         if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
             return TopicError(f"{text}. `nextclick-worker topics` creates missing topics", topic="")
@@ -164,15 +173,21 @@ class Endpoint:
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""
             )
+        return self._away(error, doing)
+
+    def _away(self, error: BaseException, doing: str) -> KafkaAway:
+        """Return the KafkaAway for an error that may go away by itself, with its reason if that is known."""
         if isinstance(error, kafka_errors.CorruptRecordError):
-            helps = (
-                "The broker cannot read its own log; the broker's log messages name the file. Restore the "
-                "partition from a healthy replica, or delete the records up to there (kafka-delete-records)"
+            return KafkaAway(
+                f"{doing}: {error}. The broker cannot read its own log; the broker's log messages name the "
+                "file. Restore the partition from a healthy replica, or delete the records up to there "
+                "(kafka-delete-records)"
             )
-        else:
-            setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
-            helps = f"Is a broker running at {self.bootstrap_servers} ({setting})?"
-        return KafkaAway(f"{text}. {helps}")
+        if without_connection(error) and (reason := self.refusal()):
+            return KafkaAway(f"{doing}: {reason}")
+        return KafkaAway(
+            f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({self._setting})?"
+        )
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 
+from worker.kafka import probe
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.client import Endpoint
 from worker.kafka.group import KafkaGroupMember
 from worker.kafka.interface import FETCH_MAX_WAIT_MS, MAX_REQUEST_BYTES
 from worker.kafka.reader import KafkaReader
+from worker.kafka.refusals import Refused
 from worker.kafka.transactions import KafkaTransactions, missing_partition
 
 
 class KafkaConnection(Endpoint):
     """The brokers' addresses and credentials, as a `Connection`."""
+
+    def refusal(self) -> Refused | None:
+        """Connect once more, and return the reason why no connection is possible; None if brokers answer."""
+        return probe.refusal(self.bootstrap_servers, self.security, setting=self._setting)
 
     def reader(
         self,

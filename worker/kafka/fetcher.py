@@ -1,8 +1,9 @@
 """A fetcher for kafka-python that decodes batches with `worker.kafka.batches`.
 
-kafka-python has no public way to continue after a record that it cannot decode. Written for 3.0.12: a
-consumer's `_fetcher` creates a `PartitionRecords` for each partition in a response, which decodes records in
-`_unpack_records`. `tests/worker/kafka/test_fetcher.py` fails if these internals change.
+kafka-python has no public way to continue after a record that it cannot decode. This module is written for
+version 3.0.12: a consumer's `_fetcher` creates a `PartitionRecords` for each partition in a response, and the
+method `_unpack_records` of that object decodes the records. `tests/worker/kafka/test_fetcher.py` fails if
+these internals change.
 """
 
 from __future__ import annotations

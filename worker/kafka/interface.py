@@ -41,8 +41,11 @@ ANSWER_MS: Final = 5_000
 """Time limit for a broker's answer, in milliseconds; after it, the broker counts as unreachable."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""Maximum wait of a fetch for records, in milliseconds. Kafka answers at the first record; some compatible
-brokers always wait this long, so a shorter time is better for these brokers."""
+"""Maximum wait of a fetch for records, in milliseconds.
+
+Kafka answers as soon as there is a record. Some compatible brokers always wait this long; for them, a shorter
+time is better.
+"""
 
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
@@ -289,7 +292,7 @@ class Admin(Protocol):
         ...
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the configuration of a topic, including defaults."""
+        """Return the configuration of an existing topic, including defaults. Raises NotAllowed."""
         ...
 
     def members(self, group: str, *, topic: str) -> list[Member]:

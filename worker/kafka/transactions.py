@@ -18,11 +18,11 @@ from typing import Any, Final, Literal
 
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
-from worker.kafka.client import Endpoint, bounded
+from worker.kafka.client import Endpoint, bounded, without_connection
 from worker.kafka.interface import Headers
 
 _REASONS: Final[
@@ -167,11 +167,29 @@ class KafkaTransactions:
 
 def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickError:
     """Return the NextclickError for an error of the client during a transaction."""
-    translated = endpoint.translated(error, doing)
-    if isinstance(translated, NotAllowed | TopicError) and not isinstance(error, _MOVING):
-        return translated
+    error = _refusal(error) or error
+    # Without a connection, the reason is searched for when the producer is renewed.
+    if not (isinstance(error, _MOVING) or without_connection(error)):
+        translated = endpoint.translated(error, doing)
+        if isinstance(translated, NotAllowed | TopicError):
+            return translated
     reasons = (reason for kinds, reason in _REASONS if isinstance(error, kinds))
     return CheckpointFailed(f"{doing}: {error}", reason=next(reasons, "refused"))
+
+
+def _refusal(error: BaseException) -> AuthorizationError | None:
+    """Return the missing right that caused an error of the client; None if there was another cause.
+
+    kafka-python 3.0.12 reports a missing right as such only in the call that meets it. The next call raises a
+    KafkaError with this error as an argument. If the right to the topic of the offsets is missing, only the
+    text of a KafkaError says so.
+    """
+    for inner in error.args:
+        if isinstance(inner, AuthorizationError):
+            return inner
+    if type(error) is KafkaError and "TopicAuthorizationFailed" in str(error):
+        return kafka_errors.TopicAuthorizationFailedError("READ on the topic of the offsets")
+    return None
 
 
 def missing_partition(topic: str, partition: int, error: BaseException) -> TopicError:

@@ -37,6 +37,7 @@ _ROLES: Final = ("champion", "candidate")
 TTL: Final = "ttl"
 """The reason of an eviction: `state.user_ttl`."""
 MAX_USERS: Final = "max_users"
+MAX_BYTES: Final = "max_bytes"
 """The reason of an eviction: `state.max_users`."""
 TOO_OLD: Final = "too_old"
 SUPERSEDED: Final = "superseded"
@@ -185,8 +186,8 @@ class Metrics:
         self.unsaved_users = self._gauge("unsaved_users", "Users whose state changed since its last flush.")
         self.evicted = self._counter(
             "evicted_users",
-            "Users whose state was evicted, by reason: ttl (state.user_ttl) or max_users (state.max_users).",
-            reason=(TTL, MAX_USERS),
+            "Users whose state was evicted, by reason (a setting): ttl, max_users or max_bytes.",
+            reason=(TTL, MAX_USERS, MAX_BYTES),
         )
         self.deleted = self._counter(
             "deleted_users", "Users whose state was deleted because of a deletion request."

@@ -17,10 +17,10 @@ RESETS: Final = (
 
 
 def clicks_created_again(topic: str) -> StateRefused:
-    """Return the refusal for states that belong to an earlier topic with the name of the clicks topic."""
+    """Return the error for states that were saved before the clicks topic was deleted and created again."""
     return StateRefused(
-        f"topic {topic} was deleted and created again since its states were saved: their offsets now refer "
-        f"to other clicks; {RESETS}"
+        f"topic {topic} was deleted and created again since its states were saved: the saved offsets now "
+        f"refer to other clicks; {RESETS}"
     )
 
 

@@ -1,6 +1,6 @@
 """The reactions to topics that were deleted and created again while the worker runs.
 
-*Clicks*: their offsets start over, so states and offsets no longer match; only an operator knows whether the
+*Clicks*: the offsets begin at 0 again and no longer match the states. Only an operator knows whether the
 states are still valid, so the worker stops. *States*: the states in memory are written to the new topic.
 *Releases*: the new topic is read from its beginning; the releases in service keep serving. The other topics
 are only written to, so nothing has to be done.

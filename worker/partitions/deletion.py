@@ -92,7 +92,7 @@ class Deletion:
             partition.move(asked, Stage.SEARCHED)
 
     def found(self, partition: Partition, copies: Copies) -> None:
-        """Condemn the blocks with copies of the users' data: the next flush, due now, drops them."""
+        """Condemn the blocks that hold copies of the users' data: the next flush, due now, drops them."""
         partition.condemned |= copies.blocks & partition.ledger.sizes.keys()
         sought = [
             user_id

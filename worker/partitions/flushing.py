@@ -20,7 +20,7 @@ import structlog
 
 from worker.core.flush import Flush
 from worker.core.states import States
-from worker.metrics import MAX_USERS, TTL, Metrics
+from worker.metrics import MAX_BYTES, MAX_USERS, TTL, Metrics
 from worker.partitions.deletion import Deletion
 from worker.partitions.partition import FlushProgress, Partition, Stage
 from worker.topics.states import Replay, StateWriter, TopicIds
@@ -34,7 +34,7 @@ TTL_SLACK_MS: Final = 3_600_000
 """The time for which rows are kept beyond their time to live, in ms, because clicks may arrive late."""
 
 _EVICTED_SHARE: Final = 20
-"""An eviction frees an additional `max_users / _EVICTED_SHARE` rows, so that not every new user
+"""An eviction frees an additional `1 / _EVICTED_SHARE` of the allowed users, so that not every new user
 causes an eviction.
 """
 
@@ -51,6 +51,7 @@ class Flushing:
         flush_interval_seconds: float,
         user_ttl_ms: int,
         max_users: int,
+        max_bytes: int,
         ids: Callable[[], TopicIds],
         metrics: Metrics,
         steady: Callable[[], float],
@@ -62,6 +63,7 @@ class Flushing:
         self._interval = flush_interval_seconds
         self._ttl_ms = user_ttl_ms
         self._max_users = max_users
+        self._max_bytes = max_bytes
         self._ids = ids
         self._metrics = metrics
         self._steady = steady
@@ -81,7 +83,7 @@ class Flushing:
         )
 
     def unsaved(self, partition: Partition) -> bool:
-        """Return whether a flush would change anything."""
+        """Return whether a flush would write anything."""
         asked = partition.unwritten or bool(partition.at(Stage.FOUND))
         return asked or partition.position > partition.saved_until
 
@@ -114,13 +116,22 @@ class Flushing:
         partition.move([*partition.at(Stage.ASKED), *partition.at(Stage.SEARCHED)], Stage.FOUND)
 
     def make_room(self) -> None:
-        """Evict the users whose last click is oldest, if there are more than `max_users` users."""
-        too_many = len(self._states) - self._max_users
-        if self._max_users and too_many > 0:
-            rows = self._states.longest_idle(too_many + self._max_users // _EVICTED_SHARE)
-            self._states.free(rows)
-            self._metrics.evicted.labels(MAX_USERS).inc(len(rows))
-            log.warning("users evicted: there are more than state.max_users", users=len(rows))
+        """Evict the users whose last click is oldest, if there are more users than the limits allow."""
+        users, used = len(self._states), self._states.size_bytes
+        limits = {}
+        if self._max_users:
+            limits[MAX_USERS] = self._max_users
+        if self._max_bytes and users:
+            limits[MAX_BYTES] = users * self._max_bytes // used
+        limit = min(limits, key=limits.__getitem__, default="")
+        if not limit or users <= limits[limit]:
+            return
+        rows = self._states.longest_idle(users - limits[limit] + limits[limit] // _EVICTED_SHARE)
+        self._states.free(rows)
+        self._metrics.evicted.labels(limit).inc(len(rows))
+        log.warning(
+            "users evicted: there are more than a limit allows", limit=f"state.{limit}", users=len(rows)
+        )
 
     def _begin(self, partition: Partition) -> FlushProgress:
         self._sweep(partition)

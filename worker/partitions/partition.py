@@ -38,9 +38,9 @@ class Stage(enum.IntEnum):
     SEARCHED = 1
     """The blocks are being searched."""
     FOUND = 2
-    """The blocks with copies are known."""
+    """The blocks that hold copies are known."""
     WRITTEN = 3
-    """The flush under way replaces the blocks with copies."""
+    """The flush under way replaces the blocks that hold copies."""
     CLEAN = 4
     """No block has a copy; a replay may still include the user's clicks."""
 
@@ -126,8 +126,15 @@ class Partition:
         return self.status is Status.SERVED
 
     @property
+    def earliest(self) -> int:
+        """The lowest offset that the next record can have; 0 before the replay, when no record is read."""
+        if self.status is Status.SERVED:
+            return self.position
+        return self.replay_from if self.status is Status.REPLAYING else 0
+
+    @property
     def saved_until(self) -> int:
-        """All clicks below this offset are in saved states."""
+        """The offset below which all clicks are in saved states."""
         return self.serve_from if self.saved is None else self.saved.offset
 
     def left_seconds(self, now: float) -> float:

@@ -91,6 +91,9 @@ class Recovery:
             if (partition := self._table.get(event.partition)) and partition.token == event.token:
                 self._table.waits_for = ""
                 self._take(partition, event)
+                # The partitions of a lost worker may bring more users than this worker has room for. A user
+                # who is evicted here does not come back with an older copy: copies are read in their order.
+                self._flushing.make_room()
             event = self._follower.take() if self._steady() < deadline else None
         self._begin_replays()
         return self._serve_replayed({})

@@ -6,10 +6,12 @@ recovered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from worker.core.quality import Quality
 from worker.core.states import States
+from worker.errors import CheckpointFailed
+from worker.kafka.interface import Record
 from worker.partitions.follower import StateFollower
 from worker.partitions.partition import Partition, RecoveryProgress, Status
 
@@ -26,7 +28,7 @@ class PartitionTable:
         self._steady = steady
         self._partitions: dict[int, Partition] = {}
         self.waits_for = ""
-        """Why recovery is blocked at the moment; empty if recovery is not blocked."""
+        """The reason why recovery is blocked at the moment; empty if it is not blocked."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._partitions
@@ -65,6 +67,21 @@ class PartitionTable:
     def at(self, *statuses: Status) -> list[Partition]:
         """Return the partitions with one of these statuses."""
         return [one for one in self._partitions.values() if one.status in statuses]
+
+    def require_order(self, records: Sequence[Record]) -> None:
+        """Raise CheckpointFailed if a polled record comes before those that its partition has had.
+
+        Kafka's client continues at the first record of a partition if the broker has no record at its
+        position. Then the broker lost records, or it was frozen and does not know yet that another broker
+        leads the partition. Without this check, the worker would answer all clicks of the partition again.
+        """
+        for number, offset in {one.partition: one.offset for one in reversed(records)}.items():
+            partition = self._partitions.get(number)
+            if partition is not None and offset < partition.earliest:
+                raise CheckpointFailed(
+                    f"Kafka returned offset {offset} of partition {number} of the clicks after offset "
+                    f"{partition.earliest - 1}: the broker lost records, or was not the leader"
+                )
 
     def tidy(self) -> None:
         """Take one step (a few ms) of the collection of unused item codes. Call this between batches."""

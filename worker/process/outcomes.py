@@ -1,8 +1,8 @@
-"""Detection of a worker that reads records without useful results, although it is healthy otherwise.
+"""Detection of a worker that is healthy otherwise, but publishes no useful lists.
 
-A warning is logged if most of the last records are dead letters; if no record was answered, because all are
-too old or are not clicks; or if all lists are the fallback, because the release knows none of the clicked
-items.
+A warning is logged in three cases: most of the last records are dead letters; or no record was answered,
+because all are too old or are not clicks; or all lists are the fallback, because the release knows none of
+the clicked items.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Trouble(NamedTuple):
     why: str
     facts: Mapping[str, object]
     expected: bool = False
-    """Whether this also happens in a healthy worker, while the worker catches up."""
+    """Whether this is normal while a worker catches up."""
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 TICK_SECONDS: Final = 1.0
 
 EXIT_CODE: Final = 70
-"""EX_SOFTWARE of sysexits.h."""
+"""Exit code for a stuck loop: EX_SOFTWARE of sysexits.h."""
 
 
 @contextmanager

@@ -21,7 +21,16 @@ from worker.core.serving import Serving
 from worker.core.states import States
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
-from worker.releases.follower import Event, Failed, Looked, Refused, ReleaseFollower, Verified, Waits
+from worker.releases.follower import (
+    Denied,
+    Event,
+    Failed,
+    Looked,
+    Refused,
+    ReleaseFollower,
+    Verified,
+    Waits,
+)
 
 log = structlog.get_logger("worker")
 
@@ -82,7 +91,7 @@ class Adoption:
         Call this between batches. Raises the error that ended the follower.
         """
         event = None
-        while not isinstance(event, Waits) and (event := self._follower.take()):
+        while not isinstance(event, Waits | Denied) and (event := self._follower.take()):
             self._act(event)
 
     def knows(self, number: int) -> bool:
@@ -126,6 +135,8 @@ class Adoption:
             self._refuse(event)
         elif isinstance(event, Looked):
             self._seen, self._readiness.remark = event.number, event.remark
+        elif isinstance(event, Denied):
+            self._denied(event)
         elif isinstance(event, Waits) and not self._serves and self._readiness.not_ready(event.reason):
             log.warning("not ready", reason=event.reason)
 
@@ -163,6 +174,12 @@ class Adoption:
         log.info("adopted a release", release=champion.number, **new)
         if candidate:
             log.info("trying a candidate", release=candidate.number, share=share, **candidate.summary())
+
+    def _denied(self, denied: Denied) -> None:
+        remark = f"new releases are not adopted: {denied.reason}"
+        if self._readiness.remark != remark:
+            self._readiness.remark = remark
+            log.error("new releases are not adopted", reason=denied.reason)
 
     def _refuse(self, refused: Refused) -> None:
         error = refused.error

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from worker.core.release import CANDIDATE_SHARE, Release, numbers, verify
-from worker.errors import ReleaseRefused, Retriable, TopicError
+from worker.errors import NotAllowed, ReleaseRefused, Retriable, TopicError
 from worker.process.memory import give_back
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
@@ -48,13 +48,19 @@ class Waits(NamedTuple):
     reason: str
 
 
+class Denied(NamedTuple):
+    """Reported when a follower that has handed over a release may not read the topic any more."""
+
+    reason: str
+
+
 class Failed(NamedTuple):
     """Reported when the follower has stopped with an error."""
 
     error: Exception
 
 
-Event = Verified | Refused | Looked | Waits | Failed
+Event = Verified | Refused | Looked | Waits | Denied | Failed
 
 
 class ReleaseFollower:
@@ -119,10 +125,20 @@ class ReleaseFollower:
             self._events.put(Waits(str(error)))
             self._disconnect()
             return False
+        except NotAllowed as error:
+            self._disconnect()
+            if self._serving is None:
+                self._fail(error)
+                return True
+            self._events.put(Denied(str(error)))
+            return False
         except Exception as error:  # noqa: BLE001  # the loop raises it; here it would be lost
-            self._events.put(Failed(error))
-            self._closed.set()
+            self._fail(error)
         return True
+
+    def _fail(self, error: Exception) -> None:
+        self._events.put(Failed(error))
+        self._closed.set()
 
     def _follow(self, wait_ms: int) -> None:
         if self._again.is_set():

@@ -46,21 +46,36 @@ class HttpRegistry:
         url: str,
         *,
         username: str | None = None,
-        password: str | None = None,
+        password: Callable[[], str] | None = None,
         ca_file: Path | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"Accept": f"{_CONTENT}, application/json", "Content-Type": _CONTENT}
-        if username is not None:
-            credentials = base64.b64encode(f"{username}:{password or ''}".encode())
-            headers["Authorization"] = f"Basic {credentials.decode()}"
+        self._username = username
+        self._password = password
+        self._ca_file = ca_file
+        self._pool = self._opened()
+
+    def _opened(self) -> urllib3.PoolManager:
+        """Return a pool of connections that trusts the present content of `ca_file`."""
         try:
-            context = ssl.create_default_context(cafile=ca_file) if url.startswith("https:") else None
+            is_tls = self.url.startswith("https:")
+            context = ssl.create_default_context(cafile=self._ca_file) if is_tls else None
         except OSError as error:
-            raise SettingError(f"registry.ca_file {ca_file} cannot be used: {error}") from error
-        self._pool = urllib3.PoolManager(
-            num_pools=1, headers=headers, retries=False, timeout=urllib3.Timeout(SECONDS), ssl_context=context
+            raise SettingError(f"registry.ca_file {self._ca_file} cannot be used: {error}") from error
+        return urllib3.PoolManager(
+            num_pools=1, retries=False, timeout=urllib3.Timeout(SECONDS), ssl_context=context
         )
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": f"{_CONTENT}, application/json", "Content-Type": _CONTENT}
+        if self._username is not None:
+            try:
+                password = self._password() if self._password else ""
+            except SettingError as error:
+                raise RegistryAway(str(error)) from None
+            credentials = base64.b64encode(f"{self._username}:{password}".encode())
+            headers["Authorization"] = f"Basic {credentials.decode()}"
+        return headers
 
     def answers(self) -> None:
         """Raise RegistryAway or RegistryRefused unless the registry answers."""
@@ -113,6 +128,9 @@ class HttpRegistry:
             except ProtocolError:
                 # The registry has closed a connection that was kept open.
                 status, answer = self._exchanged(method, path, body, deadline)
+            except SSLError:
+                self._pool = self._opened()  # `ca_file` may have changed
+                status, answer = self._exchanged(method, path, body, deadline)
         except SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise RegistryRefused(
@@ -127,7 +145,9 @@ class HttpRegistry:
         return self._judged(path, status, answer, take)
 
     def _exchanged(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:
-        response = self._pool.request(method, f"{self.url}/{path}", body=body, preload_content=False)
+        response = self._pool.request(
+            method, f"{self.url}/{path}", body=body, headers=self._headers(), preload_content=False
+        )
         parts, size = list[bytes](), 0
         try:
             while part := response.read1(1 << 16):
@@ -159,13 +179,13 @@ class HttpRegistry:
             raise RegistryAway(self._away(text))
         if status in _NO_RIGHTS:
             raise RegistryRefused(
-                f"the schema registry at {self.url} refuses the credentials ({text}): "
-                "correct registry.username and registry.password, or let this user read schemas"
+                f"the schema registry at {self.url} refuses the credentials ({text}): fix registry.username "
+                "and registry.password, or let this user read schemas"
             )
         if status in (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY):
             raise RegistryRefused(f"the schema registry at {self.url} refuses the schema: {text}")
         raise RegistryRefused(
-            f"{self.url}/{path} answers {text}, unlike a schema registry: correct registry.url "
+            f"{self.url}/{path} answers {text}. This does not look like a schema registry: fix registry.url "
             "(Apicurio's ends in /apis/ccompat/v7)"
         )
 

@@ -1,8 +1,8 @@
-"""Data in JSON with a JSON Schema.
+"""A reader of JSON data that have a JSON Schema.
 
 The data are not validated against the schema; Confluent's own reader does not validate by default either. The
-rules of clicks check all that a click needs, and validation in Python would take longer than everything else
-that is done for a click.
+rules for clicks already check everything that a click needs, and validation in Python would take longer than
+all other processing of a click.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class FramedParser:
         return None if frame is None else self._read(frame)
 
     def problems(self) -> list[str]:
-        """Return why schemas could not be used."""
+        """Return the reasons why schemas could not be used."""
         return self._frames.problems()
 
     def _read(self, frame: Frame, *, exact: bool = False) -> Any:

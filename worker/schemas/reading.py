@@ -55,7 +55,7 @@ class FrameReader:
         return read(frame.data)
 
     def problems(self) -> list[str]:
-        """Return why schemas could not be used, each schema once."""
+        """Return the reasons why schemas could not be used, one for each schema."""
         return [why for _, why in self._unusable.values()]
 
     def _looked_up(self, schema_id: int | UUID) -> Read:

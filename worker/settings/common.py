@@ -1,4 +1,4 @@
-"""The sections shared by worker and trainer: Kafka, the schema registry, the topics, and clicks."""
+"""The sections shared by worker and trainer, besides Kafka: the schema registry, the topics, and clicks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from worker.core import paths
 from worker.core.envelopes import Envelope
@@ -17,97 +17,12 @@ from worker.core.formats import parse_plain
 from worker.core.ids import MISSING, IdRule
 from worker.core.times import TimeRule, Unit
 from worker.core.where import Clause, parse_where
-from worker.kafka.connection import KafkaConnection
-from worker.kafka.interface import FETCH_MAX_WAIT_MS
 from worker.schemas.interface import Messages
 from worker.schemas.interface import Registry as SchemaRegistry
 from worker.schemas.parser import FramedParser
 from worker.schemas.reading import FrameReader
-from worker.settings.fields import TOPIC, Addresses, Moment, Section, setting
-
-
-class Kafka(Section):
-    """Brokers and credentials. The `sasl_` and `ssl_` keys are passed to the Kafka client unchanged."""
-
-    bootstrap_servers: Addresses = setting(
-        "localhost:9092", "Comma-separated addresses of one or more brokers, as `host:port`."
-    )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = setting(
-        "PLAINTEXT", "Security protocol of the connections to the brokers."
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = setting(
-        None, "SASL mechanism. Both SASL protocols require mechanism, user name and password."
-    )
-    sasl_username: str | None = setting(None, "SASL user name.")
-    sasl_password: SecretStr | None = setting(
-        None, "SASL password. Better set in the environment than in the file."
-    )
-    ssl_ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
-    )
-    ssl_certificate_file: Path | None = setting(None, "PEM file of the client certificate, for mutual TLS.")
-    ssl_key_file: Path | None = setting(None, "PEM file of the private key of the client certificate.")
-    ssl_key_password: SecretStr | None = setting(None, "Password of `ssl_key_file`.")
-    ssl_check_hostname: bool = setting(True, "Whether the broker's certificate must match its host name.")
-    session_timeout_ms: int = setting(
-        10_000,
-        "Time without heartbeats, in milliseconds, after which a worker's partitions go to other workers.",
-        ge=1_000,
-    )
-    heartbeat_interval_ms: int = setting(
-        1_000,
-        "Interval between heartbeats, in milliseconds. At most a third of `session_timeout_ms`.",
-        ge=100,
-    )
-    transaction_timeout_ms: int = setting(
-        10_000,
-        "Time, in milliseconds, after which the broker aborts an open transaction. At least twice "
-        "`commit_interval`.",
-        ge=1_000,
-    )
-    fetch_max_wait_ms: int = setting(
-        FETCH_MAX_WAIT_MS,
-        "Maximum time, in milliseconds, that a broker waits for records before it answers a fetch. Kafka "
-        "answers at the first record; some compatible brokers always wait this long.",
-        ge=1,
-        le=5_000,
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
-            raise ValueError(
-                f"heartbeat_interval_ms is {self.heartbeat_interval_ms} and session_timeout_ms is "
-                f"{self.session_timeout_ms}; the first must be at most a third of the second"
-            )
-        if self.security_protocol.startswith("SASL") and not (
-            self.sasl_mechanism and self.sasl_username and self.sasl_password
-        ):
-            raise ValueError(
-                f"security_protocol is {self.security_protocol}; "
-                "it requires sasl_mechanism, sasl_username and sasl_password"
-            )
-        for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
-            path = getattr(self, name)
-            if path is not None and not path.is_file():
-                raise ValueError(f"{name} is {path}, but there is no such file")
-        return self
-
-    def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the connection for the clients. `origin`: the source of the address, as text."""
-        return KafkaConnection(
-            bootstrap_servers=self.bootstrap_servers,
-            security_protocol=self.security_protocol,
-            sasl_mechanism=self.sasl_mechanism,
-            sasl_username=self.sasl_username,
-            sasl_password=_secret(self.sasl_password),
-            ssl_ca_file=_text(self.ssl_ca_file),
-            ssl_certificate_file=_text(self.ssl_certificate_file),
-            ssl_key_file=_text(self.ssl_key_file),
-            ssl_key_password=_secret(self.ssl_key_password),
-            ssl_check_hostname=self.ssl_check_hostname,
-            origin=origin,
-        )
+from worker.settings.fields import TOPIC, Moment, Section, setting
+from worker.settings.secrets import Secret, reading
 
 
 class Registry(Section):
@@ -120,16 +35,14 @@ class Registry(Section):
         pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
     )
     username: str | None = setting(None, "User name for basic authentication.")
-    password: SecretStr | None = setting(
-        None, "Password for basic authentication. Better set in the environment than in the file."
-    )
+    password: Secret | None = setting(None, "Password for basic authentication.")
     ca_file: Path | None = setting(
-        None, "PEM file of trusted certificate authorities. Default: those of the system."
+        None, "PEM file of the trusted certificate authorities. Default: those that the system trusts."
     )
     descriptors: Path | None = setting(
         None,
-        "Descriptor set of the Protobuf messages, written by "
-        "`protoc --include_imports --descriptor_set_out=FILE`.",
+        "File with the descriptor set of the Protobuf messages, written by `protoc --include_imports "
+        "--descriptor_set_out=FILE`.",
     )
 
     @model_validator(mode="after")
@@ -151,7 +64,10 @@ class Registry(Section):
         from worker.schemas.client import HttpRegistry  # noqa: PLC0415  # see `worker.schemas`
 
         return HttpRegistry(
-            self.url, username=self.username, password=_secret(self.password), ca_file=self.ca_file
+            self.url,
+            username=self.username,
+            password=reading(self.password),
+            ca_file=self.ca_file,
         )
 
     def parser(
@@ -220,26 +136,33 @@ class Click(Section):
     by its name.
     """
 
-    user_id: str = setting("user_id", "Path of the user id.", min_length=1)
-    item_id: str = setting("item_id", "Path of the item id.", min_length=1)
+    user_id: str = setting(
+        "user_id", "Path of the user id in a record, or its column in a file.", min_length=1
+    )
+    item_id: str = setting(
+        "item_id", "Path of the item id in a record, or its column in a file.", min_length=1
+    )
     timestamp: str = setting(
         "timestamp",
-        "Path of the time of the click: a number, or a date and time as text. `day + time` joins two fields. "
-        "If the field is absent, the timestamp of the Kafka record is used.",
+        "Path of the click's time in a record, or its column in a file. The time is a number, or a date "
+        "and time as text. `day + time` joins two fields. If a record lacks the field, the record's own "
+        "timestamp is used.",
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
-        "auto", "Unit of numeric times. `auto`: recognised by the size of each number."
+        "auto", "Unit of numeric times. `auto`: the unit is recognised by the size of each number."
     )
-    time_zone: str = setting("UTC", "Time zone of times without an offset, such as `Europe/Lisbon`.")
+    time_zone: str = setting(
+        "UTC", "Time zone of times that do not state their UTC offset, such as `Europe/Lisbon`."
+    )
     earliest: Moment = setting(
         "2000-01-01",
-        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires "
-        "`timestamp_unit`.",
+        "Earliest plausible time; earlier clicks are dead letters. A value before 1973-03-04 requires a "
+        "`timestamp_unit` other than `auto`.",
         validate_default=True,
     )
     missing: tuple[str, ...] = setting(
-        MISSING, "Texts that mean a missing id or time, in addition to empty text."
+        MISSING, "Texts that stand for a missing id or time, in addition to the empty text."
     )
     where: str = setting(
         "",
@@ -320,11 +243,3 @@ class Click(Section):
         value: str = getattr(self, name)
         of_value = all(paths.parse(one).root == "value" for one in value.split(TWO_FIELDS))
         return value if of_value else None
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
-
-
-def _text(value: Path | None) -> str | None:
-    return None if value is None else str(value)

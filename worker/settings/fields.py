@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+from worker.settings.secrets import FILE, Secret
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 """Seconds in each unit of a duration."""
@@ -59,6 +62,21 @@ def fields_of(model: type[Section]) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from ((f"{name}.{key}", one) for key, one in field.annotation.model_fields.items())
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether a field is a secret, which may also be given in a file."""
+    return Secret in (field.annotation, *get_args(field.annotation))
+
+
+def kinds_of(model: type[Section]) -> dict[str, Any]:
+    """Return the type of every dotted key, with the `..._file` keys of the secrets."""
+    kinds = dict[str, Any]()
+    for key, field in fields_of(model):
+        kinds[key] = field.annotation
+        if is_secret(field):
+            kinds[key + FILE] = Path | None
+    return kinds
 
 
 def value_of(settings: Section, key: str) -> Any:

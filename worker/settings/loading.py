@@ -18,10 +18,19 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import orjson
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from worker.errors import SettingError
-from worker.settings.fields import Section, duration_text, fields_of, is_duration, value_of
+from worker.settings.fields import (
+    Section,
+    duration_text,
+    fields_of,
+    is_duration,
+    is_secret,
+    kinds_of,
+    value_of,
+)
+from worker.settings.secrets import FILE, reference
 
 ENVIRONMENT_PREFIX: Final = "NEXTCLICK_"
 
@@ -64,7 +73,7 @@ def load(
     An assignment is a dotted key and a text. Raises SettingError with one line per problem.
     """
     document, problems = _own_part(_read(path), model)
-    known = {key: field.annotation for key, field in fields_of(model)}
+    known = kinds_of(model)
     for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
         if key in known and name != key and not text and not _may_be_empty(model, key):
             problems.append(f"{name} is empty; give it a value, or do not set it")
@@ -86,9 +95,10 @@ def checked(
 
     Raises SettingError if the document is invalid or `problems` is not empty.
     """
-    lines = [*problems]
+    document, more = _secrets_from_files(_finite(document), model)
+    lines = [*problems, *more]
     try:
-        settings = model.model_validate_json(orjson.dumps(_finite(document), default=str), strict=True)
+        settings = model.model_validate_json(orjson.dumps(document, default=str), strict=True)
     except ValidationError as error:
         lines += [_explained(one, model) for one in error.errors(include_url=False)]
     else:
@@ -125,7 +135,7 @@ def to_toml(settings: Section, sections: Iterable[str]) -> str:
     for section in sections:
         lines = []
         for key, field in fields_of(type(settings)):
-            value = None if _hidden(field.annotation) else value_of(settings, key)
+            value = None if is_secret(field) else value_of(settings, key)
             if key.startswith(f"{section}.") and key in chosen and value is not None:
                 lines.append(f"{key.partition('.')[2]} = {literal(value, is_time=is_duration(field))}")
         if lines:
@@ -220,6 +230,26 @@ def _own_part(document: Mapping[str, Any], model: type[Section]) -> tuple[dict[s
     return own, problems
 
 
+def _secrets_from_files(
+    document: Mapping[str, Any], model: type[Section]
+) -> tuple[dict[str, Any], list[str]]:
+    """Replace each `<secret>_file` in a document by a reference to the file; also return the problems."""
+    changed, problems = dict(document), list[str]()
+    for key in (key for key, field in fields_of(model) if is_secret(field)):
+        section, _, name = key.partition(".")
+        part = changed.get(section)
+        if not isinstance(part, Mapping) or name + FILE not in part:
+            continue
+        values = dict(part)
+        file = values.pop(name + FILE)
+        if file is not None:
+            if values.get(name) is not None:
+                problems.append(f"{key} and {key}{FILE} are both set; leave out one")
+            values[name] = reference(key + FILE, file)
+        changed[section] = values
+    return changed, problems
+
+
 def _in_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
     """Yield variable, dotted key and text of each setting in the environment.
 
@@ -240,7 +270,9 @@ def _set_by_kubernetes(name: str, text: str) -> bool:
 
 def _may_be_empty(model: type[Section], key: str) -> bool:
     """Return whether an empty text is valid for a setting: as an empty list, or as the default."""
-    field = dict(fields_of(model))[key]
+    field = dict(fields_of(model)).get(key)
+    if field is None:  # the file of a secret
+        return False
     return field.default == "" or any(get_origin(one) is tuple for one in alternatives(field.annotation))
 
 
@@ -263,21 +295,19 @@ def _finite(value: Any) -> Any:
 def _explained(error: Any, model: type[Section]) -> str:
     """Return an error as one line: the key, its value, the problem, and a suggestion."""
     path = [str(part) for part in error["loc"]]
-    where, known = ".".join(path), {key: field.annotation for key, field in fields_of(model)}
+    where, known = ".".join(path), dict(fields_of(model))
     if error["type"] == "extra_forbidden":
         return _unknown(where, known)
     message = re.sub(r"^Value error, |^Input should be", "", error["msg"]).strip()
     if error["type"] != "value_error":
         message = f"must be {message}" if error["msg"].startswith("Input should be") else message
     key = ".".join(path[:2])
+    if where and message.startswith(where):
+        return message
     if key not in known:  # a whole section, or a relation between its values
         return f"{where}: {message}" if where else message
-    value = "not shown" if _hidden(known[key]) else repr(error["input"])
+    value = "not shown" if is_secret(known[key]) else repr(error["input"])
     return f"{where} is {value}: {message}"
-
-
-def _hidden(kind: Any) -> bool:
-    return SecretStr in alternatives(kind)
 
 
 def _unknown(name: str, own: Iterable[str]) -> str:

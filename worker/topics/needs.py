@@ -1,14 +1,15 @@
-"""The topics that a worker needs: their creation, and checks of existence, size, settings and rights."""
+"""The topics that worker and trainer need: rights, sizes and settings, and the creation of topics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from worker.errors import KafkaAway, NextclickError, NotAllowed, TopicError
+from worker.errors import KafkaAway, NotAllowed, TopicError
 from worker.kafka.interface import Admin, Connection, TopicInfo
+from worker.topics.findings import Finding
 
 COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -26,12 +27,10 @@ TRIES: Final = 100
 TRY_SECONDS: Final = 0.2
 """Maximum number of checks of new topics, and the pause between two checks: 20 s in total."""
 
-_PREFIXED: Final = "--resource-pattern-type prefixed"
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A topic that the worker needs: its required rights, minimum number of partitions, and settings.
+    """A topic that a program needs: its required rights, minimum number of partitions, and settings.
 
     `partitions` 0 means as many as the clicks topic has.
     """
@@ -40,6 +39,8 @@ class Need:
     rights: tuple[str, ...]
     partitions: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
+    why: str = ""
+    """What the rights are for."""
 
 
 def needs(
@@ -47,41 +48,45 @@ def needs(
 ) -> list[Need]:
     """Return the topics that a worker needs, the clicks topic first."""
     return [
-        Need(clicks, ("READ", "DESCRIBE"), partitions=1),
-        Need(recommendations, ("WRITE", "DESCRIBE")),
-        Need(dead_letters, ("WRITE", "DESCRIBE"), partitions=1),
-        Need(releases, ("READ", "DESCRIBE"), partitions=1, settings=COMPACTED),
-        Need(state, ("READ", "WRITE", "DESCRIBE"), settings=COMPACTED),
-        Need(quality, ("WRITE", "DESCRIBE"), partitions=1, settings=REPORTED),
+        Need(clicks, ("READ",), partitions=1, why="read clicks"),
+        Need(recommendations, ("WRITE",), why="publish lists"),
+        Need(dead_letters, ("WRITE",), partitions=1, why="write records that are not valid clicks"),
+        Need(releases, ("READ",), partitions=1, settings=COMPACTED, why="read releases"),
+        Need(state, ("READ", "WRITE"), settings=COMPACTED, why="recover states, save them"),
+        Need(quality, ("WRITE",), partitions=1, settings=REPORTED, why="report live quality"),
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `remedy` is empty if the check passed."""
-
-    what: str
-    remedy: str = ""
-    fails: bool = True
-    """Whether a finding with a remedy prevents the worker from working; otherwise it is only a hint."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the finding prevents the worker from working."""
-        return self.fails and bool(self.remedy)
+def trainer_needs(*, clicks: str, releases: str, quality: str) -> list[Need]:
+    """Return the topics that the trainer needs, the clicks topic first."""
+    return [
+        Need(clicks, ("READ",), partitions=1, why="collect, run, fit: read clicks"),
+        Need(releases, ("READ", "WRITE"), partitions=1, why="read releases, publish them, set pointers"),
+        Need(quality, ("READ",), partitions=1, why="watch, releases: read live quality"),
+    ]
 
 
-def require(admin: Admin, wanted: list[Need]) -> dict[str, TopicInfo]:
-    """Return the description of each topic. Raises TopicError if any are missing or too small."""
+def require(admin: Admin, wanted: Sequence[Need]) -> dict[str, TopicInfo]:
+    """Return the description of each topic.
+
+    Raises NotAllowed if this user may not see a topic, and TopicError if any are missing or too small.
+    """
     described = admin.describe([need.topic for need in wanted])
-    if problems := wrong(described, wanted):
-        raise TopicError("\n".join(problems), topic=wanted[0].topic)
+    refuse(described, wanted)
     return described
 
 
-def wrong(described: Mapping[str, TopicInfo], wanted: list[Need]) -> list[str]:
+def refuse(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> None:
+    """Raise NotAllowed for topics that are hidden, or TopicError for topics that are missing or too small."""
+    if problems := wrong(described, wanted):
+        if any(not described[need.topic].visible for need in wanted):
+            raise NotAllowed("\n".join(problems))
+        raise TopicError("\n".join(problems), topic=wanted[0].topic)
+
+
+def wrong(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list[str]:
     """Return a sentence, with the remedy, for each topic that is missing, hidden or too small."""
-    findings = [_shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
+    findings = [shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
     return [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
 
 
@@ -112,8 +117,8 @@ def create(admin: Admin, wanted: list[Need], *, partitions: int, replication: in
 def usable(admin: Admin, wanted: list[Need], stop: Callable[[float], object], *, tries: int = TRIES) -> str:
     """Wait until every broker knows the topics and every partition has a leader.
 
-    Return the problem that remains, or "". Needed because Kafka confirms the creation of a topic before that.
-    There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
+    Return the problem that remains, or "". The wait is needed because Kafka confirms the creation of a topic
+    earlier. There are up to `tries` checks; `stop` waits between two checks, for a given number of seconds.
     """
     topics, missing = [need.topic for need in wanted], ""
     for _ in range(tries):
@@ -137,19 +142,6 @@ def _unusable(everywhere: list[dict[str, TopicInfo]], wanted: list[Need]) -> str
     return ""
 
 
-def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:
-    """Check the topics, their settings, and the rights of this user; return the results."""
-    described = admin.describe([need.topic for need in wanted])
-    clicks = described[wanted[0].topic]
-    findings = []
-    for need in wanted:
-        topic = described[need.topic]
-        findings.append(_shape(need, topic, clicks))
-        if topic.partitions:
-            findings += [_allowed(f"topic {need.topic}", need.rights, topic.rights), *_settings(admin, need)]
-    return [*findings, _group_rights(admin, group)]
-
-
 def _created(admin: Admin, need: Need, there: int, needed: int, replication: int) -> Finding:
     if there >= needed:
         return Finding(f"topic {need.topic} exists with {there} partitions")
@@ -161,88 +153,24 @@ def _created(admin: Admin, need: Need, there: int, needed: int, replication: int
     return Finding(f"topic {need.topic} created with {needed} partitions")
 
 
-def _settings(admin: Admin, need: Need) -> list[Finding]:
-    if not need.settings:
-        return []
-    try:
-        found = admin.settings(need.topic)
-    except NotAllowed as error:
-        return [Finding(str(error), "Grant DESCRIBE_CONFIGS on the topic to the user that runs this check")]
-    return [_setting(need.topic, name, found[name], value) for name, value in need.settings.items()]
-
-
-def _group_rights(admin: Admin, group: str) -> Finding:
-    try:
-        return _allowed(f"group {group}", ("READ",), admin.group_rights(group))
-    except NotAllowed as error:
-        return Finding(str(error), "Grant READ; see the ACLs below")
-
-
-def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
+def shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
+    """Return whether a topic exists and has enough partitions; `clicks` describes the clicks topic."""
     there, needed = topic.partitions, need.partitions or clicks.partitions
     command = "Run `nextclick-worker topics`"
     if not topic.visible:
-        return Finding(f"topic {need.topic}: no right to see it", "Grant DESCRIBE on the topic")
+        rights = ", ".join(need.rights) or "DESCRIBE"
+        return Finding(
+            f"topic {need.topic}: no right to see it",
+            f"Grant {rights} on the topic: `nextclick-worker check` prints the ACLs that the worker needs",
+        )
     if there == 0:
         # Callers pass the clicks topic's own description, so identity tells it from other topics.
         asked = " --create-clicks" if topic is clicks else ""
         command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or correct its name in [topics]")
+        return Finding(f"topic {need.topic} does not exist", f"{command}, or fix its name in [topics]")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",
             f"{command}: it adds partitions",
         )
     return Finding(f"topic {need.topic}: {there} partitions")
-
-
-def _allowed(resource: str, rights: tuple[str, ...], granted: frozenset[str] | None) -> Finding:
-    if not granted:
-        return Finding(f"{resource}: the broker does not report rights")
-    missing = [right for right in rights if right not in granted and "ALL" not in granted]
-    if missing:
-        return Finding(f"{resource}: {', '.join(missing)} is not allowed", "Grant it; see the ACLs below")
-    return Finding(f"{resource}: {', '.join(rights)} allowed")
-
-
-def _setting(topic: str, name: str, found: str, wanted: str) -> Finding:
-    text = f"topic {topic}: {name} is {found}"
-    if name == "cleanup.policy" and found != wanted:
-        return Finding(text, f"Set it to {wanted}: otherwise retention deletes the contents of the topic")
-    if name == "max.compaction.lag.ms" and float(found) > float(wanted):
-        return Finding(
-            text, f"Set it to {wanted}: otherwise old values stay, including those of deleted users"
-        )
-    if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
-        return Finding(text, f"Set it to {wanted}: otherwise old values stay and are read at every start")
-    return Finding(text)
-
-
-def check_transactions(connection: Connection, *, transactional_id: str, timeout_ms: int) -> Finding:
-    """Check whether transactions work, under a separate transactional id that fences no running worker."""
-    probe = f"{transactional_id}.check"
-    transactions = connection.transactions(probe, timeout_ms=timeout_ms)
-    try:
-        transactions.renew()
-    except NextclickError as error:
-        grant = "Grant WRITE and DESCRIBE; see the ACLs below"
-        return Finding(
-            f"transactional id {probe}: {error}", grant if isinstance(error, NotAllowed) else "See the error"
-        )
-    finally:
-        transactions.drop()
-    return Finding(f"transactional id {probe}: transactions work")
-
-
-def acls(wanted: list[Need], *, group: str) -> list[str]:
-    """Return the ACLs for a group's workers and commands, as arguments of Kafka's `kafka-acls` tool."""
-    topics = [f"--topic {need.topic} {_operations(need.rights)}" for need in wanted]
-    return [
-        *topics,
-        f"--group {group} {_operations(('READ',))}",
-        f"--transactional-id {group}. {_PREFIXED} {_operations(('WRITE', 'DESCRIBE'))}",
-    ]
-
-
-def _operations(rights: tuple[str, ...]) -> str:
-    return " ".join(f"--operation {right.capitalize()}" for right in rights)

@@ -41,6 +41,16 @@ _FETCH_MS: Final = 1_000
 _FETCH_POLLS: Final = 30
 
 
+def publisher(topic: str) -> str:
+    """Return the transactional id of everyone who writes to the topic of releases `topic`."""
+    return f"{topic}.publisher"
+
+
+def trainers(topic: str) -> str:
+    """Return the consumer group of the trainers that publish to `topic`."""
+    return f"{topic}.trainer"
+
+
 class ReleaseReader:
     """Follows the topic from its beginning, and keeps the latest manifests, pointers and offsets of chunks.
 
@@ -235,8 +245,8 @@ def publish(
     that is already in the topic is not sent again; its number is returned.
 
     Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has records other than releases),
-    ReleaseRefused (not as expected), CheckpointFailed (another publisher interfered, or another trainer
-    leads).
+    ReleaseRefused (a pointer is not as expected), CheckpointFailed (another publisher interfered, or another
+    trainer leads).
     """
     if fence:
         # A trainer that no longer leads must not take the transactional id from the leader.
@@ -268,12 +278,12 @@ def point(
 ) -> None:
     """Set pointers, or delete the pointers that are None, in one transaction.
 
-    `expected`: by pointer, the release that it must name before the change (None: the pointer must not
-    exist); otherwise nothing is changed. To promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`, expecting
-    `{CANDIDATE: n}`. To roll back: set the champion to its `previous`.
+    `expected`: for each pointer, the release that the pointer must name before the change (None: the pointer
+    must not exist); otherwise nothing is changed. To promote: `{CHAMPION: Pointer(n), CANDIDATE: None}`,
+    expecting `{CANDIDATE: n}`. To roll back: set the champion to its `previous`.
 
-    Raises ReleaseRefused (release does not exist, or not as expected), KafkaAway, NotAllowed, TopicError,
-    CheckpointFailed.
+    Raises ReleaseRefused (a release does not exist, or a pointer is not as expected), KafkaAway, NotAllowed,
+    TopicError, CheckpointFailed.
     """
     with _publisher(connection, topic) as transactions:
         with ReleaseReader(connection, topic=topic).opened() as reader:
@@ -315,7 +325,7 @@ def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: i
 
 @contextmanager
 def _publisher(connection: Connection, topic: str) -> Iterator[Transactions]:
-    transactions = connection.transactions(f"{topic}.publisher", timeout_ms=60_000)
+    transactions = connection.transactions(publisher(topic), timeout_ms=60_000)
     transactions.renew()
     try:
         yield transactions

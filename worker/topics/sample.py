@@ -17,11 +17,13 @@ from worker.core.event import Decoder, Fields, parsed
 from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Reason
 from worker.core.times import NAMES
+from worker.errors import NextclickError
 from worker.kafka import history
 from worker.kafka.history import Span
 from worker.kafka.interface import Connection, Record
+from worker.schemas.parser import FramedParser
 from worker.topics.clicks import Decoded, decode
-from worker.topics.needs import Finding
+from worker.topics.findings import Finding, failure
 
 SAMPLE: Final = 100
 """The number of records in a sample."""
@@ -66,6 +68,25 @@ def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
     return Sample(topic, records, decoder, decode(records, decoder))
 
 
+def checked(
+    connection: Connection, topic: str, decoder: Decoder, parser: FramedParser | None, *, now_ms: int
+) -> tuple[Sample | None, list[Finding]]:
+    """Return the last records of `topic`, or None if they cannot be read, and the findings on them.
+
+    `parser`: the parser of `decoder` if there is a schema registry.
+    """
+    try:
+        found = last(connection, topic, decoder)
+    except NextclickError as error:
+        return None, [failure(error)]
+    problems = [
+        Finding(problem, "Records with this schema become dead letters", fails=False)
+        for problem in (parser.problems() if parser else ())
+    ]
+    moments = times(found, now_ms)
+    return found, [decoding(found), *problems, *([moments] if moments else [])]
+
+
 def decoding(sample: Sample) -> Finding:
     """Return how many of the records are clicks, and what is wrong with the other records."""
     count, bad, skipped = len(sample), sample.decoded.bad, sample.decoded.skipped.total()
@@ -86,7 +107,7 @@ def decoding(sample: Sample) -> Finding:
     if bad:
         return Finding(text, _remedy(sample, faults), 2 * len(bad) > count)
     if skipped == count:
-        return Finding(text, "No event counts: correct click.where or click.envelope", fails=True)
+        return Finding(text, "No event counts as a click: fix click.where or click.envelope", fails=True)
     return Finding(text)
 
 
@@ -108,12 +129,12 @@ def times(sample: Sample, now_ms: int) -> Finding | None:
     if not kinds and name != Fields().timestamp:
         return Finding(
             f"no click has the field {name} (click.timestamp); the times of the records are used: {span}",
-            "Correct click.timestamp, or leave it out",
+            "Fix click.timestamp, or leave it out",
             fails=False,
         )
     if not faults:
         return Finding(f"times{f' in {next(iter(kinds))}' if kinds else ' of the records'}: {span}")
-    remedy = "Each time is read in its own unit; correct the sender, click.timestamp or click.timestamp_unit"
+    remedy = "Each time is read in its own unit; fix the sender, click.timestamp or click.timestamp_unit"
     return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
 
 
@@ -143,7 +164,7 @@ def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding |
         return Finding(text)
     some = catalogue.ids(np.arange(min(len(catalogue), _COMPARED))).tolist()
     here, there = look_alike(unknown, some) or (unknown[0], some[0] if some else "nothing")
-    remedy = "Train on clicks of this topic, or correct click.item_id: clicks on unknown items have no effect"
+    remedy = "Train on clicks of this topic, or fix click.item_id: clicks on unknown items have no effect"
     text += f"; the topic has {here!r}, the catalogue {there!r}"
     return Finding(text, remedy, fails=len(unknown) == count)
 
@@ -183,7 +204,7 @@ def _remedy(sample: Sample, faults: Counter[str]) -> str:
         return (
             f'They look like {envelope}: set click.envelope = "{envelope}"; paths then start inside the event'
         )
-    return "Such records go to the dead letters; if they are clicks, correct the section [click]"
+    return "Such records go to the dead letters; if they are clicks, fix the section [click]"
 
 
 def _fault(record: Record, reason: Reason, decoder: Decoder) -> str:

@@ -1,4 +1,4 @@
-"""Changes to the state topic that commands make instead of the owner: deletion requests and resets."""
+"""Changes that commands, not the owner, make to the state topic: deletion requests and resets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The offset at which a partition of the clicks starts over, and the states to drop."""
+    """The offset at which reading of a clicks partition resumes, and the states to drop."""
 
     partition: int
     offset: int
@@ -100,7 +100,7 @@ def reset(
     """
     stays = {one.partition for one in beginnings if one.blocks_anew}
     limit_ms = max(timeout_ms, REWRITE_MS) if stays else timeout_ms
-    transactions = connection.transactions(f"{group}.reset", timeout_ms=limit_ms)
+    transactions = connection.transactions(f"{group}//reset", timeout_ms=limit_ms)
     transactions.renew()
     try:
         for one in beginnings:

@@ -91,7 +91,7 @@ class Forget(NamedTuple):
 
 
 def content(record: Record) -> tuple[bytes, bytes | None]:
-    """Return a record's key and value; for an undecodable range, the range's offsets and the error."""
+    """Return a record's key and value. For an undecodable range, they are its offsets and the error."""
     if record.unreadable is None:
         return record.key or b"", record.value
     return f"{UNREADABLE}{record.unreadable.first}-{record.offset}".encode(), record.unreadable.why.encode()

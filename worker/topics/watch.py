@@ -8,7 +8,7 @@ unnoticed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from typing import Final
 
@@ -30,7 +30,10 @@ CONFIRM_SECONDS: Final = 0.5
 
 
 class TopicWatch:
-    """Keeps the descriptions of the topics. With `background` a thread checks them; otherwise `look` does."""
+    """Keeps the descriptions of the topics. With `background` a thread checks them; otherwise `look` does.
+
+    `spared`: topics that the worker may lose the right to see after `start`; their readers report the loss.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,11 @@ class TopicWatch:
         *,
         readiness: Readiness,
         steady: Callable[[], float],
+        spared: Collection[str] = (),
         background: bool = True,
     ) -> None:
         self._connection = connection
+        self._spared = spared
         self._wanted = wanted
         self._readiness = readiness
         self._steady = steady
@@ -59,13 +64,15 @@ class TopicWatch:
         self._admin: Admin | None = None
 
     def require(self) -> None:
-        """Check the topics now. Raises KafkaAway.
+        """Check the topics now. Raises KafkaAway, and NotAllowed for a hidden topic.
 
         For a wrong topic, raises TopicError before `start` and TopicGone after `start`.
         """
         try:
             with closing(self._connection.admin()) as admin:
-                self._note(needs.require(admin, self._wanted))
+                described = admin.describe([need.topic for need in self._wanted])
+            needs.refuse(described, self._needed(described))
+            self._note(described)
         except TopicError as error:
             if not self._running:
                 raise
@@ -98,7 +105,8 @@ class TopicWatch:
     def id(self, topic: str) -> str:
         """Return the id of a topic; empty if the broker does not report ids.
 
-        The id changes only in `take_created_again`, so no record names a new topic with offsets of the old.
+        The id changes only in `take_created_again`, so no record combines the id of a new topic with offsets
+        of the old topic.
         """
         return self._ids[topic]
 
@@ -147,14 +155,22 @@ class TopicWatch:
             self._drop()
             return LOOK_SECONDS
         self._note(described)
-        found = "; ".join(needs.wrong(described, self._wanted))
+        found = "; ".join(needs.wrong(described, self._needed(described)))
         confirmed, self._suspected = found == self._suspected, found
         if found and not confirmed:
             return CONFIRM_SECONDS
         if found and found != self.trouble:
-            log.error("a topic is missing or too small", problem=found)
+            log.error("a topic is hidden, missing or too small", problem=found)
         self._readiness.trouble = found
         return LOOK_SECONDS
+
+    def _needed(self, described: Mapping[str, TopicInfo]) -> list[Need]:
+        """Return the topics that must be as they should be, the clicks topic first."""
+
+        def is_spared(topic: str) -> bool:
+            return self._running and topic in self._spared and not described[topic].visible
+
+        return [need for need in self._wanted if not is_spared(need.topic)]
 
     def _note(self, described: dict[str, TopicInfo]) -> None:
         with self._lock:

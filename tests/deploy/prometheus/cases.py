@@ -181,7 +181,7 @@ CASES: Final = [
         "90m",
         {f'nextclick_evicted_users_total{{{WORKER}, reason="max_users"}}': "0+10x90"},
         {f'nextclick_evicted_users_total{{{WORKER}, reason="ttl"}}': "0+10x90"},
-        "The worker a has more users than state.max_users",
+        "The worker a has more users than state.max_users allows",
         "It evicted about 600 users within an hour. They start with an empty state.",
         A | {"reason": "max_users"},
     ),

@@ -315,7 +315,7 @@ def test_a_person_may_decide_meanwhile(desk: ExperimentDesk) -> None:
         "release 2 became @champion in the meantime",
         "topic releases has no @candidate: nothing to decide",
         "release 3 against release 2: undecided",
-        "the experiment of release 3 starts over: @champion is release 1",
+        "the experiment of release 3 restarts: @champion is release 1",
         "release 3 against release 1: undecided",
         "release 3 is no longer @candidate; this watch did not remove it",
         "topic releases has no @candidate: nothing to decide",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tests.builders import successor_release_parts
@@ -26,9 +27,20 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
     assert "ok    settings: group desk, worker_id a" in text
     assert "ok    brokers: memory answers" in text
     assert "cleanup.policy is compact" in text
-    assert "ok    transactional id desk.a.check: transactions work" in text
-    assert "--group desk --operation Read" in text
-    assert "--transactional-id desk. --resource-pattern-type prefixed" in text
+    assert "ok    transactional id desk/a/check: transactions work" in text
+    assert "ACLs of the worker, for all commands of nextclick-worker but topics (kafka-acls" in text
+    assert "--group desk --operation Read " in text
+    assert "--transactional-id desk/ --resource-pattern-type prefixed --operation Write " in text
+
+
+def test_the_acls_of_each_role_are_printed_as_json(command: Command) -> None:
+    """For scripts: the arguments of `kafka-acls`, and what each ACL is for."""
+    code, text = command(MemoryCluster(), "check", "--json")
+    acls = orjson.loads(text)["acls"]
+
+    assert code == 1
+    assert list(acls) == ["worker", "trainer", "admin"]
+    assert acls["worker"][0] == {"acl": "--topic clicks --operation Read", "why": "read clicks"}
 
 
 def test_too_few_partitions_fail(command: Command) -> None:
@@ -75,7 +87,7 @@ def test_a_running_worker_is_not_fenced(command: Command) -> None:
     """The check uses a transactional id of its own."""
     cluster = MemoryCluster()
     command(cluster, "topics", "--create-clicks")
-    transactions = cluster.connect().transactions("desk.a", timeout_ms=10_000)
+    transactions = cluster.connect().transactions("desk/a", timeout_ms=10_000)
     transactions.renew()
     transactions.send("clicks", 0, key=None, value=b"a click")
 

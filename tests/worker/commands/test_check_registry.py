@@ -79,7 +79,7 @@ def test_a_registry_that_is_away_is_said(command: Command, cluster: MemoryCluste
 
     assert (away[0], refused[0]) == (1, 1)
     assert f"FAIL  the schema registry at {served.url} does not answer: 503" in away[1]
-    assert "refuses the credentials (401): correct registry.username and registry.password" in refused[1]
+    assert "refuses the credentials (401): fix registry.username and registry.password" in refused[1]
 
 
 def test_the_schema_of_the_lists_is_looked_for(command: Command, cluster: MemoryCluster) -> None:

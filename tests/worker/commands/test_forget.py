@@ -96,7 +96,7 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
     shown_code, shown_text = command(desk.cluster, "user", "ada")
 
     assert code == 1
-    assert "No worker of group desk is running; the next to start carries it out" in text
+    assert "No worker of group desk is running; the next worker that starts will delete the data" in text
     assert "still pending after 0 s in partitions 0, 1" in text
     assert shown_code == 0
     assert "no state that a worker would load" in shown_text

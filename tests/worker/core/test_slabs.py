@@ -35,6 +35,12 @@ def test_narrow_values_leave_the_rest_of_a_row(slab_rows: int) -> None:
     assert column.take(np.arange(4)).tolist() == [[2, 7, 7], [0, 0, 0], [0, 0, 0], [1, 7, 7]]
 
 
+def test_the_memory_of_a_row() -> None:
+    """By type and shape."""
+    assert Column(np.float16, (5,), slab_rows=3).row_bytes == 10
+    assert Column(np.int64, (), slab_rows=3).row_bytes == 8
+
+
 def test_rows_stay_where_they_are_when_a_column_grows() -> None:
     """Room is made in whole slabs; those that are there are not copied."""
     column = Column(np.int32, (), slab_rows=4)

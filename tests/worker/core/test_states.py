@@ -149,6 +149,26 @@ def test_the_longest_idle() -> None:
     ]
 
 
+def test_the_memory_of_users_counts_rows_and_ids() -> None:
+    """A long id and a larger hidden state take more; who is freed or dropped takes nothing."""
+    states = States(state_size=2, slab_rows=2)
+    empty = states.size_bytes
+    clicked(states, 0, ["ada"], offset=1)
+    one = states.size_bytes
+    clicked(states, 1, ["x" * 256], offset=2)
+    two = states.size_bytes
+    states.resize(12)
+    larger = states.size_bytes
+    states.free(states.rows(1, ["x" * 256]))
+    freed = states.size_bytes
+    states.drop(0)
+
+    assert empty == states.size_bytes == 0
+    assert two == 2 * one + 256 - len("ada")
+    assert larger - two == 2 * (12 - 2) * np.dtype(np.float16).itemsize
+    assert freed == one + 10 * np.dtype(np.float16).itemsize
+
+
 def test_rows_are_changed_until_they_are_saved() -> None:
     """And again from the next write on; the block is that of the last time."""
     states = States(state_size=2)

@@ -48,7 +48,7 @@ class Server:
         with serving(
             host,
             0,
-            token=token,
+            token=(lambda: token) if token else None,
             registry=self.metrics.registry,
             metrics=self.metrics.http,
             readiness=self.readiness,

@@ -124,6 +124,32 @@ def test_where_there_are_too_many_the_longest_idle_are_evicted() -> None:
     assert desk.workers["a"].metric("nextclick_users") == 38
 
 
+@pytest.mark.parametrize(
+    ("limits", "limit", "left"),
+    [
+        ({"max_users": 0, "max_bytes": 10_000}, "max_bytes", 35),
+        ({"max_users": 30, "max_bytes": 10_000}, "max_users", 29),
+        ({"max_users": 0, "max_bytes": 0}, "", 41),
+    ],
+)
+def test_the_limit_that_is_reached_first_counts(limits: dict[str, int], limit: str, left: int) -> None:
+    """Memory limits the number of users too; the log names the limit."""
+    desk = Desk(partitions=1, state=SELDOM | limits)
+    worker = desk.serving()
+    with capture_logs() as logs:
+        for number in range(41):
+            desk.click(f"user-{number:02}", timestamp=desk.cluster.now_ms + number)
+        desk.settle()
+    states = worker.worker.states
+
+    assert len(states) == left
+    assert not limits["max_bytes"] or states.size_bytes <= limits["max_bytes"]
+    assert [one["limit"] for one in logs if one["event"].startswith("users evicted")] == (
+        [f"state.{limit}"] if limit else []
+    )
+    assert not limit or evicted(desk, limit) == 41 - left
+
+
 def test_a_flush_begins_each_interval_where_something_changed() -> None:
     """Each brings the rows that changed and the offset where it began; nothing that did not."""
     desk = Desk(partitions=1, state={"flush_interval": 2.0})

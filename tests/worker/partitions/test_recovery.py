@@ -59,6 +59,29 @@ def test_partitions_are_served_while_another_is_recovered() -> None:
     assert_sound(desk)
 
 
+@pytest.mark.parametrize("interval", [0.4, 3_600], ids=["from blocks", "from replay"])
+def test_the_users_of_a_lost_worker_are_not_too_many(interval: float) -> None:
+    """The limit holds while they are loaded: those who have been idle for longest are evicted."""
+    desk = Desk(partitions=4, state={"flush_interval": interval, "max_users": 40})
+    desk.serving("a")
+    desk.start("b")
+    desk.settle()
+    for number in range(64):
+        desk.click(f"user-{number}", partition=number % 4, timestamp=desk.cluster.now_ms + number)
+    desk.settle()
+    desk.step(40)
+    states = desk.workers["a"].worker.states
+    before = len(states)
+    desk.kill("b")
+    desk.advance(11)
+    desk.settle()
+
+    assert before == 32
+    assert desk.workers["a"].served == {0, 1, 2, 3}
+    assert 38 <= len(states) <= 40
+    assert all(states.find(number % 4, f"user-{number}") is not None for number in range(32, 64))
+
+
 def test_nothing_is_replayed_into_a_partition_that_never_had_a_click() -> None:
     """Only what moved leaves records in the state topic."""
     desk = Desk(partitions=4, state=SELDOM)

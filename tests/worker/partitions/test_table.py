@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import pytest
+
 from tests.worker.desk import Desk, DeskWorker
+from worker.errors import CheckpointFailed
 from worker.partitions.partition import Status
 
 
@@ -73,3 +78,26 @@ def test_users_that_changed_since_they_were_saved_are_counted() -> None:
     desk.step()
 
     assert worker.worker.table.unsaved_users() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "offset", "refused"),
+    [
+        (Status.SERVED, 3, False),
+        (Status.SERVED, 2, True),
+        (Status.REPLAYING, 1, False),
+        (Status.REPLAYING, 0, True),
+        (Status.LOADING, 0, False),
+    ],
+)
+def test_a_record_that_comes_too_early_is_refused(status: Status, offset: int, refused: bool) -> None:
+    """While a partition is served, all before its position; in a replay, what comes before that."""
+    desk, worker = desk_and_worker()
+    table = worker.worker.table
+    table[1].status, table[1].replay_from, table[1].position = status, 1, 3
+    again = [one for one in desk.cluster.read(desk.topics.clicks) if one.partition == 1]
+    polled = [again[0]._replace(offset=offset), again[-1]._replace(offset=9)]
+
+    with pytest.raises(CheckpointFailed, match="offset") if refused else nullcontext():
+        table.require_order(polled)
+    table.require_order([one._replace(partition=7) for one in polled])

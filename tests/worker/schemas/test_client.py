@@ -41,7 +41,7 @@ def test_credentials_that_are_refused_need_a_person(served: Served, status: int)
     """The sentence names the two settings."""
     served.instead = lambda: (status, b'{"error_code": 401, "message": "Unauthorized"}')
 
-    with pytest.raises(RegistryRefused, match=r"correct registry\.username and registry\.password"):
+    with pytest.raises(RegistryRefused, match=r"fix registry\.username and registry\.password"):
         HttpRegistry(served.url).by_id(7)
 
 
@@ -61,7 +61,7 @@ def test_a_wrong_address_is_no_unknown_schema(served: Served, answer: Answer) ->
     """Every click would go to the dead letters."""
     served.instead = lambda: answer
 
-    with pytest.raises(RegistryRefused, match=r"/schemas/ids/7 answers .*: correct registry.url"):
+    with pytest.raises(RegistryRefused, match=r"/schemas/ids/7 answers .*: fix registry.url"):
         HttpRegistry(served.url).by_id(7)
 
 
@@ -143,7 +143,7 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(served: Served) 
 
 def test_the_credentials_are_sent(served: Served) -> None:
     """By basic authentication, also with letters that are not ASCII."""
-    HttpRegistry(served.url + "/", username="ada", password="höhö").answers()
+    HttpRegistry(served.url + "/", username="ada", password=lambda: "höhö").answers()
 
     path, sent = served.asked[0]
     assert path == "/schemas/types"

@@ -17,12 +17,6 @@ from worker.settings.loading import ENVIRONMENT_PREFIX
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (
-            "[kafka]\nsession_timeout_ms = 2000",
-            "heartbeat_interval_ms is 1000 and session_timeout_ms is 2000",
-        ),
-        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "it requires sasl_mechanism, sasl_username and"),
-        ("[kafka]\nssl_ca_file = 'nowhere.pem'", "ssl_ca_file is nowhere.pem, but there is no such file"),
         ("[registry]\nurl = 'http://r'\nusername = 'ada'", "username and password must be set together"),
         (
             "[registry]\nurl = 'http://r'\nca_file = 'nowhere.pem'",
@@ -94,30 +88,6 @@ def test_the_rules_of_a_click_are_passed_on() -> None:
     assert decoded(user_id="-") == Reason.EMPTY_ID
     assert decoded(type="buy") == Skipped.WHERE
     assert decoded(more="x" * 200) == Reason.TOO_LARGE
-
-
-def test_what_the_client_needs_is_passed_on(tmp_path: Path) -> None:
-    """All keys of `[kafka]` that say who we are and where the brokers are."""
-    certificate = tmp_path / "ca.pem"
-    certificate.write_text("")
-    kafka = {
-        "bootstrap_servers": "a:1,b:2",
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_username": "ada",
-        "sasl_password": "hush",
-        "ssl_ca_file": str(certificate),
-        "ssl_check_hostname": "false",
-    }
-    settings = load(None, {f"{ENVIRONMENT_PREFIX}KAFKA_{name.upper()}": one for name, one in kafka.items()})
-
-    arguments = settings.kafka.connection().arguments()
-
-    assert arguments["bootstrap_servers"] == ["a:1", "b:2"]
-    assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
-    assert (arguments["sasl_plain_username"], arguments["sasl_plain_password"]) == ("ada", "hush")
-    assert arguments["ssl_cafile"] == str(certificate)
-    assert arguments["ssl_check_hostname"] is False
 
 
 @pytest.mark.parametrize("url", ["registry:8081", "ftp://registry", "http://ada:hush@registry", "http://"])

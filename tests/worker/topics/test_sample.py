@@ -149,7 +149,7 @@ def test_a_named_time_that_no_click_has_is_noticed() -> None:
 
     assert finding is not None
     assert finding.what.startswith("no click has the field when (click.timestamp); the times of the records")
-    assert (finding.remedy, finding.failed) == ("Correct click.timestamp, or leave it out", False)
+    assert (finding.remedy, finding.failed) == ("Fix click.timestamp, or leave it out", False)
 
 
 def test_records_too_old_for_a_list_are_named() -> None:

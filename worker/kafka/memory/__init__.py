@@ -14,6 +14,7 @@ from worker.kafka.memory.cluster import MemoryCluster
 from worker.kafka.memory.connection import MemoryConnection
 from worker.kafka.memory.log import MemoryRecord, PartitionLog
 from worker.kafka.memory.member import MemoryGroupMember
+from worker.kafka.memory.rights import Right
 
 __all__ = [
     "Crashed",
@@ -22,4 +23,5 @@ __all__ = [
     "MemoryGroupMember",
     "MemoryRecord",
     "PartitionLog",
+    "Right",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
 
 from kafka import errors as kafka_errors
 
@@ -12,14 +11,9 @@ from worker.kafka.client import Endpoint
 from worker.kafka.interface import Member, TopicInfo
 from worker.kafka.memory.broker import Broker, Process
 
-_TOPIC_RIGHTS: Final = frozenset(
-    ("ALTER", "ALTER_CONFIGS", "CREATE", "DELETE", "DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")
-)
-_GROUP_RIGHTS: Final = frozenset(("DELETE", "DESCRIBE", "READ"))
-
 
 class MemoryAdmin:
-    """Implements `worker.kafka.interface.Admin`. All operations are allowed."""
+    """Implements `worker.kafka.interface.Admin`."""
 
     def __init__(self, process: Process, endpoint: Endpoint) -> None:
         self._process = process
@@ -30,19 +24,12 @@ class MemoryAdmin:
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
         """Return a description of each topic, including topics that do not exist."""
         with self._asking("describe topics") as broker:
-            return {
-                topic: TopicInfo(
-                    broker.partitions(topic),
-                    rights=_TOPIC_RIGHTS,
-                    id=broker.topic_id(topic),
-                    led=broker.led(topic),
-                )
-                for topic in topics
-            }
+            return {topic: self._described(broker, topic) for topic in topics}
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
         with self._asking(f"create topic {topic}") as broker:
+            self._process.rights.require("topic", topic, "CREATE")
             try:
                 broker.create(topic, partitions, settings)
             except kafka_errors.TopicAlreadyExistsError:
@@ -51,7 +38,8 @@ class MemoryAdmin:
 
     def add_partitions(self, topic: str, *, total: int) -> None:
         """Increase the number of partitions of a topic to `total`."""
-        with self._asking(f"create topic {topic}") as broker:
+        with self._asking(f"add partitions to topic {topic}") as broker:
+            self._process.rights.require("topic", topic, "ALTER")
             broker.add_partitions(topic, total)
 
     def everywhere(self, topics: Collection[str]) -> list[dict[str, TopicInfo]]:
@@ -59,9 +47,10 @@ class MemoryAdmin:
         return [self.describe(topics)]
 
     def settings(self, topic: str) -> Mapping[str, str]:
-        """Return the configuration of a topic, including defaults."""
+        """Return the configuration of an existing topic, including defaults."""
         with self._asking(f"read the settings of topic {topic}") as broker:
-            return dict(broker.topics[topic].settings) if topic in broker.topics else {}
+            self._process.rights.require("topic", topic, "DESCRIBE_CONFIGS")
+            return dict(broker.topics[topic].settings)
 
     def members(self, group: str, *, topic: str) -> list[Member]:
         """Return the members of a consumer group with their partitions of `topic`.
@@ -69,6 +58,7 @@ class MemoryAdmin:
         During a rebalance, the partitions of all members are unknown, and returned as empty sets.
         """
         with self._asking(f"describe the consumer group {group}") as broker:
+            self._process.rights.require("group", group, "DESCRIBE")
             found = broker.group(group)
             knows = not found.rebalancing
             return [
@@ -84,10 +74,22 @@ class MemoryAdmin:
     def group_rights(self, group: str) -> frozenset[str] | None:
         """Return the operations allowed on a group; None if the group has never had members."""
         with self._asking(f"describe the consumer group {group}") as broker:
-            return _GROUP_RIGHTS if broker.group(group).generation else None
+            self._process.rights.require("group", group, "DESCRIBE")
+            return self._process.rights.of("group", group) if broker.group(group).generation else None
 
     def close(self) -> None:
         """Close the connection."""
+
+    def _described(self, broker: Broker, topic: str) -> TopicInfo:
+        rights = self._process.rights
+        if not rights.allows("topic", topic, "DESCRIBE"):
+            return TopicInfo(0, visible=False)
+        return TopicInfo(
+            broker.partitions(topic),
+            rights=rights.of("topic", topic),
+            id=broker.topic_id(topic),
+            led=broker.led(topic),
+        )
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[Broker]:

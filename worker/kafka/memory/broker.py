@@ -14,6 +14,7 @@ from kafka import errors as kafka_errors
 
 from worker.kafka.memory.groups import Group, Session
 from worker.kafka.memory.log import Outcome, PartitionLog, Transaction
+from worker.kafka.memory.rights import Rights
 
 Call = Literal["join", "poll", "renew", "send", "commit", "end"]
 """The calls that a fault can affect. `end` is the point in a commit after the offsets are added to the
@@ -90,6 +91,7 @@ class Process:
 
     broker: Broker
     alive: bool = True
+    rights: Rights = field(default_factory=Rights)
 
     def live(self) -> Broker:
         """Return the broker. Raises Crashed if the process has ended."""
@@ -98,7 +100,7 @@ class Process:
         return self.broker
 
     def strike(self, call: Call, *, after: bool = False) -> None:
-        """Raise the error of the fault that is due for this call, if any."""
+        """Raise the error of a fault, if one is scheduled for this call."""
         if not self.broker.faults:
             return
         error = self.broker.fault(call, self, after=after)
@@ -154,10 +156,10 @@ class Broker:
         return found.logs[partition]
 
     def written(self, topic: str, partition: int) -> PartitionLog:
-        """Return the log of a partition for a write; if there is no log, raise what a writing client raises.
+        """Return the log of a partition for a write; if there is none, raise the error that a client raises.
 
-        That is KafkaTimeoutError if the topic does not exist, because a client waits for the topic, and
-        ValueError if the partition does not exist.
+        The error is KafkaTimeoutError if the topic does not exist, because a client waits for the topic. It
+        is ValueError if the partition does not exist.
         """
         found = self.topics.get(topic)
         if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from worker.errors import CheckpointFailed, KafkaAway
@@ -11,6 +11,7 @@ from worker.kafka.memory.broker import Broker, Call, Crashed, Fault
 from worker.kafka.memory.connection import MemoryConnection
 from worker.kafka.memory.log import MemoryRecord, PartitionLog
 from worker.kafka.memory.member import MemoryGroupMember
+from worker.kafka.memory.rights import Right
 
 _START_MS: Final = 1_700_000_000_000
 
@@ -34,9 +35,12 @@ class MemoryCluster:
         self._start_ms = start_ms
         self._broker = Broker(start_ms, topic_ids=topic_ids)
 
-    def connect(self) -> MemoryConnection:
-        """Return a connection of a new process."""
-        return MemoryConnection(self._broker)
+    def connect(self, rights: Iterable[Right] | None = None) -> MemoryConnection:
+        """Return a connection of a new process, which has only these rights; None: every right."""
+        connection = MemoryConnection(self._broker)
+        if rights is not None:
+            connection.process.rights.restrict(rights)
+        return connection
 
     # Time
 
@@ -150,6 +154,13 @@ class MemoryCluster:
         with self._broker.lock:
             for log in self._broker.topics[topic].logs:
                 log.compact(tombstones=tombstones)
+
+    # Rights
+
+    def restrict(self, connection: MemoryConnection, rights: Iterable[Right]) -> None:
+        """Change the rights of a process, from its next call on."""
+        with self._broker.lock:
+            connection.process.rights.restrict(rights)
 
     # Faults
 

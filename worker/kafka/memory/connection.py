@@ -92,6 +92,7 @@ class MemoryConnection:
                     log = broker.written(topic, partition)
                 except ValueError as error:
                     raise missing_partition(topic, partition, error) from None
+                self.process.rights.require("topic", topic, "WRITE")
                 written[partition] = broker.append(log, key=key, value=value)
             return written
 

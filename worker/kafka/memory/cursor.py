@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from worker.kafka.interface import TopicPartition
-from worker.kafka.memory.broker import Broker
+from worker.kafka.memory.broker import Process
 from worker.kafka.memory.log import MemoryRecord
 
 
@@ -57,16 +57,17 @@ class Cursor:
         """Resume reading an assigned partition."""
         self._paused.discard(at)
 
-    def read(self, broker: Broker, at_most: int) -> dict[TopicPartition, list[MemoryRecord]]:
+    def read(self, process: Process, at_most: int) -> dict[TopicPartition, list[MemoryRecord]]:
         """Return up to `at_most` next records by partition, and advance the positions.
 
-        Partitions that were read move to the end of the order.
+        Partitions that were read move to the end of the order. Raises TopicAuthorizationFailedError.
         """
         found: dict[TopicPartition, list[MemoryRecord]] = {}
         for at, position in list(self._positions.items()):
             if position is None or at in self._paused:
                 continue
-            records, following = broker.log(*at).read(position, at_most, committed=self._committed)
+            process.rights.require("topic", at.topic, "READ")
+            records, following = process.broker.log(*at).read(position, at_most, committed=self._committed)
             if records:
                 found[at] = records
                 del self._positions[at]

@@ -27,7 +27,7 @@ class Session:
     instance: str | None
     timeout_ms: int
     process: object
-    """The connection that sends its heartbeats."""
+    """The connection that sends the member's heartbeats."""
     polled_ms: int
     silent_since: int | None = None
     """The time of the last heartbeat of a member that is frozen or crashed; None for other members."""

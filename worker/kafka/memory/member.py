@@ -91,7 +91,8 @@ class MemoryGroupMember:
             if revoked:
                 self._give_up(revoked)
             with self._process.broker.lock:
-                polled = self._cursor.read(self._process.live(), at_most)
+                self._process.live()
+                polled = self._cursor.read(self._process, at_most)
         self._keep_metadata()
         return [record for records in polled.values() for record in records]
 
@@ -132,6 +133,7 @@ class MemoryGroupMember:
         with self._process.broker.lock, self._endpoint.errors("ask for the end of the clicks"):
             broker = self._process.live()
             broker.reach()
+            self._process.rights.require("topic", self.topic, "DESCRIBE")
             logs = {at: broker.log(*at) for at in self._cursor.read_now}
             return {
                 at.partition: Backlog(
@@ -183,6 +185,7 @@ class MemoryGroupMember:
 
     def _enter(self, broker: Broker, group: Group) -> Session:
         """Join as a new member without partitions."""
+        self._process.rights.require("group", self._group, "READ")
         self._lost |= self.assigned()
         self._cursor.assign(())
         self._member_id, self._generation = broker.new_name(self._client_id), -1

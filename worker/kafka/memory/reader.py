@@ -45,7 +45,7 @@ class MemoryReader:
                 return {}
             for at in self._cursor.unknown():
                 self._begin(at)
-            return self._cursor.read(broker, self._at_most)
+            return self._cursor.read(self._process, self._at_most)
 
     def position(self, at: TopicPartition, *, timeout_ms: int = ANSWER_MS) -> int:
         """Return the next offset to read, past any transaction markers; 0 if unknown."""
@@ -60,6 +60,7 @@ class MemoryReader:
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
+            self._must_see(partitions)
             return {at: broker.written(*at).start for at in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -70,6 +71,7 @@ class MemoryReader:
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
+            self._must_see(partitions)
             logs = {at: broker.written(*at) for at in partitions}
             return {at: log.stable if self._committed else log.end for at, log in logs.items()}
 
@@ -83,6 +85,8 @@ class MemoryReader:
             broker.reach()
             if self._group is None:
                 raise ValueError("a reader without a group has no committed offsets")
+            self._process.rights.require("group", self._group, "DESCRIBE")
+            self._must_see([at])
             group = broker.group(self._group)
             if self._committed and group.pending.get((at.topic, at.partition)):
                 raise NotStable(f"the last transaction of partition {at.partition} is still open")
@@ -93,11 +97,16 @@ class MemoryReader:
         with self._process.broker.lock:
             broker = self._process.live()
             broker.reach()
-            return set(range(broker.partitions(topic)))
+            visible = self._process.rights.allows("topic", topic, "DESCRIBE")
+            return set(range(broker.partitions(topic))) if visible else set()
 
     def close(self) -> None:
         """Close the connection."""
         self._cursor.assign(())
+
+    def _must_see(self, partitions: Collection[TopicPartition]) -> None:
+        for at in partitions:
+            self._process.rights.require("topic", at.topic, "DESCRIBE")
 
     def _begin(self, at: TopicPartition) -> None:
         """Set the initial position: the group's committed offset, else the start of the log."""
@@ -105,4 +114,5 @@ class MemoryReader:
             committed = self.committed(at) if self._group else None
         except NotStable:
             return
+        self._must_see([at])
         self._cursor.seek(at, self._process.broker.log(*at).start if committed is None else committed)

@@ -51,6 +51,7 @@ class MemoryTransactions:
         with self._process.broker.lock, self._endpoint.errors(doing):
             broker = self._process.live()
             self._process.strike("renew")
+            self._process.rights.require("transactional-id", self._transactional_id, "WRITE")
             self._epoch = broker.init_producer(self._transactional_id, self._timeout_ms)
 
     def send(
@@ -88,7 +89,8 @@ class MemoryTransactions:
                 self._started()
                 self._process.strike("commit")
                 self._process.broker.reach()
-                self._flush()
+                if self._refused is None:
+                    self._flush()
                 if self._refused is not None:
                     raise self._refused
                 self._end({(topic, number): offset for number, offset in offsets.items()}, group)
@@ -124,11 +126,16 @@ class MemoryTransactions:
         broker = self._process.broker
         if broker.away:
             return
+        if isinstance(self._refused, kafka_errors.AuthorizationError):
+            # kafka-python 3.0.12 reports an earlier refusal so.
+            raise KafkaError("an earlier request was refused", self._refused)
         if self._refused is not None:
             raise self._refused
         unsent, self._unsent = self._unsent, []
         try:
             for log, key, value, headers in unsent:
+                self._process.rights.require("transactional-id", self._transactional_id, "WRITE")
+                self._process.rights.require("topic", log.topic, "WRITE")
                 broker.append(
                     log,
                     key=key,
@@ -142,11 +149,22 @@ class MemoryTransactions:
     def _end(self, offsets: Mapping[tuple[str, int], int], group: Any) -> None:
         broker, epoch = self._process.broker, self._started()
         if offsets:
+            self._must_commit(offsets, group)
             broker.add_offsets(broker.transaction(self._transactional_id, epoch), offsets, group)
         self._process.strike("end")
         if broker.producers[self._transactional_id].open is not None:
             broker.transaction(self._transactional_id, epoch)
             broker.commit(self._transactional_id)
+
+    def _must_commit(self, offsets: Mapping[tuple[str, int], int], group: Any) -> None:
+        name = group if isinstance(group, str) else group.group_id
+        self._process.rights.require("group", name, "READ")
+        for topic, _ in offsets:
+            try:
+                self._process.rights.require("topic", topic, "READ")
+            except kafka_errors.TopicAuthorizationFailedError as error:
+                # kafka-python 3.0.12 has only the text of this error.
+                raise KafkaError(f"unexpected error in the answer: {error}") from None
 
     def _failed(self, error: KafkaError, doing: str) -> NextclickError:
         self._epoch = None
