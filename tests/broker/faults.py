@@ -142,6 +142,11 @@ class Fleet:
         return [process.http(path)[0] for process in self._running.values()]
 
     @property
+    def running(self) -> list[WorkerProcess]:
+        """The workers that run."""
+        return [*self._running.values()]
+
+    @property
     def served(self) -> float:
         """How many partitions the running workers serve together."""
         return sum(process.metric("nextclick_assigned_partitions") for process in self._running.values())

@@ -78,7 +78,11 @@ class LocalPrometheus(Server):
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the state of every rule."""
-        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+        return [rule for rules in self.groups().values() for rule in rules]
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the states of the rules, by group."""
+        return {group["name"]: group["rules"] for group in self._get("rules")["groups"]}
 
     def _get(self, what: str, **parameters: object) -> dict[str, Any]:
         query = urllib.parse.urlencode(parameters)
