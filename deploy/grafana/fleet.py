@@ -35,7 +35,7 @@ def fleet() -> Dashboard:
             "Is it well?": [*_state()],
             "Load": [*_load()],
             "Time": [*_time()],
-            "Failures": [*_failures()],
+            "Failures": [*_failures(), *_transactions_and_requests()],
             "Partitions, memory, users": [*_capacity()],
         },
         period="1h",
@@ -198,6 +198,9 @@ def _failures() -> Iterator[Panel]:
         unit=units.Short,
         runbooks=["NextclickWorkerNotReady", "NextclickCheckpointsFail"],
     )
+
+
+def _transactions_and_requests() -> Iterator[Panel]:
     yield graph(
         "Checkpoints",
         "Committed and failed checkpoints per second. If one fails, its clicks are read again: nothing is "

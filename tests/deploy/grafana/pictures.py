@@ -94,6 +94,10 @@ def _panel(figure: Figure, rows: int, panel: Panel, lines: Sequence[Line], answe
         va="center",
         weight="bold",
     )
+    if not lines:
+        nothing = panel.document["fieldConfig"]["defaults"]["noValue"]
+        card.text(0.5, 0.4, nothing, transform=card.transAxes, ha="center", va="center", color=FAINT)
+        return
     if panel.is_stat:
         _number(card, panel, lines)
         return
@@ -109,11 +113,6 @@ def _panel(figure: Figure, rows: int, panel: Panel, lines: Sequence[Line], answe
 def _number(card: Axes, panel: Panel, lines: Sequence[Line]) -> None:
     """Draw the number of a panel, on the colour of its limit."""
     defaults = panel.document["fieldConfig"]["defaults"]
-    if not lines:
-        card.text(
-            0.5, 0.4, defaults["noValue"], transform=card.transAxes, ha="center", va="center", color=FAINT
-        )
-        return
     value = lines[0].points[-1][1]
     steps = defaults["thresholds"]["steps"]
     colour = [step["color"] for step in steps if step["value"] is None or value >= step["value"]][-1]
