@@ -101,11 +101,12 @@ tools: ## bring helm, actionlint and prometheus for the tests (needs Go and Debi
 images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
 	@for target in worker trainer; do \
 		docker build --file deploy/docker/Dockerfile --target $$target --tag nextclick-$$target:$(VERSION) \
-			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+			$(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
 	done
 
-image-test: ## build and start the images without a registry: a base by debootstrap, buildah as root (Debian), minutes
-	@bash deploy/docker/test.sh
+image-test: ## build and run the images without a registry: a base by debootstrap, buildah as root (Debian); TARGETS=worker
+	@TARGETS="$(TARGETS)" bash deploy/docker/test.sh
 
 sbom: .venv/.dev ## write what the images contain of Python into build/sbom (CycloneDX)
 	@mkdir -p build/sbom
@@ -116,10 +117,17 @@ sbom: .venv/.dev ## write what the images contain of Python into build/sbom (Cyc
 	done
 
 audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; needs the vulnerability service of PyPI
+	@mkdir -p build
 	@for name in worker trainer; do \
 		echo "deploy/requirements/$$name.txt"; \
-		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement deploy/requirements/$$name.txt || \
-		{ echo "Not audited to the end, or something was found: see above. Offline nothing can be audited." >&2; exit 1; }; \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+			--requirement deploy/requirements/$$name.txt 2>build/audit.log && continue; \
+		if grep -q '^Traceback' build/audit.log; then \
+			echo "Not audited, PyPI's vulnerability service does not answer: $$(tail -1 build/audit.log)" >&2; \
+		else \
+			cat build/audit.log >&2; \
+		fi; \
+		exit 1; \
 	done
 
 version: ## print the version

@@ -27,7 +27,7 @@ from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 from trainer.config import TrainerSettings
 from worker.config import Settings
-from worker.settings.fields import Section
+from worker.settings.fields import Section, fields_of, is_secret
 from worker.settings.loading import load
 
 SUITES: Final = "../../../tests/deploy/helm/suites/*_test.yaml"
@@ -99,18 +99,17 @@ def test_worker_ids_and_memberships() -> None:
     assert fixed.worker_id == scaled.worker_id == "pod-0"
 
 
-def secrets(model: type[Section]) -> set[str]:
-    """Return the secret settings, with their sections."""
-    return {
-        f"{section}.{key}"
-        for section, field in model.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        for key, its in field.annotation.model_fields.items()
-        if "SecretStr" in str(its.annotation)
-    }
+SECRETS: Final = sorted(
+    {key for model in (Settings, TrainerSettings) for key, field in fields_of(model) if is_secret(field)}
+)
 
 
-@pytest.mark.parametrize("key", sorted(secrets(Settings) | secrets(TrainerSettings)))
+def test_there_are_secret_settings() -> None:
+    """Or the next test would test nothing."""
+    assert {"http.token", "kafka.sasl_password"} <= {*SECRETS}
+
+
+@pytest.mark.parametrize("key", SECRETS)
 def test_no_secret_goes_into_the_config_map(key: str) -> None:
     """Every secret setting is refused there; the reason names its variable."""
     reason = refusal({"config": f'kafka.bootstrap_servers = "kafka:9092"\n{key} = "hush"\n'})
@@ -278,10 +277,11 @@ def test_only_scrapers_may_connect() -> None:
         ("kafka:443", '[registry]\nurl = "https://registry"', [443]),
         ("kafka:9093", 'sasl_oauth_url = "https://login:8443/token"', [9093, 8443]),
         ("kafka:9092", '[registry]\nurl = "http://registry/apis/ccompat/v7"', [9092, 80]),
+        ("kafka:9092", 'sasl_oauth_url = "https://login.example/token"', [9092, 443]),
     ],
 )
 def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
-    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those that the values add."""
+    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those of the values."""
     values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
     (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 
