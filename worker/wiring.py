@@ -143,7 +143,7 @@ class _Wiring:
     def worker(self) -> Worker:
         """Return the assembled worker."""
         process, metrics, clock = self._process, self._metrics, self._clock
-        retry = Retry(process.stop, steady=clock.steady, waiting=process.readiness.waiting)
+        retry = Retry(process.stop, steady=clock.steady, waiting=process.readiness.waiting, rival=self._rival)
         follower = self._new_follower()
         table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
         writer = StateWriter(
@@ -241,10 +241,16 @@ class _Wiring:
 
     def _claim_identity(self) -> None:
         """Wait until no other group member has this worker's name. Raises SharedIdentity, StopNow."""
+        if not self._settings.static_membership:
+            self._identity().claim()
+
+    def _rival(self) -> str:
+        """Return where another worker has this worker's name; empty if there is none."""
+        return self._identity().rival(self._member.metadata.member_id)
+
+    def _identity(self) -> Identity:
         settings, process = self._settings, self._process
-        if settings.static_membership:
-            return
-        Identity(
+        return Identity(
             self._connection,
             group=settings.group,
             topic=settings.topics.clicks,
@@ -253,7 +259,7 @@ class _Wiring:
             readiness=process.readiness,
             stop=process.stop,
             steady=self._clock.steady,
-        ).claim()
+        )
 
     def _new_adoption(self) -> Adoption:
         reader = ReleaseReader(self._connection, topic=self._settings.topics.releases)

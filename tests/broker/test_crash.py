@@ -128,6 +128,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     deployment.assert_answered_once(clicks)
 
 
+@pytest.mark.timeout(240)
 def test_a_broker_that_lost_its_last_records(
     own: tuple[LocalKafka, Deployment], worker: WorkerFactory
 ) -> None:

@@ -20,7 +20,10 @@ class Life:
         self.waits: list[float] = []
         self.reasons: list[str] = []
         self.stop = StopByHand(self._wait)
-        self.retry = Retry(self.stop, steady=lambda: self.now, waiting=self.reasons.append)
+        self.rival = ""
+        self.retry = Retry(
+            self.stop, steady=lambda: self.now, waiting=self.reasons.append, rival=lambda: self.rival
+        )
 
     def fails(self, *errors: Exception) -> Callable[[], None]:
         """An action that fails with each of these, and then works."""
@@ -96,6 +99,7 @@ def test_a_stop_ends_the_waiting(how: str) -> None:
 def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
     """With what to do about it; another failure between both changes nothing."""
     life = Life()
+    life.rival = "at elsewhere"
     life.retry.failed(CheckpointFailed("fenced", fenced=True))
     life.now += FENCED_TWICE_SECONDS - 1
     life.retry.failed(CheckpointFailed("refused"))
@@ -105,9 +109,20 @@ def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
         life.retry.failed(CheckpointFailed("fenced", fenced=True))
 
 
+def test_fenced_twice_by_nobody_is_a_failure_like_others() -> None:
+    """As where transactions took too long, twice: a broker was frozen, and then another one."""
+    life = Life()
+    for _ in range(3):
+        life.retry.failed(CheckpointFailed("fenced", fenced=True))
+        life.retry.back_off()
+
+    assert life.waits == [0.0, 0.1, 0.2]
+
+
 def test_fenced_once_a_minute_is_none() -> None:
     """As where the process was frozen."""
     life = Life()
+    life.rival = "at elsewhere"
     for _ in range(3):
         life.retry.failed(CheckpointFailed("fenced", fenced=True))
         life.now += FENCED_TWICE_SECONDS
