@@ -170,7 +170,7 @@ def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) 
             if act.target in WORKERS:
                 fleet.do(act.what, act.target)
             else:
-                switch.do(act.what, act.target)
+                switch.do(act)
         fleet.tend()
         time.sleep(_TURN_SECONDS)
     fleet.settle()

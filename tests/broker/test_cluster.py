@@ -51,11 +51,9 @@ def test_whatever_happens_to_one_broker_every_click_is_answered_once(tmp_path: P
     require_kafka()
     with LocalCluster(properties=PROPERTIES) as cluster:
         found = play(cluster, PLAN, tmp_path, seed=1)
-        logs = "".join(node.log for node in cluster.nodes)
 
     assert found.good, found.problems[:10]
     assert found.clicks > 0
-    assert "Stopping serving logs in dir" in logs
 
 
 def test_a_seed_always_makes_the_same_plan_for_a_cluster() -> None:
