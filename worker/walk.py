@@ -13,7 +13,7 @@ from worker.kafka.interface import MAX_BATCH, Record
 from worker.metrics import Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
-from worker.process.outcomes import Outcomes
+from worker.process.outcomes import Letter, Outcomes
 from worker.releases.adoption import Adoption
 from worker.topics.clicks import Decoded, decode
 from worker.topics.dead_letters import DeadLetterWriter
@@ -71,8 +71,8 @@ class Walk:
             bad=[one.reason for one in bad],
             trimmed=decoded.trimmed,
         )
-        letters = [(one.record.value, one.record.key, one.reason) for one in bad]
-        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total())
+        letters = [Letter(reason, one.value, one.key, one.headers) for one, reason, _ in bad]
+        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total(), times=decoded.times)
         positions = {record.partition: record.offset + 1 for record in records}
         for number, position in positions.items():
             self._table[number].position = position

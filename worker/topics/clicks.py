@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from worker.core.batch import Clicks
 from worker.core.event import Click, Decoder, Part, Several
 from worker.core.reasons import Reason, Skipped
+from worker.core.times import NAMES, NO_TIME, unit_of
 from worker.kafka.interface import Record
+
+_SEARCHED: Final = 100
+"""Maximum number of records that are decoded again to find an example of a time."""
 
 
 class Invalid(NamedTuple):
@@ -41,6 +46,11 @@ class Decoded(NamedTuple):
     """The number of records that have clicks and are not in `bad`."""
     trimmed: int
     """The number of ids with whitespace around them."""
+    times: dict[str, tuple[int, Any]]
+    """The number of clicks by the kind of their times (`worker.core.times`), each with an example.
+
+    The example is None if it was not found quickly, or if the clicks have no time of their own.
+    """
 
     @property
     def records(self) -> int:
@@ -52,13 +62,14 @@ class Decoded(NamedTuple):
         return Counter([*map(str, self.skipped.elements()), *(str(one.reason) for one in self.bad)])
 
 
-def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
+def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
     """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
     Ends after the record that completes `enough` clicks; `Decoded.records` is the number of records decoded.
     Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
+    decoder.times.take_kinds()
     good: list[tuple[Record, Click]] = []
     parts: list[tuple[int, Part]] = []
     bad: list[Invalid] = []
@@ -89,7 +100,35 @@ def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.
             else:
                 skipped[found.skipped[0]] += 1
     clicked = len(good) - len(parts) + several
-    return Decoded(_columns(good, parts), bad, skipped, clicked, decoder.ids.trimmed - trimmed)
+    trimmed = decoder.ids.trimmed - trimmed
+    return Decoded(_columns(good, parts), bad, skipped, clicked, trimmed, _times(records, good, decoder))
+
+
+def _times(
+    records: Sequence[Record], good: list[tuple[Record, Click]], decoder: Decoder
+) -> dict[str, tuple[int, Any]]:
+    """Return `Decoded.times` of the last decoded records."""
+    kinds = decoder.times.take_kinds()
+    if NO_TIME in kinds:
+        kinds[NO_TIME] = kinds[NO_TIME][0], None
+    # The decoder leaves out integers in milliseconds, because nearly all times are.
+    plain = len(good) - sum(count for count, _ in kinds.values())
+    if plain <= 0:
+        return kinds
+    name = NAMES["ms"]
+    count, example = kinds.get(name, (0, None))
+    if not kinds:
+        example = good[-1][1].timestamp_ms
+    elif example is None:
+        found = (one for record in islice(records, _SEARCHED) for one in _plain_times(record, decoder))
+        example = next(found, None)
+    return {**kinds, name: (count + plain, example)}
+
+
+def _plain_times(record: Record, decoder: Decoder) -> list[int]:
+    """Return the times in a record that are integers in milliseconds."""
+    found = decoder.times_in(record.value, record.key, record.timestamp, record.headers)
+    return [one for one in found if type(one) is int and unit_of(one) == "ms"]
 
 
 def _columns(good: list[tuple[Record, Click]], parts: list[tuple[int, Part]]) -> Clicks:
