@@ -267,6 +267,10 @@ class Admin(Protocol):
         """Return a description of each topic, including topics that do not exist."""
         ...
 
+    def topics(self) -> list[str]:
+        """Return the names of all topics that this client may see."""
+        ...
+
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
         ...

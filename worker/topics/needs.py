@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -74,15 +75,31 @@ class Finding:
 def require(admin: Admin, wanted: list[Need]) -> dict[str, TopicInfo]:
     """Return the description of each topic. Raises TopicError if any are missing or too small."""
     described = admin.describe([need.topic for need in wanted])
-    if problems := wrong(described, wanted):
+    if problems := wrong(described, wanted, _meant(admin, described, wanted)):
         raise TopicError("\n".join(problems), topic=wanted[0].topic)
     return described
 
 
-def wrong(described: Mapping[str, TopicInfo], wanted: list[Need]) -> list[str]:
-    """Return a sentence, with the remedy, for each topic that is missing, hidden or too small."""
-    findings = [_shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
-    return [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
+def wrong(described: Mapping[str, TopicInfo], wanted: list[Need], meant: str = "") -> list[str]:
+    """Return a sentence, with the remedy, for each problem: topics that are missing, hidden or too small.
+
+    `meant`: a suggestion for the name of the clicks topic (`did_you_mean`).
+    """
+    clicks = described[wanted[0].topic]
+    shapes = [_shape(need, described[need.topic], clicks) for need in _existing(described, wanted)]
+    findings = [*_missing(described, wanted, meant), *(one for one in shapes if one.remedy)]
+    return [f"{finding.what}. {finding.remedy}" for finding in findings]
+
+
+def did_you_mean(admin: Admin, topic: str, *, other_than: Collection[str] = ()) -> str:
+    """Return a phrase with the existing topic whose name is nearest to a missing topic's; empty without one.
+
+    Topics in `other_than`, and Kafka's own topics, are not suggested.
+    """
+    names = {name.lower(): name for name in admin.topics() if not name.startswith("__")}
+    names = {plain: name for plain, name in names.items() if name not in other_than and name != topic}
+    near = difflib.get_close_matches(topic.lower(), names, n=1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
@@ -141,8 +158,8 @@ def check(admin: Admin, wanted: list[Need], *, group: str) -> list[Finding]:
     """Check the topics, their settings, and the rights of this user; return the results."""
     described = admin.describe([need.topic for need in wanted])
     clicks = described[wanted[0].topic]
-    findings = []
-    for need in wanted:
+    findings = _missing(described, wanted, _meant(admin, described, wanted))
+    for need in _existing(described, wanted):
         topic = described[need.topic]
         findings.append(_shape(need, topic, clicks))
         if topic.partitions:
@@ -178,20 +195,48 @@ def _group_rights(admin: Admin, group: str) -> Finding:
         return Finding(str(error), "Grant READ; see the ACLs below")
 
 
+def _is_missing(topic: TopicInfo) -> bool:
+    return topic.visible and topic.partitions == 0
+
+
+def _existing(described: Mapping[str, TopicInfo], wanted: list[Need]) -> list[Need]:
+    return [need for need in wanted if not _is_missing(described[need.topic])]
+
+
+def _missing(described: Mapping[str, TopicInfo], wanted: list[Need], meant: str) -> list[Finding]:
+    """Return one finding on all topics that do not exist; the first of `wanted` is the clicks topic."""
+    clicks = wanted[0].topic
+    missing = [need.topic for need in wanted if _is_missing(described[need.topic])]
+    if not missing:
+        return []
+    if missing[0] != clicks:
+        several = len(missing) > 1
+        what = f"topics {', '.join(missing)} do" if several else f"topic {missing[0]} does"
+        name = "their names" if several else "its name"
+        return [Finding(f"{what} not exist", f"Run `nextclick-worker topics`, or correct {name} in [topics]")]
+    nor = f", nor {'do' if missing[2:] else 'does'} {', '.join(missing[1:])}" if missing[1:] else ""
+    return [
+        Finding(
+            f"topic {clicks} does not exist{meant}{nor}",
+            "Run `nextclick-worker topics --create-clicks`, or correct its name in [topics]",
+        )
+    ]
+
+
+def _meant(admin: Admin, described: Mapping[str, TopicInfo], wanted: list[Need]) -> str:
+    """Return a suggestion for the name of the clicks topic if it is missing; otherwise empty text."""
+    first, *others = (need.topic for need in wanted)
+    return did_you_mean(admin, first, other_than=others) if _is_missing(described[first]) else ""
+
+
 def _shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
     there, needed = topic.partitions, need.partitions or clicks.partitions
-    command = "Run `nextclick-worker topics`"
     if not topic.visible:
         return Finding(f"topic {need.topic}: no right to see it", "Grant DESCRIBE on the topic")
-    if there == 0:
-        # Callers pass the clicks topic's own description, so identity tells it from other topics.
-        asked = " --create-clicks" if topic is clicks else ""
-        command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or correct its name in [topics]")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",
-            f"{command}: it adds partitions",
+            "Run `nextclick-worker topics`: it adds partitions",
         )
     return Finding(f"topic {need.topic}: {there} partitions")
 

@@ -40,6 +40,11 @@ class MemoryAdmin:
                 for topic in topics
             }
 
+    def topics(self) -> list[str]:
+        """Return the names of all topics."""
+        with self._asking("list topics") as broker:
+            return sorted(broker.topics)
+
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
         with self._asking(f"create topic {topic}") as broker:
