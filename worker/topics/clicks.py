@@ -70,7 +70,8 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
     """
     trimmed = decoder.ids.trimmed
     decoder.times.take_kinds()
-    good: list[tuple[Record, Click]] = []
+    good: list[Click] = []
+    of: list[Record] = []
     parts: list[tuple[int, Part]] = []
     bad: list[Invalid] = []
     skipped = Counter[Skipped]()
@@ -84,14 +85,16 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
             continue
         found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
-            good.append((record, found))
+            good.append(found)
+            of.append(record)
         elif isinstance(found, Reason):
             bad.append(Invalid(record, found))
         elif isinstance(found, Skipped):
             skipped[found] += 1
         elif isinstance(found, Several):
             parts += enumerate(found.parts, len(good))
-            good += [(record, part.click) for part in found.parts]
+            good += [part.click for part in found.parts]
+            of += [record] * len(found.parts)
             if found.bad:
                 places = "; ".join(f"{place}: {reason}" for place, reason in found.bad)
                 bad.append(Invalid(record, found.bad[0][1], places))
@@ -101,12 +104,11 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
                 skipped[found.skipped[0]] += 1
     clicked = len(good) - len(parts) + several
     trimmed = decoder.ids.trimmed - trimmed
-    return Decoded(_columns(good, parts), bad, skipped, clicked, trimmed, _times(records, good, decoder))
+    times = _times(records, good, decoder)
+    return Decoded(_columns(good, of, parts), bad, skipped, clicked, trimmed, times)
 
 
-def _times(
-    records: Sequence[Record], good: list[tuple[Record, Click]], decoder: Decoder
-) -> dict[str, tuple[int, Any]]:
+def _times(records: Sequence[Record], good: Sequence[Click], decoder: Decoder) -> dict[str, tuple[int, Any]]:
     """Return `Decoded.times` of the last decoded records."""
     kinds = decoder.times.take_kinds()
     if NO_TIME in kinds:
@@ -118,7 +120,7 @@ def _times(
     name = NAMES["ms"]
     count, example = kinds.get(name, (0, None))
     if not kinds:
-        example = good[-1][1].timestamp_ms
+        example = good[-1].timestamp_ms
     elif example is None:
         found = (one for record in islice(records, _SEARCHED) for one in _plain_times(record, decoder))
         example = next(found, None)
@@ -131,14 +133,15 @@ def _plain_times(record: Record, decoder: Decoder) -> list[int]:
     return [one for one in found if type(one) is int and unit_of(one) == "ms"]
 
 
-def _columns(good: list[tuple[Record, Click]], parts: list[tuple[int, Part]]) -> Clicks:
+def _columns(good: Sequence[Click], of: Sequence[Record], parts: Sequence[tuple[int, Part]]) -> Clicks:
+    """Return the clicks `good` of the records `of` as columns."""
     clicks = Clicks(
-        partitions=np.array([record.partition for record, _ in good], np.int32),
-        offsets=np.array([record.offset for record, _ in good], np.int64),
-        user_ids=[click.user_id for _, click in good],
-        item_ids=[click.item_id for _, click in good],
-        timestamps_ms=np.array([click.timestamp_ms for _, click in good], np.int64),
-        record_timestamps_ms=np.array([record.timestamp for record, _ in good], np.int64),
+        partitions=np.array([record.partition for record in of], np.int32),
+        offsets=np.array([record.offset for record in of], np.int64),
+        user_ids=[click.user_id for click in good],
+        item_ids=[click.item_id for click in good],
+        timestamps_ms=np.array([click.timestamp_ms for click in good], np.int64),
+        record_timestamps_ms=np.array([record.timestamp for record in of], np.int64),
     )
     for place, part in parts:
         clicks.elements[place] = part.element
