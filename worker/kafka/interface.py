@@ -23,10 +23,10 @@ __all__ = [
     "Admin",
     "Connection",
     "GroupMember",
-    "Headers",
     "Member",
     "Reader",
     "Record",
+    "SentHeaders",
     "TopicInfo",
     "TopicPartition",
     "Transactions",
@@ -46,7 +46,8 @@ brokers always wait this long, so a shorter time is better for these brokers."""
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
 
-Headers = list[tuple[str, bytes]]
+SentHeaders = list[tuple[str, bytes]]
+"""The headers of a record to send; the headers of a record that was read may have no value."""
 
 
 class Unreadable(NamedTuple):
@@ -218,7 +219,7 @@ class Transactions(Protocol):
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
 
