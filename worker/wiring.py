@@ -343,9 +343,10 @@ class _Wiring:
 
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
-        fields = self._settings.click.fields()
+        parser = self._settings.registry.parser(self._registry, self._clock.steady)
+        decoder = self._settings.click.decoder(parser)
         return Walk(
-            self._settings.click.decoder(self._settings.registry.parser(self._registry, self._clock.steady)),
+            decoder,
             self._adoption,
             table,
             checkpoint,
@@ -362,7 +363,7 @@ class _Wiring:
                 partitions=lambda: self._topics.partitions(topics.dead_letters),
             ),
             outcomes=Outcomes(
-                fields,
+                decoder,
                 max_age_seconds=recommend.publish_max_age,
                 readiness=self._process.readiness,
                 steady=self._clock.steady,
