@@ -30,8 +30,8 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference dashboards pictures \
-	requirements tools images image-test sbom audit version clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos soak lint structure format reference dashboards \
+	pictures requirements tools images image-test sbom audit version clean
 
 
 help: ## this list
@@ -63,6 +63,9 @@ quality: .venv/.dev ## quality on public data by the published protocols, hours;
 
 chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n BROKERS=3, ARGS="--only 7" for one round
 	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
+
+soak: .venv/.dev ## two workers under a steady load: does memory, or anything else, grow with time; MINUTES=60
+	@$(BIN)/python -m tests.benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }

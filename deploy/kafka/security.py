@@ -10,6 +10,7 @@ node that all tests of a run share.
         access.mutual("trainer")            # SSL with a client certificate, principal User:trainer
         access.bootstrap                    # for the test itself: PLAINTEXT, a super user
 
+- OAUTHBEARER takes every unsigned token that has not expired (Kafka's default, for experiments only).
 - `access.users` maps the users of SCRAM and PLAIN to their passwords: `LockedKafka(users={"ann": "secret"})`.
   Client certificates need no list: `mutual(name)` issues one for any name.
 - Without an ACL nobody has any right, except for the test, which connects without credentials.
@@ -42,7 +43,7 @@ SASL: Final = "SASL"
 MUTUAL: Final = "MUTUAL"
 """The listener for users with a client certificate."""
 
-MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
+MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN", "OAUTHBEARER")
 
 USERS: Final[Mapping[str, str]] = MappingProxyType(
     {name: f"{name}-password" for name in ("worker", "trainer", "admin", "stranger")}
@@ -181,6 +182,9 @@ def _logins(listener: str, users: Mapping[str, str]) -> dict[str, str]:
         f"{prefix}sasl.enabled.mechanisms": ",".join(MECHANISMS),
         f"{prefix}scram-sha-512.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
         f"{prefix}plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required {plain};",
+        # Tokens without a signature: the principal is the claim `sub`.
+        f"{prefix}oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required "
+        'unsecuredLoginStringClaim_sub="broker";',
     }
 
 

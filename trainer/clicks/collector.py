@@ -70,11 +70,15 @@ class Collector:
 
     def follow(self) -> None:
         """Collect until stopped, retrying during outages. Raises NotAllowed, TopicError, RegistryRefused."""
+        said = ""
         while True:
             try:
                 self._round()
+                said = ""
             except Retriable as error:
-                self._progress.say(f"{error}; retrying")
+                if str(error) != said:
+                    said = str(error)
+                    self._progress.say(f"{error}; retrying")
             self._write_if_due()
             time.sleep(_PAUSE_SECONDS)
 

@@ -149,10 +149,6 @@ class Endpoint:
         """Return the reason why no connection is possible; None if it is not known."""
         return None
 
-    @property
-    def _setting(self) -> str:
-        return ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
-
     def translated(self, error: BaseException, doing: str) -> NextclickError:
         """Return the NextclickError for an error of the client."""
         text = f"{doing}: {error}"
@@ -185,9 +181,8 @@ class Endpoint:
             )
         if without_connection(error) and (reason := self.refusal()):
             return KafkaAway(f"{doing}: {reason}")
-        return KafkaAway(
-            f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({self._setting})?"
-        )
+        setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+        return KafkaAway(f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({setting})?")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

@@ -14,7 +14,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "the address in {names}",
     "silent": "{address} accepts a connection, but does not answer; check that it is a Kafka "
     "broker, and that the broker is not overloaded or frozen",
-    "closed": "{address} closes the connection at once; check that it is the port of a Kafka broker",
+    "no broker": "{address} does not answer like a Kafka broker; check that it is the port of one",
     "TLS required": "{address} requires TLS, but kafka.security_protocol is {protocol}; set it to {instead}",
     "no TLS": "{address} does not use TLS, but kafka.security_protocol is {protocol}; set it to "
     "{instead}, or use the port of a TLS listener",
@@ -59,7 +59,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "token not granted": "the token endpoint {url} grants no token ({why}); fix "
     "kafka.sasl_username, kafka.sasl_password or kafka.sasl_oauth_scope",
     "package missing": "kafka.sasl_mechanism is {mechanism}, which needs the Python package "
-    "{package}; install it with `pip install {package}`",
+    "{package}; install it: pip install {package}",
     "credentials missing": "{mechanism} finds no credentials on this machine ({why}); {remedy}",
     "identity refused": "{address} refuses the identity of this machine ({mechanism}: {why}); "
     "check its rights on the broker's side",

@@ -81,7 +81,7 @@ class Sasl:
             "AWS_DEFAULT_REGION",
         }
         remedy = remedies.get(self.mechanism, "fix kafka.sasl_mechanism")
-        why = str(error) or type(error).__name__
+        why = str(error.args[0]) if error.args else type(error).__name__
         if isinstance(error, AttributeError):  # kafka-python 3.0.12 does not check for absent credentials
             why = "none are configured"
         return Refused("credentials missing", mechanism=self.mechanism, why=why, remedy=remedy)

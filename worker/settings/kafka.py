@@ -46,9 +46,10 @@ class Kafka(Section):
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI", "AWS_MSK_IAM"] | None
     ) = setting(
         None,
-        "SASL mechanism. `PLAIN` and `SCRAM-...` require user name and password. `GSSAPI` requires the "
-        "package `gssapi` and a Kerberos ticket or keytab; `AWS_MSK_IAM` requires the package `botocore`, "
-        "with credentials and a region where AWS programs look for them.",
+        "SASL mechanism, required by both SASL protocols. `PLAIN`, `SCRAM-SHA-256` and `SCRAM-SHA-512` "
+        "require user name and password, `OAUTHBEARER` a token or the URL of an endpoint. `GSSAPI` requires "
+        "the package `gssapi` and a Kerberos ticket or keytab, `AWS_MSK_IAM` the package `botocore`, with "
+        "credentials and a region where AWS programs look for them.",
     )
     sasl_username: str | None = setting(
         None, "SASL user name. With `sasl_oauth_url`: the id of the OAuth client.", min_length=1
@@ -57,7 +58,7 @@ class Kafka(Section):
         None, "SASL password. With `sasl_oauth_url`: the secret of the OAuth client."
     )
     sasl_oauth_token: Secret | None = setting(
-        None, "Token for `OAUTHBEARER`. It is better kept in a file that another program renews."
+        None, "Token for `OAUTHBEARER`, if another program obtains and renews it."
     )
     sasl_oauth_url: str | None = setting(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
@@ -35,12 +35,14 @@ class Server:
             connection.close()
 
     @contextmanager
-    def listening(self, host: str = "127.0.0.1", token: str | None = None) -> Iterator[None]:
+    def listening(
+        self, host: str = "127.0.0.1", token: str | Callable[[], str] | None = None
+    ) -> Iterator[None]:
         """Listen, on a free port."""
         with serving(
             host,
             0,
-            token=(lambda: token) if token else None,
+            token=(lambda: token) if isinstance(token, str) else token,
             registry=self.metrics.registry,
             metrics=self.metrics.http,
             readiness=self.readiness,

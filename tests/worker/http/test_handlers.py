@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +17,7 @@ from structlog.typing import EventDict
 from tests.worker.http.asking import Server
 from worker.http.handlers import SAME_TEXT_SECONDS
 from worker.http.readiness import LIVE_WITHIN_SECONDS
+from worker.settings.secrets import Secret
 
 
 class Failing(Collector):
@@ -181,6 +183,25 @@ def test_a_token_guards_users_and_nothing_else(given: str, status: int) -> None:
     with one.listening(token="a-token-of-the-test"), one.answering((True, {})):
         assert one.get("/v1/users/ada", **headers)[0] == status
         assert one.get("/metrics")[0] == one.get("/livez")[0] == 200
+
+
+def test_a_token_in_a_file_is_read_at_every_request(tmp_path: Path) -> None:
+    """A new one needs no restart; without the file, nobody is let in."""
+    file, server = tmp_path / "token", Server()
+    file.write_text("first")
+    secret = Secret(file=file, key="http.token_file")
+
+    def status(token: str) -> int:
+        return server.get("/v1/users/ada", Authorization=f"Bearer {token}")[0]
+
+    with server.listening(token=secret.read), server.answering((True, {})):
+        before = status("first")
+        file.write_text("second")
+        after = status("first"), status("second")
+        file.unlink()
+        gone = status("second")
+
+    assert (before, after, gone) == (200, (401, 200), 503)
 
 
 def test_without_a_token_users_are_shown_on_this_machine_only() -> None:
