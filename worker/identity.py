@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Final
 
@@ -70,13 +70,13 @@ class Identity:
             if self._stop.wait(LOOK_SECONDS):
                 raise StopNow
 
-    def rival(self, member_id: str) -> str:
+    def rival(self, own: Collection[str]) -> str:
         """Return where another running worker has this name; empty if there is none, or nobody answers.
 
-        `member_id` is the id of this worker itself in the group.
+        `own` are the ids that the group may know this worker itself by.
         """
         try:
-            others = [one for one in self._named() if one.member_id != member_id]
+            others = [one for one in self._named() if one.member_id not in own]
         except Retriable:
             return ""
         return f"at {others[0].host} (member {others[0].member_id})" if others else ""

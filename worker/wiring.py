@@ -254,7 +254,7 @@ class _Wiring:
 
     def _rival(self) -> str:
         """Return where another worker has this worker's name; empty if there is none."""
-        return self._identity().rival(self._member.metadata.member_id)
+        return self._identity().rival(self._member.ids)
 
     def _identity(self) -> Identity:
         settings, process = self._settings, self._process

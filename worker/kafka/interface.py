@@ -171,6 +171,10 @@ class GroupMember(Protocol):
         ...
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The ids that the group may know this member by: while it joins again, an old and a new one."""
+
+    @property
     def metadata(self) -> Any:
         """The group metadata for commits; after the group has removed this member, commits are refused."""
         ...
