@@ -8,10 +8,16 @@ UV_VERSION := 0.13.9
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-# Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
-TOOLS := helm actionlint prometheus
-GO_helm := helm.sh/helm/v3/cmd/helm@v3.22.0
-GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+# Programs and schemas of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their
+# signatures. Helm and helm-unittest are made of the same modules, so that most of both is compiled once.
+TOOLS := helm helm-unittest actionlint prometheus crds
+GO_helm := helm.sh/helm/v3@v3.21.3
+GO_helm-unittest := github.com/helm-unittest/helm-unittest@v1.1.2
+GO_actionlint := github.com/rhysd/actionlint@v1.7.12
+CRDS_keda := github.com/kedacore/keda/v2@v2.18.1 config/crd/bases/keda.sh_scaledobjects.yaml
+CRDS_prometheus := github.com/prometheus-operator/prometheus-operator@v0.85.0 \
+	example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml \
+	example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 
 # The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
@@ -24,8 +30,8 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh quality chaos lint structure format reference dashboards pictures \
-	requirements tools images image-test sbom audit version clean
+.PHONY: help demo check test bench bench-state bench-refresh quality chaos soak lint structure format reference dashboards \
+	pictures requirements tools images image-test sbom audit version clean
 
 
 help: ## this list
@@ -57,6 +63,9 @@ quality: .venv/.dev ## quality on public data by the published protocols, hours;
 
 chaos: .venv/.dev ## crashes, freezes and outages at random under load; ROUNDS=100 SEED=n BROKERS=3, ARGS="--only 7" for one round
 	@$(BIN)/python -m tests.broker.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) $(if $(BROKERS),--brokers $(BROKERS)) $(ARGS)
+
+soak: .venv/.dev ## two workers under a steady load: does memory, or anything else, grow with time; MINUTES=60
+	@$(BIN)/python -m tests.benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted as above: run 'make format'" >&2; exit 1; }
@@ -95,11 +104,12 @@ tools: ## bring helm, actionlint and prometheus for the tests (needs Go and Debi
 images: ## build the images of worker and trainer with Docker; BASE=image:tag@digest is another base
 	@for target in worker trainer; do \
 		docker build --file deploy/docker/Dockerfile --target $$target --tag nextclick-$$target:$(VERSION) \
-			--build-arg VERSION=$(VERSION) $(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+			$(if $(BASE),--build-arg BASE=$(BASE)) . || exit 1; \
 	done
 
-image-test: ## build and start the images without a registry: a base by debootstrap, buildah as root (Debian), minutes
-	@bash deploy/docker/test.sh
+image-test: ## build and run the images without a registry: a base by debootstrap, buildah as root (Debian); TARGETS=worker
+	@TARGETS="$(TARGETS)" bash deploy/docker/test.sh
 
 sbom: .venv/.dev ## write what the images contain of Python into build/sbom (CycloneDX)
 	@mkdir -p build/sbom
@@ -110,10 +120,17 @@ sbom: .venv/.dev ## write what the images contain of Python into build/sbom (Cyc
 	done
 
 audit: .venv/.dev ## look for known vulnerabilities of the hashed requirements; needs the vulnerability service of PyPI
+	@mkdir -p build
 	@for name in worker trainer; do \
 		echo "deploy/requirements/$$name.txt"; \
-		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement deploy/requirements/$$name.txt || \
-		{ echo "Not audited to the end, or something was found: see above. Offline nothing can be audited." >&2; exit 1; }; \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+			--requirement deploy/requirements/$$name.txt 2>build/audit.log && continue; \
+		if grep -q '^Traceback' build/audit.log; then \
+			echo "Not audited, PyPI's vulnerability service does not answer: $$(tail -1 build/audit.log)" >&2; \
+		else \
+			cat build/audit.log >&2; \
+		fi; \
+		exit 1; \
 	done
 
 version: ## print the version
@@ -147,15 +164,31 @@ build/tools/prometheus: | build/tools
 	mv prometheus.partial/usr/bin/promtool prometheus.partial/usr/bin/prometheus . && \
 	rm -r prometheus.partial prometheus_*.deb
 
+build/tools/crds: build/tools/go.work
+	@rm -rf $@.partial && mkdir $@.partial
+	@$(call copy,$(CRDS_keda)) && $(call copy,$(CRDS_prometheus))
+	@rm -rf $@ && mv $@.partial $@
+
 # Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
-build/tools/%: Makefile | build/tools
-	@command -v go >/dev/null || { echo "No $*: Go compiles it, and there is no go on the PATH" >&2; exit 1; }
+build/tools/%: build/tools/go.work
 	@echo "Compiling $(GO_$*)"
-	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*) 2>$@.log || { tail $@.log >&2; exit 1; }
+	@cd build/tools && go build -gcflags='all=-N -l' -ldflags='-s -w' -o $* $(firstword $(subst @, ,$(GO_$*)))/cmd/$* 2>$*.log || \
+	{ tail $*.log >&2; exit 1; }
 	@touch $@
+
+# One workspace: one version of each module for all programs.
+build/tools/go.work: Makefile | build/tools
+	@command -v go >/dev/null || { echo "Go brings helm, helm-unittest, actionlint and definitions: no go on the PATH" >&2; exit 1; }
+	@rm -f $@ $@.sum
+	@cd build/tools && go work init $(foreach module,$(GO_helm) $(GO_helm-unittest) $(GO_actionlint),"$$($(call folder,$(module)))")
 
 build/tools:
 	@mkdir -p $@
+
+
+# The folder with the source of the Go module $(1), and a copy of the files after the module's name.
+folder = go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'
+copy = cd "$$($(call folder,$(firstword $(1))))" && install -m 644 $(wordlist 2,9,$(1)) $(abspath build/tools/crds.partial)
 
 
 # The first usable of $(PYTHON) as the shell variable `python`.

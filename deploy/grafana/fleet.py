@@ -26,7 +26,7 @@ _COMMITS: Final = "nextclick_click_to_commit_seconds"
 
 
 def fleet() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of the workers."""
     return dashboard(
         "nextclick-fleet",
         "Nextclick: worker fleet",
@@ -113,8 +113,9 @@ def _load() -> Iterator[Panel]:
     )
     yield graph(
         "Wait by partition",
-        "The ten partitions whose oldest unread click has waited longest. One line alone above the others: a "
-        "worker or a partition is stuck. All lines: too few workers, or Kafka does not answer.",
+        "The ten partitions whose oldest unread click has waited longest. If one line is far above the "
+        "others, a worker or a partition is stuck. If all lines rise, there are too few workers, or Kafka "
+        "does not answer.",
         Query(
             f"topk(10, max by (group, partition) (nextclick_lag_seconds{{{WORKERS}}}))",
             "{{group}} {{partition}}",
@@ -147,8 +148,8 @@ def _time() -> Iterator[Panel]:
     ]
     yield graph(
         "Time from click to list",
-        "Until the list is handed to the producer, and until its transaction is committed. Readers of "
-        "committed records wait for the commit, at most about commit_interval longer.",
+        "Time until the list is handed to the producer, and until its transaction is committed. Readers of "
+        "committed records wait for the commit, which is at most about commit_interval later.",
         *quantiles,
         unit=units.Seconds,
         limits=above(0.5, 1),
@@ -251,7 +252,8 @@ def _capacity() -> Iterator[Panel]:
     )
     yield graph(
         "Memory",
-        "Resident memory of each worker. A line that drops to the start: a restart, perhaps out of memory.",
+        "Resident memory of each worker. If a line drops to its start, the worker was restarted, "
+        "perhaps because it ran out of memory.",
         Query(f"process_resident_memory_bytes{{{_PROCESSES}}}", "{{instance}}"),
         unit=units.BytesIEC,
         runbooks=["NextclickWorkerRestarts"],

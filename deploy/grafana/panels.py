@@ -1,4 +1,4 @@
-"""The parts that the dashboards are made of: variables, queries, panels and links to the runbook.
+"""The parts of the dashboards: variables, queries, panels and links to the runbook.
 
 An expression uses Grafana's variables `$group`, `$instance` and `$__rate_interval`.
 """
@@ -52,7 +52,7 @@ class Query(NamedTuple):
 
 
 Limits = Sequence[Threshold]
-"""The colours of a number: each holds from its value on. The first has no value."""
+"""The colours of a number. Each colour applies from its own value on; the first colour has no value."""
 
 
 def above(warning: float, critical: float) -> Limits:
@@ -95,7 +95,7 @@ def stat(
     limits: Limits = (),
     runbooks: Sequence[str] = (),
 ) -> StatPanel:
-    """Return a panel of one number, as it is now: a worker that is gone leaves no old number behind."""
+    """Return a panel with one current number. A worker that is gone leaves no old number behind."""
     panel = (
         StatPanel()
         .title(title)

@@ -11,7 +11,7 @@ from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard,
 
 
 def quality() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of live quality."""
     return dashboard(
         "nextclick-quality",
         "Nextclick: live quality and experiments",
@@ -79,7 +79,8 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Last look",
-        "Time since `nextclick-trainer watch` last read the hit rates. Without it, nothing is decided.",
+        "Time since `nextclick-trainer watch` last read the hit rates. If it does not run, nothing is "
+        "decided.",
         f"time() - max(nextclick_trainer_last_look_timestamp_seconds{{{GROUPS}}})",
         unit=units.Seconds,
         limits=above(120, 300),
@@ -135,7 +136,8 @@ def _experiment() -> Iterator[Panel]:
     )
     yield graph(
         "Judged clicks",
-        "Clicks that the hit rates rest on. No decision before each has watch.min_clicks.",
+        "Clicks on which the hit rates are measured. There is no decision before candidate and "
+        "champion each have watch.min_clicks.",
         Query(f"max by (role) (nextclick_trainer_judged_clicks{{{GROUPS}}})", "{{role}}"),
         unit=units.Short,
         runbooks=["NextclickWatchSilent"],
@@ -145,7 +147,8 @@ def _experiment() -> Iterator[Panel]:
 def _releases() -> Iterator[Panel]:
     yield graph(
         "Champion by worker",
-        "Number of the release that each worker serves as the champion. The lines must be one.",
+        "Number of the release that each worker serves as the champion. All workers must serve the "
+        "same release.",
         Query(f"max by (instance) (nextclick_release{{{GROUPS}}})", "{{instance}}"),
         unit=units.Short,
         runbooks=["NextclickReleasesDiffer"],

@@ -15,7 +15,7 @@ _PROCESSES: Final = f'job="nextclick-trainer", {GROUPS}'
 
 
 def training() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of continuous training."""
     return dashboard(
         "nextclick-training",
         "Nextclick: training",
@@ -111,7 +111,8 @@ def _runs() -> Iterator[Panel]:
 def _training() -> Iterator[Panel]:
     yield graph(
         "Training loss",
-        "Loss in the last epoch of the last training. A jump: the clicks have changed, or training diverges.",
+        "Loss in the last epoch of the last training. If it jumps, the clicks have changed, or the "
+        "training diverges.",
         Query(f"max(nextclick_trainer_loss{{{GROUPS}}})", "loss"),
         unit=units.Short,
         runbooks=["NextclickRunsFail"],

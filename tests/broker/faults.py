@@ -232,9 +232,9 @@ class Switch:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def do(self, what: str, _: str = BROKER) -> None:
+    def do(self, act: Act) -> None:
         """Start, stop, kill, freeze or wake the broker, after what was ordered before."""
-        self._orders.append(self._thread.submit(self._do, what))
+        self._orders.append(self._thread.submit(self._do, act.what))
 
     @property
     def idle(self) -> bool:

@@ -73,9 +73,9 @@ def run_freeze(node: LocalKafka, folder: Path, *, seconds: float) -> Freeze:
             (worker,) = fleet.running
             worker.wait_until_ready(60)
             targets = {
-                _JOB: [f"127.0.0.1:{worker.http_port}"],
-                "nextclick-trainer": [],
-                "nextclick-watch": [],
+                _JOB: {"a": f"127.0.0.1:{worker.http_port}"},
+                "nextclick-trainer": {},
+                "nextclick-watch": {},
             }
             with LocalPrometheus(targets) as prometheus, load:
                 moments = [*_play(node, worker, prometheus, seconds)]

@@ -8,7 +8,7 @@ import json
 import yaml
 
 from deploy.grafana.files import files
-from tests.deploy.helm.test_chart import NOTHING, rendered, template, the
+from tests.deploy.helm.rendering import NOTHING, rendered, template, the
 from tests.documents import ROOT
 
 

@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 
 from worker.errors import CheckpointFailed, NextclickError
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import Headers
+from worker.kafka.interface import SentHeaders
 from worker.kafka.memory.broker import Process, record_bytes
 from worker.kafka.memory.log import PartitionLog
 from worker.kafka.transactions import failure, missing_partition
@@ -61,7 +61,7 @@ class MemoryTransactions:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         try:
@@ -149,8 +149,9 @@ class MemoryTransactions:
     def _end(self, offsets: Mapping[tuple[str, int], int], group: Any) -> None:
         broker, epoch = self._process.broker, self._started()
         if offsets:
+            transaction = broker.transaction(self._transactional_id, epoch)
             self._must_commit(offsets, group)
-            broker.add_offsets(broker.transaction(self._transactional_id, epoch), offsets, group)
+            broker.add_offsets(transaction, offsets, group)
         self._process.strike("end")
         if broker.producers[self._transactional_id].open is not None:
             broker.transaction(self._transactional_id, epoch)
