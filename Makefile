@@ -8,10 +8,16 @@ UV_VERSION := 0.13.9
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-# Programs of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their signatures.
-TOOLS := helm actionlint prometheus
-GO_helm := helm.sh/helm/v3/cmd/helm@v3.22.0
-GO_actionlint := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+# Programs and schemas of the tests that no wheel has. Go checks its modules by their sums, Debian its packages by their
+# signatures. Helm and helm-unittest are made of the same modules, so that most of both is compiled once.
+TOOLS := helm helm-unittest actionlint prometheus crds
+GO_helm := helm.sh/helm/v3@v3.21.3
+GO_helm-unittest := github.com/helm-unittest/helm-unittest@v1.1.2
+GO_actionlint := github.com/rhysd/actionlint@v1.7.12
+CRDS_keda := github.com/kedacore/keda/v2@v2.18.1 config/crd/bases/keda.sh_scaledobjects.yaml
+CRDS_prometheus := github.com/prometheus-operator/prometheus-operator@v0.85.0 \
+	example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml \
+	example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 
 # The size of the download of a fresh .venv, for those who wait.
 MEGABYTES_demo := 390
@@ -147,15 +153,31 @@ build/tools/prometheus: | build/tools
 	mv prometheus.partial/usr/bin/promtool prometheus.partial/usr/bin/prometheus . && \
 	rm -r prometheus.partial prometheus_*.deb
 
+build/tools/crds: build/tools/go.work
+	@rm -rf $@.partial && mkdir $@.partial
+	@$(call copy,$(CRDS_keda)) && $(call copy,$(CRDS_prometheus))
+	@rm -rf $@ && mv $@.partial $@
+
 # Not optimised: it runs for milliseconds and compiles for minutes (helm: two on two cores, once per machine).
-build/tools/%: Makefile | build/tools
-	@command -v go >/dev/null || { echo "No $*: Go compiles it, and there is no go on the PATH" >&2; exit 1; }
+build/tools/%: build/tools/go.work
 	@echo "Compiling $(GO_$*)"
-	@GOBIN=$(abspath build/tools) go install -gcflags='all=-N -l' -ldflags='-s -w' $(GO_$*) 2>$@.log || { tail $@.log >&2; exit 1; }
+	@cd build/tools && go build -gcflags='all=-N -l' -ldflags='-s -w' -o $* $(firstword $(subst @, ,$(GO_$*)))/cmd/$* 2>$*.log || \
+	{ tail $*.log >&2; exit 1; }
 	@touch $@
+
+# One workspace: one version of each module for all programs.
+build/tools/go.work: Makefile | build/tools
+	@command -v go >/dev/null || { echo "Go brings helm, helm-unittest, actionlint and definitions: no go on the PATH" >&2; exit 1; }
+	@rm -f $@ $@.sum
+	@cd build/tools && go work init $(foreach module,$(GO_helm) $(GO_helm-unittest) $(GO_actionlint),"$$($(call folder,$(module)))")
 
 build/tools:
 	@mkdir -p $@
+
+
+# The folder with the source of the Go module $(1), and a copy of the files after the module's name.
+folder = go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'
+copy = cd "$$($(call folder,$(firstword $(1))))" && install -m 644 $(wordlist 2,9,$(1)) $(abspath build/tools/crds.partial)
 
 
 # The first usable of $(PYTHON) as the shell variable `python`.

@@ -1,4 +1,4 @@
-"""A server program on this machine: start, freeze, stop, kill, and none left behind.
+"""A server program on this machine: it can be started, frozen, stopped and killed, and is not left behind.
 
 Kafka and the schema registry are such servers. Uses only the standard library of Python 3.11.
 """
@@ -27,7 +27,7 @@ class Server(ABC):
     name: str
     """The name of the program in messages."""
     address: str
-    """Where clients connect."""
+    """The address that clients connect to."""
     log_path: Path
 
     _process: subprocess.Popen[bytes] | None = None
@@ -161,7 +161,10 @@ class Leash:
 
 
 def in_foreground(action: Callable[[], int]) -> int:
-    """Do `action` until it ends, or Ctrl-C or SIGTERM; return the exit code. Prints Unavailable."""
+    """Do `action` until it ends or a signal (Ctrl-C, SIGTERM) stops it; return the exit code.
+
+    The message of an Unavailable error is printed without a traceback.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs start with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:

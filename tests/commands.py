@@ -16,6 +16,7 @@ _DEMO: Final = "takes over a minute; tests/deploy/demo plays the demo"
 _SUITE: Final = "is this suite, which would run itself"
 _HOURS: Final = "takes half an hour to hours; its smoke run is tested in tests/benchmarks"
 _ENGINE: Final = "needs a container engine or a cluster; tests/deploy reads what it starts"
+_TOOLS: Final = "needs Kafka's own tools; tests/broker/test_security.py grants by the admin API"
 _MINUTES: Final = "takes minutes; a smaller run is tested in tests/broker/test_fuzz.py and tests/worker/kafka"
 _DATA: Final = "takes minutes to hours, and needs data that may not be passed on"
 
@@ -40,10 +41,17 @@ ONLY_PARSED: Final = {
     "--set images.worker=registry.example/nextclick-worker "
     "--set images.trainer=registry.example/nextclick-trainer": _ENGINE,
     "kubectl create secret generic kafka-login --from-literal=NEXTCLICK_KAFKA_SASL_USERNAME=nextclick "
-    "--from-literal=NEXTCLICK_KAFKA_SASL_PASSWORD=...": _ENGINE,
-    "kubectl create secret generic kafka-files --from-file=ca.crt": _ENGINE,
+    "--from-literal=NEXTCLICK_HTTP_TOKEN=...": _ENGINE,
+    "kubectl create secret generic kafka-files --from-file=ca.crt --from-file=password": _ENGINE,
+    "kubectl logs job/shop-nextclick-topics --all-containers": _ENGINE,
+    "kubectl describe pods --selector app.kubernetes.io/component=topics": _ENGINE,
     "helm upgrade shop deploy/helm/nextclick --reuse-values --set credentialsSecret=kafka-login "
     "--set filesSecret=kafka-files": _ENGINE,
+    "kafka-configs.sh --bootstrap-server broker:9093 --command-config super.properties --alter "
+    "--entity-type users --entity-name nextclick-worker "
+    "--add-config 'SCRAM-SHA-512=[password=...]'": _TOOLS,
+    "kafka-acls.sh --bootstrap-server broker:9093 --command-config super.properties --add "
+    "--allow-principal User:nextclick-worker --topic clicks --operation Read": _TOOLS,
     "make audit": "needs a service that lists vulnerabilities",
     "make bench": _HOURS,
     "make bench-state": _HOURS,

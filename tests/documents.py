@@ -30,7 +30,9 @@ from trainer.continuous.metrics import TrainingMetrics
 from trainer.experiment.metrics import ExperimentMetrics
 from worker import __main__ as worker
 from worker.clock import Clock
+from worker.commands.check import roles
 from worker.config import Settings
+from worker.kafka.refusals import SENTENCES
 from worker.metrics import Metrics
 from worker.settings.fields import Section, duration_text, fields_of, is_duration, is_secret, kinds_of
 from worker.settings.loading import literal
@@ -100,6 +102,27 @@ def _choices(field: FieldInfo) -> str:
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     unsaid = [f"`{choice}`" for choice in choices if f"`{choice}`" not in (field.description or "")]
     return f"{', '.join(unsaid)}. " if unsaid else ""
+
+
+def refusals_table() -> str:
+    """Return the causes of a refused connection, and the sentence for each."""
+    rows = [(cause, re.sub(r"\{(\w+)\}", r"*\1*", text)) for cause, text in SENTENCES.items()]
+    return _table(("cause", "sentence"), rows)
+
+
+def acls_table() -> str:
+    """Return the ACLs of each role, under the default names of topics and group."""
+    rows = [
+        (
+            role.name,
+            f"{acl.kind} `{acl.name}{'*' if acl.prefixed else ''}`",
+            ", ".join(acl.operations),
+            acl.why,
+        )
+        for role in roles(Settings(worker_id="a"))
+        for acl in role.acls
+    ]
+    return _table(("role", "resource", "operations", "needed to"), rows)
 
 
 def metrics_table(registry: CollectorRegistry) -> str:
@@ -212,7 +235,9 @@ def _parts() -> dict[str, Callable[[], str]]:
         ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),
+        "acls": acls_table,
         "alerts": alerts_table,
+        "refusals": refusals_table,
         "demo": demo_still,
         "file shapes": lambda: _table(
             ("file", "what it becomes"), [(shape.name, shape.becomes) for shape in SHAPES]

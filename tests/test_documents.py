@@ -24,6 +24,7 @@ from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster, MemoryRecord
+from worker.settings.fields import kinds_of
 from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
 from worker.topics.clicks import decode
 from worker.topics.recommendations import ENCODERS, RecommendationWriter
@@ -35,6 +36,9 @@ OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", CONFIG_VARIABLE}
 
 START_MS: Final = 1_800_000_000_000
 """Later than the records in the documents."""
+
+MOUNTED: Final = "/etc/nextclick-files"
+"""Where the chart mounts a Secret with files."""
 
 CODE: Final = re.compile(r"`([^`\n]+)`")
 LINK: Final = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
@@ -109,7 +113,9 @@ def test_settings_in_toml_are_taken(name: str, tmp_path: Path) -> None:
     """By both programs: each checks its own sections and the common ones."""
     path = tmp_path / "nextclick.toml"
     for block in blocks(name, "toml"):
-        path.write_text(block)
+        for file in re.findall(rf"{MOUNTED}/([\w.-]+)", block):
+            (tmp_path / file).write_text("the content of a Secret")
+        path.write_text(block.replace(MOUNTED, str(tmp_path)))
 
         assert given(load(Settings, path, {})) | given(load(TrainerSettings, path, {}))
 
@@ -117,7 +123,7 @@ def test_settings_in_toml_are_taken(name: str, tmp_path: Path) -> None:
 @every_document
 def test_settings_that_are_named_exist(name: str) -> None:
     """As `section.key`, and as environment variables."""
-    keys = {*documents.settings()}
+    keys = {*kinds_of(Settings), *kinds_of(TrainerSettings)}
     sections = {key.partition(".")[0] for key in keys if "." in key}
     named = [code for code in inline(name) if re.fullmatch(r"\w+\.\w+", code)]
     variables = {variable(key) for key in keys} | OF_TESTS

@@ -6,7 +6,7 @@
       SettingError              (the worker's) a setting cannot be used
         ArchiveInUse            another process writes to the click archive
       UnusableClicks            the clicks cannot be used for training or evaluation
-        UnreadableFile          a file is missing, empty, or not in the format of its extension
+        UnreadableFile          a file is missing, empty, damaged, or in an unknown format
         MissingColumn           a file has no column for users, items or times
         TooFewClicks            too few clicks are left after cleaning
       TrainingDiverged          the loss or the weights of a training grew out of bounds
@@ -44,7 +44,7 @@ class UnusableClicks(NextclickError):
 
 
 class UnreadableFile(UnusableClicks):
-    """Raised when a file of clicks is missing, empty, or not in the format of its extension."""
+    """Raised when a file of clicks is missing, empty, damaged, or not a table in a known format."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")

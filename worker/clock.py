@@ -1,4 +1,4 @@
-"""The clock, as an object that tests replace."""
+"""The clock, as an object that tests can replace."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class Recommend(Section):
     )
     format: Literal["json", "msgpack", "avro", "json_schema"] = setting(
         "json",
-        "Format of the lists. `avro` and `json_schema` need the schema registry at `registry.url`; "
-        "`nextclick-worker topics` registers the schema.",
+        "Format of the lists: `json`, `msgpack`, `avro` or `json_schema`. The last two need the schema "
+        "registry at `registry.url`; `nextclick-worker topics` registers the schema.",
     )
 
 
@@ -74,8 +74,8 @@ class State(Section):
     )
     max_bytes: int = setting(
         0,
-        "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate; above it, "
-        "users are evicted likewise. 0: no limit.",
+        "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate. Above "
+        "it, the users who have been idle for the longest time are evicted, too. 0: no limit.",
         ge=0,
     )
 

@@ -99,7 +99,8 @@ def fitting(records: int, clicks: int, seconds: float, *, within: float) -> int:
 
     The last batch had `records` records with `clicks` clicks and took `seconds`. In a larger batch, each
     click costs less, but all clicks wait longer. With a few thousand items, a batch may have thousands of
-    clicks; with a million items, it has dozens. Limits: 64 and 4,000 clicks, and at least one record.
+    clicks; with a million items, it has dozens. The result is limited to 64 to 4,000 clicks, but is at least
+    one record.
 
     >>> fitting(100, 100, 0.01, within=0.2), fitting(100, 100, 0.001, within=0.2)
     (2000, 4000)

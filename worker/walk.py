@@ -53,7 +53,8 @@ class Walk:
     def decode(self, records: list[Record]) -> Decoded:
         """Decode the first of `records`, without any effects. Raises RegistryAway, RegistryRefused.
 
-        A record may have thousands of clicks: the result ends after the record that completes `MAX_BATCH`.
+        A record may have thousands of clicks, so decoding ends after the record that completes `MAX_BATCH`
+        clicks.
         """
         with self._metrics.timed("decode"):
             return decode(records, self._decoder, enough=MAX_BATCH)

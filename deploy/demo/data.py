@@ -51,7 +51,7 @@ def load(life: Life, cache: Path) -> MovieLens:
 
 
 def read(wheel: Path) -> MovieLens:
-    """Return the data in a wheel.
+    """Return the data set in a wheel.
 
     Clicks of the same second keep the order of the file, which is arbitrary.
     """

@@ -161,7 +161,7 @@ class Scoreboard:
         self._began = self._latest = self._clock()
 
     def learned(self, release: int, popular: list[str]) -> None:
-        """Set the popular list to compare `release` with: the most clicked items when it was trained."""
+        """Set the list to compare `release` with: the most popular items when the release was trained."""
         with self._lock:
             self._popular[release] = popular
 

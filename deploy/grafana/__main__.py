@@ -2,7 +2,7 @@
 
     python -m deploy.grafana
 
-The files are for Grafana 11.6 and later, as they are and by the chart.
+The files are for Grafana 11.6 and later. They can be imported by hand or installed by the chart.
 """
 
 from __future__ import annotations

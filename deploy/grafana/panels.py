@@ -1,4 +1,4 @@
-"""The parts that the dashboards are made of: variables, queries, panels and links to the runbook.
+"""The parts of the dashboards: variables, queries, panels and links to the runbook.
 
 An expression uses Grafana's variables `$group`, `$instance` and `$__rate_interval`.
 """
@@ -40,9 +40,8 @@ WORKERS: Final = 'group=~"$group", instance=~"$instance"'
 GROUPS: Final = 'group=~"$group"'
 """The selector of the chosen consumer groups."""
 
-_STAT: Final = (4, 4)
-_GRAPH: Final = (8, 8)
-"""Width and height, in units of Grafana: a dashboard is 24 wide."""
+_WIDTH: Final = 24
+"""The width of a dashboard in units of Grafana."""
 
 
 class Query(NamedTuple):
@@ -53,7 +52,7 @@ class Query(NamedTuple):
 
 
 Limits = Sequence[Threshold]
-"""The colours of a number: each holds from its value on. The first has no value."""
+"""The colours of a number. Each colour applies from its own value on; the first colour has no value."""
 
 
 def above(warning: float, critical: float) -> Limits:
@@ -96,7 +95,7 @@ def stat(
     limits: Limits = (),
     runbooks: Sequence[str] = (),
 ) -> StatPanel:
-    """Return a panel of one number, as it is now: a worker that is gone leaves no old number behind."""
+    """Return a panel with one current number. A worker that is gone leaves no old number behind."""
     panel = (
         StatPanel()
         .title(title)
@@ -108,7 +107,7 @@ def stat(
     panel.graph_mode(common.BigValueGraphMode.NONE)
     panel.reduce_options(options.ReduceDataOptions().calcs(["lastNotNull"]))
     panel.with_target(Dataquery().expr(expr).instant().ref_id("A"))
-    return _completed(panel, size=_STAT, runbooks=runbooks)
+    return _completed(panel, height=4, runbooks=runbooks)
 
 
 def graph(
@@ -137,7 +136,7 @@ def graph(
         panel.thresholds(_thresholds(limits)).thresholds_style(dashed)
     for letter, (expr, name) in zip(string.ascii_uppercase, queries, strict=False):
         panel.with_target(Dataquery().expr(expr).legend_format(name).range().ref_id(letter))
-    return _completed(panel, size=_GRAPH, runbooks=runbooks)
+    return _completed(panel, height=8, runbooks=runbooks)
 
 
 def dashboard(
@@ -169,17 +168,17 @@ def dashboard(
     for heading, panels in rows.items():
         made.with_row(grafana.Row(heading))
         for panel in panels:
-            made.with_panel(panel)
+            beside = 6 if isinstance(panel, StatPanel) else 3
+            made.with_panel(panel.span(_WIDTH // min(beside, len(panels))))
     built = made.build()
     for number, one in enumerate(built.panels or (), 1):
         one.id_val = number
     return built
 
 
-def _completed(panel: _P, *, size: tuple[int, int], runbooks: Sequence[str]) -> _P:
-    width, height = size
+def _completed(panel: _P, *, height: int, runbooks: Sequence[str]) -> _P:
     panel.links([_runbook(alert) for alert in runbooks])
-    return panel.datasource(PROMETHEUS).no_value("no data").span(width).height(height)
+    return panel.datasource(PROMETHEUS).no_value("no data").height(height)
 
 
 def _runbook(alert: str) -> grafana.DashboardLink:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard, graph, less_than, stat
+from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard, graph, stat
 
 
 def quality() -> Dashboard:
-    """Return the dashboard."""
+    """Return the dashboard of live quality."""
     return dashboard(
         "nextclick-quality",
         "Nextclick: live quality and experiments",
@@ -66,20 +66,21 @@ def _state() -> Iterator[Panel]:
         "cannot adopt the newest.",
         f'count(count_values("release", nextclick_release{{{GROUPS}}}))',
         unit=units.Short,
-        limits=less_than(2),
+        limits=above(2, 3),
         runbooks=["NextclickReleasesDiffer"],
     )
     yield stat(
         "Refused releases",
-        "Releases that failed a check of a worker within 24 hours. The release before stays in service.",
-        f"sum(increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))",
+        "Releases that a worker refused within 24 hours, as a check failed. The one before stays in service.",
+        f"round(max(sum by (instance) (increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))))",
         unit=units.Short,
-        limits=less_than(1),
+        limits=above(1, 3),
         runbooks=["NextclickReleaseRefused"],
     )
     yield stat(
         "Last look",
-        "Time since `nextclick-trainer watch` last read the hit rates. Without it, nothing is decided.",
+        "Time since `nextclick-trainer watch` last read the hit rates. If it does not run, nothing is "
+        "decided.",
         f"time() - max(nextclick_trainer_last_look_timestamp_seconds{{{GROUPS}}})",
         unit=units.Seconds,
         limits=above(120, 300),
@@ -135,7 +136,8 @@ def _experiment() -> Iterator[Panel]:
     )
     yield graph(
         "Judged clicks",
-        "Clicks that the hit rates rest on. No decision before each has watch.min_clicks.",
+        "Clicks on which the hit rates are measured. There is no decision before candidate and "
+        "champion each have watch.min_clicks.",
         Query(f"max by (role) (nextclick_trainer_judged_clicks{{{GROUPS}}})", "{{role}}"),
         unit=units.Short,
         runbooks=["NextclickWatchSilent"],
@@ -145,7 +147,8 @@ def _experiment() -> Iterator[Panel]:
 def _releases() -> Iterator[Panel]:
     yield graph(
         "Champion by worker",
-        "Number of the release that each worker serves as the champion. The lines must be one.",
+        "Number of the release that each worker serves as the champion. All workers must serve the "
+        "same release.",
         Query(f"max by (instance) (nextclick_release{{{GROUPS}}})", "{{instance}}"),
         unit=units.Short,
         runbooks=["NextclickReleasesDiffer"],

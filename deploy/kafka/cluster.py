@@ -33,7 +33,7 @@ PROPERTIES: Final = {
 }
 
 JAVA_OPTIONS: Final = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
-"""Small heaps, and no second compiler: three nodes share a desk, and live for minutes."""
+"""Small heaps and only one compiler, because three nodes share a machine and run only for minutes."""
 
 
 SECOND: Final = "second"

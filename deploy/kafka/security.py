@@ -10,16 +10,17 @@ node that all tests of a run share.
         access.mutual("trainer")            # SSL with a client certificate, principal User:trainer
         access.bootstrap                    # for the test itself: PLAINTEXT, a super user
 
-- Users of SCRAM and PLAIN are in `access.users`, names and passwords: `LockedKafka(users={"ann": "secret"})`.
+- OAUTHBEARER takes every unsigned token that has not expired (Kafka's default, for experiments only).
+- `access.users` maps the users of SCRAM and PLAIN to their passwords: `LockedKafka(users={"ann": "secret"})`.
   Client certificates need no list: `mutual(name)` issues one for any name.
 - Without an ACL nobody has any right, except for the test, which connects without credentials.
 - `access.authority` issues more certificates (`deploy.kafka.certificates`), valid ones and faulty ones:
   `access.mutual("trainer", certificate=access.authority.issue("trainer", ends=ONE_DAY_AGO))`;
   `access.mutual("trainer", key_password="secret")` encrypts the file of the key.
-- `LockedKafka(servers={"EXPIRED": certificate, ...})` adds a listener for each, with the users of SASL_SSL
-  and that certificate of the server: `access.scram("worker", listener="EXPIRED")`. `self_signed("broker")` is
-  one of no authority, `Authority().issue("broker")` of another one.
-- `properties` are those of a broker. They override the ones here, for example to add a mechanism.
+- `LockedKafka(servers={"EXPIRED": certificate, ...})` adds a listener for each certificate, with the users of
+  SASL_SSL: `access.scram("worker", listener="EXPIRED")`. `self_signed("broker")` is a certificate of no
+  authority, `Authority().issue("broker")` is one of another authority.
+- `properties` are properties of a broker. They override those set here, for example to add a mechanism.
 
 Needs the package cryptography.
 """
@@ -42,7 +43,7 @@ SASL: Final = "SASL"
 MUTUAL: Final = "MUTUAL"
 """The listener for users with a client certificate."""
 
-MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
+MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN", "OAUTHBEARER")
 
 USERS: Final[Mapping[str, str]] = MappingProxyType(
     {name: f"{name}-password" for name in ("worker", "trainer", "admin", "stranger")}
@@ -181,6 +182,9 @@ def _logins(listener: str, users: Mapping[str, str]) -> dict[str, str]:
         f"{prefix}sasl.enabled.mechanisms": ",".join(MECHANISMS),
         f"{prefix}scram-sha-512.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
         f"{prefix}plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required {plain};",
+        # Tokens without a signature: the principal is the claim `sub`.
+        f"{prefix}oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule required "
+        'unsecuredLoginStringClaim_sub="broker";',
     }
 
 

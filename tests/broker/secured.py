@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import orjson
+from click.testing import CliRunner
 
 from deploy.kafka.security import Access
 from tests.broker.client import Client, Record
-from tests.broker.process import ROOT, toml
+from tests.broker.process import toml
 from tests.broker.rights import Acl, Rights, printed
+from trainer.commands.cli import cli as trainer
+from worker.__main__ import cli as worker
 
 PARTITIONS: Final = 2
 
@@ -54,7 +55,7 @@ class Secured:
     def read_acls(self) -> int:
         """Read the ACLs of all roles from what `check` prints; its exit code."""
         code, text = self.run("worker", "check", "--json")
-        found = json.loads(text[text.index("{") :])["acls"]
+        found = orjson.loads(text)["acls"]
         self.acls = {role: [printed(one["acl"]) for one in acls] for role, acls in found.items()}
         return code
 
@@ -62,26 +63,26 @@ class Secured:
         """Grant a role what was printed for it."""
         self.rights.grant(self.users[role], self.acls[role])
 
-    def run(self, role: str, *words: str, program: str = "worker") -> tuple[int, str]:
-        """Run a command as one of the roles; exit code and all that it wrote."""
-        config = self._folder / f"{program}-{role}.toml"
-        settings: dict[str, Any] = self.settings(role)
-        if program == "trainer":
-            names = ("clicks", "releases", "quality")
-            topics = {name: self.topics[name] for name in names}
-            settings = {"kafka": self.kafka(role), "topics": topics}
+    def run(self, role: str, *words: str) -> tuple[int, str]:
+        """Run a command of the worker as one of the roles; exit code and all that it wrote."""
+        return self._invoked(worker, f"worker-{role}.toml", self.settings(role), words)
+
+    def train(self, *words: str) -> tuple[int, str]:
+        """Run a command of the trainer; exit code and all that it wrote."""
+        topics = {name: self.topics[name] for name in ("clicks", "releases", "quality")}
+        settings = {"kafka": self.kafka("trainer"), "topics": topics}
+        return self._invoked(trainer, "trainer.toml", settings, words)
+
+    def _invoked(
+        self, program: click.Group, name: str, settings: Mapping[str, Any], words: Sequence[str]
+    ) -> tuple[int, str]:
+        config = self._folder / name
         config.write_text(toml(settings))
         command, *arguments = words
-        done = subprocess.run(
-            [sys.executable, "-m", program, command, "--config", str(config), *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
+        done = CliRunner().invoke(
+            program, [command, "--config", str(config), *arguments], catch_exceptions=False
         )
-        return done.returncode, done.stdout + done.stderr
+        return done.exit_code, done.output
 
     def create_topics(self) -> str:
         """Create all topics as the admin; what the command says."""
@@ -89,14 +90,14 @@ class Secured:
         assert code == 0, text
         return text
 
-    def click(self, user: str, item: str) -> Record:
+    def click_by(self, user: str, item: str) -> Record:
         """A click of a user, in the user's partition."""
         document = {"user_id": user, "item_id": item}
         return Record(orjson.dumps(document), partition=int(user.rpartition("-")[2]) % PARTITIONS)
 
     def click_all(self, item: str, *, users: int = 10) -> list[Record]:
         """Let every user click the same item."""
-        clicks = [self.click(f"user-{number}", item) for number in range(users)]
+        clicks = [self.click_by(f"user-{number}", item) for number in range(users)]
         return self.client.send(self.topics["clicks"], clicks)
 
     def answered(self, clicks: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,15 @@ import pytest
 from deploy.kafka.security import Access
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
-from tests.broker.secured import Secured
+from tests.broker.secured import PARTITIONS, Secured
+from tests.broker.test_run import QUICK
+from tests.broker.test_trainer import records_of_cycle
 from tests.builders import ITEMS, successor_release_parts
 from tests.waiting import eventually
-from worker.settings.common import Kafka
+from worker.settings.kafka import Kafka
 from worker.topics import releases
 
-QUICK = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
+HURRIED = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_the_life_of_a_worker_needs_the_printed_acls_and_no_others(
 ) -> None:
     """It serves, saves, is killed, recovers, shares with another, writes dead letters, measures, deletes."""
     publish(secured)
-    settings = secured.settings(kafka=secured.kafka("worker") | QUICK)
+    settings = secured.settings(kafka=secured.kafka("worker") | HURRIED)
     first = worker(settings)
     secured.click_all(ITEMS[0])
     secured.client.send(secured.topics["clicks"], [Record(b"no click", partition=0)])
@@ -91,17 +92,19 @@ def test_lost_rights_on_releases_end_no_worker_that_serves(secured: Secured, wor
     assert process.http("/readyz") == (200, "ready\n")
 
 
-@pytest.mark.parametrize("lost", ["recommendations", "clicks", "state", "group", "transactional-id"])
+@pytest.mark.parametrize("lost", ["recommendations", "clicks", "group"])
 def test_a_lost_right_ends_a_worker_in_one_way(secured: Secured, worker: WorkerFactory, lost: str) -> None:
     """Wherever it is met first: exit code 2, and the right is named."""
     publish(secured)
     process = worker(secured.settings())
-    gone = [one for one in secured.acls["worker"] if lost in (one.kind, one.name.rpartition("-")[0])]
-    secured.rights.revoke("worker", gone)
-    deadline = time.monotonic() + 60
-    while process.exit_code is None and time.monotonic() < deadline:
-        secured.click_all(ITEMS[0])
+    resource = {**secured.topics, "group": secured.group}[lost]
+    secured.rights.revoke("worker", [one for one in secured.acls["worker"] if one.name == resource])
 
+    def ended() -> bool:
+        secured.click_all(ITEMS[0])
+        return process.exit_code is not None
+
+    eventually(ended, 60, "the end of the worker")
     assert process.exit_code == 2
     assert "`nextclick-worker check` prints the ACLs" in process.log.splitlines()[-1]
 
@@ -112,26 +115,24 @@ def test_the_commands_of_the_trainer_need_the_printed_acls_and_no_others(
     secured: Secured, tmp_path: Path
 ) -> None:
     """It trains and publishes, collects, fetches, tries a candidate, decides, and goes back."""
-    clicks = [
-        Record(record.value, partition=record.partition)
-        for turn in range(60)
-        for record in [secured.click(f"user-{turn % 12}", ITEMS[(turn + turn % 12) % 8])]
-    ]
-    secured.client.send(secured.topics["clicks"], clicks)
+    secured.client.send(secured.topics["clicks"], records_of_cycle(60, partitions=PARTITIONS))
     release, archive = str(tmp_path / "release"), str(tmp_path / "archive")
+    fields = ["--user", "user", "--item", "product.id"]
+    steps = {
+        "check": fields,
+        "collect": ["-o", archive, *fields],
+        "run": ["--once", "--archive", archive, *fields, *QUICK],
+        "fetch": ["-o", release],
+        "publish": [release, "--candidate"],
+        "releases": [],
+        "watch": ["--once"],
+        "promote": [],
+        "rollback": [],
+    }
 
-    def trainer(*words: str) -> str:
-        code, text = secured.run("trainer", *words, program="trainer")
-        assert code == 0, text
-        return text
+    done = {command: secured.train(command, *words) for command, words in steps.items()}
 
-    quick = [word for one in ("model.hidden_size=8", "training.epochs=1") for word in ("--set", one)]
-    trainer("check")
-    trainer("collect", "-o", archive)
-    trainer("run", "--once", "--archive", archive, *quick)
-    trainer("fetch", "-o", release)
-    trainer("publish", release, "--candidate", "--yes")
-    assert "nothing" in trainer("watch", "--once") or True
-    trainer("promote")
-    assert "release 2" in trainer("releases")
-    trainer("rollback")
+    assert {command: code for command, (code, _) in done.items()} == dict.fromkeys(steps, 0), done
+    assert "release 1 is @champion" in done["run"][1]
+    assert "release 2 against release 1: undecided" in done["watch"][1]
+    assert "release 1 is @champion" in done["rollback"][1]

@@ -13,9 +13,9 @@ from trainer.commands.cli import cli
 from worker.core.release import from_records, parse_pointer, verify
 
 
-def records_of_cycle(sessions: int) -> list[Record]:
-    """`cyclic_clicks` as JSON records, by user on four partitions."""
-    return [Record(value, partition=partition) for partition, value in click_records(sessions)]
+def records_of_cycle(sessions: int, *, partitions: int = 4) -> list[Record]:
+    """`cyclic_clicks` as JSON records, by user on up to four partitions."""
+    return [Record(value, partition=partition % partitions) for partition, value in click_records(sessions)]
 
 
 def test_from_the_topic_to_a_published_champion(

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -19,9 +19,16 @@ BROUGHT: Final = ROOT / "build" / "tools"
 def tool(name: str) -> str:
     """Return the path of a program; skip the test, or fail it in CI, where there is none."""
     places = [BROUGHT, Path(sys.executable).parent, os.environ["PATH"]]
-    found = shutil.which(name, path=os.pathsep.join(map(str, places)))
-    if found:
-        return found
+    return shutil.which(name, path=os.pathsep.join(map(str, places))) or _lacking(name)
+
+
+def brought(name: str) -> Path:
+    """Return the path of a file of `make tools`; skip the test, or fail it in CI, where there is none."""
+    path = BROUGHT / name
+    return path if path.exists() else _lacking(name)
+
+
+def _lacking(name: str) -> NoReturn:
     reason = f"no `{name}`: `make tools` brings it, with Go and Debian's apt-get"
     if os.environ.get("CI"):
         raise pytest.fail.Exception(reason, pytrace=False)

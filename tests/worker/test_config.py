@@ -45,7 +45,7 @@ def test_defaults_need_no_file() -> None:
 
     assert settings.worker_id == socket.gethostname()
     assert (settings.topics.dead_letters, settings.topics.state) == ("clicks.dead-letter", "nextclick.state")
-    assert settings.transactional_id == f"nextclick.{socket.gethostname()}"
+    assert settings.transactional_id == f"nextclick/{socket.gethostname()}"
 
 
 def test_derived_names_follow_the_settings_they_come_from(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_newcomer_with_the_name_of_a_live_worker_stops() -> None:
     other = newcomer(desk)
 
     with pytest.raises(
-        SharedIdentity, match=r"another worker runs as desk.a at memory .* different worker_id"
+        SharedIdentity, match=r"another worker runs as desk/a at memory .* different worker_id"
     ):
         other.begin()
     desk.click("ada")

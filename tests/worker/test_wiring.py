@@ -55,9 +55,9 @@ def test_workers_are_named_as_the_settings_say() -> None:
     desk.serving("w7")
     (member,) = desk.connection.admin().members("desk", topic=desk.topics.clicks)
 
-    assert desk.settings("w7").transactional_id == "desk.w7"
-    assert member.client_id == "desk.w7"
-    assert desk.cluster._broker.producers.keys() >= {"desk.w7"}
+    assert desk.settings("w7").transactional_id == "desk/w7"
+    assert member.client_id == "desk/w7"
+    assert desk.cluster._broker.producers.keys() >= {"desk/w7"}
     assert next(iter(desk.cluster._broker.group("desk").members.values())).instance == "w7"
 
 

@@ -1,9 +1,9 @@
 """The click archive: the clicks of a topic, kept on disk for longer than Kafka keeps them.
 
 `partition=3/00000000000000000000-00000000000000004096.parquet` has the clicks at these offsets of partition
-3, in order; the end is exclusive. An offset without a click held an invalid or skipped record, counted by
-reason in the file, or no record. Files are written atomically (`trainer.files_on_disk`), so their names
-alone tell where to resume.
+3, in order; the end is exclusive. An offset without a click belonged to an invalid or skipped record, which
+the file counts by reason, or to no record. Files are written atomically (`trainer.files_on_disk`), so their
+names alone tell where to resume.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ClickArchive:
 
     @contextmanager
     def writing(self, topic: str) -> Iterator[None]:
-        """Lock the archive for writing. Raises ArchiveInUse, or SettingError if it is of another topic."""
+        """Lock the archive for writing. Raises ArchiveInUse, or SettingError if its topic is not `topic`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check(topic)
         with (self.folder / _LOCK).open("w") as lock:
@@ -89,7 +89,10 @@ class ClickArchive:
     def append(
         self, partition: int, begin: int, end: int, clicks: pl.DataFrame, malformed: Mapping[str, int]
     ) -> None:
-        """Write `clicks` (columns of `ARCHIVE_SCHEMA`): all clicks from `begin` to `end` (exclusive)."""
+        """Write `clicks` to a file. They are all clicks at the offsets from `begin` to `end` (exclusive).
+
+        `clicks` has the columns of `ARCHIVE_SCHEMA`. `malformed`: the number of other records, by reason.
+        """
         folder = self.folder / f"partition={partition}"
         folder.mkdir(exist_ok=True)
         self._write(folder / f"{begin:020}-{end:020}.parquet", clicks, malformed)

@@ -20,7 +20,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """The result of a cleaning step: how many of `what` were removed, how many are left, and the reason."""
+    """The result of a cleaning step: the numbers removed and left, their kind (`what`), and the reason."""
 
     removed: int
     left: int
@@ -36,7 +36,7 @@ class Removal(NamedTuple):
 
 
 def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
-    """Return `clicks` without invalid clicks and duplicates, and the result of each step."""
+    """Return `clicks` without invalid clicks and duplicates, and the result of each cleaning step."""
     removals = []
     for why, keep in _cleaning_steps(now_ms):
         kept = keep(clicks)

@@ -1,4 +1,7 @@
-"""Copying a topic of clicks to the click archive, exactly once: the archive keeps the offsets."""
+"""The collector, which copies the clicks of a topic to the click archive, each click exactly once.
+
+The archive itself keeps the offsets up to which it was written, so a copy never starts at a wrong offset.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +70,15 @@ class Collector:
 
     def follow(self) -> None:
         """Collect until stopped, retrying during outages. Raises NotAllowed, TopicError, RegistryRefused."""
+        said = ""
         while True:
             try:
                 self._round()
+                said = ""
             except Retriable as error:
-                self._progress.say(f"{error}; retrying")
+                if str(error) != said:
+                    said = str(error)
+                    self._progress.say(f"{error}; retrying")
             self._write_if_due()
             time.sleep(_PAUSE_SECONDS)
 

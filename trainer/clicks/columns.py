@@ -40,7 +40,7 @@ SAMPLE_ROWS: Final = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns of a source, as paths (`worker.core.paths`). None: recognised by name.
+    """The columns of a source, as paths (`worker.core.paths`); a column that is None is recognised by name.
 
     `timestamp` may be the paths of a date and of a time of day, joined by ` + `. `extra` columns are kept
     under their own names.

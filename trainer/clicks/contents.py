@@ -68,7 +68,7 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 class Contents:
     """The contents of a file. For text, `head` is its beginning and `encoding` its encoding.
 
-    `as_it_is`: polars can read the file directly, without a copy.
+    `as_it_is`: whether polars can read the file directly, without a copy.
     """
 
     path: Path

@@ -58,7 +58,7 @@ class Counts:
 
     @property
     def times(self) -> str:
-        """The kinds of the times, as text for display."""
+        """The units and formats of the times, as text for display."""
         units = [NAMES[unit] for unit in BELOW if self.units[unit]]
         words = [f"unix {' and '.join(units)}"] if units else []
         if self.units["date"] or not words:
@@ -153,7 +153,7 @@ class Counts:
 
 
 def counted(frame: pl.LazyFrame, fields: Mapping[str, Field], time: pl.Expr, rules: Rules) -> Counts:
-    """Return the counts of a table.
+    """Count how the values in a table of clicks were read, and why clicks will be left out.
 
     `fields` are the fields of a click by role; `time` is its time in milliseconds.
     """

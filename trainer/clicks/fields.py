@@ -68,9 +68,10 @@ def leaves(schema: Mapping[str, pl.DataType], depth: int = _DEEPEST) -> Iterator
 
 
 def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
-    """Return None if there is no list at `names`, else a row for each element, in the column `EACH`.
+    """Return a table with a row for each element of the list at `names`, in the column `EACH`.
 
-    An empty list keeps one row, with a null, so that it is counted.
+    Return None if there is no list at `names`. An empty list keeps one row, with a null, so that it is
+    counted.
     """
     found = field_at(frame.collect_schema(), names)
     if found is None or not isinstance(found.kind, pl.List):
@@ -80,7 +81,7 @@ def exploded(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame | None:
 
 
 def in_each(schema: Mapping[str, pl.DataType], names: Sequence[str], *, of_ids: bool = False) -> Field | None:
-    """Return the field at `names` in the elements of an `exploded` table. Empty `names`: the element."""
+    """Return the field at `names` in the elements of an `exploded` table; no `names`: the element itself."""
     return field_at({EACH: schema[EACH]}, (EACH, *names), of_ids=of_ids)
 
 

@@ -33,7 +33,7 @@ _IN_WORDS: Final[dict[Any, str]] = {
 
 
 def kind_in_words(kind: pl.DataType) -> str | None:
-    """Return None if a column of type `kind` can hold ids, else the type as text for display."""
+    """Return `kind` as text for display if a column of this type cannot hold ids; otherwise None."""
     return _IN_WORDS.get(type(kind))
 
 

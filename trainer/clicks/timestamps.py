@@ -35,7 +35,7 @@ _OFFSET: Final = r"([+-])([0-9]{2}):([0-9]{2})$"
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSettings:
-    """The settings of `[click]` for times. `unit` None: inferred from the size of each number."""
+    """The settings of `[click]` for times. If `unit` is None, it is inferred from each number's size."""
 
     unit: Unit | None = None
     zone: str = "UTC"
@@ -43,7 +43,7 @@ class TimeSettings:
     missing: tuple[str, ...] = MISSING
 
     def rule(self) -> TimeRule:
-        """Return the worker's rule."""
+        """Return the worker's rule for times, with these settings."""
         zone = ZoneInfo(self.zone)
         return TimeRule(unit=self.unit, earliest_ms=self.earliest_ms, zone=zone, missing=self.missing)
 
@@ -218,7 +218,7 @@ def _floored(moment: pl.Expr, kind: pl.Datetime) -> pl.Expr:
 
 
 def time_kind_in_words(kind: pl.DataType) -> str | None:
-    """Return None if a column of type `kind` can hold times, else the type as text for display."""
+    """Return `kind` as text for display if a column of this type cannot hold times; otherwise None."""
     names: dict[Any, str] = {
         pl.Boolean: "true or false",
         pl.Duration: "durations",

@@ -19,7 +19,7 @@ from worker.topics.sample import SAMPLE, Sample, decoding
 
 
 def read_topic(connection: Connection, topic: str, decoder: Decoder) -> tuple[Table, list[Removal]]:
-    """Return all clicks now in the topic, in order of arrival for each user, and the counts of other records.
+    """Return all clicks that the topic has now, in order for each user, and the counts of other records.
 
     Raises UnusableClicks if no record is a valid click, and the errors of `worker.kafka.history.read`.
     """

@@ -113,7 +113,7 @@ def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
 
 
 def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> Scan:
-    """Return the clicks in `files`, or in an archive; if `files` is empty, in the configured topic.
+    """Return the clicks in `files`, or in the archive that `files` names; without `files`, in the topic.
 
     Raises click.UsageError unless exactly one of files and a topic is named.
     """

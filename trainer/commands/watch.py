@@ -37,7 +37,7 @@ from worker.commandline import (
     "--min-clicks",
     key="watch.min_clicks",
     metavar="N",
-    help="Minimum number of clicks by which the candidate, and the champion, must have been judged before a "
+    help="Minimum number of clicks on which the candidate and the champion must each be measured before a "
     "decision.",
 )
 @options.metrics_port

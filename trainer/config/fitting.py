@@ -45,7 +45,7 @@ class FitSettings(Section):
         return checked(cls, document, source="a call")
 
     def replaced(self, **values: Any) -> Self:
-        """Return a copy with some values replaced, named as in `of`. Raises SettingError."""
+        """Return a copy with these new values, which are named as in `of`. Raises SettingError."""
         return replaced(self, {full_key(name): value for name, value in values.items()})
 
     def to_json(self) -> dict[str, Any]:

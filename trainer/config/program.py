@@ -21,7 +21,7 @@ _DAY = 24 * _HOUR
 
 
 class Files(Section):
-    """Reading files of clicks. The columns of ids and times are set in `[click]`."""
+    """The format of files of clicks. The columns of ids and times are set in `[click]`."""
 
     encoding: str = setting(
         "utf-8", "Text encoding of the files, such as `cp1252`. A byte order mark in a file overrides it."
@@ -112,7 +112,8 @@ class Run(Section):
     )
     policy: Literal["champion", "candidate"] = setting(
         "champion",
-        "Pointer that is set to a new release. If there is no champion yet, it is always `champion`.",
+        "Pointer that is set to a new release: `champion` or `candidate`. Without a champion, it is "
+        "always `champion`.",
     )
     share: float = setting(CANDIDATE_SHARE, "Share of users served by a candidate.", gt=0, le=1)
     replace_candidate: bool = setting(
@@ -128,8 +129,8 @@ class Run(Section):
     )
     active_items: int = setting(
         ACTIVE_ITEMS,
-        "With the strategy `online`: number of items in the network. The most clicked items of the "
-        "present are chosen.",
+        "With the strategy `online`: number of items in the network. It contains the currently most "
+        "clicked items.",
         ge=2,
     )
     active_half_life: Duration = setting(
@@ -172,8 +173,8 @@ class Watch(Section):
     )
     min_clicks: int = setting(
         1_000,
-        "Minimum number of clicks by which the candidate, and the champion, must have been judged "
-        "before a decision.",
+        "Minimum number of clicks on which the candidate and the champion must each be measured before a "
+        "decision.",
         ge=1,
     )
     give_up_after: Duration = setting(

@@ -20,13 +20,13 @@ from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, M
 from worker.settings.fields import Duration, Moment, Section, setting
 
 MAX_TRAINED_SCALE: Final = 40.0
-"""Maximum `scale`: exp(-2 * scale) must be a normal single-precision number (`trainer.model.losses`)."""
+"""Maximum `scale`. It keeps exp(-2 * scale) a normal single-precision number (`trainer.model.losses`)."""
 
 POPULAR_ITEMS: Final = 100
 """Number of items in the popularity list of a release."""
 
 ACTIVE_ITEMS: Final = 2048
-"""Number of items in the network in online training. The most clicked items of the present are chosen."""
+"""Number of items in the network in online training, which are the currently most clicked items."""
 
 ACTIVE_HALF_LIFE: Final = 12 * 3_600.0
 """Half-life, in seconds, of the click counts by which the active items are chosen."""

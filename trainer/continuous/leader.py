@@ -94,7 +94,7 @@ class Leader:
         self._closed = threading.Event()
         self._error: Exception | None = None
         self.state = "joining the group of trainers"
-        """The reason why this trainer does not lead, as text for display; outdated while it leads."""
+        """The reason why this trainer does not lead, as text for display; not updated while it leads."""
 
     @contextmanager
     def membership(self) -> Iterator[Self]:

@@ -39,7 +39,7 @@ class RunOutcome(StrEnum):
     FAILED = "failed"
     """A temporary failure: Kafka unreachable, disk full, or the champion changed in the meantime."""
     DIVERGED = "diverged"
-    """The training diverged. The same clicks would diverge again, so the next run is not hastened."""
+    """The training diverged. The same clicks would diverge again, so the next run does not start early."""
     DEPOSED = "deposed"
     """Another trainer leads now."""
 

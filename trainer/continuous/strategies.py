@@ -71,10 +71,10 @@ class Refit:
 
 
 class Online:
-    """One online training across all runs: each run learns the sessions that ended since the previous run.
+    """Online training across all runs: each run learns the sessions that ended since the previous run.
 
-    The first run, also after a restart or a training that diverged, learns all sessions of the window, in
-    steps of `run.every` or one hour, whichever is longer.
+    The first run, and any run after a restart or after a training that diverged, learns all sessions of the
+    window, in steps of `run.every` or one hour, whichever is longer.
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
@@ -166,11 +166,11 @@ def _check(settings: FitSettings) -> None:
     if not settings.dataset.session_gap:
         wrong.append("dataset.session_gap is 0 but must be positive: sessions are learned after they end")
     if settings.features.any:
-        wrong.append("[features]: online training does not support features, leave them out")
+        wrong.append("[features]: online training does not support features; leave them out")
     idle = [
         key for key in keys_with("online", value=False) if value_of(settings, key) != value_of(usual, key)
     ]
     if idle:
-        wrong.append(f"{', '.join(idle)}: no effect on online training, leave them out")
+        wrong.append(f"{', '.join(idle)}: no effect on online training; leave them out")
     if wrong:
         raise SettingError("run.strategy online: " + "; ".join(wrong))

@@ -25,7 +25,7 @@ class InSubprocess:
     TensorFlow keeps the graph of every training, about 15 MB, until its process ends. And if a training is
     killed for lack of memory, the trainer survives.
 
-    Releases are passed between the processes as bytes, because their tables are six times as large. The
+    Releases are passed between the processes as bytes, because a release's tables are six times as large. The
     receiving process verifies the release.
     """
 

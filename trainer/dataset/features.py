@@ -97,7 +97,7 @@ def _column(text: str, kind: str) -> Column:
 
 
 def from_file(path: Path, columns: Sequence[Column]) -> pl.DataFrame:
-    """Read `item_id` and the `columns` from a file, one row per item: the last, if an item has several."""
+    """Read `item_id` and the `columns` from a file. If an item has several rows, only the last is kept."""
     names = tuple(column.name for column in columns)
     with reading(path):
         table = convert_items(scan_file(path), Columns(extra=names), source=str(path)).collect()

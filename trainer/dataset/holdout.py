@@ -69,7 +69,7 @@ class HeldOut:
 
 
 def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
-    """Return the time `name` of the manifest's training section; None if missing or invalid.
+    """Return the time called `name` in the manifest's training section; None if missing or invalid.
 
     A time without an offset is UTC.
     """

@@ -42,7 +42,7 @@ class Sessions:
 
     @classmethod
     def empty(cls) -> Sessions:
-        """Return zero sessions."""
+        """Return an empty set of sessions."""
         return cls(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_))
 
     def __len__(self) -> int:

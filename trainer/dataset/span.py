@@ -39,8 +39,8 @@ def doubts(times_ms: NDArray[np.int64]) -> list[str]:
     elif last - first > _LONG_MS:
         years = (last - first) / (365.25 * _DAY_MS)
         found.append(
-            f"Careful: the clicks span {years:.0f} years, from {_moment(first)} to {_moment(last)}: "
-            "are their times right? click.earliest leaves older ones out"
+            f"Careful: the clicks span {years:.0f} years, from {_moment(first)} to {_moment(last)}: are "
+            "their times right? click.earliest excludes older clicks"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Baselines: counting models, trained on the clicks before the hold-out, that the network has to beat.
+"""Baselines: simple models that count the clicks before the hold-out. The network has to beat them.
 
 Lists are always full: if a model has too few items, its list is filled up with the most popular other items.
 """

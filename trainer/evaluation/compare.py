@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """B minus A."""
+        """The metric of B minus the metric of A."""
         return self.b - self.a
 
     @property

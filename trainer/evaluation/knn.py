@@ -28,12 +28,12 @@ class NeighbourSettings:
     """Settings of a kNN model; S-kNN, VS-kNN and VMIS-kNN differ only in their settings."""
 
     sample: int
-    """m: the number of past sessions to compare with: the most recent sessions that share an item."""
+    """The number m of past sessions to compare with. They are the most recent sessions that share an item."""
     neighbours: int
-    """k: the number of sessions that vote: the most similar sessions of the sample."""
+    """The number k of sessions that vote. They are the most similar sessions of the sample."""
     similarity: Literal["cosine", "position"]
     """Similarity of the current session s and a past session n. `cosine`: `|s & n| / sqrt(|s| |n|)`.
-    `position`: the sum over the shared items of their positions in s, where the latest item is highest."""
+    `position`: the sum of the shared items' positions in s; later items have higher positions."""
     matching: Literal["none", "inverse", "linear"]
     """Weight of a vote if the latest shared item is the i-th newest item of the current session. `none`: 1.
     `inverse`: 1 / i. `linear`: 1 - i / 10, at least 0."""

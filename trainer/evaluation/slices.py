@@ -72,7 +72,7 @@ class Predictions(NamedTuple):
         return cls(number, before[scored], sessions.items[scored] != NO_ITEM, third)
 
     def slices(self) -> dict[str, Flags]:
-        """Return a mask `[P]` for each slice that is not empty: which predictions are in the slice."""
+        """Return a mask `[P]` of the predictions in each slice, for the slices that are not empty."""
         found = {name: (self.before >= low) & (self.before <= high) for name, low, high in _LENGTHS}
         if self.third is not None:
             found |= {name: self.third == number for number, name in enumerate(_THIRDS)}
@@ -102,7 +102,7 @@ class EvaluationResult:
     models: dict[str, Figures]
     slices: dict[str, Slice]
     leads: dict[str, Figures] = field(default_factory=dict)
-    """The first model's lead: other model -> metric -> value of the first model minus that of the other.
+    """The first model's lead, as other model -> metric -> first model's value minus other model's value.
 
     The intervals are paired: both models are measured on the same resampled sessions.
     """

@@ -115,7 +115,7 @@ class Experiment:
         self.found = evidence(self._clicks, self._hits, rules)
         """The evidence after the last report."""
         self.p = 1.0
-        """The always-valid p-value: the minimum after any report."""
+        """The always-valid p-value: the lowest p-value after any of the reports."""
         self.verdict: Verdict | None = None
         """The final verdict; further reports do not change it."""
 
@@ -135,7 +135,7 @@ class Experiment:
         champion, candidate = self.found.clicks.tolist()
         if not self.found.enough:
             return (
-                f"{candidate:,} judged clicks against {champion:,}: too few; each needs "
+                f"{candidate:,} judged clicks against {champion:,}: too few; each release needs "
                 f"{self._rules.min_clicks:,}, from many users"
             )
         (old, new), found = self.found.rates.tolist(), self.found

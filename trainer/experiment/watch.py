@@ -102,7 +102,7 @@ class Watch:
             except (Retriable, TopicError) as error:
                 if not (error.retriable or looked):
                     raise
-                self._say_once(type(error), f"{error}; retrying")
+                self._say_once(str(error), f"{error}; retrying")
             failures += 1
             self._clock.sleep(self._chance(0, _longest_pause(every_seconds, failures)))
 

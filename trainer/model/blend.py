@@ -64,7 +64,7 @@ class Terms(NamedTuple):
     repeat_bias: Floats
 
     def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with bias and transitions added.
+        """Return the `tensors` of a release with the bias and the transitions of the blend added.
 
         The other terms, `network` and `repeat_bias`, belong in the manifest.
         """
@@ -103,7 +103,7 @@ class Lessons(NamedTuple):
     """`[P]`: the items that were clicked next."""
 
     def usable(self) -> Lessons:
-        """Return the examples with a known target that is not excluded, and a known last clicked item."""
+        """Return the examples whose last clicked item is known and whose target is known and not excluded."""
         shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
         return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
 

@@ -4,9 +4,10 @@ Cross-entropy over the whole catalogue has a fast implementation. All other loss
 sampled negatives, are functions of `Scored`: the scores of the target and of the items compared with it.
 
 The targets of a batch serve as negatives for each other, corrected for their expected frequency. For targets
-of the same session this frequency is at least 1, because they are always in the same batch. Treated as
-random, these targets weigh up to 30 times too much as negatives, and the most likely next items are pushed
-down: MRR@20 is 17.8 % instead of 18.7 % (one manual run, on the end of Diginetica's training data).
+of the same session this frequency is at least 1, because they are always in the same batch. If these targets
+were treated as random, they would weigh up to 30 times too much as negatives, which pushes down the most
+likely next items: MRR@20 was 17.8 % instead of 18.7 % (one manual run, on the last part of Diginetica's
+training data).
 """
 
 from __future__ import annotations

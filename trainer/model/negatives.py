@@ -32,7 +32,7 @@ class Negatives:
         return (self._size * self._chances).astype(np.float32)
 
     def draw(self, *seed: int) -> Indexes:
-        """Return the items for one step, `[size]`; the same `seed` gives the same items."""
+        """Return the sampled items of one step, `[size]`; the same `seed` gives the same items."""
         if not self._size:
             return np.zeros(0, np.int32)
         points = np.random.default_rng(seed).random(self._size) * self._ends[-1]

@@ -108,7 +108,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return found
 
     def tensors(self) -> dict[str, Floats]:
-        """Return the tensors of a release (`worker.core.release.pack`)."""
+        """Return the network's weights as the tensors that `worker.core.release.pack` expects."""
         tensors = {"embedding": self.inputs_of.table()}
         for layer, cell in enumerate(self.cells, start=1):
             for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):

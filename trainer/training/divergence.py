@@ -52,7 +52,8 @@ def check_epoch(loss: float, weight: float, settings: FitSettings, *, first: flo
 def doubt(losses: Sequence[float], settings: FitSettings, *, first: float) -> str:
     """Return a warning if the `losses` of all epochs are well above `first`; else an empty string.
 
-    It does not hold for a warm start: there, `first` is the loss of a network that has learned already.
+    The warning makes no sense for a warm start: there, `first` is the loss of a network that has learned
+    already.
     """
     if min(losses) <= _ABOVE * abs(first):
         return ""
@@ -63,7 +64,9 @@ def doubt(losses: Sequence[float], settings: FitSettings, *, first: float) -> st
 
 
 def _words(what: str, settings: FitSettings, first: float, position: str) -> str:
-    return f"the training diverged in {position}: {what}, it began at {first:.4g}; {_advice(settings)}"
+    return (
+        f"the training diverged in {position}: {what} (the first loss was {first:.4g}); {_advice(settings)}"
+    )
 
 
 def _advice(settings: FitSettings) -> str:

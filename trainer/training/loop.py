@@ -90,7 +90,10 @@ class Best:
 
 
 class Training:
-    """A training of `network` on `sessions`, and its progress; `warm`: `network` has weights of a release."""
+    """A training of `network` on `sessions`, and its progress.
+
+    `warm`: whether `network` has the weights of a release.
+    """
 
     def __init__(
         self, network: Network, sessions: Sessions, settings: FitSettings, *, warm: bool = False
@@ -121,8 +124,8 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
-        If the training diverges later than the first epoch, it ends early, with the best finished epoch.
-        Raises TrainingDiverged if the first epoch diverges.
+        If the training diverges after the first epoch, it ends early, with the best finished epoch. Raises
+        TrainingDiverged if the first epoch diverges.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:

@@ -56,9 +56,9 @@ class _Served(NamedTuple):
 class OnlineTraining:
     """An endless training over a growing catalogue; items keep their indexes.
 
-    `active_items`: the number of items in the network, those with the highest decayed click counts (half-life
-    `active_half_life_hours`). `memory_hours`: the maximum age of the clicks in the counts. In `settings`,
-    `training.epochs` is the number of epochs over each window.
+    `active_items`: the number of items in the network. These are the items with the highest click counts,
+    decayed with the half-life `active_half_life_hours`. `memory_hours`: the maximum age of the clicks in the
+    counts. In `settings`, `training.epochs` is the number of epochs over each window.
     """
 
     def __init__(
@@ -98,7 +98,8 @@ class OnlineTraining:
         """Train on a window that ended at `now_ms`: whole sessions, as returned by `sessions.cut`.
 
         The network also learns from clicks of these sessions that are later than `now_ms`; the counts include
-        a click only from its time on. Raises TrainingDiverged; the training is of no use then.
+        a click only from its time on. Raises TrainingDiverged; after that, this training must not be used any
+        more.
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))

@@ -33,7 +33,7 @@ SHAPE: Final = frozenset(keys_with("shape"))
 
 
 def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str]) -> dict[str, Any]:
-    """Return the `SHAPE` settings, by bare name, that a training from the release of `manifest` must have.
+    """Return the `SHAPE` settings, by key without section, for a training from the release of `manifest`.
 
     `asked`: the keys that the user set explicitly. Raises SettingError if the user gave one of the `SHAPE`
     settings another value.

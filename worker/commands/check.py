@@ -16,7 +16,6 @@ from worker.kafka.interface import Admin, Connection
 from worker.schemas.output import framed_lists
 from worker.topics import checks, needs, rights, sample
 from worker.topics.findings import Finding, tried
-from worker.topics.needs import Need
 from worker.topics.rights import Role
 from worker.wiring import topics_needed
 
@@ -40,11 +39,12 @@ def check(as_json: bool) -> None:
         findings += tried(_transactions, settings, connection)
         findings += tried(_schema_registry, settings)
         findings += tried(_clicks, settings, connection, admin)
-    report(findings, _roles(settings, wanted), as_json=as_json)
+    report(findings, roles(settings), as_json=as_json)
 
 
-def _roles(settings: Settings, wanted: list[Need]) -> list[Role]:
-    topics = settings.topics
+def roles(settings: Settings) -> list[Role]:
+    """Return the roles of a deployment with these settings: worker, trainer and admin."""
+    topics, wanted = settings.topics, topics_needed(settings)
     of_trainer = needs.trainer_needs(clicks=topics.clicks, releases=topics.releases, quality=topics.quality)
     return [
         rights.worker(wanted, group=settings.group),

@@ -86,7 +86,7 @@ def decode(value: bytes) -> Saved:
 def without_offsets(value: bytes) -> bytes:
     """Return a block's value with the same states but without their offsets. Raises StateRefused.
 
-    Needed when the clicks topic was created again: the old offsets mean nothing in the new topic.
+    This is needed when the clicks topic was created again: the old offsets mean nothing in the new topic.
     """
     document = _document(value)
     offsets = np.full(document["rows"], NO_OFFSET, _COLUMNS["offset"])

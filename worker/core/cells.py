@@ -63,11 +63,11 @@ class Cell(ABC):
         return (self.gates * hidden_size,)
 
     def input_bias(self, bias: Floats) -> Floats:
-        """Return the part of `bias` for the input half."""
+        """Return the part of `bias` that belongs to the input half of a step."""
         return bias
 
     def recurrent_bias(self, bias: Floats) -> Floats:
-        """Return the part of `bias` for the recurrent half; empty for most cells."""
+        """Return the part of `bias` that belongs to the recurrent half of a step; empty for most cells."""
         return bias[:0]
 
     def weights(self, recurrent_kernel: Floats, bias: Floats) -> CellWeights:

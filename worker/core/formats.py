@@ -69,8 +69,8 @@ def parse_plain(value: bytes, _headers: Headers = (), /, *, exact: bool = False)
 def loads_exactly(text: str | bytes) -> Any:
     """Return the document in JSON text, with its fractions as decimals.
 
-    Raises ValueError if orjson rejects the text, or if an exponent is too large for a decimal.
-    Needed because orjson turns integers of more than 64 bits into floats. Takes ten times as long as orjson.
+    Raises ValueError if orjson rejects the text, or if an exponent is too large for a decimal. This is needed
+    because orjson turns integers of more than 64 bits into floats. It takes ten times as long as orjson.
     """
     # Python's own parser accepts more than JSON, such as NaN and lone surrogates.
     orjson.loads(text)

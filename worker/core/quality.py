@@ -160,7 +160,10 @@ class Quality:
         tally.cold += cold
 
     def judge(self, rows: Rows, users: UserStates, partitions: NDArray[np.int32], clicked: Indexes) -> None:
-        """Judge the lists of `rows` by the items that their users `clicked` next, in the states `users`."""
+        """Judge the lists shown to the users of `rows` by the items that they `clicked` next.
+
+        `users`: the states of these users before the clicks.
+        """
         slots = self._slots(rows)
         at = np.flatnonzero((slots >= 0) & (users.clicks > 0))
         slot = slots[at]

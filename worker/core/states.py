@@ -136,7 +136,7 @@ class States:
 
     @property
     def size_bytes(self) -> int:
-        """The approximate memory of all users, in bytes: measured 3 % above the resident memory they take."""
+        """The approximate memory of all users, in bytes; in a test, 3 % above their resident memory."""
         return len(self) * (sum(column.row_bytes for column in self._all) + _ID_BYTES) + self._id_bytes
 
     def users(self, partition: int) -> int:

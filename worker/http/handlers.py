@@ -8,14 +8,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from worker.errors import SettingError
 from worker.http.questions import Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 from worker.http.requests import LIVE, METRICS, OTHER, READY, USERS
+
+log = structlog.get_logger("worker")
 
 SAME_TEXT_SECONDS: Final = 0.25
 """Scrapes within this time share a response, because a response costs about as much as 50 clicks."""
@@ -39,10 +42,11 @@ class Access:
         if self._token is None:
             return 403, "http.host is not a loopback address; set http.token, and send it as a bearer token"
         try:
-            expected = f"Bearer {self._token()}"
+            expected = self._token()
         except SettingError:
             return 503, "the file http.token_file cannot be read"
-        if hmac.compare_digest(header.encode(), expected.encode()):
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), expected.encode()):
             return None
         return 401, "send http.token in the header `Authorization: Bearer ...`"
 
@@ -100,13 +104,18 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{text}\n")
 
+    def log_exception(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """Log a failure of the worker, but not a bad request."""
+        if not isinstance(error, HTTPError):
+            log.error("a request failed", path=self.label, error=repr(error))
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an error as plain text instead of HTML."""
         self.say(status_code, self._reason)
 
 
 class MetricsHandler(Handler):
-    """/metrics."""
+    """The handler of /metrics."""
 
     label = METRICS
 
@@ -122,7 +131,7 @@ class MetricsHandler(Handler):
 
 
 class LiveHandler(Handler):
-    """/livez."""
+    """The handler of /livez."""
 
     label = LIVE
 
@@ -140,7 +149,7 @@ class LiveHandler(Handler):
 
 
 class ReadyHandler(Handler):
-    """/readyz."""
+    """The handler of /readyz."""
 
     label = READY
 
@@ -158,7 +167,7 @@ class ReadyHandler(Handler):
 
 
 class UserHandler(Handler):
-    """/v1/users."""
+    """The handler of /v1/users."""
 
     label = USERS
 

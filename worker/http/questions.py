@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 ANSWER_SECONDS: Final = 2.0
-"""Maximum wait of a question for the loop, which completes at least four rounds per second."""
+"""Maximum time that a question waits for the loop, which completes at least four rounds per second."""
 
 _WAITING: Final = 64
 """Maximum number of waiting questions. The loop answers all of them in one round, with a ranking for each."""

@@ -41,7 +41,7 @@ class HttpMetrics:
         self.connections = Gauge("nextclick_http_connections", "Open HTTP connections.", registry=registry)
         self.refused = Counter(
             "nextclick_http_refused_connections",
-            "HTTP connections closed at once because too many were open.",
+            "HTTP connections closed because too many were open.",
             registry=registry,
         )
         for path, statuses in paths.items():

@@ -1,7 +1,7 @@
 """The HTTP server: one thread, one event loop, bounded connections.
 
 The server reads the readiness that the loop sets, and asks the loop about users. Anyone who can reach the
-port could slow down the processing of clicks. So the cost of a connection is small and bounded, and
+port could slow down the processing of clicks. So a connection is short, its cost is small and bounded, and
 simultaneous scrapes share one response. Rejected: a thread per connection; with it, 80 idle connections
 raised the 99th percentile of a click's latency from 13 to 152 ms.
 """
@@ -13,9 +13,10 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -39,13 +40,21 @@ from worker.http.readiness import Readiness
 from worker.http.requests import LIVE, METRICS, READY, USERS, HttpMetrics
 
 MAX_CONNECTIONS: Final = 512
-"""Maximum number of open connections; further connections are closed at once."""
+"""Maximum number of open connections. A further connection closes the oldest one, because a client in good
+faith is answered within milliseconds: idle connections in any number do not keep out the probes.
+"""
 
 HEADER_SECONDS: Final = 10.0
-"""Maximum time until a connection has sent the complete header of its next request."""
+"""Maximum time until a connection has sent the complete header of its request."""
+
+CONNECTION_SECONDS: Final = 15.0
+"""Maximum life of a connection, which has one request: a client may never read the response."""
 
 MAX_HEADER_BYTES: Final = 8_192
 """Maximum size of a request's header, including its path."""
+
+_LOOK_SECONDS: Final = 1.0
+"""The interval at which old connections are closed."""
 
 _Routes = list[tuple[str, type[Handler], dict[str, Any]]]
 
@@ -74,7 +83,7 @@ def serving(
         (f"{USERS}/(.+)", UserHandler, users),
     ]
     paths = [METRICS, LIVE, READY, f"{USERS}/{{user_id}}"]
-    helps = "Set http.port to a free port, or to 0 for any"
+    helps = "Set http.port to a free port, or to 0 for any free port"
     with _listening(
         host, port, _application(routes, paths, metrics), metrics, setting="http", helps=helps
     ) as at:
@@ -113,7 +122,7 @@ def _listening(
         sockets = bind_sockets(port, host)
     except OSError as error:
         raise SettingError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}. {helps}") from None
-    # Data that is not HTTP is common on a reachable port; do not log it.
+    # Do not log data that is not HTTP: anyone could fill the log. `Handler` logs failures of the worker.
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
@@ -143,23 +152,41 @@ async def _serve(
         max_body_size=1,
         idle_connection_timeout=HEADER_SECONDS,
         body_timeout=HEADER_SECONDS,
+        no_keep_alive=True,
     )
     server.metrics = metrics
     metrics.connections.set_function(lambda: len(server._connections))  # noqa: SLF001  # of our own class
     server.add_sockets(sockets)
     started.set_result(lambda: loop.call_soon_threadsafe(over.set))
-    await over.wait()
+    while not over.is_set():
+        server.close_old()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), _LOOK_SECONDS)
     server.stop()
     await server.close_all_connections()
 
 
 class _Server(HTTPServer):
+    """Bounds the number and the life of connections."""
+
     metrics: HttpMetrics
 
+    def initialize(self, *arguments: Any, **options: Any) -> None:
+        super().initialize(*arguments, **options)
+        self._opened: deque[tuple[float, IOStream]] = deque()
+        """The connections with the times at which they were opened, the oldest first; some are closed."""
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Accept a new connection, or close it if there are too many."""
-        if len(self._connections) >= MAX_CONNECTIONS:
-            self.metrics.refused.inc()
-            stream.close()
-        else:
-            super().handle_stream(stream, address)
+        """Accept a new connection; close the oldest one if there are too many."""
+        self._opened.append((time.monotonic(), stream))
+        if len(self._opened) > MAX_CONNECTIONS:
+            self._opened = deque(one for one in self._opened if not one[1].closed())
+            if len(self._opened) > MAX_CONNECTIONS:
+                self.metrics.refused.inc()
+                self._opened.popleft()[1].close()
+        super().handle_stream(stream, address)
+
+    def close_old(self) -> None:
+        """Close the connections that have lived for too long."""
+        while self._opened and self._opened[0][0] < time.monotonic() - CONNECTION_SECONDS:
+            self._opened.popleft()[1].close()

@@ -149,10 +149,6 @@ class Endpoint:
         """Return the reason why no connection is possible; None if it is not known."""
         return None
 
-    @property
-    def _setting(self) -> str:
-        return ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
-
     def translated(self, error: BaseException, doing: str) -> NextclickError:
         """Return the NextclickError for an error of the client."""
         text = f"{doing}: {error}"
@@ -180,14 +176,13 @@ class Endpoint:
         if isinstance(error, kafka_errors.CorruptRecordError):
             return KafkaAway(
                 f"{doing}: {error}. The broker cannot read its own log; the broker's log messages name the "
-                "file. Restore the partition from a healthy replica, or delete the records up to there "
-                "(kafka-delete-records)"
+                "file. Restore the partition from a healthy replica, or delete the records up to the "
+                "damage (kafka-delete-records)"
             )
         if without_connection(error) and (reason := self.refusal()):
             return KafkaAway(f"{doing}: {reason}")
-        return KafkaAway(
-            f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({self._setting})?"
-        )
+        setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
+        return KafkaAway(f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({setting})?")
 
 
 def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:

@@ -20,7 +20,10 @@ class KafkaConnection(Endpoint):
 
     def refusal(self) -> Refused | None:
         """Connect once more, and return the reason why no connection is possible; None if brokers answer."""
-        return probe.refusal(self.bootstrap_servers, self.security, setting=self._setting)
+        origin = f" ({self.origin})" if self.origin else ""
+        return probe.refusal(
+            self.bootstrap_servers, self.security, setting=f"kafka.bootstrap_servers{origin}"
+        )
 
     def reader(
         self,

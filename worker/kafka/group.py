@@ -11,8 +11,9 @@ b. *Revoked partitions are committed inside the rebalance listener*, before the 
    recorded, because the client may report them at any time and from another thread.
 
 kafka-python 3.0.12 has bugs; a comment at each workaround describes the bug. `make chaos` found two of them,
-which `tests/broker/test_join.py` covers: a member that learns only from the response to its join request that
-it was removed, and records that were fetched before their partition was paused.
+which `tests/broker/test_join.py` covers. First, a member may learn only from the response to its join request
+that it was removed. Second, a partition that was paused while fetched records were waiting may never be read
+again.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ The trainer reads training clicks this way, and commands read saved states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from worker.errors import KafkaAway, TopicError
+from worker.errors import KafkaAway, NextclickError, NotAllowed, TopicError
 from worker.kafka.interface import Connection, Reader, Record, TopicPartition
 
 _POLL_MS: Final = 1_000
@@ -45,7 +45,10 @@ def read(
     Raises KafkaAway, NotAllowed, TopicError.
     """
     with connection.errors(f"read the topic {topic}"), closing(_reader(connection, fetch)) as reader:
-        ends = _ends(reader, topic, begins)
+        partitions = reader.partitions(topic)
+        if not partitions:
+            raise _absence(connection, topic)
+        ends = _ends(reader, topic, partitions, begins)
         silence = 0
         while left := {at for at, end in ends.items() if reader.position(at) < end}:
             reader.pause(ends.keys() - left)
@@ -63,13 +66,24 @@ def _reader(connection: Connection, fetch: Mapping[str, int]) -> Reader:
     return connection.reader("nextclick-history", fetch=fetch)
 
 
+def _absence(connection: Connection, topic: str) -> NextclickError:
+    """Return the error for a topic that a reader does not find: readers see no hidden topics."""
+    with closing(connection.admin()) as admin:
+        if admin.describe([topic])[topic].visible:
+            return TopicError(f"topic {topic} does not exist", topic=topic)
+    return NotAllowed(
+        f"read the topic {topic}: no right to see it. `nextclick-worker check` prints the ACLs that the "
+        "worker needs"
+    )
+
+
 def _ends(
-    reader: Reader, topic: str, begins: Callable[[Mapping[int, Span]], Mapping[int, int]]
+    reader: Reader,
+    topic: str,
+    partitions: Collection[int],
+    begins: Callable[[Mapping[int, Span]], Mapping[int, int]],
 ) -> dict[TopicPartition, int]:
     """Assign all partitions of `topic` at their start offsets; return the end offset of each."""
-    partitions = reader.partitions(topic)
-    if not partitions:
-        raise TopicError(f"topic {topic} does not exist", topic=topic)
     assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
     reader.assign(assigned)
     ends, firsts = reader.ends(assigned), reader.begins(assigned)

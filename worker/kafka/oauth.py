@@ -23,7 +23,7 @@ SECONDS: Final = 5.0
 """The timeout of a request for a token, in seconds."""
 
 USED_SHARE: Final = 0.8
-"""A token is used again during this share of its lifetime."""
+"""The share of a token's lifetime during which the token is used again."""
 
 _LIFETIME_SECONDS: Final = 300.0
 """The assumed lifetime of a token if the endpoint does not name it."""
@@ -32,7 +32,7 @@ _MAX_BYTES: Final = 1 << 20
 
 
 class FixedToken(AbstractTokenProvider):  # type: ignore[misc]  # kafka-python has no types
-    """A token from the settings; one in a file is read at every login."""
+    """A token from the settings. A token in a file is read again at every login."""
 
     def __init__(self, read: Callable[[], str], extensions: Mapping[str, str] | None = None) -> None:
         self._read = read

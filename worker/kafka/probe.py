@@ -23,11 +23,14 @@ from worker.kafka.refusals import Refused
 from worker.kafka.sasl import Sasl
 from worker.kafka.security import Security
 
-STEP_SECONDS: Final = 2.0
+STEP_SECONDS: Final = 5.0
 """The time limit for each step."""
 
-SECONDS: Final = 6.0
+SECONDS: Final = 10.0
 """The time after which no further address is tried."""
+
+_ALERT_SECONDS: Final = 0.5
+"""The time that a broker has, after the handshake, to refuse the client certificate."""
 
 _ADDRESSES: Final = frozenset({"unknown host", "nothing listens", "unreachable", "silent"})
 """The causes that tell least: an address with another cause came further."""
@@ -50,11 +53,13 @@ _UNSUPPORTED: Final = kafka_errors.UnsupportedSaslMechanismError.errno
 
 
 class Broker(NamedTuple):
-    """An address to try, and the place that names it, as text for messages."""
+    """An address to try."""
 
     host: str
     port: int
     names: str
+    """The place that names the address, as text for messages."""
+    step_seconds: float
 
     @property
     def address(self) -> str:
@@ -62,15 +67,19 @@ class Broker(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def refusal(bootstrap_servers: str, security: Security, *, setting: str) -> Refused | None:
+def refusal(
+    bootstrap_servers: str, security: Security, *, setting: str, step_seconds: float = STEP_SECONDS
+) -> Refused | None:
     """Return the reason why no connection is possible; None if all brokers answer.
 
-    Tries the addresses in `bootstrap_servers`, which `setting` names in messages. If one of them answers,
-    tries the addresses that it gives for all brokers.
+    First, the addresses in `bootstrap_servers` are tried; messages refer to them by `setting`. If one of them
+    answers, the addresses that it gives for all brokers are tried.
     """
     deadline = time.monotonic() + SECONDS
     reasons = list[Refused]()
-    for broker in _bootstrap(bootstrap_servers, setting):
+    for address in bootstrap_servers.split(","):
+        host, _, port = address.rpartition(":")
+        broker = Broker(host.strip("[]"), int(port), setting, step_seconds)
         try:
             advertised = _probed(broker, security)
         except Refused as reason:
@@ -78,27 +87,20 @@ def refusal(bootstrap_servers: str, security: Security, *, setting: str) -> Refu
             if time.monotonic() > deadline:
                 break
         else:
-            return _first_refusal(advertised - {broker[:2]}, broker, security, deadline)
+            return _of_others(broker, advertised, security, deadline)
     return min(reasons, key=lambda reason: reason.cause in _ADDRESSES, default=None)
 
 
-def _bootstrap(bootstrap_servers: str, setting: str) -> Iterator[Broker]:
-    for address in bootstrap_servers.split(","):
-        host, _, port = address.rpartition(":")
-        yield Broker(host.strip("[]"), int(port), setting)
-
-
-def _first_refusal(
-    advertised: set[tuple[str, int]], by: Broker, security: Security, deadline: float
+def _of_others(
+    broker: Broker, advertised: set[tuple[str, int]], security: Security, deadline: float
 ) -> Refused | None:
-    for host, port in sorted(advertised):
+    """Return the first reason why a broker cannot be reached at the address that `broker` gives for it."""
+    names = f"advertised.listeners of the broker, as {broker.address} returns it"
+    for host, port in sorted(advertised - {(broker.host, broker.port)}):
         if time.monotonic() > deadline:
             break
         try:
-            _probed(
-                Broker(host, port, f"advertised.listeners of the brokers, which {by.address} returns"),
-                security,
-            )
+            _probed(broker._replace(host=host, port=port, names=names), security)
         except Refused as reason:
             return reason
     return None
@@ -106,8 +108,8 @@ def _first_refusal(
 
 def _probed(broker: Broker, security: Security) -> set[tuple[str, int]]:
     """Connect to a broker; return the addresses of all brokers that it names. Raises Refused."""
-    with _connected(broker) as sock:
-        wire = _Wire(_secured(sock, broker, security) if security.encrypted else sock)
+    with _connected(broker) as plain, _secured(plain, broker, security) as sock:
+        wire = _Wire(sock)
         with _explained(broker, security, wire):
             wire.ask(ApiVersionsRequest(version=0))
             wire.stage = "login"
@@ -121,7 +123,7 @@ def _probed(broker: Broker, security: Security) -> set[tuple[str, int]]:
 @contextmanager
 def _connected(broker: Broker) -> Iterator[socket.socket]:
     try:
-        sock = socket.create_connection((broker.host, broker.port), timeout=STEP_SECONDS)
+        sock = socket.create_connection((broker.host, broker.port), timeout=broker.step_seconds)
     except (socket.gaierror, UnicodeError):
         raise Refused("unknown host", host=broker.host, names=broker.names) from None
     except ConnectionRefusedError:
@@ -133,15 +135,19 @@ def _connected(broker: Broker) -> Iterator[socket.socket]:
         yield sock
 
 
-def _secured(sock: socket.socket, broker: Broker, security: Security) -> ssl.SSLSocket:
-    """Return a TLS connection over `sock`. Raises Refused."""
-    tls, address = security.tls, broker.address
+def _secured(plain: socket.socket, broker: Broker, security: Security) -> socket.socket:
+    """Return the connection over TLS, or as it is without TLS. Raises Refused."""
+    if not security.encrypted:
+        return plain
+    tls = security.tls
     try:
-        return tls.wrap_socket(sock, server_hostname=broker.host.rstrip("."))
+        sock = tls.wrap_socket(plain, server_hostname=broker.host.rstrip("."))
+        _await_alert(sock)
+        return sock
     except ssl.SSLCertVerificationError as error:
         raise Refused(
             _VERIFICATION.get(error.verify_code, "certificate not accepted"),
-            address=address,
+            address=broker.address,
             host=broker.host,
             names=broker.names,
             ca_file=tls.ca_file or "not set: those of the system",
@@ -149,32 +155,50 @@ def _secured(sock: socket.socket, broker: Broker, security: Security) -> ssl.SSL
         ) from None
     except (OSError, ValueError) as error:
         if not isinstance(error, TimeoutError) and _is_plain(broker):
+            instead = security.other(encrypted=False)
             raise Refused(
-                "no TLS",
-                address=address,
-                protocol=security.protocol,
-                instead=security.other(encrypted=False),
+                "no TLS", address=broker.address, protocol=security.protocol, instead=instead
             ) from None
         raise _tls_failure(error, broker, security) from None
+
+
+def _await_alert(sock: ssl.SSLSocket) -> None:
+    """Wait for a moment for an alert of the broker. Raises OSError.
+
+    With TLS 1.3, a broker checks the client certificate after the client's part of the handshake. If the
+    client has sent a request by then, the alert may be lost.
+    """
+    seconds = sock.gettimeout()
+    sock.settimeout(_ALERT_SECONDS)
+    try:
+        sock.recv(1)
+    except TimeoutError:
+        pass
+    except BaseException:
+        sock.close()
+        raise
+    sock.settimeout(seconds)
 
 
 def _tls_failure(error: BaseException, broker: Broker, security: Security) -> Refused:
     """Return the reason for a failure of TLS that is not about the broker's certificate."""
     reason = getattr(error, "reason", None) or ""
-    file = security.tls.certificate_file
-    # Only the broker sends alerts: about the client certificate, or if it shares no version or cipher.
-    if "ALERT" in reason and "PROTOCOL_VERSION" not in reason:
-        if file is None:
-            return Refused("client certificate required", address=broker.address)
-        if "HANDSHAKE_FAILURE" not in reason:
-            why = reason.partition("ALERT_")[2].replace("_", " ").lower()
-            return Refused(
-                "client certificate refused", address=broker.address, certificate_file=file, why=why
-            )
+    # Only the broker sends alerts; the client certificate is the only one that it checks.
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+        why = reason.partition("ALERT_")[2].replace("_", " ").lower()
+        return _without_certificate(broker, security, why)
     if isinstance(error, TimeoutError):
         return Refused("silent", address=broker.address)
     why = reason.replace("_", " ").lower() or str(error)
     return Refused("TLS fails", address=broker.address, why=why)
+
+
+def _without_certificate(broker: Broker, security: Security, why: str) -> Refused:
+    """Return the reason why a broker ends TLS after it has seen the client certificate, or none."""
+    file = security.tls.certificate_file
+    if file is None:
+        return Refused("client certificate required", address=broker.address)
+    return Refused("client certificate refused", address=broker.address, certificate_file=file, why=why)
 
 
 def _is_plain(broker: Broker) -> bool:
@@ -227,18 +251,24 @@ def _explained(broker: Broker, security: Security, wire: _Wire) -> Iterator[None
         yield
     except TimeoutError:
         raise Refused("silent", address=broker.address) from None
-    except ssl.SSLError as error:
-        # With TLS 1.3, a broker checks the client certificate only after the client's part of the handshake.
-        raise _tls_failure(error, broker, security) from None
-    except (OSError, EOFError, kafka_errors.KafkaError):
-        chosen = {"address": broker.address, "protocol": security.protocol}
-        if wire.stage == "greeting" and not security.encrypted and _has_tls(broker):
-            raise Refused("TLS required", instead=security.other(encrypted=True), **chosen) from None
-        if wire.stage == "request" and not security.sasl:
-            raise Refused("SASL required", instead=security.other(login=True), **chosen) from None
-        if security.encrypted and security.tls.certificate_file is None and wire.stage == "greeting":
-            raise Refused("client certificate required", address=broker.address) from None
-        raise Refused("closed", address=broker.address) from None
+    except kafka_errors.KafkaError:
+        raise _unlike_a_broker(broker, security, wire.stage) from None
+    except (OSError, EOFError) as error:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            raise _tls_failure(error, broker, security) from None
+        if wire.stage == "greeting" and security.encrypted:
+            raise _without_certificate(broker, security, "it closes the connection") from None
+        raise _unlike_a_broker(broker, security, wire.stage) from None
+
+
+def _unlike_a_broker(broker: Broker, security: Security, stage: str) -> Refused:
+    """Return the reason why a connection is closed, or brings bytes that are no answer."""
+    chosen = {"address": broker.address, "protocol": security.protocol}
+    if stage == "greeting" and not security.encrypted and _has_tls(broker):
+        return Refused("TLS required", instead=security.other(encrypted=True), **chosen)
+    if stage == "request" and not security.sasl:
+        return Refused("SASL required", instead=security.other(login=True), **chosen)
+    return Refused("no broker", address=broker.address)
 
 
 def _log_in(wire: _Wire, broker: Broker, security: Security, sasl: Sasl) -> None:

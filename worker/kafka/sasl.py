@@ -63,7 +63,7 @@ class Sasl:
             raise self.without_credentials(error) from error
 
     def refused(self, address: str, why: str) -> Refused:
-        """Return the Refused for a broker that refuses the credentials."""
+        """Return the error for a broker that refuses the credentials."""
         mechanism = self.mechanism
         if mechanism in PASSWORD_MECHANISMS:
             return Refused("login refused", address=address, username=self.username, mechanism=mechanism)
@@ -74,14 +74,14 @@ class Sasl:
         return Refused("identity refused", address=address, mechanism=mechanism, why=why)
 
     def without_credentials(self, error: BaseException) -> Refused:
-        """Return the Refused for an error in the client side of a login."""
+        """Return the error to raise for an `error` in the client side of a login."""
         remedies = {
             "GSSAPI": "get a Kerberos ticket with kinit, or set KRB5_CLIENT_KTNAME to a keytab",
             "AWS_MSK_IAM": "give it an AWS role, or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
             "AWS_DEFAULT_REGION",
         }
-        remedy = remedies.get(self.mechanism, "correct kafka.sasl_mechanism")
-        why = str(error) or type(error).__name__
+        remedy = remedies.get(self.mechanism, "fix kafka.sasl_mechanism")
+        why = str(error.args[0]) if error.args else type(error).__name__
         if isinstance(error, AttributeError):  # kafka-python 3.0.12 does not check for absent credentials
             why = "none are configured"
         return Refused("credentials missing", mechanism=self.mechanism, why=why, remedy=remedy)

@@ -1,4 +1,4 @@
-"""How clients connect to the brokers: protocol, TLS, login."""
+"""The security of connections to the brokers: protocol, TLS and login."""
 
 from __future__ import annotations
 

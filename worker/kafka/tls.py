@@ -22,7 +22,7 @@ class Tls:
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
-    """None: the key is in `certificate_file`."""
+    """The file of the private key. None: the key is in `certificate_file`."""
     key_password: Callable[[], str] | None = field(default=None, repr=False)
     check_hostname: bool = True
 

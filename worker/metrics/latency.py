@@ -61,7 +61,7 @@ class ListLatency:
         self._open: list[NDArray[np.int64]] = []
 
     def publish(self, timestamps_ms: NDArray[np.int64], now_ms: int) -> None:
-        """Observe lists published at `now_ms` for clicks of these records; negative: without a timestamp."""
+        """Observe lists published at `now_ms` for records with these timestamps; negative: no timestamp."""
         known = timestamps_ms[timestamps_ms >= 0]
         self.published.observe((now_ms - known) / 1000)
         self._open.append(known)

@@ -44,8 +44,9 @@ TOO_OLD: Final = "too_old"
 SUPERSEDED: Final = "superseded"
 
 _QUALITY: Final = {
-    "lists": "Lists whose quality is measured: the newest list per user and batch.",
-    "cold": "Measured lists that are the fallback (popular items).",
+    "lists": "Lists whose quality is measured. Of several lists for a user in one batch, only the newest "
+    "counts.",
+    "cold": "Measured lists that consist of popular items, as a fallback.",
     "clicks": "Clicks that judged a list: the user's first click after the list.",
     "hits": "Clicks that judged a list and were on one of the list's items.",
     "reciprocal_ranks": "Sum of 1 / rank over the hits.",
@@ -131,7 +132,8 @@ class Metrics:
         )
         self._last_commit = self._gauge(
             "last_commit_timestamp_seconds",
-            "Time of the last committed checkpoint; 0 before the first. Without clicks there are none.",
+            "Time of the last committed checkpoint; 0 before the first. Without clicks, there are no "
+            "checkpoints.",
         )
         self._failures = self._counter(
             "failures",
@@ -168,7 +170,7 @@ class Metrics:
         self.rebuilt_in_background = rebuilt.labels("background")
         self.rebuild_left = self._gauge(
             "rebuild_left_users",
-            "States that the background rebuild has not yet checked since the last adoption.",
+            "States that the background rebuild has not checked yet since the last release was adopted.",
         )
         self._quality = {
             one: Counter(f"nextclick_quality_{one}", text, ["release"], registry=self.registry)
@@ -210,7 +212,7 @@ class Metrics:
         )
         self.replayed = self._counter("replayed_clicks", "Clicks replayed in recovery, without publishing.")
         self.replay_missing = self._counter(
-            "replay_missing_records", "Offsets needed for replay that retention had already deleted."
+            "replay_missing_records", "Offsets that replay needed, but retention had already deleted."
         )
         self.unanswered = self._counter(
             "unanswered_records", "Offsets that retention deleted before their clicks were answered."
@@ -299,7 +301,7 @@ class Metrics:
         self.progress.commit(offsets)
 
     def observe_failed_checkpoint(self) -> None:
-        """Count a checkpoint that failed; what is left to read is unknown until the next look."""
+        """Count a failed checkpoint. The number of unread records is unknown until the next look."""
         self._checkpoints.labels("failed").inc()
         self._latency.abort()
         self.progress.forget()

@@ -37,7 +37,7 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
         raise clicks_created_again(clicks)
     if saved is None and len(partition.ledger):
         raise StateRefused(
-            f"{where} has blocks and no {REPLAY}; {reset} --at committed` continues with empty states"
+            f"{where} has blocks, but no {REPLAY} record; {reset} --at committed` continues with empty states"
         )
     wrong = max(committed or 0, 0 if saved is None else saved.offset)
     if wrong > read.end:
@@ -47,11 +47,11 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
         )
     if saved is not None and committed is None:
         raise StateRefused(
-            f"{where} has states up to offset {saved.offset} of the clicks, but the group has no "
-            "committed offset there (Kafka deletes the offsets of a group that was inactive for long). "
+            f"{where} has states up to offset {saved.offset} of the clicks, but the group has no committed "
+            "offset there (Kafka deletes the offsets of a group that was inactive for a long time). "
             f"{reset} --at saved` continues from the states and answers later clicks again. If the clicks "
-            "topic was deleted and created again instead, use --at earliest: it starts with empty states at "
-            "the first click"
+            "topic was deleted and created again instead, use --at earliest: it starts with empty states "
+            "at the first click"
         )
     if saved is None and committed is not None:
         raise StateRefused(
@@ -60,8 +60,8 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
         )
     if saved is not None and committed is not None and saved.offset > committed:
         raise StateRefused(
-            f"{where} has states up to offset {saved.offset}, but the group has committed {committed}: "
-            f"were its offsets set back? {reset} --at committed` continues there with empty states"
+            f"{where} has states up to offset {saved.offset}, but the group has committed {committed}: were "
+            f"its offsets moved back? {reset} --at committed` continues there with empty states"
         )
 
 

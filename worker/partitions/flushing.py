@@ -99,7 +99,7 @@ class Flushing:
         self._write(partition, partition.flushing or self._begin(partition), 1, release)
 
     def write_replay(self, partition: Partition, offset: int, release: int) -> None:
-        """Add the `replay` record: recovery of the partition needs no click before `offset`."""
+        """Add the `replay` record, which says that recovery needs no click before `offset`."""
         partition.saved = Replay(offset, release, *self._ids())
         self._writer.replay(partition.number, partition.saved)
 

@@ -202,7 +202,8 @@ class Recovery:
                 self._member.begin(partition.number, partition.replay_from)
             else:
                 self._table.waits_for = (
-                    f"waiting for release {partition.saved.release}, in service when the states were saved"
+                    f"waiting for release {partition.saved.release}, which was in service when the "
+                    "states were saved"
                 )
 
     def _serve_replayed(self, counts: dict[int, int]) -> bool:

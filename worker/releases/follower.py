@@ -76,7 +76,7 @@ class ReleaseFollower:
         self._adopted, self._again, self._closed = threading.Event(), threading.Event(), threading.Event()
         self._serving: Verified | None = None
         self._refused: dict[str, tuple[int, str]] = {}
-        """By pointer: the identity of the refused release, so that it is logged once, and the reason."""
+        """By pointer: the refused release's identity (so that it is logged only once), and the reason."""
         self._open: ExitStack | None = None
         """The open connection; None while there is no connection."""
 

@@ -150,7 +150,9 @@ class Click(Section):
         min_length=1,
     )
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns"] = setting(
-        "auto", "Unit of numeric times. `auto`: the unit is recognised by the size of each number."
+        "auto",
+        "Unit of numeric times: `s`, `ms`, `us`, `ns`, or `auto`, which recognises the unit by the "
+        "size of each number.",
     )
     time_zone: str = setting(
         "UTC", "Time zone of times that do not state their UTC offset, such as `Europe/Lisbon`."
@@ -205,18 +207,18 @@ class Click(Section):
         return Fields(self.user_id, self.item_id, self.timestamp)
 
     def ids(self) -> IdRule:
-        """Return the rule for ids."""
+        """Return the rule by which ids are read."""
         return IdRule(self.missing)
 
     def times(self) -> TimeRule:
-        """Return the rule for times. Raises ValueError if `earliest` needs a unit."""
+        """Return the rule by which times are read. Raises ValueError if `earliest` requires a unit."""
         unit: Unit | None = None if self.timestamp_unit == "auto" else self.timestamp_unit
         return TimeRule(
             unit=unit, earliest_ms=self.earliest, zone=ZoneInfo(self.time_zone), missing=self.missing
         )
 
     def clauses(self) -> tuple[Clause, ...]:
-        """Return the clauses of `where`."""
+        """Return the conditions in `where`, parsed."""
         return parse_where(self.where)
 
     def decoder(self, parser: FramedParser | None = None) -> Decoder:
@@ -233,7 +235,7 @@ class Click(Section):
         )
 
     def named(self, name: str) -> str | None:
-        """Return the column of a file of clicks that the setting `name` names.
+        """Return the column that the setting `name` gives for files of clicks.
 
         Return None if the setting is not set or does not name a column: the column must then be recognised
         by its name.

@@ -80,7 +80,7 @@ def kinds_of(model: type[Section]) -> dict[str, Any]:
 
 
 def value_of(settings: Section, key: str) -> Any:
-    """Return the value of the setting with a dotted key."""
+    """Return the value of the setting that a dotted key names."""
     value: Any = settings
     for name in key.split("."):
         value = getattr(value, name)

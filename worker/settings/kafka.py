@@ -46,18 +46,19 @@ class Kafka(Section):
         Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI", "AWS_MSK_IAM"] | None
     ) = setting(
         None,
-        "SASL mechanism. `PLAIN` and `SCRAM-...` require user name and password. `GSSAPI` requires the "
-        "package `gssapi` and a Kerberos ticket or keytab; `AWS_MSK_IAM` requires the package `botocore` and "
+        "SASL mechanism, required by both SASL protocols. `PLAIN`, `SCRAM-SHA-256` and `SCRAM-SHA-512` "
+        "require user name and password, `OAUTHBEARER` a token or the URL of an endpoint. `GSSAPI` requires "
+        "the package `gssapi` and a Kerberos ticket or keytab, `AWS_MSK_IAM` the package `botocore`, with "
         "credentials and a region where AWS programs look for them.",
     )
     sasl_username: str | None = setting(
-        None, "SASL user name; with `sasl_oauth_url`, the id of the client.", min_length=1
+        None, "SASL user name. With `sasl_oauth_url`: the id of the OAuth client.", min_length=1
     )
     sasl_password: Secret | None = setting(
-        None, "SASL password; with `sasl_oauth_url`, the secret of the client."
+        None, "SASL password. With `sasl_oauth_url`: the secret of the OAuth client."
     )
     sasl_oauth_token: Secret | None = setting(
-        None, "Token for `OAUTHBEARER`. Better in a file, which another program renews."
+        None, "Token for `OAUTHBEARER`, if another program obtains and renews it."
     )
     sasl_oauth_url: str | None = setting(
         None,
@@ -205,7 +206,7 @@ class Kafka(Section):
         return None
 
     def connection(self, origin: str = "") -> KafkaConnection:
-        """Return the connection for the clients. `origin`: the source of the address, as text.
+        """Return a connection with these settings. `origin`: the source of the address, for messages.
 
         Raises SettingError if a certificate or a key cannot be used, or a package is missing.
         """

@@ -53,7 +53,7 @@ class Secret:
         return hash((self._text, self.file))
 
     def __repr__(self) -> str:
-        """Return stars."""
+        """Return asterisks, never the secret."""
         return "Secret('**********')"
 
     @classmethod

@@ -29,7 +29,7 @@ def check(admin: Admin, wanted: Sequence[Need], *, group: str) -> list[Finding]:
 
 
 def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
-    """Yield the settings of existing topics that have required settings, each with what must change."""
+    """Yield a finding for each required setting of the existing topics, with the remedy."""
     unknown = []
     for need in wanted:
         if not need.settings:
@@ -43,7 +43,7 @@ def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
             yield _setting(need.topic, name, found.get(name), value)
     if unknown:
         yield Finding(
-            f"the settings of {', '.join(unknown)} are unknown: this user has no right {DESCRIBE_CONFIGS}",
+            f"the settings of {', '.join(unknown)} are unknown: reading them requires {DESCRIBE_CONFIGS}",
             "`nextclick-worker topics` compares them too, with the rights of an admin",
             fails=False,
         )

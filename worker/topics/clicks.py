@@ -55,8 +55,8 @@ class Decoded(NamedTuple):
 def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
     """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
-    Ends after the record that completes `enough` clicks; `Decoded.records` is the number of records decoded.
-    Raises the errors of the decoder's `parse`.
+    Decoding ends after the record that completes `enough` clicks; `Decoded.records` is the number of records
+    decoded. Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
     good: list[tuple[Record, Click]] = []

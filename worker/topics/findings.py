@@ -40,7 +40,7 @@ class Finding:
 def tried(
     look: Callable[_Arguments, Iterable[Finding]], *args: _Arguments.args, **more: _Arguments.kwargs
 ) -> list[Finding]:
-    """Return the findings of one check; an error is the last of them, so it does not stop other checks."""
+    """Return the findings of one check. An error becomes the last finding, so other checks still run."""
     found: list[Finding] = []
     try:
         found.extend(look(*args, **more))

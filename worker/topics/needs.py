@@ -40,7 +40,7 @@ class Need:
     partitions: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
-    """What the rights are for."""
+    """The purpose of the rights."""
 
 
 def needs(

@@ -1,11 +1,11 @@
 """The rights in Kafka (ACLs) of each role: every right that one of its commands needs, and no other.
 
 Kafka includes DESCRIBE in READ, WRITE and ALTER of a topic, in READ of a group, and in WRITE of a
-transactional id. So it is listed only where it stands alone. CREATE does not include it.
+transactional id. So DESCRIBE is listed only where no such right is needed. CREATE does not include DESCRIBE.
 
-An ACL is for a prefix of transactional ids where several are needed. The id of a worker has a slash after
-the group. No group and no topic has a slash in its name, so the workers of one group can fence neither those
-of another group nor the trainer.
+Where several transactional ids are needed, the ACL is for their common prefix. The id of a worker has a slash
+after the group. No group and no topic has a slash in its name, so the workers of one group can fence neither
+those of another group nor the trainer.
 """
 
 from __future__ import annotations
@@ -103,17 +103,20 @@ def trainer(wanted: Sequence[Need], *, releases_topic: str) -> Role:
 def admin(wanted: Sequence[Need]) -> Role:
     """Return the role that creates the topics `wanted` of a worker, the clicks topic first."""
     clicks, *others = wanted
-    created = [
-        Acl(
-            "topic",
-            need.topic,
-            (CREATE, ALTER, *((DESCRIBE_CONFIGS,) if need.settings else ())),
-            "create it, add partitions" + (", compare its settings" if need.settings else ""),
-        )
-        for need in others
-    ]
     first = Acl("topic", clicks.topic, (CREATE, DESCRIBE), "count its partitions; --create-clicks")
-    return Role("admin", "nextclick-worker topics", (first, *created))
+    return Role("admin", "nextclick-worker topics", (first, *(_created(need) for need in others)))
+
+
+def _created(need: Need) -> Acl:
+    """Return what the admin needs on a topic; a topic with a fixed number of partitions never grows."""
+    grows = not need.partitions
+    compared = (DESCRIBE_CONFIGS,) if need.settings else ()
+    why = [
+        "create it",
+        *(["add partitions"] if grows else []),
+        *(["compare its settings"] if compared else []),
+    ]
+    return Acl("topic", need.topic, (CREATE, ALTER if grows else DESCRIBE, *compared), ", ".join(why))
 
 
 def _of_topics(wanted: Sequence[Need]) -> list[Acl]:

@@ -86,7 +86,7 @@ class Forget(NamedTuple):
         return msgpack.packb({"format": FORMAT, **self._asdict()})
 
     def hear(self, position: int) -> Forget:
-        """Return the request as applied by an owner whose next click is at `position`."""
+        """Return the request as written by an owner that read it when its next click was at `position`."""
         return self if self.heard else Forget(max(self.before, position), self.asked_at, heard=True)
 
 

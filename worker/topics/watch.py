@@ -116,7 +116,7 @@ class TopicWatch:
         return self._readiness.trouble
 
     def take_created_again(self) -> set[str]:
-        """Return the topics that were deleted and created again since the last call; `id` is then new."""
+        """Return the topics that were created again since the last call; `id` then returns their new ids."""
         with self._lock:
             found, self._again = self._again, set()
             self._ids |= {topic: self._known[topic].id for topic in found}

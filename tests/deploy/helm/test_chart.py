@@ -1,18 +1,28 @@
-"""The chart deploy/helm/nextclick, rendered by helm and checked against the schemas of Kubernetes."""
+"""The chart deploy/helm/nextclick: its manifests fit each other, the settings, and the rules."""
 
 from __future__ import annotations
 
-import functools
-import itertools
-import tempfile
-import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import kubernetes_validate
 import pytest
-import yaml
 
+from tests.commands import shown
+from tests.deploy.helm.rendering import (
+    AUTOSCALED,
+    CHART,
+    KUBERNETES,
+    config,
+    containers,
+    environment,
+    every_profile,
+    pods,
+    refusal,
+    rendered,
+    template,
+    the,
+    worker,
+)
 from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 from trainer.config import TrainerSettings
@@ -20,139 +30,15 @@ from worker.config import Settings
 from worker.settings.fields import Section
 from worker.settings.loading import load
 
-CHART: Final = ROOT / "deploy/helm/nextclick"
+SUITES: Final = "../../../tests/deploy/helm/suites/*_test.yaml"
+"""The unit tests of helm-unittest, seen from the chart."""
 
-KUBERNETES: Final = ("1.27", "1.34")
-"""The oldest version that Chart.yaml allows, and a newer one."""
+SNAPSHOTS: Final = ROOT / "tests/deploy/helm/suites/__snapshot__/snapshots_test.yaml.snap"
 
-OF_OPERATORS: Final = {"PodMonitor", "PrometheusRule", "ScaledObject"}
-"""Kinds of the Prometheus operator and of KEDA: Kubernetes has no schema of them."""
-
-AUTOSCALED: Final = {"membership": "autoscaled", "autoscaled": {"maxReplicas": 8}}
-
-EVERYTHING: Final = {
-    "credentialsSecret": "kafka-login",
-    "filesSecret": "kafka-files",
-    "watch": {"enabled": True},
-    "topics": {"createClicks": True, "credentialsSecret": "kafka-admin"},
-    "monitoring": {"podMonitor": True, "rules": True, "labels": {"release": "prometheus"}},
-    "pods": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "a"}], "priorityClassName": "high"},
-}
-
-NOTHING: Final = {
-    "trainer": {"enabled": False},
-    "topics": {"enabled": False},
-    "networkPolicy": {"enabled": False},
-}
-
-PROFILES: Final[dict[str, dict[str, Any]]] = {
-    "default": {},
-    "autoscaled": AUTOSCALED,
-    "everything": EVERYTHING,
-    "everything autoscaled": EVERYTHING | AUTOSCALED,
-    "nothing": NOTHING,
-}
-
-Manifest = dict[str, Any]
-
-
-def helm(*words: str, values: Manifest) -> tuple[int, str, str]:
-    """Run a command of helm on the chart; return its exit code, output and errors."""
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(values, file)
-        file.flush()
-        done = run(tool("helm"), *words, CHART, "--values", file.name, "--kube-version", KUBERNETES[0])
-    return done.returncode, done.stdout, done.stderr
-
-
-@functools.cache
-def rendered(profile: str) -> tuple[Manifest, ...]:
-    """Return the manifests under the values of a profile."""
-    return tuple(template(PROFILES[profile]))
-
-
-def template(values: Manifest) -> list[Manifest]:
-    """Return the manifests under these values."""
-    code, output, errors = helm("template", "shop", values=values)
-
-    assert code == 0, errors
-    return [one for one in yaml.safe_load_all(output) if one]
-
-
-def refusal(values: Manifest) -> str:
-    """Return why the chart refuses these values."""
-    code, _, errors = helm("template", "shop", values=values)
-
-    assert code != 0
-    return errors
-
-
-def the(kind: str, name: str, manifests: tuple[Manifest, ...] | list[Manifest]) -> Manifest:
-    """Return the one manifest of this kind and name."""
-    (found,) = (one for one in manifests if (one["kind"], one["metadata"]["name"]) == (kind, name))
-    return found
-
-
-def pods(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
-    """Return the specifications of all pods, by the names of their owners."""
-    owners = [one for one in manifests if "template" in one.get("spec", {})]
-    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in owners}
-
-
-def containers(pod: Manifest) -> list[Manifest]:
-    """Return all containers of a pod."""
-    return [*pod.get("initContainers", ()), *pod["containers"]]
-
-
-def environment(container: Manifest) -> dict[str, str]:
-    """Return the variables of a container; the name of a pod is `pod-0`."""
-    return {one["name"]: one.get("value", "pod-0") for one in container["env"]}
-
-
-every_profile = pytest.mark.parametrize("profile", PROFILES)
-
-
-@every_profile
-def test_helm_lint_has_nothing_to_say(profile: str) -> None:
-    """But that an icon would be nice."""
-    code, output, errors = helm("lint", "--strict", values=PROFILES[profile])
-
-    assert code == 0, output + errors
-
-
-@every_profile
-@pytest.mark.parametrize("version", KUBERNETES)
-def test_kubernetes_takes_every_manifest(profile: str, version: str) -> None:
-    """By its own schemas, without unknown fields."""
-    for manifest in rendered(profile):
-        if manifest["kind"] not in OF_OPERATORS:
-            kubernetes_validate.validate(manifest, version, strict=True)
-
-
-def test_an_unknown_field_is_found() -> None:
-    """Or the test above would pass whatever a template says."""
-    worker = the("StatefulSet", "shop-nextclick-worker", template({}))
-    worker["spec"]["podManagement"] = "Parallel"
-
-    with pytest.raises(kubernetes_validate.ValidationError, match="podManagement"):
-        kubernetes_validate.validate(worker, KUBERNETES[0], strict=True)
-
-
-@every_profile
-def test_pods_are_restricted(profile: str) -> None:
-    """By the Pod Security Standard of that name, with a root file system that is only read, and no token."""
-    assert pods(rendered(profile))
-    for pod in pods(rendered(profile)).values():
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert pod["automountServiceAccountToken"] is False
-        assert pod["enableServiceLinks"] is False  # NEXTCLICK_PORT is no setting
-        for container in containers(pod):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-                "readOnlyRootFilesystem": True,
-            }
+UPDATE: Final = (
+    f"the manifests have changed: `build/tools/helm-unittest --update-snapshot --file '{SUITES}' "
+    "deploy/helm/nextclick` rewrites the snapshots"
+)
 
 
 @every_profile
@@ -175,52 +61,69 @@ def test_worker_and_trainer_take_their_settings(profile: str, tmp_path: Path) ->
             )
 
 
-def test_the_two_memberships() -> None:
-    """Fixed: static, and time to come back. Autoscaled: dynamic, and KEDA says how many."""
-    fixed = the("StatefulSet", "shop-nextclick-worker", rendered("default"))
-    scaled = the("StatefulSet", "shop-nextclick-worker", rendered("autoscaled"))
-    settings = [
-        load(Settings, None, environment(one["spec"]["template"]["spec"]["containers"][0]))
-        for one in (fixed, scaled)
-    ]
+def test_unit_tests_and_snapshots_hold() -> None:
+    """By helm-unittest: memberships, refusals, and every manifest as it was when somebody last looked.
 
-    assert [one.static_membership for one in settings] == [True, False]
-    assert [one.kafka.session_timeout_ms for one in settings] == [45_000, 10_000]
-    assert [one.worker_id for one in settings] == ["pod-0", "pod-0"]
-    assert fixed["spec"]["replicas"] == 2
-    assert "replicas" not in scaled["spec"]
-    assert [one["spec"]["podManagementPolicy"] for one in (fixed, scaled)] == ["Parallel"] * 2
-    assert not [one for one in rendered("default") if one["kind"] == "ScaledObject"]
+    A snapshot that is missing is written; that, too, is a change that somebody must look at.
+    """
+    before = SNAPSHOTS.read_bytes()
+    done = run(tool("helm-unittest"), "--strict", "--file", SUITES, CHART)
+
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{UPDATE}"
+    assert SNAPSHOTS.read_bytes() == before, UPDATE
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        (AUTOSCALED | {"config": "static_membership = true"}, "has static_membership = true"),
-        (AUTOSCALED | {"config": "[kafka]\nsession_timeout_ms = 45000"}, "session_timeout_ms = 45000"),
-        (AUTOSCALED | {"fixed": {"replicas": 3}}, "fixed.replicas is given"),
-        ({"membership": "autoscaled"}, "set autoscaled.maxReplicas"),
-        ({"autoscaled": {"maxReplicas": 3}}, "autoscaled.maxReplicas is given"),
-        ({"config": "static_membership = false"}, "has static_membership = false"),
-        ({"config": "[kafka]\nsession_timeout_ms = 10000"}, "fixed.sessionTimeoutMs decides"),
-        ({"fixed": {"sessionTimeoutMs": 30_000}}, "got 30,000, want 45,000"),
-        ({"membership": "elastic"}, "must be one of 'fixed', 'autoscaled'"),
-        ({"config": 'worker_id = "a"'}, "each pod has its own"),
-        ({"config": "group ="}, "config is not TOML"),
-        ({"config": "[state]\nmax_users = 0"}, "state.max_users = 0, no limit"),
-        (AUTOSCALED | {"worker": {"resources": {"limits": {"memory": "1Gi"}}}}, "has no requests.cpu"),
-        ({"workers": 3}, "additional properties 'workers' not allowed"),
-    ],
+    "words",
+    [one.words for one in shown("deploy/README.md") if one.program == "helm"],
+    ids=lambda words: words[1],
 )
-def test_what_cannot_be_meant_is_refused(values: Manifest, reason: str) -> None:
-    """With a sentence that names both values and a way out."""
-    assert reason in refusal(values)
+def test_the_commands_shown_give_manifests(words: tuple[str, ...], tmp_path: Path) -> None:
+    """With the settings of a user; an upgrade has the values of the install, which Helm would look up."""
+    (tmp_path / "nextclick.toml").write_text(config())
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    options = [one for one in words[2:] if one != "--reuse-values"]
+    done = run(tool("helm"), "template", *options, "--kube-version", KUBERNETES[0], folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_worker_ids_and_memberships() -> None:
+    """The name of a pod is its worker_id; a fixed number of workers is static, and KEDA's is not."""
+    fixed, scaled = (
+        load(Settings, None, environment(worker(rendered(profile)))) for profile in ("default", "autoscaled")
+    )
+
+    assert (fixed.static_membership, fixed.kafka.session_timeout_ms) == (True, 45_000)
+    assert (scaled.static_membership, scaled.kafka.session_timeout_ms) == (False, 10_000)
+    assert fixed.worker_id == scaled.worker_id == "pod-0"
+
+
+def secrets(model: type[Section]) -> set[str]:
+    """Return the secret settings, with their sections."""
+    return {
+        f"{section}.{key}"
+        for section, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        for key, its in field.annotation.model_fields.items()
+        if "SecretStr" in str(its.annotation)
+    }
+
+
+@pytest.mark.parametrize("key", sorted(secrets(Settings) | secrets(TrainerSettings)))
+def test_no_secret_goes_into_the_config_map(key: str) -> None:
+    """Every secret setting is refused there; the reason names its variable."""
+    reason = refusal({"config": f'kafka.bootstrap_servers = "kafka:9092"\n{key} = "hush"\n'})
+
+    assert f"config has {key}, " in reason
+    assert f"NEXTCLICK_{key.replace('.', '_').upper()}" in reason
+    assert "hush" not in reason
 
 
 def test_keda_scales_by_work_and_by_what_waits() -> None:
     """In the group and on the topic that the workers use."""
-    config = 'group = "shop"\n[kafka]\nbootstrap_servers = "a:1,b:2"\n[topics]\nclicks = "events"\n'
-    values = AUTOSCALED | {"config": config, "autoscaled": {"maxReplicas": 8, "triggerAuthentication": "k"}}
+    settings = 'group = "shop"\n[kafka]\nbootstrap_servers = "a:1,b:2"\n[topics]\nclicks = "events"\n'
+    values = AUTOSCALED | {"config": settings, "autoscaled": {"maxReplicas": 8, "triggerAuthentication": "k"}}
     manifests = template(values)
     scaled = the("ScaledObject", "shop-nextclick-worker", manifests)["spec"]
     processor, lag = scaled["triggers"]
@@ -241,12 +144,12 @@ def test_keda_scales_by_work_and_by_what_waits() -> None:
 def test_a_change_of_the_settings_rolls_the_pods() -> None:
     """And nothing else does."""
 
-    def annotations(config: str) -> list[str]:
-        manifests = template({"config": config, "watch": {"enabled": True}})
+    def annotations(group: str) -> list[str]:
+        manifests = template({"config": config(f'group = "{group}"'), "watch": {"enabled": True}})
         owners = [one for one in manifests if one["kind"] in ("StatefulSet", "Deployment")]
         return [one["spec"]["template"]["metadata"]["annotations"]["nextclick/settings"] for one in owners]
 
-    first, again, other = (annotations(config) for config in ('group = "a"', 'group = "a"', 'group = "b"'))
+    first, again, other = (annotations(group) for group in "aab")
 
     assert len(first) == 3
     assert first == again
@@ -254,37 +157,51 @@ def test_a_change_of_the_settings_rolls_the_pods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "mebibytes"),
-    [("", 1_661), ("[state]\nmax_users = 1_000_000", 980), ("[state]\nmax_users = 10_000_000", 7_106)],
+    ("state", "size", "mebibytes"),
+    [
+        ("", 2_000_000 * 571, 1_661),
+        ("max_users = 10_000_000", 10_000_000 * 571, 7_106),
+        ("max_users = 0\nmax_bytes = 800_000_000", 800_000_000, 1_253),
+        ("max_bytes = 4_000_000_000", 4_000_000_000, 5_068),
+    ],
 )
-def test_memory_follows_from_the_number_of_users(config: str, mebibytes: int) -> None:
-    """300 MiB and 1.25 times 571 bytes a user; what is used at most is what is asked for."""
-    users = tomllib.loads(config).get("state", {}).get("max_users", Settings().state.max_users)
-    worker = the("StatefulSet", "shop-nextclick-worker", template({"config": f'group = "a"\n{config}'}))
-    (container,) = worker["spec"]["template"]["spec"]["containers"]
+def test_memory_follows_from_the_limits_of_the_states(state: str, size: int, mebibytes: int) -> None:
+    """300 MiB and 1.25 times the bytes of the states; the worker keeps them, whatever a release needs."""
+    container = worker(template({"config": config(f"[state]\n{state}")}))
 
-    assert mebibytes == 300 + int(1.25 * 571 * users / 2**20)
+    assert mebibytes == 300 + int(1.25 * size / 2**20)
+    assert environment(container)["NEXTCLICK_STATE_MAX_BYTES"] == str(size)
     assert container["resources"] == {
         "requests": {"cpu": "1", "memory": f"{mebibytes}Mi"},
         "limits": {"memory": f"{mebibytes}Mi"},
     }
 
 
+def test_with_resources_of_ones_own_the_chart_sets_no_limit() -> None:
+    """It cannot know what they are for."""
+    resources = {"requests": {"cpu": "500m", "memory": "3Gi"}}
+    container = worker(template({"worker": {"resources": resources}}))
+
+    assert container["resources"] == resources
+    assert "NEXTCLICK_STATE_MAX_BYTES" not in environment(container)
+
+
 def test_ports_are_those_of_the_settings() -> None:
     """In container, Service and probes; the file's address to listen on counts, too."""
-    manifests = template({"config": '[http]\nport = 8000\nhost = "::"\n[metrics]\nport = 8001\n'})
-    worker, trainer = (pods(tuple(manifests))[f"shop-nextclick-{one}"] for one in ("worker", "trainer"))
+    settings = config('http = {port = 8000, host = "::"}\nmetrics.port = 8001')
+    manifests = tuple(template({"config": settings}))
+    trainer = pods(manifests)["shop-nextclick-trainer"]
 
-    assert worker["containers"][0]["ports"] == [{"name": "http", "containerPort": 8000}]
+    assert worker(manifests)["ports"] == [{"name": "http", "containerPort": 8000}]
     assert the("Service", "shop-nextclick-worker", manifests)["spec"]["ports"][0]["port"] == 8000
     assert trainer["containers"][0]["ports"] == [{"name": "http", "containerPort": 8001}]
-    assert "NEXTCLICK_HTTP_HOST" not in environment(worker["containers"][0])
+    assert "NEXTCLICK_HTTP_HOST" not in environment(worker(manifests))
     for probe, path in (
         ("startupProbe", "/livez"),
         ("livenessProbe", "/livez"),
         ("readinessProbe", "/readyz"),
     ):
-        assert worker["containers"][0][probe]["httpGet"] == {"path": path, "port": "http"}
+        assert worker(manifests)[probe]["httpGet"] == {"path": path, "port": "http"}
 
 
 def test_defaults_that_the_chart_repeats_are_those_of_the_worker() -> None:
@@ -293,7 +210,8 @@ def test_defaults_that_the_chart_repeats_are_those_of_the_worker() -> None:
     defaults = Settings()
 
     assert f'"http" "port" {defaults.http.port} ' in text
-    assert f'"state" "max_users" {defaults.state.max_users} ' in text
+    assert f'"max_users" {defaults.state.max_users} $state' in text
+    assert f'"max_bytes" {defaults.state.max_bytes} $state' in text
     assert f'"bootstrap_servers" "{defaults.kafka.bootstrap_servers}"' in text
     assert f'"topics" "clicks" "{defaults.topics.clicks}"' in text
     assert f'"group" "{defaults.group}"' in (CHART / "templates/_helpers.tpl").read_text()
@@ -344,44 +262,31 @@ def test_only_scrapers_may_connect() -> None:
     """Metrics tell how a shop does, and any connection costs the worker something."""
     policy = the("NetworkPolicy", "shop-nextclick", rendered("default"))["spec"]
     closed = the("NetworkPolicy", "shop-nextclick", template({"networkPolicy": {"scrapers": []}}))["spec"]
-    ports = [one["port"] for one in policy["egress"][0]["ports"]]
-    for url, port in {"http://registry:8081": 8081, "https://registry": 443, "http://registry": 80}.items():
-        asked = template({"config": f'[registry]\nurl = "{url}"\n'})
-        egress = the("NetworkPolicy", "shop-nextclick", asked)["spec"]["egress"][0]
-        assert egress["ports"][-1] == {"port": port, "protocol": "TCP"}
 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http", "protocol": "TCP"}]]
     assert all(rule["from"] for rule in policy["ingress"])
     assert not closed["ingress"]  # an empty `from` would let everybody in
-    assert ports == [53, 53, 9092, 9093, 9094]
 
 
-def test_rules_are_those_of_prometheus_for_the_programs_that_run() -> None:
-    """Word for word, with an address before the paths of the runbook."""
-    written = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())["groups"]
-    monitoring = {"monitoring": {"rules": True, "runbookBase": "https://wiki.example/nextclick/"}}
-    without = the("PrometheusRule", "shop-nextclick", template(NOTHING | monitoring))["spec"]["groups"]
+@pytest.mark.parametrize(
+    ("servers", "more", "ports"),
+    [
+        ("kafka:9092", "", [9092]),
+        ("a:9096, b:9098,a:9096", "", [9096, 9098]),
+        ("[2001:db8::1]:9094", '[registry]\nurl = "http://registry:8081"', [9094, 8081]),
+        ("kafka:443", '[registry]\nurl = "https://registry"', [443]),
+        ("kafka:9093", 'sasl_oauth_url = "https://login:8443/token"', [9093, 8443]),
+        ("kafka:9092", '[registry]\nurl = "http://registry/apis/ccompat/v7"', [9092, 80]),
+    ],
+)
+def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
+    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those that the values add."""
+    values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
+    (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 
-    assert the("PrometheusRule", "shop-nextclick", rendered("everything"))["spec"]["groups"] == written
-    assert [group["name"] for group in without] == ["nextclick-worker"]
-    urls = [rule["annotations"]["runbook_url"] for rule in without[0]["rules"] if "alert" in rule]
-    assert all(url.startswith("https://wiki.example/nextclick/deploy/README.md#") for url in urls)
-
-
-def test_the_monitor_gives_the_labels_that_the_rules_need() -> None:
-    """The same as in the configuration of compose."""
-    monitor = the("PodMonitor", "shop-nextclick", rendered("everything"))
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    job, group = endpoint["relabelings"]
-    scrapes = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yaml").read_text())["scrape_configs"]
-
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
-    assert (job["targetLabel"], group["targetLabel"], group["replacement"]) == ("job", "group", "nextclick")
-    assert [one["job_name"] for one in scrapes] == [
-        job["replacement"].replace("$1", component) for component in ("worker", "trainer", "watch")
-    ]
-    assert {*itertools.chain(*(one["static_configs"][0]["labels"] for one in scrapes))} == {"group"}
+    assert [one["port"] for one in egress["ports"][:2]] == [53, 53]
+    assert sorted(one["port"] for one in egress["ports"][2:]) == sorted([7, *ports])
 
 
 def test_topics_come_before_everything_else() -> None:
@@ -393,6 +298,6 @@ def test_topics_come_before_everything_else() -> None:
     assert [one["kind"] for one in hooks] == ["ConfigMap", "Job"]
     assert weights == sorted(weights)
     assert [one["args"] for one in containers(job)] == [
-        ["topics", "--partitions=4", "--replication=-1", "--create-clicks"],
+        ["topics", "--partitions=8", "--replication=-1", "--create-clicks"],
         ["check"],
     ]

@@ -175,7 +175,7 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
         ("session_gap", 0.0, "dataset.session_gap is 0"),
         ("numeric", ("price",), "online training does not support features"),
         ("min_value_count", 9, "min_value_count: no effect on online training"),
-        ("negatives", 64, "negatives: no effect on online training, leave them out"),
+        ("negatives", 64, "negatives: no effect on online training; leave them out"),
         ("max_clicks_per_hour", 9, "max_clicks_per_hour: no effect on online training"),
     ],
 )

@@ -30,4 +30,4 @@ def test_a_span_of_many_years_is_named() -> None:
     (said,) = doubts(START_MS + np.arange(0, 4_400, 10) * DAY_MS)
 
     assert said.startswith("Careful: the clicks span 12 years, from 2020-09-13 12:26 to 2032-09-")
-    assert said.endswith("click.earliest leaves older ones out")
+    assert said.endswith("click.earliest excludes older clicks")

@@ -141,7 +141,7 @@ def test_too_little_is_not_judged(clicks: np.ndarray, hits: np.ndarray) -> None:
     experiment.add(tally(1_000, 500), tally(clicks, hits))
 
     assert (experiment.verdict, experiment.p) == (None, 1)
-    assert "too few; each needs 1,000, from many users" in experiment.sentence()
+    assert "too few; each release needs 1,000, from many users" in experiment.sentence()
 
 
 def test_nothing_hit_on_either_side_is_no_difference() -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.worker.conftest import Command
+from tests.worker.desk import GROUP
 from tests.worker.schemas.served import Served, serving
-from worker.kafka.memory import MemoryCluster
-from worker.topics import needs
+from tests.worker.topics.test_rights import all_of, named
+from worker.__main__ import main
+from worker.config import Settings
+from worker.kafka.memory import MemoryCluster, MemoryConnection, Right
+from worker.topics import needs, rights
+from worker.wiring import topics_needed
+
+Run = Callable[..., tuple[int, str]]
 
 TOPICS = ("clicks", "recommendations", "clicks.dead-letter", "nextclick.releases", "desk.state")
 
@@ -118,3 +127,64 @@ def test_a_schema_that_is_refused_is_said(command: Command) -> None:
 
     assert code == 2
     assert "refuses the schema: 409" in text
+
+
+@pytest.fixture
+def run_topics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `topics` over a connection; exit code and all that it wrote."""
+    monkeypatch.setenv("NEXTCLICK_GROUP", GROUP)
+
+    def run(connection: MemoryConnection, *arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["topics", *arguments], connection=connection)
+        return int(ended.value.code or 0), "".join(capsys.readouterr())
+
+    return run
+
+
+ADMIN = rights.admin(topics_needed(Settings(group=GROUP, worker_id="a")))
+
+
+def of_admin(*, without: str = "") -> list[Right]:
+    """The rights of the admin, but for one: "clicks CREATE"."""
+    return [one for one in all_of(ADMIN) if f"{one.name} {one.operation}" != without]
+
+
+def test_the_admin_needs_no_right_but_those_of_the_role(run_topics: Run) -> None:
+    """To create topics, to let them grow with the clicks, and to compare their settings."""
+    cluster = MemoryCluster()
+    admin = cluster.connect(of_admin())
+    created = run_topics(admin, "--create-clicks", "--partitions", "3")
+    cluster.add_partitions("clicks", 4)
+    grown = run_topics(admin)
+
+    assert (created[0], grown[0]) == (0, 0)
+    assert partitions(cluster) == [4, 4, 1, 1, 4]
+    assert "unknown" not in grown[1]
+
+
+@pytest.mark.parametrize("lost", named(ADMIN))
+def test_without_any_of_them_the_topics_are_not_as_they_must_be(run_topics: Run, lost: str) -> None:
+    """The command fails; or, for settings, says that they are unknown."""
+    cluster = MemoryCluster()
+    admin = cluster.connect(of_admin(without=lost))
+    code, text = run_topics(admin, "--create-clicks", "--partitions", "3")
+    if code == 0:
+        cluster.add_partitions("clicks", 4)
+        code, text = run_topics(admin)
+
+    assert (code, "are unknown: reading them requires" in text) == (
+        (0, True) if "CONFIGS" in lost else (2, False)
+    )
+
+
+def test_settings_of_topics_that_somebody_else_created_are_compared(run_topics: Run) -> None:
+    """With what must change; without the right to read them, that is said."""
+    cluster = MemoryCluster()
+    cluster.create("desk.state", partitions=4)
+    code, text = run_topics(cluster.connect(of_admin()), "--create-clicks")
+    _, blind = run_topics(cluster.connect(of_admin(without="desk.state DESCRIBE_CONFIGS")))
+
+    assert code == 0
+    assert "topic desk.state: cleanup.policy is delete. Set it to compact" in text
+    assert "the settings of desk.state are unknown" in blind

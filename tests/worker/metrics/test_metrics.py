@@ -136,7 +136,7 @@ LABELS: Final = {
     "failures": {*FAILURES},
     "releases_refused": {*REFUSALS},
     "rebuilt_users": {"click", "background"},
-    "evicted_users": {"ttl", "max_users"},
+    "evicted_users": {"ttl", "max_users", "max_bytes"},
 }
 """The values of the label of counters with one."""
 

@@ -101,7 +101,7 @@ MISHAPS: Final = {
         delete_group, "the group has no committed offset", "--at saved", ("item-2", "item-3")
     ),
     "no states": Mishap(lose_states, "but partition 1 of topic", "--at committed"),
-    "no replay": Mishap(lose_replay, "has blocks and no replay", "--at committed"),
+    "no replay": Mishap(lose_replay, "has blocks, but no replay record", "--at committed"),
     "clicks made anew": Mishap(
         make_clicks_again, "was deleted and created again", "--at saved", ("item-2", "item-3")
     ),
@@ -123,7 +123,7 @@ MISHAPS: Final = {
         set_offset(99), "offset 99 is committed or saved", "--at earliest", ("item-2", "item-3"), answers=5
     ),
     "offsets set back": Mishap(
-        set_offset(1), "were its offsets set back?", "--at committed", ("item-3",), answers=4
+        set_offset(1), "were its offsets moved back?", "--at committed", ("item-3",), answers=4
     ),
     "garbage": Mishap(write(b"block/7", b"garbage"), "block/7 in partition 1", "--at committed"),
     "damage": Mishap(damage_the_states, "cannot be read: its checksum is wrong", "--at committed"),

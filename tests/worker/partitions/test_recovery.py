@@ -182,7 +182,7 @@ def test_replay_waits_for_a_release_that_another_worker_had() -> None:
     desk.step(20)
 
     assert worker.served == set()
-    assert "waiting for release 2, in service when the states were saved" in worker.reason
+    assert "waiting for release 2, which was in service when the states were saved" in worker.reason
 
     desk.publish(*successor_release_parts())
     desk.settle()

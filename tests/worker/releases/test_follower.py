@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from kafka.errors import TopicAuthorizationFailedError
 
 from tests.broken import POINTERS, RELEASES
 from tests.builders import tiny_release_parts
 from worker.core.release import CANDIDATE_SHARE, Pointer
 from worker.errors import NotAllowed
-from worker.kafka.memory import MemoryCluster, MemoryConnection
-from worker.releases.follower import Event, Failed, Looked, Refused, ReleaseFollower, Verified, Waits
+from worker.kafka.memory import MemoryCluster, Right
+from worker.releases.follower import Denied, Event, Failed, Looked, Refused, ReleaseFollower, Verified, Waits
 from worker.topics import releases
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
@@ -247,11 +246,21 @@ def test_the_thread_hands_over_what_it_finds_and_ends(cluster: MemoryCluster) ->
     assert not thread.is_alive()
 
 
-class _Forbidden(MemoryConnection):
-    """A connection without the right to read."""
+def test_a_follower_that_may_not_read_any_more_goes_on(cluster: MemoryCluster) -> None:
+    """It has handed over a release, which serves on; with the right back, it finds what came meanwhile."""
+    connection = cluster.connect()
+    follower = ReleaseFollower(ReleaseReader(connection, topic=TOPIC), background=False)
+    publish(cluster)
+    events(follower)
+    cluster.restrict(connection, [])
+    denied = [follower.take(), follower.take()]
+    publish(cluster)
+    cluster.restrict(connection, [Right("topic", TOPIC, "READ")])
+    after = events(follower)
 
-    def reader(self, *args: Any, **more: Any) -> Any:
-        raise TopicAuthorizationFailedError("releases")
+    assert all(isinstance(one, Denied) for one in denied)
+    assert "TopicAuthorizationFailedError" in str(denied[0])
+    assert (numbers(after[0])[0], after[1]) == (2, Looked(2, ""))
 
 
 def test_what_ends_the_thread_is_handed_on() -> None:
@@ -259,7 +268,7 @@ def test_what_ends_the_thread_is_handed_on() -> None:
     before = set(threading.enumerate())
     cluster = MemoryCluster()
     cluster.create("releases")
-    follower = ReleaseFollower(ReleaseReader(_Forbidden(cluster._broker), topic="releases"))
+    follower = ReleaseFollower(ReleaseReader(cluster.connect([]), topic="releases"))
     follower.start()
     failed = follower.take(PATIENCE_SECONDS)
     for thread in set(threading.enumerate()) - before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ from uuid import UUID
 
 import pytest
 
+from deploy.kafka.certificates import Authority
 from tests.worker.schemas.served import Answer, Served, serving
 from worker.errors import RegistryAway, RegistryRefused, SettingError
 from worker.schemas import client
 from worker.schemas.client import HttpRegistry
 from worker.schemas.interface import Reference, Schema
+from worker.settings.secrets import Secret
 
 
 @pytest.fixture
@@ -148,6 +151,54 @@ def test_the_credentials_are_sent(served: Served) -> None:
     path, sent = served.asked[0]
     assert path == "/schemas/types"
     assert base64.b64decode(sent.removeprefix("Basic ")).decode() == "ada:höhö"
+
+
+def test_a_password_in_a_file_is_read_at_every_request(served: Served, tmp_path: Path) -> None:
+    """Without the file, the registry is asked again later."""
+    file = tmp_path / "password"
+    file.write_text("first")
+    registry = HttpRegistry(
+        served.url, username="ada", password=Secret(file=file, key="registry.password_file").read
+    )
+    registry.answers()
+    file.write_text("second")
+    registry.answers()
+    file.unlink()
+
+    with pytest.raises(RegistryAway, match=r"registry\.password_file is .*, which cannot be read"):
+        registry.answers()
+    assert [base64.b64decode(sent.removeprefix("Basic ")) for _, sent in served.asked] == [
+        b"ada:first",
+        b"ada:second",
+    ]
+
+
+def test_authorities_in_a_file_are_read_again(tmp_path: Path) -> None:
+    """When the certificate of the registry is not trusted any more."""
+    authority, ca_file = Authority(), tmp_path / "ca.pem"
+    ca_file.write_text(Authority().own.pem)
+    files = authority.issue("registry").write(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(4):  # three times without trust
+                with suppress(OSError):
+                    connection, _ = server.accept()
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        secured.recv(4_096)
+                        secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        registry = HttpRegistry(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=ca_file)
+        with pytest.raises(RegistryRefused, match=r"registry\.ca_file"):
+            registry.answers()
+        ca_file.write_text(authority.own.pem)
+
+        registry.answers()
+        thread.join()
 
 
 def test_references_come_along(served: Served) -> None:

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.waiting import eventually
-from worker.errors import CheckpointFailed, TopicError, TopicGone
+from worker.errors import CheckpointFailed, NotAllowed, TopicError, TopicGone
 from worker.http.readiness import Readiness
-from worker.kafka.memory import MemoryCluster
+from worker.kafka.memory import MemoryCluster, Right
 from worker.metrics import Metrics
 from worker.topics import watch
 from worker.topics.needs import Need
 from worker.topics.watch import CONFIRM_SECONDS, LOOK_SECONDS, TopicWatch
 
-WANTED: Final = [Need("clicks", (), partitions=1), Need("lists", ())]
+WANTED: Final = [Need("clicks", ("READ",), partitions=1), Need("lists", ("WRITE",))]
 LOST: Final = CheckpointFailed("the commit was lost")
 
 
 class Stand:
     """Two topics, and a watch that has seen them."""
 
-    def __init__(self, *, background: bool = False) -> None:
+    def __init__(self, *, spared: Sequence[str] = (), background: bool = False) -> None:
         self.cluster = MemoryCluster()
         for topic in ("clicks", "lists"):
             self.cluster.create(topic, partitions=2)
         self.readiness = Readiness(Metrics().ready, self.cluster.steady)
         self.readiness.ready()
+        self.connection = self.cluster.connect()
         self.watch = TopicWatch(
-            self.cluster.connect(),
+            self.connection,
             WANTED,
             readiness=self.readiness,
             steady=self.cluster.steady,
+            spared=spared,
             background=background,
         )
         self.watch.require()
@@ -165,6 +168,36 @@ def test_the_id_of_a_topic_changes_when_it_is_taken(stand: Stand) -> None:
     assert stand.watch.id("lists") == before
     assert stand.watch.take_created_again() == {"lists"}
     assert stand.watch.id("lists") not in {"", before}
+
+
+def test_a_topic_that_is_hidden_is_a_right_that_is_missing(stand: Stand) -> None:
+    """Not a topic that may come back: nobody waits for it."""
+    stand.cluster.restrict(stand.connection, [Right("topic", "clicks", "READ")])
+    stand.look()
+    found = stand.look(CONFIRM_SECONDS)
+
+    assert found.startswith("topic lists: no right to see it. Grant WRITE on the topic")
+    with pytest.raises(NotAllowed, match="topic lists: no right to see it"):
+        stand.watch.require()
+    with pytest.raises(NotAllowed, match="topic lists: no right to see it"):
+        stand.watch.cause(LOST)
+
+
+def test_a_topic_that_is_spared_may_be_hidden_once_the_worker_runs() -> None:
+    """Whoever reads it says so; a start without it fails."""
+    stand = Stand(spared=["lists"])
+    stand.cluster.restrict(stand.connection, [Right("topic", "clicks", "READ")])
+    with pytest.raises(NotAllowed, match="topic lists: no right to see it"):
+        stand.watch.require()
+    stand.watch.start()
+    stand.watch.require()
+
+    assert [stand.look(), stand.look()] == ["", ""]
+
+    stand.cluster.delete("lists")
+    stand.cluster.restrict(stand.connection, [Right("topic", name, "READ") for name in ("clicks", "lists")])
+    stand.look()
+    assert stand.look(CONFIRM_SECONDS).startswith("topic lists does not exist")
 
 
 def test_a_thread_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

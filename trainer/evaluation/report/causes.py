@@ -9,7 +9,7 @@ from trainer.evaluation.slices import EvaluationResult
 from worker.core.manifest import Manifest
 
 FEW_SESSIONS: Final = 500
-"""With fewer evaluated sessions the intervals are several percentage points wide."""
+"""If fewer sessions were evaluated, the confidence intervals are several percentage points wide."""
 
 MANY_SHORT: Final = 0.5
 """A network has little to learn from if at least this share of the sessions have one click, or at least this
@@ -19,7 +19,7 @@ MANY_UNKNOWN: Final = 0.1
 """Items outside the catalogue are reported as a reason if they get at least this share of the next clicks."""
 
 FEW_CLICKS_PER_ITEM: Final = 20
-"""With fewer training clicks per item most item vectors are barely trained."""
+"""If items have fewer training clicks on average, most item vectors are barely trained."""
 
 
 class Cause(NamedTuple):
@@ -32,7 +32,7 @@ class Cause(NamedTuple):
 def causes(manifest: Manifest, result: EvaluationResult, *, certain: bool) -> list[Cause]:
     """Return the reasons that the results show, the most likely first.
 
-    `certain`: the difference is significant, so that evaluating more sessions would not help.
+    `certain`: whether the difference is significant. If it is, evaluating more sessions would not help.
     """
     training = manifest.training
     found = (

@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A bar for a share. `length`, and the interval from `low` to `high`, are in % of the longest bar."""
+    """A bar that shows a share. `length` and the interval, `low` to `high`, are in % of the longest bar."""
 
     name: str
     value: str

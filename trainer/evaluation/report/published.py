@@ -12,7 +12,7 @@ from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 
 class Published(NamedTuple):
-    """The status of the releases topic. `number` is that of the reported release; None: not published."""
+    """The status of the releases topic. `number`: that of the reported release, None if unpublished."""
 
     topic: str
     number: int | None

@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
     outcome: str
     headline: str
     shares: str
-    """The share of next clicks that each model predicts, as counts."""
+    """A sentence with the number of next clicks that each model predicted."""
     judgement: str
     """The comparison with the best baseline, in sentences."""
     causes: list[str]

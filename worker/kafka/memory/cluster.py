@@ -145,7 +145,7 @@ class MemoryCluster:
             self._broker.delete(topic, with_offsets=with_offsets)
 
     def delete_offsets(self, group: str) -> None:
-        """Delete all committed offsets of a group, as Kafka does after the group was inactive for long."""
+        """Delete all committed offsets of a group, as Kafka does after a long inactivity of the group."""
         with self._broker.lock:
             self._broker.group(group).offsets.clear()
 

@@ -149,8 +149,9 @@ class MemoryTransactions:
     def _end(self, offsets: Mapping[tuple[str, int], int], group: Any) -> None:
         broker, epoch = self._process.broker, self._started()
         if offsets:
+            transaction = broker.transaction(self._transactional_id, epoch)
             self._must_commit(offsets, group)
-            broker.add_offsets(broker.transaction(self._transactional_id, epoch), offsets, group)
+            broker.add_offsets(transaction, offsets, group)
         self._process.strike("end")
         if broker.producers[self._transactional_id].open is not None:
             broker.transaction(self._transactional_id, epoch)
