@@ -29,6 +29,7 @@ ONLY_PARSED: Final = {
     'make check ARGS="-k ranking"': _SUITE,
     "make test": _SUITE,
     "make chaos ROUNDS=20 SEED=1": "takes twenty minutes; tests/broker/test_chaos.py runs a round",
+    'make chaos ARGS="--freeze 60"': "takes minutes; tests/broker/test_freeze.py freezes for 20 seconds",
     'make chaos SEED=7 ARGS="--fuzz 3000"': _MINUTES,
     ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
     "make images": _ENGINE,
