@@ -284,7 +284,7 @@ def test_only_scrapers_may_connect() -> None:
     ],
 )
 def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
-    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those that the values add."""
+    """To DNS, the ports of Kafka, the registry and the token endpoint, and those that the values add."""
     values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
     (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 

@@ -14,7 +14,7 @@ from cryptography.x509 import CertificateBuilder
 
 from deploy.kafka.certificates import ONE_DAY_AGO, Authority, Certificate, self_signed
 from deploy.kafka.ports import free_port
-from tests.worker.kafka.peers import greet, over_tls, peer, server_context
+from tests.worker.kafka.peers import advertising, greet, over_tls, peer, server_context
 from worker.kafka import probe
 from worker.kafka.refusals import SENTENCES, Refused
 from worker.kafka.security import Security
@@ -95,6 +95,24 @@ def test_the_address_that_came_furthest_is_named() -> None:
         found = probe.refusal(f"127.0.0.1:{free_port()},127.0.0.1:{port}", Security(), setting=SETTING)
 
     assert str(found) == sentence("no broker", port)
+
+
+def test_an_address_that_a_broker_gives_is_tried_too() -> None:
+    """Clients connect to that one: `bootstrap_servers` is right, `advertised.listeners` is not."""
+    with peer(advertising("inside.invalid", 9092)) as port:
+        found = refusal(port)
+
+    names = f"advertised.listeners of the broker, as 127.0.0.1:{port} returns it"
+    assert str(found) == SENTENCES["unknown host"].format(host="inside.invalid", names=names)
+
+
+def test_a_broker_that_gives_the_address_it_has_is_not_tried_twice() -> None:
+    """There is no reason then."""
+    port = free_port()
+    with peer(advertising("127.0.0.1", port), port=port):
+        found = refusal(port)
+
+    assert found is None
 
 
 class Side(NamedTuple):
