@@ -185,8 +185,9 @@ def test_another_fault_of_a_brokers_certificate_has_openssls_words(served: Calla
 
     found = tls_refusal(side)
 
-    assert found is not None
-    assert found.cause in ("certificate not accepted", "authority not trusted")
+    assert str(found) == sentence(
+        "certificate not accepted", side.port, why="unable to get issuer certificate"
+    )
 
 
 def test_a_name_that_does_not_match_may_be_let_through(served: Callable[..., Side]) -> None:
@@ -247,5 +248,4 @@ def test_a_broker_without_a_common_cipher_is_named(life: ExitStack, tmp_path: Pa
 
     found = refusal(port, Security("SSL", Tls(check_hostname=False)))
 
-    assert found is not None
-    assert str(found) == sentence("TLS fails", port, why=str(found).partition("(")[2].partition(")")[0])
+    assert str(found) == sentence("TLS fails", port, why="sslv3 alert handshake failure")
