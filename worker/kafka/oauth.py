@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
@@ -105,6 +106,9 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
             cause = "token endpoint away" if error.code >= 500 else "token not granted"
             raise Refused(cause, url=self._url, why=why) from None
         except URLError as error:
+            if isinstance(error.reason, SSLCertVerificationError):
+                why = error.reason.verify_message
+                raise Refused("token endpoint not trusted", url=self._url, why=why) from None
             raise Refused("token endpoint away", url=self._url, why=error.reason) from None
         except OSError as error:
             raise Refused("token endpoint away", url=self._url, why=error) from None

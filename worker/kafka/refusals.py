@@ -56,6 +56,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "scope and expiry",
     "token endpoint away": "the token endpoint {url} does not answer ({why}); fix "
     "kafka.sasl_oauth_url, or start it",
+    "token endpoint not trusted": "the certificate of the token endpoint {url} is not trusted "
+    "({why}); add its certificate authority to kafka.ssl_ca_file",
     "token not granted": "the token endpoint {url} grants no token ({why}); fix "
     "kafka.sasl_username, kafka.sasl_password or kafka.sasl_oauth_scope",
     "package missing": "kafka.sasl_mechanism is {mechanism}, which needs the Python package "

@@ -16,9 +16,9 @@ SECONDS = 20.0
 
 
 @contextmanager
-def peer(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Serve each connection to a port of loopback; yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def peer(serve: Callable[[socket.socket], None], *, port: int = 0) -> Iterator[int]:
+    """Serve each connection to a port of loopback, by default any free one; yield the port."""
+    with socket.create_server(("127.0.0.1", port)) as server:
 
         def run() -> None:
             with suppress(OSError):
@@ -43,6 +43,20 @@ def greet(connection: socket.socket) -> None:
     if request[4:6] == b"\x00\x12":
         connection.sendall(struct.pack(">i4shi", 10, request[8:12], 0, 0))
         connection.recv(4_096)
+
+
+def advertising(host: str, port: int) -> Callable[[socket.socket], None]:
+    """Return a server of one connection: a broker that gives this address for itself."""
+    name = host.encode()
+    broker = struct.pack(f">iih{len(name)}sih", 1, 1, len(name), name, port, -1)
+
+    def serve(connection: socket.socket) -> None:
+        while request := connection.recv(4_096):
+            is_greeting = request[4:6] == b"\x00\x12"
+            body = struct.pack(">hi", 0, 0) if is_greeting else broker + struct.pack(">ii", 1, 0)
+            connection.sendall(struct.pack(">i4s", 4 + len(body), request[8:12]) + body)
+
+    return serve
 
 
 def over_tls(context: ssl.SSLContext) -> Callable[[socket.socket], None]:

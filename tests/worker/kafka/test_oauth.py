@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from deploy.kafka.certificates import Authority
 from deploy.kafka.ports import free_port
+from tests.worker.kafka.peers import server_context
 from tests.worker.kafka.token_server import TokenServer, granting
 from worker.errors import SettingError
 from worker.kafka.oauth import USED_SHARE, ClientCredentials, FixedToken
@@ -86,6 +89,20 @@ def test_an_endpoint_that_is_away_is_named(server: TokenServer) -> None:
     assert refused(failing) == SENTENCES["token endpoint away"].format(url=server.url, why=why)
     why = "[Errno 111] Connection refused"
     assert refused(absent) == SENTENCES["token endpoint away"].format(url=url, why=why)
+
+
+def test_an_endpoint_is_trusted_by_the_authorities_of_the_brokers(tmp_path: Path) -> None:
+    """They are read at every request; one that is not trusted is told from one that is away."""
+    authority, ca_file = Authority(), tmp_path / "ca.pem"
+    ca_file.write_text(Authority().own.pem)
+    with granting(server_context(authority.issue("token"), tmp_path)) as server:
+        tokens = ClientCredentials(server.url, client="a", secret=lambda: "b", ca_file=ca_file)
+        assert refused(tokens) == SENTENCES["token endpoint not trusted"].format(
+            url=server.url, why="unable to get local issuer certificate"
+        )
+        ca_file.write_text(authority.own.pem)
+
+        assert tokens.token()
 
 
 def test_a_secret_that_cannot_be_read_is_named(server: TokenServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -47,8 +48,8 @@ def _part(document: dict[str, Any]) -> str:
 
 
 @contextmanager
-def granting() -> Iterator[TokenServer]:
-    """Grant tokens while the context is open."""
+def granting(tls: ssl.SSLContext | None = None) -> Iterator[TokenServer]:
+    """Grant tokens while the context is open, over HTTPS if there is a server's side of TLS."""
     tokens = TokenServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,7 +66,9 @@ def granting() -> Iterator[TokenServer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        tokens.url = f"http://127.0.0.1:{server.server_port}/token"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        tokens.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/token"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
