@@ -16,6 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
 from worker.kafka.fetcher import read_past_damage
@@ -75,8 +76,8 @@ class Endpoint:
 
         The consumer returns records that it cannot decode as `unreadable`.
         """
-        consumer = KafkaConsumer(
-            **self.arguments(),
+        consumer = self._connected(
+            KafkaConsumer,
             client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
@@ -91,8 +92,8 @@ class Endpoint:
 
     def producer(self, client_id: str) -> KafkaProducer:
         """Return a producer without transactions, for occasional records."""
-        return KafkaProducer(
-            **self.arguments(),
+        return self._connected(
+            KafkaProducer,
             client_id=client_id,
             acks="all",
             enable_idempotence=False,
@@ -105,8 +106,8 @@ class Endpoint:
         self, transactional_id: str, *, timeout_ms: int, max_request_bytes: int
     ) -> KafkaProducer:
         """Return a producer for `worker.kafka.transactions`."""
-        return KafkaProducer(
-            **self.arguments(),
+        return self._connected(
+            KafkaProducer,
             client_id=transactional_id,
             transactional_id=transactional_id,
             transaction_timeout_ms=timeout_ms,
@@ -126,7 +127,25 @@ class Endpoint:
 
     def admin_client(self) -> KafkaAdminClient:
         """Return an admin client."""
-        return KafkaAdminClient(**self.arguments(), client_id="nextclick-admin")
+        return self._connected(KafkaAdminClient, client_id="nextclick-admin")
+
+    def _connected(self, kind: Callable[..., T], **more: Any) -> T:
+        """Return a client that has found a broker. Leaves nothing open if there is none.
+
+        kafka-python 3.0.12 keeps the thread and the sockets of a client whose first connection fails.
+        """
+        opened: list[KafkaNetClient] = []
+
+        def opening(**arguments: Any) -> KafkaNetClient:
+            opened.append(KafkaNetClient(**arguments))
+            return opened[-1]
+
+        try:
+            return kind(**self.arguments(), kafka_client=opening, **more)
+        except BaseException:
+            for network in opened:
+                network.close()
+            raise
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments common to all clients."""
