@@ -86,6 +86,7 @@ class Http(Section):
     host: str = setting(
         "127.0.0.1",
         "Address to listen on. `0.0.0.0`: all IPv4 addresses of the machine; `::`: all IPv6 addresses.",
+        min_length=1,
     )
     port: int = setting(9464, "Port to listen on. 0: any free port.", ge=0, le=65_535)
     token: Secret | None = setting(

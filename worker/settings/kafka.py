@@ -146,7 +146,7 @@ class Kafka(Section):
             _without_effect(chosen & (_LOGIN | {"sasl_oauth_scope"}), "sasl_oauth_token")
         elif missing := sorted(_LOGIN - chosen):
             raise ValueError(f"sasl_oauth_url is set; it requires {' and '.join(missing)}")
-        if wrong := [one for one in self.sasl_oauth_extensions if not one.partition("=")[2]]:
+        if wrong := [one for one in self.sasl_oauth_extensions if not all(one.partition("="))]:
             raise ValueError(f"sasl_oauth_extensions contains {wrong[0]!r}, which must be name=value")
 
     def _check_tls(self) -> None:

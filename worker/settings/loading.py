@@ -57,6 +57,9 @@ _OF_KUBERNETES: Final = re.compile(
 _URL_OF_KUBERNETES: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
 """The value that Kubernetes gives to `..._PORT`, a name that a setting may also have (`http.port`)."""
 
+_LOGIN_IN_URL: Final = re.compile(r"://[^\s/]*@")
+"""User name and password in a URL, which no message may show."""
+
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 _Settings = TypeVar("_Settings", bound=Section)
@@ -99,6 +102,8 @@ def checked(
     lines = [*problems, *more]
     try:
         settings = model.model_validate_json(orjson.dumps(document, default=str), strict=True)
+    except TypeError as error:  # no JSON has it: an integer of more than 64 bits, or text that is not UTF-8
+        lines.append(f"a value cannot be used: {error}")
     except ValidationError as error:
         lines += [_explained(one, model) for one in error.errors(include_url=False)]
     else:
@@ -306,7 +311,7 @@ def _explained(error: Any, model: type[Section]) -> str:
         return message
     if key not in known:  # a whole section, or a relation between its values
         return f"{where}: {message}" if where else message
-    value = "not shown" if is_secret(known[key]) else repr(error["input"])
+    value = "not shown" if is_secret(known[key]) else _LOGIN_IN_URL.sub("://***@", repr(error["input"]))
     return f"{where} is {value}: {message}"
 
 

@@ -79,6 +79,8 @@ def _taken(value: object) -> Secret:
     if isinstance(value, Secret):
         return value
     if isinstance(value, str):
+        if not value:
+            raise ValueError("must not be empty; give it a value, or leave it out")
         return Secret(value)
     if not (isinstance(value, dict) and value.keys() == {"key", "file"}):
         raise ValueError("must be text")

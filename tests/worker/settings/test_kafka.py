@@ -85,6 +85,10 @@ def kafka(**settings: str) -> Kafka:
             {**CLIENT, "sasl_oauth_extensions": "cluster"},
             "sasl_oauth_extensions contains 'cluster', which must be name=value",
         ),
+        (
+            {**CLIENT, "sasl_oauth_extensions": "=cluster"},
+            "sasl_oauth_extensions contains '=cluster', which must be name=value",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_named(settings: Mapping[str, str], problem: str) -> None:

@@ -41,6 +41,8 @@ def test_later_places_win(tmp_path: Path) -> None:
         ("[state]\nuser_ttl = '1y'", "state.user_ttl is '1y': must be a duration like 30s, 5m, 1h or 7d"),
         ("static_membership = 1", "static_membership is 1: must be a valid boolean"),
         ("kafka = 3", "kafka: "),
+        ("[http]\nhost = ''", "http.host is ''"),
+        ("[kafka]\nsession_timeout_ms = 99999999999999999999", "Integer exceeds 64-bit range"),
     ],
 )
 def test_what_cannot_be_used_is_named(text: str, problem: str, tmp_path: Path) -> None:
@@ -56,6 +58,11 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in said
 
 
+def test_a_variable_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    """Python has surrogates in place of its bytes."""
+    assert "str is not valid UTF-8" in refused(tmp_path, "", NEXTCLICK_GROUP="a\udcff")
+
+
 def test_a_section_in_place_of_a_key_is_refused_with_its_keys() -> None:
     """It is no unknown name."""
     with pytest.raises(SettingError, match="recommend is a section; name one of its keys, such as recommend"):
@@ -65,6 +72,9 @@ def test_a_section_in_place_of_a_key_is_refused_with_its_keys() -> None:
 def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     """Not in a message about it, not in the settings' own text."""
     assert "hunter2" not in refused(tmp_path, "[kafka]\nsasl_password = ['hunter2']\n")
+    said = refused(tmp_path, "[registry]\nurl = 'https://ada:hunter2@registry:8081'\n")
+    assert "registry.url is 'https://***@registry:8081'" in said
+    assert "hunter2" not in said
     assert LOGIN["kafka.sasl_password"] not in repr(
         load(None, {variable(key): value for key, value in LOGIN.items()})
     )

@@ -87,6 +87,13 @@ def test_what_is_no_path_and_no_text_is_refused(tmp_path: Path) -> None:
     assert "kafka.sasl_password is not shown: must be text" in refused(tmp_path, "[kafka]\nsasl_password = 7")
 
 
+def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
+    """As in a variable or a file; a login with it would only fail later."""
+    assert "kafka.sasl_password is not shown: must not be empty" in refused(
+        tmp_path, "[kafka]\nsasl_password = ''"
+    )
+
+
 def test_a_secret_survives_a_change_of_other_settings(file: Path) -> None:
     """It stays in its file."""
     settings = load(None, LOGIN_VARIABLES | {"NEXTCLICK_KAFKA_SASL_PASSWORD_FILE": str(file)})
