@@ -46,7 +46,9 @@ class Access:
         except SettingError:
             return 503, "the file http.token_file cannot be read"
         scheme, _, token = header.partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(token.encode(), expected.encode()):
+        # Tornado decodes the bytes of a header as Latin-1.
+        sent = token.encode("latin-1", "replace")
+        if scheme.lower() == "bearer" and hmac.compare_digest(sent, expected.encode()):
             return None
         return 401, "send http.token in the header `Authorization: Bearer ...`"
 

@@ -120,8 +120,9 @@ def _listening(
 ) -> Iterator[int]:
     try:
         sockets = bind_sockets(port, host)
-    except OSError as error:
-        raise SettingError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}. {helps}") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise SettingError(f"{setting}: cannot listen on {host}:{port}: {why}. {helps}") from None
     # Do not log data that is not HTTP: anyone could fill the log. `Handler` logs failures of the worker.
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     started: Future[Callable[[], object]] = Future()

@@ -185,6 +185,15 @@ def test_a_token_guards_users_and_nothing_else(given: str, status: int) -> None:
         assert one.get("/metrics")[0] == one.get("/livez")[0] == 200
 
 
+def test_a_token_may_have_letters_of_any_language() -> None:
+    """A client sends them as UTF-8."""
+    server, token = Server(), "ключ-от-всех-дверей"
+    sent = f"Bearer {token}".encode().decode("latin-1")
+
+    with server.listening(token=token), server.answering((True, {})):
+        assert server.get("/v1/users/ada", Authorization=sent)[0] == 200
+
+
 def test_a_token_in_a_file_is_read_at_every_request(tmp_path: Path) -> None:
     """A new one needs no restart; without the file, nobody is let in."""
     file, server = tmp_path / "token", Server()

@@ -54,6 +54,12 @@ def test_a_taken_port_is_said(server: Server) -> None:
         pytest.fail("two servers on one port")
 
 
+def test_a_host_that_is_no_name_is_said() -> None:
+    """Not as a failure of the encoding of names."""
+    with pytest.raises(SettingError, match=r"cannot listen on a\.\.b:0: it is no host name"):
+        Server().listening("a..b").__enter__()
+
+
 def test_a_server_that_is_closed_answers_nobody(server: Server) -> None:
     """The port is free again when the context ends."""
     one = Server()
