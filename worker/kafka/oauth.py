@@ -7,12 +7,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLCertVerificationError
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
@@ -97,24 +98,30 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # kafka-p
     def _granted(self) -> tuple[str, float]:
         """Request a token; return it and its lifetime in seconds."""
         try:
-            with urlopen(  # noqa: S310  # http or https: the setting has a pattern
-                self._request(), timeout=SECONDS, context=self._context()
-            ) as answer:
-                return _token_in(answer.read(_MAX_BYTES))
+            return _token_in(self._answer())
+        except (KeyError, TypeError, ValueError):
+            why = "the answer contains no access_token"
+            raise Refused("token not granted", url=self._url, why=why) from None
+
+    def _answer(self) -> bytes:
+        """Return the endpoint's answer to a request. Raises Refused."""
+        opener = build_opener(_NoRedirects, HTTPSHandler(context=self._context()))
+        try:
+            with opener.open(self._request(), timeout=SECONDS) as answer:
+                content: bytes = answer.read(_MAX_BYTES)
+                return content
         except HTTPError as error:
-            why = f"{error.code} {_reason_in(error.read(_MAX_BYTES)) or error.reason}"
-            cause = "token endpoint away" if error.code >= 500 else "token not granted"
+            why = f"{error.code} {_reason_of(error) or error.reason}"
+            cause = "token not granted" if 400 <= error.code < 500 else "token endpoint away"
             raise Refused(cause, url=self._url, why=why) from None
         except URLError as error:
             if isinstance(error.reason, SSLCertVerificationError):
                 why = error.reason.verify_message
                 raise Refused("token endpoint not trusted", url=self._url, why=why) from None
             raise Refused("token endpoint away", url=self._url, why=error.reason) from None
-        except OSError as error:
-            raise Refused("token endpoint away", url=self._url, why=error) from None
-        except (KeyError, TypeError, ValueError):
-            why = "the answer contains no access_token"
-            raise Refused("token not granted", url=self._url, why=why) from None
+        except (OSError, HTTPException) as error:
+            why = str(error).strip() or type(error).__name__
+            raise Refused("token endpoint away", url=self._url, why=why) from None
 
     def _request(self) -> Request:
         try:
@@ -147,10 +154,17 @@ def _token_in(answer: bytes) -> tuple[str, float]:
     return token, float(document.get("expires_in") or _LIFETIME_SECONDS)
 
 
-def _reason_in(answer: bytes) -> str:
+class _NoRedirects(HTTPRedirectHandler):
+    """Treats a redirection as an error: urllib would send the client's secret along, to any host."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Return no request."""
+
+
+def _reason_of(error: HTTPError) -> str:
     """Return the reason in an endpoint's error (RFC 6749, section 5.2); empty if there is none."""
     try:
-        document = json.loads(answer)
+        document = json.loads(error.read(_MAX_BYTES))
         return ": ".join(filter(None, [document.get("error"), document.get("error_description")]))
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OSError, HTTPException):
         return ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from deploy.kafka.certificates import Authority
 from deploy.kafka.ports import free_port
-from tests.worker.kafka.peers import server_context
+from tests.worker.kafka.peers import peer, server_context
 from tests.worker.kafka.token_server import TokenServer, granting
 from worker.errors import SettingError
 from worker.kafka.oauth import USED_SHARE, ClientCredentials, FixedToken
@@ -89,6 +90,47 @@ def test_an_endpoint_that_is_away_is_named(server: TokenServer) -> None:
     assert refused(failing) == SENTENCES["token endpoint away"].format(url=server.url, why=why)
     why = "[Errno 111] Connection refused"
     assert refused(absent) == SENTENCES["token endpoint away"].format(url=url, why=why)
+
+
+def test_a_secret_is_not_sent_where_an_endpoint_points_to() -> None:
+    """That may be any host, and without TLS."""
+    sent: list[bytes] = []
+
+    def point(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{there}/\r\n\r\n".encode())
+
+    def note(connection: socket.socket) -> None:
+        sent.append(connection.recv(65_536))
+
+    with peer(note) as there, peer(point) as port:
+        url = f"http://127.0.0.1:{port}/token"
+        said = refused(ClientCredentials(url, client="a", secret=lambda: "b"))
+
+    assert said == SENTENCES["token endpoint away"].format(url=url, why="302 Found")
+    assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "SSH-2.0-OpenSSH"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n!\r\n", "IncompleteRead(0 bytes read)"),
+        (b"HTTP/1.1 503 Full\r\nTransfer-Encoding: chunked\r\n\r\n!\r\n", "503 Full"),
+    ],
+)
+def test_an_endpoint_without_http_is_away(answer: bytes, why: str) -> None:
+    """The errors of Python's client are no failures of the login."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(answer)
+
+    with peer(serve) as port:
+        url = f"http://127.0.0.1:{port}/token"
+        said = refused(ClientCredentials(url, client="a", secret=lambda: "b"))
+
+    assert said == SENTENCES["token endpoint away"].format(url=url, why=why)
 
 
 def test_an_endpoint_is_trusted_by_the_authorities_of_the_brokers(tmp_path: Path) -> None:
