@@ -66,6 +66,13 @@ class HttpRegistry:
             num_pools=1, retries=False, timeout=urllib3.Timeout(SECONDS), ssl_context=context
         )
 
+    def _opened_again(self) -> urllib3.PoolManager:
+        """Return a new pool, because `ca_file` may have changed. Raises RegistryAway."""
+        try:
+            return self._opened()
+        except SettingError as error:  # perhaps the file is only half written yet
+            raise RegistryAway(str(error)) from error
+
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": f"{_CONTENT}, application/json", "Content-Type": _CONTENT}
         if self._username is not None:
@@ -129,7 +136,7 @@ class HttpRegistry:
                 # The registry has closed a connection that was kept open.
                 status, answer = self._exchanged(method, path, body, deadline)
             except SSLError:
-                self._pool = self._opened()  # `ca_file` may have changed
+                self._pool = self._opened_again()
                 status, answer = self._exchanged(method, path, body, deadline)
         except SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):

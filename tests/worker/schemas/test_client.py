@@ -183,7 +183,7 @@ def test_authorities_in_a_file_are_read_again(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
-            for _ in range(4):  # three times without trust
+            for _ in range(5):  # four times without trust
                 with suppress(OSError):
                     connection, _ = server.accept()
                     with context.wrap_socket(connection, server_side=True) as secured:
@@ -194,6 +194,9 @@ def test_authorities_in_a_file_are_read_again(tmp_path: Path) -> None:
         thread.start()
         registry = HttpRegistry(f"https://127.0.0.1:{server.getsockname()[1]}", ca_file=ca_file)
         with pytest.raises(RegistryRefused, match=r"registry\.ca_file"):
+            registry.answers()
+        ca_file.write_text("")  # the program that replaces it has only begun
+        with pytest.raises(RegistryAway, match=r"registry\.ca_file .*ca\.pem cannot be used"):
             registry.answers()
         ca_file.write_text(authority.own.pem)
 
