@@ -62,6 +62,8 @@ class TopicWatch:
         self._running = False
         self._closed = threading.Event()
         self._admin: Admin | None = None
+        self._error: Exception | None = None
+        """The bug that ended the thread."""
 
     def require(self) -> None:
         """Check the topics now. Raises KafkaAway, and NotAllowed for a hidden topic.
@@ -130,7 +132,9 @@ class TopicWatch:
             threading.Thread(target=self._run, name="nextclick-topics", daemon=True).start()
 
     def look(self) -> None:
-        """Check the topics if a check is due and no thread does it."""
+        """Check the topics if a check is due and no thread does it. Raises the error that ended a thread."""
+        if self._error is not None:
+            raise self._error
         if not self._background and self._steady() >= self._due:
             self._due = self._steady() + self._step()
 
@@ -141,8 +145,11 @@ class TopicWatch:
             self._drop()
 
     def _run(self) -> None:
-        while not self._closed.wait(self._step()):
-            pass
+        try:
+            while not self._closed.wait(self._step()):
+                pass
+        except Exception as error:  # noqa: BLE001  # the loop raises it; here it would be lost
+            self._error = error
         self._drop()
 
     def _step(self) -> float:

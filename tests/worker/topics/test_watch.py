@@ -212,3 +212,16 @@ def test_a_thread_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     eventually(lambda: "topic lists does not exist" in stand.readiness.reason, what="the topic to be named")
     stand.watch.close()
     eventually(lambda: set(threading.enumerate()) <= before, what="the thread to end")
+
+
+def test_a_thread_does_not_end_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop ends with the bug; a worker without a watch would look healthy."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.01)
+    before = set(threading.enumerate())
+    stand = Stand(background=True)
+    monkeypatch.setattr(stand.connection, "admin", None)
+    stand.watch.start()
+
+    eventually(lambda: set(threading.enumerate()) <= before, what="the thread to end")
+    with pytest.raises(TypeError):
+        stand.watch.look()
