@@ -32,6 +32,9 @@ SECONDS: Final = 10.0
 _ALERT_SECONDS: Final = 0.5
 """The time that a broker has, after the handshake, to refuse the client certificate."""
 
+_SHORTEST_SECONDS: Final = 0.001
+"""The shortest timeout of a socket; 0 would mean that it does not wait at all."""
+
 _ADDRESSES: Final = frozenset({"unknown host", "nothing listens", "unreachable", "silent"})
 """The causes that tell least: an address with another cause came further."""
 
@@ -229,6 +232,7 @@ class _Wire:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._seconds = sock.gettimeout() or STEP_SECONDS
         self._protocol = KafkaProtocol(client_id="nextclick-probe")
         self.stage = "greeting"
 
@@ -236,12 +240,17 @@ class _Wire:
         """Return the answer to a request. Raises OSError, or EOFError if the broker closes the connection."""
         self._protocol.send_request(request)
         self._sock.sendall(self._protocol.send_bytes())
+        deadline = time.monotonic() + self._seconds
         while True:
+            # A peer that sends a byte now and then must not hold up the caller for ever.
+            self._sock.settimeout(max(_SHORTEST_SECONDS, deadline - time.monotonic()))
             data = self._sock.recv(1 << 16)
             if not data:
                 raise EOFError
             for _, answer in self._protocol.receive_bytes(data):
                 return answer
+            if time.monotonic() > deadline:
+                raise TimeoutError
 
 
 @contextmanager

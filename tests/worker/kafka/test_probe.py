@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -66,6 +67,31 @@ def test_a_broker_that_says_nothing_is_not_waited_for_long() -> None:
         )
 
     assert str(plain) == str(tls) == sentence("silent", port)
+
+
+def test_a_peer_that_sends_a_byte_now_and_then_is_not_waited_for_long() -> None:
+    """The limit is that of the whole answer: the loop of the worker waits for it."""
+    over = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(4_096)
+        connection.sendall(b"\x00\x00\x01\x00")
+        while not over.wait(0.05):
+            connection.sendall(b"x")
+
+    def patience() -> None:
+        over.wait(probe.SECONDS)
+        over.set()
+
+    with peer(drip) as port:
+        thread = threading.Thread(target=patience)
+        thread.start()
+        found = probe.refusal(f"127.0.0.1:{port}", Security(), setting=SETTING, step_seconds=0.2)
+        assert not over.is_set()
+        over.set()
+        thread.join()
+
+    assert str(found) == sentence("silent", port)
 
 
 def test_a_port_that_closes_every_connection_is_no_broker() -> None:
