@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from typing import Final
 
+from worker.errors import KafkaAway
 from worker.kafka import probe
 from worker.kafka.admin import KafkaAdmin
-from worker.kafka.client import Endpoint
+from worker.kafka.client import Endpoint, bounded
 from worker.kafka.group import KafkaGroupMember
 from worker.kafka.interface import FETCH_MAX_WAIT_MS, MAX_REQUEST_BYTES
 from worker.kafka.reader import KafkaReader
 from worker.kafka.refusals import Refused
 from worker.kafka.transactions import KafkaTransactions, missing_partition
 
+REFUSAL_SECONDS: Final = probe.SECONDS + probe.STEP_SECONDS
+"""The time limit for the search for a reason."""
+
 
 class KafkaConnection(Endpoint):
     """The brokers' addresses and credentials, as a `Connection`."""
 
     def refusal(self) -> Refused | None:
-        """Connect once more, and return the reason why no connection is possible; None if brokers answer."""
-        origin = f" ({self.origin})" if self.origin else ""
-        return probe.refusal(
-            self.bootstrap_servers, self.security, setting=f"kafka.bootstrap_servers{origin}"
-        )
+        """Connect once more, and return the reason why no connection is possible.
+
+        None if brokers answer, or if the search takes too long: the loop waits for it, and nothing else bounds
+        the time in which a name is resolved.
+        """
+        setting = f"kafka.bootstrap_servers ({self.origin})" if self.origin else "kafka.bootstrap_servers"
+        try:
+            return bounded(
+                lambda: probe.refusal(self.bootstrap_servers, self.security, setting=setting),
+                seconds=REFUSAL_SECONDS,
+                doing="find the reason",
+            )
+        except KafkaAway:
+            return None
 
     def reader(
         self,
