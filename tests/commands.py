@@ -29,7 +29,9 @@ ONLY_PARSED: Final = {
     'make check ARGS="-k ranking"': _SUITE,
     "make test": _SUITE,
     "make chaos ROUNDS=20 SEED=1": "takes twenty minutes; tests/broker/test_chaos.py runs a round",
+    "make chaos BROKERS=3 ROUNDS=30": "takes half an hour; tests/broker/test_cluster.py plays some faults",
     'make chaos SEED=7 ARGS="--fuzz 3000"': _MINUTES,
+    "make soak MINUTES=60": "takes an hour; tests/benchmarks/test_soak.py tests what it makes of its samples",
     ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
     "make images": _ENGINE,
     "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 "

@@ -1,8 +1,8 @@
-"""A check at start-up that no running worker has the same transactional id."""
+"""Checks that no other running worker has the same transactional id: at start-up, and when in doubt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from typing import Final
 
@@ -57,7 +57,7 @@ class Identity:
         this name remains after that timeout, StopNow on a stop request, KafkaAway.
         """
         deadline = self._steady() + self._session_seconds + SLACK_SECONDS
-        while holder := self._holder():
+        while holder := next(iter(self._named()), None):
             if self._steady() >= deadline:
                 raise SharedIdentity(
                     f"another worker runs as {self._client_id} at {holder.host} (member {holder.member_id}), "
@@ -70,7 +70,19 @@ class Identity:
             if self._stop.wait(LOOK_SECONDS):
                 raise StopNow
 
-    def _holder(self) -> Member | None:
+    def rival(self, own: Collection[str]) -> str:
+        """Return where another running worker has this name; empty if there is none, or nobody answers.
+
+        `own` are the ids that the group may know this worker itself by.
+        """
+        try:
+            others = [one for one in self._named() if one.member_id not in own]
+        except Retriable:
+            return ""
+        return f"at {others[0].host} (member {others[0].member_id})" if others else ""
+
+    def _named(self) -> list[Member]:
+        """Return the members of the group that have this worker's name."""
         try:
             with closing(self._connection.admin()) as admin:
                 members = admin.members(self._group, topic=self._topic)
@@ -78,5 +90,5 @@ class Identity:
             raise
         except NextclickError as error:
             log.warning("could not check whether another worker has this worker_id", error=str(error))
-            return None
-        return next((one for one in members if one.client_id == self._client_id), None)
+            return []
+        return [one for one in members if one.client_id == self._client_id]

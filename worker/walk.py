@@ -13,7 +13,7 @@ from worker.kafka.interface import MAX_BATCH, Record
 from worker.metrics import Answered, Metrics
 from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
-from worker.process.outcomes import Outcomes
+from worker.process.outcomes import Letter, Outcomes
 from worker.releases.adoption import Adoption
 from worker.topics.clicks import Decoded, decode
 from worker.topics.dead_letters import DeadLetterWriter
@@ -75,8 +75,8 @@ class Walk:
             bad=[one.reason for one in bad],
             trimmed=decoded.trimmed,
         )
-        letters = [(one.record.value, one.record.key, one.reason) for one in bad]
-        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total())
+        letters = [Letter(one.reason, one.record.value, one.record.key, one.record.headers) for one in bad]
+        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total(), times=decoded.times)
         last = {record.partition: record for record in records}
         for number, record in last.items():
             partition = self._table[number]

@@ -149,6 +149,7 @@ class _Wiring:
             steady=clock.steady,
             waiting=process.readiness.waiting,
             count=metrics.observe_failure,
+            rival=self._rival,
         )
         follower = self._new_follower()
         table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
@@ -248,10 +249,16 @@ class _Wiring:
 
     def _claim_identity(self) -> None:
         """Wait until no other group member has this worker's name. Raises SharedIdentity, StopNow."""
+        if not self._settings.static_membership:
+            self._identity().claim()
+
+    def _rival(self) -> str:
+        """Return where another worker has this worker's name; empty if there is none."""
+        return self._identity().rival(self._member.ids)
+
+    def _identity(self) -> Identity:
         settings, process = self._settings, self._process
-        if settings.static_membership:
-            return
-        Identity(
+        return Identity(
             self._connection,
             group=settings.group,
             topic=settings.topics.clicks,
@@ -260,7 +267,7 @@ class _Wiring:
             readiness=process.readiness,
             stop=process.stop,
             steady=self._clock.steady,
-        ).claim()
+        )
 
     def _new_adoption(self) -> Adoption:
         reader = ReleaseReader(self._connection, topic=self._settings.topics.releases)
@@ -336,9 +343,10 @@ class _Wiring:
 
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
-        fields = self._settings.click.fields()
+        parser = self._settings.registry.parser(self._registry, self._clock.steady)
+        decoder = self._settings.click.decoder(parser)
         return Walk(
-            self._settings.click.decoder(self._settings.registry.parser(self._registry, self._clock.steady)),
+            decoder,
             self._adoption,
             table,
             checkpoint,
@@ -355,7 +363,7 @@ class _Wiring:
                 partitions=lambda: self._topics.partitions(topics.dead_letters),
             ),
             outcomes=Outcomes(
-                fields,
+                decoder,
                 max_age_seconds=recommend.publish_max_age,
                 readiness=self._process.readiness,
                 steady=self._clock.steady,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images without a registry and starts them on a root file system that is only read: `make image-test`, as
+# Builds the images without a registry and runs them on a root file system that is only read: `make image-test`, as
 # root on Debian. The base is a Debian of debootstrap with Python 3.11, so this shows the Dockerfile, not the base that
 # it names. Everything stays in build/images.
 set -euo pipefail
@@ -49,8 +49,40 @@ read_only() {
         $(inspect "$container" '{{range .OCIv1.Config.Env}}{{.}} {{end}}') "$@"
 }
 
+# Runs the worker without a Kafka: it must pass the image's health check, and end when it is asked to.
+worker_lives() {
+    local container=$1 port started began took ended=0
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+    # The words of HEALTHCHECK, without CMD.
+    mapfile -d '' -t check < <(buildah inspect --type image nextclick-worker | python3 -c '
+import json, sys
+print(*json.load(sys.stdin)["Docker"]["config"]["Healthcheck"]["Test"][1:], sep="\0", end="\0")')
+    [ "${#check[@]}" -gt 1 ] || { echo "The worker's image has no health check" >&2; exit 1; }
+    read_only "$container" env NEXTCLICK_HTTP_PORT="$port" nextclick-worker run >"$folder/run.log" 2>&1 &
+    started=$!
+    until read_only "$container" env NEXTCLICK_HTTP_PORT="$port" "${check[@]}" 2>>"$folder/check.log"; do
+        if ! kill -0 "$started" 2>/dev/null || [ $((tries += 1)) = 60 ]; then
+            cat "$folder/run.log" >&2
+            echo "The worker does not pass its health check" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+    began=$(date +%s%3N)
+    pkill -TERM --parent "$started"
+    wait "$started" || ended=$?
+    took=$(($(date +%s%3N) - began))
+    if [ "$ended" != 0 ] || [ "$took" -ge 10000 ]; then
+        cat "$folder/run.log" >&2
+        echo "The worker ended with $ended, $took ms after SIGTERM" >&2
+        exit 1
+    fi
+    echo "nextclick-worker run passes its health check and ends $took ms after SIGTERM"
+}
+
 inspect() { buildah inspect --format "$2" "$1"; }
 
+tries=0
 for target in ${TARGETS:-worker feeder trainer}; do
     echo "Building nextclick-$target"
     buildah bud --quiet --layers --format docker --pull-never --file deploy/docker/Dockerfile --target "$target" \
@@ -63,6 +95,7 @@ for target in ${TARGETS:-worker feeder trainer}; do
     [ "$(read_only "$container" id -u)" = 65532 ] || { echo "$target runs as root" >&2; exit 1; }
     ! read_only "$container" touch /var/tmp/file 2>/dev/null || { echo "$target can be written" >&2; exit 1; }
     echo "nextclick-$target starts as user 65532 on a root file system that is only read: $program--help"
+    [ "$target" != worker ] || worker_lives "$container"
     buildah rm "$container" >/dev/null
 done
 buildah images

@@ -35,7 +35,7 @@ def fleet() -> Dashboard:
             "Is it well?": [*_state()],
             "Load": [*_load()],
             "Time": [*_time()],
-            "Failures": [*_failures()],
+            "Failures": [*_failures(), *_transactions_and_requests()],
             "Partitions, memory, users": [*_capacity()],
         },
         period="1h",
@@ -62,11 +62,11 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Longest wait",
-        "The longest time that an unread click has waited. Up to 5 s are normal. It grows while Kafka does "
-        "not answer.",
+        "Upper bound of the time that the oldest unread click has waited. Up to 10 s are normal. It grows "
+        "while Kafka does not answer.",
         f"max(nextclick_lag_seconds{{{WORKERS}}})",
         unit=units.Seconds,
-        limits=above(15, 60),
+        limits=above(20, 60),
         runbooks=["NextclickBehind"],
     )
     yield stat(
@@ -88,9 +88,10 @@ def _state() -> Iterator[Panel]:
     )
     yield stat(
         "Last commit",
-        "Longest time since the last commit of a worker that applies clicks. 0 if no clicks arrive.",
-        f"max((time() - nextclick_last_commit_timestamp_seconds{{{WORKERS}}}) "
-        f"and rate(nextclick_clicks_total{{{WORKERS}}}[5m]) > 0) or vector(0)",
+        "Longest time since the last commit of a worker that has clicks to read. 0 if no worker has.",
+        f"max((time() - nextclick_last_commit_timestamp_seconds{{{WORKERS}}}) and on (group, instance) "
+        f"(rate(nextclick_clicks_total{{{WORKERS}}}[5m]) > 0 or nextclick_lag_seconds{{{WORKERS}}} > 20))"
+        " or vector(0)",
         unit=units.Seconds,
         limits=above(10, 60),
         runbooks=["NextclickNothingCommitted"],
@@ -119,8 +120,8 @@ def _load() -> Iterator[Panel]:
             "{{group}} {{partition}}",
         ),
         unit=units.Seconds,
-        limits=above(15, 60),
-        runbooks=["NextclickBehind"],
+        limits=above(20, 60),
+        runbooks=["NextclickBehind", "NextclickPartitionStalled"],
     )
     yield graph(
         "CPU",
@@ -159,23 +160,12 @@ def _time() -> Iterator[Panel]:
         "slowness; `poll` is waiting for clicks.",
         Query(
             f"sum by (stage) (rate(nextclick_stage_seconds_total{{{WORKERS}}}[$__rate_interval]))"
-            f" / on () group_left count(nextclick_ready{{{WORKERS}}})",
+            f" / scalar(count(nextclick_ready{{{WORKERS}}}))",
             "{{stage}}",
         ),
         unit=units.PercentUnit,
         stacked=True,
         runbooks=["NextclickSlow", "NextclickBusy"],
-    )
-    yield graph(
-        "Checkpoints",
-        "Committed and failed checkpoints per second. If one fails, its clicks are read again: nothing is "
-        "lost.",
-        Query(
-            f"sum by (outcome) (rate(nextclick_checkpoints_total{{{WORKERS}}}[$__rate_interval]))",
-            "{{outcome}}",
-        ),
-        unit=units.CountsPerSecond,
-        runbooks=["NextclickNothingCommitted", "NextclickCheckpointsFail"],
     )
 
 
@@ -211,16 +201,53 @@ def _failures() -> Iterator[Panel]:
     )
 
 
+def _transactions_and_requests() -> Iterator[Panel]:
+    yield graph(
+        "Checkpoints",
+        "Committed and failed checkpoints per second. If one fails, its clicks are read again: nothing is "
+        "lost.",
+        Query(
+            f"sum by (outcome) (rate(nextclick_checkpoints_total{{{WORKERS}}}[$__rate_interval]))",
+            "{{outcome}}",
+        ),
+        unit=units.CountsPerSecond,
+        runbooks=["NextclickNothingCommitted", "NextclickCheckpointsFail"],
+    )
+    yield graph(
+        "Refused HTTP",
+        "Requests without a valid token, and connections beyond the limit.",
+        Query(
+            f'sum(rate(nextclick_http_requests_total{{{WORKERS}, status=~"401|403"}}[$__rate_interval]))',
+            "no valid token",
+        ),
+        Query(
+            f"sum(rate(nextclick_http_refused_connections_total{{{WORKERS}}}[$__rate_interval]))",
+            "too many connections",
+        ),
+        unit=units.CountsPerSecond,
+        runbooks=["NextclickHttpRefused"],
+    )
+    yield graph(
+        "Clicks deleted by Kafka",
+        "Records of the last hour that Kafka deleted before a worker had answered them, or although their "
+        "clicks were needed to load states.",
+        Query(f"sum(increase(nextclick_unanswered_records_total{{{WORKERS}}}[1h]))", "without a list"),
+        Query(f"sum(increase(nextclick_replay_missing_records_total{{{WORKERS}}}[1h]))", "missing in states"),
+        unit=units.Short,
+        runbooks=["NextclickClicksDeleted"],
+    )
+
+
 def _capacity() -> Iterator[Panel]:
     yield graph(
         "Partitions",
         "Partitions that are served, that are in recovery, and that the clicks topic has. If all workers are "
-        "chosen, the first line must reach the last.",
+        "chosen, the first line must reach the last: otherwise nobody reads some partitions.",
         Query(f"sum(nextclick_assigned_partitions{{{WORKERS}}})", "served"),
         Query(f"sum(nextclick_recovering_partitions{{{WORKERS}}})", "in recovery"),
         Query(f"max(nextclick_topic_partitions{{{WORKERS}}})", "in the topic"),
         unit=units.Short,
-        runbooks=["NextclickWorkerNotReady", "NextclickWorkerDown"],
+        runbooks=["NextclickPartitionsUnread", "NextclickWorkerNotReady"],
     )
     yield graph(
         "Memory",

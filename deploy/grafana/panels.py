@@ -40,9 +40,8 @@ WORKERS: Final = 'group=~"$group", instance=~"$instance"'
 GROUPS: Final = 'group=~"$group"'
 """The selector of the chosen consumer groups."""
 
-_STAT: Final = (4, 4)
-_GRAPH: Final = (8, 8)
-"""Width and height, in units of Grafana: a dashboard is 24 wide."""
+_WIDTH: Final = 24
+"""The width of a dashboard in units of Grafana."""
 
 
 class Query(NamedTuple):
@@ -108,7 +107,7 @@ def stat(
     panel.graph_mode(common.BigValueGraphMode.NONE)
     panel.reduce_options(options.ReduceDataOptions().calcs(["lastNotNull"]))
     panel.with_target(Dataquery().expr(expr).instant().ref_id("A"))
-    return _completed(panel, size=_STAT, runbooks=runbooks)
+    return _completed(panel, height=4, runbooks=runbooks)
 
 
 def graph(
@@ -137,7 +136,7 @@ def graph(
         panel.thresholds(_thresholds(limits)).thresholds_style(dashed)
     for letter, (expr, name) in zip(string.ascii_uppercase, queries, strict=False):
         panel.with_target(Dataquery().expr(expr).legend_format(name).range().ref_id(letter))
-    return _completed(panel, size=_GRAPH, runbooks=runbooks)
+    return _completed(panel, height=8, runbooks=runbooks)
 
 
 def dashboard(
@@ -169,17 +168,17 @@ def dashboard(
     for heading, panels in rows.items():
         made.with_row(grafana.Row(heading))
         for panel in panels:
-            made.with_panel(panel)
+            beside = 6 if isinstance(panel, StatPanel) else 3
+            made.with_panel(panel.span(_WIDTH // min(beside, len(panels))))
     built = made.build()
     for number, one in enumerate(built.panels or (), 1):
         one.id_val = number
     return built
 
 
-def _completed(panel: _P, *, size: tuple[int, int], runbooks: Sequence[str]) -> _P:
-    width, height = size
+def _completed(panel: _P, *, height: int, runbooks: Sequence[str]) -> _P:
     panel.links([_runbook(alert) for alert in runbooks])
-    return panel.datasource(PROMETHEUS).no_value("no data").span(width).height(height)
+    return panel.datasource(PROMETHEUS).no_value("no data").height(height)
 
 
 def _runbook(alert: str) -> grafana.DashboardLink:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard, graph, less_than, stat
+from deploy.grafana.panels import GROUPS, Panel, Query, above, below, dashboard, graph, stat
 
 
 def quality() -> Dashboard:
@@ -66,15 +66,15 @@ def _state() -> Iterator[Panel]:
         "cannot adopt the newest.",
         f'count(count_values("release", nextclick_release{{{GROUPS}}}))',
         unit=units.Short,
-        limits=less_than(2),
+        limits=above(2, 3),
         runbooks=["NextclickReleasesDiffer"],
     )
     yield stat(
         "Refused releases",
-        "Releases that failed a check of a worker within 24 hours. The release before stays in service.",
-        f"sum(increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))",
+        "Releases that a worker refused within 24 hours, as a check failed. The one before stays in service.",
+        f"round(max(sum by (instance) (increase(nextclick_releases_refused_total{{{GROUPS}}}[24h]))))",
         unit=units.Short,
-        limits=less_than(1),
+        limits=above(1, 3),
         runbooks=["NextclickReleaseRefused"],
     )
     yield stat(

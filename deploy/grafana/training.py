@@ -37,7 +37,7 @@ def _state() -> Iterator[Panel]:
         f"sum(nextclick_trainer_leads{{{GROUPS}}})",
         unit=units.Short,
         limits=only(1),
-        runbooks=["NextclickNoTrainerLeads"],
+        runbooks=["NextclickNoTrainerLeads", "NextclickTrainerDown"],
     )
     yield stat(
         "Last success",
@@ -59,7 +59,7 @@ def _state() -> Iterator[Panel]:
     yield stat(
         "Failed runs",
         "Retraining runs that failed or diverged within 6 hours.",
-        f'sum(increase(nextclick_trainer_runs_total{{{GROUPS}, outcome=~"failed|diverged"}}[6h]))',
+        f'round(sum(increase(nextclick_trainer_runs_total{{{GROUPS}, outcome=~"failed|diverged"}}[6h])))',
         unit=units.Short,
         limits=above(1, 3),
         runbooks=["NextclickRunsFail"],
@@ -67,7 +67,7 @@ def _state() -> Iterator[Panel]:
     yield stat(
         "Refused runs",
         "Retraining runs within 6 hours whose release the gate refused, as it was worse than the champion.",
-        f'sum(increase(nextclick_trainer_runs_total{{{GROUPS}, outcome="refused"}}[6h]))',
+        f'round(sum(increase(nextclick_trainer_runs_total{{{GROUPS}, outcome="refused"}}[6h])))',
         unit=units.Short,
         limits=above(1, 3),
         runbooks=["NextclickRunsRefused"],
@@ -150,13 +150,13 @@ def _processes() -> Iterator[Panel]:
     )
     yield graph(
         "CPU",
-        "Cores that each trainer uses. Trainings run in a process of their own, which is not included.",
+        "Use of a core by each trainer, without the process that trains (run.strategy `retrain`).",
         Query(f"rate(process_cpu_seconds_total{{{_PROCESSES}}}[$__rate_interval])", "{{instance}}"),
         unit=units.PercentUnit,
     )
     yield graph(
         "Memory",
-        "Resident memory of each trainer, without the process that trains.",
+        "Resident memory of each trainer, without the process that trains (run.strategy `retrain`).",
         Query(f"process_resident_memory_bytes{{{_PROCESSES}}}", "{{instance}}"),
         unit=units.BytesIEC,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -47,8 +48,8 @@ PROPERTIES: Final = {
     "log.flush.offset.checkpoint.interval.ms": "500",
 }
 
-_END_SECONDS: Final = 20.0
-"""How soon a broker that cannot write any more must end by itself."""
+_END_SECONDS: Final = 30.0
+"""How soon a broker must notice that it cannot write any more."""
 
 
 def schedule_of_brokers(source: random.Random, *, seconds: float) -> list[Act]:
@@ -73,8 +74,10 @@ class ClusterSwitch:
     def __init__(self, cluster: LocalCluster, topic: str) -> None:
         self._cluster = cluster
         self._topic = topic
-        self._hit: dict[str, Node] = {}
-        """The broker that each target stands for, while its fault lasts."""
+        self._hit: dict[str, tuple[Node, float]] = {}
+        """By target: the broker that it stands for while its fault lasts, and when the round would have begun
+        if this fault had come in time.
+        """
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="brokers")
         self._orders: list[Future[None]] = []
         self._do: dict[str, Callable[[Node], None]] = {
@@ -96,24 +99,30 @@ class ClusterSwitch:
         if kind is not KeyboardInterrupt:
             mend(self._cluster)
 
-    def do(self, what: str, target: str) -> None:
-        """Begin or end a fault of a broker, after what was ordered before."""
-        self._orders.append(self._thread.submit(self._act, what, target))
+    def do(self, act: Act) -> None:
+        """Begin or end a fault of a broker, after what was ordered before.
+
+        A fault that begins late ends as much later: it lasts as long as planned.
+        """
+        self._orders.append(self._thread.submit(self._act, act))
 
     @property
     def idle(self) -> bool:
         """Whether all orders have been done. Raises what went wrong."""
         return all(order.done() and order.result() is None for order in self._orders)
 
-    def _act(self, what: str, target: str) -> None:
-        if target == ALL:
+    def _act(self, act: Act) -> None:
+        if act.target == ALL:
             self._roll()
-        elif what in ("start", "wake", "repair"):
-            self._do[what](self._hit.pop(target))
+        elif act.what in ("start", "wake", "repair"):
+            node, began = self._hit.pop(act.target)
+            time.sleep(max(0.0, began + act.at - time.monotonic()))
+            self._do[act.what](node)
             self._cluster.wait_until_whole()
         else:
-            self._hit[target] = self._found(target)
-            self._do[what](self._hit[target])
+            node = self._found(act.target)
+            self._do[act.what](node)
+            self._hit[act.target] = node, time.monotonic() - act.at
 
     def _roll(self) -> None:
         """Restart the brokers in turn, as an operator does: the next one when the last one is back."""
@@ -159,10 +168,15 @@ def fill(node: Node) -> None:
 
 
 def lose_disk(node: Node) -> None:
-    """Take away the second of a running broker's folders for data: a file is in its place."""
-    second = node.folder / SECOND
+    """Take away the second of a running broker's folders for data, and wait until the broker notices.
+
+    A file is in its place.
+    """
+    second, before = node.folder / SECOND, len(node.log)
     second.rename(node.folder / "lost")
     second.touch()
+    noticed = "Stopping serving logs in dir"
+    eventually(lambda: noticed in node.log[before:], _END_SECONDS, "a broker to give its disk up")
 
 
 def repair(node: Node) -> None:

@@ -22,6 +22,7 @@ from deploy.java import Unavailable
 from deploy.kafka.cluster import NODES, LocalCluster
 from deploy.kafka.local import LocalKafka
 from tests.broker.brokers import PROPERTIES
+from tests.broker.freeze import run_freeze, table
 from tests.broker.fuzz import run_fuzz
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
@@ -100,6 +101,7 @@ def summary(found: Verdict) -> str:
     help=f"How many brokers there are. {NODES}: a cluster, whose brokers fail one at a time.",
 )
 @click.option("--outage", type=float, help="Instead of rounds: kill the broker for so many seconds.")
+@click.option("--freeze", type=float, help="Instead of rounds: freeze the broker for so many seconds.")
 @click.option("--fuzz", type=int, help="Instead of rounds: send that many batches with random damage.")
 def main(
     *,
@@ -108,11 +110,12 @@ def main(
     only: int | None,
     brokers: str,
     outage: float | None,
+    freeze: float | None,
     fuzz: int | None,
 ) -> None:
     """Play rounds of chaos on a Kafka of their own."""
-    if brokers != "1" and (outage is not None or fuzz is not None):
-        raise click.UsageError("--outage and --fuzz need a single broker; leave --brokers out")
+    if brokers != "1" and any(one is not None for one in (outage, freeze, fuzz)):
+        raise click.UsageError("--outage, --freeze and --fuzz need a single broker; leave --brokers out")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     seed = random.randrange(10**6) if seed is None else seed
@@ -124,6 +127,8 @@ def main(
         with LocalKafka(properties=BROKER_PROPERTIES) as node:
             if outage is not None:
                 sys.exit(not play_outage(node, outage))
+            if freeze is not None:
+                sys.exit(not play_freeze(node, freeze))
             if fuzz is not None:
                 sys.exit(not play_fuzz(node, seed, fuzz))
             sys.exit(not play_rounds(node, seed, numbers))
@@ -152,6 +157,17 @@ def play_outage(node: LocalKafka, seconds: float) -> bool:
         f"ready_seconds={found.ready_seconds:.1f} {summary(found.verdict)}"
     )
     return found.good
+
+
+def play_freeze(node: LocalKafka, seconds: float) -> bool:
+    """Freeze the broker and print what a worker said meanwhile; whether every click is answered once."""
+    folder = fresh(LOGS / "freeze")
+    found = run_freeze(node, folder, seconds=seconds)
+    if not found.verdict.good:
+        tell(found.verdict.problems, folder)
+    click.echo(table(found.moments))
+    click.echo(f"freeze: seconds={seconds:g} {summary(found.verdict)}")
+    return found.verdict.good
 
 
 def play_fuzz(node: LocalKafka, seed: int, number: int) -> bool:

@@ -142,6 +142,11 @@ class Fleet:
         return [process.http(path)[0] for process in self._running.values()]
 
     @property
+    def running(self) -> list[WorkerProcess]:
+        """The workers that run."""
+        return [*self._running.values()]
+
+    @property
     def served(self) -> float:
         """How many partitions the running workers serve together."""
         return sum(process.metric("nextclick_assigned_partitions") for process in self._running.values())
@@ -227,9 +232,9 @@ class Switch:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def do(self, what: str, _: str = BROKER) -> None:
+    def do(self, act: Act) -> None:
         """Start, stop, kill, freeze or wake the broker, after what was ordered before."""
-        self._orders.append(self._thread.submit(self._do, what))
+        self._orders.append(self._thread.submit(self._do, act.what))
 
     @property
     def idle(self) -> bool:

@@ -34,7 +34,7 @@ class WorkerProcess:
     ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
         self.log_path = log_path
-        self._http_port = http_port
+        self.http_port = http_port
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*(program or (sys.executable, "-m", module)), *arguments],
@@ -67,7 +67,7 @@ class WorkerProcess:
 
     def http(self, path: str) -> tuple[int, str]:
         """GET from its HTTP port: status and body; status 0 and the reason when nothing answers."""
-        connection = HTTPConnection("127.0.0.1", self._http_port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.http_port, timeout=5)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

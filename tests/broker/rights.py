@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Acl:
                 pattern,
                 f"User:{user}",
                 "*",
-                _operation(operation),
+                AclOperation[operation],
                 AclPermissionType.ALLOW,
             )
 
@@ -53,7 +54,7 @@ def printed(line: str) -> Acl:
         values.setdefault(option.removeprefix("--"), []).append(value)
     pattern, operations = values.pop("resource-pattern-type", ["literal"]), values.pop("operation")
     ((kind, (name,)),) = values.items()
-    return Acl(kind, name, tuple(operations), prefixed=pattern == ["prefixed"])
+    return Acl(kind, name, tuple(map(_unspelled, operations)), prefixed=pattern == ["prefixed"])
 
 
 class Rights:
@@ -103,7 +104,6 @@ class Rights:
         return set(found.result(timeout=30))
 
 
-def _operation(name: str) -> AclOperation:
-    # Kafka's tool writes DescribeConfigs; librdkafka has DESCRIBE_CONFIGS.
-    words = "".join(f"_{letter}" if letter.isupper() else letter for letter in name).lstrip("_")
-    return AclOperation[words.upper()]
+def _unspelled(operation: str) -> str:
+    """Return DESCRIBE_CONFIGS for DescribeConfigs."""
+    return re.sub("(?<!^)(?=[A-Z])", "_", operation).upper()

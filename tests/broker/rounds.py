@@ -49,8 +49,9 @@ LOAD_SECONDS: Final = 8.0
 CLUSTER_LOAD_SECONDS: Final = 16.0
 """How long the load of a round on a cluster is: brokers are away for seconds, one after the other."""
 PLAY_SECONDS: Final = 60.0
-"""How long after its time the load may still be under way: a broker that comes back needs seconds. On a
-cluster, twice as long: several come back."""
+CLUSTER_PLAY_SECONDS: Final = 240.0
+"""How long after its time the load may still be under way: a broker that comes back needs seconds, and on a
+cluster, several come back."""
 CATCH_UP_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
 _TURN_SECONDS: Final = 0.02
@@ -157,7 +158,7 @@ def switch_of(node: LocalKafka | LocalCluster, topic: str) -> Switch | ClusterSw
 def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) -> None:
     """Do what the plan says when it says so; ends when all is done and sent."""
     began, due = time.monotonic(), [*plan.acts]
-    patience = PLAY_SECONDS * (2 if isinstance(switch, ClusterSwitch) else 1)
+    patience = CLUSTER_PLAY_SECONDS if isinstance(switch, ClusterSwitch) else PLAY_SECONDS
     latest = began + plan.load_seconds + patience
     while due or not switch.idle or not load.done:
         assert time.monotonic() < latest, (
@@ -169,7 +170,7 @@ def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) 
             if act.target in WORKERS:
                 fleet.do(act.what, act.target)
             else:
-                switch.do(act.what, act.target)
+                switch.do(act)
         fleet.tend()
         time.sleep(_TURN_SECONDS)
     fleet.settle()

@@ -17,7 +17,8 @@ def test_topics_makes_what_check_misses(deployment: Deployment, worker: WorkerFa
 
     before = worker(settings, command="check", ready=False)
     assert before.wait(SLOW) == 1
-    assert before.log.count("does not exist") == len(names)
+    assert before.log.count("FAIL") == 1
+    assert all(f"{name}-new-{unique}" in before.log for name in names)
 
     assert worker(settings, command="topics", arguments=["--create-clicks"], ready=False).wait(SLOW) == 0
     after = worker(settings, command="check", ready=False)

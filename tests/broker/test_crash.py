@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -125,3 +126,30 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(
     node.start()
     worker(settings)
     deployment.assert_answered_once(clicks)
+
+
+@pytest.mark.timeout(240)
+def test_a_broker_that_lost_its_last_records(
+    own: tuple[LocalKafka, Deployment], worker: WorkerFactory
+) -> None:
+    """As after a power cut, where a single broker had confirmed what was not on its disk yet.
+
+    The worker answers nothing twice. It stops, and names the command that lets a person decide.
+    """
+    node, deployment = own
+    deployment.publish_successor()
+    process = worker(deployment.settings(kafka=HURRIED))
+    clicks = deployment.send_clicks(100)
+    deployment.assert_answered_once(clicks)
+    node.kill()
+    (log,) = (node.folder / "data" / f"{deployment.clicks}-3").glob("*.log")
+    log.write_bytes(b"")
+    for kept in ("recovery-point-offset-checkpoint", "replication-offset-checkpoint"):
+        (node.folder / "data" / kept).unlink()
+    node.start()
+    deployment.send_clicks(20, first=100)
+
+    assert process.wait(60) == 2
+    assert "reset --partition 3 --at earliest" in process.log
+    answers = Counter(answer.header("id") for answer in deployment.answers())
+    assert set(answers.values()) == {1}

@@ -162,7 +162,7 @@ def test_a_newcomer_with_a_name_that_is_taken_stops_with_one_message(
     )
     assert [line for line in lines if "kafka" in line.lower() or "Traceback" in line] == []
     assert len(lines) <= 4, newcomer.log
-    assert 'outcome="failed"' not in first.http("/metrics")[1]
+    assert first.metric("nextclick_checkpoints_total", outcome="failed") == 0
 
 
 def test_trouble_with_records_is_said(deployment: Deployment, worker: WorkerFactory) -> None:

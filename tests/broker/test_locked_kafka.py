@@ -28,7 +28,7 @@ def test_a_user_sees_what_an_acl_allows_and_nothing_else(locked_kafka: Access, u
     admin = AdminClient({"bootstrap.servers": locked_kafka.bootstrap, "log_level": 0})
     for topic in (shown, hidden):
         create_topic(admin, topic, 1, {})
-    Rights(locked_kafka.bootstrap).grant("stranger", [Acl("topic", shown, ("Describe",))])
+    Rights(locked_kafka.bootstrap).grant("stranger", [Acl("topic", shown, ("DESCRIBE",))])
 
     subject = Kafka.model_validate(ways(locked_kafka)[way]).connection().admin()
     found = subject.describe([shown, hidden])

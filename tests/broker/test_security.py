@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -98,12 +97,14 @@ def test_a_lost_right_ends_a_worker_in_one_way(secured: Secured, worker: WorkerF
     """Wherever it is met first: exit code 2, and the right is named."""
     publish(secured)
     process = worker(secured.settings())
-    (acl,) = [one for one in secured.acls["worker"] if lost == one.name.partition("-")[0]]
-    secured.rights.revoke("worker", [acl])
-    deadline = time.monotonic() + 60
-    while process.exit_code is None and time.monotonic() < deadline:
-        secured.click_all(ITEMS[0])
+    resource = {**secured.topics, "group": secured.group}[lost]
+    secured.rights.revoke("worker", [one for one in secured.acls["worker"] if one.name == resource])
 
+    def ended() -> bool:
+        secured.click_all(ITEMS[0])
+        return process.exit_code is not None
+
+    eventually(ended, 60, "the end of the worker")
     assert process.exit_code == 2
     assert "`nextclick-worker check` prints the ACLs" in process.log.splitlines()[-1]
 

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -67,11 +68,11 @@ def test_the_worker_calculates_in_one_thread() -> None:
 
 
 def test_every_base_is_the_pinned_one() -> None:
-    """With a full version; stages begin with it or with each other."""
+    """With its full version and digest; stages begin with it or with each other."""
     (base,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     parents = {parent for parent, _ in stages().values()}
 
-    assert re.fullmatch(r"python:3\.1[123]\.\d+-slim-\w+", base)
+    assert re.fullmatch(r"python:3\.1[123]\.\d+-slim-\w+@sha256:[0-9a-f]{64}", base)
     assert parents - {*stages()} == {"${BASE}"}
 
 
@@ -155,6 +156,18 @@ def test_the_sbom_names_every_package() -> None:
         assert bom["metadata"]["component"]["name"] == "nextclick"
 
 
+@pytest.mark.timeout(120)  # a process of seconds, on a machine that may be busy
+def test_an_audit_that_cannot_be_made_says_so(tmp_path: Path) -> None:
+    """In one sentence, and it fails: nothing was looked at."""
+    away = ("HTTPS_PROXY=http://127.0.0.1:9", f"PIP_CACHE_DIR={tmp_path}", f"XDG_CACHE_HOME={tmp_path}")
+    done = run("env", *away, "make", "--assume-old=.venv/.dev", "audit")
+
+    assert done.returncode != 0
+    assert "Not audited, PyPI's vulnerability service does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_script_that_builds_is_valid() -> None:
-    """It takes minutes, and root: no test runs it."""
+    """It takes minutes, and root: `.ci/run` runs it where it can."""
     assert run("bash", "-n", ROOT / "deploy/docker/test.sh").returncode == 0
+    assert "make image-test" in (ROOT / ".ci/run").read_text()

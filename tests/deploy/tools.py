@@ -35,6 +35,8 @@ def _lacking(name: str) -> NoReturn:
     raise pytest.skip.Exception(reason)
 
 
-def run(*words: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return what it said."""
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+def run(
+    *words: str | Path, folder: Path = ROOT, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with `given` as its input, and return what it said."""
+    return subprocess.run(words, cwd=folder, input=given, capture_output=True, text=True, check=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from tests.worker.desk import Desk, DeskWorker, successor_desk
+from tests.worker.desk import GROUP, Desk, DeskWorker, successor_desk
 from worker.errors import SharedIdentity
 from worker.process.stop import StopNow
 
@@ -25,7 +25,7 @@ def test_a_newcomer_with_the_name_of_a_live_worker_stops() -> None:
     other = newcomer(desk)
 
     with pytest.raises(
-        SharedIdentity, match=r"another worker runs as desk.a at memory .* different worker_id"
+        SharedIdentity, match=r"another worker runs as desk/a at memory .* different worker_id"
     ):
         other.begin()
     desk.click("ada")
@@ -84,3 +84,33 @@ def test_who_waits_can_be_stopped() -> None:
 
     with pytest.raises(StopNow):
         other.begin()
+
+
+def test_a_rival_is_another_member_with_the_same_name() -> None:
+    """Not the worker itself, also while it joins again; where nobody answers, none is known."""
+    desk = successor_desk()
+    serving = desk.serving()
+    desk.serving("b")
+    rival = serving.worker.loop._retry._rival
+    alone = rival()
+    desk.freeze("a")
+    desk.advance(11)
+    desk.step(3)
+    serving.member.poll(0)
+    joining = rival()
+    member = desk.cluster.connect().member(
+        topic=desk.topics.clicks,
+        group=GROUP,
+        client_id=serving.settings.transactional_id,
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=500,
+    )
+    member.join(lambda _: None)
+    member.poll(0)
+    both = rival()
+    desk.down(5)
+
+    assert (alone, joining) == ("", "")
+    assert serving.member.ids.isdisjoint(member.ids)
+    assert both.startswith("at memory (member desk/a-")
+    assert rival() == ""

@@ -107,6 +107,44 @@ def test_deleted_records_are_no_lag() -> None:
     assert shown(worker) == {"0": 10}
 
 
+def test_a_broker_that_does_not_answer_leaves_no_old_lag_behind() -> None:
+    """The lag in seconds grows, for as long as the outage lasts; the committed offset stays."""
+    desk = Desk(partitions=1)
+    worker = desk.serving()
+    desk.click("ada")
+    desk.settle()
+    desk.step(120)
+    before = desk.cluster.steady()
+    seen: list[tuple[float, float]] = []
+    worker.stop_by_hand.meanwhile = lambda: seen.append(
+        (desk.cluster.steady(), worker.metric("nextclick_lag_seconds", partition="0"))
+    )
+    desk.click("ada")
+    desk.down(seconds=60)
+    desk.step(120)
+    desk.settle()
+
+    assert len(seen) > 5
+    assert all(lag >= now - before for now, lag in seen)
+    assert worker.metric("nextclick_failures_total", reason="kafka_away") > 1
+    desk.step(120)
+    assert worker.metric("nextclick_lag_seconds", partition="0") <= LOOK_SECONDS
+    assert worker.metric("nextclick_committed_offset", partition="0") == 2
+
+
+def test_partitions_are_counted_that_the_topic_has() -> None:
+    """Also those of other workers."""
+    desk = Desk(partitions=3)
+    first, second = desk.start("a"), desk.start("b")
+    desk.settle()
+    desk.step(120)
+
+    for worker in (first, second):
+        assert worker.metric("nextclick_topic_partitions") == 3
+    owned = [worker.metric("nextclick_assigned_partitions") for worker in (first, second)]
+    assert sum(owned) == 3
+
+
 def test_the_lag_costs_no_transaction() -> None:
     """In the midst of one it is not asked for: a late answer must not cost a sound one."""
     desk = Desk(commit_interval=5.0)

@@ -6,7 +6,7 @@ and off by default.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -20,7 +20,7 @@ _TIME: Final = pl.col("timestamp_ms")
 
 
 class Removal(NamedTuple):
-    """The result of a cleaning step: `what` was removed, the numbers removed and left, and the reason."""
+    """The result of a cleaning step: the numbers removed and left, their kind (`what`), and the reason."""
 
     removed: int
     left: int
@@ -43,6 +43,13 @@ def clean(clicks: pl.DataFrame, *, now_ms: int) -> tuple[pl.DataFrame, list[Remo
         removals.append(Removal(len(clicks) - len(kept), len(kept), "clicks", why))
         clicks = kept
     return clicks, removals
+
+
+def report(removals: Iterable[Removal], say: Callable[[str], object]) -> None:
+    """Say what the steps removed; steps that removed nothing are left out."""
+    for removal in removals:
+        if removal.removed:
+            say(str(removal))
 
 
 def added(total: list[Removal], more: list[Removal]) -> list[Removal]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.clicks.cleaning import clean
+from trainer.clicks.cleaning import clean, report
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
 from trainer.dataset.sessions import Sessions, cut, divide, drop_short, to_arrays
@@ -83,8 +83,7 @@ def manifest_time_ms(manifest: Manifest, name: str) -> int | None:
 def cleaned(clicks: pl.DataFrame, progress: Progress, now: datetime) -> pl.DataFrame:
     """Return the valid `clicks`, each with a unique number in the column `row`; report the removed clicks."""
     kept, removals = clean(clicks, now_ms=round(now.timestamp() * 1000))
-    for removal in removals:
-        progress.say(str(removal))
+    report(removals, progress.say)
     return kept.with_row_index(_ROW)
 
 

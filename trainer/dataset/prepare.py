@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from trainer.clicks.cleaning import Removal, added, clean, drop_bots, drop_repeats
+from trainer.clicks.cleaning import Removal, added, clean, drop_bots, drop_repeats, report
 from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
 from trainer.console import Progress
@@ -45,15 +45,14 @@ _PART_CLICKS: Final = 2_000_000
 
 @dataclass(slots=True)
 class _Report:
-    """The removals of all cleaning steps; each removal is also printed."""
+    """The results of all cleaning steps; each removal is also printed."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)
 
     def add(self, *removals: Removal) -> None:
         self.removals.extend(removals)
-        for removal in removals:
-            self.progress.say(str(removal))
+        report(removals, self.progress.say)
 
 
 def prepare(

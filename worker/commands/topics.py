@@ -33,9 +33,10 @@ def topics(*, create_clicks: bool, partitions: int, replication: int, as_json: b
     with closing(connect(settings).admin()) as admin:
         wanted, clicks = topics_needed(settings), settings.topics.clicks
         if not create_clicks and not admin.describe([clicks])[clicks].partitions:
+            meant = needs.did_you_mean(admin, clicks)
             raise TopicError(
-                f"the clicks topic {clicks} does not exist, or access to it is denied. Nothing was created; "
-                "fix topics.clicks, or create the topic with --create-clicks",
+                f"the clicks topic {clicks} does not exist{meant}, or access to it is denied. Nothing was "
+                "created; fix topics.clicks, or create the topic with --create-clicks",
                 topic=clicks,
             )
         created = needs.create(admin, wanted, partitions=partitions, replication=replication)

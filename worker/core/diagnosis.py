@@ -75,7 +75,7 @@ def fault(
     absent = [
         words
         for path in map(paths.parse, (fields.user_id, fields.item_id))
-        if (words := _absent(path, document, key))
+        if (words := _absent(path, document, key, headers))
     ]
     return f"have {' and '.join(absent)}" if absent else _FAULTS[reason]
 
@@ -103,6 +103,21 @@ def about(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def mixture(kinds: Mapping[str, tuple[int, Any]]) -> str:
+    """Return a phrase that counts times by kind, with an example each; empty if there is only one kind.
+
+    >>> mixture({"seconds": (1, 1_700_000_000), "milliseconds": (19, 1_700_000_000_000), "": (3, None)})
+    '19 in milliseconds, such as 1700000000000; 1 in seconds, such as 1700000000'
+    """
+    own = [(count, kind, example) for kind, (count, example) in kinds.items() if kind]
+    if len(own) < 2:
+        return ""
+    return "; ".join(
+        f"{count:,} in {kind}" + ("" if example is None else f", such as {example!r}")
+        for count, kind, example in sorted(own, key=lambda one: (-one[0], one[1]))
+    )
+
+
 def look_alike(unknown: Sequence[str], known: Iterable[str]) -> tuple[str, str] | None:
     """Return an `unknown` id and a `known` id that differ only in notation; None if there is no such pair.
 
@@ -117,10 +132,13 @@ def _plain(item_id: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\W_]+", "", item_id.lower()))
 
 
-def _absent(path: Path, document: Any, key: bytes | None) -> str:
+def _absent(path: Path, document: Any, key: bytes | None, headers: Headers) -> str:
     """Return a phrase for a missing field; empty if the field is present or cannot be checked."""
     if path.root in ("key", "int key"):
         return "no key" if key is None else ""
+    if path.root == "header":
+        found = any(name == path.names[0] and value is not None for name, value in headers)
+        return "" if found else f"no header {path.names[0]}"
     if path.root != "value":
         return ""
     first = document[0] if isinstance(document, list) and document else document

@@ -43,6 +43,10 @@ NAMES: Final[dict[Unit, str]] = {
     "ns": "nanoseconds",
 }
 
+DATES: Final = "dates and times"
+NO_TIME: Final = ""
+"""The kinds of times that are not numbers; the kind of a number is the name of its unit."""
+
 EARLIEST_MS: Final = 946_684_800_000
 """Default for the earliest valid time: the beginning of the year 2000."""
 
@@ -55,6 +59,7 @@ MAX_AHEAD_MS: Final = 3_600_000
 MAX_TIMESTAMP_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the latest valid time."""
 
+_KINDS: Final = (*NAMES.values(), DATES, NO_TIME)
 _UNITS_A_MS: Final[dict[Unit, int]] = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,6 +102,8 @@ class TimeRule:
         # The range of integers that are certainly milliseconds.
         self._begin = max(BELOW["s"], earliest_ms)
         self._end = BELOW["ms"] if unit is None else 0
+        self._kinds = dict.fromkeys(_KINDS, 0)
+        self._examples: dict[str, Any] = {}
 
     def read(self, found: Any, record_timestamp_ms: int) -> int:
         """Return the time in `found`, in milliseconds; if `found` is missing, return the record's time.
@@ -110,50 +117,59 @@ class TimeRule:
             and not 0 <= record_timestamp_ms < found - MAX_AHEAD_MS
         ):
             return found
-        timestamp_ms = self.milliseconds(found, record_timestamp_ms)
+        timestamp_ms, kind = self._read(found, record_timestamp_ms)
         if timestamp_ms < self._earliest_ms:
             raise Undecodable(Reason.TOO_EARLY)
         if timestamp_ms > MAX_TIMESTAMP_MS:
             raise Undecodable(Reason.BAD_TIMESTAMP)
         if 0 <= record_timestamp_ms < timestamp_ms - MAX_AHEAD_MS:
             raise Undecodable(Reason.FUTURE_TIMESTAMP)
+        self._kinds[kind] += 1
+        self._examples[kind] = found
         return timestamp_ms
+
+    def take_kinds(self) -> dict[str, tuple[int, Any]]:
+        """Return the number of valid times by kind since the last call, each with an example.
+
+        Does not count integers in milliseconds, which `read` does not examine further.
+        """
+        found = {kind: (self._kinds[kind], example) for kind, example in self._examples.items()}
+        self._kinds |= dict.fromkeys(found, 0)
+        self._examples.clear()
+        return found
 
     def milliseconds(self, found: Any, record_timestamp_ms: int) -> int:
         """Return the same time as `read`, but without checks of its range. Raises Undecodable."""
+        return self._read(found, record_timestamp_ms)[0]
+
+    def _read(self, found: Any, record_timestamp_ms: int) -> tuple[int, str]:
+        """Return the time and its kind. Raises Undecodable."""
         if isinstance(found, str):
             found = found.strip(BLANKS)
         if found is None or (isinstance(found, str) and found in self._missing):
             if record_timestamp_ms < 0:
                 raise Undecodable(Reason.MISSING_FIELD)
-            return record_timestamp_ms
+            return record_timestamp_ms, NO_TIME
         if isinstance(found, str):
             number = as_number(found)
-            return self._text_ms(found) if number is None else self._number_ms(number)
+            return (self._text_ms(found), DATES) if number is None else self._number(number)
         if isinstance(found, msgpack.Timestamp):
-            return found.to_unix_nano() // 1_000_000
+            return found.to_unix_nano() // 1_000_000, DATES
         if isinstance(found, datetime):
-            return self._moment_ms(found)
+            return self._moment_ms(found), DATES
         if isinstance(found, date):
-            return self._moment_ms(datetime.combine(found, time()))
+            return self._moment_ms(datetime.combine(found, time())), DATES
         if isinstance(found, int | float | Decimal) and not isinstance(found, bool):
-            return self._number_ms(found)
+            return self._number(found)
         raise Undecodable(Reason.WRONG_TYPE)
 
-    def unit_of(self, found: Any) -> Unit | None:
-        """Return the unit in which a number, or text with a number, is read; None for other values."""
-        number: Any = as_number(found.strip(BLANKS)) if isinstance(found, str) else found
-        if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
-            return None
-        return self._unit or unit_of(number)
-
-    def _number_ms(self, number: float | Decimal) -> int:
+    def _number(self, number: float | Decimal) -> tuple[int, str]:
         if not isinstance(number, int) and not _finite(number):
             raise Undecodable(Reason.NOT_FINITE)
         unit = self._unit or unit_of(number)
         if unit is None or not -BELOW["ns"] < number < BELOW["ns"]:
             raise Undecodable(Reason.BAD_TIMESTAMP)
-        return to_ms(number, unit)
+        return to_ms(number, unit), NAMES[unit]
 
     def _text_ms(self, text: str) -> int:
         # RFC 3339, section 5.6: "T" and "Z" may be in lower case.

@@ -42,6 +42,11 @@ class KafkaAdmin:
         with self._endpoint.errors("describe topics"):
             return {one["name"]: _topic(one) for one in self._client.describe_topics(list(topics))}
 
+    def topics(self) -> list[str]:
+        """Return the names of all topics that this client may see."""
+        with self._endpoint.errors("list topics"):
+            return sorted(self._client.list_topics())
+
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
         plan = {"num_partitions": partitions, "replication_factor": replication, "configs": dict(settings)}

@@ -73,6 +73,9 @@ class FetchedRecord(NamedTuple):
     unreadable: Unreadable | None = None
 
 
+_new: Final = tuple.__new__
+
+
 class Batch:
     """A record batch: its header, and its records on demand. Never raises, whatever the bytes."""
 
@@ -210,7 +213,8 @@ class Batch:
                     raise ValueError(f"it claims the offset {offset}, which cannot be its own")
                 if not _MIN_INT64 <= timestamp <= _MAX_INT64:
                     raise ValueError(f"its timestamp {timestamp} has more than 64 bits")
-                yield FetchedRecord(topic, partition, offset, timestamp, key, value, headers)
+                # `FetchedRecord(...)` would take 0.3 us more.
+                yield _new(FetchedRecord, (topic, partition, offset, timestamp, key, value, headers, None))
             except _Broken as error:
                 offset = expected
                 yield self._unreadable(of, offset, offset, data[start:end], error)
@@ -282,9 +286,11 @@ def _record(
     if length >= 0:
         value = data[at : at + length]
         at += length
-    count, at = _varint(data, at)
     headers: _Headers = []
-    if count:
+    if at < end and not data[at]:
+        at += 1
+    else:
+        count, at = _varint(data, at)
         at = _read_headers(data, at, end, count, headers)
     # If the length of any part is wrong, the parts do not end where the record ends.
     if at != end:

@@ -100,6 +100,11 @@ class KafkaGroupMember:
         return self._client._coordinator._join_task is not None  # noqa: SLF001  # there is no public way
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The ids that the group may know this member by: while it joins again, an old and a new one."""
+        return frozenset([self._metadata.member_id, self._client.group_metadata().member_id])
+
+    @property
     def metadata(self) -> Any:
         """The group metadata for commits; after the group has removed this member, commits are refused.
 

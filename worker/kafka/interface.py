@@ -24,10 +24,10 @@ __all__ = [
     "Backlog",
     "Connection",
     "GroupMember",
-    "Headers",
     "Member",
     "Reader",
     "Record",
+    "SentHeaders",
     "TopicInfo",
     "TopicPartition",
     "Transactions",
@@ -50,7 +50,8 @@ time is better.
 MAX_REQUEST_BYTES: Final = 1_048_576
 """Maximum size of a producer's request, in bytes."""
 
-Headers = list[tuple[str, bytes]]
+SentHeaders = list[tuple[str, bytes]]
+"""The headers of a record to send; the headers of a record that was read may have no value."""
 
 
 class Unreadable(NamedTuple):
@@ -170,6 +171,10 @@ class GroupMember(Protocol):
         ...
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The ids that the group may know this member by: while it joins again, an old and a new one."""
+
+    @property
     def metadata(self) -> Any:
         """The group metadata for commits; after the group has removed this member, commits are refused."""
         ...
@@ -231,7 +236,7 @@ class Transactions(Protocol):
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
 
@@ -278,6 +283,10 @@ class Admin(Protocol):
 
     def describe(self, topics: Collection[str]) -> dict[str, TopicInfo]:
         """Return a description of each topic, including topics that do not exist."""
+        ...
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics that this client may see."""
         ...
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:

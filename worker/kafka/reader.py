@@ -62,6 +62,9 @@ class KafkaReader:
         try:
             committed: int | None = self._client.committed(at, timeout_ms=timeout_ms)
         except KafkaTimeoutError:
+            # kafka-python 3.0.12 keeps the unanswered request, and would return its late answer to the next
+            # call, although another worker may have committed in the meantime.
+            self._client._coordinator._offset_fetch_futures.clear()  # noqa: SLF001  # there is no public way
             raise NotStable(f"the last transaction of partition {at.partition} is still open") from None
         return committed
 

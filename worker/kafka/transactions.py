@@ -23,7 +23,7 @@ from kafka.structs import OffsetAndMetadata
 
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
 from worker.kafka.client import Endpoint, bounded, without_connection
-from worker.kafka.interface import Headers
+from worker.kafka.interface import SentHeaders
 
 _REASONS: Final[
     tuple[tuple[tuple[type[BaseException], ...], Literal["fenced", "revoked", "timeout"]], ...]
@@ -97,7 +97,7 @@ class KafkaTransactions:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         client = self._in_transaction()

@@ -37,8 +37,9 @@ _ROLES: Final = ("champion", "candidate")
 TTL: Final = "ttl"
 """The reason of an eviction: `state.user_ttl`."""
 MAX_USERS: Final = "max_users"
-MAX_BYTES: Final = "max_bytes"
 """The reason of an eviction: `state.max_users`."""
+MAX_BYTES: Final = "max_bytes"
+"""The reason of an eviction: `state.max_bytes`."""
 TOO_OLD: Final = "too_old"
 SUPERSEDED: Final = "superseded"
 

@@ -96,6 +96,9 @@ class _Partition:
 class Progress:
     """A collector of the progress of partitions. `steady` and `wall` are the clocks, in seconds."""
 
+    _labelnames: Final = ("partition",)
+    """The labels, under the name that the library's own metrics have them."""
+
     def __init__(self, steady: Callable[[], float], wall: Callable[[], float]) -> None:
         self._steady = steady
         self._wall = wall
@@ -129,7 +132,7 @@ class Progress:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the metrics for a scrape (called by the registry)."""
         found = {
-            name: GaugeMetricFamily(f"nextclick_{name}", text, labels=["partition"])
+            name: GaugeMetricFamily(f"nextclick_{name}", text, labels=self._labelnames)
             for name, text in _FAMILIES.items()
         }
         now, wall = self._steady(), self._wall()

@@ -43,7 +43,8 @@ def check(partition: Partition, read: AllRead, *, topic: str, clicks: str, click
     if wrong > read.end:
         raise StateRefused(
             f"offset {wrong} is committed or saved in {where}, but the clicks there end at {read.end}: "
-            f"was their topic recreated? {reset} --at earliest` starts with empty states at the first click"
+            f"did a broker lose records, or was their topic recreated? {reset} --at earliest` starts with "
+            "empty states at the first click"
         )
     if saved is not None and committed is None:
         raise StateRefused(

@@ -1,25 +1,31 @@
 """Detection of a worker that is healthy otherwise, but publishes no useful lists.
 
-A warning is logged in three cases: most of the last records are dead letters; or no record was answered,
-because all are too old or are not clicks; or all lists are the fallback, because the release knows none of
-the clicked items.
+A warning is logged if most of the last records are dead letters; if no record was answered, because all are
+too old or are not clicks; or if all lists are the fallback, because the release knows none of the clicked
+items. Another warning is logged if the times of clicks have several units, or if no click has the configured
+time field.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import structlog
 
 from worker.core.batch import Clicks
-from worker.core.diagnosis import about, fault, field_list
-from worker.core.event import Fields
+from worker.core.diagnosis import about, fault, field_list, mixture
+from worker.core.event import Decoder, Fields
+from worker.core.formats import Parse, parse_plain
+from worker.core.paths import Headers
 from worker.core.reasons import Reason
 from worker.core.recommender import COLD, Recommendations
+from worker.core.times import NO_TIME
+from worker.errors import NextclickError
 from worker.http.readiness import Readiness
 
 log = structlog.get_logger("worker")
@@ -33,6 +39,18 @@ FEWEST: Final = 20
 
 SECONDS: Final = 60.0
 """Minimum interval between warnings, in seconds."""
+
+
+_K = TypeVar("_K")
+
+
+class Letter(NamedTuple):
+    """A record that became a dead letter, and the reason."""
+
+    reason: Reason
+    value: bytes | None
+    key: bytes | None
+    headers: Headers
 
 
 class _Trouble(NamedTuple):
@@ -59,6 +77,8 @@ class _Counts:
     fallback: int = 0
     """Lists in batches where all lists are the fallback."""
     dead: Mapping[Reason, int] = field(default_factory=dict)
+    times: Mapping[str, int] = field(default_factory=dict)
+    """Clicks by the kind of their times."""
 
     def add(self, other: _Counts, sign: int) -> None:
         """Add the counts of another batch or, with `sign` -1, subtract them."""
@@ -67,27 +87,34 @@ class _Counts:
         self.old += sign * other.old
         self.ranked += sign * other.ranked
         self.fallback += sign * other.fallback
-        if other.dead:
-            reasons = self.dead.keys() | other.dead.keys()
-            sums = {one: self.dead.get(one, 0) + sign * other.dead.get(one, 0) for one in reasons}
-            self.dead = {one: count for one, count in sums.items() if count}
+        self.dead = _sums(self.dead, other.dead, sign)
+        self.times = _sums(self.times, other.times, sign)
+
+
+def _sums(counts: Mapping[_K, int], others: Mapping[_K, int], sign: int) -> Mapping[_K, int]:
+    if not others:
+        return counts
+    sums = {one: counts.get(one, 0) + sign * others.get(one, 0) for one in counts.keys() | others.keys()}
+    return {one: count for one, count in sums.items() if count}
 
 
 class Outcomes:
     """Counts the outcomes of the last records; warns (log, /readyz?verbose) if they yield no useful lists."""
 
     def __init__(
-        self, fields: Fields, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]
+        self, decoder: Decoder, *, max_age_seconds: float, readiness: Readiness, steady: Callable[[], float]
     ) -> None:
-        self._fields = fields
+        self._decoder = decoder
         self._max_age = max_age_seconds
         self._readiness = readiness
         self._steady = steady
         self._batches: deque[_Counts] = deque()
         self._all = _Counts()
         self._batch = _Counts()
-        self._newest: dict[Reason, tuple[bytes | None, bytes | None]] = {}
-        """Value and key of the newest dead letter, by reason."""
+        self._newest: dict[Reason, Letter] = {}
+        """The newest dead letter, by reason."""
+        self._examples: dict[str, Any] = {}
+        """A time, by kind."""
         self._age = 0.0
         """Age, in seconds, of the newest click in the last batch whose clicks were too old."""
         self._unknown = ""
@@ -110,28 +137,28 @@ class Outcomes:
     def note(
         self,
         records: int,
-        bad: Sequence[tuple[bytes | None, bytes | None, Reason]],
+        bad: Sequence[Letter],
         *,
         skipped: int = 0,
+        times: Mapping[str, tuple[int, Any]] = MappingProxyType({}),
     ) -> None:
         """Count the `records` of a batch, after `answered` was called for its clicks.
 
-        `bad`: the dead letters of the batch, as (value, key, reason). `skipped`: number of valid records
-        without a click.
+        `bad`: the dead letters of the batch. `skipped`: the number of valid records without a click. `times`:
+        the number of clicks by the kind of their times, each with an example or None.
         """
         batch, self._batch = self._batch, _Counts()
         batch.records, batch.skipped = records, skipped
         if bad:
-            dead: dict[Reason, int] = {}
-            for value, key, reason in bad:
-                dead[reason] = dead.get(reason, 0) + 1
-                self._newest[reason] = value, key
-            batch.dead = dead
+            batch.dead = Counter(one.reason for one in bad)
+            self._newest |= {one.reason: one for one in bad}
+        batch.times = {kind: count for kind, (count, _) in times.items()}
+        self._examples |= {kind: one for kind, (_, one) in times.items() if one is not None}
         self._batches.append(batch)
         self._all.add(batch, 1)
         while self._all.records - self._batches[0].records >= WINDOW:
             self._all.add(self._batches.popleft(), -1)
-        self._say(self._trouble())
+        self._say([one for one in (self._trouble(), self._time_trouble()) if one])
 
     def _trouble(self) -> _Trouble | None:
         last = self._all
@@ -148,6 +175,25 @@ class Outcomes:
                 "the ids that it was trained on"
             )
             return _Trouble("the release knows none of the clicked items", why, {"item_id": self._unknown})
+        return None
+
+    def _time_trouble(self) -> _Trouble | None:
+        counts, name = self._all.times, self._decoder.fields.timestamp
+        clicks = sum(counts.values())
+        if clicks < FEWEST:
+            return None
+        if kinds := mixture({kind: (count, self._examples.get(kind)) for kind, count in counts.items()}):
+            why = (
+                f"the times of the last {clicks:,} clicks have different units or types: {kinds}; each is "
+                "read in its own unit; correct the sender, click.timestamp or click.timestamp_unit"
+            )
+            return _Trouble("the times of clicks have different units or types", why, {})
+        if counts.keys() == {NO_TIME} and name != Fields().timestamp:
+            why = (
+                f"none of the last {clicks:,} clicks has the field {name} (click.timestamp); the times of "
+                "the records are used; correct click.timestamp, or leave it out"
+            )
+            return _Trouble("no click has the field of click.timestamp", why, {"field": name})
         return None
 
     def _mostly_dead(self) -> _Trouble:
@@ -182,12 +228,24 @@ class Outcomes:
     def _worst(self) -> tuple[Reason, int, str, str]:
         """Return the most frequent reason, its count, the fault as text, and the newest record's fields."""
         reason, count = max(self._all.dead.items(), key=lambda one: one[1])
-        value, key = self._newest[reason]
-        return reason, count, fault(value, key, reason, self._fields), field_list(value)
+        letter = self._newest[reason]
+        try:
+            return reason, count, *self._described(letter, self._decoder.parse)
+        except NextclickError:
+            # The schema registry is unreachable.
+            return reason, count, *self._described(letter, parse_plain)
 
-    def _say(self, trouble: _Trouble | None) -> None:
-        self._readiness.notice = trouble.why if trouble else ""
-        if trouble and self._steady() >= self._due:
-            self._due = self._steady() + SECONDS
+    def _described(self, letter: Letter, parse: Parse) -> tuple[str, str]:
+        """Return the fault of a record as text, and its fields. Raises the errors of `parse`."""
+        reason, value, key, headers = letter
+        why = fault(value, key, reason, self._decoder.fields, parse=parse, headers=headers)
+        return why, field_list(value, parse, headers)
+
+    def _say(self, troubles: Sequence[_Trouble]) -> None:
+        self._readiness.notice = "\n".join(trouble.why for trouble in troubles)
+        if not troubles or self._steady() < self._due:
+            return
+        self._due = self._steady() + SECONDS
+        for trouble in troubles:
             say = log.info if trouble.expected else log.warning
             say(trouble.event, why=trouble.why, **trouble.facts)

@@ -11,7 +11,7 @@ from worker.process.stop import Stop, StopNow
 T = TypeVar("T")
 
 FENCED_TWICE_SECONDS: Final = 60.0
-"""A worker fenced twice within this time is assumed to share its transactional id with another worker."""
+"""A worker fenced twice within this time may share its transactional id with another worker."""
 
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -26,6 +26,7 @@ class Retry:
         steady: Callable[[], float],
         waiting: Callable[[str], object],
         count: Callable[[Failure], object],
+        rival: Callable[[], str],
     ) -> None:
         self._stop = stop
         self._steady = steady
@@ -33,6 +34,8 @@ class Retry:
         """Called with the message of every failure, before the wait."""
         self._count = count
         """Called with the reason of every failure."""
+        self._rival = rival
+        """Returns where another worker has the name of this one; empty if there is none."""
         self._failures = 0
         self._fenced_at = -FENCED_TWICE_SECONDS
 
@@ -41,18 +44,19 @@ class Retry:
         self._failures = 0
 
     def failed(self, error: Retriable) -> None:
-        """Count a failure. Raises SharedIdentity if another worker fenced this one twice in a short time."""
+        """Count a failure. Raises SharedIdentity if another worker fenced this one twice in a short time.
+
+        Kafka also fences a worker whose transaction takes too long, for example because a broker was frozen.
+        """
         self._note(error)
         self._failures += 1
         if not (isinstance(error, CheckpointFailed) and error.fenced):
             return
         now = self._steady()
-        if now - self._fenced_at < FENCED_TWICE_SECONDS:
+        if now - self._fenced_at < FENCED_TWICE_SECONDS and (other := self._rival()):
             raise SharedIdentity(
                 f"fenced twice within {FENCED_TWICE_SECONDS:g} s: another worker runs with the same group "
-                "and worker_id; give each worker of a group a different worker_id. (If there is no other "
-                "worker, transactions outlasted kafka.transaction_timeout_ms, for example because the "
-                "process was frozen)"
+                f"and worker_id {other}; give each worker of a group a different worker_id"
             )
         self._fenced_at = now
 

@@ -145,19 +145,19 @@ def _declares(words: list[str]) -> str:
 
 def _indexes(data: bytes) -> tuple[tuple[int, ...], int]:
     """Return the indexes before a message, and the message's position. Raises ValueError."""
-    count, at = _varint(data, 0)
+    count, at = _varint32(data, 0)
     if count == 0:
         return (0,), at
     if not 0 < count <= _MOST_INDEXES:
         raise ValueError(f"the number of message indexes is {count}; it must be from 0 to {_MOST_INDEXES}")
     indexes = []
     for _ in range(count):
-        index, at = _varint(data, at)
+        index, at = _varint32(data, at)
         indexes.append(index)
     return tuple(indexes), at
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint32(data: bytes, at: int) -> tuple[int, int]:
     """Return the zigzag varint at a position, and the next position. Raises ValueError if incomplete."""
     value = shift = 0
     for byte in data[at : at + 5]:

@@ -19,8 +19,8 @@ def check(admin: Admin, wanted: Sequence[Need], *, group: str) -> list[Finding]:
     described = admin.describe([need.topic for need in wanted])
     clicks = described[wanted[0].topic]
     there = [need for need in wanted if described[need.topic].partitions]
-    findings = []
-    for need in wanted:
+    findings = needs.missing(described, wanted, needs.suggestion(admin, described, wanted))
+    for need in needs.existing(described, wanted):
         topic = described[need.topic]
         findings.append(needs.shape(need, topic, clicks))
         if topic.partitions:
@@ -43,7 +43,7 @@ def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
             yield _setting(need.topic, name, found.get(name), value)
     if unknown:
         yield Finding(
-            f"the settings of {', '.join(unknown)} are unknown: this user lacks the right {DESCRIBE_CONFIGS}",
+            f"the settings of {', '.join(unknown)} are unknown: reading them requires {DESCRIBE_CONFIGS}",
             "`nextclick-worker topics` compares them too, with the rights of an admin",
             fails=False,
         )

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from worker.core.batch import Clicks
 from worker.core.event import Click, Decoder, Part, Several
 from worker.core.reasons import Reason, Skipped
+from worker.core.times import NAMES, NO_TIME, unit_of
 from worker.kafka.interface import Record
+
+_SEARCHED: Final = 100
+"""Maximum number of records that are decoded again to find an example of a time."""
 
 
 class Invalid(NamedTuple):
@@ -41,6 +46,11 @@ class Decoded(NamedTuple):
     """The number of records that have clicks and are not in `bad`."""
     trimmed: int
     """The number of ids with whitespace around them."""
+    times: dict[str, tuple[int, Any]]
+    """The number of clicks by the kind of their times (`worker.core.times`), each with an example.
+
+    The example is None if it was not found quickly, or if the clicks have no time of their own.
+    """
 
     @property
     def records(self) -> int:
@@ -52,14 +62,16 @@ class Decoded(NamedTuple):
         return Counter([*map(str, self.skipped.elements()), *(str(one.reason) for one in self.bad)])
 
 
-def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
+def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.inf) -> Decoded:
     """Return the clicks in `records` as columns, the invalid records, and the number of skipped records.
 
     Decoding ends after the record that completes `enough` clicks; `Decoded.records` is the number of records
     decoded. Raises the errors of the decoder's `parse`.
     """
     trimmed = decoder.ids.trimmed
-    good: list[tuple[Record, Click]] = []
+    decoder.times.take_kinds()
+    good: list[Click] = []
+    of: list[Record] = []
     parts: list[tuple[int, Part]] = []
     bad: list[Invalid] = []
     skipped = Counter[Skipped]()
@@ -73,14 +85,16 @@ def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.
             continue
         found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
-            good.append((record, found))
+            good.append(found)
+            of.append(record)
         elif isinstance(found, Reason):
             bad.append(Invalid(record, found))
         elif isinstance(found, Skipped):
             skipped[found] += 1
         elif isinstance(found, Several):
             parts += enumerate(found.parts, len(good))
-            good += [(record, part.click) for part in found.parts]
+            good += [part.click for part in found.parts]
+            of += [record] * len(found.parts)
             if found.bad:
                 places = "; ".join(f"{place}: {reason}" for place, reason in found.bad)
                 bad.append(Invalid(record, found.bad[0][1], places))
@@ -89,17 +103,45 @@ def decode(records: Iterable[Record], decoder: Decoder, *, enough: float = math.
             else:
                 skipped[found.skipped[0]] += 1
     clicked = len(good) - len(parts) + several
-    return Decoded(_columns(good, parts), bad, skipped, clicked, decoder.ids.trimmed - trimmed)
+    trimmed = decoder.ids.trimmed - trimmed
+    times = _times(records, good, decoder)
+    return Decoded(_columns(good, of, parts), bad, skipped, clicked, trimmed, times)
 
 
-def _columns(good: list[tuple[Record, Click]], parts: list[tuple[int, Part]]) -> Clicks:
+def _times(records: Sequence[Record], good: Sequence[Click], decoder: Decoder) -> dict[str, tuple[int, Any]]:
+    """Return `Decoded.times` of the last decoded records."""
+    kinds = decoder.times.take_kinds()
+    if NO_TIME in kinds:
+        kinds[NO_TIME] = kinds[NO_TIME][0], None
+    # The decoder leaves out integers in milliseconds, because nearly all times are.
+    plain = len(good) - sum(count for count, _ in kinds.values())
+    if plain <= 0:
+        return kinds
+    name = NAMES["ms"]
+    count, example = kinds.get(name, (0, None))
+    if not kinds:
+        example = good[-1].timestamp_ms
+    elif example is None:
+        found = (one for record in islice(records, _SEARCHED) for one in _plain_times(record, decoder))
+        example = next(found, None)
+    return {**kinds, name: (count + plain, example)}
+
+
+def _plain_times(record: Record, decoder: Decoder) -> list[int]:
+    """Return the times in a record that are integers in milliseconds."""
+    found = decoder.times_in(record.value, record.key, record.timestamp, record.headers)
+    return [one for one in found if type(one) is int and unit_of(one) == "ms"]
+
+
+def _columns(good: Sequence[Click], of: Sequence[Record], parts: Sequence[tuple[int, Part]]) -> Clicks:
+    """Return the clicks `good` of the records `of` as columns."""
     clicks = Clicks(
-        partitions=np.array([record.partition for record, _ in good], np.int32),
-        offsets=np.array([record.offset for record, _ in good], np.int64),
-        user_ids=[click.user_id for _, click in good],
-        item_ids=[click.item_id for _, click in good],
-        timestamps_ms=np.array([click.timestamp_ms for _, click in good], np.int64),
-        record_timestamps_ms=np.array([record.timestamp for record, _ in good], np.int64),
+        partitions=np.array([record.partition for record in of], np.int32),
+        offsets=np.array([record.offset for record in of], np.int64),
+        user_ids=[click.user_id for click in good],
+        item_ids=[click.item_id for click in good],
+        timestamps_ms=np.array([click.timestamp_ms for click in good], np.int64),
+        record_timestamps_ms=np.array([record.timestamp for record in of], np.int64),
     )
     for place, part in parts:
         clicks.elements[place] = part.element

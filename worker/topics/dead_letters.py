@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from worker.kafka.interface import Headers, Transactions
+from worker.kafka.interface import SentHeaders, Transactions
 from worker.topics.clicks import Invalid
 
 MAX_VALUE_BYTES: Final = 900_000
@@ -44,10 +44,10 @@ class DeadLetterWriter:
             self._transactions.send(self.topic, partition, key=key, value=value, headers=headers)
 
 
-def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, Headers]:
+def letter(bad: Invalid) -> tuple[bytes | None, bytes | None, SentHeaders]:
     """Return key, value and headers of the dead letter for a record."""
     record = bad.record
-    ours: Headers = [
+    ours: SentHeaders = [
         ("nextclick.reason", bad.reason.value.encode()),
         ("nextclick.topic", record.topic.encode()),
         ("nextclick.partition", b"%d" % record.partition),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -72,22 +73,76 @@ def require(admin: Admin, wanted: Sequence[Need]) -> dict[str, TopicInfo]:
     Raises NotAllowed if this user may not see a topic, and TopicError if any are missing or too small.
     """
     described = admin.describe([need.topic for need in wanted])
-    refuse(described, wanted)
+    refuse(described, wanted, suggestion(admin, described, wanted))
     return described
 
 
-def refuse(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> None:
-    """Raise NotAllowed for topics that are hidden, or TopicError for topics that are missing or too small."""
-    if problems := wrong(described, wanted):
+def refuse(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "") -> None:
+    """Raise NotAllowed for topics that are hidden, or TopicError for topics that are missing or too small.
+
+    `meant`: a suggestion for the name of the clicks topic (`suggestion`).
+    """
+    if problems := wrong(described, wanted, meant):
         if any(not described[need.topic].visible for need in wanted):
             raise NotAllowed("\n".join(problems))
         raise TopicError("\n".join(problems), topic=wanted[0].topic)
 
 
-def wrong(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list[str]:
-    """Return a sentence, with the remedy, for each topic that is missing, hidden or too small."""
-    findings = [shape(need, described[need.topic], described[wanted[0].topic]) for need in wanted]
-    return [f"{finding.what}. {finding.remedy}" for finding in findings if finding.remedy]
+def wrong(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "") -> list[str]:
+    """Return a sentence, with the remedy, for each problem: topics that are missing, hidden or too small.
+
+    `meant`: a suggestion for the name of the clicks topic (`suggestion`).
+    """
+    clicks = described[wanted[0].topic]
+    shapes = [shape(need, described[need.topic], clicks) for need in existing(described, wanted)]
+    findings = [*missing(described, wanted, meant), *(one for one in shapes if one.remedy)]
+    return [f"{finding.what}. {finding.remedy}" for finding in findings]
+
+
+def suggestion(admin: Admin, described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> str:
+    """Return a suggestion for the name of the clicks topic if it is missing; otherwise empty text."""
+    first, *others = (need.topic for need in wanted)
+    return did_you_mean(admin, first, other_than=others) if _is_missing(described[first]) else ""
+
+
+def did_you_mean(admin: Admin, topic: str, *, other_than: Collection[str] = ()) -> str:
+    """Return a phrase with the existing topic whose name is nearest to a missing topic's; empty without one.
+
+    Topics in `other_than`, and Kafka's own topics, are not suggested.
+    """
+    names = {name.lower(): name for name in admin.topics() if not name.startswith("__")}
+    names = {plain: name for plain, name in names.items() if name not in other_than and name != topic}
+    near = difflib.get_close_matches(topic.lower(), names, n=1)
+    return f" (did you mean {names[near[0]]}?)" if near else ""
+
+
+def existing(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list[Need]:
+    """Return the needs whose topics exist, or are hidden."""
+    return [need for need in wanted if not _is_missing(described[need.topic])]
+
+
+def missing(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str) -> list[Finding]:
+    """Return one finding on all topics that do not exist; the first of `wanted` is the clicks topic."""
+    clicks = wanted[0].topic
+    gone = [need.topic for need in wanted if _is_missing(described[need.topic])]
+    if not gone:
+        return []
+    if gone[0] != clicks:
+        several = len(gone) > 1
+        what = f"topics {', '.join(gone)} do" if several else f"topic {gone[0]} does"
+        name = "their names" if several else "its name"
+        return [Finding(f"{what} not exist", f"Run `nextclick-worker topics`, or fix {name} in [topics]")]
+    nor = f", nor {'do' if gone[2:] else 'does'} {', '.join(gone[1:])}" if gone[1:] else ""
+    return [
+        Finding(
+            f"topic {clicks} does not exist{meant}{nor}",
+            "Run `nextclick-worker topics --create-clicks`, or fix its name in [topics]",
+        )
+    ]
+
+
+def _is_missing(topic: TopicInfo) -> bool:
+    return topic.visible and topic.partitions == 0
 
 
 def counts(connection: Connection, topics: list[str]) -> dict[str, int]:
@@ -154,23 +209,17 @@ def _created(admin: Admin, need: Need, there: int, needed: int, replication: int
 
 
 def shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
-    """Return whether a topic exists and has enough partitions; `clicks` describes the clicks topic."""
+    """Return whether an existing topic has enough partitions; `clicks` describes the clicks topic."""
     there, needed = topic.partitions, need.partitions or clicks.partitions
-    command = "Run `nextclick-worker topics`"
     if not topic.visible:
         rights = ", ".join(need.rights) or "DESCRIBE"
         return Finding(
             f"topic {need.topic}: no right to see it",
             f"Grant {rights} on the topic: `nextclick-worker check` prints the ACLs that the worker needs",
         )
-    if there == 0:
-        # Callers pass the clicks topic's own description, so identity tells it from other topics.
-        asked = " --create-clicks" if topic is clicks else ""
-        command = f"Run `nextclick-worker topics{asked}`"
-        return Finding(f"topic {need.topic} does not exist", f"{command}, or fix its name in [topics]")
     if there < needed:
         return Finding(
             f"topic {need.topic} has {there} partitions, but it needs {needed}",
-            f"{command}: it adds partitions",
+            "Run `nextclick-worker topics`: it adds partitions",
         )
     return Finding(f"topic {need.topic}: {there} partitions")

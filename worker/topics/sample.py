@@ -12,11 +12,11 @@ import numpy as np
 
 from worker.core import envelopes, paths
 from worker.core.catalogue import Catalogue
-from worker.core.diagnosis import about, fault, field_list, look_alike
+from worker.core.diagnosis import about, fault, field_list, look_alike, mixture
 from worker.core.event import Decoder, Fields, parsed
 from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Reason
-from worker.core.times import NAMES
+from worker.core.times import NO_TIME
 from worker.errors import NextclickError
 from worker.kafka import history
 from worker.kafka.history import Span
@@ -120,10 +120,9 @@ def times(sample: Sample, now_ms: int) -> Finding | None:
     late = [time_ms for time_ms in times_ms if time_ms > now_ms + AHEAD_MS]
     if late:
         faults.append(f"{len(late)} of {len(times_ms)} clicks are in the future, such as {_moment(late[0])}")
-    kinds = _kinds(sample)
-    counts = [f"{len(found)} in {kind}, such as {found[0]!r}" for kind, found in kinds.items()]
-    if len(kinds) > 1:
-        faults.append(f"the times have {len(kinds)} different units or types: {'; '.join(counts)}")
+    kinds = [kind for kind in sample.decoded.times if kind != NO_TIME]
+    if counts := mixture(sample.decoded.times):
+        faults.append(f"the times have {len(kinds)} different units or types: {counts}")
     span = f"from {_moment(min(times_ms))} to {_moment(max(times_ms))}"
     name = sample.decoder.fields.timestamp
     if not kinds and name != Fields().timestamp:
@@ -133,7 +132,7 @@ def times(sample: Sample, now_ms: int) -> Finding | None:
             fails=False,
         )
     if not faults:
-        return Finding(f"times{f' in {next(iter(kinds))}' if kinds else ' of the records'}: {span}")
+        return Finding(f"times{f' in {kinds[0]}' if kinds else ' of the records'}: {span}")
     remedy = "Each time is read in its own unit; fix the sender, click.timestamp or click.timestamp_unit"
     return Finding(f"times of clicks: {'; '.join(faults)}", remedy, 2 * len(late) > len(times_ms))
 
@@ -221,21 +220,6 @@ def _event(record: Record, decoder: Decoder) -> Any:
     """Return the document in a record; of a list, its first element."""
     document = parsed(record.value, decoder.parse, record.headers)
     return document[0] if isinstance(document, list) and document else document
-
-
-def _kinds(sample: Sample) -> dict[str, list[Any]]:
-    """Return the raw times, grouped by unit or type."""
-    kinds: dict[str, list[Any]] = {}
-    for found in _found_times(sample):
-        unit = sample.decoder.times.unit_of(found)
-        kinds.setdefault(NAMES[unit] if unit else "dates and times", []).append(found)
-    return kinds
-
-
-def _found_times(sample: Sample) -> Iterator[Any]:
-    for record in sample.records:
-        found = sample.decoder.times_in(record.value, record.key, record.timestamp, record.headers)
-        yield from (one for one in found if one is not None)
 
 
 def _moment(time_ms: int) -> str:

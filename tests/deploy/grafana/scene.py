@@ -27,8 +27,8 @@ from worker.topics import needs, releases
 PARTITIONS: Final = 4
 USERS: Final = 300
 ITEMS: Final = item_names(200)
-HOURS: Final = 24
-"""The age of the oldest clicks in the topic at the start."""
+AGE_SECONDS: Final = 24 * 3_600
+"""The age of the oldest click in the topic at the start. The newest is a quarter of an hour old."""
 
 WORKERS: Final = ("worker-1", "worker-2")
 JOBS: Final[Mapping[str, Sequence[str]]] = {
@@ -73,9 +73,9 @@ class Scene:
             "topics": self.topics,
             "recommend": {"publish": "every"},
             "archive": {"folder": str(folder / "archive")},
-            "model": {"hidden_size": 32},
-            "training": {"epochs": 5},
-            "run": {"every": "20s", "held_out": "1h", "policy": "candidate", "warm": False},
+            "model": {"hidden_size": 16},
+            "training": {"epochs": 2},
+            "run": {"every": "20s", "held_out": "1h", "policy": "candidate", "share": 0.5, "warm": False},
             "watch": {"every": "1s", "min_clicks": 400},
         }
         self._life = ExitStack()
@@ -85,8 +85,10 @@ class Scene:
     def __enter__(self) -> Self:
         with self._life:
             self._prepare()
-            jobs = {job: [f"127.0.0.1:{self._ports[one]}" for one in names] for job, names in JOBS.items()}
-            self.prometheus = self._life.enter_context(LocalPrometheus(jobs))
+            targets = {
+                job: {name: f"127.0.0.1:{self._ports[name]}" for name in names} for job, names in JOBS.items()
+            }
+            self.prometheus = self._life.enter_context(LocalPrometheus(targets))
             for name in WORKERS:
                 self._start(name, "worker", "run")
             self._start("watch", "trainer", "watch")
@@ -109,6 +111,14 @@ class Scene:
             time.sleep(0.02)
         logs = "\n".join(f"--- {name}\n{one.log[-3_000:]}" for name, one in self.processes.items())
         raise AssertionError(f"waited {seconds:g} s for {what}:\n{logs}")
+
+    def is_tried(self) -> bool:
+        """Return whether `watch` has seen judged clicks of a candidate."""
+        return self.value("watch", "nextclick_trainer_judged_clicks", role="candidate") > 0
+
+    def is_decided(self) -> bool:
+        """Return whether `watch` has promoted or dropped the candidate."""
+        return self.value("watch", "nextclick_trainer_decisions_total") > 0
 
     def value(self, process: str, name: str, **labels: str) -> float:
         """Return a metric of a process."""
@@ -142,14 +152,17 @@ class Scene:
         releases.publish(self._connection, self.topics["releases"], *tiny_release_parts(ITEMS))
         now = time.time()
         for number in range(self._history):
+            at = round(1_000 * (now - AGE_SECONDS * (1.01 - number / self._history)))
             user, item = next(self._clicks)
-            at = now - HOURS * 3_600 * (1 - number / self._history)
-            self._send(user, {"user_id": user, "item_id": item, "timestamp": round(at * 1_000)})
+            # The record is as old as the click, so it gets no list: the latency is that of the live clicks.
+            self._send(user, {"user_id": user, "item_id": item, "timestamp": at}, timestamp=at)
         self._producer.flush()
 
-    def _send(self, user: str, document: Mapping[str, object]) -> None:
+    def _send(self, user: str, document: Mapping[str, object], timestamp: int = 0) -> None:
+        """Send a click; `timestamp`: that of the record in ms, by default now."""
         partition = int(user.removeprefix("user-")) % PARTITIONS
-        self._producer.produce(self.topics["clicks"], orjson.dumps(document), partition=partition)
+        value = orjson.dumps(document)
+        self._producer.produce(self.topics["clicks"], value, partition=partition, timestamp=timestamp)
         self._producer.poll(0)
 
     def _start(self, name: str, module: str, command: str) -> None:

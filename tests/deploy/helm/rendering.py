@@ -24,7 +24,12 @@ EVERYTHING: Final = {
     "filesSecret": "kafka-files",
     "watch": {"enabled": True},
     "topics": {"createClicks": True, "partitions": 8, "credentialsSecret": "kafka-admin"},
-    "monitoring": {"podMonitor": True, "rules": True, "labels": {"release": "prometheus"}},
+    "monitoring": {
+        "podMonitor": True,
+        "rules": True,
+        "dashboards": True,
+        "labels": {"release": "prometheus"},
+    },
     "pods": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "a"}], "priorityClassName": "high"},
 }
 

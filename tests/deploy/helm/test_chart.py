@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Final
 
 import pytest
-import yaml
 
 from tests.commands import shown
 from tests.deploy.helm.rendering import (
     AUTOSCALED,
     CHART,
     KUBERNETES,
-    NOTHING,
     config,
     containers,
     environment,
@@ -30,7 +27,7 @@ from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 from trainer.config import TrainerSettings
 from worker.config import Settings
-from worker.settings.fields import Section
+from worker.settings.fields import Section, fields_of, is_secret
 from worker.settings.loading import load
 
 SUITES: Final = "../../../tests/deploy/helm/suites/*_test.yaml"
@@ -102,18 +99,17 @@ def test_worker_ids_and_memberships() -> None:
     assert fixed.worker_id == scaled.worker_id == "pod-0"
 
 
-def secrets(model: type[Section]) -> set[str]:
-    """Return the secret settings, with their sections."""
-    return {
-        f"{section}.{key}"
-        for section, field in model.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        for key, its in field.annotation.model_fields.items()
-        if "SecretStr" in str(its.annotation)
-    }
+SECRETS: Final = sorted(
+    {key for model in (Settings, TrainerSettings) for key, field in fields_of(model) if is_secret(field)}
+)
 
 
-@pytest.mark.parametrize("key", sorted(secrets(Settings) | secrets(TrainerSettings)))
+def test_there_are_secret_settings() -> None:
+    """Or the next test would test nothing."""
+    assert {"http.token", "kafka.sasl_password"} <= {*SECRETS}
+
+
+@pytest.mark.parametrize("key", SECRETS)
 def test_no_secret_goes_into_the_config_map(key: str) -> None:
     """Every secret setting is refused there; the reason names its variable."""
     reason = refusal({"config": f'kafka.bootstrap_servers = "kafka:9092"\n{key} = "hush"\n'})
@@ -281,42 +277,16 @@ def test_only_scrapers_may_connect() -> None:
         ("kafka:443", '[registry]\nurl = "https://registry"', [443]),
         ("kafka:9093", 'sasl_oauth_url = "https://login:8443/token"', [9093, 8443]),
         ("kafka:9092", '[registry]\nurl = "http://registry/apis/ccompat/v7"', [9092, 80]),
+        ("kafka:9092", 'sasl_oauth_url = "https://login.example/token"', [9092, 443]),
     ],
 )
 def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
-    """To DNS, the ports of Kafka, the registry and the token endpoint, and those that the values add."""
+    """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those of the values."""
     values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
     (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 
     assert [one["port"] for one in egress["ports"][:2]] == [53, 53]
     assert sorted(one["port"] for one in egress["ports"][2:]) == sorted([7, *ports])
-
-
-def test_rules_are_those_of_prometheus_for_the_programs_that_run() -> None:
-    """Word for word, with an address before the paths of the runbook."""
-    written = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())["groups"]
-    monitoring = {"monitoring": {"rules": True, "runbookBase": "https://wiki.example/nextclick/"}}
-    without = the("PrometheusRule", "shop-nextclick", template(NOTHING | monitoring))["spec"]["groups"]
-
-    assert the("PrometheusRule", "shop-nextclick", rendered("everything"))["spec"]["groups"] == written
-    assert [group["name"] for group in without] == ["nextclick-worker"]
-    urls = [rule["annotations"]["runbook_url"] for rule in without[0]["rules"] if "alert" in rule]
-    assert all(url.startswith("https://wiki.example/nextclick/deploy/README.md#") for url in urls)
-
-
-def test_the_monitor_gives_the_labels_that_the_rules_need() -> None:
-    """The same as in the configuration of compose."""
-    monitor = the("PodMonitor", "shop-nextclick", rendered("everything"))
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    job, group = endpoint["relabelings"]
-    scrapes = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yaml").read_text())["scrape_configs"]
-
-    assert monitor["metadata"]["labels"]["release"] == "prometheus"
-    assert (job["targetLabel"], group["targetLabel"], group["replacement"]) == ("job", "group", "nextclick")
-    assert [one["job_name"] for one in scrapes] == [
-        job["replacement"].replace("$1", component) for component in ("worker", "trainer", "watch")
-    ]
-    assert {*itertools.chain(*(one["static_configs"][0]["labels"] for one in scrapes))} == {"group"}
 
 
 def test_topics_come_before_everything_else() -> None:

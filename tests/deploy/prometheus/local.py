@@ -30,11 +30,14 @@ class Series(NamedTuple):
 
 
 class LocalPrometheus(Server):
-    """The Prometheus of deploy/compose.yaml, which scrapes other `targets`, by job, each second."""
+    """The Prometheus of deploy/compose.yaml, but it scrapes other `targets`, each second.
+
+    `targets`: by job, the names of the instances and where they listen.
+    """
 
     name = "Prometheus"
 
-    def __init__(self, targets: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, targets: Mapping[str, Mapping[str, str]]) -> None:
         self.port = free_port()
         self.address = f"{HOST}:{self.port}"
         self._targets = targets
@@ -75,7 +78,11 @@ class LocalPrometheus(Server):
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the state of every rule."""
-        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+        return [rule for rules in self.groups().values() for rule in rules]
+
+    def groups(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the states of the rules, by group."""
+        return {group["name"]: group["rules"] for group in self._get("rules")["groups"]}
 
     def _get(self, what: str, **parameters: object) -> dict[str, Any]:
         query = urllib.parse.urlencode(parameters)
@@ -91,7 +98,11 @@ class LocalPrometheus(Server):
         config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(FOLDER / name) for name in config["rule_files"]]
         for scrape in config["scrape_configs"]:
-            scrape["static_configs"][0]["targets"] = [*self._targets[scrape["job_name"]]]
+            (found,) = scrape["static_configs"]
+            scrape["static_configs"] = [
+                {"targets": [address], "labels": found["labels"] | {"instance": name}}
+                for name, address in self._targets[scrape["job_name"]].items()
+            ]
         return config
 
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tests import documents
-from tests.deploy.prometheus.cases import CASES, RECORDS, Case
+from tests.deploy.prometheus.cases import CASES, Case
+from tests.deploy.prometheus.records import RECORDS
 from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.trainer.builders import MINUTE_MS, START_MS, table
-from trainer.clicks.cleaning import clean, drop_bots, drop_repeats
+from trainer.clicks.cleaning import Removal, clean, drop_bots, drop_repeats, report
 
 
 def test_cleaning_counts_what_it_removes() -> None:
@@ -20,6 +20,14 @@ def test_cleaning_counts_what_it_removes() -> None:
     assert clicks.rows() == good
     assert [(removal.removed, removal.left) for removal in removals] == [(3, 9), (2, 7), (3, 4), (1, 3)]
     assert str(removals[3]) == "removed 1 of 4 clicks: exact duplicates (same user, item and time)"
+
+
+def test_steps_that_removed_nothing_are_not_reported() -> None:
+    """The others are, in their order."""
+    lines = list[str]()
+    report([Removal(0, 9, "clicks", "late"), Removal(2, 7, "clicks", "early")], lines.append)
+
+    assert lines == ["removed 2 of 9 clicks: early"]
 
 
 def test_repeats_within_the_time_are_dropped() -> None:

@@ -78,6 +78,25 @@ def test_what_does_not_count_is_left_aside_and_counted() -> None:
     assert [(one.removed, one.why) for one in removals] == [(2, "skipped (where)")]
 
 
+def test_a_mixture_of_units_and_a_missing_time_are_named() -> None:
+    """As `check` does; times of one kind need no word."""
+    cluster = MemoryCluster()
+    cluster.create("clicks", partitions=2)
+    now = cluster.now_ms
+    for number, moment in enumerate([now, now, now // 1000]):
+        value = {"user_id": 7, "item_id": number, "timestamp": moment}
+        cluster.produce("clicks", orjson.dumps(value), partition=number % 2)
+
+    def times(field: str) -> str:
+        return read_topic(cluster.connect(), "clicks", Decoder(Fields(timestamp=field)))[0].times
+
+    assert times("timestamp").endswith(
+        f"2 in milliseconds, such as {now}; 1 in seconds, such as {now // 1000}"
+    )
+    assert times("at") == "as the worker reads it: no click has it, so the times of the records are used"
+    assert read_topic(cluster_with(60).connect(), "clicks", DECODER)[0].times == "as the worker reads it"
+
+
 def test_a_topic_without_clicks_is_refused() -> None:
     """An empty one, one that holds something else (the reasons are named), and one that is not there."""
     cluster = MemoryCluster()
@@ -93,6 +112,8 @@ def test_a_topic_without_clicks_is_refused() -> None:
         read_topic(connection, "other", Decoder(Fields()))
     with pytest.raises(TopicError, match="topic nowhere does not exist"):
         read_topic(connection, "nowhere", Decoder(Fields()))
+    with pytest.raises(TopicError, match=r"topic othre does not exist \(did you mean other\?\)"):
+        read_topic(connection, "othre", Decoder(Fields()))
     cluster.down()
     with pytest.raises(KafkaAway):
         read_topic(connection, "other", Decoder(Fields()))

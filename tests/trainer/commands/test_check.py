@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tests.builders import ITEMS, successor_release_parts
 from tests.trainer.builders import set_to
-from tests.worker.topics.test_rights import all_of
+from tests.worker.topics.test_rights import all_of, named
 from trainer.commands.cli import cli
 from trainer.continuous.leader import Leader
 from trainer.release.folder import write_folder
@@ -29,6 +29,16 @@ PARTS: Final = successor_release_parts(ITEMS)
 ROLE: Final = rights.trainer(
     needs.trainer_needs(clicks=CLICKS, releases=RELEASES, quality=QUALITY), releases_topic=RELEASES
 )
+NEEDED_BY: Final = [
+    ("clicks READ", "collect"),
+    ("releases READ", "fetch"),
+    ("releases WRITE", "publish"),
+    ("quality READ", "watch"),
+    ("quality READ", "releases"),
+    ("releases.publisher WRITE", "promote"),
+]
+"""A command that needs the right, for each right but the one to the group of the trainers."""
+GROUP_RIGHT: Final = "releases.trainer READ"
 CLICK: Final = b'{"user_id": "ada", "item_id": "item-1", "timestamp": 1600000000000}'
 
 
@@ -47,10 +57,7 @@ def cluster() -> MemoryCluster:
 
 def of_trainer(*, without: str = "") -> list[Right]:
     """The rights of the trainer, but for one: "clicks READ"."""
-    found = all_of(ROLE)
-    left = [one for one in found if f"{one.name} {one.operation}" != without]
-    assert len(left) == len(found) - bool(without)
-    return left
+    return [one for one in all_of(ROLE) if f"{one.name} {one.operation}" != without]
 
 
 def run(connection: MemoryConnection, words: Sequence[str]) -> tuple[int, str]:
@@ -94,17 +101,12 @@ def test_the_commands_need_no_right_but_those_of_the_role(cluster: MemoryCluster
     assert set(codes.values()) == {0}, codes
 
 
-@pytest.mark.parametrize(
-    ("lost", "command"),
-    [
-        ("clicks READ", "collect"),
-        ("releases READ", "fetch"),
-        ("releases WRITE", "publish"),
-        ("quality READ", "watch"),
-        ("quality READ", "releases"),
-        ("releases.publisher WRITE", "promote"),
-    ],
-)
+def test_every_right_is_needed_by_a_command() -> None:
+    """The next two tests show it: a right that nothing needs has no place there."""
+    assert {lost for lost, _ in NEEDED_BY} | {GROUP_RIGHT} == set(named(ROLE))
+
+
+@pytest.mark.parametrize(("lost", "command"), NEEDED_BY)
 def test_without_any_of_them_a_command_fails(
     cluster: MemoryCluster, tmp_path: Path, lost: str, command: str
 ) -> None:
@@ -121,7 +123,7 @@ def test_without_any_of_them_a_command_fails(
 
 def test_without_the_right_to_its_group_a_trainer_never_leads(cluster: MemoryCluster) -> None:
     """Which `run` needs, and no other command."""
-    connection = cluster.connect(of_trainer(without="releases.trainer READ"))
+    connection = cluster.connect(of_trainer(without=GROUP_RIGHT))
 
     code, text = run(connection, ["check"])
     with pytest.raises(NotAllowed):

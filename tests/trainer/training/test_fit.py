@@ -179,10 +179,10 @@ def test_the_release_verifies_and_says_where_it_comes_from(
 
 
 def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembered]) -> None:
-    """What was removed, what is trained on, each epoch; and the bar never runs past its end."""
+    """What was removed, if anything; what is trained on, each epoch; the bar never runs past its end."""
     told = "\n".join(fitted[1].lines)
 
-    assert "removed 0 of 2,000 clicks: exact duplicates" in told
+    assert "removed 0" not in told
     assert "with 12 items, from 2020-09-13T12:26:40+00:00 to " in told
     assert "epoch 1 of 8: loss " in told
     assert re.search(r"kept epoch \d, the best by MRR@\d+ \(\d.\d{4}\); stopped after epoch \d: ", told)

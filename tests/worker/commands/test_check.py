@@ -14,7 +14,7 @@ GOOD = b'{"user_id": "ada", "item_id": "item-3", "timestamp": 1700000000000}'
 
 
 def test_check_fails_until_topics_has_run(command: Command) -> None:
-    """Each missing topic is a line with what to do; then all is well, and the ACLs are named."""
+    """All missing topics are a line with what to do; then all is well, and the ACLs are named."""
     cluster = MemoryCluster()
 
     before, missing = command(cluster, "check")
@@ -22,7 +22,11 @@ def test_check_fails_until_topics_has_run(command: Command) -> None:
     after, text = command(cluster, "check")
 
     assert (before, after) == (1, 0)
-    assert missing.count("does not exist. Run `nextclick-worker topics") == 6
+    assert (
+        "FAIL  topic clicks does not exist, nor do recommendations, clicks.dead-letter, nextclick.releases, "
+        "desk.state, nextclick.quality. Run `nextclick-worker topics --create-clicks`, or" in missing
+    )
+    assert missing.count("FAIL") == 1
     assert "FAIL" not in text
     assert "ok    settings: group desk, worker_id a" in text
     assert "ok    brokers: memory answers" in text
@@ -177,5 +181,17 @@ def test_one_finding_that_fails_hides_no_other(command: Command) -> None:
     code, text = command(cluster, "check")
 
     assert code == 1
-    assert text.count("does not exist. Run `nextclick-worker topics`") == 5
+    assert "topics recommendations, clicks.dead-letter, nextclick.releases, desk.state, nextclick" in text
     assert "1 of 1 are neither JSON nor a MessagePack map or list" in text
+
+
+def test_a_topic_with_a_near_name_is_suggested(command: Command) -> None:
+    """By every command that misses the clicks."""
+    cluster = MemoryCluster()
+    command(cluster, "topics", "--create-clicks")
+
+    for name in ("check", "topics", "run"):
+        code, text = command(cluster, name, "--set", "topics.clicks=clickz")
+
+        assert code
+        assert "topic clickz does not exist (did you mean clicks?)" in text

@@ -43,10 +43,10 @@ def test_user_shows_what_a_worker_would_load(command: Command) -> None:
     del expected["saved"]
     assert code == 0
     assert found["state"] == orjson.loads(orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY))
-    assert found["owner"]["client_id"] == "desk.a"
+    assert found["owner"]["client_id"] == "desk/a"
     assert len(found["other_copies"]) + len(found["copies_not_compacted_yet"]) == 1
     assert "stored in: partition 1, block 2, computed by release 1" in text
-    assert "served by: desk.a at memory (member desk.a-" in text
+    assert "served by: desk/a at memory (member desk/a-" in text
     assert "clicks: 2; kept of the last session: 2" in text
     assert "recent items, oldest first: item-3, item-6" in text
     assert "recommendations: item-7" in text

@@ -155,7 +155,7 @@ def test_reset_refuses_while_a_worker_runs(command: Command) -> None:
     gone, _ = command(desk.cluster, "reset", "--at", "earliest", "--yes")
 
     assert (running, killed, gone) == (2, 2, 0)
-    assert "group desk has members: desk.a at memory. Stop all its workers first" in text
+    assert "group desk has members: desk/a at memory. Stop all its workers first" in text
 
 
 def test_reset_latest_skips_what_is_there(command: Command) -> None:

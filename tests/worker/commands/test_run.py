@@ -69,7 +69,7 @@ def test_a_worker_that_cannot_serve_says_what_to_do(start: Start) -> None:
 
     assert process.wait() == 2
     assert (
-        "nextclick-worker: topic nowhere does not exist. Run `nextclick-worker topics --create-clicks`"
-        in process.log
+        "nextclick-worker: topic nowhere does not exist, nor does nowhere.dead-letter. "
+        "Run `nextclick-worker topics --create-clicks`" in process.log
     )
     assert "Traceback" not in process.log

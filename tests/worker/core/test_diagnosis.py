@@ -29,6 +29,17 @@ def test_missing_fields_are_named() -> None:
     assert fault(event, None, Reason.MISSING_FIELD, FIELDS) == "have no field item_id"
 
 
+def test_a_missing_header_is_named() -> None:
+    """A header without a value is missing, too."""
+    fields = Fields("@header.user", "item_id")
+
+    def named(*headers: tuple[str, bytes | None]) -> str:
+        return fault(b"{}", None, Reason.MISSING_FIELD, fields, headers=headers)
+
+    assert named() == named(("user", None)) == "have no header user and no field item_id"
+    assert named(("user", b"ada")) == "have no field item_id"
+
+
 @pytest.mark.parametrize("data", ["", "?", "aGVsbG8=", "gQ=="])
 def test_an_envelope_that_does_not_open_lacks_the_fields(data: str) -> None:
     """No data, no base64, text, broken MessagePack: all are named, and none raises an error."""

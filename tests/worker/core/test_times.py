@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 from worker.core.reasons import Reason, Undecodable
 from worker.core.times import (
     BELOW,
+    DATES,
     EARLIEST_MS,
     MAX_TIMESTAMP_MS,
+    NAMES,
+    NO_TIME,
     UNAMBIGUOUS_FROM_MS,
     TimeRule,
     Unit,
@@ -162,7 +165,7 @@ def test_a_unit_that_is_named_holds_for_all(unit: Unit, number: float, found: in
     rule = TimeRule(unit=unit, earliest_ms=0)
 
     assert rule.read(number, -1) == found
-    assert rule.unit_of(number) == unit
+    assert rule.take_kinds() == {NAMES[unit]: (1, number)}
 
 
 def test_without_a_unit_numbers_must_be_clear() -> None:
@@ -232,16 +235,24 @@ def test_no_time_is_after_the_year_9999() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "unit"),
+    ("found", "kind"),
     [
-        (1, "s"),
-        (MOMENT_MS, "ms"),
-        (f"{MOMENT_MS}000", "us"),
-        (1e16, "us"),
-        ("2026-09-21", None),
-        (True, None),
+        (MOMENT_MS // 1000, "seconds"),
+        (f"{MOMENT_MS}", "milliseconds"),
+        (f"{MOMENT_MS}000", "microseconds"),
+        (MOMENT_MS * 1e6, "nanoseconds"),
+        ("2026-09-21", DATES),
+        (datetime(2026, 9, 21, tzinfo=UTC), DATES),
+        (None, NO_TIME),
+        ("NULL", NO_TIME),
     ],
 )
-def test_the_unit_of_a_value_can_be_asked(found: Any, unit: Unit | None) -> None:
-    """Of numbers, also as text."""
-    assert TimeRule().unit_of(found) == unit
+def test_valid_times_are_counted_by_kind(found: Any, kind: str) -> None:
+    """With the last one as the example; until they are taken. Integers in milliseconds are left out."""
+    rule = TimeRule()
+    for one in (found, MOMENT_MS, found):
+        rule.read(one, MOMENT_MS)
+    refused(1, rule)
+
+    assert rule.take_kinds() == {kind: (2, found)}
+    assert rule.take_kinds() == {}

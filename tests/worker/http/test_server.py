@@ -162,3 +162,47 @@ def test_ipv6_is_served() -> None:
             assert one.get("/v1/users/ada")[0] == 200
     except SettingError as error:
         pytest.skip(str(error))
+
+
+def counted(server: Server, path: str, status: int) -> float | None:
+    """The number of requests that were answered so."""
+    labels = {"path": path, "status": str(status)}
+    return server.metrics.registry.get_sample_value("nextclick_http_requests_total", labels)
+
+
+def test_requests_are_counted_by_path_and_status(server: Server) -> None:
+    """Whatever follows /v1/users, and whatever path does not exist, is one label."""
+    before = counted(server, "/v1/users", 200)
+    with server.answering((True, {})):
+        for path in ("/v1/users/ada", "/v1/users/eve", "/livez", "/readyz", "/readyz?verbose"):
+            server.get(path)
+    for path in ("/", "/admin", "/v1"):
+        server.get(path)
+    server.get("/livez", method="POST")
+
+    assert before == 0
+    assert counted(server, "/v1/users", 200) == 2
+    assert counted(server, "/livez", 200) == 1
+    assert counted(server, "/readyz", 503) == 2
+    assert counted(server, "other", 404) == 3
+    assert counted(server, "/livez", 405) == 1
+
+
+def test_every_answer_that_is_possible_is_0_from_the_start(server: Server) -> None:
+    """So that `increase()` sees the first refusal."""
+    assert counted(server, "/v1/users", 401) == counted(server, "/v1/users", 403) == 0
+    assert counted(server, "other", 404) == counted(server, "/metrics", 405) == 0
+
+
+def test_connections_are_counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are open, and those that were refused."""
+    monkeypatch.setattr("worker.http.server.MAX_CONNECTIONS", 1)
+    registry = server.metrics.registry
+    kept = server.connected()
+    eventually(lambda: registry.get_sample_value("nextclick_http_connections") == 1, what="the connection")
+    refused = server.connected()
+
+    assert refused.recv(1) == b""
+    assert registry.get_sample_value("nextclick_http_refused_connections_total") == 1
+    for connection in (kept, refused):
+        connection.close()

@@ -23,9 +23,9 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.interface import (
     Connection,
     GroupMember,
-    Headers,
     Reader,
     Record,
+    SentHeaders,
     TopicPartition,
     Transactions,
 )
@@ -158,7 +158,7 @@ class Cluster(ABC):
         *values: bytes,
         key: bytes | None = None,
         partition: int = 0,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
         timestamp: int | None = None,
     ) -> None:
         """Write records as somebody else's producer does."""
@@ -216,7 +216,7 @@ class _InMemory(Cluster):
         *values: bytes,
         key: bytes | None = None,
         partition: int = 0,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
         timestamp: int | None = None,
     ) -> None:
         for value in values:
@@ -286,7 +286,7 @@ class _Real(Cluster):
         *values: bytes,
         key: bytes | None = None,
         partition: int = 0,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
         timestamp: int | None = None,
     ) -> None:
         producer = Producer({"bootstrap.servers": self._kafka, "log_level": 0})

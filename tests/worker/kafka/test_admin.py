@@ -39,7 +39,10 @@ def test_a_topic_is_as_it_was_created(cluster: Cluster) -> None:
         assert not admin.create(topic, partitions=1, replication=1, settings={})
 
         described, settings = admin.describe([topic, missing]), admin.settings(topic)
+        names = admin.topics()
 
+    assert topic in names
+    assert missing not in names
     assert (described[topic].partitions, described[missing].partitions) == (3, 0)
     assert described[topic].visible
     assert settings.items() >= wanted.items()

@@ -228,5 +228,6 @@ def test_records_outside_of_transactions_need_the_same_right(user: User) -> None
 
 
 def _refused(call: Callable[[], object]) -> None:
+    """Call until it is refused: the answer of a broker may come after a poll."""
     with pytest.raises(NotAllowed):
-        call()
+        eventually(call, SECONDS, "the refusal")

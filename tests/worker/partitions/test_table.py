@@ -5,8 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from structlog.typing import EventDict
 
 from tests.worker.desk import Desk, DeskWorker
+from tests.worker.judging import assert_sound
 from worker.errors import CheckpointFailed
 from worker.partitions.partition import Status
 
@@ -101,3 +103,21 @@ def test_a_record_that_comes_too_early_is_refused(status: Status, offset: int, r
     with pytest.raises(CheckpointFailed, match="offset") if refused else nullcontext():
         table.require_order(polled)
     table.require_order([one._replace(partition=7) for one in polled])
+
+
+@pytest.mark.parametrize("more", [0, 9], ids=["idle", "under load"])
+def test_clicks_that_come_again_are_not_answered_again(more: int, logged: list[EventDict]) -> None:
+    """Kafka's client went back to the first record: the worker starts over from its last checkpoint.
+
+    It does so where a broker lost the last records, or has not yet heard that it leads no more.
+    """
+    desk, worker = desk_and_worker()
+    for number in range(more):
+        desk.click(f"user-{number}", partition=number % 3)
+    worker.member.begin(0, 0)
+    desk.step(5)
+    desk.settle()
+
+    assert worker.metric("nextclick_checkpoints_total", outcome="failed") == 1
+    assert "the broker lost records, or was not the leader" in str(logged)
+    assert_sound(desk)

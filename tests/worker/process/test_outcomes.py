@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.worker.desk import Desk, DeskWorker, successor_desk
-from worker.core.event import Fields
+from worker.core.event import Decoder, Fields
 from worker.core.reasons import Reason
 from worker.http.readiness import Readiness
 from worker.metrics import Metrics
-from worker.process.outcomes import FEWEST, SECONDS, WINDOW, Outcomes
+from worker.process.outcomes import FEWEST, SECONDS, WINDOW, Letter, Outcomes
+from worker.schemas.interface import Schema
+from worker.schemas.memory import MemoryRegistry
 
 FOREIGN = b'{"who": {"id": 7}, "item_id": "lamp", "ts": 1}'
+LETTER = Letter(Reason.MALFORMED, b"{", None, ())
 
 
 def warnings(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
@@ -140,7 +145,7 @@ def test_some_clicks_are_too_old_and_some_are_none() -> None:
 def test_records_that_do_not_count_are_named() -> None:
     """By the setting that says which do."""
     readiness = Readiness(Metrics().ready, lambda: 0.0)
-    outcomes = Outcomes(Fields(), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
+    outcomes = Outcomes(Decoder(Fields()), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
     outcomes.note(FEWEST, [], skipped=FEWEST)
 
     assert readiness.notice.endswith(
@@ -168,13 +173,120 @@ def test_no_clicked_item_is_known() -> None:
     assert not notice(worker)
 
 
+def timed(desk: Desk, *moments: object) -> None:
+    """Send clicks with these times, and let the worker answer them."""
+    for moment in moments:
+        desk.send(orjson.dumps({"user_id": "ada", "item_id": "item-1", "timestamp": moment}))
+    desk.settle()
+
+
+def test_a_mixture_of_units_is_named_with_counts_and_examples() -> None:
+    """Once a minute, and in /readyz?verbose until the mixture has left the window."""
+    desk = successor_desk()
+    worker = desk.serving()
+    now_ms = desk.cluster.now_ms
+    with capture_logs() as logs:
+        timed(desk, *[now_ms] * FEWEST)
+
+        assert not notice(worker)
+
+        timed(desk, now_ms, now_ms // 1000, "2023-11-14")
+        timed(desk, now_ms)
+    (line,) = warnings(logs)
+
+    assert line["event"] == "the times of clicks have different units or types"
+    assert line["log_level"] == "warning"
+    assert (
+        f"23 clicks have different units or types: 21 in milliseconds, such as {now_ms}; "
+        f"1 in dates and times, such as '2023-11-14'; 1 in seconds, such as {now_ms // 1000}"
+    ) in line["why"]
+    assert "24 clicks have different units or types: 22 in milliseconds" in notice(worker)
+
+    timed(desk, *[now_ms] * WINDOW)
+
+    assert not notice(worker)
+
+
+@pytest.mark.parametrize("moment", [None, 1_700_000_000, "2023-11-14"])
+def test_one_unit_is_no_mixture(moment: object) -> None:
+    """Even if some clicks have no time of their own."""
+    desk = successor_desk()
+    worker = desk.serving()
+    timed(desk, *[moment, moment, None] * FEWEST)
+
+    assert not notice(worker)
+
+
+def test_a_time_field_that_no_click_has_is_named() -> None:
+    """One click with the field ends it."""
+    desk = successor_desk(click={"timestamp": "at"})
+    worker = desk.serving()
+    with capture_logs() as logs:
+        timed(desk, *[1] * FEWEST)
+    (line,) = warnings(logs)
+
+    assert line["field"] == "at"
+    assert notice(worker) == line["why"]
+    assert notice(worker).startswith(
+        "none of the last 20 clicks has the field at (click.timestamp); the times"
+    )
+
+    desk.send(b'{"user_id": "ada", "item_id": "item-1", "at": 1700000000000}')
+    desk.settle()
+
+    assert not notice(worker)
+
+
+def test_two_troubles_are_both_named() -> None:
+    """Each on its own line."""
+    desk = successor_desk(click={"timestamp": "at"})
+    worker = desk.serving()
+    timed(desk, *[1] * FEWEST)
+    for _ in range(FEWEST + 1):
+        desk.send(FOREIGN)
+    desk.settle()
+
+    first, second = notice(worker).splitlines()
+    assert first.startswith("21 of the last 41 records are dead letters; 21 have no field user_id")
+    assert second.startswith("none of the last 20 clicks has the field at")
+
+
+def test_a_header_that_the_mapping_names_is_looked_for_in_the_headers() -> None:
+    """As the decoder does: without it, the record would seem to have everything or nothing."""
+    desk = successor_desk(click={"user_id": "@header.user", "item_id": "sku"})
+    worker = desk.serving()
+    for headers in ([], [("user", b"ada")]):
+        for _ in range(FEWEST):
+            desk.cluster.produce(desk.topics.clicks, b'{"item": 1}', headers=headers)
+        desk.settle()
+        found = notice(worker)
+        desk.restart()
+        worker = desk.workers["a"]
+
+        assert ("have no header user and no field sku" in found) == (not headers)
+        assert ("have no field sku; the newest has item" in found) == bool(headers)
+
+
+def test_the_fields_of_framed_records_are_named() -> None:
+    """The schema comes from the registry; while the registry is away, the frame is named."""
+    registry = MemoryRegistry()
+    schema_id = registry.register("clicks", Schema("{}", "JSON"))
+    desk = successor_desk(registry=registry)
+    worker = desk.serving()
+    for _ in range(FEWEST):
+        desk.send(b"\0" + schema_id.to_bytes(4) + b'{"who": 7}')
+    desk.settle()
+
+    assert notice(worker).endswith("have no field user_id and no field item_id; the newest has who")
+
+
 @given(st.lists(st.tuples(st.integers(1, 900), st.integers(0, 3), st.integers(0, 2)), max_size=30))
 def test_the_window_is_the_last_batches(batches: list[tuple[int, int, int]]) -> None:
     """Its counts are those of the fewest last batches that have as many records as it needs."""
     readiness = Readiness(Metrics().ready, lambda: 0.0)
-    outcomes = Outcomes(Fields(), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
+    outcomes = Outcomes(Decoder(Fields()), max_age_seconds=60.0, readiness=readiness, steady=lambda: 0.0)
     for records, dead, skipped in batches:
-        outcomes.note(records, [(b"{", None, Reason.MALFORMED)] * dead, skipped=skipped)
+        outcomes.note(records, [LETTER] * dead, skipped=skipped)
     last: list[tuple[int, int, int]] = []
     for batch in reversed(batches):
         if sum(records for records, _, _ in last) < WINDOW:

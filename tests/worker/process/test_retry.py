@@ -21,8 +21,13 @@ class Life:
         self.reasons: list[str] = []
         self.stop = StopByHand(self._wait)
         self.counted: list[str] = []
+        self.rival = ""
         self.retry = Retry(
-            self.stop, steady=lambda: self.now, waiting=self.reasons.append, count=self.counted.append
+            self.stop,
+            steady=lambda: self.now,
+            waiting=self.reasons.append,
+            count=self.counted.append,
+            rival=lambda: self.rival,
         )
 
     def fails(self, *errors: Exception) -> Callable[[], None]:
@@ -108,6 +113,7 @@ def test_a_stop_ends_the_waiting(how: str) -> None:
 def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
     """With what to do about it; another failure between both changes nothing."""
     life = Life()
+    life.rival = "at elsewhere"
     life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
     life.now += FENCED_TWICE_SECONDS - 1
     life.retry.failed(CheckpointFailed("refused"))
@@ -117,9 +123,20 @@ def test_fenced_twice_within_a_minute_is_a_shared_identity() -> None:
         life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
 
 
+def test_fenced_twice_by_nobody_is_a_failure_like_others() -> None:
+    """As where transactions took too long, twice: a broker was frozen, and then another one."""
+    life = Life()
+    for _ in range(3):
+        life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
+        life.retry.back_off()
+
+    assert life.waits == [0.0, 0.1, 0.2]
+
+
 def test_fenced_once_a_minute_is_none() -> None:
     """As where the process was frozen."""
     life = Life()
+    life.rival = "at elsewhere"
     for _ in range(3):
         life.retry.failed(CheckpointFailed("fenced", reason="fenced"))
         life.now += FENCED_TWICE_SECONDS

@@ -125,7 +125,7 @@ def test_settings_that_may_not_be_read_are_unknown() -> None:
     (found,) = wrong(cluster_with().connect(taken).admin())
 
     assert found.what == (
-        "the settings of releases, state are unknown: this user lacks the right DESCRIBE_CONFIGS"
+        "the settings of releases, state are unknown: reading them requires DESCRIBE_CONFIGS"
     )
     assert not found.failed
 

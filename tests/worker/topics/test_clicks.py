@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from worker.core.event import Decoder, Fields
 from worker.core.reasons import Reason
 from worker.kafka.memory import MemoryCluster
@@ -51,3 +53,23 @@ def test_no_record_is_no_click() -> None:
     assert len(clicks) == 0
     assert clicks.offsets.dtype == "int64"
     assert (decoded.bad, decoded.records) == ([], 0)
+
+
+def decoded_times(*moments: object) -> dict[str, tuple[int, object]]:
+    """Return the counts of these times, each in a click."""
+    cluster = MemoryCluster()
+    cluster.create("clicks")
+    for moment in moments:
+        cluster.produce("clicks", orjson.dumps({"user_id": "ada", "item_id": "lamp", "timestamp": moment}))
+    return decode(cluster.read("clicks"), Decoder(Fields())).times
+
+
+def test_times_are_counted_by_kind_with_an_example() -> None:
+    """Integers in milliseconds, too, which the decoder does not count itself."""
+    a, b = 1_690_000_000_000, 1_690_000_000
+
+    assert decoded_times() == {}
+    assert decoded_times(a, a) == {"milliseconds": (2, a)}
+    assert decoded_times(b, a, None, b) == {"seconds": (2, b), "milliseconds": (1, a), "": (1, None)}
+    assert decoded_times(str(a), a) == {"milliseconds": (2, str(a))}
+    assert decoded_times(*[b] * 100, a) == {"seconds": (100, b), "milliseconds": (1, None)}

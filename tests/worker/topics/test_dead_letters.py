@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from worker.core.reasons import Reason
-from worker.kafka.interface import Headers
+from worker.kafka.interface import SentHeaders
 from worker.kafka.memory import MemoryCluster
 from worker.topics.clicks import Invalid
 from worker.topics.dead_letters import MAX_VALUE_BYTES, PREFIX_BYTES, DeadLetterWriter, letter
@@ -18,7 +18,7 @@ def bad(
     reason: Reason = Reason.MALFORMED,
     *,
     key: bytes | None = b"ada",
-    headers: Headers | None = None,
+    headers: SentHeaders | None = None,
     parts: str = "",
 ) -> Invalid:
     """A record that is no click."""

@@ -8,7 +8,7 @@ import pytest
 
 from worker.errors import NotAllowed, TopicError
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import TopicInfo
+from worker.kafka.interface import Admin, TopicInfo
 from worker.kafka.memory import MemoryCluster, Right
 from worker.kafka.memory.admin import MemoryAdmin
 from worker.topics import needs
@@ -70,7 +70,40 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     with pytest.raises(TopicError) as refused:
         needs.require(MemoryCluster().connect().admin(), WANTED)
 
-    assert str(refused.value).count("does not exist") == len(WANTED)
+    assert str(refused.value).startswith(
+        "topic clicks does not exist, nor do lists, letters, releases, state, "
+    )
+    assert str(refused.value).count("Run `nextclick-worker topics") == 1
+
+
+def missing(admin: Admin) -> list[Finding]:
+    """What is said of the topics that do not exist."""
+    described = admin.describe([need.topic for need in WANTED])
+    return needs.missing(described, WANTED, needs.suggestion(admin, described, WANTED))
+
+
+def test_missing_topics_are_one_finding() -> None:
+    """Nothing follows from them: with the clicks topic, the others have no size that they must have."""
+    two = missing(cluster_with(letters=0, state=0).connect().admin())
+    clicks = missing(cluster_with(clicks=0, state=0).connect().admin())
+
+    assert [one.what for one in two] == ["topics letters, state do not exist"]
+    assert [one.what for one in clicks] == ["topic clicks does not exist, nor does state"]
+
+
+@pytest.mark.parametrize("name", ["click", "Clicks", "shop-clicks", "cliks"])
+def test_the_nearest_topic_is_suggested_for_missing_clicks(name: str) -> None:
+    """But none of the worker's other topics, none of Kafka's own, and none that is far."""
+    cluster = cluster_with(clicks=0, lists=0)
+    for other in ("__clicks", "orders"):
+        cluster.create(other)
+
+    (without,) = missing(cluster.connect().admin())
+    cluster.create(name)
+    (near,) = missing(cluster.connect().admin())
+
+    assert without.what == "topic clicks does not exist, nor does lists"
+    assert near.what == f"topic clicks does not exist (did you mean {name}?), nor does lists"
 
 
 def test_what_a_worker_requires_it_counts() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.broker.rights import printed
 from tests.builders import tiny_release_parts
 from tests.worker.desk import GROUP, Desk, DeskWorker
+from worker.config import Settings
 from worker.errors import NotAllowed
 from worker.kafka.memory import MemoryCluster, Right
 from worker.topics import needs, rights
@@ -19,18 +20,6 @@ from worker.wiring import topics_needed
 
 ROUNDS: Final = 400
 """More rounds than a worker takes to report live quality twice."""
-
-LOST: Final = [
-    "clicks READ",
-    "recommendations WRITE",
-    "clicks.dead-letter WRITE",
-    "desk.state READ",
-    "desk.state WRITE",
-    "nextclick.quality WRITE",
-    "desk READ",
-    "desk/ WRITE",
-]
-"""All rights of a worker but the one to read releases, without which one that serves goes on."""
 
 
 def all_of(role: Role) -> list[Right]:
@@ -42,12 +31,19 @@ def all_of(role: Role) -> list[Right]:
     ]
 
 
-def of_worker(desk: Desk, *, without: str = "") -> list[Right]:
-    """The rights of a desk's workers, but for one: "clicks READ"."""
-    found = all_of(rights.worker(topics_needed(desk.settings()), group=GROUP))
-    left = [one for one in found if f"{one.name} {one.operation}" != without]
-    assert len(left) == len(found) - bool(without)
-    return left
+def named(role: Role) -> list[str]:
+    """The rights of a role by name: "clicks READ"."""
+    return [f"{one.name} {one.operation}" for one in all_of(role)]
+
+
+ROLE: Final = rights.worker(topics_needed(Settings(group=GROUP, worker_id="a")), group=GROUP)
+RELEASES: Final = "nextclick.releases READ"
+"""The one right without which a worker that serves goes on."""
+
+
+def of_worker(*, without: str = "") -> list[Right]:
+    """The rights of a desk's workers, but for one."""
+    return [one for one in all_of(ROLE) if f"{one.name} {one.operation}" != without]
 
 
 def started(desk: Desk, granted: Iterable[Right]) -> DeskWorker:
@@ -71,12 +67,12 @@ def work(desk: Desk) -> None:
 def test_a_worker_needs_no_right_but_those_of_its_role() -> None:
     """From the start over a kill to the end; and everything is answered."""
     desk = Desk()
-    started(desk, of_worker(desk))
+    started(desk, of_worker())
     desk.settle()
     work(desk)
     desk.settle()
     desk.kill()
-    started(desk, of_worker(desk))
+    started(desk, of_worker())
     desk.advance(11)
     desk.settle()
 
@@ -86,25 +82,25 @@ def test_a_worker_needs_no_right_but_those_of_its_role() -> None:
     desk.stop()
 
 
-@pytest.mark.parametrize("lost", [*LOST, "nextclick.releases READ"])
+@pytest.mark.parametrize("lost", named(ROLE))
 def test_without_any_of_them_no_worker_starts_to_serve(lost: str) -> None:
     """It ends with the one error for missing rights, wherever it meets this one."""
     desk = Desk()
 
     def serve() -> None:
-        started(desk, of_worker(desk, without=lost))
+        started(desk, of_worker(without=lost))
         work(desk)
 
     with pytest.raises(NotAllowed):
         serve()
 
 
-@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("lost", [one for one in named(ROLE) if one != RELEASES])
 def test_a_worker_that_loses_one_of_them_ends(lost: str) -> None:
     """In the same way."""
     desk = Desk()
     worker = desk.serving()
-    desk.cluster.restrict(worker.connection, of_worker(desk, without=lost))
+    desk.cluster.restrict(worker.connection, of_worker(without=lost))
 
     with pytest.raises(NotAllowed):
         work(desk)
@@ -114,7 +110,7 @@ def test_a_worker_that_may_not_read_releases_any_more_serves_on() -> None:
     """It says so; with the right back, it adopts what came meanwhile, and says no more."""
     desk = Desk()
     worker = desk.serving()
-    desk.cluster.restrict(worker.connection, of_worker(desk, without="nextclick.releases READ"))
+    desk.cluster.restrict(worker.connection, of_worker(without=RELEASES))
     work(desk)
     release = desk.publish(*tiny_release_parts())
     work(desk)
@@ -124,7 +120,7 @@ def test_a_worker_that_may_not_read_releases_any_more_serves_on() -> None:
     assert remark.startswith("new releases are not adopted: read the releases topic")
     assert serves == 1
 
-    desk.cluster.restrict(worker.connection, of_worker(desk))
+    desk.cluster.restrict(worker.connection, of_worker())
     desk.until(lambda: worker.metric("nextclick_release") == release, "the adoption")
     desk.step(5)
     assert worker.process.readiness.remark == ""
@@ -136,7 +132,7 @@ def test_a_worker_that_may_not_read_releases_any_more_serves_on() -> None:
 )
 def test_a_worker_can_fence_nobody_of_another_group(transactional_id: str, allowed: bool) -> None:
     """Nor the trainer, though the names of groups and topics begin alike."""
-    connection = MemoryCluster().connect(of_worker(Desk()))
+    connection = MemoryCluster().connect(of_worker())
 
     assert connection.process.rights.allows("transactional-id", transactional_id, "WRITE") is allowed
 

@@ -96,8 +96,8 @@ def test_a_mixture_of_units_is_named_with_counts_and_examples() -> None:
     assert finding is not None
     assert not finding.fails
     assert (
-        f"3 different units or types: 2 in milliseconds, such as {now}; 1 in seconds, such as {now // 1000}; "
-        "1 in dates and times, such as '2023-11-14'"
+        f"3 different units or types: 2 in milliseconds, such as {now}; "
+        f"1 in dates and times, such as '2023-11-14'; 1 in seconds, such as {now // 1000}"
     ) in finding.what
 
 

@@ -26,6 +26,11 @@ class MemoryAdmin:
         with self._asking("describe topics") as broker:
             return {topic: self._described(broker, topic) for topic in topics}
 
+    def topics(self) -> list[str]:
+        """Return the names of all topics."""
+        with self._asking("list topics") as broker:
+            return sorted(broker.topics)
+
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
         with self._asking(f"create topic {topic}") as broker:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from worker.errors import CheckpointFailed, KafkaAway
-from worker.kafka.interface import Headers
+from worker.kafka.interface import SentHeaders
 from worker.kafka.memory.broker import Broker, Call, Crashed, Fault
 from worker.kafka.memory.connection import MemoryConnection
 from worker.kafka.memory.log import MemoryRecord, PartitionLog
@@ -85,7 +85,7 @@ class MemoryCluster:
         *,
         key: bytes | None = None,
         partition: int = 0,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
         timestamp: int | None = None,
     ) -> int:
         """Write a record as another application would; return its offset."""

@@ -69,6 +69,11 @@ class MemoryGroupMember:
         return self._generation >= 0 and not self._joining
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The ids that the group may know this member by: while it joins again, an old and a new one."""
+        return frozenset([self._metadata.member_id, self._member_id])
+
+    @property
     def metadata(self) -> Any:
         """The group metadata for commits; after the group has removed this member, commits are refused."""
         self._process.live()

@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 
 from worker.errors import CheckpointFailed, NextclickError
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import Headers
+from worker.kafka.interface import SentHeaders
 from worker.kafka.memory.broker import Process, record_bytes
 from worker.kafka.memory.log import PartitionLog
 from worker.kafka.transactions import failure, missing_partition
@@ -61,7 +61,7 @@ class MemoryTransactions:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None = None,
+        headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         try:

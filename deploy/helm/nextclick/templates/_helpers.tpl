@@ -44,7 +44,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- fail "config has no kafka.bootstrap_servers: pods would look for Kafka on themselves. Add it, such as \"kafka:9092\"" -}}
 {{- end -}}
 {{- $protocol := dig "kafka" "security_protocol" "PLAINTEXT" $settings -}}
-{{- if and (hasPrefix "SASL_" $protocol) (not $values.credentialsSecret) (not $values.filesSecret) -}}
+{{- $login := and (hasPrefix "SASL_" $protocol) (ne (dig "kafka" "sasl_mechanism" "" $settings) "AWS_MSK_IAM") -}}
+{{- if and $login (not $values.credentialsSecret) (not $values.filesSecret) -}}
 {{- fail (printf "config has kafka.security_protocol = %q, and no Secret is named. Set credentialsSecret to the Secret with the login" $protocol) -}}
 {{- end -}}
 {{- if and (contains "/etc/nextclick-files/" $values.config) (not $values.filesSecret) -}}
