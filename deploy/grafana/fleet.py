@@ -72,8 +72,9 @@ def _state() -> Iterator[Panel]:
     yield stat(
         "Dead letters",
         "Share of the records of the last 5 minutes that are not valid clicks.",
-        f'(sum(rate(nextclick_records_total{{{WORKERS}, became="dead_letter"}}[5m]))'
-        f" / (sum(rate(nextclick_records_total{{{WORKERS}}}[5m])) > 0)) or vector(0)",
+        # 0 without records, nothing without workers.
+        f'sum(rate(nextclick_records_total{{{WORKERS}, became="dead_letter"}}[5m]))'
+        f" / clamp_min(sum(rate(nextclick_records_total{{{WORKERS}}}[5m])), 0.001)",
         unit=units.PercentUnit,
         limits=above(0.01, 0.05),
         runbooks=["NextclickDeadLetters"],
@@ -91,7 +92,7 @@ def _state() -> Iterator[Panel]:
         "Longest time since the last commit of a worker that has clicks to read. 0 if no worker has.",
         f"max((time() - nextclick_last_commit_timestamp_seconds{{{WORKERS}}}) and on (group, instance) "
         f"(rate(nextclick_clicks_total{{{WORKERS}}}[5m]) > 0 or nextclick_lag_seconds{{{WORKERS}}} > 20))"
-        " or vector(0)",
+        f" or 0 * count(nextclick_ready{{{WORKERS}}})",
         unit=units.Seconds,
         limits=above(10, 60),
         runbooks=["NextclickNothingCommitted"],

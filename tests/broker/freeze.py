@@ -72,11 +72,8 @@ def run_freeze(node: LocalKafka, folder: Path, *, seconds: float) -> Freeze:
             fleet.do("start", "a")
             (worker,) = fleet.running
             worker.wait_until_ready(60)
-            targets = {
-                _JOB: {"a": f"127.0.0.1:{worker.http_port}"},
-                "nextclick-trainer": {},
-                "nextclick-watch": {},
-            }
+            here = {"a": f"127.0.0.1:{worker.http_port}"}
+            targets = {_JOB: here, "nextclick-trainer": {}, "nextclick-watch": {}}
             with LocalPrometheus(targets) as prometheus, load:
                 moments = [*_play(node, worker, prometheus, seconds)]
                 eventually(lambda: load.done, 60, "the load to end")

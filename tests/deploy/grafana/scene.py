@@ -112,6 +112,11 @@ class Scene:
         logs = "\n".join(f"--- {name}\n{one.log[-3_000:]}" for name, one in self.processes.items())
         raise AssertionError(f"waited {seconds:g} s for {what}:\n{logs}")
 
+    def play_for(self, seconds: float) -> None:
+        """Let users click for some time."""
+        end = time.monotonic() + seconds
+        self.play(lambda: time.monotonic() > end, seconds=2 * seconds + 10, what="the time to pass")
+
     def is_tried(self) -> bool:
         """Return whether `watch` has seen judged clicks of a candidate."""
         return self.value("watch", "nextclick_trainer_judged_clicks", role="candidate") > 0

@@ -34,23 +34,18 @@ def told() -> Answers:
         LocalKafka(java_options=SHORT_LIVED) as kafka,
         Scene(kafka.bootstrap, Path(folder), "shop", history=6_000, per_second=60) as scene,
     ):
-        _wait(scene, CATCH_UP_SECONDS)
+        scene.play_for(CATCH_UP_SECONDS)
         begin = time.time()
         scene.play(scene.is_tried, seconds=PATIENCE_SECONDS, what="judged clicks of the candidate")
         scene.play(scene.is_decided, seconds=PATIENCE_SECONDS, what="the decision")
-        _wait(scene, QUIET_SECONDS)
+        scene.play_for(QUIET_SECONDS)
         scene.processes["worker-2"].sigstop()
-        _wait(scene, FROZEN_SECONDS)
+        scene.play_for(FROZEN_SECONDS)
         scene.processes["worker-2"].sigcont()
-        _wait(scene, 2 * QUIET_SECONDS)
+        scene.play_for(2 * QUIET_SECONDS)
         end = time.time()
         shown = [
             (panel, [line for lines in asked(panel, scene.prometheus, begin, end) for line in lines])
             for panel in panels()
         ]
     return Answers(begin, end, shown)
-
-
-def _wait(scene: Scene, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    scene.play(lambda: time.monotonic() > end, seconds=2 * seconds, what="the time to pass")

@@ -257,7 +257,7 @@ CASES: Final = [
             f'nextclick_http_requests_total{{{WORKER}, path="/v1/users", status="404"}}': "0+10x30",
         },
         "a refuses HTTP requests",
-        "About 30 requests within 15 minutes had no valid token, or found too many connections.",
+        "About 30 requests within 15 minutes had no valid token, or were cut off by too many others.",
         {"group": "shop", "instance": "a"},
     ),
     Case(
@@ -266,7 +266,7 @@ CASES: Final = [
         {f"nextclick_http_refused_connections_total{{{WORKER}}}": "0+2x30"},
         {f"nextclick_http_refused_connections_total{{{WORKER}}}": "0x10 5x30"},
         "a refuses HTTP requests",
-        "About 30 requests within 15 minutes had no valid token, or found too many connections.",
+        "About 30 requests within 15 minutes had no valid token, or were cut off by too many others.",
         {"group": "shop", "instance": "a"},
     ),
     Case(
