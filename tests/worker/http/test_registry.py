@@ -1,36 +1,23 @@
-"""What every program exports."""
-
 from __future__ import annotations
 
 import platform
 from importlib.metadata import version
 
-from prometheus_client import generate_latest
-
 from worker.core.manifest import FORMAT
 from worker.http.registry import program_registry
 
 
-def test_the_build_is_exported() -> None:
-    """As labels of a metric that is always 1."""
-    labels = {
+def test_a_program_exports_its_process_its_memory_and_its_versions() -> None:
+    """Each in a registry of its own."""
+    registry = program_registry()
+    versions = {
         "version": version("nextclick"),
         "python": platform.python_version(),
         "kafka_python": version("kafka-python"),
         "release_format": str(FORMAT),
     }
 
-    assert program_registry().get_sample_value("nextclick_build_info", labels) == 1
-
-
-def test_process_and_garbage_collection_are_exported() -> None:
-    """As by the default registry of the library."""
-    text = generate_latest(program_registry()).decode()
-
-    for name in (
-        "process_cpu_seconds_total",
-        "process_open_fds",
-        "python_gc_collections_total",
-        "python_info",
-    ):
-        assert f"\n{name}" in text
+    assert registry.get_sample_value("nextclick_build_info", versions) == 1
+    assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1e6
+    assert registry.get_sample_value("python_gc_collections_total", {"generation": "2"}) is not None
+    assert program_registry() is not registry
