@@ -29,7 +29,7 @@ def test_a_frozen_broker_leaves_no_old_lag_behind(
     assert last.lag_records is None
     assert SECONDS <= (last.lag_seconds or 0)
     assert SECONDS <= (last.commit_age or 0) + 1
-    assert (last.ready[0], last.live) == (503, 200)
+    assert {one.live for one in found.moments} == {200}
     assert found.verdict.good, found.verdict.problems[:10]
 
 
