@@ -26,8 +26,8 @@ class KafkaConnection(Endpoint):
     def refusal(self) -> Refused | None:
         """Connect once more, and return the reason why no connection is possible.
 
-        None if brokers answer, or if the search takes too long: the loop waits for it, and nothing else bounds
-        the time in which a name is resolved.
+        None if brokers answer, or if the search takes too long: the loop waits for it, and nothing else
+        bounds the time in which a name is resolved.
         """
         setting = f"kafka.bootstrap_servers ({self.origin})" if self.origin else "kafka.bootstrap_servers"
         try:
