@@ -37,11 +37,27 @@ METADATA_MAX_AGE_MS: Final = 10_000
 """Maximum time until a group member notices added partitions."""
 
 _TOO_LARGE: Final = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
-_WRONG_GROUP: Final = (
-    kafka_errors.InconsistentGroupProtocolError,
-    kafka_errors.InvalidGroupIdError,
-    kafka_errors.InvalidSessionTimeoutError,
+_WRONG_SETTING: Final[tuple[tuple[tuple[type[KafkaError], ...], str], ...]] = (
+    (
+        (
+            kafka_errors.InconsistentGroupProtocolError,
+            kafka_errors.InvalidGroupIdError,
+            kafka_errors.InvalidSessionTimeoutError,
+        ),
+        (
+            "Either other programs use the consumer group differently, or the broker does not allow this "
+            "session timeout; change `group` or kafka.session_timeout_ms"
+        ),
+    ),
+    (
+        (kafka_errors.InvalidTransactionTimeoutError,),
+        (
+            "The broker does not allow a transaction to be open for so long; lower "
+            "kafka.transaction_timeout_ms, or raise the broker's transaction.max.timeout.ms"
+        ),
+    ),
 )
+"""The errors that only another setting can end, with the remedy."""
 
 
 _ANSWERED: Final = kafka_errors.BrokerResponseError
@@ -179,11 +195,9 @@ class Endpoint:
             return SharedIdentity(
                 f"{text}. Another member of the group has this worker_id; give each worker a different one"
             )
-        if isinstance(error, _WRONG_GROUP):
-            return SettingError(
-                f"{text}. Either other programs use the consumer group differently, or the broker does not "
-                "allow this session timeout; change `group` or kafka.session_timeout_ms"
-            )
+        for kinds, remedy in _WRONG_SETTING:
+            if isinstance(error, kinds):
+                return SettingError(f"{text}. {remedy}")
         if isinstance(error, _TOO_LARGE):
             return TopicError(
                 f"{text}. Raise max.message.bytes of the topic, or lower recommend.top", topic=""

@@ -85,8 +85,10 @@ class KafkaTransactions:
             )
             try:
                 client.init_transactions()
-            except BaseException:
+            except BaseException as error:
                 _close(client)
+                if "InvalidTransactionTimeout" in str(error):  # only the client's text says so
+                    raise kafka_errors.InvalidTransactionTimeoutError from error
                 raise
         self._client = client
 

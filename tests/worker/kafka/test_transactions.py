@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.worker.kafka.clusters import Cluster
-from worker.errors import CheckpointFailed, TopicError
+from worker.errors import CheckpointFailed, SettingError, TopicError
 from worker.kafka.interface import Reader, TopicPartition, Transactions
 
 
@@ -36,6 +36,16 @@ def test_a_transaction_is_seen_whole(cluster: Cluster) -> None:
         "b'v0'",
         "b'v1'",
     ]
+
+
+def test_a_timeout_that_the_broker_does_not_allow_is_a_wrong_setting(cluster: Cluster) -> None:
+    """To try again would never help."""
+    producer = cluster.connection.transactions(cluster.name("producer"), timeout_ms=3_600_000)
+
+    with pytest.raises(SettingError, match=r"lower kafka\.transaction_timeout_ms"):
+        producer.renew()
+
+    producer.drop()
 
 
 def test_a_producer_is_not_used_before_it_was_started(cluster: Cluster) -> None:

@@ -33,6 +33,9 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 """Default configuration of a topic, as in Apache Kafka."""
 
+_MAX_TRANSACTION_MS: Final = 900_000
+"""Kafka's default of transaction.max.timeout.ms."""
+
 
 _OVERHEAD: Final = 86
 """Size of a batch with one record, excluding key and value, in bytes."""
@@ -255,6 +258,8 @@ class Broker:
     def init_producer(self, transactional_id: str, timeout_ms: int) -> int:
         """Abort the open transaction of a transactional id, fence its producer, and return the new epoch."""
         self.reach()
+        if timeout_ms > _MAX_TRANSACTION_MS:
+            raise kafka_errors.InvalidTransactionTimeoutError
         producer = self.producers.setdefault(transactional_id, Producer(timeout_ms))
         producer.timeout_ms = timeout_ms
         self._fence(producer)
