@@ -11,6 +11,7 @@ import pytest
 from deploy.kafka.local import LocalKafka
 from tests.broker.freeze import Moment, run_freeze, table
 from tests.broker.rounds import BROKER_PROPERTIES
+from tests.deploy.tools import tool
 
 SECONDS: Final = 20.0
 
@@ -20,6 +21,7 @@ def test_a_frozen_broker_leaves_no_old_lag_behind(
     kafka_node: Callable[..., LocalKafka], tmp_path: Path
 ) -> None:
     """Unread records are absent, the lag in seconds grows; afterwards no click is missing."""
+    tool("prometheus")  # or the test is skipped after it has started everything else
     node = kafka_node(**{name.replace(".", "_"): value for name, value in BROKER_PROPERTIES.items()})
 
     found = run_freeze(node, tmp_path, seconds=SECONDS)
