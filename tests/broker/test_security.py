@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.kafka.security import Access
 from tests.broker.client import Record
 from tests.broker.conftest import WorkerFactory
+from tests.broker.process import WorkerProcess
 from tests.broker.secured import PARTITIONS, Secured
 from tests.broker.test_run import QUICK
 from tests.broker.test_trainer import records_of_cycle
@@ -17,6 +20,7 @@ from tests.waiting import eventually
 from worker.settings.kafka import Kafka
 from worker.topics import releases
 
+PATIENCE_SECONDS = 90.0
 HURRIED = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
 
 
@@ -32,6 +36,13 @@ def secured(locked_kafka: Access, unique: str, tmp_path: Path) -> Secured:
     return found
 
 
+def started(worker: WorkerFactory, settings: Mapping[str, Any]) -> WorkerProcess:
+    """A worker that is ready. On a busy machine, the session of its predecessor is not all it waits for."""
+    process = worker(settings, ready=False)
+    process.wait_until_ready(PATIENCE_SECONDS)
+    return process
+
+
 def publish(secured: Secured) -> int:
     """Publish a release as the trainer; its number."""
     connection = Kafka.model_validate(secured.kafka("trainer")).connection()
@@ -45,17 +56,17 @@ def test_the_life_of_a_worker_needs_the_printed_acls_and_no_others(
     """It serves, saves, is killed, recovers, shares with another, writes dead letters, measures, deletes."""
     publish(secured)
     settings = secured.settings(kafka=secured.kafka("worker") | HURRIED)
-    first = worker(settings)
+    first = started(worker, settings)
     secured.click_all(ITEMS[0])
     secured.client.send(secured.topics["clicks"], [Record(b"no click", partition=0)])
     secured.answered(10)
     eventually(lambda: first.metric("nextclick_state_bytes_total") > 0, what="a flush")
 
     first.kill9()
-    again = worker(settings)
+    again = started(worker, settings)
     secured.click_all(ITEMS[1])
     secured.answered(20)
-    other = worker(settings | {"worker_id": "b"})
+    other = started(worker, settings | {"worker_id": "b"})
     secured.click_all(ITEMS[2])
     secured.answered(30)
 
@@ -67,16 +78,17 @@ def test_the_life_of_a_worker_needs_the_printed_acls_and_no_others(
     assert secured.run("worker", "state")[0] == 0
     for one in (again, other):
         one.terminate()
-        assert one.wait() == 0
+        assert one.wait(PATIENCE_SECONDS) == 0
     assert secured.run("worker", "reset", "--at", "saved", "--yes")[0] == 0
     code, text = secured.run("worker", "check")
     assert code == 0, text
 
 
+@pytest.mark.timeout(300)
 def test_lost_rights_on_releases_end_no_worker_that_serves(secured: Secured, worker: WorkerFactory) -> None:
     """It serves on and says what is missing; with the right back, it adopts what came meanwhile."""
     publish(secured)
-    process = worker(secured.settings())
+    process = started(worker, secured.settings())
     (acl,) = [one for one in secured.acls["worker"] if one.name == secured.topics["releases"]]
     secured.rights.revoke("worker", [acl])
     publish(secured)
@@ -92,11 +104,12 @@ def test_lost_rights_on_releases_end_no_worker_that_serves(secured: Secured, wor
     assert process.http("/readyz") == (200, "ready\n")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("lost", ["recommendations", "clicks", "group"])
 def test_a_lost_right_ends_a_worker_in_one_way(secured: Secured, worker: WorkerFactory, lost: str) -> None:
     """Wherever it is met first: exit code 2, and the right is named."""
     publish(secured)
-    process = worker(secured.settings())
+    process = started(worker, secured.settings())
     resource = {**secured.topics, "group": secured.group}[lost]
     secured.rights.revoke("worker", [one for one in secured.acls["worker"] if one.name == resource])
 
@@ -104,7 +117,7 @@ def test_a_lost_right_ends_a_worker_in_one_way(secured: Secured, worker: WorkerF
         secured.click_all(ITEMS[0])
         return process.exit_code is not None
 
-    eventually(ended, 60, "the end of the worker")
+    eventually(ended, PATIENCE_SECONDS, "the end of the worker")
     assert process.exit_code == 2
     assert "`nextclick-worker check` prints the ACLs" in process.log.splitlines()[-1]
 

@@ -28,9 +28,9 @@ is known less exactly."""
 _FAMILIES: Final = {
     "lag_records": "Unread records up to the last stable offset. Absent while unknown: before the partition "
     f"is served, after a failure, and if the broker has not answered for {FRESH_SECONDS:g} s.",
-    "lag_seconds": "Upper bound of the time that the oldest unread record has been in the partition. It is at "
-    "most 10 s if the worker keeps up, and grows while the broker does not answer. After a start behind the "
-    "end of the clicks, it is the age of the last record read.",
+    "lag_seconds": "Upper bound of the time that the oldest unread record has been in the partition. It is "
+    "at most 10 s if the worker keeps up, and grows while the broker does not answer. After a start behind "
+    "the end of the clicks, it is the age of the last record read.",
     "committed_offset": "Committed offset, as last known.",
     "end_offset": "Last stable offset. Absent while unknown, like lag_records.",
 }

@@ -71,8 +71,8 @@ class TopicWatch:
         try:
             with closing(self._connection.admin()) as admin:
                 described = admin.describe([need.topic for need in self._wanted])
-                meant = needs.suggestion(admin, described, self._wanted)
-            needs.refuse(described, self._needed(described), meant)
+                wanted = self._needed(described)
+                needs.refuse(described, wanted, needs.suggestion(admin, described, wanted))
             self._note(described)
         except TopicError as error:
             if not self._running:

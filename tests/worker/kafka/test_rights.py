@@ -186,15 +186,16 @@ def test_nobody_joins_a_group_without_a_right_to_it(user: User) -> None:
 def test_what_is_not_allowed_to_see_is_hidden(user: User) -> None:
     """Which differs from a topic that does not exist only where the right to see it is there."""
     with closing(user.connection.admin()) as admin:
-        shown = admin.describe([user.topic])[user.topic]
+        shown, listed = admin.describe([user.topic])[user.topic], admin.topics()
         user.revoke("topic READ")
         user.revoke("topic WRITE")
-        hidden = admin.describe([user.topic])[user.topic]
+        hidden, unlisted = admin.describe([user.topic])[user.topic], admin.topics()
     reader = user.connection.reader("reader")
     user.life.callback(reader.close)
 
     assert (shown.visible, shown.rights) == (True, frozenset(("READ", "WRITE", "DESCRIBE")))
     assert (hidden.visible, hidden.partitions) == (False, 0)
+    assert (listed, unlisted) == ([user.topic], [])
     assert reader.partitions(user.topic) == set()
 
 

@@ -27,9 +27,10 @@ class MemoryAdmin:
             return {topic: self._described(broker, topic) for topic in topics}
 
     def topics(self) -> list[str]:
-        """Return the names of all topics."""
+        """Return the names of all topics that this client may see."""
+        rights = self._process.rights
         with self._asking("list topics") as broker:
-            return sorted(broker.topics)
+            return sorted(name for name in broker.topics if rights.allows("topic", name, "DESCRIBE"))
 
     def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> bool:
         """Create a topic; return False if the topic already exists."""
