@@ -157,7 +157,7 @@ $(BIN)/python:
 build/tools/prometheus: | build/tools
 	@command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || \
 	{ echo "No prometheus and promtool: they come from Debian's package prometheus, and this is no Debian. Put both on the PATH" >&2; exit 1; }
-	@cd build/tools && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >prometheus.log 2>&1 || \
+	@cd build/tools && { timeout 3m apt-get download prometheus || { timeout 3m apt-get update && timeout 3m apt-get download prometheus; }; } >prometheus.log 2>&1 || \
 	{ tail prometheus.log >&2; echo "No prometheus and promtool: apt-get cannot download Debian's package prometheus, see above." \
 		"$$(test $$(id -u) = 0 || echo 'You are not root: have root run `apt-get update` and try again, or put both on the PATH')" >&2; exit 1; }
 	@cd build/tools && dpkg-deb --extract prometheus_*.deb prometheus.partial && \

@@ -25,8 +25,6 @@ from tests.waiting import eventually
 from worker.core.release import verify
 
 EVERY_SECONDS: Final = 10.0
-_BEFORE_SECONDS: Final = 20.0
-_AFTER_SECONDS: Final = 30.0
 _PER_SECOND: Final = 200
 _JOB: Final = "nextclick-worker"
 
@@ -53,12 +51,17 @@ class Freeze:
     verdict: Verdict
 
 
-def run_freeze(node: LocalKafka, folder: Path, *, seconds: float) -> Freeze:
-    """Freeze a running node for `seconds` under a worker with default settings and clicks on their way."""
+def run_freeze(
+    node: LocalKafka, folder: Path, *, seconds: float, before: float = 20.0, after: float = 30.0
+) -> Freeze:
+    """Freeze a running node for `seconds` under a worker with default settings and clicks on their way.
+
+    The clicks begin at least 10 s `before`, and the last moment is that long `after`.
+    """
     parts = tiny_release_parts(ITEMS, hidden_size=32)
     given = records(
         np.random.default_rng(0),
-        round(_PER_SECOND * (_BEFORE_SECONDS + seconds + _AFTER_SECONDS)),
+        round(_PER_SECOND * (before + seconds + after)),
         users=1_000,
         items=len(ITEMS),
         partitions=PARTITIONS,
@@ -75,16 +78,22 @@ def run_freeze(node: LocalKafka, folder: Path, *, seconds: float) -> Freeze:
             here = {"a": f"127.0.0.1:{worker.http_port}"}
             targets = {_JOB: here, "nextclick-trainer": {}, "nextclick-watch": {}}
             with LocalPrometheus(targets) as prometheus, load:
-                moments = [*_play(node, worker, prometheus, seconds)]
+                marks = np.arange(-EVERY_SECONDS, seconds + after + 1, EVERY_SECONDS).tolist()
+                began = time.monotonic() + before
+                moments = [*_play(node, worker, prometheus, began=began, marks=marks, seconds=seconds)]
                 eventually(lambda: load.done, 60, "the load to end")
                 return Freeze(moments, finish(deployment, fleet, release))
 
 
 def _play(
-    node: LocalKafka, worker: WorkerProcess, prometheus: LocalPrometheus, seconds: float
+    node: LocalKafka,
+    worker: WorkerProcess,
+    prometheus: LocalPrometheus,
+    *,
+    began: float,
+    marks: Sequence[float],
+    seconds: float,
 ) -> Iterator[Moment]:
-    began = time.monotonic() + _BEFORE_SECONDS
-    marks = np.arange(-EVERY_SECONDS, seconds + _AFTER_SECONDS + 1, EVERY_SECONDS).tolist()
     try:
         for mark in marks:
             time.sleep(max(0.0, began + mark - time.monotonic()))

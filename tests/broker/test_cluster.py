@@ -45,6 +45,7 @@ PLAN: Final = Plan(
 
 
 @pytest.mark.broker
+@pytest.mark.slow  # it takes a minute: one of the first to begin
 @pytest.mark.timeout(900)
 def test_whatever_happens_to_one_broker_every_click_is_answered_once(tmp_path: Path) -> None:
     """Also in order, and the states are those of a quiet run. No worker ends."""

@@ -183,9 +183,9 @@ def test_a_worker_says_the_reason_once_and_goes_on_when_the_file_is_right(
     Rights(locked_kafka.bootstrap).grant(
         "worker",
         [
-            *(Acl("topic", topic, ("All",)) for topic in settings["topics"].values()),
-            Acl("group", deployment.group, ("All",)),
-            Acl("transactional-id", deployment.group, ("All",), prefixed=True),
+            *(Acl("topic", topic, ("ALL",)) for topic in settings["topics"].values()),
+            Acl("group", deployment.group, ("ALL",)),
+            Acl("transactional-id", deployment.group, ("ALL",), prefixed=True),
         ],
     )
     file = tmp_path / "password"

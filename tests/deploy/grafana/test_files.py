@@ -69,7 +69,12 @@ def unknown(expr: str) -> Iterator[str]:
     yield from names - exposed().keys()
     known = {label for name in names for label in exposed().get(name, {})}
     yield from labels_of(expr) - known
-    for name, matchers in selectors:
+    yield from unselected(expr)
+
+
+def unselected(expr: str) -> Iterator[str]:
+    """Yield the labels and values of labels in the selectors of an expression that nobody exposes."""
+    for name, matchers in SELECTOR.findall(expr):
         labels = exposed().get(name, {})
         for label, _, value in MATCHER.findall(matchers):
             if label not in labels:
@@ -120,6 +125,14 @@ def test_promtool_reads_every_expression(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(records)} rules found" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["alert", "record"])
+def test_a_rule_selects_only_what_is_exposed(kind: str) -> None:
+    """Or an alert would be silent for ever, because a label has another value."""
+    found = {name: [*unselected(rule["expr"])] for name, rule in rules(kind).items()}
+
+    assert [name for name, lacking in found.items() if lacking] == [], found
 
 
 @every_panel

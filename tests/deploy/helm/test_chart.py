@@ -253,6 +253,9 @@ def test_everything_can_be_selected_and_nothing_else_is() -> None:
     assert selected(budget["selector"]["matchLabels"]) == {"shop-nextclick-worker"}
     policy = the("NetworkPolicy", "shop-nextclick", manifests)["spec"]
     assert selected(policy["podSelector"]["matchLabels"]) == set(labels)
+    (but,) = policy["podSelector"]["matchExpressions"]
+    assert (but["operator"], but["values"]) == ("NotIn", ["topics"])
+    assert labels["shop-nextclick-topics"][but["key"]] == "topics"
     monitor = the("PodMonitor", "shop-nextclick", manifests)["spec"]
     assert selected(monitor["selector"]["matchLabels"]) == set(labels)
 

@@ -46,7 +46,7 @@ def test_the_monitor_gives_the_labels_that_the_rules_need() -> None:
     """The same as in the configuration of compose."""
     monitor = the("PodMonitor", "shop-nextclick", rendered("everything"))
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    job, group = endpoint["relabelings"]
+    job, group, instance = endpoint["relabelings"]
     scrapes = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yaml").read_text())["scrape_configs"]
 
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
@@ -54,4 +54,5 @@ def test_the_monitor_gives_the_labels_that_the_rules_need() -> None:
     assert [one["job_name"] for one in scrapes] == [
         job["replacement"].replace("$1", component) for component in ("worker", "trainer", "watch")
     ]
+    assert instance == {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
     assert {*itertools.chain(*(one["static_configs"][0]["labels"] for one in scrapes))} == {"group"}
