@@ -212,7 +212,9 @@ class Endpoint:
                 "file. Restore the partition from a healthy replica, or delete the records up to the "
                 "damage (kafka-delete-records)"
             )
-        if without_connection(error) and (reason := self.refusal()):
+        if not without_connection(error):
+            return KafkaAway(f"{doing}: {error}")
+        if reason := self.refusal():
             return KafkaAway(f"{doing}: {reason}")
         setting = ", ".join(filter(None, ["kafka.bootstrap_servers", self.origin]))
         return KafkaAway(f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({setting})?")

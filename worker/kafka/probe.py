@@ -54,6 +54,9 @@ _VERIFICATION: Final[Mapping[int, str]] = {
 _ILLEGAL_STATE: Final = kafka_errors.IllegalSaslStateError.errno
 _UNSUPPORTED: Final = kafka_errors.UnsupportedSaslMechanismError.errno
 
+_LOGIN_ROUNDS: Final = 10
+"""Maximum number of messages of a login. SCRAM has two; a server that asks on and on is left."""
+
 
 class Broker(NamedTuple):
     """An address to try."""
@@ -294,7 +297,9 @@ def _log_in(wire: _Wire, broker: Broker, security: Security, sasl: Sasl) -> None
             supported=", ".join(sorted(shaken.mechanisms)),
         )
     client = sasl.client(broker.host, security.protocol)
-    while not client.is_done():
+    for _ in range(_LOGIN_ROUNDS):
+        if client.is_done():
+            return
         try:
             token = client.auth_bytes()
         except Refused:

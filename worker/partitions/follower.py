@@ -220,7 +220,9 @@ class StateFollower:
     def _drop_clients(self) -> None:
         clients, self._clients = self._clients, None
         for client in clients or ():
-            client.close()
+            # A client that is given up need not end well, and its error must not end the thread in silence.
+            with suppress(Exception):
+                client.close()
 
     def _round(self, reader: Reader, asker: Reader) -> None:
         self._adjust(reader, asker)
