@@ -14,7 +14,7 @@ from worker.commands.look import state, user
 from worker.commands.reset import reset
 from worker.commands.run import run
 from worker.commands.topics import topics
-from worker.errors import NextclickError
+from worker.errors import EXIT_CODE, NextclickError
 from worker.kafka.interface import Connection
 
 
@@ -29,7 +29,7 @@ for command in (run, topics, check, user, state, forget, reset):
 
 
 def main(arguments: Sequence[str] | None = None, *, connection: Connection | None = None) -> None:
-    """Run the command line. A NextclickError is printed and ends the program with exit code 2.
+    """Run the command line. A NextclickError is printed and ends the program with exit code `EXIT_CODE`.
 
     `connection` replaces the configured connection, for tests.
     """
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, *, connection: Connection | Non
         cli(arguments, obj=connection)
     except NextclickError as error:
         click.echo(f"nextclick-worker: {error}", err=True)
-        sys.exit(2)
+        sys.exit(EXIT_CODE)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, get_args
 
 __all__ = [
+    "EXIT_CODE",
     "CheckpointFailed",
     "KafkaAway",
     "NextclickError",
@@ -64,6 +65,10 @@ Refusal = Literal[
 ]
 REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
 """The reasons why a worker refuses a release, as labels of metrics."""
+
+
+EXIT_CODE: Final = 2
+"""Exit code of a program that ends with a NextclickError."""
 
 
 class NextclickError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 
 import click
@@ -14,6 +15,7 @@ from worker.clock import Clock
 from worker.commandline import Command, config_options
 from worker.commands import connect
 from worker.config import Settings
+from worker.errors import EXIT_CODE, NextclickError
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
@@ -39,7 +41,7 @@ def run() -> None:
     collect_seldom()
     with ExitStack() as life:
         life.enter_context(process.stop.installed())
-        life.enter_context(watching(readiness))
+        life.enter_context(watching(readiness, paused=metrics.paused.inc))
         # One thread for matrix products: batches are small, and other workers need the other cores.
         life.enter_context(threadpool_limits(1, user_api="blas"))
         port = life.enter_context(
@@ -59,7 +61,14 @@ def run() -> None:
             worker_id=settings.worker_id,
             http=_address(settings.http.host, port),
         )
-        wired(settings, connect(settings), process).loop.run()
+        try:
+            wired(settings, connect(settings), process).loop.run()
+        except NextclickError as error:
+            # A program that collects the log must find the reason there, too.
+            structlog.get_logger("worker").error("ended", error=str(error), exit_code=EXIT_CODE)
+            if settings.log.format == "json":
+                sys.exit(EXIT_CODE)
+            raise
 
 
 def _address(host: str, port: int) -> str:

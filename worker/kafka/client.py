@@ -52,7 +52,7 @@ _WRONG_SETTING: Final[tuple[tuple[tuple[type[KafkaError], ...], str], ...]] = (
     (
         (kafka_errors.InvalidTransactionTimeoutError,),
         (
-            "The broker does not allow a transaction to be open for so long; lower "
+            "The broker does not allow such long transactions; lower "
             "kafka.transaction_timeout_ms, or raise the broker's transaction.max.timeout.ms"
         ),
     ),

@@ -175,7 +175,12 @@ def failure(endpoint: Endpoint, error: BaseException, doing: str) -> NextclickEr
         translated = endpoint.translated(error, doing)
         if isinstance(translated, NotAllowed | TopicError):
             return translated
-    reasons = (reason for kinds, reason in _REASONS if isinstance(error, kinds))
+    # kafka-python 3.0.12 reports some errors only as the text of a KafkaError.
+    reasons = (
+        reason
+        for kinds, reason in _REASONS
+        if isinstance(error, kinds) or any(kind.__name__ in str(error) for kind in kinds)
+    )
     return CheckpointFailed(f"{doing}: {error}", reason=next(reasons, "refused"))
 
 

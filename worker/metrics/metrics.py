@@ -217,6 +217,11 @@ class Metrics:
         self.unanswered = self._counter(
             "unanswered_records", "Offsets that retention deleted before their clicks were answered."
         )
+        self.paused = self._counter(
+            "paused_seconds",
+            "Time for which the process did not run at all, in pauses of more than 3 s: it was suspended, or "
+            "got no CPU.",
+        )
 
     def _counter(self, name: str, documentation: str, **labels: Iterable[str]) -> Counter:
         """Return a new counter, at 0 for all combinations of the values of its labels."""

@@ -14,13 +14,22 @@ RESETS: Final = (
     "continue at the first click of the new topic, or `nextclick-worker reset --at earliest` to start there "
     "with empty states"
 )
+NO_STATES: Final = (
+    "so was the state topic, which held the states; stop all workers of the group, then run "
+    "`nextclick-worker reset --at earliest` to start at the first click of the new topic with empty states. "
+    "If this is not the right cluster, fix kafka.bootstrap_servers instead"
+)
 
 
-def clicks_created_again(topic: str) -> StateRefused:
-    """Return the error for states that were saved before the clicks topic was deleted and created again."""
+def clicks_created_again(topic: str, *, states_too: bool = False) -> StateRefused:
+    """Return the error for states that were saved before the clicks topic was deleted and created again.
+
+    `states_too`: whether the state topic was created again, too, so that the saved states are lost.
+    """
+    advice = NO_STATES if states_too else RESETS
     return StateRefused(
         f"topic {topic} was deleted and created again since its states were saved: the saved offsets now "
-        f"refer to other clicks; {RESETS}"
+        f"refer to other clicks; {advice}"
     )
 
 

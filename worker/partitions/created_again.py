@@ -44,7 +44,7 @@ class CreatedAgain:
     def heed(self, topics: Collection[str]) -> None:
         """React to `topics`, which were created again. Raises StateRefused for the clicks topic."""
         if self._clicks in topics:
-            raise clicks_created_again(self._clicks)
+            raise clicks_created_again(self._clicks, states_too=self.state in topics)
         for topic in sorted(topics):
             log.warning("a topic was deleted and created again", topic=topic)
         if self.state in topics:

@@ -77,25 +77,31 @@ def require(admin: Admin, wanted: Sequence[Need]) -> dict[str, TopicInfo]:
     return described
 
 
-def refuse(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "") -> None:
+def refuse(
+    described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "", *, serving: bool = False
+) -> None:
     """Raise NotAllowed for topics that are hidden, or TopicError for topics that are missing or too small.
 
-    `meant`: a suggestion for the name of the clicks topic (`suggestion`).
+    `meant`: a suggestion for the name of the clicks topic (`suggestion`). `serving`: whether the topics
+    existed when the worker started.
     """
-    if problems := wrong(described, wanted, meant):
+    if problems := wrong(described, wanted, meant, serving=serving):
         if any(not described[need.topic].visible for need in wanted):
             raise NotAllowed("\n".join(problems))
         raise TopicError("\n".join(problems), topic=wanted[0].topic)
 
 
-def wrong(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "") -> list[str]:
+def wrong(
+    described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str = "", *, serving: bool = False
+) -> list[str]:
     """Return a sentence, with the remedy, for each problem: topics that are missing, hidden or too small.
 
-    `meant`: a suggestion for the name of the clicks topic (`suggestion`).
+    `meant` and `serving`: as for `refuse`.
     """
     clicks = described[wanted[0].topic]
     shapes = [shape(need, described[need.topic], clicks) for need in existing(described, wanted)]
-    findings = [*missing(described, wanted, meant), *(one for one in shapes if one.remedy)]
+    gone = all_gone(described, wanted) if serving else []
+    findings = [*(gone or missing(described, wanted, meant)), *(one for one in shapes if one.remedy)]
     return [f"{finding.what}. {finding.remedy}" for finding in findings]
 
 
@@ -119,6 +125,19 @@ def did_you_mean(admin: Admin, topic: str, *, other_than: Collection[str] = ()) 
 def existing(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list[Need]:
     """Return the needs whose topics exist, or are hidden."""
     return [need for need in wanted if not _is_missing(described[need.topic])]
+
+
+def all_gone(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list[Finding]:
+    """Return a finding if not one of the topics exists any more: it may not be the cluster that it was."""
+    if existing(described, wanted):
+        return []
+    return [
+        Finding(
+            f"none of the topics exists any more ({', '.join(need.topic for need in wanted)})",
+            "Check kafka.bootstrap_servers: this is another cluster, or one that lost its data. To start in "
+            "it with empty topics, stop the workers and run `nextclick-worker topics --create-clicks`",
+        )
+    ]
 
 
 def missing(described: Mapping[str, TopicInfo], wanted: Sequence[Need], meant: str) -> list[Finding]:

@@ -74,7 +74,8 @@ class TopicWatch:
             with closing(self._connection.admin()) as admin:
                 described = admin.describe([need.topic for need in self._wanted])
                 wanted = self._needed(described)
-                needs.refuse(described, wanted, needs.suggestion(admin, described, wanted))
+                meant = needs.suggestion(admin, described, wanted)
+                needs.refuse(described, wanted, meant, serving=self._running)
             self._note(described)
         except TopicError as error:
             if not self._running:
@@ -163,7 +164,7 @@ class TopicWatch:
             self._drop()
             return LOOK_SECONDS
         self._note(described)
-        found = "; ".join(needs.wrong(described, self._needed(described)))
+        found = "; ".join(needs.wrong(described, self._needed(described), serving=True))
         confirmed, self._suspected = found == self._suspected, found
         if found and not confirmed:
             return CONFIRM_SECONDS

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
 import pytest
 
 from deploy.kafka.ports import free_port
@@ -64,12 +65,22 @@ def test_a_worker_serves_until_it_is_told_to_stop(start: Start) -> None:
 
 
 def test_a_worker_that_cannot_serve_says_what_to_do(start: Start) -> None:
-    """Exit code 2, and a line instead of a traceback."""
+    """Exit code 2, and the last line of the log instead of a traceback; every line is JSON."""
     process = start(topics={"clicks": "nowhere"})
 
     assert process.wait() == 2
-    assert (
-        "nextclick-worker: topic nowhere does not exist, nor does nowhere.dead-letter. "
-        "Run `nextclick-worker topics --create-clicks`" in process.log
+    *lines, _ = process.log.splitlines()  # the last one is of the process of the test
+    last = [orjson.loads(line) for line in lines][-1]
+    assert (last["event"], last["level"], last["exit_code"]) == ("ended", "error", 2)
+    assert last["error"].startswith(
+        "topic nowhere does not exist, nor does nowhere.dead-letter. "
+        "Run `nextclick-worker topics --create-clicks`"
     )
-    assert "Traceback" not in process.log
+
+
+def test_on_a_console_the_reason_stands_alone(start: Start) -> None:
+    """As every command says it."""
+    process = start(topics={"clicks": "nowhere"}, log={"format": "console"})
+
+    assert process.wait() == 2
+    assert process.log.splitlines()[-2].startswith("nextclick-worker: topic nowhere does not exist")

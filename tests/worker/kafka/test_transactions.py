@@ -7,10 +7,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from kafka import errors as kafka_errors
 
 from tests.worker.kafka.clusters import Cluster
 from worker.errors import CheckpointFailed, SettingError, TopicError
+from worker.kafka.client import Endpoint
 from worker.kafka.interface import Reader, TopicPartition, Transactions
+from worker.kafka.transactions import failure
 
 
 def _write(producer: Transactions, at: TopicPartition, value: bytes) -> None:
@@ -244,3 +247,20 @@ def _metadata(cluster: Cluster, topic: str) -> Any:
     member = cluster.member(topic)
     cluster.assigned(member, shares=lambda shares: shares == [{0}])
     return member.metadata
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (kafka_errors.ProducerFencedError("newer epoch"), "fenced"),
+        (kafka_errors.CommitFailedError("metadata mismatch: UnknownMemberIdError"), "revoked"),
+        (kafka_errors.KafkaError("for unknown reasons: [Error 7] RequestTimedOutError"), "timeout"),
+        (kafka_errors.KafkaError("for unknown reasons"), "refused"),
+    ],
+)
+def test_the_reason_of_a_failure_is_found_in_its_text_too(error: Exception, reason: str) -> None:
+    """The client says some errors of brokers only in words."""
+    found = failure(Endpoint("localhost:1"), error, "commit")
+
+    assert isinstance(found, CheckpointFailed)
+    assert found.reason == reason

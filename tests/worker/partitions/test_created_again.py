@@ -142,6 +142,20 @@ def test_the_clicks_are_for_a_person_to_decide() -> None:
         look(desk)
 
 
+def test_with_the_state_topic_the_states_are_gone() -> None:
+    """No command is advised that would promise to keep them."""
+    desk = successor_desk()
+    desk.serving()
+    clicked(desk, "item-2")
+    for name in ("clicks", "state"):
+        desk.cluster.delete(getattr(desk.topics, name))
+    desk.make_topics()
+
+    with pytest.raises(StateRefused, match=r"so was the state topic, .* reset --at earliest") as refused:
+        look(desk)
+    assert "--at saved" not in str(refused.value)
+
+
 def test_states_of_former_clicks_are_never_saved_as_of_the_new_ones() -> None:
     """Not even where the watch has seen the new topic, and the worker stops before it heeds that."""
     desk = successor_desk(state={"flush_interval": 1_000.0})

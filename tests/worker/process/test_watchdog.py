@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
+from structlog.typing import EventDict
 
 from worker.http.readiness import Readiness
 from worker.process.watchdog import EXIT_CODE, watching
@@ -27,7 +28,7 @@ def test_a_loop_that_stands_still_ends_the_process(capfd: pytest.CaptureFixture[
         codes.append(code)
         ended.set()
 
-    with watching(readiness(), patience_seconds=0.05, tick_seconds=0.01, end=end):
+    with watching(readiness(), paused=print, patience_seconds=0.05, tick_seconds=0.01, end=end):
         assert ended.wait(10)
 
     said = capfd.readouterr().err
@@ -41,9 +42,29 @@ def test_a_loop_that_comes_round_goes_on() -> None:
     codes: list[int] = []
     loop = readiness()
     looked = threading.Event()
-    with watching(loop, patience_seconds=0.2, tick_seconds=0.01, end=codes.append):
+    with watching(loop, paused=print, patience_seconds=0.2, tick_seconds=0.01, end=codes.append):
         for _ in range(50):
             loop.beat()
             looked.wait(0.01)
 
     assert codes == []
+
+
+def test_a_process_that_did_not_run_is_said(logged: list[EventDict]) -> None:
+    """With how long; a tick that comes in time says nothing."""
+    times = iter([0.0, 1.0, 1.0, 27.0, 27.0])
+    pauses: list[float] = []
+    over = threading.Event()
+
+    def steady() -> float:
+        found = next(times, None)
+        if found is None:
+            over.set()
+            return 27.0
+        return found
+
+    with watching(readiness(), paused=pauses.append, steady=steady, tick_seconds=0.01, patience_seconds=60):
+        assert over.wait(10)
+
+    assert pauses == [pytest.approx(25.99)]
+    assert [one["seconds"] for one in logged if one["event"] == "the process did not run"] == [26.0]

@@ -75,6 +75,20 @@ def test_trouble_is_said_when_it_was_seen_twice(stand: Stand) -> None:
     assert stand.look() == ""
 
 
+def test_a_cluster_without_any_of_the_topics_may_be_another_one(stand: Stand) -> None:
+    """To create them there is not the first thing to do."""
+    for topic in ("clicks", "lists"):
+        stand.cluster.delete(topic)
+    stand.look()
+
+    said = stand.look(CONFIRM_SECONDS)
+    assert said.startswith(
+        "none of the topics exists any more (clicks, lists). Check kafka.bootstrap_servers"
+    )
+    with pytest.raises(TopicGone, match="Check kafka"):
+        stand.watch.require()
+
+
 def test_trouble_that_passes_is_not_said(stand: Stand) -> None:
     """A broker that has just started knows no topics yet."""
     stand.cluster.delete("lists")
