@@ -17,6 +17,7 @@ _SUITE: Final = "is this suite, which would run itself"
 _HOURS: Final = "takes half an hour to hours; its smoke run is tested in tests/benchmarks"
 _ENGINE: Final = "needs a container engine or a cluster; tests/deploy reads what it starts"
 _TOOLS: Final = "needs Kafka's own tools; tests/broker/test_security.py grants by the admin API"
+_OTHERS: Final = "needs tools of others; run by hand against Kafka 4.1"
 _MINUTES: Final = "takes minutes; a smaller run is tested in tests/broker/test_fuzz.py and tests/worker/kafka"
 _DATA: Final = "takes minutes to hours, and needs data that may not be passed on"
 
@@ -55,6 +56,10 @@ ONLY_PARSED: Final = {
     "--add-config 'SCRAM-SHA-512=[password=...]'": _TOOLS,
     "kafka-acls.sh --bootstrap-server broker:9093 --command-config super.properties --add "
     "--allow-principal User:nextclick-worker --topic clicks --operation Read": _TOOLS,
+    "kafka-topics.sh --bootstrap-server broker:9092 --describe --unavailable-partitions": _OTHERS,
+    "kafka-transactions.sh --bootstrap-server broker:9092 describe "
+    "--transactional-id nextclick/worker-0": _OTHERS,
+    r"kcat -b broker:9092 -C -t clicks.dead-letter -o -20 -e -f '%h %s\n'": _OTHERS,
     "make audit": "needs a service that lists vulnerabilities",
     "make bench": _HOURS,
     "make bench-state": _HOURS,

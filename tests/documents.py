@@ -182,7 +182,7 @@ def _shown(default: Any) -> str:
 
 
 def alerts_table() -> str:
-    """Return the alerting rules; labels in a summary stand there by their names."""
+    """Return the alerting rules, with their expressions; labels in a summary stand there by their names."""
     rules = yaml.safe_load(read("deploy/prometheus/rules.yaml"))["groups"]
     rows = [
         (
@@ -190,12 +190,13 @@ def alerts_table() -> str:
             rule["labels"]["severity"],
             rule.get("for", "at once"),
             re.sub(r"{{ \$labels\.(\w+) }}", r"*\1*", rule["annotations"]["summary"]),
+            f"`{rule['expr']}`",
         )
         for group in rules
         for rule in group["rules"]
         if "alert" in rule
     ]
-    return _table(("alert", "severity", "after", "meaning"), rows)
+    return _table(("alert", "severity", "after", "meaning", "condition"), rows)
 
 
 def demo_still() -> str:

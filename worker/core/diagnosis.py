@@ -30,9 +30,9 @@ _DEPTH: Final = 20
 """Maximum nesting depth that is searched for fields."""
 
 _FAULTS: Final[Mapping[Reason, str]] = {
-    Reason.NULL_VALUE: "have no value",
+    Reason.NULL_VALUE: "have no value, or an empty list",
     Reason.TOO_LARGE: "are larger than click.max_bytes, or have thousands of events",
-    Reason.UNKNOWN_FORMAT: "are neither JSON nor a MessagePack map or list",
+    Reason.UNKNOWN_FORMAT: "are neither a JSON object, list or text, nor a MessagePack map or list",
     Reason.MALFORMED: "are invalid JSON or MessagePack",
     Reason.UNKNOWN_SCHEMA: "have a schema that the registry does not have, or that cannot be used",
     Reason.SCHEMA_MISMATCH: "have data that do not match their schema",

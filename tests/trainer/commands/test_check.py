@@ -161,7 +161,7 @@ def test_one_finding_that_fails_hides_no_other() -> None:
 
     assert code == 1
     assert "FAIL  topic quality does not exist" in text
-    assert "FAIL  topic clicks, last 1 records: 1 of 1 are neither JSON nor a MessagePack map" in text
+    assert "FAIL  topic clicks, last 1 records: 1 of 1 are neither a JSON object, list or text" in text
     assert "FAIL  topic releases is not a topic of releases" in text
 
 

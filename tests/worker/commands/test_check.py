@@ -182,7 +182,7 @@ def test_one_finding_that_fails_hides_no_other(command: Command) -> None:
 
     assert code == 1
     assert "topics recommendations, clicks.dead-letter, nextclick.releases, desk.state, nextclick" in text
-    assert "1 of 1 are neither JSON nor a MessagePack map or list" in text
+    assert "1 of 1 are neither a JSON object, list or text, nor a MessagePack map or list" in text
 
 
 def test_a_topic_with_a_near_name_is_suggested(command: Command) -> None:
