@@ -49,8 +49,11 @@ ONLY_PARSED: Final = {
     "kubectl create secret generic kafka-files --from-file=ca.crt --from-file=password": _ENGINE,
     "kubectl logs job/shop-nextclick-topics --all-containers": _ENGINE,
     "kubectl describe pods --selector app.kubernetes.io/component=topics": _ENGINE,
-    "helm upgrade shop deploy/helm/nextclick --reuse-values --set credentialsSecret=kafka-login "
-    "--set filesSecret=kafka-files": _ENGINE,
+    "helm template shop deploy/helm/nextclick --set-file config=nextclick.toml "
+    "--kube-version 1.34": "is run by tests/deploy/helm, with the settings of a user",
+    "helm upgrade shop deploy/helm/nextclick --reset-then-reuse-values --set-file config=nextclick.toml "
+    "--set credentialsSecret=kafka-login --set filesSecret=kafka-files": _ENGINE,
+    "helm upgrade shop deploy/helm/nextclick --reset-then-reuse-values --set images.tag=0.2.0": _ENGINE,
     "kafka-configs.sh --bootstrap-server broker:9093 --command-config super.properties --alter "
     "--entity-type users --entity-name nextclick-worker "
     "--add-config 'SCRAM-SHA-512=[password=...]'": _TOOLS,

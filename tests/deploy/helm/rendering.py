@@ -51,9 +51,12 @@ Manifest = dict[str, Any]
 
 
 def helm(*words: str, values: Manifest) -> tuple[int, str, str]:
-    """Run a command of helm on the chart; return its exit code, output and errors."""
+    """Run a command of helm on the chart; return its exit code, output and errors.
+
+    Values without `config` get one.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(values, file)
+        yaml.safe_dump({"config": config()} | values, file)
         file.flush()
         done = run(tool("helm"), *words, CHART, "--values", file.name, "--kube-version", KUBERNETES[0])
     return done.returncode, done.stdout, done.stderr

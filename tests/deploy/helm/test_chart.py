@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,8 @@ from tests.deploy.tools import run, tool
 from tests.documents import ROOT
 from trainer.config import TrainerSettings
 from worker.config import Settings
-from worker.settings.fields import Section, fields_of, is_secret
-from worker.settings.loading import load
+from worker.settings.fields import Section, fields_of, is_secret, parse_addresses
+from worker.settings.loading import KEYS, load
 
 SUITES: Final = "../../../tests/deploy/helm/suites/*_test.yaml"
 """The unit tests of helm-unittest, seen from the chart."""
@@ -76,13 +77,14 @@ def test_unit_tests_and_snapshots_hold() -> None:
 @pytest.mark.parametrize(
     "words",
     [one.words for one in shown("deploy/README.md") if one.program == "helm"],
-    ids=lambda words: words[1],
+    ids=lambda words: f"{words[1]} {words[-1]}",
 )
 def test_the_commands_shown_give_manifests(words: tuple[str, ...], tmp_path: Path) -> None:
     """With the settings of a user; an upgrade has the values of the install, which Helm would look up."""
     (tmp_path / "nextclick.toml").write_text(config())
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    options = [one for one in words[2:] if one != "--reuse-values"]
+    options = [one for one in words[2:] if one != "--reset-then-reuse-values"]
+    options += ["--set-file", "config=nextclick.toml"] if "upgrade" in words else []
     done = run(tool("helm"), "template", *options, "--kube-version", KUBERNETES[0], folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -117,6 +119,77 @@ def test_no_secret_goes_into_the_config_map(key: str) -> None:
     assert f"config has {key}, " in reason
     assert f"NEXTCLICK_{key.replace('.', '_').upper()}" in reason
     assert "hush" not in reason
+
+
+@pytest.mark.parametrize(
+    "servers",
+    ["localhost:19192", "a:1,LocalHost:2", "127.0.0.1:9092", "127.8.9.1:1", "[::1]:9092", "0.0.0.0:9092"],
+)
+def test_brokers_in_the_pod_itself_are_refused(servers: str) -> None:
+    """By name, and by each address of the loopback interface."""
+    reason = refusal({"config": f'kafka.bootstrap_servers = "{servers}"'})
+
+    assert f'config has kafka.bootstrap_servers = "{servers}", and in a pod ' in reason
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "broker",
+        "a:1,b",
+        "a:1,",
+        "a:0",
+        "a:65536",
+        "a:x",
+        "2001:db8::1:9092",
+        "PLAINTEXT://a:1",
+        "a b:1",
+        "a:",
+    ],
+)
+def test_chart_and_worker_refuse_the_same_addresses(servers: str) -> None:
+    """The policy and KEDA get the ports from them before the worker sees them."""
+    with pytest.raises(ValueError, match="must be host:port"):
+        parse_addresses(servers)
+    assert "Each address must be host:port" in refusal({"config": f'kafka.bootstrap_servers = "{servers}"'})
+
+
+@pytest.mark.parametrize(
+    "servers", ["a:1, b-1.example:65535", "[2001:db8::1]:9092", "10.0.0.1:9092", "127a:1"]
+)
+def test_chart_and_worker_take_the_same_addresses(servers: str) -> None:
+    """With blanks after the commas, too, which KEDA gets without them."""
+    values = AUTOSCALED | {"config": f'kafka.bootstrap_servers = "{servers}"'}
+    scaled = the("ScaledObject", "shop-nextclick-worker", template(values))["spec"]
+
+    assert scaled["triggers"][1]["metadata"]["bootstrapServers"] == parse_addresses(servers)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "instead"),
+    [
+        ("state.flush_intervall = 1", "state.flush_intervall", "flush_interval, max_bytes, max_users"),
+        ('gruop = "a"', "gruop", "group, http, kafka"),
+        ("kafak.fetch_max_wait_ms = 1", "kafak.fetch_max_wait_ms", "group, http, kafka"),
+        ("state = 1", "state", "flush_interval, max_bytes, max_users"),
+    ],
+)
+def test_a_key_that_is_no_setting_is_refused(line: str, key: str, instead: str) -> None:
+    """With those that could be meant."""
+    reason = refusal({"config": config(line)})
+
+    assert f"config has {key}, which is not a setting. Use " in reason
+    assert instead in reason
+
+
+def test_every_setting_of_both_programs_is_known() -> None:
+    """The chart has the list of the programs, and takes the keys that it does not check more closely."""
+    checked = re.compile(r"kafka\..*|.*\.(host|url)|.*_file|static_membership|worker_id")
+    keys = [key for key in sorted(KEYS - {*SECRETS}) if not checked.fullmatch(key)]
+
+    assert (CHART / "files/keys.txt").read_text().split() == sorted(KEYS)
+    assert len(keys) > 100
+    assert template({"config": config("\n".join(f"{key} = 1" for key in keys))})
 
 
 def test_keda_scales_by_work_and_by_what_waits() -> None:
@@ -211,7 +284,6 @@ def test_defaults_that_the_chart_repeats_are_those_of_the_worker() -> None:
     assert f'"http" "port" {defaults.http.port} ' in text
     assert f'"max_users" {defaults.state.max_users} $state' in text
     assert f'"max_bytes" {defaults.state.max_bytes} $state' in text
-    assert f'"bootstrap_servers" "{defaults.kafka.bootstrap_servers}"' in text
     assert f'"topics" "clicks" "{defaults.topics.clicks}"' in text
     assert f'"group" "{defaults.group}"' in (CHART / "templates/_helpers.tpl").read_text()
 

@@ -16,40 +16,116 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- /* nextclick.toml as JSON, checked for what contradicts the chart or cannot work in a pod. */ -}}
 {{- define "nextclick.settings" -}}
+{{- if not .Values.config -}}
+{{- fail "config is not given. Add --set-file config=nextclick.toml, or, to an upgrade, --reset-then-reuse-values: it keeps the values of the release" -}}
+{{- end -}}
 {{- $settings := fromToml .Values.config -}}
 {{- if hasKey $settings "Error" -}}
-{{- fail (printf "config is not TOML: %s" $settings.Error) -}}
+{{- fail (printf "config is not TOML: %s. Give the content of a file: --set-file config=nextclick.toml" $settings.Error) -}}
 {{- end -}}
+{{- include "nextclick.checkKeys" (dict "settings" $settings "known" (.Files.Get "files/keys.txt" | splitList "\n" | compact)) -}}
+{{- include "nextclick.checkAddresses" $settings -}}
+{{- include "nextclick.checkFiles" (dict "settings" $settings "values" .Values) -}}
 {{- include "nextclick.checkSettings" (dict "settings" $settings "values" .Values) -}}
 {{- include "nextclick.checkMembership" (dict "settings" $settings "values" .Values) -}}
 {{- toJson $settings -}}
 {{- end -}}
 
-{{- define "nextclick.checkSettings" -}}
-{{- $settings := .settings -}}
-{{- $values := .values -}}
-{{- if hasKey $settings "worker_id" -}}
+{{- /* The keys of config: no secret among them, and none that worker and trainer do not know. */ -}}
+{{- define "nextclick.checkKeys" -}}
+{{- $known := .known -}}
+{{- if hasKey .settings "worker_id" -}}
 {{- fail "config has worker_id: each pod has its own, its name. Remove it" -}}
 {{- end -}}
-{{- range $section, $keys := $settings -}}
+{{- range $section, $keys := .settings -}}
 {{- if kindIs "map" $keys -}}
 {{- range $key, $value := $keys -}}
 {{- if and $value (regexMatch "(password|secret|token)$" $key) -}}
 {{- fail (printf "config has %s.%s, and whoever may read the ConfigMap could read it. Put it into the Secret that credentialsSecret names, as NEXTCLICK_%s_%s" $section $key (upper $section) (upper $key)) -}}
 {{- end -}}
+{{- if not (has (printf "%s.%s" $section $key) $known) -}}
+{{- include "nextclick.unknown" (dict "key" (printf "%s.%s" $section $key) "section" $section "known" $known) -}}
+{{- end -}}
+{{- end -}}
+{{- else if not (has $section $known) -}}
+{{- include "nextclick.unknown" (dict "key" $section "section" $section "known" $known) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if not (dig "kafka" "bootstrap_servers" "" $settings) -}}
+
+{{- define "nextclick.unknown" -}}
+{{- $inside := list -}}
+{{- $others := list -}}
+{{- range .known -}}
+{{- if hasPrefix (printf "%s." $.section) . -}}
+{{- $inside = append $inside (trimPrefix (printf "%s." $.section) .) -}}
+{{- end -}}
+{{- $others = append $others (splitList "." . | first) -}}
+{{- end -}}
+{{- if $inside -}}
+{{- fail (printf "config has %s, which is not a setting. Use a key of the section %s: %s" .key .section (join ", " $inside)) -}}
+{{- end -}}
+{{- fail (printf "config has %s, which is not a setting. Use one of these, or a key in one of these sections: %s" .key (without (uniq $others) "worker_id" | join ", ")) -}}
+{{- end -}}
+
+{{- /* The same rule as the worker's for host:port; and no address of the pod itself. */ -}}
+{{- define "nextclick.checkAddresses" -}}
+{{- $servers := dig "kafka" "bootstrap_servers" "" . -}}
+{{- if not $servers -}}
 {{- fail "config has no kafka.bootstrap_servers: pods would look for Kafka on themselves. Add it, such as \"kafka:9092\"" -}}
 {{- end -}}
-{{- $protocol := dig "kafka" "security_protocol" "PLAINTEXT" $settings -}}
-{{- $login := and (hasPrefix "SASL_" $protocol) (ne (dig "kafka" "sasl_mechanism" "" $settings) "AWS_MSK_IAM") -}}
-{{- if and $login (not $values.credentialsSecret) (not $values.filesSecret) -}}
-{{- fail (printf "config has kafka.security_protocol = %q, and no Secret is named. Set credentialsSecret to the Secret with the login" $protocol) -}}
+{{- if not (kindIs "string" $servers) -}}
+{{- fail (printf "config has kafka.bootstrap_servers = %s, which is not text. Write \"host:port\", several separated by commas" (toJson $servers)) -}}
 {{- end -}}
-{{- if and (contains "/etc/nextclick-files/" $values.config) (not $values.filesSecret) -}}
-{{- fail "config names a file in /etc/nextclick-files, and filesSecret is empty. Set it to the Secret with the files" -}}
+{{- range splitList "," $servers -}}
+{{- $address := trim . -}}
+{{- $port := regexFind ":[0-9]{1,5}$" $address | trimPrefix ":" | int -}}
+{{- if not (and (regexMatch "^([\\pL\\pN_.-]+|\\[[0-9a-fA-F:.]+(%[\\pL\\pN_.-]+)?\\]):[0-9]+$" $address) (ge $port 1) (le $port 65535)) -}}
+{{- fail (printf "config has %q in kafka.bootstrap_servers. Each address must be host:port, such as \"kafka:9092\"" $address) -}}
+{{- end -}}
+{{- include "nextclick.checkHost" (dict "key" "kafka.bootstrap_servers" "value" $servers "host" (regexReplaceAll ":[0-9]+$" $address "")) -}}
+{{- end -}}
+{{- range list (list "registry" "url") (list "kafka" "sasl_oauth_url") -}}
+{{- $url := dig (first .) (last .) "" $ | toString -}}
+{{- include "nextclick.checkHost" (dict "key" (join "." .) "value" $url "host" (regexReplaceAll ":[0-9]+$" (urlParse $url).host "")) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "nextclick.checkHost" -}}
+{{- if regexMatch "^(localhost|.*\\.localhost|127\\.[0-9.]+|0\\.0\\.0\\.0|\\[::1?\\])\\.?$" (lower .host) -}}
+{{- fail (printf "config has %s = %q, and in a pod %s is the pod itself. Use a host that the pods can reach, such as a Service" .key .value .host) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Files can only come from filesSecret, or be in the image. */ -}}
+{{- define "nextclick.checkFiles" -}}
+{{- $values := .values -}}
+{{- range $section, $keys := .settings -}}
+{{- if kindIs "map" $keys -}}
+{{- range $key, $value := $keys -}}
+{{- $text := kindIs "string" $value | ternary $value "" | toString -}}
+{{- $folder := "/etc/nextclick-files/" -}}
+{{- $inside := hasPrefix $folder $text -}}
+{{- if or (and (hasPrefix "/etc/nextclick" $text) (not $inside)) (and $text (hasSuffix "_file" $key) (not (hasPrefix "/" $text))) -}}
+{{- fail (printf "config has %s.%s = %q, and pods have the files of filesSecret in %s. Put the file into that Secret, and write %q" $section $key $text $folder (printf "%s%s" $folder (base $text))) -}}
+{{- end -}}
+{{- if and $inside (not $values.filesSecret) -}}
+{{- fail (printf "config has %s.%s = %q, and filesSecret is empty. Set it to the Secret with this file" $section $key $text) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "nextclick.checkSettings" -}}
+{{- $settings := .settings -}}
+{{- $values := .values -}}
+{{- $kafka := $settings.kafka -}}
+{{- $protocol := dig "security_protocol" "PLAINTEXT" $kafka -}}
+{{- $mechanism := dig "sasl_mechanism" "" $kafka -}}
+{{- $inFile := or $kafka.sasl_password_file $kafka.sasl_oauth_token_file (and (eq $mechanism "GSSAPI") $values.filesSecret) -}}
+{{- if and (hasPrefix "SASL_" $protocol) (ne $mechanism "AWS_MSK_IAM") (not $values.credentialsSecret) (not $inFile) -}}
+{{- fail (printf "config has kafka.security_protocol = %q, and there is no login. Set credentialsSecret to the Secret with the login, or name a file of filesSecret in kafka.sasl_password_file" $protocol) -}}
 {{- end -}}
 {{- range $section := list "http" "metrics" -}}
 {{- if eq (dig $section "port" 1 $settings | int) 0 -}}
