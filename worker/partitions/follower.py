@@ -286,7 +286,7 @@ class StateFollower:
             copies = frozenset(number for number, found in reading.found.items() if found)
             self._put(Copies(reading.partition, reading.token, reading.sought, copies))
             reading.sought, reading.found, reading.whole = {}, {}, True
-            # A search reads all blocks. With a request per second, memory grew by 4 MiB a minute without this.
+            # A search reads all blocks. With a request a second, memory grew by 4 MiB a minute without this.
             give_back()
             return
         at, clicks = self._at(reading.partition), TopicPartition(self._clicks, reading.partition)
