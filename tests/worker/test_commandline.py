@@ -152,6 +152,7 @@ def test_a_broker_that_is_away_is_named_so(
     with pytest.raises(KafkaAway) as away:
         runner.invoke(program, [command], catch_exceptions=False)
 
-    assert "at localhost:1 (kafka.bootstrap_servers, from NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS)?" in str(
-        away.value
+    assert str(away.value).endswith(
+        "no program listens at localhost:1; start the broker, or fix the address in kafka.bootstrap_servers "
+        "(from NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS)"
     )
