@@ -147,6 +147,11 @@ class Batch:
         """Size of the batch, in bytes."""
         return len(self._data)
 
+    @property
+    def is_gapless(self) -> bool:
+        """Whether the header claims a record for every offset. Compaction leaves gaps."""
+        return self.magic < _MODERN or self._count == self.last - self.base + 1
+
     def _read_mark(self) -> None:
         """Read the outcome of a transaction from its marker. Raises if the batch is not a marker."""
         payload = self._payload()

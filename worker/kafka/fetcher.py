@@ -62,9 +62,11 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         """Mark a batch as faulty if it claims offsets of other batches: no checksum covers its base offset.
 
         A sound batch that starts where the previous batch ends is believed, even above the ceiling: a broker
-        notes the high-water mark before it reads the records, and more may have been written in between. A
-        sound batch after a gap must start at the ceiling or below, and end before the next batch starts. The
-        end of a faulty batch is believed only below the ceiling, and after a gap before the next batch.
+        notes the high-water mark before it reads the records, and more may have been written in between. But
+        if it has fewer records than offsets, as after compaction, it must end below the ceiling and before
+        the next batch. A sound batch after a gap must start at the ceiling or below, and end before the next
+        batch. The end of a faulty batch is believed only below the ceiling, and after a gap before the next
+        batch.
         """
         batch, begin = batches[place], self.next_fetch_offset
         bases = (batches[later].base for later in range(place + 1, len(batches)))
@@ -74,9 +76,9 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
             limit = self.ceiling if after is None or follows else after
             believed = (follows or batch.base > begin) and batch.last < max(limit, begin + 1)
         else:
-            believed = follows or (
-                begin < batch.base <= self.ceiling and (after is None or batch.last < after)
-            )
+            before_next = after is None or batch.last < after
+            plausible = batch.is_gapless or (batch.last < self.ceiling and before_next)
+            believed = plausible and (follows or (begin < batch.base <= self.ceiling and before_next))
         if not believed or batch.last < begin:
             where = f"it claims the offsets {batch.base} to {batch.last}, which cannot be its own"
             batch.fault, batch.last = batch.fault or where, begin

@@ -145,6 +145,25 @@ def test_what_was_written_while_the_broker_read_is_sound() -> None:
     assert stretches(reading(one, after_a_gap, ceiling=6)[1])[4:] == [(6, 6, True), (7, 7, True)]
 
 
+@pytest.mark.parametrize("delta", [3, 1 << 20])
+def test_a_sound_batch_that_claims_offsets_of_others_is_not_believed(delta: int) -> None:
+    """A producer wrote it so, checksum and all: the position must not jump over what follows, or to nowhere."""
+    one, two = (RawBatch([Part(GOOD)] * 2, base=at).encode() for at in (0, 4))
+    wide = RawBatch([Part(GOOD)] * 2, base=2, last_delta=delta).encode()
+
+    found = stretches(reading(one, wide, two, ceiling=6)[1])
+    assert found[2:] == [(2, 3, False), (4, 4, True), (5, 5, True)]
+    assert reading(one, wide, ceiling=4)[0].next_fetch_offset == 3
+
+
+def test_a_compacted_batch_is_believed_up_to_its_end() -> None:
+    """It has fewer records than offsets, and ends before the next one."""
+    thin = RawBatch([Part(GOOD)] * 2, base=0, last_delta=4).encode()
+    two = RawBatch([Part(GOOD)] * 2, base=5).encode()
+
+    assert stretches(reading(thin, two, ceiling=7)[1]) == [(at, at, True) for at in (0, 1, 5, 6)]
+
+
 def test_a_damaged_batch_at_the_end_is_passed_offset_by_offset() -> None:
     """Its header does not say where it ends, and the broker answers with it for each of its offsets."""
     damaged = bytearray(RawBatch([Part(GOOD)] * 3, base=2).encode())
