@@ -147,7 +147,7 @@ def test_what_was_written_while_the_broker_read_is_sound() -> None:
 
 @pytest.mark.parametrize("delta", [3, 1 << 20])
 def test_a_sound_batch_that_claims_offsets_of_others_is_not_believed(delta: int) -> None:
-    """A producer wrote it so, checksum and all: the position must not jump over what follows, or to nowhere."""
+    """A producer wrote it so, checksum and all: the position must not jump over what follows."""
     one, two = (RawBatch([Part(GOOD)] * 2, base=at).encode() for at in (0, 4))
     wide = RawBatch([Part(GOOD)] * 2, base=2, last_delta=delta).encode()
 
