@@ -75,7 +75,7 @@ class State(Section):
     max_bytes: int = setting(
         0,
         "Maximum memory of the user states in one worker, in bytes, by the worker's own estimate. Above "
-        "it, the users who have been idle for the longest time are evicted, too. 0: no limit.",
+        "it, users are evicted as above `max_users`. 0: no limit.",
         ge=0,
     )
 
@@ -134,7 +134,7 @@ class Settings(Section):
     )
     commit_interval: Duration = setting(
         0.2,
-        "Interval between commits. Readers with `read_committed` see each list up to this much later.",
+        "Interval between commits. For readers with `read_committed`, it delays each list by up to this time.",
         gt=0,
     )
     kafka: Kafka = Kafka()

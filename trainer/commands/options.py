@@ -43,7 +43,11 @@ columns = all_of(
         "--item", key="click.item_id", group=CLICKS, metavar="NAME", help="Column or path of item ids."
     ),
     shorthand(
-        "--timestamp", key="click.timestamp", group=CLICKS, metavar="NAME", help="Column or path of times."
+        "--timestamp",
+        key="click.timestamp",
+        group=CLICKS,
+        metavar="NAME",
+        help="Column or path of the click's time.",
     ),
 )
 """Options that name the column, or the path, of each field of a click."""

@@ -160,8 +160,8 @@ class Model(Section):
     hidden_size: int = setting(100, "Size of the hidden vector of each recurrent layer.", ge=1, facts=_SHAPE)
     embedding_size: int | None = setting(
         None,
-        "Size of the input item vectors. Default: `hidden_size`. Other sizes need the output table "
-        "`separate`.",
+        "Size of the input item vectors. Default: `hidden_size`. Any other size requires `output_table` to "
+        "be `separate`.",
         ge=1,
         facts=_SHAPE,
     )
@@ -324,8 +324,8 @@ class Blend(Section):
     )
     repeat_lags: int = setting(
         20,
-        "Number of a session's most recent clicks that change the scores of their items. Each of these "
-        "positions has a learned repeat weight. 0: no repeat terms.",
+        "Number of a session's most recent clicks with a learned repeat weight. The weight changes the score "
+        "of the clicked item. 0: no repeat weights.",
         ge=0,
         le=MAX_REPEAT_LAGS,
     )

@@ -47,7 +47,10 @@ _PUBLISH_PAUSES: Final = (1.0, 4.0, 16.0)
 
 
 class ContinuousTraining:
-    """One of possibly several trainers. The topic `releases` is in the same cluster as the clicks."""
+    """A trainer that retrains at intervals; several may run at once.
+
+    The topic `releases` is in the same cluster as the clicks.
+    """
 
     def __init__(
         self,

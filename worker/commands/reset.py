@@ -30,9 +30,9 @@ _SETTLE_SECONDS: Final = 20.0
     "--at",
     type=click.Choice(["committed", "earliest", "latest", "saved"]),
     required=True,
-    help="Where reading resumes. `committed`, `earliest` and `latest` empty the states and resume at the "
-    "group's committed offset, at the earliest click, or at the next click. `saved` keeps the saved states "
-    "and resumes at the offset up to which they are saved.",
+    help="Where reading resumes. `committed`: at the group's committed offset. `earliest`: at the earliest "
+    "click. `latest`: at the next click. These three empty the states. `saved`: at the offset up to which "
+    "states are saved; these states are kept.",
 )
 @click.option(
     "--partition", "only", type=int, multiple=True, help="Partition to reset; may be repeated. Default: all."

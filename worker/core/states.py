@@ -326,7 +326,7 @@ class States:
         return len(rows)
 
     def collect_items(self) -> None:
-        """Take one step (a few ms) of the collection of item codes that no row uses any more.
+        """Take one step (a few ms) of the search for item codes that no row uses any more, and free them.
 
         Call this repeatedly between batches; most calls have nothing to do. Without it, memory would grow
         without limit, because clicks may have any number of unknown item ids.

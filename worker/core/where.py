@@ -4,7 +4,7 @@ Clauses are separated by `;`, and all must hold. A clause is a path, `=` or `!=`
 commas: with `=` the field must be one of the values, with `!=` none of the values. A path or value that
 contains `;`, `=`, `!=` or a comma must be in quotes. Values are compared in the form of ids
 (`worker.core.ids`): `7`, `7.0` and `" 7"` are equal. A boolean is compared as `true` or `false`. If the field
-is absent, a map or a list, `=` fails and `!=` holds.
+is absent, or is a map or a list, `=` fails and `!=` holds.
 
 >>> clauses = parse_where('type = view, cart; country != "X, Y"')
 >>> [(one.path.text, one.equal, sorted(one.values)) for one in clauses]

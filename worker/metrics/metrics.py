@@ -283,7 +283,7 @@ class Metrics:
                 counter.remove(str(number))
 
     def observe_serving(self, champion: int, candidate: int, share: float) -> None:
-        """Set the numbers of the releases in service; `candidate` is 0 if there is no candidate."""
+        """Record which releases are in service, by number; `candidate` is 0 if there is no candidate."""
         self._release.set(champion)
         self._candidate.set(candidate)
         self._candidate_share.set(share)

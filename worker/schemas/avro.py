@@ -27,7 +27,7 @@ _BROKEN: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, Arithme
 
 
 def reader(schema: Schema, references: Sequence[Schema]) -> Read:
-    """Return the function that reads data of `schema`.
+    """Return a function that decodes messages written with `schema`.
 
     `references` are the schemas that `schema` uses, inner schemas first.
     Raises Unusable if the schema is invalid.

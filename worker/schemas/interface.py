@@ -37,7 +37,7 @@ class Messages(Protocol):
     """The descriptions of Protobuf messages, from which readers are built."""
 
     def reader(self, schema: Schema) -> Read:
-        """Return the function that reads data of the messages of `schema`. Raises Unusable."""
+        """Return a function that decodes messages written with `schema`. Raises Unusable."""
 
 
 class Registry(Protocol):

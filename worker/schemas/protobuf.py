@@ -62,7 +62,7 @@ class DescribedMessages:
             raise Unusable(f"registry.descriptors {self.path} has no message {name}") from None
 
     def reader(self, schema: Schema) -> Read:
-        """Return the function that reads data of the messages of `schema`.
+        """Return a function that decodes messages written with `schema`.
 
         Raises Unusable if the schema cannot be parsed, or its first message is not in the descriptor set.
         """

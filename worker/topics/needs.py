@@ -134,8 +134,8 @@ def all_gone(described: Mapping[str, TopicInfo], wanted: Sequence[Need]) -> list
     return [
         Finding(
             f"none of the topics exists any more ({', '.join(need.topic for need in wanted)})",
-            "Check kafka.bootstrap_servers: this is another cluster, or one that lost its data. To start in "
-            "it with empty topics, stop the workers and run `nextclick-worker topics --create-clicks`",
+            "Check kafka.bootstrap_servers: it may name another cluster, or the cluster lost its data. To "
+            "start afresh here, stop the workers and run `nextclick-worker topics --create-clicks`",
         )
     ]
 

@@ -84,9 +84,9 @@ class TopicWatch:
         self._readiness.trouble = self._suspected = ""
 
     def cause(self, error: Retriable | TopicError) -> Retriable:
-        """Return the reason why a call failed: TopicGone if a topic is or was gone; otherwise `error`.
+        """Return the reason why a call failed: TopicGone if a topic is or was missing; otherwise `error`.
 
-        Clients report a missing topic in many ways. Raises `error` if it is a TopicError with another cause.
+        Clients report a missing topic in many ways. Raises `error` instead if it is any other TopicError.
         """
         try:
             self.require()
