@@ -134,7 +134,7 @@ class Settings(Section):
     )
     commit_interval: Duration = setting(
         0.2,
-        "Interval between commits. For readers with `read_committed`, it delays each list by up to this time.",
+        "Interval between commits. It delays each list by up to this time for readers with `read_committed`.",
         gt=0,
     )
     kafka: Kafka = Kafka()
