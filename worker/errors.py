@@ -25,7 +25,6 @@ from __future__ import annotations
 from typing import Any, Final, Literal, get_args
 
 __all__ = [
-    "EXIT_CODE",
     "CheckpointFailed",
     "KafkaAway",
     "NextclickError",

@@ -64,11 +64,11 @@ def run() -> None:
         try:
             wired(settings, connect(settings), process).loop.run()
         except NextclickError as error:
-            # A program that collects the log must find the reason there, too.
+            if settings.log.format == "console":
+                raise
+            # A program that collects the log must find the reason there, and nothing that is not JSON.
             structlog.get_logger("worker").error("ended", error=str(error), exit_code=EXIT_CODE)
-            if settings.log.format == "json":
-                sys.exit(EXIT_CODE)
-            raise
+            sys.exit(EXIT_CODE)
 
 
 def _address(host: str, port: int) -> str:

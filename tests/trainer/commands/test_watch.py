@@ -30,7 +30,7 @@ def test_a_port_that_is_taken_is_said_at_once() -> None:
         words = [*NOBODY, "--metrics-port", str(port)]
 
         with pytest.raises(
-            SettingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*; name a free port"
+            SettingError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*\. Name a free port"
         ):
             CliRunner().invoke(cli, words, catch_exceptions=False)
 
