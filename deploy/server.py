@@ -21,7 +21,32 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
-class Server(ABC):
+class Started(ABC):
+    """A context manager that starts something on entry and closes it on exit, or if the start fails."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, and wait until it can be used. Raises Unavailable with the end of its log."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop it if it runs, and remove what it leaves."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Server(Started):
     """A server with its own folder, as a context manager. Its output goes to `log_path`."""
 
     name: str
@@ -32,14 +57,6 @@ class Server(ABC):
 
     _process: subprocess.Popen[bytes] | None = None
     _leash: Leash | None = None
-
-    @abstractmethod
-    def start(self) -> None:
-        """Start the server and wait until it answers. Raises Unavailable with the end of its log."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Stop the server if it runs, and remove what it leaves."""
 
     @abstractmethod
     def is_ready(self) -> bool:
@@ -81,19 +98,6 @@ class Server(ABC):
         if self._process is None:
             raise RuntimeError(f"{self.name} on {self.address} is not running; start it first")
         return self._process
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _launch(self, command: Sequence[str], *, removed: Sequence[Path]) -> None:
         """Run `command` and wait until the server answers.

@@ -168,8 +168,8 @@ def dashboard(
     for heading, panels in rows.items():
         made.with_row(grafana.Row(heading))
         for panel in panels:
-            beside = 6 if isinstance(panel, StatPanel) else 3
-            made.with_panel(panel.span(_WIDTH // min(beside, len(panels))))
+            in_a_row = 6 if isinstance(panel, StatPanel) else 3
+            made.with_panel(panel.span(_WIDTH // min(in_a_row, len(panels))))
     built = made.build()
     for number, one in enumerate(built.panels or (), 1):
         one.id_val = number

@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from deploy.java import Unavailable
 from deploy.kafka.local import LocalKafka, cluster_id
 from deploy.kafka.ports import HOST, brokers, free_port
-from deploy.server import START_SECONDS
+from deploy.server import START_SECONDS, Started
 
 NODES: Final = 3
 
@@ -49,7 +48,7 @@ class Node(LocalKafka):
         self._keep_folder = False
 
 
-class LocalCluster:
+class LocalCluster(Started):
     """Three nodes, each broker and controller (KRaft). `properties` override the defaults of all nodes.
 
     Each node has two folders for its data, of which one can fail without the other. Leaving the context stops
@@ -92,19 +91,6 @@ class LocalCluster:
         """Stop the nodes that run, and remove their data."""
         self._each(LocalKafka.kill)  # a clean stop takes seconds, and nobody reads this data again
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _each(self, act: Callable[[LocalKafka], None]) -> None:
         """Do something to all nodes at once: none is ready before the others are."""

@@ -35,6 +35,17 @@ def run() -> None:
     settings = commandline.settings(Settings)
     logging.configure(settings.log.format, settings.log.level)
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library lacks its type
+    try:
+        _serve(settings)
+    except NextclickError as error:
+        if settings.log.format == "console":
+            raise
+        # A program that collects the log must find the reason there, and nothing that is not JSON.
+        structlog.get_logger("worker").error("ended", error=str(error), exit_code=EXIT_CODE)
+        sys.exit(EXIT_CODE)
+
+
+def _serve(settings: Settings) -> None:
     metrics, clock = Metrics(), Clock()
     readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
     process = Process(metrics, readiness, questions, Stop(), clock)
@@ -61,14 +72,7 @@ def run() -> None:
             worker_id=settings.worker_id,
             http=_address(settings.http.host, port),
         )
-        try:
-            wired(settings, connect(settings), process).loop.run()
-        except NextclickError as error:
-            if settings.log.format == "console":
-                raise
-            # A program that collects the log must find the reason there, and nothing that is not JSON.
-            structlog.get_logger("worker").error("ended", error=str(error), exit_code=EXIT_CODE)
-            sys.exit(EXIT_CODE)
+        wired(settings, connect(settings), process).loop.run()
 
 
 def _address(host: str, port: int) -> str:

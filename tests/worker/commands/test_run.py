@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_a_worker_that_cannot_serve_says_what_to_do(start: Start) -> None:
         "topic nowhere does not exist, nor does nowhere.dead-letter. "
         "Run `nextclick-worker topics --create-clicks`"
     )
+
+
+def test_a_port_that_is_taken_is_in_the_log_too(start: Start) -> None:
+    """As every reason for which a worker ends; every line is JSON."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = start(http={"port": taken.getsockname()[1]})
+        code = process.wait()
+
+    *lines, _ = process.log.splitlines()
+    last = [orjson.loads(line) for line in lines][-1]
+    assert (code, last["event"]) == (2, "ended")
+    assert "cannot listen on" in last["error"]
 
 
 def test_on_a_console_the_reason_stands_alone(start: Start) -> None:
