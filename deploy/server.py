@@ -5,6 +5,7 @@ Kafka and the schema registry are such servers. Uses only the standard library o
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,8 @@ class Server(Started):
     def suspend(self) -> None:
         """Freeze the server (SIGSTOP): connections stay open, but nothing is answered until `resume`."""
         self.process.send_signal(signal.SIGSTOP)
+        # On a busy machine its threads run on for a while. This returns when the last of them has stopped.
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """Resume a suspended server."""

@@ -131,13 +131,17 @@ class Scene:
 
     def _open(self) -> None:
         """Play until the workers serve and have refused a broken release; then start the trainer."""
+        counter = "nextclick_releases_refused_total"
+
+        def serving() -> bool:
+            # A counter that Prometheus first sees at 1 has not increased: no alert.
+            seen = {series.labels["instance"] for series in self.prometheus.now(f"{counter} == 0")}
+            return set(WORKERS) <= seen and all(self.value(one, "nextclick_ready") for one in WORKERS)
 
         def refused() -> bool:
-            return all(self.value(one, "nextclick_releases_refused_total") > 0 for one in WORKERS)
+            return all(self.value(one, counter) > 0 for one in WORKERS)
 
-        self.play(
-            lambda: all(self.value(one, "nextclick_ready") for one in WORKERS), seconds=60, what="workers"
-        )
+        self.play(serving, seconds=60, what="workers")
         manifest, blob = tiny_release_parts(ITEMS)
         self._publish(to_records(2, manifest, blob[:-1] + bytes([blob[-1] ^ 1])), champion=2)
         self.play(refused, seconds=60, what="the refusal of the broken release")
