@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
 
 from worker.core.cells import CELLS
-from worker.core.recent import RECENT_ITEMS
+from worker.core.ranking import OwnItems
+from worker.core.recent import MAX_RECENT_ITEMS, RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 FORMAT: Final = 2
@@ -41,6 +42,18 @@ MAX_TRANSITIONS: Final = 50
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
 """Maximum number of repeat biases: a user's row keeps only this many recent items."""
 
+MAX_OWN_ITEMS: Final = MAX_RECENT_ITEMS
+"""Maximum number of a user's last clicks that are counted as own items."""
+
+MAX_OWN_WEIGHT: Final = 1e6
+"""Maximum absolute weight of own items; keeps scores well within the range of single precision."""
+
+MIN_OWN_HALF_LIFE: Final = 0.1
+"""Minimum half-life of own items, in clicks; with a lower one, only the last click would count."""
+
+MAX_OWN_HALF_LIFE: Final = 1e6
+"""Maximum half-life of own items, in clicks; all clicks then count alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -63,10 +76,15 @@ class Manifest:
 
     An item's score is `scale * h . o + bias`. `h` is the hidden vector of the top layer; `o` is the item's
     row of the output table, or of the embedding if `output` is `tied`. With `normalize`, both are scaled to
-    unit length first. Two terms are added. First, the transition score, if the item is a successor of the
+    unit length first. Three terms are added. First, the transition score, if the item is a successor of the
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
-    later clicks. A session ends after `session_gap_seconds` without a click; 0: never.
+    later clicks. Third, a gain for the items among the user's last `own_items` clicks, whatever their session
+    (`worker.core.ranking.OwnItems` with `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends
+    after `session_gap_seconds` without a click; 0: never.
+
+    A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
+    does not know the field yet reads the releases that do not use it.
     """
 
     format: int
@@ -90,10 +108,20 @@ class Manifest:
     size_bytes: int
     sha256: str
     golden: tuple[Golden, ...]
+    own_items: int = 0
+    own_weight: float = 0.0
+    own_half_life: float = 1.0
 
     def to_json(self) -> bytes:
-        """Return the manifest as a JSON object."""
-        return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
+        """Return the manifest as a JSON object, without the fields that have their defaults."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        written = {field.name: value for field, value in values if value != field.default}
+        return orjson.dumps(written, default=_plain, option=orjson.OPT_INDENT_2)
+
+    @property
+    def own_term(self) -> OwnItems:
+        """The term for a user's own items."""
+        return OwnItems(self.own_items, self.own_weight, self.own_half_life)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
         # The mappings that `from_json` returns are read-only, and read-only mappings cannot be pickled.
@@ -136,11 +164,21 @@ class Manifest:
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
         _require(within, "repeat_bias", biases, must_be)
+        self._check_own_items()
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)
         _require(different, "popular", list(self.popular)[:3], "without duplicate items")
         _require(len(self.golden) > 0, "golden", [], "at least one session with which to test the network")
+
+    def _check_own_items(self) -> None:
+        clicks, weight, half_life = self.own_items, self.own_weight, self.own_half_life
+        _require(0 <= clicks <= MAX_OWN_ITEMS, "own_items", clicks, f"from 0 to {MAX_OWN_ITEMS}")
+        must_be = f"from {-MAX_OWN_WEIGHT:g} to {MAX_OWN_WEIGHT:g}"
+        _require(abs(weight) <= MAX_OWN_WEIGHT, "own_weight", weight, must_be)
+        within = MIN_OWN_HALF_LIFE <= half_life <= MAX_OWN_HALF_LIFE
+        must_be = f"from {MIN_OWN_HALF_LIFE:g} to {MAX_OWN_HALF_LIFE:g}"
+        _require(within, "own_half_life", half_life, must_be)
 
 
 def _plain(value: object) -> object:
@@ -175,11 +213,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     names = {field.name for field in fields(kind)}
-    if type(value) is not dict or value.keys() != names:
-        given = set(value) if type(value) is dict else set()
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    given = set(value) if type(value) is dict else set()
+    if type(value) is not dict or not needed <= given <= names:
         raise ReleaseRefused(
             "manifest",
-            f"{where} lacks fields {sorted(names - given)} and has unknown fields {sorted(given - names)}",
+            f"{where} lacks fields {sorted(needed - given)} and has unknown fields {sorted(given - names)}",
         )
     kinds = get_type_hints(kind)
-    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in names})
+    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in given})
