@@ -171,6 +171,7 @@ def top_k(
     k: int,
     excluded: Indexes | None = None,
     recent: Indexes | None = None,
+    *,
     own: Indexes | None = None,
 ) -> TopK:
     """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.

@@ -175,7 +175,7 @@ class Recommender:
             self._top,
             applied.excluded[warm],
             applied.recent[warm],
-            applied.own[warm],
+            own=applied.own[warm],
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():

@@ -207,15 +207,11 @@ class States:
         self._replace("hidden", hidden)
 
     def keep_recent(self, recent_items: int) -> None:
-        """Make every row keep at least `recent_items` recent items; rows never keep fewer again.
-
-        All rows are copied at once. Items that a row did not keep so far stay missing.
-        """
+        """Make every row keep at least `recent_items` recent items; copy all rows at once if they do not."""
         if recent_items <= self.recent_items:
             return
-        self.recent_items = recent_items
-        recent, clicks = self._columns["recent"], self._columns["clicks"]
-        self._replace("recent", lengthened(recent, clicks, recent_items, rows=self.end))
+        self.recent_items, columns = recent_items, self._columns
+        self._replace("recent", lengthened(columns["recent"], columns["clicks"], recent_items, rows=self.end))
 
     def _replace(self, name: str, column: Column) -> None:
         self._columns[name] = column

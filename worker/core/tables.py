@@ -84,6 +84,7 @@ class ServingTables:
         k: int,
         excluded: Indexes | None = None,
         recent: Indexes | None = None,
+        *,
         own: Indexes | None = None,
     ) -> TopK:
         """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
@@ -97,7 +98,7 @@ class ServingTables:
             hidden = _unit(hidden)
         if self._scale != 1:
             hidden = hidden * np.float32(self._scale)
-        return top_k(hidden, self._table, k, excluded, recent, own)
+        return top_k(hidden, self._table, k, excluded, recent, own=own)
 
     def _precomputed_inputs(self) -> Floats | None:
         if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:

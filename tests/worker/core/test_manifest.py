@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import orjson
@@ -15,20 +15,26 @@ from worker.core.manifest import (
     MAX_BLOB_BYTES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
+    MAX_OWN_HALF_LIFE,
+    MAX_OWN_ITEMS,
+    MAX_OWN_WEIGHT,
     MAX_REPEAT_BIAS,
     MAX_REPEAT_LAGS,
     MAX_SCALE,
     MAX_TRANSITIONS,
+    MIN_OWN_HALF_LIFE,
     Manifest,
 )
 from worker.errors import ReleaseRefused
 
 GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
 NAMES = [field.name for field in fields(Manifest)]
+OPTIONAL = [field.name for field in fields(Manifest) if field.default is not MISSING]
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
     "text": ["sha256", "created_at"],
+    "-1.5": ["own_weight"],
 }
 """The fields in which an odd value is none."""
 
@@ -82,7 +88,7 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OPTIONAL])
 def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     """And the field is named."""
     lacking = document()
@@ -91,6 +97,16 @@ def test_a_manifest_without_a_field_is_refused(name: str) -> None:
 
     assert refused.reason == ("format" if name == "format" else "manifest")
     assert name in str(refused)
+
+
+def test_a_field_with_a_default_is_written_only_where_it_differs() -> None:
+    """A worker that does not know the field reads every release that does not use it; and we read theirs."""
+    used = replace(GOOD, own_items=64, own_weight=1.5, own_half_life=8.0)
+
+    assert document().keys().isdisjoint(OPTIONAL)
+    assert read(document()) == GOOD
+    assert set(OPTIONAL) < orjson.loads(used.to_json()).keys()
+    assert Manifest.from_json(used.to_json()) == used
 
 
 @pytest.mark.parametrize("wrong", [None, [[7]], {"a": None}, True, "text", -1.5], ids=str)
@@ -155,6 +171,12 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
+        {"own_items": -1},
+        {"own_items": MAX_OWN_ITEMS + 1},
+        {"own_weight": MAX_OWN_WEIGHT * 1.01},
+        {"own_weight": -1e308},
+        {"own_half_life": MIN_OWN_HALF_LIFE * 0.99},
+        {"own_half_life": MAX_OWN_HALF_LIFE * 1.01},
         {"size_bytes": 0},
         {"size_bytes": MAX_BLOB_BYTES + 1},
         {"output": "tied"},

@@ -18,7 +18,7 @@ from tests.builders import (
     tiny_release_parts,
 )
 from worker.core.cells import CELLS
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.release import verify
 
 OPTIONS: list[Options] = [
@@ -32,13 +32,18 @@ OPTIONS: list[Options] = [
         "embedding_size": size,
         "transitions": transitions,
         "repeat_bias": repeat_bias,
+        "own_items": own_items,
     }
     for cell in CELLS
     for layers in (1, 2)
     for output, size in (("tied", 8), ("separate", 5))
     for normalize, scale in ((True, 16.0), (False, 1.0), (False, 0.5))
     for bias in (True, False)
-    for transitions, repeat_bias in ((0, ()), (5, ()), (20, (-2.0, 0.5, 1.0)))
+    for transitions, repeat_bias, own_items in (
+        (0, (), OwnItems()),
+        (5, (), OwnItems(3, 2.0, 1.0)),
+        (20, (-2.0, 0.5, 1.0), OwnItems(6, 1.5, 4.0)),
+    )
 ]
 
 
@@ -52,8 +57,11 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
     for item in (3, 0, 3, 11):
         state = step_one(tensors, options["cell"], item, state)
     recent = [11, 3, 0, 3][: release.recent_needed]
+    own = [11, 3, 0, 3, NO_ITEM, 3][: release.own_needed]
 
-    found = release.rank(state[None], len(ITEMS), recent=np.array([recent], np.int32))
+    found = release.rank(
+        state[None], len(ITEMS), recent=np.array([recent], np.int32), own=np.array([own], np.int32)
+    )
 
     expected = all_scores(
         tensors,
@@ -62,6 +70,8 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
         normalize=options["normalize"],
         scale=options["scale"],
         repeat_bias=options["repeat_bias"],
+        own=own,
+        own_items=options["own_items"],
     )
     assert release.number == 7
     assert sorted(found.indexes[0]) == [*range(len(ITEMS))]
