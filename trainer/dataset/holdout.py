@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.clicks.cleaning import clean, report
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
+from trainer.dataset.history import PLACE, history_of
 from trainer.dataset.sessions import Sessions, cut, divide, drop_short, to_arrays
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
@@ -27,21 +28,17 @@ class HeldOut:
     `before`: the sessions before the split time, for baselines that count clicks; empty without a split.
     `clicks`: the sessions for evaluation. The column `row` identifies a click independently of the session
     gap, `session` is the number of its session, and `scored` says whether the click is to be predicted (the
-    first click of a session never is).
+    first click of a session never is). `history`: all clicks that a worker may need for its answers
+    (`history_of`).
     """
 
     before: pl.DataFrame
     clicks: pl.DataFrame
+    history: pl.DataFrame
 
     def sessions(self, catalogue: Catalogue) -> Sessions:
         """Return the sessions for evaluation as item indexes of `catalogue`."""
-        return to_arrays(self.clicks, catalogue)
-
-    @property
-    def user_begins(self) -> NDArray[np.int64]:
-        """`[C]`: for each click, the index of its user's first click."""
-        user = self.clicks["user_id"].rle_id().to_numpy()
-        return np.flatnonzero(np.diff(user.astype(np.int64), prepend=-1))[user]
+        return to_arrays(self.clicks, catalogue, self.history)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -93,7 +90,7 @@ def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, p
     `divide` splits the sessions at `from_ms`. If `from_ms` is None, all sessions are held out. Raises
     TooFewClicks if no session of two or more clicks is left.
     """
-    sessions = cut(clicks, gap_seconds=gap_seconds)
+    sessions = cut(clicks, gap_seconds=gap_seconds).with_row_index(PLACE)
     if from_ms is None:
         before, after = sessions.clear(), sessions.with_columns(scored=pl.lit(True))
     else:
@@ -102,4 +99,4 @@ def hold_out(clicks: pl.DataFrame, *, gap_seconds: float, from_ms: int | None, p
     progress.say(str(short))
     if after.is_empty():
         raise TooFewClicks("no session of two or more clicks is left for evaluation")
-    return HeldOut(before, after)
+    return HeldOut(before, after, history_of(sessions, [after]))

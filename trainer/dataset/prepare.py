@@ -24,6 +24,7 @@ from trainer.dataset.features import (
     matching,
     never_clicked,
 )
+from trainer.dataset.history import PLACE, history_of
 from trainer.dataset.sessions import (
     Divided,
     catalogue_of,
@@ -86,24 +87,28 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
+    sessions = sessions.with_row_index(PLACE)
+    everything = sessions.select("user_id", "item_id", PLACE)
     past, test = _past_and_test(sessions, settings)
     # Each of these tables is as large as all clicks: delete each as soon as possible.
     del sessions
     seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
     train, validation = _train_and_validation(past, settings)
     del past
+    history = history_of(everything, (validation, test))
+    del everything
     progress.say(
         f"divided by time: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation "
         f"split, {_scored(test):,} in the test split"
     )
-    train = _clean_training(train, settings, report)
+    train = _clean_training(train.drop(PLACE), settings, report)
     clicked = catalogue_of(train)
     catalogue, features, described = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
         train=to_arrays(train, catalogue),
-        validation=to_arrays(_without_short(validation, "validation split", report), catalogue),
-        test=to_arrays(_without_short(test, "test split", report), catalogue),
+        validation=to_arrays(_without_short(validation, "validation split", report), catalogue, history),
+        test=to_arrays(_without_short(test, "test split", report), catalogue, history),
         summary=_summary(train, test, report.removals) | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),

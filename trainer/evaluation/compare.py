@@ -161,15 +161,7 @@ def align(
         sessions, its = held[gap].sessions(release.catalogue), held[gap]
         if caution := its.caution(release.manifest, name):
             progress.say(caution)
-        found.append(
-            answers(
-                release,
-                sessions,
-                top=top,
-                exclude_recent=exclude_recent,
-                user_begins=its.user_begins,
-            )
-        )
+        found.append(answers(release, sessions, top=top, exclude_recent=exclude_recent))
         rows.append(its.rows[sessions.scored])
     common, in_a, in_b = np.intersect1d(rows[0], rows[1], assume_unique=True, return_indices=True)
     if not len(common):

@@ -48,17 +48,16 @@ def test_a_users_own_items_are_those_before_a_crash(interval: float) -> None:
     parts = tiny_release_parts(own_items=OwnItems(64, 3.0, 30.0))
     desk.publish(*parts)
     desk.serving()
-    sent, reference = [], Reference(*parts, ITEMS)
-    for turn, kill in enumerate((True, True, False)):
-        asked = clicks(USERS * 25, first=turn * USERS * 25, partitions=desk.partitions)
-        asked = [replace(one, offset=desk.send(one.value, partition=one.partition or 0)) for one in asked]
+    sent = []
+    for turn in range(3):
+        for one in clicks(USERS * 25, first=turn * USERS * 25, partitions=desk.partitions):
+            sent.append(replace(one, offset=desk.send(one.value, partition=one.partition or 0)))
         desk.settle()
         desk.step(40)
-        if kill:
-            sent += asked
-            desk.restart()
+        desk.restart()
+    asked, sent = sent[-USERS:], sent[:-USERS]
 
-    assert_remembered(reference, sent, asked, records(desk.answers()))
+    assert_remembered(Reference(*parts, ITEMS), sent, asked, records(desk.answers()))
     desk.assert_answered_once()
 
 
