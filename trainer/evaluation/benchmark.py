@@ -22,7 +22,7 @@ from trainer.evaluation.baselines import (
 )
 from trainer.evaluation.knn import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
 from trainer.evaluation.metrics import Answers, Counts, answers_of
-from trainer.evaluation.replay import answers, last_items, walk
+from trainer.evaluation.replay import answers, excluded_items, walk
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.release import Release
 
@@ -91,13 +91,13 @@ def score(
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
     if held.before.is_empty():
         if "popular" in names:
-            excluded = last_items(sessions, exclude_recent)
+            excluded = excluded_items(sessions, exclude_recent)
             lists = popular_lists(release.popular, excluded, top)
             found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
         return EvaluationResult.of(found, Predictions.of(sessions), top=top)
     catalogue = catalogue_of(held.before)
     past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
-    asked = Asked(same, held.times_ms, last_items(same, exclude_recent))
+    asked = Asked(same, held.times_ms, excluded_items(same, exclude_recent))
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
     clicks[NETWORK] = counted(to_arrays(held.before, release.catalogue).items, len(release.catalogue))

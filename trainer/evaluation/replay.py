@@ -46,7 +46,7 @@ def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_rece
     predictions.
     """
     model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)
-    excluded = last_items(sessions, exclude_recent)
+    excluded = excluded_items(sessions, exclude_recent)
     targets = sessions.items[sessions.scored]
     shown = popular_lists(tables.popular, excluded, top)
     popular = answers_of(targets, shown, tables.items)
@@ -129,6 +129,14 @@ def last_items(sessions: Sessions, count: int) -> Indexes:
     return sessions.history.before(np.flatnonzero(sessions.scored), count)
 
 
+def excluded_items(sessions: Sessions, exclude_recent: int) -> Indexes:
+    """Return the items to exclude from the list of each prediction, `[P, X]`, padded with `NO_ITEM`.
+
+    They are those of the user's last `exclude_recent` clicks, at most `RECENT_ITEMS`, as in the worker.
+    """
+    return last_items(sessions, min(exclude_recent, RECENT_ITEMS))
+
+
 def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the state before each prediction, `[P, S]`, and whether it follows a known item, `[P]`.
 
@@ -159,8 +167,7 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
 
 
 def _lists(tables: ServingTables, sessions: Sessions, top: int, exclude_recent: int) -> Indexes:
-    # As a user state, which keeps no more items.
-    excluded = last_items(sessions, min(exclude_recent, max(RECENT_ITEMS, tables.own_needed)))
+    excluded = excluded_items(sessions, exclude_recent)
     lists = popular_lists(tables.popular, excluded, top)
     hidden, warm = hidden_before(tables, sessions)
     recent = recent_items(sessions, tables.recent_needed)
@@ -189,7 +196,12 @@ def published(release: Release, clicks: pl.DataFrame, top: int, exclude_recent: 
     """Yield the list that a worker would publish after each of `clicks`."""
     states = States(state_size=release.state_size, recent_items=max(RECENT_ITEMS, release.own_needed))
     recommender = Recommender(
-        release, states, publish="every", publish_max_age_ms=0, exclude_recent=exclude_recent, top=top
+        release,
+        states,
+        publish="every",
+        publish_max_age_ms=0,
+        exclude_recent=min(exclude_recent, RECENT_ITEMS),
+        top=top,
     )
     for first in range(0, len(clicks), _CLICKS_AT_ONCE):
         some = clicks[first : first + _CLICKS_AT_ONCE]

@@ -29,7 +29,7 @@ from trainer.model.backend import keras
 from trainer.model.blend import Blend, Lessons, Terms, priors_at
 from trainer.model.network import Network
 from trainer.release.package import Model, PackagedRelease
-from trainer.training import warm_start
+from trainer.training import own_items, warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.loop import Epoch, Training
 
@@ -125,16 +125,18 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
     if not held.predictions:
         progress.say("no blend: there are no validation clicks to learn its weights from")
         return None
-    past, blend = Past.of(data.train), Blend(settings)
+    past = Past.of(data.train)
     tensors = network.tensors()
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
         replay.recent_items(held, max(1, settings.blend.repeat_lags)),
-        replay.recent_items(held, settings.evaluation.exclude_recent),
+        replay.excluded_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
+        replay.last_items(held, settings.blend.own_items),
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
+    blend = Blend(settings, own_items.best_half_life(lessons, tensors, priors, settings, progress))
     blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")

@@ -158,8 +158,10 @@ class OnlineTraining:
         lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.model.hidden_size])),
             places[replay.recent_items(met, lags)],
-            places[replay.recent_items(met, self._settings.evaluation.exclude_recent)],
+            places[replay.excluded_items(met, self._settings.evaluation.exclude_recent)],
             places[met.items[met.scored]],
+            # Windows of sessions do not tell what their users clicked before.
+            np.empty((met.predictions, 0), np.int32),
         )
         tensors = {"embedding": self._rows.vectors()[served.active]}
         self._learned += 1

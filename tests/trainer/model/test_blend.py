@@ -50,7 +50,7 @@ def lessons_of(random: np.random.Generator, count: int) -> Lessons:
     recent = random.integers(ITEMS, size=(count, LAGS)).astype(np.int32)
     recent[random.random(count) < 0.3, 1:] = NO_ITEM
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
-    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
+    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32), recent)
 
 
 def scores(terms: Terms, lessons: Lessons, table: Floats) -> Floats:
