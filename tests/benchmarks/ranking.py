@@ -14,12 +14,14 @@ from threadpoolctl import threadpool_limits
 from tests.builders import item_names, packed, tiny_release, tiny_tensors
 from worker.core.batch import Clicks
 from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
+from worker.core.ranking import OwnItems
 from worker.core.recommender import Recommender
-from worker.core.release import Release, verify
+from worker.core.release import verify
 from worker.core.states import States
 
 BATCH: Final = 500
 TOP: Final = 20
+OWN_ITEMS: Final = OwnItems(64, 1.0, 32.0)
 BATCHES: Final = (250, 2_000)
 """Clicks at a time: what a worker takes that keeps up, and one that catches up."""
 
@@ -52,16 +54,17 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
 def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
     """Return the time of a batch of `clicks` with the largest blend that a release may have over one without.
 
-    It is applied and ranked, one list for each user, whose sessions are as long as repeats look back: there a
-    blend costs most. The median of `rounds`, in which both take turns.
+    It is applied and ranked, one list for each user, whose sessions are as long as repeats look back and who
+    clicked as often as own items are counted: there a blend costs most. The median of `rounds`, in which both
+    take turns.
     """
     without, blended = (_recommender(items, hidden_size, blended=blended) for blended in (False, True))
     ratios = []
     with threadpool_limits(1, user_api="blas"):
-        for batch in _batches(items, clicks, MAX_REPEAT_LAGS + rounds):
+        for batch in _batches(items, clicks, OWN_ITEMS.clicks + rounds):
             plain = _seconds(partial(_served, without, batch))
             ratios.append(_seconds(partial(_served, blended, batch)) / plain)
-    return statistics.median(ratios[MAX_REPEAT_LAGS:])
+    return statistics.median(ratios[OWN_ITEMS.clicks :])
 
 
 def _served(recommender: Recommender, batch: Clicks) -> None:
@@ -70,17 +73,20 @@ def _served(recommender: Recommender, batch: Clicks) -> None:
 
 def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
     tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size, output_bias=blended)
-    repeat_bias: list[float] = []
+    repeat_bias, own_items = list[float](), OwnItems()
     if blended:
         random = np.random.default_rng(0)
         followers = [random.choice(items, MAX_TRANSITIONS, replace=False) for _ in range(items)]
         tensors["transition_items"] = np.array(followers, np.int32)
         tensors["transition_scores"] = random.standard_normal((items, MAX_TRANSITIONS)).astype(np.float32)
-        repeat_bias = random.standard_normal(MAX_REPEAT_LAGS).tolist()
-    release: Release = verify(
-        *packed(tensors, item_names(items), cell="gru", output="tied", repeat_bias=repeat_bias)
+        repeat_bias, own_items = random.standard_normal(MAX_REPEAT_LAGS).tolist(), OWN_ITEMS
+    parts = packed(
+        tensors, item_names(items), cell="gru", output="tied", repeat_bias=repeat_bias, own_items=own_items
     )
-    return Recommender(release, States(state_size=release.state_size), publish_max_age_ms=0, top=TOP)
+    release = verify(*parts)
+    states = States(state_size=release.state_size)
+    states.keep_recent(release.own_needed)
+    return Recommender(release, states, publish_max_age_ms=0, top=TOP)
 
 
 def _batches(items: int, clicks: int, count: int) -> list[Clicks]:

@@ -8,6 +8,7 @@ import pytest
 from structlog.typing import EventDict
 
 from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
+from tests.records import Record
 from tests.reference import Reference
 from tests.remembered import USERS, assert_remembered, clicks
 from tests.worker.desk import Desk, records, successor_desk
@@ -48,10 +49,10 @@ def test_a_users_own_items_are_those_before_a_crash(interval: float) -> None:
     parts = tiny_release_parts(own_items=OwnItems(64, 3.0, 30.0))
     desk.publish(*parts)
     desk.serving()
-    sent = []
+    sent: list[Record] = []
     for turn in range(3):
-        for one in clicks(USERS * 25, first=turn * USERS * 25, partitions=desk.partitions):
-            sent.append(replace(one, offset=desk.send(one.value, partition=one.partition or 0)))
+        turned = clicks(USERS * 25, first=turn * USERS * 25, partitions=desk.partitions)
+        sent += [replace(one, offset=desk.send(one.value, partition=one.partition or 0)) for one in turned]
         desk.settle()
         desk.step(40)
         desk.restart()
