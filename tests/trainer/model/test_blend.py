@@ -5,20 +5,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders import gains_of_own
 from trainer.config import FitSettings
 from trainer.model.blend import Blend, Lessons, Priors, Terms
 from worker.core.cells import Floats
-from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.ranking import NO_ITEM, Indexes, OwnItems
 
-ITEMS, SIZE, LAGS = 12, 4, 3
+ITEMS, SIZE, LAGS, OWN_CLICKS = 12, 4, 3, 8
 SETTINGS = FitSettings.of(
-    popularity_half_lives=(3600.0, 86400.0), transition_half_lives=(86400.0,), repeat_lags=LAGS
+    popularity_half_lives=(3600.0, 86400.0),
+    transition_half_lives=(86400.0,),
+    repeat_lags=LAGS,
+    own_items=OWN_CLICKS,
 )
 TRUE: dict[str, Any] = {
     "network": 0.5,
     "popularity": [0.7, -0.4],
     "transitions": [0.8],
     "repeats": [1.5, -1.0, 0.5],
+    "own_items": [0.9],
+    "own_half_life": 4.0,
 }
 
 
@@ -42,21 +48,34 @@ def true_terms(priors: Priors) -> Terms:
         np.array(TRUE[name], np.float32) for name in ("popularity", "transitions", "repeats")
     )
     transitions = priors.transitions @ following
-    return Terms(TRUE["network"], priors.popularity @ popular, priors.following, transitions, repeats)
+    own_items = OwnItems(OWN_CLICKS, TRUE["own_items"][0], TRUE["own_half_life"])
+    popularity = priors.popularity @ popular
+    return Terms(TRUE["network"], popularity, priors.following, transitions, repeats, own_items)
 
 
 def lessons_of(random: np.random.Generator, count: int) -> Lessons:
-    """Sessions of one to three clicks, some with an item twice, without an answer yet."""
+    """Sessions of one to three clicks, some with an item twice, of users who came before; no answer yet."""
     recent = random.integers(ITEMS, size=(count, LAGS)).astype(np.int32)
     recent[random.random(count) < 0.3, 1:] = NO_ITEM
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
-    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32), recent)
+    own = np.concatenate([recent, random.integers(NO_ITEM, ITEMS, (count, OWN_CLICKS - LAGS))], axis=1)
+    nothing = np.full((count, 1), NO_ITEM, np.int32)
+    return Lessons(hidden, recent, nothing, np.zeros(count, np.int32), own.astype(np.int32))
 
 
 def scores(terms: Terms, lessons: Lessons, table: Floats) -> Floats:
     """What a worker would score, one by one."""
-    rows = zip(lessons.hidden, lessons.recent, strict=True)
-    return np.stack([terms.added_to_scores(table @ hidden, _clicked(recent)) for hidden, recent in rows])
+    rows = zip(lessons.hidden, lessons.recent, lessons.own, strict=True)
+    found = np.stack(
+        [
+            terms._replace(own_items=OwnItems()).added_to_scores(table @ hidden, _clicked(recent))
+            for hidden, recent, _ in rows
+        ]
+    )
+    for row, own in zip(found, lessons.own.tolist(), strict=True):
+        for item, gain in gains_of_own(own, terms.own_items).items():
+            row[item] += gain
+    return found
 
 
 def _clicked(recent: Indexes) -> Indexes:
@@ -70,11 +89,44 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
     noise = random.gumbel(size=(8000, ITEMS))
     targets = (scores(true_terms(priors), lessons, table) + noise).argmax(axis=1).astype(np.int32)
 
-    blend = Blend(SETTINGS)
+    blend = Blend(SETTINGS, TRUE["own_half_life"])
     blend.learn(lessons._replace(targets=targets), {"embedding": table}, priors, steps=300)
+    terms = blend.terms(priors)
 
     for name, weights in blend.weights.items():
         np.testing.assert_allclose(weights, TRUE[name], atol=0.15)
+    assert blend.weights.keys() == TRUE.keys()
+    assert terms.own_items == (OWN_CLICKS, pytest.approx(blend.weights["own_items"][0], abs=1e-3), 4.0)
+
+
+def test_losses_are_those_of_the_scores_that_are_served(random: np.random.Generator) -> None:
+    """With every term: the cross-entropy of the target, however many there are."""
+    priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
+    lessons = lessons_of(random, 300)
+    lessons.targets[:] = random.integers(ITEMS, size=300)
+    blend = Blend(SETTINGS, TRUE["own_half_life"])
+    blend.learn(lessons, {"embedding": table}, priors, steps=20)
+
+    found = blend.losses(lessons, {"embedding": table}, priors)
+
+    logits = scores(blend.terms(priors), lessons, table)
+    expected = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(300), lessons.targets]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_clicks_of_a_session_are_the_users_own(random: np.random.Generator) -> None:
+    """Golden answers have no others: an item that is clicked twice gains once, by both clicks."""
+    terms = true_terms(priors_of(random))
+    clicked = np.array([5, 2, 5], np.int32)
+    without = terms._replace(own_items=OwnItems())
+
+    gained = terms.added_to_scores(np.zeros(ITEMS, np.float32), clicked)
+    gained -= without.added_to_scores(np.zeros(ITEMS, np.float32), clicked)
+
+    expected = np.zeros(ITEMS)
+    for item, gain in gains_of_own([5, 2, 5], terms.own_items).items():
+        expected[item] = gain
+    np.testing.assert_allclose(gained, expected, atol=1e-5)
 
 
 def test_what_cannot_be_recommended_or_is_unknown_teaches_nothing(random: np.random.Generator) -> None:
