@@ -81,7 +81,8 @@ class Manifest:
     Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
     later clicks. Third, a gain for the items among the user's last `own_items` clicks, whatever their session
     (`worker.core.ranking.OwnItems` with `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends
-    after `session_gap_seconds` without a click; 0: never.
+    after `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are
+    not recommended, unless a worker's settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.
@@ -108,6 +109,7 @@ class Manifest:
     size_bytes: int
     sha256: str
     golden: tuple[Golden, ...]
+    exclude_recent: int = 1
     own_items: int = 0
     own_weight: float = 0.0
     own_half_life: float = 1.0
@@ -164,6 +166,8 @@ class Manifest:
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
         _require(within, "repeat_bias", biases, must_be)
+        excluded = self.exclude_recent
+        _require(0 <= excluded <= RECENT_ITEMS, "exclude_recent", excluded, f"from 0 to {RECENT_ITEMS}")
         self._check_own_items()
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")

@@ -89,6 +89,7 @@ def pack(
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float,
+    exclude_recent: int = 1,
     popular: Sequence[str],
     golden: Sequence[Golden],
     metrics: Mapping[str, float],
@@ -124,6 +125,7 @@ def pack(
         transitions=tensors["transition_items"].shape[1] if "transition_items" in tensors else 0,
         repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
+        exclude_recent=exclude_recent,
         popular=tuple(popular),
         metrics=metrics,
         training=training,

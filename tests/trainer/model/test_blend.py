@@ -96,7 +96,8 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
     for name, weights in blend.weights.items():
         np.testing.assert_allclose(weights, TRUE[name], atol=0.15)
     assert blend.weights.keys() == TRUE.keys()
-    assert terms.own_items == (OWN_CLICKS, pytest.approx(blend.weights["own_items"][0], abs=1e-3), 4.0)
+    assert (terms.own_items.clicks, terms.own_items.half_life) == (OWN_CLICKS, 4.0)
+    assert terms.own_items.weight == pytest.approx(blend.weights["own_items"][0], abs=1e-3)
 
 
 def test_losses_are_those_of_the_scores_that_are_served(random: np.random.Generator) -> None:

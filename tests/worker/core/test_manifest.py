@@ -25,11 +25,13 @@ from worker.core.manifest import (
     MIN_OWN_HALF_LIFE,
     Manifest,
 )
+from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
 NAMES = [field.name for field in fields(Manifest)]
-OPTIONAL = [field.name for field in fields(Manifest) if field.default is not MISSING]
+NEEDED = [field.name for field in fields(Manifest) if field.default is MISSING]
+OPTIONAL = [name for name in NAMES if name not in NEEDED]
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
@@ -88,7 +90,14 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OPTIONAL])
+def test_a_field_with_a_default_is_read_and_written_as_before_it_came() -> None:
+    """An older worker reads what this trainer writes, and this worker what an older trainer wrote."""
+    assert document().keys() == set(NEEDED)
+    assert read(document()).exclude_recent == 1
+    assert orjson.loads(read(document(exclude_recent=0)).to_json())["exclude_recent"] == 0
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     """And the field is named."""
     lacking = document()
@@ -101,11 +110,11 @@ def test_a_manifest_without_a_field_is_refused(name: str) -> None:
 
 def test_a_field_with_a_default_is_written_only_where_it_differs() -> None:
     """A worker that does not know the field reads every release that does not use it; and we read theirs."""
-    used = replace(GOOD, own_items=64, own_weight=1.5, own_half_life=8.0)
+    used = replace(GOOD, own_items=64, own_weight=1.5, own_half_life=8.0, exclude_recent=0)
 
     assert document().keys().isdisjoint(OPTIONAL)
     assert read(document()) == GOOD
-    assert set(OPTIONAL) < orjson.loads(used.to_json()).keys()
+    assert set(OPTIONAL) <= orjson.loads(used.to_json()).keys()
     assert Manifest.from_json(used.to_json()) == used
 
 
@@ -168,6 +177,8 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"layers": MAX_LAYERS + 1},
         {"transitions": -1},
         {"transitions": MAX_TRANSITIONS + 1},
+        {"exclude_recent": -1},
+        {"exclude_recent": RECENT_ITEMS + 1},
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
