@@ -11,6 +11,7 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.model.blend import Blend, Lessons, Priors
 from worker.core.cells import Floats
+from worker.core.ranking import NO_ITEM
 
 HALF_LIVES: Final = (4.0, 16.0, 64.0)
 """The half-lives that are tried, in clicks."""
@@ -36,11 +37,12 @@ def best_half_life(
 
     The weights of a blend without the term, and of one for each half-life, are learned on one half of the
     `lessons` and compared on the other; the lessons of a user are in one half, because lessons are in order
-    of users. The term helps if it lowers the cross-entropy by `MIN_GAIN` and by two standard errors.
+    of users. The term helps if it lowers the cross-entropy by `MIN_GAIN` and by two standard errors. It may
+    help with a negative weight, too: where nobody clicks the same item twice.
     """
     lessons = lessons.usable()
     half = len(lessons.targets) // 2
-    if not half or (lessons.own != lessons.targets[:, None]).all():
+    if not half or (lessons.own == NO_ITEM).all():
         return 0.0
     to_judge = np.unique(np.linspace(half, len(lessons.targets) - 1, _JUDGED).astype(np.int64))
     judged = lessons.only(to_judge)

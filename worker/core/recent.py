@@ -116,13 +116,20 @@ class Ring:
         """Return the codes of the same items in a ring of `size` positions."""
         if size == self.size:
             return self.codes
-        # Position p of a user with n clicks has the last item whose number is p modulo R.
-        latest = self.clicks[:, None].astype(np.int32) - 1
-        numbers = latest - (latest - np.arange(self.size, dtype=np.int32)) % np.int32(self.size)
-        kept = (numbers >= 0) & (numbers > latest - size)
         codes = np.full((len(self.codes), size), NO_ITEM, np.int32)
-        places = numbers % np.int32(size) + np.arange(0, codes.size, size)[:, None]
-        codes.reshape(-1)[places[kept]] = self.codes[kept]
+        both = min(size, self.size)
+        codes[:, :both] = self.codes[:, :both]
+        # The first clicks are at the same positions in both rings; the users with more clicks are few.
+        longer = np.flatnonzero(self.clicks > both)
+        latest = self.clicks[longer, None].astype(np.int32) - 1
+        # Position p has the latest item whose number is p modulo R.
+        numbers = latest - (latest - np.arange(self.size, dtype=np.int32)) % np.int32(self.size)
+        places, moved = longer[:, None] * size + numbers % np.int32(size), self.codes[longer]
+        if size < self.size:
+            kept = (numbers >= 0) & (numbers > latest - size)
+            places, moved = places[kept], moved[kept]
+        codes[longer] = NO_ITEM
+        codes.reshape(-1)[places] = moved
         return codes
 
 

@@ -32,6 +32,12 @@ def test_what_was_saved_is_loaded(tmp_path: Path, settings: dict[str, Any]) -> N
     assert (found.fingerprint, found.summary) == (data.fingerprint, data.summary)
     assert found.test.items.tolist() == data.test.items.tolist()
     assert found.clicked_items == data.clicked_items
+    for found_part, part in ((found.test, data.test), (found.validation, data.validation)):
+        assert found_part.history is not None
+        assert part.history is not None
+        for ours, theirs in zip(found_part.history, part.history, strict=True):
+            assert ours.tolist() == theirs.tolist()
+    assert found.train.history is None
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
