@@ -127,7 +127,7 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     """And is in the release, which verifies; nothing is added where nothing is asked for."""
     clicks = cyclic_clicks()
     chosen = SMALL.replaced(epochs=2, transition_half_lives=(3600.0,), transitions=3)
-    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0)
+    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0, own_items=0)
 
     blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
 
@@ -142,7 +142,7 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
 def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
     """Unless none was asked for."""
     chosen = SMALL.replaced(epochs=1, validation_fraction=0.0)
-    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0)
+    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0, own_items=0)
     told, silent = Remembered(), Remembered()
 
     fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
