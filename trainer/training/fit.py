@@ -79,7 +79,7 @@ def fit(
         network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
         chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
         data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
-    model = Model(network, network.tensors(), _terms(blend, data, settings) if blend else None)
+    model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     return model.packaged(
         data,
         metrics=_measured(model, data, data.test),
@@ -184,7 +184,7 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     return blend
 
 
-def _terms(blend: Blend, data: Data, settings: FitSettings) -> Terms:
+def terms_of(blend: Blend, data: Data, settings: FitSettings) -> Terms:
     """Return the terms of the blend, with the counts after all training and validation clicks."""
     held = Past.of(data.validation)
     if settings.dataset.session_gap == 0 and data.validation.predictions:
