@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
@@ -38,6 +38,15 @@ MAX_LAYERS: Final = 8
 MAX_TRANSITIONS: Final = 50
 """Maximum number of successors of an item; up to this number, successors cost little in ranking."""
 
+MAX_CO_OCCURRENCES: Final = 50
+"""Maximum number of co-occurring items of an item."""
+
+MAX_CO_OCCURRENCE_LAGS: Final = 10
+"""Maximum number of recent clicks whose co-occurring items gain."""
+
+MAX_CO_OCCURRENCE_DECAY: Final = 1e6
+"""Maximum absolute value of a decay; keeps scores well within the range of single precision."""
+
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
 """Maximum number of repeat biases: a user's row keeps only this many recent items."""
 
@@ -63,10 +72,15 @@ class Manifest:
 
     An item's score is `scale * h . o + bias`. `h` is the hidden vector of the top layer; `o` is the item's
     row of the output table, or of the embedding if `output` is `tied`. With `normalize`, both are scaled to
-    unit length first. Two terms are added. First, the transition score, if the item is a successor of the
+    unit length first. Three terms are added. First, the transition score, if the item is a successor of the
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
-    Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
-    later clicks. A session ends after `session_gap_seconds` without a click; 0: never.
+    Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
+    of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
+    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. A session ends after
+    `session_gap_seconds` without a click; 0: never.
+
+    Fields with a default may be missing; `to_json` leaves them out if they have it, so that workers that do
+    not know them can read the manifest.
     """
 
     format: int
@@ -90,10 +104,14 @@ class Manifest:
     size_bytes: int
     sha256: str
     golden: tuple[Golden, ...]
+    co_occurrences: int = 0
+    co_occurrence_decay: tuple[float, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON object."""
-        return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        written = {name: value for name, (value, default) in values.items() if value != default}
+        return orjson.dumps(written, default=_plain, option=orjson.OPT_INDENT_2)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
         # The mappings that `from_json` returns are read-only, and read-only mappings cannot be pickled.
@@ -132,6 +150,14 @@ class Manifest:
         _require(1 <= self.layers <= MAX_LAYERS, "layers", self.layers, f"from 1 to {MAX_LAYERS}")
         few = 0 <= self.transitions <= MAX_TRANSITIONS
         _require(few, "transitions", self.transitions, f"from 0 to {MAX_TRANSITIONS}")
+        few = 0 <= self.co_occurrences <= MAX_CO_OCCURRENCES
+        _require(few, "co_occurrences", self.co_occurrences, f"from 0 to {MAX_CO_OCCURRENCES}")
+        decay, limit = list(self.co_occurrence_decay), MAX_CO_OCCURRENCE_DECAY
+        within = len(decay) <= MAX_CO_OCCURRENCE_LAGS and all(abs(one) <= limit for one in decay)
+        must_be = f"at most {MAX_CO_OCCURRENCE_LAGS} numbers from {-limit:g} to {limit:g}"
+        _require(within, "co_occurrence_decay", decay, must_be)
+        both = bool(decay) == bool(self.co_occurrences)
+        _require(both, "co_occurrence_decay", decay, "empty if co_occurrences is 0, and only then")
         biases = list(self.repeat_bias)
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
@@ -175,11 +201,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     names = {field.name for field in fields(kind)}
-    if type(value) is not dict or value.keys() != names:
-        given = set(value) if type(value) is dict else set()
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    given = set(value) if type(value) is dict else set()
+    if type(value) is not dict or not needed <= given <= names:
         raise ReleaseRefused(
             "manifest",
-            f"{where} lacks fields {sorted(names - given)} and has unknown fields {sorted(given - names)}",
+            f"{where} lacks fields {sorted(needed - given)} and has unknown fields {sorted(given - names)}",
         )
     kinds = get_type_hints(kind)
-    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in names})
+    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in given})
