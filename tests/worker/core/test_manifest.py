@@ -13,6 +13,9 @@ from tests.builders import tiny_release_parts
 from worker.core.manifest import (
     FORMAT,
     MAX_BLOB_BYTES,
+    MAX_CO_OCCURRENCE_DECAY,
+    MAX_CO_OCCURRENCE_LAGS,
+    MAX_CO_OCCURRENCES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
     MAX_REPEAT_BIAS,
@@ -23,8 +26,12 @@ from worker.core.manifest import (
 )
 from worker.errors import ReleaseRefused
 
-GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
+GOOD, _ = tiny_release_parts(
+    output="separate", embedding_size=5, co_occurrences=3, co_occurrence_decay=(1.0, 0.5)
+)
+PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
+OPTIONAL = ("co_occurrences", "co_occurrence_decay")
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
@@ -82,7 +89,18 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_release_without_a_later_term_is_read_and_written_as_before_that_term() -> None:
+    """An older worker reads what this trainer writes, and this worker what an older trainer wrote."""
+    written = orjson.loads(PLAIN.to_json())
+
+    assert not written.keys() & set(OPTIONAL)
+    assert written.keys() == set(NAMES) - set(OPTIONAL)
+    assert (PLAIN.co_occurrences, PLAIN.co_occurrence_decay) == (0, ())
+    assert read(written) == PLAIN
+    assert set(NAMES) == document().keys()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OPTIONAL])
 def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     """And the field is named."""
     lacking = document()
@@ -152,6 +170,12 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"layers": MAX_LAYERS + 1},
         {"transitions": -1},
         {"transitions": MAX_TRANSITIONS + 1},
+        {"co_occurrences": -1},
+        {"co_occurrences": MAX_CO_OCCURRENCES + 1},
+        {"co_occurrences": 0},
+        {"co_occurrence_decay": []},
+        {"co_occurrence_decay": [0.5] * (MAX_CO_OCCURRENCE_LAGS + 1)},
+        {"co_occurrence_decay": [1.0, -MAX_CO_OCCURRENCE_DECAY * 1.01]},
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
@@ -175,7 +199,7 @@ def test_values_that_cannot_serve_are_refused(changes: dict[str, Any]) -> None:
     refused = refusal(document(**changes))
 
     assert refused.reason == "manifest"
-    assert any(name in str(refused) for name in [*changes, "embedding_size"])
+    assert any(name in str(refused) for name in [*changes, "embedding_size", "co_occurrence_decay"])
 
 
 @pytest.mark.parametrize("name", ["items", "hidden", "top", "scores"])
