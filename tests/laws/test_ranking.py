@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,27 +34,26 @@ def rows_of(random: np.random.Generator, items: int, most: int) -> ItemRows | No
     return ItemRows(followers, random.integers(-3, 4, followers.shape).astype(np.float32))
 
 
-def with_gains(
-    scores: Floats,
-    recent: Indexes,
-    transitions: ItemRows | None,
-    co_occurrences: ItemRows | None,
-    decay: list[float],
-    repeat_bias: list[float],
-) -> Floats:
+class Gains(NamedTuple):
+    """All that is added to scores for clicks."""
+
+    transitions: ItemRows | None
+    co_occurrences: ItemRows | None
+    decay: list[float]
+    repeat_bias: list[float]
+
+
+def with_gains(scores: Floats, recent: Indexes, gains: Gains) -> Floats:
     """The definition: the scores of one user and all that is added for the clicks `recent`, one by one."""
     scores = scores.copy()
-    if transitions is not None and recent[0] != NO_ITEM:
-        for item, gain in zip(transitions.items[recent[0]], transitions.scores[recent[0]], strict=True):
-            if item != NO_ITEM:
-                scores[item] += gain
-    for click, factor in zip(recent, decay, strict=False):
-        if co_occurrences is not None and click != NO_ITEM:
-            rows = co_occurrences.items[click], co_occurrences.scores[click]
-            for item, gain in zip(*rows, strict=True):
+    rows = [(gains.transitions, click, 1.0) for click in recent[:1]]
+    rows += [(gains.co_occurrences, *one) for one in zip(recent, gains.decay, strict=False)]
+    for table, click, factor in rows:
+        if table is not None and click != NO_ITEM:
+            for item, gain in zip(table.items[click], table.scores[click], strict=True):
                 if item != NO_ITEM:
                     scores[item] += gain * factor
-    for item, gain in zip(recent, repeat_bias, strict=False):
+    for item, gain in zip(recent, gains.repeat_bias, strict=False):
         if item != NO_ITEM:
             scores[item] += gain
     return scores
@@ -88,7 +89,7 @@ def test_the_top_k_are_those_of_a_stable_sort(
     lags: int,
     seed: int,
 ) -> None:
-    """For any catalogue, any K, any exclusions, transitions, co-occurrences and repeats, and ties of any number.
+    """For any catalogue, any K, any exclusions, ties of any number, and all that clicks add.
 
     Vectors of small integers make equal scores common and products exact, so no rounding is forgiven.
     """
@@ -99,21 +100,19 @@ def test_the_top_k_are_those_of_a_stable_sort(
     excluded = random.integers(NO_ITEM, items, (rows, exclude)).astype(np.int32)
     transitions, co_occurrences = (rows_of(random, items, entries) for entries in (most, near))
     decay, repeat_bias = (random.integers(-2, 3, count).tolist() for count in (faded, lags))
+    gains = Gains(transitions, co_occurrences, decay, repeat_bias)
     table = ItemTable(
         vectors,
         bias,
-        transitions=transitions,
-        co_occurrences=co_occurrences,
-        co_occurrence_decay=decay,
-        repeat_bias=repeat_bias,
+        transitions=gains.transitions,
+        co_occurrences=gains.co_occurrences,
+        co_occurrence_decay=gains.decay,
+        repeat_bias=gains.repeat_bias,
     )
     # From few items, so that some come twice.
     recent = random.integers(NO_ITEM, min(items, 4), (rows, table.recent_needed)).astype(np.int32)
     scores = hidden @ vectors.T + (0 if bias is None else bias)
-    gained = [
-        with_gains(*row, transitions, co_occurrences, decay, repeat_bias)
-        for row in zip(scores, recent, strict=True)
-    ]
+    gained = [with_gains(*row, gains) for row in zip(scores, recent, strict=True)]
 
     found = top_k(hidden, table, k, excluded if exclude else None, recent if recent.size else None)
 

@@ -32,7 +32,6 @@ from trainer.dataset.sessions import Sessions
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
-
 REACH: Final = 10
 """The number of clicks within which two clicks of a session co-occur (`trainer.dataset.co_occurrences`)."""
 
@@ -63,7 +62,7 @@ class Past(NamedTuple):
     def between(self, begin_ms: float, end_ms: float) -> Past:
         """Return the clicks from `begin_ms` to `end_ms` (exclusive)."""
         inside = (self.times_ms >= begin_ms) & (self.times_ms < end_ms)
-        return Past(*(column[inside] for column in self))
+        return Past(self.items[inside], self.previous[inside], self.times_ms[inside], self.places[inside])
 
     def and_then(self, later: Past) -> Past:
         """Return these clicks followed by `later` clicks."""

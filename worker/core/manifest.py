@@ -41,8 +41,8 @@ MAX_TRANSITIONS: Final = 50
 MAX_CO_OCCURRENCES: Final = 50
 """Maximum number of co-occurring items of an item."""
 
-MAX_CO_OCCURRENCE_LAGS: Final = 10
-"""Maximum number of recent clicks whose co-occurring items gain."""
+MAX_CO_OCCURRENCE_LAGS: Final = 3
+"""Maximum number of recent clicks whose co-occurring items gain; each costs as much as the transitions."""
 
 MAX_CO_OCCURRENCE_DECAY: Final = 1e6
 """Maximum absolute value of a decay; keeps scores well within the range of single precision."""

@@ -33,7 +33,7 @@ OPTIONS: list[Options] = [
         "transitions": transitions,
         "repeat_bias": repeat_bias,
         "co_occurrences": co_occurrences,
-        "co_occurrence_decay": (0.5, 1.0, -2.0, 0.25)[:lags],
+        "co_occurrence_decay": (0.5, 1.0, -2.0)[:lags],
     }
     for cell in CELLS
     for layers in (1, 2)
@@ -44,7 +44,7 @@ OPTIONS: list[Options] = [
         (0, (), 0, 0),
         (5, (), 0, 0),
         (0, (), 5, 2),
-        (20, (-2.0, 0.5, 1.0), 20, 4),
+        (20, (-2.0, 0.5), 20, 3),
     )
 ]
 
