@@ -39,7 +39,7 @@ def co_occurrences(past: Past, now_ms: int, *, items: int, entries: int) -> Entr
     ties by lower index.
     """
     past = past.between(-math.inf, now_ms)
-    found = Entries.none(items=items, entries=entries, kinds=1)
+    found = Entries.none(rows=items, entries=entries)
     if not entries:
         return found
     for clicks in _by_item(past, items):
@@ -49,7 +49,7 @@ def co_occurrences(past: Past, now_ms: int, *, items: int, entries: int) -> Entr
         pairs >>= _DISTANCE_BITS
         begins = np.flatnonzero(np.diff(pairs, prepend=-1))
         if len(begins):
-            found.put(pairs[begins], np.add.reduceat(shares, begins)[:, None])
+            found.put(*np.divmod(pairs[begins], items), np.add.reduceat(shares, begins)[:, None])
     return found
 
 

@@ -76,36 +76,31 @@ class Past(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """For each item, the other items with the highest counts, highest first, padded with `NO_ITEM`."""
+    """For each of R rows, such as items, the items with the highest counts, padded with `NO_ITEM`."""
 
     items: Indexes
-    """`[N, E]`: the other items."""
+    """`[R, E]`: the items, highest count first."""
     counts: Floats
-    """`[N, E, K]`: their K counts, 0 for padding."""
+    """`[R, E, K]`: their K counts, 0 for padding."""
 
     @classmethod
-    def none(cls, *, items: int, entries: int, kinds: int) -> Self:
-        """Return `entries` unused entries for each item, with `kinds` counts."""
-        return cls(
-            np.full((items, entries), NO_ITEM, np.int32), np.zeros((items, entries, kinds), np.float32)
-        )
+    def none(cls, *, rows: int, entries: int, kinds: int = 1) -> Self:
+        """Return `entries` unused entries for each row, with `kinds` counts."""
+        return cls(np.full((rows, entries), NO_ITEM, np.int32), np.zeros((rows, entries, kinds), np.float32))
 
-    def put(self, pairs: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
-        """Enter the strongest of the pairs of items, which are not in this table yet.
+    def put(self, rows: NDArray[np.int64], items: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
+        """Enter the items with the highest counts of each row, up to E per row.
 
-        `pairs` `[P]`: the distinct pairs in ascending order, as item * N + other item; all pairs of an item
-        come in the same call. `counts` `[P, K]`. Others are ordered by the sum of their counts; ties by lower
-        index.
+        `rows` and `items` `[P]`: distinct pairs in ascending order; all pairs of a row come in the same call.
+        `counts` `[P, K]`. Items are ordered by the sum of their counts; ties by lower index.
         """
-        size, entries = self.items.shape
-        first, second = np.divmod(pairs, size)
-        order = np.lexsort((second, -counts.sum(axis=1), first))
-        # The pairs are in the order of the items already, so sorting by item moves no item.
-        column = np.arange(len(first)) - np.searchsorted(first, first)
-        kept = column < entries
+        # Sorting within the rows moves no row, because they are ascending already.
+        order = np.lexsort((items, -counts.sum(axis=1), rows))
+        column = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = column < self.items.shape[1]
         chosen = order[kept]
-        self.items[first[kept], column[kept]] = second[chosen]
-        self.counts[first[kept], column[kept]] = counts[chosen]
+        self.items[rows[kept], column[kept]] = items[chosen]
+        self.counts[rows[kept], column[kept]] = counts[chosen]
 
 
 def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int) -> Floats:
@@ -136,8 +131,8 @@ def transitions(
     counts = np.zeros((len(pairs), len(weights)))
     for place, weight in enumerate(weights):
         counts[:, place] = np.bincount(pair, weight, len(pairs))
-    found = Entries.none(items=items, entries=entries, kinds=len(weights))
-    found.put(pairs, counts)
+    found = Entries.none(rows=items, entries=entries, kinds=len(weights))
+    found.put(*np.divmod(pairs, items), counts)
     return found
 
 
