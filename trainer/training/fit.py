@@ -32,8 +32,9 @@ from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
 from trainer.model.backend import keras
-from trainer.model.blend import Blend, Lessons, Terms, priors_at
+from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.network import Network
+from trainer.model.terms import Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
@@ -160,7 +161,7 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 def _blend(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Blend | None:
     """Return a blend with weights learned on the validation split.
 
-    Return None if the blend is off, or if there are no validation clicks.
+    Return None if the blend is off, if there are no validation clicks, or if none of its terms helps.
     """
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
@@ -173,12 +174,18 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
-        replay.recent_items(held, max(1, settings.blend.repeat_lags)),
+        replay.recent_items(held, max(RECENT, settings.blend.repeat_lags)),
         replay.recent_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
-    blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
+    asked, half = blend.used, np.random.default_rng(settings.training.seed).random(len(held)) < 0.5
+    by_session = np.repeat(half, held.lengths)[held.scored]
+    blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)
+    if left_out := [name.replace("_", "-") for name in asked if name not in blend.used]:
+        progress.say(f"left out of the blend, without use on held-out clicks: {', '.join(left_out)}")
+    if not blend.used:
+        return None
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")
     return blend

@@ -1,9 +1,10 @@
 """Learning the hold-out: a release that has passed the gate learns the clicks on which it was measured.
 
-The gate compares the release with the champion on the newest clicks, so it must not have learned them. Once it has
-passed, one more pass over these clicks brings network, catalogue and counts up to the newest click. The pass is
-bounded: one epoch over the hold-out alone, from the weights of the release. What is published was therefore not
-measured itself, but its twin, which lacks only this pass; a pass that diverges is discarded.
+The gate compares the release with the champion on the newest clicks, so it must not have learned them. Once
+it has passed, one more pass over these clicks brings network, catalogue and counts up to the newest click.
+The pass is bounded: one epoch over the hold-out alone, from the weights of the release. So it was not the
+published release that was measured, but its twin, which lacks only this pass. A pass that diverges is
+discarded.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def learned(
     from_ms: int,
     now: datetime,
 ) -> PackagedRelease:
-    """Return the release `measured` after a pass over its hold-out: the sessions in `clicks` from `from_ms` on.
+    """Return the release `measured` after a pass over its hold-out: sessions in `clicks` from `from_ms` on.
 
     `settings` are those of its training. The metrics stay those of `measured`. Returns `measured` itself if
     the pass diverges.
