@@ -41,7 +41,9 @@ from worker.commandline import (
 )
 @options.columns
 @options.split_at
+@options.leave_last
 @options.top
+@options.min_context
 @kafka_option
 @releases_topic_option
 @config_options

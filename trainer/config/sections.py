@@ -69,8 +69,16 @@ class Dataset(Section):
     )
     split_at: Moment | None = setting(
         None,
-        "Time at which the test split starts, such as `2020-06-28`. If set, it overrides `test_fraction`.",
+        "Time at which the test split starts, such as `2020-06-28`, or unix time. If set, it overrides "
+        "`test_fraction`.",
         facts=_PREPARES,
+    )
+    leave_last: int = setting(
+        0,
+        "Number of clicks at the end of each session that are the test split, as in leave-one-out evaluation. "
+        "All earlier clicks are learned. 0: the test split is chosen by time.",
+        ge=0,
+        facts=_CLEANS,
     )
     repeat_within: Duration = setting(
         0.0,
@@ -104,6 +112,14 @@ class Dataset(Section):
         "Folder in which prepared sessions are cached for later trainings. Not used by `run`.",
         facts={"decides": False},
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.leave_last and self.split_at is not None:
+            raise ValueError(
+                f"leave_last ({self.leave_last}) and split_at both choose the test split; leave out one"
+            )
+        return self
 
 
 class Features(Section):
@@ -384,6 +400,13 @@ class Evaluation(Section):
     top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
     exclude_recent: int = setting(
         1, "Number of a user's most recently clicked items that are left out of the evaluated lists.", ge=0
+    )
+
+    min_context: int = setting(
+        1,
+        "Minimum number of clicks in the session before a click of the test split for it to be predicted.",
+        ge=1,
+        facts=_PREPARES,
     )
 
     @model_validator(mode="after")

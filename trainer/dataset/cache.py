@@ -18,17 +18,19 @@ import polars as pl
 
 from trainer.config import FitSettings
 from trainer.config.fitting import keys_with
-from trainer.dataset.dataset import Data
+from trainer.dataset.dataset import Data, EveryItem
 from trainer.dataset.features import Categorical, Features
 from trainer.dataset.sessions import Sessions
 from trainer.files_on_disk import put_in_place
 from worker.core.catalogue import Catalogue
 from worker.settings.fields import value_of
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Version of the preparation. Increase it when the code prepares the same clicks differently."""
 
 _PARTS: Final = ("train", "validation", "test")
+_EVERY_ITEM: Final = {name: f"every_item_{name}" for name in EveryItem._fields}
+"""The files of the sessions, by field of `Data` and of `EveryItem`."""
 
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
@@ -51,6 +53,8 @@ def save(kept: Path, data: Data) -> None:
     unfinished.mkdir(parents=True)
     for part in _PARTS:
         _frame_of(getattr(data, part)).write_parquet(unfinished / f"{part}.parquet")
+    for part, file in _EVERY_ITEM.items() if data.every_item else ():
+        _frame_of(getattr(data.every_item, part)).write_parquet(unfinished / f"{file}.parquet")
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     items = pl.DataFrame({"item_id": ids}, schema={"item_id": pl.String()})
     known: dict[str, Any] = {"summary": data.summary, "never_clicked": data.never_clicked, "features": None}
@@ -71,11 +75,20 @@ def load(kept: Path) -> Data:
     known = orjson.loads((kept / "known.json").read_bytes())
     items = pl.read_parquet(kept / "items.parquet", glob=False)
     features = _features_of(items, known["features"]) if known["features"] else None
-    train, validation, test = (
-        _sessions_of(pl.read_parquet(kept / f"{part}.parquet", glob=False)) for part in _PARTS
+    sessions = {
+        part: _sessions_of(pl.read_parquet(kept / f"{part}.parquet", glob=False))
+        for part in (*_PARTS, *_EVERY_ITEM.values())
+        if (kept / f"{part}.parquet").is_file()
+    }
+    every_item = {name: sessions.pop(file) for name, file in _EVERY_ITEM.items() if file in sessions}
+    return Data(
+        Catalogue(items["item_id"].to_list()),
+        **sessions,
+        summary=known["summary"],
+        features=features,
+        never_clicked=known["never_clicked"],
+        every_item=EveryItem(**every_item) if every_item else None,
     )
-    catalogue = Catalogue(items["item_id"].to_list())
-    return Data(catalogue, train, validation, test, known["summary"], features, known["never_clicked"])
 
 
 def _frame_of(sessions: Sessions) -> pl.DataFrame:

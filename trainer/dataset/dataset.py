@@ -15,6 +15,17 @@ from trainer.dataset.sessions import Sessions
 from worker.core.catalogue import Catalogue
 
 
+class EveryItem(NamedTuple):
+    """The sessions before the test split (training and validation), uncleaned, and the sessions of `test`.
+
+    Both are over all items of the former, also those that are not in the release's catalogue, because the
+    baselines leave out no item. The sessions of `test` are those of `Data.test`, in the same order.
+    """
+
+    past: Sessions
+    test: Sessions
+
+
 @dataclass(frozen=True, slots=True)
 class Data:
     """Training, validation and test sessions, split by time. The training sessions define the catalogue.
@@ -30,6 +41,8 @@ class Data:
     features: Features | None = None
     never_clicked: int = 0
     """Number of items that have features but no training clicks; they are last in the catalogue."""
+    every_item: EveryItem | None = None
+    """The sessions on which the baselines are measured; None if there is no test split."""
 
     @property
     def clicked_items(self) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.config import FitSettings
+from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.decayed_counts import Past
@@ -25,6 +25,7 @@ from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
+from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
 from trainer.model.blend import Blend, Lessons, Terms, priors_at
 from trainer.model.network import Network
@@ -45,10 +46,13 @@ def fit(
     now: datetime | None = None,
     work: Path | None = None,
     parent: PackagedRelease | None = None,
+    baselines: Baselines | None = None,
 ) -> PackagedRelease:
     """Train a release on `clicks`.
 
     `clicks` has the columns of `trainer.clicks.columns.SCHEMA`; the clicks of a user are in order of arrival.
+    If it also has the column `sessions.TEST`, this marks the clicks of the test split. With `baselines`, the
+    manifest also has the verdict of a comparison with the best baseline on the test split.
     The same clicks, settings and seed give the same weights on the same machine, even if the training was
     interrupted and resumed from the checkpoint in the folder `work`. With a `parent`, the network starts from
     the parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too
@@ -61,12 +65,17 @@ def fit(
         data = warm_start.grown(data, warm_start.items_of(parent.release))
     network, data.summary["epochs"] = train(data, settings, progress, work=work, parent=parent)
     model = Model(network, network.tensors(), _blended(network, data, settings, progress))
-    return model.packaged(
+    fitted = model.packaged(
         data,
         metrics=_measured(model, data, data.test),
         created_at=now.isoformat(timespec="seconds"),
         parent=parent.manifest.sha256 if parent else None,
     )
+    if baselines is None:
+        return fitted
+    result = verdicts.compared(fitted.release, data, settings, baselines, progress)
+    found = verdicts.verdict(fitted.manifest, result) if result else None
+    return fitted.with_training(comparison=found)
 
 
 def train(
