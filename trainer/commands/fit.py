@@ -80,9 +80,7 @@ def fit(
     if parent:
         settings = settings.replaced(**warm_start.shaped_as(parent.manifest, settings, given(chosen)))
     work = checkpoints.work_folder(folder)
-    fitted = fitting.fit(
-        scan.clicks, settings, teller, work=work, parent=parent, baselines=chosen.baselines
-    )
+    fitted = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent, baselines=chosen.baselines)
     write_folder(folder, *fitted.parts)
     checkpoints.remove(work)
     manifest = fitted.manifest

@@ -256,8 +256,10 @@ def scan_clicks(
         return scan
     held, removals = _scan_files(test, chosen, replace(columns_of(chosen), extra=()))
     _tell(held, removals, teller)
-    marked = [one.clicks.with_columns(pl.lit(is_test).alias(TEST)) for one, is_test in ((scan, False), (held, True))]
-    return scan._replace(clicks=pl.concat(marked, how="diagonal"), rows=scan.rows + held.rows)
+    learned, marked = (
+        one.clicks.with_columns(pl.lit(is_test).alias(TEST)) for one, is_test in ((scan, False), (held, True))
+    )
+    return replace(scan, clicks=pl.concat([learned, marked], how="diagonal"), rows=scan.rows + held.rows)
 
 
 def _scan_files(

@@ -22,9 +22,6 @@ from worker.settings.fields import Duration, Moment, Section, setting
 MAX_TRAINED_SCALE: Final = 40.0
 """Maximum `scale`. It keeps exp(-2 * scale) a normal single-precision number (`trainer.model.losses`)."""
 
-POPULAR_ITEMS: Final = 100
-"""Number of items in the popularity list of a release."""
-
 ACTIVE_ITEMS: Final = 2048
 """Number of items in the network in online training, which are the currently most clicked items."""
 
@@ -75,8 +72,8 @@ class Dataset(Section):
     )
     leave_last: int = setting(
         0,
-        "Number of clicks at the end of each session that are the test split, as in leave-one-out evaluation. "
-        "All earlier clicks are learned. 0: the test split is chosen by time.",
+        "Number of clicks at the end of each session that are the test split (leave-one-out: 1). 0: the test "
+        "split is chosen by time.",
         ge=0,
         facts=_CLEANS,
     )
@@ -351,69 +348,3 @@ class Blend(Section):
         """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
         return bool(self.popularity_half_lives or followed or self.repeat_lags)
-
-
-class Training(Section):
-    """The length of a training, and its batches."""
-
-    epochs: int | None = setting(
-        None, "Maximum number of epochs. Default: 5, or up to 100 if there are few clicks.", ge=1
-    )
-    patience: int | None = setting(
-        None,
-        "Number of epochs without a better validation result after which the training ends. Default: a third "
-        "of `epochs`, at least 2.",
-        ge=1,
-        facts=_OFFLINE,
-    )
-    batch_clicks: int = setting(512, "Number of predicted clicks per training step.", ge=1)
-    full_batch: bool = setting(
-        False,
-        "Whether each epoch is a single training step, with the gradient over all clicks.",
-        facts=_OFFLINE,
-    )
-    max_session_clicks: int = setting(
-        200, "Maximum session length, in clicks; longer sessions are split.", ge=2
-    )
-    carry_state: bool = setting(
-        False,
-        "Whether each part of a split session starts with the hidden state after the previous part. "
-        "Otherwise, each part repeats clicks of the previous part as context.",
-        facts=_OFFLINE,
-    )
-    checkpoint_interval: Duration = setting(
-        60.0, "Interval between training checkpoints.", gt=0, facts={"decides": False, "online": False}
-    )
-    seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
-
-    def epochs_for(self, predictions: int) -> int:
-        """Return `epochs`; if unset, 5 to 100 epochs, for about half a million predictions in total.
-
-        `predictions`: the number of predictions in an epoch.
-        """
-        return self.epochs or min(100, max(5, round(500_000 / predictions)))
-
-
-class Evaluation(Section):
-    """The evaluation of releases."""
-
-    top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
-    exclude_recent: int = setting(
-        1, "Number of a user's most recently clicked items that are left out of the evaluated lists.", ge=0
-    )
-
-    min_context: int = setting(
-        1,
-        "Minimum number of clicks in the session before a click of the test split for it to be predicted.",
-        ge=1,
-        facts=_PREPARES,
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.top + self.exclude_recent > POPULAR_ITEMS:
-            raise ValueError(
-                f"top ({self.top}) and exclude_recent ({self.exclude_recent}) together must not exceed "
-                f"{POPULAR_ITEMS}, the length of the popularity list that is the baseline"
-            )
-        return self

@@ -62,8 +62,8 @@ class HeldOut:
     def caution(self, manifest: Manifest, name: str = "the release") -> str:
         """Return a warning if a release was trained on clicks of the hold-out period; else an empty string.
 
-        `name`: the name of the release in the warning. Without times in the manifest, there is no warning; nor
-        if the training held out such clicks by file, or as the last of each session.
+        `name`: the name of the release in the warning. There is no warning if the manifest has no times,
+        or if the training held out such clicks by file, or as the last of each session.
         """
         if self._held_out_in(manifest.training):
             return ""
@@ -75,7 +75,6 @@ class HeldOut:
             f"Careful: {name} was trained on clicks until {moment(until_ms)}, which overlaps the hold-out; "
             "its results are too good."
         )
-
 
     def _held_out_in(self, training: Mapping[str, Any]) -> bool:
         if TEST in self.clicks.columns:

@@ -62,7 +62,7 @@ def prepare(
 ) -> Data:
     """Clean `clicks`, cut them into sessions and split the sessions by time. Raises TooFewClicks.
 
-    A column `TEST` (`sessions`) of `clicks` marks the clicks of the test split; without it, `settings` choose them.
+    If `clicks` has the column `TEST`, it marks the test split; otherwise, `settings` choose it.
     Sessions of one click are dropped from all splits. Rare items, repeats and bots are dropped only from the
     training split: the held-out splits stay as a worker would see them, and a click on an item outside the
     catalogue is a miss. With `settings.dataset.cache`, sessions are loaded from the cache if it has them.

@@ -51,8 +51,8 @@ class TestSplit(NamedTuple):
         longest = sessions.group_by("session").len()["len"].max()
         if not isinstance(longest, int) or longest <= self.leave_last:
             raise TooFewClicks(
-                f"leave_last is {self.leave_last}, but the longest session has {longest or 0} clicks; lower "
-                "it, so that clicks are left before the held-out ones"
+                f"leave_last is {self.leave_last}, but the longest session has {longest!r} clicks; lower it, "
+                "so that clicks are left before the held-out ones"
             )
         late = (place >= length - self.leave_last) & (place > 0)
         return divide_where(sessions, late, endless=True)
@@ -69,8 +69,8 @@ class TestSplit(NamedTuple):
         if not scored["scored"].any():
             longest = after.group_by("session").len()["len"].max()
             raise TooFewClicks(
-                f"min_context is {self.min_context}, but no click of the test split has as many clicks before "
-                f"it in its session (the longest session has {longest}); lower it"
+                f"min_context is {self.min_context}, but no click of the test split has as many clicks "
+                f"before it in its session (the longest session has {longest!r}); lower it"
             )
         return scored
 
@@ -84,6 +84,6 @@ def share_predicted(predictions: int, test_clicks: int, min_context: int = 1) ->
     without = "the first click" if min_context <= 1 else f"the first {min_context} clicks"
     share = predictions / max(1, test_clicks)
     return (
-        f"{share:.0%} of the test clicks could be predicted ({predictions:,} of {test_clicks:,}): {without} of "
-        "a session cannot"
+        f"{share:.0%} of the test clicks could be predicted ({predictions:,} of {test_clicks:,}): "
+        f"{without} of a session cannot"
     )

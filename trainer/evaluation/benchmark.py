@@ -90,9 +90,7 @@ def score(
     `held.before` is empty, the only baseline is `popular`, with the popularity list of the release.
     """
     sessions = held.sessions(release.catalogue)
-    result = partial(
-        EvaluationResult.of, top=top, smaller_tops=smaller_tops, test_clicks=held.test_clicks
-    )
+    result = partial(EvaluationResult.of, top=top, smaller_tops=smaller_tops, test_clicks=held.test_clicks)
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
     if held.before.is_empty():
         if "popular" in names:

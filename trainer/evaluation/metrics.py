@@ -73,7 +73,7 @@ def values(ranks: Ranks, *tops: int) -> dict[str, Values]:
     - Accuracy: 1 if p = 1, else 0.
     """
     place = np.maximum(ranks, 1)
-    found = {}
+    found: dict[str, Values] = {}
     for top in sorted(tops):
         hit = ((ranks > 0) & (ranks <= top)).astype(np.float64)
         found |= {

@@ -3,9 +3,9 @@
 >>> network, other = (Answers(np.array(ranks), np.zeros(1, np.int64)) for ranks in ([1, 1, 2], [0, 0, 2]))
 >>> alone = Predictions(np.arange(3), np.ones(3, np.int64), np.ones(3, np.bool_), None)
 >>> result = EvaluationResult.of({"network": network, "popular": other}, alone, top=2)
->>> comparison(result, "recall_at_2").sentence
-'no significant difference from the best baseline by Recall@2: 1.0000 against 0.3333 (popular), +66.67 percentage \
-points (95 % interval +0.00 to +100.00)'
+>>> found = comparison(result, "mrr_at_2")
+>>> found.name, found.outcome, round(found.lead.value, 3)
+('popular', 'no difference', 0.667)
 """
 
 from __future__ import annotations
@@ -43,11 +43,7 @@ MOST_PREDICTIONS: Final = 20_000
 
 _MOST_CAUSES: Final = 2
 
-_WORDS: Final = {
-    ABOVE: "above the best baseline",
-    LEVEL: "no significant difference from the best baseline",
-    BELOW: "below the best baseline",
-}
+_WORDS: Final = {ABOVE: "above", LEVEL: "no significant difference from", BELOW: "below"}
 
 
 class Comparison(NamedTuple):
@@ -60,6 +56,8 @@ class Comparison(NamedTuple):
     baseline: float
     lead: Figure
     """The lead of the release, with its paired 95 % interval."""
+    of: int
+    """The number of baselines that were measured."""
 
     @property
     def outcome(self) -> str:
@@ -73,8 +71,9 @@ class Comparison(NamedTuple):
     def sentence(self) -> str:
         """The comparison as text."""
         points = [100 * value for value in self.lead if value is not None]
+        which = f"the best of {self.of} baselines" if self.of > 1 else "the only baseline"
         return (
-            f"{_WORDS[self.outcome]} by {title(self.metric)}: {self.network:.4f} against {self.baseline:.4f} "
+            f"{_WORDS[self.outcome]} {which} by {title(self.metric)}: {self.network:.4f} against {self.baseline:.4f} "
             f"({self.name}), {points[0]:+.2f} percentage points "
             f"(95 % interval {points[1]:+.2f} to {points[2]:+.2f})"
         )
@@ -90,7 +89,7 @@ def comparison(result: EvaluationResult, metric: str) -> Comparison | None:
     if best is None:
         return None
     own, other = (result.models[name][metric].value for name in (next(iter(result.models)), best))
-    return Comparison(metric, own, best, other, result.leads[best][metric])
+    return Comparison(metric, own, best, other, result.leads[best][metric], len(result.models) - 1)
 
 
 def verdict(manifest: Manifest, result: EvaluationResult) -> dict[str, Any] | None:
