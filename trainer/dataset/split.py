@@ -47,7 +47,7 @@ class TestSplit(NamedTuple):
 
     def _last(self, sessions: pl.DataFrame) -> Divided:
         """Hold out the last clicks of each session; its first click is never held out."""
-        place, length = pl.int_range(pl.len()).over("session"), pl.len().over("session")
+        place, length = pl.int_range(pl.len()).over("session"), pl.len().cast(pl.Int64).over("session")
         longest = sessions.group_by("session").len()["len"].max()
         if not isinstance(longest, int) or longest <= self.leave_last:
             raise TooFewClicks(

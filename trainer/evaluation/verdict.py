@@ -73,8 +73,8 @@ class Comparison(NamedTuple):
         points = [100 * value for value in self.lead if value is not None]
         which = f"the best of {self.of} baselines" if self.of > 1 else "the only baseline"
         return (
-            f"{_WORDS[self.outcome]} {which} by {title(self.metric)}: {self.network:.4f} against {self.baseline:.4f} "
-            f"({self.name}), {points[0]:+.2f} percentage points "
+            f"{_WORDS[self.outcome]} {which} by {title(self.metric)}: {self.network:.4f} against "
+            f"{self.baseline:.4f} ({self.name}), {points[0]:+.2f} percentage points "
             f"(95 % interval {points[1]:+.2f} to {points[2]:+.2f})"
         )
 
@@ -89,7 +89,8 @@ def comparison(result: EvaluationResult, metric: str) -> Comparison | None:
     if best is None:
         return None
     own, other = (result.models[name][metric].value for name in (next(iter(result.models)), best))
-    return Comparison(metric, own, best, other, result.leads[best][metric], len(result.models) - 1)
+    lead, of = result.leads[best][metric], len(result.models) - 1
+    return Comparison(metric=metric, network=own, name=best, baseline=other, lead=lead, of=of)
 
 
 def verdict(manifest: Manifest, result: EvaluationResult) -> dict[str, Any] | None:

@@ -30,8 +30,7 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
     ids = [t["item_ids"][a:b].tobytes().decode() for a, b in pairwise(t["item_id_starts"])]
     row_of, table, ranks = {one: row for row, one in enumerate(ids)}, t.get("output", t["embedding"]), []
     table = table / np.sqrt(np.maximum((table**2).sum(1), 1e-12))[:, None] if m["normalize"] else table
-    fallback = np.full(len(ids), -np.inf)
-    fallback[[row_of[one] for one in m["popular"]]] = -np.arange(len(m["popular"]))
+    fallback = np.array([-m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
     for session in sessions(path, 1000 * m["session_gap_seconds"]):
         h: Any = np.zeros(m["hidden_size"], np.float32)
         rows = np.array([row_of.get(one, -1) for one in session])
@@ -57,4 +56,5 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
     return {"recall": np.mean(p < np.inf), "mrr": np.mean(1 / p), "ndcg": np.mean(1 / np.log2(p + 1))}
 
 
-print(json.dumps(measured(*map(Path, sys.argv[1:]))))
+if __name__ == "__main__":
+    print(json.dumps(measured(*map(Path, sys.argv[1:]))))
