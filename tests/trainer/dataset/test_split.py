@@ -71,9 +71,9 @@ def test_a_prediction_has_its_context(lengths: list[int], context: int) -> None:
 @pytest.mark.parametrize("gap_seconds", [0, 1800])
 def test_marked_clicks_are_the_test_split(gap_seconds: int) -> None:
     """Where sessions end, none has clicks of both; where they do not, the others are its context."""
-    clicks = table(
-        [(user, item, START_MS + number) for number, (user, item) in enumerate(["ax", "ay", "bx", "az"])]
-    ).with_columns(pl.Series(TEST, [False, False, False, True]))
+    rows = [("a", "x"), ("a", "y"), ("b", "x"), ("a", "z")]
+    clicks = table([(user, item, START_MS + number) for number, (user, item) in enumerate(rows)])
+    clicks = clicks.with_columns(pl.Series(TEST, [False, False, False, True]))
 
     before, after = Split().of(cut(clicks, gap_seconds=gap_seconds), endless=gap_seconds == 0)
 
