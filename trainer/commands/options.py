@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from trainer.clicks.rules import Rules
 from trainer.clicks.timestamps import TimeSettings
 from trainer.clicks.topic import read_topic
 from trainer.commands.kafka import connect, decoder
-from trainer.config import TrainerSettings
+from trainer.config import TrainerSettings, recorded
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
 from trainer.dataset.features import names_of
@@ -175,6 +176,16 @@ def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
 def with_tops(chosen: TrainerSettings, tops: tuple[int, ...] | None) -> TrainerSettings:
     """Return the settings with the largest K of the option `tops`, if it is given. Raises SettingError."""
     return replaced(chosen, {"evaluation.top": tops[-1]}) if tops else chosen
+
+
+def as_trained(chosen: TrainerSettings, manifest: Manifest, teller: Progress) -> TrainerSettings:
+    """Return the settings with the release's `evaluation.exclude_recent`, unless the user set it."""
+    key, settings = "evaluation.exclude_recent", manifest.training.get("settings")
+    value = recorded(settings, key) if isinstance(settings, Mapping) else None
+    if key in given(chosen) or type(value) is not int or value == chosen.evaluation.exclude_recent:
+        return chosen
+    teller.say(f"{key} is {value}, as in the release's training")
+    return replaced(chosen, {key: value})
 
 
 def split_for(

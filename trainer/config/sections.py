@@ -44,13 +44,18 @@ class Dataset(Section):
 
     session_gap: Duration = setting(
         1_800.0,
-        "Time without clicks that ends a session, in training and in the worker. 0: sessions never end.",
+        "Time without clicks that ends a session, in training and in the worker. 0: sessions never end. "
+        "Unless set, `fit` uses 0 if most sessions would have one click.",
         ge=0,
         le=MAX_GAP_SECONDS,
         facts=_PREPARES,
     )
     min_item_count: int = setting(
-        5, "Minimum number of training clicks for an item to be in the catalogue.", ge=1, facts=_CLEANS
+        5,
+        "Minimum number of training clicks for an item to be in the catalogue. Unless set, `fit` lowers it "
+        "if over 1 % of the newest clicks would be on items left out.",
+        ge=1,
+        facts=_CLEANS,
     )
     test_fraction: float = setting(
         0.1, "Share of the clicks held out as the test split (the newest clicks).", ge=0, lt=1, facts=_CLEANS

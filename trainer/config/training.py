@@ -21,13 +21,22 @@ class Training(Section):
     """The length of a training, and its batches."""
 
     epochs: int | None = setting(
-        None, "Maximum number of epochs. Default: 5, or up to 100 if there are few clicks.", ge=1
+        None,
+        "Maximum number of epochs. Default: 5, or up to 100 if there are few clicks in all or per item.",
+        ge=1,
     )
     patience: int | None = setting(
         None,
         "Number of epochs without a better validation result after which the training ends. Default: a third "
         "of `epochs`, at least 2.",
         ge=1,
+        facts=_OFFLINE,
+    )
+    final_training: bool = setting(
+        True,
+        "Whether `fit` trains once more, on all clicks before the test split, after the validation split has "
+        "served to choose the number of epochs and the weights in `[blend]`. Otherwise, the release never "
+        "learns the validation split, which has the newest clicks.",
         facts=_OFFLINE,
     )
     batch_clicks: int = setting(512, "Number of predicted clicks per training step.", ge=1)
@@ -63,9 +72,11 @@ class Evaluation(Section):
 
     top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
     exclude_recent: int = setting(
-        1, "Number of a user's most recently clicked items that are left out of the evaluated lists.", ge=0
+        1,
+        "Number of a user's most recently clicked items that are left out of the evaluated lists. Unless "
+        "set, `fit` uses 0 if users often click the same item twice in a row.",
+        ge=0,
     )
-
     min_context: int = setting(
         1,
         "Minimum number of clicks in the session before a click of the test split for it to be predicted.",

@@ -20,6 +20,7 @@ import polars as pl
 from trainer.config import FitSettings, TrainerSettings, recorded
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
+from trainer.dataset.decisions import applied
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.errors import BudgetTooSmall, TooFewClicks, TrainingDiverged
@@ -72,6 +73,7 @@ def tune(
     speak_through(progress.say)
     searched = space(given)
     data = _without_test_end(prepare(clicks, settings, progress, now or datetime.now(UTC)))
+    settings = applied(settings, data.summary)
     search = Search.resumed(folder / TRIALS, _made_of(data, settings, searched))
     if search.trials:
         progress.say(f"resuming the search in {folder} after {len(search.trials)} trials")
@@ -186,7 +188,7 @@ def _without_test_end(data: Data) -> Data:
             "there are no validation clicks to compare settings on; "
             "increase dataset.validation_fraction or use more clicks"
         )
-    return dataclasses.replace(data, test=Sessions.empty())
+    return dataclasses.replace(data, test=Sessions.empty(), every_item=None)
 
 
 def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,19 @@ def test_the_test_split_is_that_of_the_training(tmp_path: Path, clicks: Path) ->
     assert "name them with --test" in run("evaluate", release(tmp_path, test_files=True), *words).stderr
 
 
+def test_as_many_items_are_excluded_as_in_the_training(tmp_path: Path, clicks: Path) -> None:
+    """Unless that is chosen; whatever a manifest may say of it."""
+
+    def said(value: object, *options: str) -> bool:
+        folder = release(tmp_path, settings={"evaluation": {"exclude_recent": value}})
+        done = run("evaluate", folder, clicks, "--top", "3", "--all", *options)
+        assert done.exit_code == 0
+        return "evaluation.exclude_recent is 0, as in the release's training" in done.stderr
+
+    assert [said(value) for value in (0, 1, "0", None)] == [True, False, False, False]
+    assert not said(0, "--set", "evaluation.exclude_recent=2")
+
+
 def test_files_of_the_test_split_alone_leave_the_popularity_list(tmp_path: Path, parts: list[str]) -> None:
     """And that is said; files from before it leave nothing to predict."""
     folder = release(tmp_path, test_from=moment(HALFWAY_MS))
