@@ -77,6 +77,12 @@ class Evaluation(Section):
         "set, `fit` uses 0 if users often click the same item twice in a row.",
         ge=0,
     )
+    min_context: int = setting(
+        1,
+        "Minimum number of clicks in the session before a click of the test split for it to be predicted.",
+        ge=1,
+        facts={"prepares": True},
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

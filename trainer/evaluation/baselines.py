@@ -181,7 +181,8 @@ class OwnItems:
         pairs, pair = np.unique(row * self._past.items + items[click], return_inverse=True)
         found = Entries.none(rows=len(sizes), entries=width)
         rows, own = np.divmod(pairs, self._past.items)
-        found.put(rows, own, np.bincount(pair, weights, len(pairs))[:, None])
+        counts = np.bincount(pair, weights, len(pairs)).astype(np.float64)[:, None]
+        found.put(rows, own, counts)
         return found.items
 
 
