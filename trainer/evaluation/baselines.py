@@ -180,9 +180,9 @@ class OwnItems:
         weights = 0.5 ** ((ends[row] - 1 - click) / _OWN_HALF_LIFE)
         pairs, pair = np.unique(row * self._past.items + items[click], return_inverse=True)
         found = Entries.none(rows=len(sizes), entries=width)
-        rows, own = np.divmod(pairs, self._past.items)
-        counts = np.bincount(pair, weights, len(pairs)).astype(np.float64)[:, None]
-        found.put(rows, own, counts)
+        counts = np.zeros((len(pairs), 1))
+        counts[:, 0] = np.bincount(pair, weights, len(pairs))
+        found.put(*np.divmod(pairs, self._past.items), counts)
         return found.items
 
 

@@ -126,7 +126,8 @@ class Blend:
         found = {name: weight.numpy() for name, weight in self._weights.items()}
         found["repeats"] = self._curves @ found["repeats"]
         used = {
-            name: np.round(weight, 4).tolist() if name in self._used else [] for name, weight in found.items()
+            name: np.round(weight.astype(np.float64), 4).tolist() if name in self._used else []
+            for name, weight in found.items()
         }
         return {"network": round(self._factor, 4), **used}
 
