@@ -58,8 +58,8 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
     )
     assert re.search(
-        r"^epoch 1 of 1: loss .*\nkept epoch 1, the best by MRR@20 \(.*\); stopped after epoch 1: it was the last "
-        r"of 1\nweights of the blend: score = ",
+        r"^epoch 1 of 1: loss .*\nkept epoch 1, the best by MRR@20 \(.*\); stopped after epoch 1: it was the "
+        r"last of 1\nweights of the blend: score = ",
         done.stderr,
         re.MULTILINE,
     )
