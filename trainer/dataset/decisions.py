@@ -19,7 +19,7 @@ from worker.settings.loading import given, replaced
 DECISIONS: Final = "decisions"
 """The key of the decisions in the summary of the data, and in the training section of a manifest."""
 
-_Settings = TypeVar("_Settings", bound=FitSettings)
+Settings = TypeVar("Settings", bound=FitSettings)
 
 _MOST: Final = 0.5
 """Above this share of one-click sessions, sessions never end."""
@@ -54,7 +54,7 @@ def open_keys(settings: FitSettings, *keys: str) -> list[str]:
     return [key for key in keys if key not in fixed]
 
 
-def applied(settings: _Settings, summary: Mapping[str, Any]) -> _Settings:
+def applied(settings: Settings, summary: Mapping[str, Any]) -> Settings:
     """Return `settings` with the decisions in the `summary` of prepared data, or of a manifest.
 
     Settings that the user set keep their values.

@@ -38,6 +38,7 @@ from trainer.model.network import Network
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
+from trainer.training.decisions import decided
 from trainer.training.loop import Course, Training
 
 BLEND_STEPS: Final = 100
@@ -68,7 +69,7 @@ def fit(
     if parent:
         settings = applied(settings, parent.manifest.training)
     data = _prepared(clicks, settings, progress, now, parent)
-    settings = applied(settings, data.summary)
+    settings = decided(data, settings, progress)
     network, training = train(data, settings, progress, work=work, parent=parent)
     data.summary["epochs"] = training.history
     blend = _blend(network, data, settings, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 import orjson
@@ -66,7 +66,11 @@ class Manifest:
     unit length first. Two terms are added. First, the transition score, if the item is a successor of the
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
-    later clicks. A session ends after `session_gap_seconds` without a click; 0: never.
+    later clicks. A session ends after `session_gap_seconds` without a click; 0: never. The user's last
+    `exclude_recent` clicked items are not recommended, unless a worker's settings say otherwise.
+
+    A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
+    does not know the field yet reads the releases that do not use it.
     """
 
     format: int
@@ -90,10 +94,13 @@ class Manifest:
     size_bytes: int
     sha256: str
     golden: tuple[Golden, ...]
+    exclude_recent: int = 1
 
     def to_json(self) -> bytes:
-        """Return the manifest as a JSON object."""
-        return orjson.dumps(self, default=_plain, option=orjson.OPT_INDENT_2)
+        """Return the manifest as a JSON object, without the fields that have their defaults."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        written = {field.name: value for field, value in values if value != field.default}
+        return orjson.dumps(written, default=_plain, option=orjson.OPT_INDENT_2)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
         # The mappings that `from_json` returns are read-only, and read-only mappings cannot be pickled.
@@ -136,6 +143,8 @@ class Manifest:
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
         _require(within, "repeat_bias", biases, must_be)
+        excluded = self.exclude_recent
+        _require(0 <= excluded <= RECENT_ITEMS, "exclude_recent", excluded, f"from 0 to {RECENT_ITEMS}")
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)
@@ -175,11 +184,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     names = {field.name for field in fields(kind)}
-    if type(value) is not dict or value.keys() != names:
-        given = set(value) if type(value) is dict else set()
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    given = set(value) if type(value) is dict else set()
+    if type(value) is not dict or not needed <= given <= names:
         raise ReleaseRefused(
             "manifest",
-            f"{where} lacks fields {sorted(names - given)} and has unknown fields {sorted(given - names)}",
+            f"{where} lacks fields {sorted(needed - given)} and has unknown fields {sorted(given - names)}",
         )
     kinds = get_type_hints(kind)
-    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in names})
+    return kind(**{name: _read(kinds[name], value[name], f"{where}.{name}") for name in given})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import orjson
@@ -21,10 +21,12 @@ from worker.core.manifest import (
     MAX_TRANSITIONS,
     Manifest,
 )
+from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
 NAMES = [field.name for field in fields(Manifest)]
+NEEDED = [field.name for field in fields(Manifest) if field.default is MISSING]
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
@@ -82,7 +84,14 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_a_field_with_a_default_is_read_and_written_as_before_it_came() -> None:
+    """An older worker reads what this trainer writes, and this worker what an older trainer wrote."""
+    assert document().keys() == set(NEEDED)
+    assert read(document()).exclude_recent == 1
+    assert orjson.loads(read(document(exclude_recent=0)).to_json())["exclude_recent"] == 0
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     """And the field is named."""
     lacking = document()
@@ -152,6 +161,8 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"layers": MAX_LAYERS + 1},
         {"transitions": -1},
         {"transitions": MAX_TRANSITIONS + 1},
+        {"exclude_recent": -1},
+        {"exclude_recent": RECENT_ITEMS + 1},
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
