@@ -52,7 +52,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     shown = done.stdout.splitlines()
     assert shown[1].startswith("Recall@20")
     assert shown[3] == "on 40 predictions in 10 sessions of the test split:"
-    assert all("the best of 7 baselines by" in line for line in shown[4:7])
+    assert all("the best of 9 baselines by" in line for line in shown[4:7])
     assert "80% of the test clicks could be predicted (40 of 50): the first click of a session" in done.stderr
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
@@ -87,7 +87,7 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     twice(cyclic_clicks(60)).write_csv(tmp_path / "clicks.csv")
     files, all_of_it = (
         [str(tmp_path / "clicks.csv"), "-o", str(tmp_path / "release")],
-        set_to("dataset.test_fraction=0", "dataset.repeat_within=10s"),
+        set_to("dataset.test_fraction=0", "dataset.validation_fraction=0", "dataset.repeat_within=10s"),
     )
 
     done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, *QUICK])

@@ -63,7 +63,7 @@ def evaluate(
     """
     chosen, teller = options.with_tops(options.settings(), tops), console.for_this_place()
     release = read_folder(folder).release
-    chosen = options.as_trained(chosen, release.manifest, teller)
+    chosen = options.as_released(chosen, release.manifest, teller)
     split = options.split_for(chosen, release.manifest, teller, test=bool(test), every=every)
     clicks = options.read_clicks(files, chosen, teller, test=test)
     held = hold_out(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from trainer.clicks.rules import Rules
 from trainer.clicks.timestamps import TimeSettings
 from trainer.clicks.topic import read_topic
 from trainer.commands.kafka import connect, decoder
-from trainer.config import TrainerSettings, recorded
+from trainer.config import TrainerSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
 from trainer.dataset.features import names_of
@@ -178,13 +177,12 @@ def with_tops(chosen: TrainerSettings, tops: tuple[int, ...] | None) -> TrainerS
     return replaced(chosen, {"evaluation.top": tops[-1]}) if tops else chosen
 
 
-def as_trained(chosen: TrainerSettings, manifest: Manifest, teller: Progress) -> TrainerSettings:
-    """Return the settings with the release's `evaluation.exclude_recent`, unless the user set it."""
-    key, settings = "evaluation.exclude_recent", manifest.training.get("settings")
-    value = recorded(settings, key) if isinstance(settings, Mapping) else None
-    if key in given(chosen) or type(value) is not int or value == chosen.evaluation.exclude_recent:
+def as_released(chosen: TrainerSettings, manifest: Manifest, teller: Progress) -> TrainerSettings:
+    """Return the settings with the release's number of excluded items, unless the user set it."""
+    key, value = "evaluation.exclude_recent", manifest.exclude_recent
+    if key in given(chosen) or value == chosen.evaluation.exclude_recent:
         return chosen
-    teller.say(f"{key} is {value}, as in the release's training")
+    teller.say(f"{key} is {value}, as in the release")
     return replaced(chosen, {key: value})
 
 

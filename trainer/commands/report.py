@@ -57,7 +57,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     """
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
-    chosen = options.as_trained(chosen, release.manifest, teller)
+    chosen = options.as_released(chosen, release.manifest, teller)
     split = options.split_for(chosen, release.manifest, teller)
     # Load Jinja only when needed.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415

@@ -60,11 +60,11 @@ class Training(Section):
     seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
 
     def epochs_for(self, predictions: int) -> int:
-        """Return `epochs`; if unset, 5 to 100 epochs, for about half a million predictions in total.
+        """Return `epochs`; if unset, 5 to 100 epochs, for about a million predictions in total.
 
         `predictions`: the number of predictions in an epoch.
         """
-        return self.epochs or min(100, max(5, round(500_000 / predictions)))
+        return self.epochs or min(100, max(5, round(1_000_000 / predictions)))
 
 
 class Evaluation(Section):

@@ -18,7 +18,7 @@ from trainer.errors import TooFewClicks
 
 
 class TestSplit(NamedTuple):
-    """How the test split is chosen. In a table with the column `TEST`, that column chooses the clicks.
+    """The choice of the test split. In a table with the column `TEST`, that column chooses the clicks.
 
     `from_ms`: the time at which the test split starts; None: all clicks are held out. `leave_last`: the
     number of clicks at the end of each session that are held out instead; 0: none. `min_context`: the minimum

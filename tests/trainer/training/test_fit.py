@@ -120,6 +120,8 @@ def test_the_final_training_learns_the_validation_split() -> None:
     mrr = [epoch["mrr_at_1"] for epoch in known.training["epochs"]]
     assert known.training["final_training"] == {"epochs": mrr.index(max(mrr)) + 1}
     assert "final_training" not in unknown.training
+
+
 UNBLENDED: Final[dict[str, Any]] = {
     "popularity_half_lives": (),
     "transition_half_lives": (),
