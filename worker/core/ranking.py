@@ -33,6 +33,8 @@ _CHUNK_ROWS: Final = 128
 `_CHUNK_ROWS` rows, so that its matrix product is efficient.
 """
 
+_ONCE: Final = np.ones(1, np.float32)
+
 _KEY_COLUMN: Final = 0xFFFFFFFF
 """The mask of the lower half of a sort key, which holds the column."""
 
@@ -79,9 +81,12 @@ class ItemTable:
         self.width = depth * self.groups
         """The number of columns: every group has `width / groups`. At least the last column is padding."""
         self.group_starts = np.arange(depth) * self.groups
-        self._columns = np.zeros((size, self.width), np.float32)
-        self._columns[:, : self.items] = vectors.T
-        self._bias = bias
+        # Hot path: as a row of the product, a bias costs a third of adding it to all scores.
+        self._has_bias = bias is not None
+        self._columns = np.zeros((size + self._has_bias, self.width), np.float32)
+        self._columns[:size, : self.items] = vectors.T
+        if bias is not None:
+            self._columns[size, : self.items] = bias
         self._transitions = transitions
         self._co_occurrences = co_occurrences
         self._co_occurrence_decay = np.array(co_occurrence_decay, np.float32)
@@ -97,17 +102,16 @@ class ItemTable:
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):
             self._scratch = np.empty((len(hidden), self.width), np.float32)
+        if self._has_bias:
+            hidden = np.append(hidden, np.ones((len(hidden), 1), np.float32), axis=1)
         out = np.matmul(hidden, self._columns, out=self._scratch[: len(hidden)])
-        if self._bias is not None:
-            out[:, : self.items] += self._bias
         out[:, self.items :] = -np.inf
         flat, row_starts = out.reshape(-1), np.arange(len(out))[:, None] * self.width
         if self._transitions is not None:
-            _add_rows(flat, row_starts, self._transitions, recent[:, 0])
+            _add_rows(flat, row_starts, self._transitions, recent[:, :1], _ONCE)
         if self._co_occurrences is not None:
-            # One lag after the other: two clicks may give to the same item.
-            for lag, factor in enumerate(self._co_occurrence_decay):
-                _add_rows(flat, row_starts, self._co_occurrences, recent[:, lag], factor)
+            decay = self._co_occurrence_decay
+            _add_rows(flat, row_starts, self._co_occurrences, recent[:, : len(decay)], decay)
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
@@ -147,18 +151,14 @@ def top_k(
 
 
 def _add_rows(
-    flat: Floats,
-    row_starts: NDArray[np.intp],
-    gains: ItemRows,
-    clicked: Indexes,
-    factor: np.float32 = np.float32(1),  # noqa: B008  # immutable
+    flat: Floats, row_starts: NDArray[np.intp], gains: ItemRows, clicked: Indexes, decay: Floats
 ) -> None:
-    """Add to the scores `flat` of each row what its `clicked` item gives to others, times `factor`."""
-    rows = np.flatnonzero(clicked != NO_ITEM)
-    clicked = clicked[rows]
+    """Add to the scores `flat` of each row what its `clicked` items `[B, L]` give, times `decay` `[L]`."""
+    rows, lags = np.nonzero(clicked != NO_ITEM)
+    items = clicked[rows, lags]
     # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays -inf.
-    # If an index is repeated, `+=` keeps only one sum, but only NO_ITEM is ever repeated.
-    flat[gains.items[clicked] + row_starts[rows]] += gains.scores[clicked] * factor
+    columns = gains.items[items] + row_starts[rows]
+    np.add.at(flat, columns.reshape(-1), (gains.scores[items] * decay[lags, None]).reshape(-1))
 
 
 def _group_count(items: int) -> int:

@@ -134,7 +134,7 @@ UNBLENDED: Final[dict[str, Any]] = {
 def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
     """And is in the release, which verifies, if it helps; nothing is added where nothing is asked for."""
     clicks = cyclic_clicks()
-    chosen = SMALL.replaced(epochs=2, transition_half_lives=(3600.0,), transitions=3)
+    chosen = SMALL.replaced(epochs=1, learning_rate=1e-12, transition_half_lives=(3600.0,), transitions=3)
     without = chosen.replaced(**UNBLENDED)
 
     blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
