@@ -10,7 +10,7 @@ def test_few_clicks_are_seen_more_often() -> None:
     """At least 5 epochs; more where these would show few clicks, within reason; or as many as are set."""
     usual = FitSettings().training
 
-    assert [usual.epochs_for(clicks) for clicks in (10**6, 10**5, 20_000, 1)] == [5, 5, 25, 100]
+    assert [usual.epochs_for(clicks) for clicks in (10**6, 10**5, 20_000, 1)] == [5, 10, 50, 100]
     assert FitSettings.of(epochs=3).training.epochs_for(1) == 3
 
 
