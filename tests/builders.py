@@ -46,6 +46,8 @@ class Options(TypedDict, total=False):
     normalize: bool
     scale: float
     transitions: int
+    co_occurrences: int
+    co_occurrence_decay: Sequence[float]
     repeat_bias: Sequence[float]
     session_gap_seconds: float
     popular: Sequence[str]
@@ -69,6 +71,8 @@ def tiny_release_parts(
     normalize: bool = True,
     scale: float = 16.0,
     transitions: int = 0,
+    co_occurrences: int = 0,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
@@ -88,6 +92,7 @@ def tiny_release_parts(
         output=output,
         output_bias=output_bias,
         transitions=transitions,
+        co_occurrences=co_occurrences,
         seed=seed,
     )
     return packed(
@@ -97,6 +102,7 @@ def tiny_release_parts(
         output=output,
         normalize=normalize,
         scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         session_gap_seconds=session_gap_seconds,
         popular=popular,
@@ -145,6 +151,7 @@ def tiny_tensors(
     output: str = "tied",
     output_bias: bool = False,
     transitions: int = 0,
+    co_occurrences: int = 0,
     seed: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Random tensors of the shapes that a manifest with these values asks for."""
@@ -166,12 +173,13 @@ def tiny_tensors(
         tensors["output"] = normal(items, hidden_size)
     if output_bias:
         tensors["output_bias"] = normal(items)
-    if transitions:
-        followers = np.full((items, transitions), NO_ITEM, np.int32)
-        used = min(items, transitions)
-        followers[:, :used] = random.permuted(np.tile(np.arange(items), (items, 1)), axis=1)[:, :used]
-        followers[random.random(followers.shape) < 0.3] = NO_ITEM
-        tensors |= {"transition_items": followers, "transition_scores": normal(items, transitions)}
+    for name, entries in (("transition", transitions), ("co_occurrence", co_occurrences)):
+        if entries:
+            others = np.full((items, entries), NO_ITEM, np.int32)
+            used = min(items, entries)
+            others[:, :used] = random.permuted(np.tile(np.arange(items), (items, 1)), axis=1)[:, :used]
+            others[random.random(others.shape) < 0.3] = NO_ITEM
+            tensors |= {f"{name}_items": others, f"{name}_scores": normal(items, entries)}
     return tensors
 
 
@@ -183,6 +191,7 @@ def packed(
     output: str,
     normalize: bool = False,
     scale: float = 1.0,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
@@ -198,6 +207,7 @@ def packed(
         output=output,
         normalize=normalize,
         scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         session_gap_seconds=session_gap_seconds,
         popular=item_ids[::-1][:100] if popular is None else popular,
@@ -209,6 +219,7 @@ def packed(
                 cell=cell,
                 normalize=normalize,
                 scale=scale,
+                co_occurrence_decay=co_occurrence_decay,
                 repeat_bias=repeat_bias,
             )
             for one in sessions
@@ -228,6 +239,7 @@ def golden(
     cell: str,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
 ) -> Golden:
     """What the formulas say of the session `clicked`, item by item, without the code that serves."""
@@ -235,7 +247,13 @@ def golden(
     for item in clicked:
         state = step_one(tensors, cell, item, state)
     scores = all_scores(
-        tensors, state, clicked[::-1], normalize=normalize, scale=scale, repeat_bias=repeat_bias
+        tensors,
+        state,
+        clicked[::-1],
+        normalize=normalize,
+        scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
+        repeat_bias=repeat_bias,
     )
     best = sorted(range(len(item_ids)), key=lambda item: (-scores[item], item))[:10]
     return Golden(
@@ -264,6 +282,7 @@ def all_scores(
     *,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
 ) -> Floats:
     """The score of every item for one state, as the manifest defines it.
@@ -282,6 +301,10 @@ def all_scores(
     if "transition_items" in tensors and recent and recent[0] != NO_ITEM:
         followers, gained = (tensors[f"transition_{name}"][recent[0]] for name in ("items", "scores"))
         gains += zip(followers.tolist(), gained.tolist(), strict=True)
+    for item, factor in zip(recent, co_occurrence_decay, strict=False):
+        if item != NO_ITEM:
+            others, gained = (tensors[f"co_occurrence_{name}"][item] for name in ("items", "scores"))
+            gains += zip(others.tolist(), (np.float32(factor) * gained).tolist(), strict=True)
     for item, gain in gains:
         if item != NO_ITEM:
             scores[item] += gain

@@ -151,6 +151,7 @@ class Reference:
             [known.get(item_id, NO_ITEM) for item_id in reversed(clicked)],
             normalize=manifest.normalize,
             scale=manifest.scale,
+            co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
         )
         return dict(zip(self._item_ids, scores.tolist(), strict=True))

@@ -47,6 +47,8 @@ class Rules(NamedTuple):
     layers: int = 1
     transitions: int = 0
     repeat_bias: tuple[float, ...] = ()
+    co_occurrences: int = 0
+    """Entries in a row; if any, the last three clicks add their rows."""
 
 
 rules = st.builds(
@@ -64,6 +66,7 @@ rules = st.builds(
     layers=st.sampled_from([1, 1, 2, 3]),
     transitions=st.sampled_from([0, 5, 20]),
     repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
+    co_occurrences=st.sampled_from([0, 5]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -87,6 +90,7 @@ def parts(
     normalize: bool,
     transitions: int,
     repeat_bias: tuple[float, ...],
+    co_occurrences: int,
 ) -> tuple[Manifest, bytes]:
     """The release of these rules; its popular items are known and unpopular ones alike."""
     return tiny_release_parts(
@@ -97,6 +101,8 @@ def parts(
         scale=1.0,
         transitions=transitions,
         repeat_bias=repeat_bias,
+        co_occurrences=co_occurrences,
+        co_occurrence_decay=(0.5, -0.25, 1.0) if co_occurrences else (),
         popular=ITEMS[4:1:-1],
     )
 
@@ -110,6 +116,7 @@ def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
         normalize=rules.normalize,
         transitions=rules.transitions,
         repeat_bias=rules.repeat_bias,
+        co_occurrences=rules.co_occurrences,
     )
 
 

@@ -16,7 +16,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from worker.core.manifest import MAX_GAP_SECONDS, MAX_LAYERS, MAX_REPEAT_LAGS, MAX_TRANSITIONS
+from worker.core.manifest import (
+    MAX_CO_OCCURRENCES,
+    MAX_GAP_SECONDS,
+    MAX_LAYERS,
+    MAX_REPEAT_LAGS,
+    MAX_TRANSITIONS,
+)
 from worker.settings.fields import Duration, Moment, Section, setting
 
 MAX_TRAINED_SCALE: Final = 40.0
@@ -340,6 +346,13 @@ class Blend(Section):
         ge=0,
         le=MAX_TRANSITIONS,
     )
+    co_occurrences: int = setting(
+        50,
+        "Maximum number of items stored per item that are clicked near it, in either order. They gain from "
+        "the last clicks of a session. 0: no co-occurrence term.",
+        ge=0,
+        le=MAX_CO_OCCURRENCES,
+    )
     repeat_lags: int = setting(
         20,
         "Number of a session's most recent clicks with a learned repeat weight. The weight changes the score "
@@ -352,4 +365,4 @@ class Blend(Section):
     def any(self) -> bool:
         """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
-        return bool(self.popularity_half_lives or followed or self.repeat_lags)
+        return bool(self.popularity_half_lives or followed or self.co_occurrences or self.repeat_lags)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer.dataset.features import Features
 from trainer.dataset.sessions import Sessions
@@ -24,6 +25,11 @@ class EveryItem(NamedTuple):
 
     past: Sessions
     test: Sessions
+    past_users: NDArray[np.uint64]
+    test_users: NDArray[np.uint64]
+    """`[C]`: the user of each click, as a number (`trainer.dataset.sessions.numbered`)."""
+    context: NDArray[np.bool_]
+    """`[C]`: whether a click of `test` is in `past`, too, as the earlier clicks of an endless session are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer.clicks.cleaning import clean, report
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
-from trainer.dataset.sessions import TEST, Sessions, cut, drop_short, to_arrays
+from trainer.dataset.sessions import TEST, Sessions, cut, drop_short, numbered, to_arrays
 from trainer.dataset.split import TestSplit
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
@@ -53,6 +53,16 @@ class HeldOut:
     def rows(self) -> NDArray[np.int64]:
         """`[C]`: the `row` of each click."""
         return self.clicks[_ROW].to_numpy().astype(np.int64)
+
+    @property
+    def users(self) -> NDArray[np.uint64]:
+        """`[C]`: the number of each click's user, as in `PastSessions`."""
+        return numbered(self.clicks["user_id"])
+
+    @property
+    def context(self) -> NDArray[np.bool_]:
+        """`[C]`: whether the click is in `before`, too, as the earlier clicks of an endless session are."""
+        return self.clicks[_ROW].is_in(self.before[_ROW].implode()).to_numpy()
 
     @property
     def times_ms(self) -> NDArray[np.int64]:

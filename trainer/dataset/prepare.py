@@ -36,6 +36,7 @@ from trainer.dataset.sessions import (
     drop_rare_items,
     drop_short,
     moment_before,
+    numbered,
     to_arrays,
 )
 from trainer.dataset.span import doubts
@@ -123,7 +124,8 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
         f"divided: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation split, "
         f"{_scored(test):,} in the test split"
     )
-    chosen, test = _described(split, test), split.predictions(test)
+    chosen = _described(split, test)
+    test = split.predictions(test.with_columns(context=~pl.col("scored")))
     every_item = _every_item(past, test) if len(test) else None
     del past
     train = _clean_training(train, settings, report)
@@ -237,8 +239,14 @@ def _past_and_test(sessions: pl.DataFrame, split: TestSplit, settings: FitSettin
 
 
 def _every_item(past: pl.DataFrame, test: pl.DataFrame) -> EveryItem:
-    catalogue = catalogue_of(past)
-    return EveryItem(to_arrays(past, catalogue), to_arrays(drop_short(test)[0], catalogue))
+    catalogue, test = catalogue_of(past), drop_short(test)[0]
+    return EveryItem(
+        to_arrays(past, catalogue),
+        to_arrays(test, catalogue),
+        numbered(past["user_id"]),
+        numbered(test["user_id"]),
+        test["context"].to_numpy(),
+    )
 
 
 def _train_and_validation(past: pl.DataFrame, settings: FitSettings) -> Divided:

@@ -69,22 +69,31 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class PastSessions:
-    """Sessions for counting, the time of each click `[C]`, and the number of `items` in the catalogue."""
+    """Sessions for counting, the time and the user of each click `[C]`, and the number of `items`.
+
+    The users are numbers from `numbered`; the clicks of a user are in order.
+    """
 
     sessions: Sessions
     times_ms: NDArray[np.int64]
     items: int
+    users: NDArray[np.uint64]
 
     @classmethod
     def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
         """Return the sessions of a table that `cut` returned."""
         times = sessions["timestamp_ms"].to_numpy()
-        return cls(to_arrays(sessions, catalogue), times, len(catalogue))
+        return cls(to_arrays(sessions, catalogue), times, len(catalogue), numbered(sessions["user_id"]))
 
     @property
     def clicks(self) -> NDArray[np.int64]:
         """`[N]`: the number of clicks on each item."""
         return counted(self.sessions.items, self.items)
+
+
+def numbered(users: pl.Series) -> NDArray[np.uint64]:
+    """Return a number for each user id: a hash, so that the same id has the same number in other tables."""
+    return users.cast(pl.String).hash().to_numpy()
 
 
 class Divided(NamedTuple):

@@ -16,8 +16,10 @@ from trainer.dataset.sessions import PastSessions, catalogue_of, to_arrays
 from trainer.evaluation.baselines import (
     Asked,
     Baseline,
+    CoOccurring,
     LivePopular,
     Markov,
+    OwnItems,
     Popular,
     RecentlyPopular,
 )
@@ -44,7 +46,9 @@ BASELINES: Final[dict[str, Callable[[PastSessions, Baselines, Progress], Baselin
     "popular": lambda past, *_: Popular(past),
     "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent / 3_600),
     "live popular": lambda past, settings, _: LivePopular(past, settings.recent / 3_600),
+    "own items": lambda past, *_: OwnItems(past),
     "markov": lambda past, *_: Markov(past),
+    "co-occurrence": lambda past, *_: CoOccurring(past),
     "s-knn": lambda past, settings, progress: Neighbours(past, _neighbours(S_KNN, settings), progress),
     "vs-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VS_KNN, settings), progress),
     "vmis-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VMIS_KNN, settings), progress),
@@ -100,7 +104,8 @@ def score(
         return result(found, Predictions.of(sessions))
     catalogue = catalogue_of(held.before)
     past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
-    asked = Asked(same, held.times_ms, recent_items(same, exclude_recent, held.user_begins))
+    excluded = recent_items(same, exclude_recent, held.user_begins)
+    asked = Asked(same, held.times_ms, excluded, held.users, held.context)
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
     clicks[NETWORK] = counted(to_arrays(held.before, release.catalogue).items, len(release.catalogue))

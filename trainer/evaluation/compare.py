@@ -156,15 +156,15 @@ def align(
     leave_last: int = 0,
     min_context: int = 1,
     top: int,
-    exclude_recent: int,
+    exclude_recent: int | None,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Aligned:
     """Return the answers of `a` and `b` to their common predictions in `clicks` (from `holdout.cleaned`).
 
     A prediction is a click that is not the first of its session. If the session gaps of the releases differ,
     some clicks are predictions for only one release, and are left out. `from_ms`, `leave_last` and
-    `min_context` choose the test split (`TestSplit`). Raises TooFewClicks if there are no
-    common predictions.
+    `min_context` choose the test split (`TestSplit`). `exclude_recent`: None for what each release says.
+    Raises TooFewClicks if there are no common predictions.
     """
     gaps = [release.manifest.session_gap_seconds for release in (a, b)]
     held_out = partial(
@@ -182,7 +182,7 @@ def align(
                 release,
                 sessions,
                 top=top,
-                exclude_recent=exclude_recent,
+                exclude_recent=release.manifest.exclude_recent if exclude_recent is None else exclude_recent,
                 user_begins=its.user_begins,
             )
         )

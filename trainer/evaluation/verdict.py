@@ -136,8 +136,14 @@ def compared(
     scored = sampled(data.test, MOST_PREDICTIONS)
     own, test = replace(data.test, scored=scored), replace(every.test, scored=scored)
     top, exclude_recent = settings.evaluation.top, settings.evaluation.exclude_recent
-    past = PastSessions(every.past, _times(every.past), int(every.past.items.max()) + 1)
-    asked = Asked(test, _times(test), replay.recent_items(test, exclude_recent))
+    past = PastSessions(every.past, _times(every.past), int(every.past.items.max()) + 1, every.past_users)
+    asked = Asked(
+        test,
+        _times(test),
+        replay.recent_items(test, exclude_recent),
+        users=every.test_users,
+        context=every.context,
+    )
     found: dict[str, Answers] = {
         NETWORK: replay.answers(tables, own, top=top, exclude_recent=exclude_recent),
         **baseline_answers(past, asked, top=top, settings=baselines, progress=progress),

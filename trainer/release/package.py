@@ -27,8 +27,8 @@ from worker.core.verification import check_finite
 
 if TYPE_CHECKING:
     # TensorFlow takes seconds to load, and reading a folder does not need it.
-    from trainer.model.blend import Terms
     from trainer.model.network import Network
+    from trainer.model.terms import Terms
 
 GOLDEN_SESSIONS: Final = 5
 GOLDEN_CLICKS: Final = 20
@@ -116,16 +116,16 @@ class Model(NamedTuple):
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Return the tensors of a release, and the manifest fields that define how they are used."""
-        settings, tensors, repeat_bias = self.network.settings, self.tensors, list[float]()
+        settings, tensors, added = self.network.settings, self.tensors, dict[str, list[float]]()
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
             tensors, scale = self.terms.added_to(tensors), scale * self.terms.network
-            repeat_bias = self.terms.repeat_bias.tolist()
+            added = self.terms.manifest
         return tensors, {
             "cell": settings.model.cell,
             "normalize": settings.model.normalize,
             "scale": scale,
-            "repeat_bias": repeat_bias,
+            **added,
         }
 
     def _golden(self, data: Data) -> list[Golden]:

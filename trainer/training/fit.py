@@ -33,8 +33,9 @@ from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
 from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
-from trainer.model.blend import Blend, Lessons, Terms, priors_at
+from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.network import Network
+from trainer.model.terms import Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
@@ -83,7 +84,7 @@ def fit(
         network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
         chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
         data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
-    model = Model(network, network.tensors(), _terms(blend, data, settings) if blend else None)
+    model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = model.packaged(
         data,
         metrics=_measured(model, data, data.test),
@@ -169,7 +170,7 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 def _blend(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Blend | None:
     """Return a blend with weights learned on the validation split.
 
-    Return None if the blend is off, or if there are no validation clicks.
+    Return None if the blend is off, if there are no validation clicks, or if none of its terms helps.
     """
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
@@ -182,18 +183,24 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
-        replay.recent_items(held, max(1, settings.blend.repeat_lags)),
+        replay.recent_items(held, max(RECENT, settings.blend.repeat_lags)),
         replay.recent_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
-    blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
+    asked, half = blend.used, np.random.default_rng(settings.training.seed).random(len(held)) < 0.5
+    by_session = np.repeat(half, held.lengths)[held.scored]
+    blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)
+    if left_out := [name.replace("_", "-") for name in asked if name not in blend.used]:
+        progress.say(f"left out of the blend, without use on held-out clicks: {', '.join(left_out)}")
+    if not blend.used:
+        return None
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")
     return blend
 
 
-def _terms(blend: Blend, data: Data, settings: FitSettings) -> Terms:
+def terms_of(blend: Blend, data: Data, settings: FitSettings) -> Terms:
     """Return the terms of the blend, with the counts after all training and validation clicks."""
     held = Past.of(data.validation)
     if settings.dataset.session_gap == 0 and data.validation.predictions:

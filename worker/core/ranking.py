@@ -44,8 +44,8 @@ class TopK(NamedTuple):
     scores: Floats
 
 
-class Transitions(NamedTuple):
-    """The distinct successors of each item and their scores, both `[N, E]`; padding is `NO_ITEM`."""
+class ItemRows(NamedTuple):
+    """For each item, a row of other distinct items and what they gain, both `[N, E]`; padding: `NO_ITEM`."""
 
     items: Indexes
     scores: Floats
@@ -55,8 +55,9 @@ class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
-    score in the `transitions` of the last click, plus `repeat_bias[l]` for each click on the item, where `l`
-    is the number of later clicks.
+    score in the `transitions` of the last click, plus, for each click with `l` later clicks,
+    `co_occurrence_decay[l]` times the item's score in the click's row of `co_occurrences`, plus
+    `repeat_bias[l]` if the click was on the item.
     """
 
     def __init__(
@@ -64,11 +65,14 @@ class ItemTable:
         vectors: Floats,
         bias: Floats | None = None,
         *,
-        transitions: Transitions | None = None,
+        transitions: ItemRows | None = None,
+        co_occurrences: ItemRows | None = None,
+        co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
     ) -> None:
         self.items, size = vectors.shape
-        self.recent_needed = max(len(repeat_bias), 0 if transitions is None else 1)
+        lags = 0 if co_occurrences is None else len(co_occurrence_decay)
+        self.recent_needed = max(len(repeat_bias), lags, 0 if transitions is None else 1)
         """The number of most recent clicks that a score depends on, in addition to the hidden vector."""
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
@@ -79,6 +83,8 @@ class ItemTable:
         self._columns[:, : self.items] = vectors.T
         self._bias = bias
         self._transitions = transitions
+        self._co_occurrences = co_occurrences
+        self._co_occurrence_decay = np.array(co_occurrence_decay, np.float32)
         self._repeat_bias = np.array(repeat_bias, np.float32)
         self._scratch = np.empty((0, self.width), np.float32)
 
@@ -97,11 +103,11 @@ class ItemTable:
         out[:, self.items :] = -np.inf
         flat, row_starts = out.reshape(-1), np.arange(len(out))[:, None] * self.width
         if self._transitions is not None:
-            rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
-            last = recent[rows, 0]
-            # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays
-            # -inf. If an index is repeated, `+=` keeps only one sum, but only NO_ITEM is ever repeated.
-            flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
+            _add_rows(flat, row_starts, self._transitions, recent[:, 0])
+        if self._co_occurrences is not None:
+            # One lag after the other: two clicks may give to the same item.
+            for lag, factor in enumerate(self._co_occurrence_decay):
+                _add_rows(flat, row_starts, self._co_occurrences, recent[:, lag], factor)
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
@@ -138,6 +144,21 @@ def top_k(
         found.indexes[part], found.scores[part] = _search(scores, table, k)
     found.indexes[found.scores == -np.inf] = NO_ITEM
     return found
+
+
+def _add_rows(
+    flat: Floats,
+    row_starts: NDArray[np.intp],
+    gains: ItemRows,
+    clicked: Indexes,
+    factor: np.float32 = np.float32(1),  # noqa: B008  # immutable
+) -> None:
+    """Add to the scores `flat` of each row what its `clicked` item gives to others, times `factor`."""
+    rows = np.flatnonzero(clicked != NO_ITEM)
+    clicked = clicked[rows]
+    # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays -inf.
+    # If an index is repeated, `+=` keeps only one sum, but only NO_ITEM is ever repeated.
+    flat[gains.items[clicked] + row_starts[rows]] += gains.scores[clicked] * factor
 
 
 def _group_count(items: int) -> int:

@@ -53,6 +53,7 @@ class Release(ServingTables):
             popular=catalogue.indexes(manifest.popular),
             normalize=manifest.normalize,
             scale=manifest.scale,
+            co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
         )
         self.manifest = manifest
@@ -85,6 +86,7 @@ def pack(
     output: str,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     session_gap_seconds: float,
     exclude_recent: int = 1,
@@ -101,8 +103,9 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`. `Manifest` says how the tensors and `repeat_bias` make
-    up a score. Raises ReleaseRefused for values that a manifest cannot have.
+    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` with
+    `co_occurrence_scores`. `Manifest` says how the tensors, `co_occurrence_decay` and `repeat_bias` make up a
+    score. Raises ReleaseRefused for values that a manifest cannot have.
     """
     try:
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
@@ -120,7 +123,9 @@ def pack(
         output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
-        transitions=tensors["transition_items"].shape[1] if "transition_items" in tensors else 0,
+        transitions=_entries(tensors, "transition_items"),
+        co_occurrences=_entries(tensors, "co_occurrence_items"),
+        co_occurrence_decay=tuple(co_occurrence_decay),
         repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
         exclude_recent=exclude_recent,
@@ -134,6 +139,10 @@ def pack(
         golden=tuple(golden),
     )
     return Manifest.from_json(manifest.to_json()), blob
+
+
+def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
+    return tensors[name].shape[1] if name in tensors else 0
 
 
 def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:

@@ -34,8 +34,12 @@ def test_what_was_saved_is_loaded(tmp_path: Path, settings: dict[str, Any]) -> N
     assert found.clicked_items == data.clicked_items
     assert found.every_item is not None
     assert data.every_item is not None
-    for one, other in zip(found.every_item, data.every_item, strict=True):
+    for part in ("past", "test"):
+        one, other = getattr(found.every_item, part), getattr(data.every_item, part)
         assert (one.items.tolist(), one.scored.tolist()) == (other.items.tolist(), other.scored.tolist())
+        assert one.times_ms.tolist() == other.times_ms.tolist()
+    for name in ("past_users", "test_users", "context"):
+        assert getattr(found.every_item, name).tolist() == getattr(data.every_item, name).tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 

@@ -11,7 +11,7 @@ from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_click
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
 from trainer.dataset.holdout import HeldOut, cleaned, hold_out, split_of
-from trainer.dataset.sessions import TEST, catalogue_of
+from trainer.dataset.sessions import TEST, PastSessions, catalogue_of
 
 HOUR = 60
 
@@ -100,3 +100,23 @@ def test_clicks_that_cannot_be_predicted_count_as_test_clicks() -> None:
     catalogue = catalogue_of(held.clicks)
     assert (held.test_clicks, held.sessions(catalogue).predictions) == (6, 3)
     assert (fewer.test_clicks, fewer.sessions(catalogue).predictions) == (6, 1)
+
+
+@pytest.mark.parametrize("gap_seconds", [0, 600])
+def test_context_is_what_was_there_before(gap_seconds: float) -> None:
+    """The clicks of an endless session before the cut; with a gap, no click is on both sides."""
+    rows = [("a", "x", 0), ("b", "x", 1), ("a", "y", 2), ("a", "z", 1_000_000), ("a", "x", 1_000_001)]
+    clicks = table([(user, item, START_MS + at) for user, item, at in rows])
+
+    held = hold_out(
+        cleaned(clicks, Progress(), NOW),
+        gap_seconds=gap_seconds,
+        from_ms=START_MS + 1_000_000,
+        progress=Progress(),
+    )
+
+    assert held.context.tolist() == ([True, True, False, False] if gap_seconds == 0 else [False, False])
+    past = PastSessions.of(held.before, catalogue_of(held.before))
+    assert len(past.users) == 3
+    assert {*held.users.tolist()} == {past.users[0]}
+    assert past.users[0] == past.users[1] != past.users[2]

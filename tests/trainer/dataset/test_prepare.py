@@ -218,12 +218,14 @@ def test_baselines_have_the_items_that_the_catalogue_lacks() -> None:
     data = prepared(pl.concat([rare, cyclic_clicks(100)]), min_item_count=5)
 
     assert data.every_item is not None
-    past, test = data.every_item
+    past, test, past_users, test_users, context = data.every_item
     assert int(past.items.max()) + 1 == len(data.catalogue) + 3
     assert len(past.items) + data.summary["test_clicks"] == 503
     assert test.starts.tolist() == data.test.starts.tolist()
     assert test.scored.tolist() == data.test.scored.tolist()
     assert test.times_ms is not None
+    assert (len(past_users), len(test_users)) == (len(past.items), len(test.items))
+    assert not context.any()
 
 
 def test_the_last_clicks_are_a_test_split_without_a_time() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from trainer.config import FitSettings
-from trainer.model.blend import Blend, Lessons, Priors, Terms
+from trainer.model.blend import RECENT, Blend, Lessons
+from trainer.model.terms import Priors, Terms
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
@@ -18,7 +19,8 @@ TRUE: dict[str, Any] = {
     "network": 0.5,
     "popularity": [0.7, -0.4],
     "transitions": [0.8],
-    "repeats": [1.5, -1.0, 0.5],
+    "co_occurrences": [0.6],
+    "repeats": [1.5, 0.6, 0.45],
 }
 
 
@@ -29,25 +31,35 @@ def random() -> np.random.Generator:
 
 
 def priors_of(random: np.random.Generator) -> Priors:
-    """Some, with rows of transitions that end early."""
-    following = np.stack([random.permutation(ITEMS)[:4] for _ in range(ITEMS)]).astype(np.int32)
-    following[::2, 2:] = NO_ITEM
-    popular, counts = random.normal(size=(ITEMS, 2)), random.exponential(size=(ITEMS, 4, 1))
-    return Priors(popular.astype(np.float32), following, (counts * (following >= 0)[..., None]).astype("f4"))
+    """Some, with rows that end early."""
+    tables = []
+    for _ in range(2):
+        items = np.stack([random.permutation(ITEMS)[:4] for _ in range(ITEMS)]).astype(np.int32)
+        items[::2, 2:] = NO_ITEM
+        tables += [items, (random.exponential(size=(ITEMS, 4)) * (items != NO_ITEM)).astype(np.float32)]
+    following, transitions, near, co_occurrences = tables
+    popular = random.normal(size=(ITEMS, 2)).astype(np.float32)
+    return Priors(popular, following, transitions[..., None], near, co_occurrences)
 
 
 def true_terms(priors: Priors) -> Terms:
     """What the `TRUE` weights make of `priors`."""
-    popular, following, repeats = (
-        np.array(TRUE[name], np.float32) for name in ("popularity", "transitions", "repeats")
-    )
+    popular, following, near, repeats = (np.array(TRUE[name], np.float32) for name in [*TRUE][1:])
     transitions = priors.transitions @ following
-    return Terms(TRUE["network"], priors.popularity @ popular, priors.following, transitions, repeats)
+    return Terms(
+        TRUE["network"],
+        priors.popularity @ popular,
+        priors.following,
+        transitions,
+        priors.near,
+        priors.co_occurrences * near,
+        repeats,
+    )
 
 
 def lessons_of(random: np.random.Generator, count: int) -> Lessons:
     """Sessions of one to three clicks, some with an item twice, without an answer yet."""
-    recent = random.integers(ITEMS, size=(count, LAGS)).astype(np.int32)
+    recent = random.integers(ITEMS, size=(count, max(RECENT, LAGS))).astype(np.int32)
     recent[random.random(count) < 0.3, 1:] = NO_ITEM
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
     return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
@@ -63,18 +75,86 @@ def _clicked(recent: Indexes) -> Indexes:
     return recent[recent != NO_ITEM][::-1]
 
 
+def drawn(random: np.random.Generator, terms: Terms, count: int, table: Floats) -> Lessons:
+    """Lessons whose answers are drawn by the scores of `terms`, those that are served."""
+    lessons = lessons_of(random, count)
+    noise = random.gumbel(size=(count, ITEMS))
+    targets = (scores(terms, lessons, table) + noise).argmax(axis=1).astype(np.int32)
+    return lessons._replace(targets=targets)
+
+
 def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random.Generator) -> None:
     """From the network alone; the scores are those that are served, else others would fit better."""
     priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
-    lessons = lessons_of(random, 8000)
-    noise = random.gumbel(size=(8000, ITEMS))
-    targets = (scores(true_terms(priors), lessons, table) + noise).argmax(axis=1).astype(np.int32)
 
     blend = Blend(SETTINGS)
-    blend.learn(lessons._replace(targets=targets), {"embedding": table}, priors, steps=300)
+    blend.learn(drawn(random, true_terms(priors), 8000, table), {"embedding": table}, priors, steps=300)
 
     for name, weights in blend.weights.items():
         np.testing.assert_allclose(weights, TRUE[name], atol=0.15)
+
+
+@pytest.mark.parametrize(
+    "without",
+    [(), ("co_occurrences",), ("popularity", "repeats"), ("transitions", "co_occurrences")],
+    ids=str,
+)
+def test_a_term_that_does_not_help_is_left_out_by_itself(
+    random: np.random.Generator, without: tuple[str, ...]
+) -> None:
+    """And no other is; neither the manifest nor the release has a trace of it."""
+    priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
+    names = {
+        "popularity": "output_bias",
+        "transitions": "transition_scores",
+        "co_occurrences": "co_occurrence_scores",
+        "repeats": "repeat_bias",
+    }
+    true = true_terms(priors)
+    true = true._replace(**{names[name]: 0 * getattr(true, names[name]) for name in without})
+
+    blend = Blend(SETTINGS)
+    lessons, half = drawn(random, true, 6000, table), random.random(6000) < 0.5
+    blend.choose(lessons, half, {"embedding": table}, priors, steps=120)
+    released = blend.terms(priors)
+
+    assert {name for name, weights in blend.weights.items() if not weights} == {*names} - {*blend.used}
+    assert {*names} - {*blend.used} == {*without}
+    tensors = released.added_to({"embedding": table})
+    assert {name for name in names.values() if name in tensors or released.manifest.get(name)} == {
+        names[name] for name in blend.used
+    }
+    assert bool(released.manifest["co_occurrence_decay"]) == ("co_occurrences" in blend.used)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_blend_is_chosen_also_from_hardly_any_lessons(random: np.random.Generator, count: int) -> None:
+    """With one half empty nothing can be compared, so nothing is left out."""
+    lessons, half = lessons_of(random, count), np.zeros(count, np.bool_)
+    table = random.normal(size=(ITEMS, SIZE)).astype(np.float32)
+
+    blend = Blend(SETTINGS)
+    blend.choose(lessons, half, {"embedding": table}, priors_of(random), steps=2)
+
+    assert blend.used == ("popularity", "transitions", "co_occurrences", "repeats")
+
+
+@pytest.mark.parametrize("left_out", [None, "co_occurrences", "repeats"])
+def test_a_blend_of_known_weights_gives_their_terms(
+    random: np.random.Generator, left_out: str | None
+) -> None:
+    """As a manifest has them; a term without weights is left out."""
+    priors, weights = priors_of(random), {**TRUE, **({left_out: []} if left_out else {})}
+
+    blend = Blend.of(SETTINGS, weights)
+    terms, true = blend.terms(priors), true_terms(priors)
+
+    assert blend.weights == {name: pytest.approx(weight, abs=1e-4) for name, weight in weights.items()}
+    assert left_out not in blend.used
+    assert terms.output_bias == pytest.approx(true.output_bias, abs=1e-5)
+    assert terms.transition_scores == pytest.approx(true.transition_scores, abs=1e-5)
+    near = 0 * true.co_occurrence_scores if left_out == "co_occurrences" else true.co_occurrence_scores
+    assert terms.co_occurrence_scores == pytest.approx(near, abs=1e-5)
 
 
 def test_what_cannot_be_recommended_or_is_unknown_teaches_nothing(random: np.random.Generator) -> None:
@@ -101,3 +181,51 @@ def test_a_bias_of_the_networks_own_stays(random: np.random.Generator) -> None:
     assert added["transition_scores"].shape == (ITEMS, 4)
     none = priors._replace(following=priors.following[:, :0], transitions=priors.transitions[:, :0])
     assert "transition_items" not in true_terms(none).added_to({})
+
+
+MANY = 20
+CURVED = FitSettings.of(
+    popularity_half_lives=(), transition_half_lives=(), co_occurrences=0, repeat_lags=MANY
+)
+
+
+def repeated(random: np.random.Generator, true: Floats, count: int) -> tuple[Lessons, Priors, Floats]:
+    """Lessons of long sessions on many items, answered by chance and by the `true` repeat weights."""
+    items = 200
+    recent = np.stack([random.permutation(items)[:MANY] for _ in range(count)]).astype(np.int32)
+    logits = random.gumbel(size=(count, items))
+    np.put_along_axis(logits, recent, np.take_along_axis(logits, recent, axis=1) + true, axis=1)
+    nothing = np.full((count, 1), NO_ITEM, np.int32)
+    hidden = np.zeros((count, SIZE), np.float32)
+    lessons = Lessons(hidden, recent, nothing, logits.argmax(axis=1).astype(np.int32))
+    rows = np.full((items, 0), NO_ITEM, np.int32)
+    priors = Priors(
+        *(np.zeros((items, 0), np.float32), rows, np.zeros((items, 0, 0), np.float32)), rows, 1.0 * rows
+    )
+    return lessons, priors, np.zeros((items, SIZE), np.float32)
+
+
+def test_repeat_weights_of_far_lags_are_no_noise(random: np.random.Generator) -> None:
+    """From few lessons, in which each far lag was clicked once or twice, they stay near their true 0."""
+    true = np.zeros(MANY, np.float32)
+    true[0] = 2.0
+    lessons, priors, table = repeated(random, true, 300)
+
+    blend = Blend(CURVED)
+    blend.learn(lessons, {"embedding": table}, priors, steps=100)
+
+    assert np.abs(blend.weights["repeats"][10:]).max() < 0.4
+
+
+@pytest.mark.parametrize("half_life", [1.0, 3.0, 1e9])
+def test_the_true_repeat_curve_is_found_from_many_lessons(
+    random: np.random.Generator, half_life: float
+) -> None:
+    """Whether it fades soon, late or never."""
+    true = (2.5 * 0.5 ** (np.arange(MANY) / half_life)).astype(np.float32)
+    lessons, priors, table = repeated(random, true, 20_000)
+
+    blend = Blend(CURVED)
+    blend.learn(lessons, {"embedding": table}, priors, steps=300)
+
+    np.testing.assert_allclose(blend.weights["repeats"], true, atol=0.3)
