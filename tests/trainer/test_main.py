@@ -14,6 +14,7 @@ from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks, set_to, twice
 from trainer.clicks.columns import SAMPLE_ROWS
 from trainer.commands.cli import cli
+from trainer.evaluation.benchmark import BASELINES
 from trainer.release.folder import read_folder, write_folder
 from worker.errors import SettingError
 
@@ -52,7 +53,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     shown = done.stdout.splitlines()
     assert shown[1].startswith("Recall@20")
     assert shown[3] == "on 40 predictions in 10 sessions of the test split:"
-    assert all("the best of 9 baselines by" in line for line in shown[4:7])
+    assert all(f"the best of {len(BASELINES)} baselines by" in line for line in shown[4:7])
     assert "80% of the test clicks could be predicted (40 of 50): the first click of a session" in done.stderr
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"

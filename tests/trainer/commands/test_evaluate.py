@@ -78,7 +78,7 @@ def test_the_test_split_is_that_of_the_training(tmp_path: Path, clicks: Path) ->
     last = figures(release(tmp_path, leave_last=2), *words)
 
     assert (by_time["predictions"], last["predictions"], whole["predictions"]) == (200, 200, 400)
-    assert [len(one["models"]) for one in (by_time, last, whole)] == [8, 8, 2]
+    assert [len(one["models"]) for one in (by_time, last, whole)] == [*[1 + len(BASELINES)] * 2, 2]
     assert f"test split, as in the release's training: clicks from {moment(HALFWAY_MS)} on" in said
     assert "does not say what its test split was" in run("evaluate", release(tmp_path), *words).stderr
     assert "name them with --test" in run("evaluate", release(tmp_path, test_files=True), *words).stderr

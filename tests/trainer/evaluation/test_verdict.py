@@ -64,6 +64,15 @@ def test_only_who_is_below_is_told_a_cause() -> None:
     assert lines(below)[-1].startswith("likely cause: ")
 
 
+@pytest.mark.parametrize("rival", BASELINES)
+def test_each_baseline_that_is_better_is_a_hint(rival: str) -> None:
+    """None is left without a cause and what to do."""
+    found = verdict(MANIFEST, result(**{"network": 0.1, rival: 0.5}))
+
+    assert found is not None
+    assert len(found["causes"]) == 1
+
+
 def test_without_a_baseline_there_is_no_verdict() -> None:
     """And nothing to show."""
     found = verdict(MANIFEST, result(network=0.5))

@@ -42,6 +42,10 @@ _BY_RIVAL: Final = {
         "A list that is the same for all users is better, so the order of the clicks tells little.",
         "Check the user and time columns, and the session gap.",
     ),
+    "own items": Cause(
+        "The items that a user clicked before tell more than the network: users come back to the same items.",
+        "Train with `dataset.session_gap = 0`, so that earlier visits of the same user are used.",
+    ),
     "markov": Cause(
         "The last click alone tells more than the network makes of the whole session.",
         "Train for more epochs, or search for better settings with `nextclick-trainer tune`.",
@@ -51,7 +55,7 @@ _SIMILAR: Final = Cause(
     "Past sessions with the same items tell more than the network, as where most items have few clicks.",
     "Train for more epochs, or on a longer period.",
 )
-_KNN: Final = ("s-knn", "vs-knn", "vmis-knn")
+_KNN: Final = ("co-occurrence", "s-knn", "vs-knn", "vmis-knn")
 
 
 def causes(
