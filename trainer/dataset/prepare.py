@@ -101,13 +101,13 @@ def prepare(
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
-    sessions, settings = _with_session_gap(sessions, settings, report)
+    split = _test_split(sessions, settings)
+    sessions, settings = _with_session_gap(sessions, split, settings, report)
     for doubt in doubts(sessions["timestamp_ms"].to_numpy()):
         progress.say(doubt)
     _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
-    split = _test_split(sessions, settings)
     past, test = _past_and_test(sessions, split, settings)
     settings = report.decided(
         settings,
@@ -144,11 +144,11 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
 
 
 def _with_session_gap(
-    sessions: pl.DataFrame, settings: FitSettings, report: _Report
+    sessions: pl.DataFrame, split: TestSplit, settings: FitSettings, report: _Report
 ) -> tuple[pl.DataFrame, FitSettings]:
     """Decide whether sessions end; return the sessions cut so, and the settings with the decision."""
     key = "dataset.session_gap"
-    settings = report.decided(settings, {key: partial(decisions.session_gap, sessions, settings)})
+    settings = report.decided(settings, {key: partial(decisions.session_gap, split.seen(sessions), settings)})
     if settings.dataset.session_gap == 0:
         sessions = sessions.with_columns(session=pl.col("user_id"))
     return sessions, settings

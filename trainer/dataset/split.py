@@ -45,6 +45,13 @@ class TestSplit(NamedTuple):
             divided = divide(sessions, self.from_ms, endless=endless)
         return divided
 
+    def seen(self, sessions: pl.DataFrame) -> pl.DataFrame:
+        """Return the clicks before the test split; all clicks if it is the last clicks of each session."""
+        if TEST in sessions.columns:
+            return sessions.filter(~pl.col(TEST))
+        late = pl.col("timestamp_ms") >= self.from_ms
+        return sessions if self.leave_last or self.from_ms is None else sessions.filter(~late)
+
     def _last(self, sessions: pl.DataFrame) -> Divided:
         """Hold out the last clicks of each session; its first click is never held out."""
         place, length = pl.int_range(pl.len()).over("session"), pl.len().cast(pl.Int64).over("session")

@@ -87,3 +87,13 @@ def test_without_a_choice_all_clicks_are_held_out() -> None:
     before, after = Split().of(sessions_of([2, 3]), endless=False)
 
     assert (len(before), int(after["scored"].sum())) == (0, 5)
+
+
+def test_only_clicks_before_the_test_split_are_seen() -> None:
+    """By time or by file; the last clicks of each session are not known before sessions are cut."""
+    sessions = sessions_of([3]).with_columns(pl.Series(TEST, [False, True, False]))
+    plain = sessions.drop(TEST)
+
+    assert ids(Split().seen(sessions)) == ["item-0-0", "item-0-2"]
+    assert ids(Split(START_MS + 10).seen(plain)) == ["item-0-0"]
+    assert len(Split(leave_last=1).seen(plain)) == len(Split().seen(plain)) == 3
