@@ -38,9 +38,10 @@ class Recommend(Section):
         ge=0,
     )
     top: int = setting(20, "Number of items in a list.", ge=1, le=1_000)
-    exclude_recent: int = setting(
-        1,
-        "Number of the user's most recently clicked items that are left out of the list.",
+    exclude_recent: int | None = setting(
+        None,
+        "Number of the user's most recently clicked items that are left out of the list. Default: as the "
+        "release says, which is 0 or 1.",
         ge=0,
         le=RECENT_ITEMS,
     )

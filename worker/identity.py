@@ -18,8 +18,8 @@ log = structlog.get_logger("worker")
 LOOK_SECONDS: Final = 0.5
 """The interval between checks of the group's members."""
 
-SLACK_SECONDS: Final = 2.0
-"""Time allowed for the broker to remove a member whose session has ended."""
+SLACK_SECONDS: Final = 5.0
+"""Time allowed for the broker, which may be busy, to remove a member whose session has ended."""
 
 
 class Identity:

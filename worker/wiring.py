@@ -122,13 +122,12 @@ class _Wiring:
         self._background = background
         self._metrics, self._clock = process.metrics, process.clock
         self._states = states
-        recommend = settings.recommend
-        self._quality = Quality(self._states, top=recommend.top, exclude_recent=recommend.exclude_recent)
+        self._quality = Quality(self._states, top=settings.recommend.top)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
         )
         self._framed_lists = framed_lists(
-            registry, topic=settings.topics.recommendations, format=recommend.format
+            registry, topic=settings.topics.recommendations, format=settings.recommend.format
         )
         self._topics = TopicWatch(
             connection,

@@ -88,7 +88,7 @@ def quality_cost(*, rounds: int) -> dict[str, float]:
     walks = {}
     for counted in (True, False):
         states = States(state_size=HIDDEN_SIZE)
-        quality = Quality(states, top=20, exclude_recent=1) if counted else None
+        quality = Quality(states, top=20) if counted else None
         walks[counted] = Recommender(shared, states, publish="every", publish_max_age_ms=0, quality=quality)
     with threadpool_limits(1, user_api="blas"):
         for nth, batch in enumerate(clicks * (1 + rounds)):

@@ -96,7 +96,7 @@ def test_what_is_counted_is_what_a_person_would_count(
 ) -> None:
     """For both releases, and for the popular items of each; what a partition was shown is dropped with it."""
     states = States(state_size=8)
-    quality = Quality(states, top=rules.top, exclude_recent=rules.exclude_recent)
+    quality = Quality(states, top=rules.top)
     champion, candidate = (
         Recommender(
             release,

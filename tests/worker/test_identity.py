@@ -31,7 +31,7 @@ def test_a_newcomer_with_the_name_of_a_live_worker_stops() -> None:
     desk.click("ada")
     desk.settle()
 
-    assert "waiting up to 12 s for its session to end, in case it was killed" in other.reason
+    assert "waiting up to 15 s for its session to end, in case it was killed" in other.reason
     assert serving.metric("nextclick_checkpoints_total", outcome="failed") == 0
     desk.assert_answered_once()
 
@@ -45,7 +45,7 @@ def test_a_worker_that_was_killed_is_waited_for() -> None:
     with capture_logs() as logs:
         desk.start()
 
-    assert 0 < desk.cluster.steady() - began <= 12
+    assert 0 < desk.cluster.steady() - began <= 15
     assert sum("for its session to end" in str(line.get("reason")) for line in logs) == 1
 
     desk.click("ada")

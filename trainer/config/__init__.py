@@ -19,16 +19,14 @@ from trainer.config.sections import (
     ACTIVE_HALF_LIFE,
     ACTIVE_ITEMS,
     MAX_TRAINED_SCALE,
-    POPULAR_ITEMS,
     Blend,
     Dataset,
-    Evaluation,
     Features,
     Loss,
     Model,
     Optimizer,
-    Training,
 )
+from trainer.config.training import POPULAR_ITEMS, Evaluation, Training
 
 __all__ = [
     "ACTIVE_HALF_LIFE",

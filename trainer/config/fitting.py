@@ -8,13 +8,12 @@ from typing import Any, Final, Self
 from trainer.config.sections import (
     Blend,
     Dataset,
-    Evaluation,
     Features,
     Loss,
     Model,
     Optimizer,
-    Training,
 )
+from trainer.config.training import Evaluation, Training
 from worker.settings.fields import Section, fact, fields_of
 from worker.settings.loading import checked, replaced
 

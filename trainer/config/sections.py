@@ -28,9 +28,6 @@ from worker.settings.fields import Duration, Moment, Section, setting
 MAX_TRAINED_SCALE: Final = 40.0
 """Maximum `scale`. It keeps exp(-2 * scale) a normal single-precision number (`trainer.model.losses`)."""
 
-POPULAR_ITEMS: Final = 100
-"""Number of items in the popularity list of a release."""
-
 ACTIVE_ITEMS: Final = 2048
 """Number of items in the network in online training, which are the currently most clicked items."""
 
@@ -53,13 +50,18 @@ class Dataset(Section):
 
     session_gap: Duration = setting(
         1_800.0,
-        "Time without clicks that ends a session, in training and in the worker. 0: sessions never end.",
+        "Time without clicks that ends a session, in training and in the worker. 0: sessions never end. "
+        "Unless set, `fit` uses 0 if most sessions would have one click.",
         ge=0,
         le=MAX_GAP_SECONDS,
         facts=_PREPARES,
     )
     min_item_count: int = setting(
-        5, "Minimum number of training clicks for an item to be in the catalogue.", ge=1, facts=_CLEANS
+        5,
+        "Minimum number of training clicks for an item to be in the catalogue. Unless set, `fit` lowers it "
+        "if over 1 % of the newest clicks would be on items left out.",
+        ge=1,
+        facts=_CLEANS,
     )
     test_fraction: float = setting(
         0.1, "Share of the clicks held out as the test split (the newest clicks).", ge=0, lt=1, facts=_CLEANS
@@ -348,62 +350,3 @@ class Blend(Section):
         """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
         return bool(self.popularity_half_lives or followed or self.co_occurrences or self.repeat_lags)
-
-
-class Training(Section):
-    """The length of a training, and its batches."""
-
-    epochs: int | None = setting(
-        None, "Maximum number of epochs. Default: 5, or up to 100 if there are few clicks.", ge=1
-    )
-    patience: int | None = setting(
-        None,
-        "Number of epochs without a better validation result after which the training ends. Default: a third "
-        "of `epochs`, at least 2.",
-        ge=1,
-        facts=_OFFLINE,
-    )
-    batch_clicks: int = setting(512, "Number of predicted clicks per training step.", ge=1)
-    full_batch: bool = setting(
-        False,
-        "Whether each epoch is a single training step, with the gradient over all clicks.",
-        facts=_OFFLINE,
-    )
-    max_session_clicks: int = setting(
-        200, "Maximum session length, in clicks; longer sessions are split.", ge=2
-    )
-    carry_state: bool = setting(
-        False,
-        "Whether each part of a split session starts with the hidden state after the previous part. "
-        "Otherwise, each part repeats clicks of the previous part as context.",
-        facts=_OFFLINE,
-    )
-    checkpoint_interval: Duration = setting(
-        60.0, "Interval between training checkpoints.", gt=0, facts={"decides": False, "online": False}
-    )
-    seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
-
-    def epochs_for(self, predictions: int) -> int:
-        """Return `epochs`; if unset, 5 to 100 epochs, for about half a million predictions in total.
-
-        `predictions`: the number of predictions in an epoch.
-        """
-        return self.epochs or min(100, max(5, round(500_000 / predictions)))
-
-
-class Evaluation(Section):
-    """The evaluation of releases."""
-
-    top: int = setting(20, "K in Recall@K and MRR@K: the length of the evaluated lists.", ge=1)
-    exclude_recent: int = setting(
-        1, "Number of a user's most recently clicked items that are left out of the evaluated lists.", ge=0
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.top + self.exclude_recent > POPULAR_ITEMS:
-            raise ValueError(
-                f"top ({self.top}) and exclude_recent ({self.exclude_recent}) together must not exceed "
-                f"{POPULAR_ITEMS}, the length of the popularity list that is the baseline"
-            )
-        return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,8 +15,9 @@ from trainer.clicks.cleaning import Removal, added, clean, drop_bots, drop_repea
 from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
 from trainer.console import Progress
-from trainer.dataset import cache
+from trainer.dataset import cache, decisions
 from trainer.dataset.dataset import Data, Learned, moment
+from trainer.dataset.decisions import DECISIONS, Decision, open_keys, recorded
 from trainer.dataset.features import (
     Features,
     build,
@@ -39,20 +42,30 @@ from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.ids import MAX_ID_BYTES
 from worker.settings.fields import duration_text
+from worker.settings.loading import replaced
 
 _PART_CLICKS: Final = 2_000_000
 
 
 @dataclass(slots=True)
 class _Report:
-    """The results of all cleaning steps; each removal is also printed."""
+    """The results of all cleaning steps, and the decisions; each is also printed."""
 
     progress: Progress
     removals: list[Removal] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
 
     def add(self, *removals: Removal) -> None:
         self.removals.extend(removals)
         report(removals, self.progress.say)
+
+    def decided(self, settings: FitSettings, deciders: Mapping[str, Callable[[], Decision]]) -> FitSettings:
+        """Return `settings` with a decision for each key of `deciders` that the user did not set."""
+        found = [deciders[key]() for key in open_keys(settings, *deciders)]
+        for decision in found:
+            self.progress.say(str(decision))
+        self.decisions.extend(found)
+        return replaced(settings, {decision.key: decision.value for decision in found})
 
 
 def prepare(
@@ -63,6 +76,9 @@ def prepare(
     Sessions of one click are dropped from all splits. Rare items, repeats and bots are dropped only from the
     training split: the held-out splits stay as a worker would see them, and a click on an item outside the
     catalogue is a miss. With `settings.dataset.cache`, sessions are loaded from the cache if it has them.
+
+    The summary of the data has the decisions about settings that the user did not set
+    (`trainer.dataset.decisions.applied`).
     """
     if settings.dataset.cache is None:
         data = _prepared(clicks.lazy(), settings, progress, now)
@@ -81,12 +97,20 @@ def prepare(
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
+    sessions, settings = _with_session_gap(sessions, settings, report)
     for doubt in doubts(sessions["timestamp_ms"].to_numpy()):
         progress.say(doubt)
     _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     past, test = _past_and_test(sessions, settings)
+    settings = report.decided(
+        settings,
+        {
+            "dataset.min_item_count": partial(decisions.min_item_count, past),
+            "evaluation.exclude_recent": partial(decisions.exclude_recent, past),
+        },
+    )
     # Each of these tables is as large as all clicks: delete each as soon as possible.
     del sessions
     seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
@@ -104,10 +128,21 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
         train=to_arrays(train, catalogue),
         validation=to_arrays(_without_short(validation, "validation split", report), catalogue),
         test=to_arrays(_without_short(test, "test split", report), catalogue),
-        summary=_summary(train, test, report.removals) | described,
+        summary=_summary(train, test, report) | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),
     )
+
+
+def _with_session_gap(
+    sessions: pl.DataFrame, settings: FitSettings, report: _Report
+) -> tuple[pl.DataFrame, FitSettings]:
+    """Decide whether sessions end; return the sessions cut so, and the settings with the decision."""
+    key = "dataset.session_gap"
+    settings = report.decided(settings, {key: partial(decisions.session_gap, sessions, settings)})
+    if settings.dataset.session_gap == 0:
+        sessions = sessions.with_columns(session=pl.col("user_id"))
+    return sessions, settings
 
 
 def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[pl.DataFrame, list[Removal]]:
@@ -236,13 +271,14 @@ def _tell_single(sessions: pl.DataFrame, settings: FitSettings, progress: Progre
         )
 
 
-def _summary(train: pl.DataFrame, test: pl.DataFrame, removals: list[Removal]) -> dict[str, Any]:
+def _summary(train: pl.DataFrame, test: pl.DataFrame, report: _Report) -> dict[str, Any]:
     return {
         **Learned.of(train).summary(),
         "test_from": moment(int(test.filter("scored")["timestamp_ms"].to_numpy().min()))
         if len(test)
         else None,
-        "cleaning": [removal._asdict() for removal in removals],
+        "cleaning": [removal._asdict() for removal in report.removals],
+        DECISIONS: recorded(report.decisions),
     }
 
 

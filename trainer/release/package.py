@@ -20,6 +20,7 @@ from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.recent import RECENT_ITEMS
 from worker.core.release import Release, pack, verify
 from worker.core.tables import ServingTables
 from worker.core.verification import check_finite
@@ -103,6 +104,7 @@ class Model(NamedTuple):
             **added,
             output=settings.model.output_table,
             session_gap_seconds=settings.dataset.session_gap,
+            exclude_recent=min(settings.evaluation.exclude_recent, RECENT_ITEMS),
             popular=data.catalogue.ids(_popular(data)).tolist(),
             golden=self._golden(data),
             metrics=metrics,

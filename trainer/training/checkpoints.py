@@ -21,10 +21,12 @@ from trainer.config.fitting import keys_with
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.files_on_disk import replacing, unfinished_name
-from trainer.training.loop import Training
+from trainer.training.loop import Course, Training
 from worker.settings.fields import fields_of, value_of
 
-_FILE: Final = "checkpoint.safetensors"
+_FIRST: Final = "checkpoint.safetensors"
+_FINAL: Final = "final.safetensors"
+"""The files of the first training, which has a validation split, and of the final training."""
 
 
 def work_folder(output: Path) -> Path:
@@ -32,16 +34,16 @@ def work_folder(output: Path) -> Path:
     return output.with_name(output.name + ".work")
 
 
-def fingerprint(data: Data, settings: FitSettings, parent: str | None) -> str:
-    """Return a hash of clicks, settings and parent. A checkpoint is used only if its fingerprint matches."""
+def fingerprint(data: Data, settings: FitSettings, parent: str | None, course: Course | None) -> str:
+    """Return a hash of all that a training depends on. A checkpoint with another one is not used."""
     idle = keys_with("decides", value=False)
     decisive = {key: value_of(settings, key) for key, _ in fields_of(FitSettings) if key not in idle}
-    of = orjson.dumps([data.fingerprint, decisive, parent], option=orjson.OPT_SORT_KEYS, default=str)
+    of = orjson.dumps([data.fingerprint, decisive, parent, course], option=orjson.OPT_SORT_KEYS, default=str)
     return hashlib.sha256(of).hexdigest()
 
 
 class Checkpoints:
-    """The checkpoint file in `folder` for the training with this `fingerprint`.
+    """The checkpoint file in `folder` for the training with this `fingerprint`; `final`: the final training.
 
     The file is written at most once every `seconds`. If `folder` is None, nothing is written or restored.
     """
@@ -52,15 +54,21 @@ class Checkpoints:
         fingerprint: str,
         *,
         seconds: float,
+        final: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = folder / _FILE if folder else None
+        self._path = folder / (_FINAL if final else _FIRST) if folder else None
         self._fingerprint, self._seconds, self._clock = fingerprint, seconds, clock
         self._saved_at = clock()
 
     def save(self, training: Training) -> None:
         """Write the state of `training` if the interval since the last checkpoint has passed."""
-        if self._path is None or self._clock() - self._saved_at < self._seconds:
+        if self._clock() - self._saved_at >= self._seconds:
+            self.save_now(training)
+
+    def save_now(self, training: Training) -> None:
+        """Write the state of `training`."""
+        if self._path is None:
             return
         facts = {"fingerprint": self._fingerprint, **training.facts()}
         with replacing(self._path) as unfinished:
@@ -87,9 +95,10 @@ class Checkpoints:
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoint in `folder`; delete the folder if it is then empty."""
-    for name in (_FILE, unfinished_name(_FILE)):
+    """Delete the checkpoints in `folder`; delete the folder if it is then empty."""
+    for name in (_FIRST, _FINAL):
         (folder / name).unlink(missing_ok=True)
+        (folder / unfinished_name(name)).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

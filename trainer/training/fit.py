@@ -1,13 +1,18 @@
 """Training of a release from clicks, step by step.
 
-    clean -> cut into sessions -> split by time -> train, keep the best epoch -> learn the blend -> measure
-    -> pack
+    clean -> cut into sessions -> split by time -> train, keep the best epoch -> learn the blend
+    -> train once more on all clicks before the test split -> measure -> pack
 
-The test split has the newest sessions. It is used only once, after all decisions have been made.
+The first training chooses the number of epochs and the weights of the blend on the validation split, which
+has the newest clicks. The final training learns these clicks, too: it has the same learning-rate schedule,
+ends after the best epoch, and keeps the weights of the blend. The test split has the newest sessions. It is
+used only once, after all decisions have been made.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +26,7 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.decayed_counts import Past
+from trainer.dataset.decisions import DECISIONS, applied
 from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
@@ -32,7 +38,8 @@ from trainer.model.terms import Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
-from trainer.training.loop import Epoch, Training
+from trainer.training.decisions import decided
+from trainer.training.loop import Course, Training
 
 BLEND_STEPS: Final = 100
 """Number of training steps for the weights of the blend."""
@@ -56,18 +63,45 @@ def fit(
     few clicks, and TrainingDiverged if the first epoch diverges.
     """
     now = now or datetime.now(UTC)
-    data = prepare(clicks, settings, progress, now)
     if parent:
-        warm_start.shaped_as(parent.manifest, settings, asked=warm_start.SHAPE)
-        data = warm_start.grown(data, warm_start.items_of(parent.release))
-    network, data.summary["epochs"] = train(data, settings, progress, work=work, parent=parent)
-    model = Model(network, network.tensors(), _blended(network, data, settings, progress))
+        settings = applied(settings, parent.manifest.training)
+    data = _prepared(clicks, settings, progress, now, parent)
+    settings = decided(data, settings, progress)
+    network, training = train(data, settings, progress, work=work, parent=parent)
+    data.summary["epochs"] = training.history
+    blend = _blend(network, data, settings, progress)
+    if settings.training.final_training and data.validation.predictions:
+        whole = _prepared(clicks, settings.replaced(validation_fraction=0.0), Progress(), now, parent)
+        last, epochs = training.course.last, training.course.epochs
+        progress.say(
+            f"final training, on all {whole.summary['clicks']:,} clicks before the test split: {last} of "
+            f"{epochs} epochs, as chosen on the validation split"
+        )
+        network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
+        chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
+        data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
+    model = Model(network, network.tensors(), _terms(blend, data, settings) if blend else None)
     return model.packaged(
         data,
         metrics=_measured(model, data, data.test),
         created_at=now.isoformat(timespec="seconds"),
         parent=parent.manifest.sha256 if parent else None,
     )
+
+
+def _prepared(
+    clicks: pl.DataFrame | pl.LazyFrame,
+    settings: FitSettings,
+    progress: Progress,
+    now: datetime,
+    parent: PackagedRelease | None,
+) -> Data:
+    """Return the prepared data; with a `parent`, over a catalogue that starts with the parent's items."""
+    data = prepare(clicks, settings, progress, now)
+    if parent is None:
+        return data
+    warm_start.shaped_as(parent.manifest, settings, asked=warm_start.SHAPE)
+    return warm_start.grown(data, warm_start.items_of(parent.release))
 
 
 def train(
@@ -77,20 +111,29 @@ def train(
     *,
     work: Path | None = None,
     parent: PackagedRelease | None = None,
-) -> tuple[Network, list[Epoch]]:
-    """Return a trained network, with the weights of its best epoch, and the metrics of all epochs."""
+    course: Course | None = None,
+) -> tuple[Network, Training]:
+    """Return a trained network, with the weights of its best epoch, and its finished training.
+
+    `course`: the course of the final training; None: the first training.
+    """
     keras.utils.set_random_seed(settings.training.seed)
     network = Network(targets_of(data), settings, data.features)
     if parent:
         warm_start.begin_with(network, *parent.parts)
-    training = Training(network, data.train, settings, warm=parent is not None)
+    training = Training(network, data.train, settings, warm=parent is not None, course=course)
     ancestor = parent.manifest.sha256 if parent else None
     checkpoints = Checkpoints(
-        work, fingerprint(data, settings, ancestor), seconds=settings.training.checkpoint_interval
+        work,
+        fingerprint(data, settings, ancestor, course),
+        seconds=settings.training.checkpoint_interval,
+        final=course is not None,
     )
     checkpoints.restore(training, progress)
     training.run(partial(_validate, network, data), progress, checkpoints.save)
-    return network, training.history
+    # A crash in the final training must not cost the first one.
+    checkpoints.save_now(training)
+    return network, training
 
 
 def targets_of(data: Data) -> NDArray[np.int64]:
@@ -115,8 +158,8 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
     )
 
 
-def _blended(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Terms | None:
-    """Return the terms of the blend, with weights learned on the validation split.
+def _blend(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Blend | None:
+    """Return a blend with weights learned on the validation split.
 
     Return None if the blend is off, if there are no validation clicks, or if none of its terms helps.
     """
@@ -145,5 +188,15 @@ def _blended(network: Network, data: Data, settings: FitSettings, progress: Prog
         return None
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")
-    both = past.and_then(Past.of(held))
-    return blend.terms(priors_at(both, int(both.times_ms.max()) + 1, settings, items=items))
+    return blend
+
+
+def _terms(blend: Blend, data: Data, settings: FitSettings) -> Terms:
+    """Return the terms of the blend, with the counts after all training and validation clicks."""
+    held = Past.of(data.validation)
+    if settings.dataset.session_gap == 0 and data.validation.predictions:
+        # Endless sessions repeat training clicks as context.
+        held = held.between(int(held.times_ms[data.validation.scored].min()), math.inf)
+    past = Past.of(data.train).and_then(held)
+    now_ms = int(past.times_ms.max()) + 1
+    return blend.terms(priors_at(past, now_ms, settings, items=len(data.catalogue)))

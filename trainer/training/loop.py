@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,22 +89,37 @@ class Best:
         return self.epochs_since >= self.patience
 
 
+class Course(NamedTuple):
+    """The course of a training: `epochs` of the learning-rate schedule, of which it does the first `last`."""
+
+    epochs: int
+    last: int
+
+
 class Training:
     """A training of `network` on `sessions`, and its progress.
 
-    `warm`: whether `network` has the weights of a release.
+    `warm`: whether `network` has the weights of a release. `course`: by default, all epochs of `settings`.
     """
 
     def __init__(
-        self, network: Network, sessions: Sessions, settings: FitSettings, *, warm: bool = False
+        self,
+        network: Network,
+        sessions: Sessions,
+        settings: FitSettings,
+        *,
+        warm: bool = False,
+        course: Course | None = None,
     ) -> None:
         self._network, self._settings, self._warm = network, settings, warm
         self._batches = _batches(sessions, settings)
-        self.epochs = settings.training.epochs_for(sessions.predictions)
+        epochs = settings.training.epochs_for(sessions.predictions)
+        scheduled, self.epochs = course or Course(epochs, epochs)
+        self._chooses = course is None
         self._predictions = sessions.predictions
         weights = network.trainable_variables
         steps = 1 if settings.training.full_batch else len(self._batches)
-        self._optimizer = Optimizer(weights, settings, epochs=self.epochs, steps=steps)
+        self._optimizer = Optimizer(weights, settings, epochs=scheduled, steps=steps)
         self._collected = (
             [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.training.full_batch else []
         )
@@ -129,7 +144,7 @@ class Training:
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
-            while len(self.history) < self.epochs and not self._best.is_past:
+            while len(self.history) < self.epochs and not (self._best.is_past or self._diverged):
                 self._epoch(progress, saved)
                 self._finish(validate, progress)
         except TrainingDiverged as error:
@@ -140,11 +155,17 @@ class Training:
         finally:
             progress.stop()
         self._network.set_weights(self._best.weights)
-        progress.say(self._outcome())
+        if self._chooses:
+            progress.say(self._outcome())
         losses = [epoch["loss"] for epoch in self.history]
         careful = doubt(losses, self._settings, first=self._first_loss or 0.0)
         if careful and not self._warm:
             progress.say(careful)
+
+    @property
+    def course(self) -> Course:
+        """The course of this training up to its best epoch."""
+        return Course(self.epochs, len(self.history) - self._best.epochs_since)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that the next step depends on, by name."""
@@ -156,7 +177,13 @@ class Training:
         """Return the part of the state that is not in `tensors`, as JSON values."""
         best = {"value": self._best.value, "epochs_since": self._best.epochs_since}
         first = self._first_loss
-        return {"history": self.history, "sums": asdict(self._sums), "best": best, "first_loss": first}
+        return {
+            "history": self.history,
+            "sums": asdict(self._sums),
+            "best": best,
+            "first_loss": first,
+            "diverged": self._diverged,
+        }
 
     @property
     def position(self) -> str:
@@ -169,7 +196,7 @@ class Training:
             variable.assign(tensors[name])
         self._states = tf.constant(tensors["states"])
         self.history, self._sums = list(facts["history"]), Sums(**facts["sums"])
-        self._first_loss = facts["first_loss"]
+        self._first_loss, self._diverged = facts["first_loss"], facts["diverged"]
         best = [tensors[f"best/{at}"] for at in range(len(self._network.weights))] if self.history else []
         self._best = Best(self._best.patience, **facts["best"], weights=best)
 

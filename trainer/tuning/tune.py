@@ -26,6 +26,7 @@ from trainer.errors import BudgetTooSmall, TooFewClicks, TrainingDiverged
 from trainer.files_on_disk import write_file
 from trainer.model.backend import keras
 from trainer.training import fit
+from trainer.training.decisions import decided
 from trainer.tuning.search import Search, Trial, next_trial, settings_of, speak_through
 from trainer.tuning.space import space
 from worker.errors import ReleaseRefused, SettingError
@@ -72,6 +73,7 @@ def tune(
     speak_through(progress.say)
     searched = space(given)
     data = _without_test_end(prepare(clicks, settings, progress, now or datetime.now(UTC)))
+    settings = decided(data, settings, progress)
     search = Search.resumed(folder / TRIALS, _made_of(data, settings, searched))
     if search.trials:
         progress.say(f"resuming the search in {folder} after {len(search.trials)} trials")

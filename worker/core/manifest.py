@@ -77,10 +77,11 @@ class Manifest:
     Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
     row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. A session ends after
-    `session_gap_seconds` without a click; 0: never.
+    `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are not
+    recommended, unless a worker's settings say otherwise.
 
-    Fields with a default may be missing; `to_json` leaves them out if they have it, so that workers that do
-    not know them can read the manifest.
+    A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
+    does not know the field yet reads the releases that do not use it.
     """
 
     format: int
@@ -106,11 +107,12 @@ class Manifest:
     golden: tuple[Golden, ...]
     co_occurrences: int = 0
     co_occurrence_decay: tuple[float, ...] = ()
+    exclude_recent: int = 1
 
     def to_json(self) -> bytes:
-        """Return the manifest as a JSON object."""
-        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
-        written = {name: value for name, (value, default) in values.items() if value != default}
+        """Return the manifest as a JSON object, without the fields that have their defaults."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        written = {field.name: value for field, value in values if value != field.default}
         return orjson.dumps(written, default=_plain, option=orjson.OPT_INDENT_2)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
@@ -162,6 +164,8 @@ class Manifest:
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"
         _require(within, "repeat_bias", biases, must_be)
+        excluded = self.exclude_recent
+        _require(0 <= excluded <= RECENT_ITEMS, "exclude_recent", excluded, f"from 0 to {RECENT_ITEMS}")
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)

@@ -8,8 +8,8 @@ comparison, a list of the release's popular items is judged by the same clicks.
 Lists of up to 262,144 users are kept (22 MB with 20 items); beyond that, a new list replaces the oldest list.
 
 >>> states = States(state_size=4)
->>> quality = Quality(states, top=2, exclude_recent=0)
->>> quality.introduce(7, popular=["rug"])
+>>> quality = Quality(states, top=2)
+>>> quality.introduce(7, popular=["rug"], exclude_recent=0)
 >>> ada, items = states.rows(0, ["ada"]), states.item_codes.codes(["lamp", "rug"])
 >>> states.write(ada, replace(states.read(ada), clicks=np.array([1], np.int32)))
 >>> quality.show(7, ada, items[None], cold=0)
@@ -99,25 +99,30 @@ class Tally:
 
 
 class _Followed(NamedTuple):
-    """Lists with the clicks that judge them: user rows, listed items, clicked items, earlier recent items."""
+    """Lists with the clicks that judge them: user rows, listed items, clicked items, excluded items."""
 
     rows: Rows
     lists: Indexes
     clicked: Indexes
-    recent: Indexes
+    excluded: Indexes
+
+
+class _Fallback(NamedTuple):
+    """The popular items of a release, best first, and how many recent items its lists exclude."""
+
+    popular: list[str]
+    exclude_recent: int
 
 
 class Quality:
     """The last lists shown, and the counts of their hits by release number.
 
-    `top`: the length of a list. `exclude_recent`: the number of a user's most recent items that a list
-    excludes.
+    `top`: the length of a list.
     """
 
-    def __init__(self, states: States, *, top: int, exclude_recent: int, lists: int = LISTS) -> None:
+    def __init__(self, states: States, *, top: int, lists: int = LISTS) -> None:
         self._states = states
         self._top = top
-        self._lags = np.arange(min(exclude_recent, states.recent_items))
         # The kernel allocates these pages only when they are first written, so an empty worker takes little
         # memory.
         self._items = np.zeros((lists, top), np.int32)
@@ -129,22 +134,23 @@ class Quality:
         self._next = 0
         self._slot = np.empty(0, np.int32)
         """By user row: the slot of the user's list; negative if the user has no slot."""
-        self._popular: dict[int, list[str]] = {}
+        self._fallbacks: dict[int, _Fallback] = {}
         self.open: dict[int, Tally] = {}
         """By release number: the counts that are not committed yet."""
         states.item_codes.roots.append(self._items)
 
-    def introduce(self, number: int, popular: Sequence[str]) -> None:
-        """Add a release and its popular items, best first."""
-        self._popular.pop(number, None)
-        self._popular[number] = list(popular[: self._top + len(self._lags)])
-        while len(self._popular) > _RELEASES:
-            del self._popular[next(iter(self._popular))]
+    def introduce(self, number: int, popular: Sequence[str], *, exclude_recent: int) -> None:
+        """Add a release: its popular items, best first, and how many recent items its lists exclude."""
+        excluded = min(exclude_recent, self._states.recent_items)
+        self._fallbacks.pop(number, None)
+        self._fallbacks[number] = _Fallback(list(popular[: self._top + excluded]), excluded)
+        while len(self._fallbacks) > _RELEASES:
+            del self._fallbacks[next(iter(self._fallbacks))]
 
     @property
     def known(self) -> Collection[int]:
         """The numbers of the releases whose lists are judged."""
-        return self._popular
+        return self._fallbacks
 
     def show(self, release: int, rows: Rows, lists: Indexes, *, cold: int) -> None:
         """Store the lists shown to the users of `rows` (no duplicates). `lists`: item codes `[B, K]`."""
@@ -170,13 +176,13 @@ class Quality:
         same = (self._offset[slot] == users.offset[at]) & (self._partition[slot] == partitions[at])
         at, slot = at[same], slot[same]
         self._partition[slot] = -1
-        # As in a real fallback list, the user's most recent items are excluded from the popular items.
-        recent = users.ring.of(at).latest(self._lags)
         for release in np.unique(self._release[slot]).tolist():
             here = self._release[slot] == release
-            if release in self._popular:
+            if fallback := self._fallbacks.get(release):
                 of = at[here]
-                self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], recent[here]))
+                # As in a real fallback list, the user's most recent items are excluded.
+                excluded = users.ring.of(of).latest(np.arange(fallback.exclude_recent))
+                self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], excluded))
 
     def drop(self, partition: int) -> None:
         """Drop the lists of a partition, because replayed clicks are not judged."""
@@ -198,9 +204,9 @@ class Quality:
 
     def _popular_ranks(self, release: int, followed: _Followed) -> NDArray[np.intp]:
         """Return the ranks, from 1, of the clicked items in lists of popular items; misses are left out."""
-        popular = self._states.item_codes.codes(self._popular[release])
+        popular = self._states.item_codes.codes(self._fallbacks[release].popular)
         among, places = np.nonzero(followed.clicked[:, None] == popular)
-        left_out = (followed.recent[among][:, :, None] == popular).any(axis=1)
+        left_out = (followed.excluded[among][:, :, None] == popular).any(axis=1)
         here = np.arange(len(places))
         ranks = places + 1 - np.cumsum(left_out, axis=1)[here, places]
         return ranks[~left_out[here, places] & (ranks <= self._top)]

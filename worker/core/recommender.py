@@ -73,9 +73,9 @@ class Recommender:
 
     `publish`: whether the `latest` click of each user in a batch gets a list, or `every` click. A click whose
     record is older than `publish_max_age_ms` (0: no limit) gets no list. `exclude_recent`: the number of a
-    user's most recent items that are not recommended again. `top`: the number of items in a list. After a gap
-    of more than `user_ttl_ms` between clicks (0: no limit), the user starts with an empty state. `quality`
-    receives the lists that are shown and the clicks that follow.
+    user's most recent items that are not recommended again; None: as the release says. `top`: the number of
+    items in a list. After a gap of more than `user_ttl_ms` between clicks (0: no limit), the user starts with
+    an empty state. `quality` receives the lists that are shown and the clicks that follow.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Recommender:
         publish: Publish = "latest",
         publish_max_age_ms: int = 60_000,
         user_ttl_ms: int = 0,
-        exclude_recent: int = 1,
+        exclude_recent: int | None = None,
         top: int = 20,
         quality: Quality | None = None,
     ) -> None:
@@ -96,13 +96,14 @@ class Recommender:
         self._publish = publish
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
-        self._exclude = exclude_recent
-        self._lags = np.arange(min(max(exclude_recent, release.recent_needed), states.recent_items))
+        self._exclude = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
+        self._lags = np.arange(min(max(self._exclude, release.recent_needed), states.recent_items))
         self._top = top
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
-            quality.introduce(release.number, release.catalogue.ids(release.popular).tolist())
+            popular = release.catalogue.ids(release.popular).tolist()
+            quality.introduce(release.number, popular, exclude_recent=self._exclude)
         self.rebuilt = 0
         """The number of rows rebuilt because the user clicked and the state came from another release."""
 

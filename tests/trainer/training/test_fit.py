@@ -31,8 +31,8 @@ class Remembered(Progress):
         self.lines.append(line)
 
     def start(self, predictions: int) -> None:
-        """Keep how many there are."""
-        self.total = predictions
+        """Add up how many there are, over both trainings."""
+        self.total += predictions
 
     def advance(self, predictions: int, loss: float) -> None:
         """Count."""
@@ -98,6 +98,36 @@ UNBLENDED: Final[dict[str, Any]] = {
     "co_occurrences": 0,
     "repeat_lags": 0,
 }
+
+
+def late_clicks() -> pl.DataFrame:
+    """Return a cycle in which `item-new` follows `item-0`, but only in the validation split and later."""
+    clicks = cyclic_clicks()
+    late = pl.col("timestamp_ms") >= clicks["timestamp_ms"].quantile(0.87)
+    return clicks.with_columns(
+        item_id=pl.when(late & (pl.col("item_id") == "item-1"))
+        .then(pl.lit("item-new"))
+        .otherwise(pl.col("item_id"))
+    )
+
+
+def test_the_final_training_learns_the_validation_split() -> None:
+    """An item first clicked there is in the catalogue, and is recommended; the epochs are the chosen ones."""
+    chosen = SMALL.replaced(validation_fraction=0.2, epochs=12)
+
+    known, unknown = (
+        fit(late_clicks(), settings, now=NOW).manifest
+        for settings in (chosen, chosen.replaced(final_training=False))
+    )
+
+    assert (known.items, unknown.items) == (CYCLE + 1, CYCLE)
+    assert known.metrics["recall_at_1"] > unknown.metrics["recall_at_1"] + 0.05
+    assert known.metrics["predictions"] == unknown.metrics["predictions"]
+    assert known.training["clicks"] > unknown.training["clicks"]
+    assert known.training["epochs"] == unknown.training["epochs"]
+    mrr = [epoch["mrr_at_1"] for epoch in known.training["epochs"]]
+    assert known.training["final_training"] == {"epochs": mrr.index(max(mrr)) + 1}
+    assert "final_training" not in unknown.training
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import orjson
@@ -24,6 +24,7 @@ from worker.core.manifest import (
     MAX_TRANSITIONS,
     Manifest,
 )
+from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 GOOD, _ = tiny_release_parts(
@@ -31,7 +32,7 @@ GOOD, _ = tiny_release_parts(
 )
 PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
-OPTIONAL = ("co_occurrences", "co_occurrence_decay")
+NEEDED = [field.name for field in fields(Manifest) if field.default is MISSING]
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
@@ -89,18 +90,18 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-def test_a_release_without_a_later_term_is_read_and_written_as_before_that_term() -> None:
+def test_a_field_with_a_default_is_read_and_written_as_before_it_came() -> None:
     """An older worker reads what this trainer writes, and this worker what an older trainer wrote."""
-    written = orjson.loads(PLAIN.to_json())
+    plain = orjson.loads(PLAIN.to_json())
 
-    assert not written.keys() & set(OPTIONAL)
-    assert written.keys() == set(NAMES) - set(OPTIONAL)
-    assert (PLAIN.co_occurrences, PLAIN.co_occurrence_decay) == (0, ())
-    assert read(written) == PLAIN
-    assert set(NAMES) == document().keys()
+    assert plain.keys() == set(NEEDED)
+    assert read(plain) == PLAIN
+    assert (PLAIN.exclude_recent, PLAIN.co_occurrences, PLAIN.co_occurrence_decay) == (1, 0, ())
+    assert document().keys() == {*NEEDED, "co_occurrences", "co_occurrence_decay"}
+    assert orjson.loads(read(document(exclude_recent=0)).to_json())["exclude_recent"] == 0
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OPTIONAL])
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_manifest_without_a_field_is_refused(name: str) -> None:
     """And the field is named."""
     lacking = document()
@@ -176,6 +177,8 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"co_occurrence_decay": []},
         {"co_occurrence_decay": [0.5] * (MAX_CO_OCCURRENCE_LAGS + 1)},
         {"co_occurrence_decay": [1.0, -MAX_CO_OCCURRENCE_DECAY * 1.01]},
+        {"exclude_recent": -1},
+        {"exclude_recent": RECENT_ITEMS + 1},
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},

@@ -19,8 +19,9 @@ class Shown:
 
     def __init__(self, *, lists: int = 8, exclude_recent: int = 0) -> None:
         self.states = States(state_size=4)
-        self.quality = Quality(self.states, top=3, exclude_recent=exclude_recent, lists=lists)
-        self.quality.introduce(1, ["lamp", "rug", "sofa", "bed"])
+        self.quality = Quality(self.states, top=3, lists=lists)
+        popular = ["lamp", "rug", "sofa", "bed"]
+        self.quality.introduce(1, popular, exclude_recent=exclude_recent)
         self._offset = 0
 
     def show(self, user_ids: Sequence[str], *item_ids: str) -> None:
@@ -104,13 +105,13 @@ def test_of_the_releases_of_long_ago_nothing_is_known() -> None:
     shown = Shown()
     shown.show(["ada"], "rug")
     for number in (2, 3, 1, 4, 5):
-        shown.quality.introduce(number, [])
+        shown.quality.introduce(number, [], exclude_recent=0)
 
     assert sorted(shown.quality.known) == [1, 3, 4, 5]
     assert shown.click(["ada"], "rug").hits == 1
 
-    shown.quality.introduce(6, [])
-    shown.quality.introduce(7, [])
+    shown.quality.introduce(6, [], exclude_recent=0)
+    shown.quality.introduce(7, [], exclude_recent=0)
     shown.show(["ada"], "rug")
     assert shown.click(["ada"], "rug").clicks == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -250,6 +251,20 @@ def test_without_exclusion_an_item_may_follow_itself() -> None:
     (found,) = Served(exclude_recent=0, top=12).batch(("ada", "item-4"))
 
     assert sorted(found.items) == sorted(ITEMS)
+
+
+@pytest.mark.parametrize(("of_release", "set_here", "excluded"), [(0, None, 0), (2, None, 2), (0, 1, 1)])
+def test_the_release_says_how_many_items_are_excluded(
+    of_release: int, set_here: int | None, excluded: int
+) -> None:
+    """Unless a setting of the worker does."""
+    manifest, blob = successor_release_parts()
+    release = verify(replace(manifest, exclude_recent=of_release), blob)
+
+    served = Served(release, exclude_recent=set_here, top=12)
+    _, found = served.batch(("ada", "item-4")), served.batch(("ada", "item-5"))
+
+    assert set(ITEMS) - set(found[0].items) == set(["item-5", "item-4"][:excluded])
 
 
 def test_who_is_new_is_denied_nothing_that_others_clicked() -> None:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, table
+from trainer.config import FitSettings
+from trainer.console import Lines, Progress
+from trainer.dataset import decisions
+from trainer.dataset.decisions import Decision, applied, recorded
+from trainer.dataset.prepare import prepare
+from trainer.dataset.sessions import cut
+
+DAY_MS = 24 * 60 * MINUTE_MS
+
+
+def sessions_with(*sequences: Sequence[str], apart_ms: int = MINUTE_MS) -> pl.DataFrame:
+    """Return one user per sequence of items, the clicks of a user `apart_ms` apart, cut at half an hour."""
+    rows: list[tuple[str | None, str | None, int | None]] = [
+        (f"user-{number:03}", item, START_MS + number + place * apart_ms)
+        for number, items in enumerate(sequences)
+        for place, item in enumerate(items)
+    ]
+    return cut(table(rows), gap_seconds=1800)
+
+
+@pytest.mark.parametrize(
+    ("apart", "value", "share"), [(MINUTE_MS, 1800.0, "0%"), (DAY_MS, 0.0, "100%")], ids=["dense", "sparse"]
+)
+def test_sessions_never_end_if_most_would_have_one_click(apart: int, value: float, share: str) -> None:
+    """Users with a single click are not a reason: no gap gives them a second one."""
+    sessions = sessions_with("abc", "bcd", *(["x"] * 50), apart_ms=apart)
+
+    decision = decisions.session_gap(sessions, FitSettings())
+
+    assert decision.value == value
+    assert f"{share} of the sessions of users with several clicks" in decision.fact
+
+
+@pytest.mark.parametrize(
+    ("counts", "least"),
+    [({"a": 50, "b": 50}, 5), ({"a": 50, "b": 4}, 3), ({"a": 50, "b": 2}, 2), ({"a": 50, "b": 1}, 1)],
+)
+def test_rare_items_are_kept_if_the_newest_clicks_are_on_them(counts: dict[str, int], least: int) -> None:
+    """Of the newest twentieth, half are on `b`, which has so many clicks before."""
+    old = ["a"] * counts["a"] + ["b"] * counts["b"]
+    clicks = (
+        [*old, "a", "b"]
+        if len(old) > 90
+        else [*(["a"] * (38 - counts["b"])), *(["b"] * counts["b"]), "a", "b"]
+    )
+
+    decision = decisions.min_item_count(sessions_with(clicks))
+
+    assert decision.value == least
+
+
+def test_items_first_clicked_in_the_newest_clicks_are_no_reason_for_a_lower_minimum() -> None:
+    """No minimum keeps them: they have no earlier clicks."""
+    assert decisions.min_item_count(sessions_with(["a"] * 38 + ["new", "new"])).value == 5
+
+
+@pytest.mark.parametrize(("sequence", "value"), [("aabb", 0), ("abab", 1)])
+def test_the_last_item_may_come_again_where_users_repeat_it(sequence: str, value: int) -> None:
+    """A click of another user on the same item is no repeat."""
+    sessions = sessions_with(*[sequence] * 10)
+
+    assert decisions.exclude_recent(sessions).value == value
+
+
+def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
+    """Each with its fact; applied to settings, they have the decided values."""
+    sparse = cyclic_clicks(100).with_columns(pl.col("timestamp_ms") * 3_000 - 2_999 * START_MS)
+    lines = list[str]()
+
+    data = prepare(
+        sparse.filter(pl.col("timestamp_ms") < NOW.timestamp() * 1000),
+        FitSettings(),
+        Lines(lines.append),
+        NOW,
+    )
+    settings = applied(FitSettings(), data.summary)
+
+    assert settings.dataset.session_gap == 0
+    assert [one["key"] for one in data.summary["decisions"]] == [
+        "dataset.session_gap",
+        "dataset.min_item_count",
+        "evaluation.exclude_recent",
+    ]
+    assert lines[0].startswith("dataset.session_gap 0: with a gap of 30m, 100% of the sessions")
+
+
+def test_what_the_user_set_is_not_decided() -> None:
+    """Even if it is the default."""
+    settings = FitSettings.of(session_gap=1800.0, min_item_count=5, exclude_recent=1)
+
+    data = prepare(cyclic_clicks(), settings, Progress(), NOW)
+    changed = applied(settings, {"decisions": recorded([Decision("dataset.session_gap", 0.0, "")])})
+
+    assert data.summary["decisions"] == []
+    assert changed == settings
+
+
+def test_a_decision_is_written_as_a_setting_is() -> None:
+    """A duration with its unit."""
+    assert str(Decision("dataset.session_gap", 1800.0, "why")) == "dataset.session_gap 30m: why"
+    assert str(Decision("dataset.min_item_count", 2, "why")) == "dataset.min_item_count 2: why"

@@ -1,0 +1,111 @@
+"""Decisions: settings of a training that follow from its clicks, unless the user set them.
+
+Each decision has a fact that led to it. All facts are about clicks before the test split. A decision is one
+line for the user, and is in the manifest of the release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+
+import polars as pl
+
+from trainer.config import FitSettings
+from trainer.dataset.sessions import moment_before
+from worker.settings.fields import duration_text, fields_of, is_duration
+from worker.settings.loading import given, replaced
+
+DECISIONS: Final = "decisions"
+"""The key of the decisions in the summary of the data, and in the training section of a manifest."""
+
+Settings = TypeVar("Settings", bound=FitSettings)
+
+_MOST: Final = 0.5
+"""Above this share of one-click sessions, sessions never end."""
+
+_MINIMA: Final = (5, 3, 2, 1)
+_LEFT_OUT: Final = 0.01
+"""The largest of `_MINIMA` is taken with which at most this share of the newest clicks is left out."""
+
+_NEWEST: Final = 0.05
+"""The share of the clicks that count as the newest."""
+
+_REPEATED: Final = 0.02
+"""Above this share of immediate repeats, the last item may be recommended again."""
+
+
+class Decision(NamedTuple):
+    """A setting, by its dotted key, with its value and the fact that led to it."""
+
+    key: str
+    value: Any
+    fact: str
+
+    def __str__(self) -> str:
+        field = dict(fields_of(FitSettings))[self.key]
+        value = duration_text(self.value) if is_duration(field) and self.value else f"{self.value:g}"
+        return f"{self.key} {value}: {self.fact}"
+
+
+def open_keys(settings: FitSettings, *keys: str) -> list[str]:
+    """Return those of `keys` that the user did not set."""
+    fixed = given(settings)
+    return [key for key in keys if key not in fixed]
+
+
+def applied(settings: Settings, summary: Mapping[str, Any]) -> Settings:
+    """Return `settings` with the decisions in the `summary` of prepared data, or of a manifest.
+
+    Settings that the user set keep their values.
+    """
+    decided = {one["key"]: one["value"] for one in summary.get(DECISIONS, [])}
+    return replaced(settings, {key: decided[key] for key in open_keys(settings, *decided)})
+
+
+def recorded(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """Return decisions in the form of the manifest."""
+    return [decision._asdict() for decision in decisions]
+
+
+def session_gap(sessions: pl.DataFrame, settings: FitSettings) -> Decision:
+    """Decide whether sessions end. `sessions` are cut with the gap of `settings`.
+
+    Users with one click count for nothing: they have nothing to learn from, however sessions are cut.
+    """
+    several = sessions.filter(pl.len().over("user_id") > 1)
+    lengths = several.group_by("session").len()["len"]
+    single = int((lengths == 1).sum()) / max(1, len(lengths))
+    gap = settings.dataset.session_gap
+    fact = (
+        f"with a gap of {duration_text(gap)}, {single:.0%} of the sessions of users with several clicks have "
+        "one click"
+    )
+    return Decision("dataset.session_gap", 0.0 if single > _MOST else gap, fact)
+
+
+def min_item_count(past: pl.DataFrame) -> Decision:
+    """Decide how many clicks an item needs. `past`: the clicks before the test split."""
+    newest_from = moment_before(past, _NEWEST)
+    newest = pl.col("timestamp_ms") >= newest_from
+    earlier = past.filter(~newest).group_by("item_id").len("earlier")
+    counts = past.filter(newest).join(earlier, on="item_id", how="inner")["earlier"]
+    total = max(1, int(past.select(newest.sum()).item()))
+    lost = {least: int((counts < least).sum()) / total for least in _MINIMA}
+    least = next(least for least in _MINIMA if lost[least] <= _LEFT_OUT)
+    fact = (
+        f"{lost[_MINIMA[0]]:.1%} of the newest clicks are on items with 1 to {_MINIMA[0] - 1} earlier clicks"
+    )
+    return Decision("dataset.min_item_count", least, fact)
+
+
+def exclude_recent(past: pl.DataFrame) -> Decision:
+    """Decide whether the last clicked item may be recommended again. `past`: as in `min_item_count`."""
+    same_session = pl.col("session") == pl.col("session").shift()
+    again = past.select(
+        pairs=same_session.sum(),
+        repeats=(same_session & (pl.col("item_id") == pl.col("item_id").shift())).sum(),
+    )
+    share = again["repeats"][0] / max(1, again["pairs"][0])
+    fact = f"{share:.1%} of the clicks are on the same item as the click before"
+    return Decision("evaluation.exclude_recent", 0 if share > _REPEATED else 1, fact)

@@ -1,0 +1,57 @@
+"""Decisions about the training itself, from the prepared data (see `trainer.dataset.decisions`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.dataset import Data
+from trainer.dataset.decisions import DECISIONS, Decision, Settings, applied, open_keys, recorded
+
+_LARGE: Final = 20_000
+"""From this number of items on, sampled negatives take less than a third of the time of all items."""
+
+_NEGATIVES: Final = 4096
+"""With this number of negatives, Recall is not lower than with all items ("Speed of training" in
+tests/README.md)."""
+
+
+_PER_ITEM: Final = 100
+"""Number of predictions per item, over all epochs, after which more epochs did not improve Recall."""
+
+_MOST_EPOCHS: Final = 100
+
+
+def decided(data: Data, settings: Settings, progress: Progress) -> Settings:
+    """Return `settings` with all decisions, those in the summary of `data` and those about the training.
+
+    The latter are also printed, and added to the summary.
+    """
+    found = of_training(data, settings)
+    for decision in found:
+        progress.say(str(decision))
+    data.summary[DECISIONS] += recorded(found)
+    return applied(settings, data.summary)
+
+
+def of_training(data: Data, settings: FitSettings) -> list[Decision]:
+    """Return the decisions about negatives and epochs, unless the user set them."""
+    items, predictions = data.clicked_items, data.train.predictions
+    per_item = min(_MOST_EPOCHS, math.ceil(_PER_ITEM * items / predictions))
+    epochs = max(settings.training.epochs_for(predictions), per_item)
+    found = [
+        Decision(
+            "loss.negatives",
+            _NEGATIVES if items > _LARGE else 0,
+            f"the catalogue has {items:,} items with clicks",
+        ),
+        Decision(
+            "training.epochs",
+            epochs,
+            f"an epoch has {predictions:,} predictions, {predictions / items:.1f} per item",
+        ),
+    ]
+    chosen = open_keys(settings, *(decision.key for decision in found))
+    return [decision for decision in found if decision.key in chosen]
