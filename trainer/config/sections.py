@@ -77,8 +77,16 @@ class Dataset(Section):
     )
     split_at: Moment | None = setting(
         None,
-        "Time at which the test split starts, such as `2020-06-28`. If set, it overrides `test_fraction`.",
+        "Time at which the test split starts, such as `2020-06-28`, or unix time. If set, it overrides "
+        "`test_fraction`.",
         facts=_PREPARES,
+    )
+    leave_last: int = setting(
+        0,
+        "Number of clicks at the end of each session that are the test split (leave-one-out: 1). 0: the test "
+        "split is chosen by time.",
+        ge=0,
+        facts=_CLEANS,
     )
     repeat_within: Duration = setting(
         0.0,
@@ -112,6 +120,14 @@ class Dataset(Section):
         "Folder in which prepared sessions are cached for later trainings. Not used by `run`.",
         facts={"decides": False},
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.leave_last and self.split_at is not None:
+            raise ValueError(
+                f"leave_last ({self.leave_last}) and split_at both choose the test split; leave out one"
+            )
+        return self
 
 
 class Features(Section):

@@ -29,7 +29,7 @@ All clicks of an item are counted together, so a chunk is larger if an item has 
 
 _DISTANCE_BITS: Final = 4
 _SHARES: Final = np.append(0.0, 1 / np.arange(1, REACH + 1))
-"""What a pair counts, by distance."""
+"""The count of a pair, by distance."""
 
 
 def co_occurrences(past: Past, now_ms: int, *, items: int, entries: int) -> Entries:

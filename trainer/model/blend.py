@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,20 @@ class Blend:
         # steps. `reduce_retracing` avoids a trace for each size.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
         self._measured = tf.function(self._loss, reduce_retracing=True, autograph=False)
+
+    @classmethod
+    def of(cls, settings: FitSettings, weights: Mapping[str, Any]) -> Self:
+        """Return a blend with the `weights` in a manifest."""
+        blend = cls(settings)
+        blend._network.assign(math.log(weights["network"]))
+        blend._used = [name for name in blend._used if weights.get(name)]
+        for name in blend._used:
+            known = np.array(weights[name], np.float32)
+            if name == "repeats":
+                # The manifest has a weight per lag.
+                known = np.linalg.lstsq(blend._curves, known)[0]
+            blend._weights[name].assign(known)
+        return blend
 
     @property
     def used(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.config import FitSettings
+from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.decayed_counts import Past
@@ -31,6 +31,7 @@ from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
+from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
 from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.network import Network
@@ -53,10 +54,13 @@ def fit(
     now: datetime | None = None,
     work: Path | None = None,
     parent: PackagedRelease | None = None,
+    baselines: Baselines | None = None,
 ) -> PackagedRelease:
     """Train a release on `clicks`.
 
     `clicks` has the columns of `trainer.clicks.columns.SCHEMA`; the clicks of a user are in order of arrival.
+    If it also has the column `sessions.TEST`, this marks the clicks of the test split. With `baselines`, the
+    manifest also has the verdict of a comparison with the best baseline on the test split.
     The same clicks, settings and seed give the same weights on the same machine, even if the training was
     interrupted and resumed from the checkpoint in the folder `work`. With a `parent`, the network starts from
     the parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too
@@ -80,13 +84,18 @@ def fit(
         network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
         chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
         data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
-    model = Model(network, network.tensors(), _terms(blend, data, settings) if blend else None)
-    return model.packaged(
+    model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
+    fitted = model.packaged(
         data,
         metrics=_measured(model, data, data.test),
         created_at=now.isoformat(timespec="seconds"),
         parent=parent.manifest.sha256 if parent else None,
     )
+    if baselines is None:
+        return fitted
+    result = verdicts.compared(fitted.release, data, settings, baselines, progress)
+    found = verdicts.verdict(fitted.manifest, result) if result else None
+    return fitted.with_training(comparison=found)
 
 
 def _prepared(
@@ -191,7 +200,7 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     return blend
 
 
-def _terms(blend: Blend, data: Data, settings: FitSettings) -> Terms:
+def terms_of(blend: Blend, data: Data, settings: FitSettings) -> Terms:
     """Return the terms of the blend, with the counts after all training and validation clicks."""
     held = Past.of(data.validation)
     if settings.dataset.session_gap == 0 and data.validation.predictions:

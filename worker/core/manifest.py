@@ -105,9 +105,9 @@ class Manifest:
     size_bytes: int
     sha256: str
     golden: tuple[Golden, ...]
+    exclude_recent: int = 1
     co_occurrences: int = 0
     co_occurrence_decay: tuple[float, ...] = ()
-    exclude_recent: int = 1
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON object, without the fields that have their defaults."""

@@ -107,11 +107,7 @@ def pack(
     `co_occurrence_scores`. `Manifest` says how the tensors, `co_occurrence_decay` and `repeat_bias` make up a
     score. Raises ReleaseRefused for values that a manifest cannot have.
     """
-    try:
-        all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
-    except ValueError as error:
-        raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
-    blob = save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+    blob = _blob(tensors, item_ids)
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
@@ -139,6 +135,14 @@ def pack(
         golden=tuple(golden),
     )
     return Manifest.from_json(manifest.to_json()), blob
+
+
+def _blob(tensors: Mapping[str, NDArray[Any]], item_ids: Sequence[str]) -> bytes:
+    try:
+        all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
+    except ValueError as error:
+        raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
+    return save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
 
 
 def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:

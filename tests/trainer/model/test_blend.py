@@ -139,6 +139,24 @@ def test_a_blend_is_chosen_also_from_hardly_any_lessons(random: np.random.Genera
     assert blend.used == ("popularity", "transitions", "co_occurrences", "repeats")
 
 
+@pytest.mark.parametrize("left_out", [None, "co_occurrences", "repeats"])
+def test_a_blend_of_known_weights_gives_their_terms(
+    random: np.random.Generator, left_out: str | None
+) -> None:
+    """As a manifest has them; a term without weights is left out."""
+    priors, weights = priors_of(random), {**TRUE, **({left_out: []} if left_out else {})}
+
+    blend = Blend.of(SETTINGS, weights)
+    terms, true = blend.terms(priors), true_terms(priors)
+
+    assert blend.weights == {name: pytest.approx(weight, abs=1e-4) for name, weight in weights.items()}
+    assert left_out not in blend.used
+    assert terms.output_bias == pytest.approx(true.output_bias, abs=1e-5)
+    assert terms.transition_scores == pytest.approx(true.transition_scores, abs=1e-5)
+    near = 0 * true.co_occurrence_scores if left_out == "co_occurrences" else true.co_occurrence_scores
+    assert terms.co_occurrence_scores == pytest.approx(near, abs=1e-5)
+
+
 def test_what_cannot_be_recommended_or_is_unknown_teaches_nothing(random: np.random.Generator) -> None:
     """A target that is excluded, one that the catalogue lacks, and a session without a known item."""
     lessons = lessons_of(random, 4)

@@ -92,14 +92,6 @@ def test_whatever_is_chosen_learns_the_cycle(chosen: dict[str, Any]) -> None:
     assert manifest.metrics["recall_at_1"] > 0.6
 
 
-UNBLENDED: Final[dict[str, Any]] = {
-    "popularity_half_lives": (),
-    "transition_half_lives": (),
-    "co_occurrences": 0,
-    "repeat_lags": 0,
-}
-
-
 def late_clicks() -> pl.DataFrame:
     """Return a cycle in which `item-new` follows `item-0`, but only in the validation split and later."""
     clicks = cyclic_clicks()
@@ -128,6 +120,14 @@ def test_the_final_training_learns_the_validation_split() -> None:
     mrr = [epoch["mrr_at_1"] for epoch in known.training["epochs"]]
     assert known.training["final_training"] == {"epochs": mrr.index(max(mrr)) + 1}
     assert "final_training" not in unknown.training
+
+
+UNBLENDED: Final[dict[str, Any]] = {
+    "popularity_half_lives": (),
+    "transition_half_lives": (),
+    "co_occurrences": 0,
+    "repeat_lags": 0,
+}
 
 
 @pytest.mark.slow
