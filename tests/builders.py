@@ -47,6 +47,8 @@ class Options(TypedDict, total=False):
     normalize: bool
     scale: float
     transitions: int
+    co_occurrences: int
+    co_occurrence_decay: Sequence[float]
     repeat_bias: Sequence[float]
     own_items: OwnItems
     session_gap_seconds: float
@@ -71,6 +73,8 @@ def tiny_release_parts(
     normalize: bool = True,
     scale: float = 16.0,
     transitions: int = 0,
+    co_occurrences: int = 0,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float = 1800.0,
@@ -91,6 +95,7 @@ def tiny_release_parts(
         output=output,
         output_bias=output_bias,
         transitions=transitions,
+        co_occurrences=co_occurrences,
         seed=seed,
     )
     return packed(
@@ -100,6 +105,7 @@ def tiny_release_parts(
         output=output,
         normalize=normalize,
         scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         own_items=own_items,
         session_gap_seconds=session_gap_seconds,
@@ -149,6 +155,7 @@ def tiny_tensors(
     output: str = "tied",
     output_bias: bool = False,
     transitions: int = 0,
+    co_occurrences: int = 0,
     seed: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Random tensors of the shapes that a manifest with these values asks for."""
@@ -170,12 +177,13 @@ def tiny_tensors(
         tensors["output"] = normal(items, hidden_size)
     if output_bias:
         tensors["output_bias"] = normal(items)
-    if transitions:
-        followers = np.full((items, transitions), NO_ITEM, np.int32)
-        used = min(items, transitions)
-        followers[:, :used] = random.permuted(np.tile(np.arange(items), (items, 1)), axis=1)[:, :used]
-        followers[random.random(followers.shape) < 0.3] = NO_ITEM
-        tensors |= {"transition_items": followers, "transition_scores": normal(items, transitions)}
+    for name, entries in (("transition", transitions), ("co_occurrence", co_occurrences)):
+        if entries:
+            others = np.full((items, entries), NO_ITEM, np.int32)
+            used = min(items, entries)
+            others[:, :used] = random.permuted(np.tile(np.arange(items), (items, 1)), axis=1)[:, :used]
+            others[random.random(others.shape) < 0.3] = NO_ITEM
+            tensors |= {f"{name}_items": others, f"{name}_scores": normal(items, entries)}
     return tensors
 
 
@@ -187,6 +195,7 @@ def packed(
     output: str,
     normalize: bool = False,
     scale: float = 1.0,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float = 1800.0,
@@ -203,6 +212,7 @@ def packed(
         output=output,
         normalize=normalize,
         scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         own_items=own_items,
         session_gap_seconds=session_gap_seconds,
@@ -215,6 +225,7 @@ def packed(
                 cell=cell,
                 normalize=normalize,
                 scale=scale,
+                co_occurrence_decay=co_occurrence_decay,
                 repeat_bias=repeat_bias,
                 own_items=own_items,
             )
@@ -235,6 +246,7 @@ def golden(
     cell: str,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
 ) -> Golden:
@@ -248,6 +260,7 @@ def golden(
         clicked[::-1],
         normalize=normalize,
         scale=scale,
+        co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         own=clicked[::-1],
         own_items=own_items,
@@ -279,6 +292,7 @@ def all_scores(
     *,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own: Sequence[int] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
@@ -300,6 +314,10 @@ def all_scores(
     if "transition_items" in tensors and recent and recent[0] != NO_ITEM:
         followers, gained = (tensors[f"transition_{name}"][recent[0]] for name in ("items", "scores"))
         gains += zip(followers.tolist(), gained.tolist(), strict=True)
+    for item, factor in zip(recent, co_occurrence_decay, strict=False):
+        if item != NO_ITEM:
+            others, gained = (tensors[f"co_occurrence_{name}"][item] for name in ("items", "scores"))
+            gains += zip(others.tolist(), (np.float32(factor) * gained).tolist(), strict=True)
     for item, gain in gains:
         if item != NO_ITEM:
             scores[item] += gain

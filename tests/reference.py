@@ -156,6 +156,7 @@ class Reference:
             [known.get(item_id, NO_ITEM) for item_id in reversed(clicked)],
             normalize=manifest.normalize,
             scale=manifest.scale,
+            co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
             own=[known.get(item_id, NO_ITEM) for item_id in reversed(own)],
             own_items=manifest.own_term,

@@ -50,6 +50,7 @@ FAILURES: Final[tuple[Failure, ...]] = get_args(Failure)
 
 Refusal = Literal[
     "checksum",
+    "co_occurrences",
     "format",
     "golden",
     "item_ids",

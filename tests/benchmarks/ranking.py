@@ -13,7 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from tests.builders import item_names, packed, tiny_release, tiny_tensors
 from worker.core.batch import Clicks
-from worker.core.manifest import MAX_REPEAT_LAGS, MAX_TRANSITIONS
+from worker.core.manifest import (
+    MAX_CO_OCCURRENCE_LAGS,
+    MAX_CO_OCCURRENCES,
+    MAX_REPEAT_LAGS,
+    MAX_TRANSITIONS,
+)
 from worker.core.ranking import OwnItems
 from worker.core.recommender import Recommender
 from worker.core.release import verify
@@ -73,15 +78,23 @@ def _served(recommender: Recommender, batch: Clicks) -> None:
 
 def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
     tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size, output_bias=blended)
-    repeat_bias, own_items = list[float](), OwnItems()
+    decay, repeat_bias, own_items = list[float](), list[float](), OwnItems()
     if blended:
         random = np.random.default_rng(0)
-        followers = [random.choice(items, MAX_TRANSITIONS, replace=False) for _ in range(items)]
-        tensors["transition_items"] = np.array(followers, np.int32)
-        tensors["transition_scores"] = random.standard_normal((items, MAX_TRANSITIONS)).astype(np.float32)
+        for name, entries in (("transition", MAX_TRANSITIONS), ("co_occurrence", MAX_CO_OCCURRENCES)):
+            others = [random.choice(items, entries, replace=False) for _ in range(items)]
+            tensors[f"{name}_items"] = np.array(others, np.int32)
+            tensors[f"{name}_scores"] = random.standard_normal((items, entries)).astype(np.float32)
+        decay = random.standard_normal(MAX_CO_OCCURRENCE_LAGS).tolist()
         repeat_bias, own_items = random.standard_normal(MAX_REPEAT_LAGS).tolist(), OWN_ITEMS
     parts = packed(
-        tensors, item_names(items), cell="gru", output="tied", repeat_bias=repeat_bias, own_items=own_items
+        tensors,
+        item_names(items),
+        cell="gru",
+        output="tied",
+        co_occurrence_decay=decay,
+        repeat_bias=repeat_bias,
+        own_items=own_items,
     )
     release = verify(*parts)
     states = States(state_size=release.state_size)

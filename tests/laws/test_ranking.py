@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,9 +15,9 @@ from worker.core.ranking import (
     NO_ITEM,
     Floats,
     Indexes,
+    ItemRows,
     ItemTable,
     OwnItems,
-    Transitions,
     _keys,
     own_gains,
     top_k,
@@ -35,25 +37,35 @@ def sorted_out(scores: Floats, excluded: Indexes, k: int) -> tuple[list[int], li
     return best + [NO_ITEM] * unused, [float(scores[item]) for item in best] + [-np.inf] * unused
 
 
-def transitions_of(random: np.random.Generator, items: int, most: int) -> Transitions | None:
+def rows_of(random: np.random.Generator, items: int, most: int) -> ItemRows | None:
     """For every item up to `most` others and small whole numbers, in any of the places."""
     if not most:
         return None
     followers = np.array([random.permutation(items + most)[:most] for _ in range(items)], np.int32)
     followers[followers >= items] = NO_ITEM
-    return Transitions(followers, random.integers(-3, 4, followers.shape).astype(np.float32))
+    return ItemRows(followers, random.integers(-3, 4, followers.shape).astype(np.float32))
 
 
-def with_gains(
-    scores: Floats, recent: Indexes, transitions: Transitions | None, repeat_bias: list[float]
-) -> Floats:
+class Gains(NamedTuple):
+    """All that is added to scores for clicks."""
+
+    transitions: ItemRows | None
+    co_occurrences: ItemRows | None
+    decay: list[float]
+    repeat_bias: list[float]
+
+
+def with_gains(scores: Floats, recent: Indexes, gains: Gains) -> Floats:
     """The definition: the scores of one user and all that is added for the clicks `recent`, one by one."""
     scores = scores.copy()
-    if transitions is not None and recent[0] != NO_ITEM:
-        for item, gain in zip(transitions.items[recent[0]], transitions.scores[recent[0]], strict=True):
-            if item != NO_ITEM:
-                scores[item] += gain
-    for item, gain in zip(recent, repeat_bias, strict=False):
+    rows = [(gains.transitions, click, 1.0) for click in recent[:1]]
+    rows += [(gains.co_occurrences, *one) for one in zip(recent, gains.decay, strict=False)]
+    for table, click, factor in rows:
+        if table is not None and click != NO_ITEM:
+            for item, gain in zip(table.items[click], table.scores[click], strict=True):
+                if item != NO_ITEM:
+                    scores[item] += gain * factor
+    for item, gain in zip(recent, gains.repeat_bias, strict=False):
         if item != NO_ITEM:
             scores[item] += gain
     return scores
@@ -68,6 +80,8 @@ def with_gains(
     exclude=st.integers(0, 4),
     with_bias=st.booleans(),
     most=st.sampled_from([0, 1, 7, 50]),
+    near=st.sampled_from([0, 1, 7, 50]),
+    faded=st.sampled_from([1, 3, 10]),
     lags=st.sampled_from([0, 1, 3, 20]),
     own_clicks=st.sampled_from([0, 1, 5, 64]),
     seed=st.integers(0, 2**32 - 1),
@@ -83,11 +97,13 @@ def test_the_top_k_are_those_of_a_stable_sort(
     exclude: int,
     with_bias: bool,
     most: int,
+    near: int,
+    faded: int,
     lags: int,
     own_clicks: int,
     seed: int,
 ) -> None:
-    """For any catalogue, any K, any exclusions, transitions, repeats and own items, and ties of any number.
+    """For any catalogue, any K, any exclusions, ties of any number, and all that clicks add.
 
     Vectors of small integers make equal scores common and products exact, so no rounding is forgiven.
     """
@@ -96,19 +112,28 @@ def test_the_top_k_are_those_of_a_stable_sort(
     hidden = random.integers(-2, 3, (rows, hidden_size)).astype(np.float32)
     bias = random.integers(-1, 2, items).astype(np.float32) if with_bias else None
     excluded = random.integers(NO_ITEM, items, (rows, exclude)).astype(np.int32)
-    transitions, repeat_bias = transitions_of(random, items, most), random.integers(-2, 3, lags).tolist()
-    term = OwnItems(own_clicks, 1.5, 2.0)
-    table = ItemTable(vectors, bias, transitions=transitions, repeat_bias=repeat_bias, own_items=term)
+    transitions, co_occurrences = (rows_of(random, items, entries) for entries in (most, near))
+    decay, repeat_bias = (random.integers(-2, 3, count).tolist() for count in (faded, lags))
+    gains, term = Gains(transitions, co_occurrences, decay, repeat_bias), OwnItems(own_clicks, 1.5, 2.0)
+    table = ItemTable(
+        vectors,
+        bias,
+        transitions=gains.transitions,
+        co_occurrences=gains.co_occurrences,
+        co_occurrence_decay=gains.decay,
+        repeat_bias=gains.repeat_bias,
+        own_items=term,
+    )
     # From few items, so that some come twice.
     recent, own = (
         random.integers(NO_ITEM, min(items, 4), (rows, needed)).astype(np.int32)
         for needed in (table.recent_needed, table.own_needed)
     )
     scores = hidden @ vectors.T + (0 if bias is None else bias)
-    gained = [with_gains(*row, transitions, repeat_bias) for row in zip(scores, recent, strict=True)]
+    gained = [with_gains(*row, gains) for row in zip(scores, recent, strict=True)]
     for row, clicked in zip(gained, own, strict=True):
-        _, gaining, gains = own_gains(clicked[None], term)
-        row[gaining] += gains
+        _, gaining, added = own_gains(clicked[None], term)
+        row[gaining] += added
 
     found = top_k(
         hidden,

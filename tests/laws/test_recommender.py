@@ -49,6 +49,8 @@ class Rules(NamedTuple):
     transitions: int = 0
     repeat_bias: tuple[float, ...] = ()
     own_items: OwnItems = OwnItems()
+    co_occurrences: int = 0
+    """Entries in a row; if any, the last three clicks add their rows."""
 
 
 rules = st.builds(
@@ -67,6 +69,7 @@ rules = st.builds(
     transitions=st.sampled_from([0, 5, 20]),
     repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
     own_items=st.sampled_from([OwnItems(), OwnItems(3, 2.0, 0.5), OwnItems(25, -1.0, 8.0)]),
+    co_occurrences=st.sampled_from([0, 5]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -91,6 +94,7 @@ def parts(
     transitions: int,
     repeat_bias: tuple[float, ...],
     own_items: OwnItems,
+    co_occurrences: int,
 ) -> tuple[Manifest, bytes]:
     """The release of these rules; its popular items are known and unpopular ones alike."""
     return tiny_release_parts(
@@ -102,6 +106,8 @@ def parts(
         transitions=transitions,
         repeat_bias=repeat_bias,
         own_items=own_items,
+        co_occurrences=co_occurrences,
+        co_occurrence_decay=(0.5, -0.25, 1.0) if co_occurrences else (),
         popular=ITEMS[4:1:-1],
     )
 
@@ -116,6 +122,7 @@ def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
         transitions=rules.transitions,
         repeat_bias=rules.repeat_bias,
         own_items=rules.own_items,
+        co_occurrences=rules.co_occurrences,
     )
 
 

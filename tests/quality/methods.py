@@ -25,7 +25,12 @@ NAME: Final = "ml100k"
 
 ALL: Final[dict[str, Any]] = {"exclude_recent": 20, "min_item_count": 2}
 
-UNBLENDED: Final[dict[str, Any]] = {"popularity_half_lives": (), "transitions": 0, "repeat_lags": 0}
+UNBLENDED: Final[dict[str, Any]] = {
+    "popularity_half_lives": (),
+    "transitions": 0,
+    "co_occurrences": 0,
+    "repeat_lags": 0,
+}
 
 PLAIN: Final[dict[str, Any]] = {
     "normalize": False,

@@ -24,7 +24,7 @@ from tests.quality.data import FOLDER, clicks_of
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
-from trainer.dataset.sessions import PastSessions, Sessions, catalogue_of, to_arrays
+from trainer.dataset.sessions import PastSessions, Sessions, catalogue_of, numbered, to_arrays
 from trainer.evaluation import replay
 from trainer.evaluation.baselines import Asked
 from trainer.evaluation.benchmark import baseline_answers
@@ -45,6 +45,7 @@ SETTINGS: Final = FitSettings.of(
     schedule="constant",
     popularity_half_lives=(540.0, 3600.0, 21600.0),
     transition_half_lives=(21600.0, 172800.0),
+    co_occurrences=0,
     repeat_lags=0,
     own_items=0,
     exclude_recent=LONGEST - 1,
@@ -91,7 +92,8 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
             catalogue = catalogue_of(known)
             sessions = _last_clicks(clicks, catalogue)
             excluded = replay.recent_items(sessions, SETTINGS.evaluation.exclude_recent)
-            asked = Asked(sessions, clicks["timestamp_ms"].to_numpy(), excluded)
+            times_ms, users = clicks["timestamp_ms"].to_numpy(), numbered(clicks["user_id"])
+            asked = Asked(sessions, times_ms, excluded, users, np.zeros(len(clicks), np.bool_))
             answers = baseline_answers(
                 PastSessions.of(known, catalogue), asked, top=TOP, names=BASELINES, settings=settings
             )

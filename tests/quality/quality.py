@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from tests.quality import methods, news, sessions, small, speed
+from tests.quality import defaults, methods, news, sessions, small, speed
 from tests.quality.data import FOLDER, ROOT, is_there
 from trainer import console
 from trainer.console import Progress
@@ -24,55 +24,88 @@ OUTPUT: Final = ROOT / "build" / "quality.json"
 
 Run = Callable[[Progress], dict[str, Any]]
 
-RUNS: Final[dict[str, tuple[str, Run]]] = {
-    **{name: (name, partial(small.run, name)) for name in small.NAMES},
-    "methods": (methods.NAME, methods.run),
-    **{name: (name, partial(sessions.run, name)) for name in sessions.PROTOCOLS},
-    news.NAME: (news.NAME, news.run),
-    f"{news.NAME}_strict": (news.NAME, partial(news.run, strict=True)),
-    f"{news.NAME}_baselines": (news.NAME, news.baselines),
-    "speed": (speed.SPEED, speed.against_keras),
-    "sampled": (speed.SAMPLED, speed.sampled),
+TUNED: Final = "tuned"
+DEFAULT: Final = "default"
+
+RUNS: Final[dict[str, dict[str, Run]]] = {
+    **{name: {TUNED: partial(small.run, name)} for name in small.NAMES},
+    **{name: {TUNED: partial(sessions.run, name)} for name in sessions.PROTOCOLS},
+    news.NAME: {TUNED: news.run},
+    f"{news.NAME}_strict": {TUNED: partial(news.run, strict=True)},
+    f"{news.NAME}_baselines": {TUNED: news.baselines},
+    "methods": {TUNED: methods.run},
+    "speed": {TUNED: speed.against_keras},
+    "sampled": {TUNED: speed.sampled},
+    "simulated": {DEFAULT: defaults.run_simulated},
 }
-"""By name: the data set that is needed, and what is done."""
+"""The runs by name and kind: with settings chosen for it, or with default settings."""
+
+for _name in defaults.NAMES:
+    RUNS[_name][DEFAULT] = partial(defaults.run, _name)
+
+DATA_SETS: Final = {
+    f"{news.NAME}_strict": news.NAME,
+    f"{news.NAME}_baselines": news.NAME,
+    "methods": methods.NAME,
+    "speed": speed.SPEED,
+    "sampled": speed.SAMPLED,
+}
+"""The data set that a run needs, if it has another name; `simulated` needs none."""
 
 
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="This run, again; several times.")
+@click.option(
+    "--kind", type=click.Choice([DEFAULT, TUNED]), help="Only with default, or with chosen settings."
+)
 @click.option("--hours", type=click.IntRange(min=1), help="Hours of globo_g1_news. [default: all 384]")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where figures are written.")
-def main(only: tuple[str, ...], hours: int | None, output: Path) -> None:
+def main(only: tuple[str, ...], kind: str | None, hours: int | None, output: Path) -> None:
     """Train and measure by the published protocols; the long runs take hours."""
     teller = console.for_this_place()
     known = orjson.loads(output.read_bytes()) if output.is_file() else {}
-    for name in only or [name for name in RUNS if name not in known]:
-        data_set, run = RUNS[name]
-        if not is_there(data_set):
+    chosen = [(name, one) for name in only or RUNS for one in RUNS[name] if kind in (None, one)]
+    for name, one in chosen:
+        if not only and one in known.get(name, {}):
+            continue
+        data_set = DATA_SETS.get(name, name)
+        if data_set != "simulated" and not is_there(data_set):
             click.echo(f"{name} is skipped: {data_set}.csv.gz is not in {FOLDER}")
             continue
-        teller.say(f"{name} begins")
+        teller.say(f"{name} begins, {one}")
         began = time.monotonic()
-        found = run(teller, **({"hours": hours} if data_set == news.NAME else {}))
+        counts_hours = data_set == news.NAME and one == TUNED
+        found = RUNS[name][one](teller, **({"hours": hours} if counts_hours else {}))
         found["seconds_in_all"] = time.monotonic() - began
         # A part of the hours is not the run, and must not stand for it.
-        known[f"{name}_{hours}_hours" if hours and data_set == news.NAME else name] = found
+        known.setdefault(f"{name}_{hours}_hours" if hours and counts_hours else name, {})[one] = found
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
     click.echo(table(known))
 
 
 def table(known: dict[str, Any]) -> str:
-    """The figures, a line for each metric of each run."""
+    """Return the figures, a line for each metric of each run."""
     lines = []
-    for name, found in known.items():
-        lines += [f"{name}: {found['seconds']:,.0f} s of training"]
-        lines += [f"  {metric:42} {value:12.4f}" for metric, value in found["metrics"].items()]
-        for sentence in found.get("not_above", []):
-            lines.append(f"  not above a baseline by {sentence}")
-        for model, figures in found.get("models", {}).items():
-            told = "  ".join(f"{metric} {_interval(*figure)}" for metric, figure in figures.items())
-            lines.append(f"  {model:20} {told}")
+    for name, kinds in known.items():
+        for kind, found in kinds.items():
+            lines += [f"{name}, {kind}:", *_told(found)]
     return "\n".join(lines)
+
+
+def _told(found: dict[str, Any]) -> list[str]:
+    """Return the lines of one run."""
+    if "best_baseline" in found:
+        return defaults.lines(found)
+    if "metrics" not in found:
+        worlds = ((world, one) for world, one in found.items() if isinstance(one, dict))
+        return [line for world, one in worlds for line in (f" {world}:", *defaults.lines(one))]
+    lines = [f"  {metric:42} {value:12.4f}" for metric, value in found["metrics"].items()]
+    lines += [f"  not above a baseline by {sentence}" for sentence in found.get("not_above", [])]
+    for model, figures in found.get("models", {}).items():
+        told = "  ".join(f"{metric} {_interval(*figure)}" for metric, figure in figures.items())
+        lines.append(f"  {model:20} {told}")
+    return lines
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -34,7 +34,7 @@ NAMES: Final = tuple(SETTINGS)
 
 def run(name: str, progress: Progress) -> dict[str, Any]:
     """Fit on all but the end of `name`; network and baselines on its end."""
-    clicks, split_at_ms = _split(name)
+    clicks, split_at_ms = split(name)
     settings = FitSettings.of(**SETTINGS[name], split_at=split_at_ms)
     began = time.monotonic()
     fitted = fit(clicks, settings, progress)
@@ -42,8 +42,8 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
     return beside_baselines(fitted, clicks, settings, progress) | {"seconds": seconds}
 
 
-def _split(name: str) -> tuple[pl.DataFrame, int]:
-    """The clicks of `name`, and where its end begins."""
+def split(name: str) -> tuple[pl.DataFrame, int]:
+    """Return the clicks of `name`, and the time at which its test split starts."""
     clicks = clicks_of(name)
     if name != BOLCOM:
         return clicks.select(*SCHEMA), moment_before(clicks, 0.1)

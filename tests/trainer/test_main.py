@@ -14,6 +14,7 @@ from tests.builders import item_names, successor_release_parts
 from tests.trainer.builders import CYCLE, cyclic_clicks, set_to, twice
 from trainer.clicks.columns import SAMPLE_ROWS
 from trainer.commands.cli import cli
+from trainer.evaluation.benchmark import BASELINES
 from trainer.release.folder import read_folder, write_folder
 from worker.errors import SettingError
 
@@ -49,15 +50,21 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
 
     assert done.returncode == 0, done.stderr
     assert read_folder(tmp_path / "release").release.manifest.items == 12
-    assert done.stdout.splitlines()[1].startswith("Recall@20")
+    shown = done.stdout.splitlines()
+    assert shown[1].startswith("Recall@20")
+    assert shown[3] == "on 40 predictions in 10 sessions of the test split:"
+    assert all(f"the best of {len(BASELINES)} baselines by" in line for line in shown[4:7])
+    assert "80% of the test clicks could be predicted (40 of 50): the first click of a session" in done.stderr
     assert done.stderr.startswith(
         "read 500 clicks; user: user_id, item: item_id, time: timestamp_ms (unix milliseconds)\n"
     )
-    epoch, taken, blend = done.stderr.splitlines()[-3:]
-    assert "epoch 1 of 1: loss" in epoch
-    assert taken.startswith("kept epoch 1, the best by MRR@20 (")
-    assert taken.endswith("; stopped after epoch 1: it was the last of 1")
-    assert blend.startswith("weights of the blend: score = ")
+    assert re.search(
+        r"^epoch 1 of 1: loss .*\nkept epoch 1, the best by MRR@20 \(.*\); stopped after epoch 1: it was the "
+        r"last of 1\n(left out of the blend, .*\n)?weights of the blend: score = ",
+        done.stderr,
+        re.MULTILINE,
+    )
+    assert re.search(r"^vmis-knn: 40 predictions in ", done.stderr, re.MULTILINE)
 
 
 def test_no_release_is_replaced_unasked(release: Path, clicks: Path, tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_repeats_are_dropped_where_that_is_asked_for(tmp_path: Path) -> None:
     twice(cyclic_clicks(60)).write_csv(tmp_path / "clicks.csv")
     files, all_of_it = (
         [str(tmp_path / "clicks.csv"), "-o", str(tmp_path / "release")],
-        set_to("dataset.test_fraction=0", "dataset.repeat_within=10s"),
+        set_to("dataset.test_fraction=0", "dataset.validation_fraction=0", "dataset.repeat_within=10s"),
     )
 
     done = CliRunner().invoke(cli, ["fit", *files, *all_of_it, *QUICK])
@@ -103,7 +110,7 @@ def test_a_release_is_measured_on_another_file(tmp_path: Path, clicks: Path) -> 
     runner = CliRunner()
     runner.invoke(cli, ["fit", str(clicks), "-o", str(tmp_path / "release"), *QUICK], catch_exceptions=False)
 
-    done = runner.invoke(cli, ["evaluate", str(tmp_path / "release"), str(clicks), "--top", "3"])
+    done = runner.invoke(cli, ["evaluate", str(tmp_path / "release"), str(clicks), "--top", "3", "--all"])
 
     assert done.exit_code == 0, done.output
     assert "400 held-out clicks in 100 sessions" in done.stdout

@@ -13,7 +13,7 @@ from trainer import console
 from trainer.commands import options
 from trainer.commands.tables import show_differences
 from trainer.continuous.gate import METRICS as DECIDING
-from trainer.continuous.gate import decision
+from trainer.continuous.gate import asked, decision
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Aligned, align, paired, to_json
 from trainer.release.folder import read_folder
@@ -29,37 +29,49 @@ EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 @click.argument("files", nargs=-1, required=True, type=options.FOLDER)
 @options.columns
 @options.split_at
-@options.top
+@options.leave_last
+@options.tops
+@options.min_context
 @option(
     "--by",
     type=click.Choice(DECIDING),
     default="recall",
     group=METRICS,
-    help="Metric that decides which is better.",
+    help="Metric that decides which is better, at the largest K.",
 )
 @config_options
 @json_option
 @click.pass_context
 def compare(
-    context: click.Context, /, a: Path, b: Path, files: tuple[Path, ...], *, by: str, as_json: bool
+    context: click.Context,
+    /,
+    a: Path,
+    b: Path,
+    files: tuple[Path, ...],
+    *,
+    tops: tuple[int, ...] | None,
+    by: str,
+    as_json: bool,
 ) -> None:
     """Test whether the release in folder B is better than the release in folder A on the clicks in FILES.
 
     Both releases predict the same clicks; a paired bootstrap over sessions gives the 95 % confidence interval
     of the difference. Exit code: 0 B is better, 1 no significant difference, 3 B is worse, 2 error.
     """
-    chosen, teller = options.settings(), console.for_this_place()
+    chosen, teller = options.with_tops(options.settings(), tops), console.for_this_place()
     clicks, top = options.read_clicks(files, chosen, teller), chosen.evaluation.top
     aligned = align(
         read_folder(a).release,
         read_folder(b).release,
         cleaned(clicks, teller, datetime.now(UTC)),
         from_ms=chosen.dataset.split_at,
+        leave_last=chosen.dataset.leave_last,
+        min_context=chosen.evaluation.min_context,
         top=top,
-        exclude_recent=chosen.evaluation.exclude_recent,
+        exclude_recent=asked(chosen),
         progress=teller,
     )
-    found = paired(aligned.a, aligned.b, aligned.session, top=top)
+    found = paired(aligned.a, aligned.b, aligned.session, top=top, smaller_tops=tops or ())
     metric = f"{by}_at_{top}"
     if as_json:
         click.echo(orjson.dumps(to_json(found, metric), option=orjson.OPT_INDENT_2))

@@ -12,7 +12,9 @@ from trainer import console
 from trainer.commands import options
 from trainer.commands.tables import show_result
 from trainer.dataset.holdout import cleaned, hold_out
+from trainer.dataset.split import share_predicted
 from trainer.evaluation.benchmark import BASELINES, score
+from trainer.evaluation.verdict import lines, verdict
 from trainer.release.folder import read_folder
 from worker.commandline import METRICS, Command, config_options, json_option, option
 
@@ -21,8 +23,12 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
 @click.argument("folder", type=options.FOLDER)
 @click.argument("files", nargs=-1, required=True, type=options.FOLDER)
 @options.columns
+@options.test_files
 @options.split_at
-@options.top
+@options.leave_last
+@options.all_clicks
+@options.tops
+@options.min_context
 @option(
     "--exact",
     is_flag=True,
@@ -32,39 +38,59 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
     "--baselines/--no-baselines",
     default=True,
     group=METRICS,
-    help="Also evaluate baselines: with --split-at, all of them; otherwise, only the release's popularity "
-    "list.",
+    help="Also evaluate baselines. Without clicks before the test split, this is only the release's "
+    "popularity list.",
 )
 @config_options
 @json_option
-def evaluate(folder: Path, files: tuple[Path, ...], *, exact: bool, baselines: bool, as_json: bool) -> None:
+def evaluate(
+    folder: Path,
+    files: tuple[Path, ...],
+    *,
+    test: tuple[Path, ...],
+    every: bool,
+    tops: tuple[int, ...] | None,
+    exact: bool,
+    baselines: bool,
+    as_json: bool,
+) -> None:
     """Evaluate the release in FOLDER, and baselines, on the clicks in FILES.
 
-    All metrics have 95 % confidence intervals by bootstrap over sessions. Baselines are trained on the clicks
-    before --split-at; without --split-at, the only baseline is the release's list of popular items.
+    The release is evaluated on the test split: the clicks that --test, --split-at or --leave-last choose;
+    without these, the test split of its training. Baselines are trained on the clicks before the test split.
+    All metrics have 95 % confidence intervals by bootstrap over sessions. The last lines compare the release
+    with the best baseline.
     """
-    chosen, teller = options.settings(), console.for_this_place()
+    chosen, teller = options.with_tops(options.settings(), tops), console.for_this_place()
     release = read_folder(folder).release
-    clicks = options.read_clicks(files, chosen, teller)
+    chosen = options.as_released(chosen, release.manifest, teller)
+    split = options.split_for(chosen, release.manifest, teller, test=bool(test), every=every)
+    clicks = options.read_clicks(files, chosen, teller, test=test)
     held = hold_out(
         cleaned(clicks, teller, datetime.now(UTC)),
         gap_seconds=release.manifest.session_gap_seconds,
-        from_ms=chosen.dataset.split_at,
         progress=teller,
+        **split._asdict(),
     )
     if caution := held.caution(release.manifest):
         teller.say(caution)
+    if held.before.is_empty() and split.from_ms is not None and baselines:
+        teller.say("no click is before the test split, so the release's popularity list is the only baseline")
     found = score(
         release,
         held,
         top=chosen.evaluation.top,
+        smaller_tops=tops[:-1] if tops else (),
         exclude_recent=chosen.evaluation.exclude_recent,
         exact=exact,
         names=tuple(BASELINES) if baselines else (),
         settings=chosen.baselines,
         progress=teller,
     )
+    judged = verdict(release.manifest, found)
     if as_json:
-        click.echo(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2))
+        click.echo(orjson.dumps(found.to_json() | {"comparison": judged}, option=orjson.OPT_INDENT_2))
     else:
         show_result(found)
+        click.echo(share_predicted(found.predictions, held.test_clicks, split.min_context))
+        click.echo("\n".join(lines(judged)))

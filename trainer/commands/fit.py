@@ -10,6 +10,7 @@ import click
 from trainer import console
 from trainer.commands import options
 from trainer.commands.measures import facts, report, size
+from trainer.evaluation.verdict import lines
 from trainer.release.folder import holds_release, read_folder, write_folder
 from worker.commandline import (
     OUTPUT,
@@ -44,17 +45,33 @@ from worker.settings.loading import given
     help="Folder of the release whose weights the training starts from.",
 )
 @options.columns
+@options.test_files
 @options.split_at
+@options.leave_last
+@options.min_context
 @kafka_option
 @clicks_topic_option
 @config_options
 @json_option
-def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool, as_json: bool) -> None:
-    """Train a release on clicks from FILES (CSV, JSON, Parquet or Arrow), an archive, or a topic."""
+def fit(
+    files: tuple[Path, ...],
+    folder: Path,
+    begin: Path | None,
+    *,
+    test: tuple[Path, ...],
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Train a release on clicks from FILES (CSV, JSON, Parquet or Arrow), an archive, or a topic.
+
+    The last lines compare the release with the best baseline on the test split: the newest clicks, unless an
+    option chooses others.
+    """
     chosen, teller = options.settings(), console.for_this_place()
     # Ask before hours of training, not after them.
     _require_free(folder, yes=yes)
-    scan = options.scan_clicks(files, chosen, teller)
+    options.require_one_split(chosen, test=bool(test))
+    scan = options.scan_clicks(files, chosen, teller, test=test)
     # TensorFlow takes seconds to load; load it only when needed.
     from trainer.training import checkpoints, warm_start  # noqa: PLC0415
     from trainer.training import fit as fitting  # noqa: PLC0415
@@ -63,13 +80,14 @@ def fit(files: tuple[Path, ...], folder: Path, begin: Path | None, *, yes: bool,
     if parent:
         settings = settings.replaced(**warm_start.shaped_as(parent.manifest, settings, given(chosen)))
     work = checkpoints.work_folder(folder)
-    fitted = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent)
+    fitted = fitting.fit(scan.clicks, settings, teller, work=work, parent=parent, baselines=chosen.baselines)
     write_folder(folder, *fitted.parts)
     checkpoints.remove(work)
     manifest = fitted.manifest
     show(
         facts(folder, manifest),
         report(manifest.metrics, settings.evaluation.top),
+        *lines(manifest.training.get("comparison")),
         f"release written to {folder}: {size(manifest)}",
         as_json=as_json,
     )

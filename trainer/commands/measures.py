@@ -39,6 +39,8 @@ def facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
         "items": manifest.items,
         "size_bytes": manifest.size_bytes,
         "metrics": dict(manifest.metrics),
+        "test_clicks": manifest.training.get("test_clicks"),
+        "comparison": manifest.training.get("comparison"),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import polars as pl
@@ -19,11 +20,16 @@ from trainer.clicks.topic import read_topic
 from trainer.commands.kafka import connect, decoder
 from trainer.config import TrainerSettings
 from trainer.console import Progress
+from trainer.dataset.dataset import moment
 from trainer.dataset.features import names_of
+from trainer.dataset.holdout import split_of
+from trainer.dataset.sessions import TEST
+from trainer.dataset.split import TestSplit
 from worker import commandline
-from worker.commandline import CLICKS, METRICS, all_of, named_here, shorthand
+from worker.commandline import CLICKS, METRICS, all_of, named_here, option, shorthand
+from worker.core.manifest import Manifest
 from worker.errors import SettingError
-from worker.settings.loading import given
+from worker.settings.loading import given, replaced
 
 FOLDER: Final = click.Path(path_type=Path)
 """The parameter type for paths of files and folders."""
@@ -57,7 +63,62 @@ split_at = shorthand(
     key="dataset.split_at",
     group=CLICKS,
     metavar="TIME",
-    help="Time at which the test split starts, such as 2020-06-28.",
+    help="Time at which the test split starts, such as 2020-06-28, or unix time.",
+)
+
+leave_last = shorthand(
+    "--leave-last",
+    key="dataset.leave_last",
+    group=CLICKS,
+    metavar="N",
+    help="Number of clicks at the end of each session that are the test split instead.",
+)
+
+min_context = shorthand(
+    "--min-context",
+    key="evaluation.min_context",
+    group=METRICS,
+    metavar="N",
+    help="Minimum number of clicks in the session before a test click for it to be predicted.",
+)
+
+test_files = option(
+    "--test",
+    type=FOLDER,
+    multiple=True,
+    group=CLICKS,
+    metavar="FILE",
+    help="File whose clicks are the test split; all clicks of FILES are then before it. May be repeated.",
+)
+
+all_clicks = option(
+    "--all", "every", is_flag=True, group=CLICKS, help="Evaluate on all clicks, without a test split."
+)
+
+
+class Tops(click.ParamType[tuple[int, ...]]):
+    """A click type for one or more K, such as 10,20; its values are in ascending order."""
+
+    name = "k"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers in the text `value`."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if not all(str(part).strip().isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} must be a whole number above 0, or several with commas, such as 10,20")
+        return tuple(sorted({int(part) for part in parts}))
+
+
+tops = option(
+    "--top",
+    "tops",
+    type=Tops(),
+    group=METRICS,
+    metavar="K[,K...]",
+    help="K in Recall@K and MRR@K: the length of the evaluated lists; several K with commas. "
+    "[evaluation.top]",
 )
 
 top = shorthand(
@@ -111,18 +172,78 @@ def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
     )
 
 
-def read_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> pl.DataFrame:
+def with_tops(chosen: TrainerSettings, tops: tuple[int, ...] | None) -> TrainerSettings:
+    """Return the settings with the largest K of the option `tops`, if it is given. Raises SettingError."""
+    return replaced(chosen, {"evaluation.top": tops[-1]}) if tops else chosen
+
+
+def as_released(chosen: TrainerSettings, manifest: Manifest, teller: Progress) -> TrainerSettings:
+    """Return the settings with the release's number of excluded items, unless the user set it."""
+    key, value = "evaluation.exclude_recent", manifest.exclude_recent
+    if key in given(chosen) or value == chosen.evaluation.exclude_recent:
+        return chosen
+    teller.say(f"{key} is {value}, as in the release")
+    return replaced(chosen, {key: value})
+
+
+def split_for(
+    chosen: TrainerSettings, manifest: Manifest, teller: Progress, *, test: bool = False, every: bool = False
+) -> TestSplit:
+    """Return the test split that the settings choose; without any, the test split of the release's training.
+
+    `test`: whether files of the test split are named. `every`: whether all clicks are to be evaluated. Raises
+    click.UsageError if more than one test split is chosen.
+    """
+    split = TestSplit(chosen.dataset.split_at, chosen.dataset.leave_last, chosen.evaluation.min_context)
+    require_one_split(chosen, test=test, every=every)
+    if test or every or split.from_ms is not None or split.leave_last:
+        return split
+    own = split_of(manifest)
+    if own.leave_last:
+        what = f"the last {own.leave_last} clicks of each session"
+    elif own.from_ms is not None:
+        what = f"clicks from {moment(own.from_ms)} on"
+    elif manifest.training.get("test_files") is True:
+        teller.say("the release was tested on files of their own; name them with --test: all clicks are used")
+        return split
+    else:
+        teller.say("the release does not say what its test split was: all clicks are used")
+        return split
+    teller.say(f"test split, as in the release's training: {what}")
+    return own._replace(min_context=split.min_context)
+
+
+def require_one_split(chosen: TrainerSettings, *, test: bool, every: bool = False) -> None:
+    """Raise click.UsageError if more than one test split is chosen."""
+    ways = {
+        "--test": test,
+        "--all": every,
+        "--split-at": chosen.dataset.split_at is not None,
+        "--leave-last": chosen.dataset.leave_last > 0,
+    }
+    named = [name for name, is_given in ways.items() if is_given]
+    if len(named) > 1:
+        raise click.UsageError(
+            f"{' and '.join(named)} are given, but each of them chooses the test split; give only one of them"
+        )
+
+
+def read_clicks(
+    files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress, *, test: tuple[Path, ...] = ()
+) -> pl.DataFrame:
     """Read all clicks into memory; see `scan_clicks`."""
-    return scan_clicks(files, chosen, teller).clicks.collect(engine="streaming")
+    return scan_clicks(files, chosen, teller, test=test).clicks.collect(engine="streaming")
 
 
-def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress) -> Scan:
+def scan_clicks(
+    files: tuple[Path, ...], chosen: TrainerSettings, teller: Progress, *, test: tuple[Path, ...] = ()
+) -> Scan:
     """Return the clicks in `files`, or in the archive that `files` names; without `files`, in the topic.
 
-    Raises click.UsageError unless exactly one of files and a topic is named.
+    With files of the `test` split, their clicks follow, marked in the column `TEST`. Raises click.UsageError
+    unless exactly one of files and a topic is named.
     """
     archive = next(filter(is_archive, files), None)
-    removals: list[Removal] = []
     if files and named_here(("topics.clicks",)):
         raise click.UsageError(
             "both files and --clicks-topic are given; name either files of clicks or a topic"
@@ -138,9 +259,27 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
         commandline.refuse(_FIELDS, f"{archive} is a click archive, whose columns are fixed")
         scan, removals = scan_archive(archive)
     else:
-        rules = rules_of(chosen, datetime.now(UTC))
-        scan = scan_files(files, columns_of(chosen), rules)
-        removals = scan.counts.removals(rules)
+        scan, removals = _scan_files(files, chosen, columns_of(chosen))
+    _tell(scan, removals, teller)
+    if not test:
+        return scan
+    held, removals = _scan_files(test, chosen, replace(columns_of(chosen), extra=()))
+    _tell(held, removals, teller)
+    learned, marked = (
+        one.clicks.with_columns(pl.lit(is_test).alias(TEST)) for one, is_test in ((scan, False), (held, True))
+    )
+    return replace(scan, clicks=pl.concat([learned, marked], how="diagonal"), rows=scan.rows + held.rows)
+
+
+def _scan_files(
+    files: tuple[Path, ...], chosen: TrainerSettings, columns: Columns
+) -> tuple[Scan, list[Removal]]:
+    rules = rules_of(chosen, datetime.now(UTC))
+    scan = scan_files(files, columns, rules)
+    return scan, scan.counts.removals(rules)
+
+
+def _tell(scan: Scan, removals: list[Removal], teller: Progress) -> None:
     for removal in removals:
         teller.say(str(removal))
     found = scan.columns
@@ -150,7 +289,6 @@ def scan_clicks(files: tuple[Path, ...], chosen: TrainerSettings, teller: Progre
     )
     for note in scan.notes:
         teller.say(note)
-    return scan
 
 
 def _scan_topic(chosen: TrainerSettings) -> tuple[Scan, list[Removal]]:

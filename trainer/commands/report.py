@@ -10,7 +10,8 @@ import click
 from trainer import console
 from trainer.commands import options
 from trainer.commands.kafka import connect
-from trainer.dataset.holdout import cleaned, hold_out, manifest_time_ms
+from trainer.dataset.holdout import cleaned, hold_out
+from trainer.dataset.split import TestSplit, share_predicted
 from trainer.evaluation.benchmark import score
 from trainer.evaluation.report.names import find_names, read_names
 from trainer.evaluation.report.published import Published
@@ -41,7 +42,9 @@ from worker.commandline import (
 )
 @options.columns
 @options.split_at
+@options.leave_last
 @options.top
+@options.min_context
 @kafka_option
 @releases_topic_option
 @config_options
@@ -49,12 +52,13 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     """Write an HTML report on the release in FOLDER, evaluated on the clicks in FILES.
 
     The report starts with a verdict and the next step. With --kafka, it also names the champion.
-    Without --split-at, the release is evaluated on the test split of its training, so FILES may be the files
-    that it was trained on.
+    Without --split-at or --leave-last, the release is evaluated on the test split of its training, so FILES
+    may be the files that it was trained on.
     """
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
-    from_ms = chosen.dataset.split_at or manifest_time_ms(release.manifest, "test_from")
+    chosen = options.as_released(chosen, release.manifest, teller)
+    split = options.split_for(chosen, release.manifest, teller)
     # Load Jinja only when needed.
     from trainer.evaluation.report import examples, page  # noqa: PLC0415
 
@@ -66,18 +70,19 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     clicks = options.read_clicks(files, chosen, teller)
     clicks = cleaned(clicks, teller, datetime.now(UTC))
     gap = release.manifest.session_gap_seconds
-    held = hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=teller)
+    held = hold_out(clicks, gap_seconds=gap, progress=teller, **split._asdict())
     top, exclude_recent = chosen.evaluation.top, chosen.evaluation.exclude_recent
     result = score(
         release, held, top=top, exclude_recent=exclude_recent, settings=chosen.baselines, progress=teller
     )
+    predicted = share_predicted(result.predictions, held.test_clicks, split.min_context)
     shown = examples.examples(release, held, top=top, exclude_recent=exclude_recent)
     text = page.render(
         release.manifest,
         result,
         shown,
         item_names,
-        measured=measured_on(from_ms, exclude_recent),
+        measured=f"{measured_on(split, exclude_recent)} {predicted}.",
         caution=held.caution(release.manifest),
         published=published,
     )
@@ -85,11 +90,13 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     click.echo(f"report written to {output}")
 
 
-def measured_on(from_ms: int | None, exclude_recent: int) -> str:
+def measured_on(split: TestSplit, exclude_recent: int) -> str:
     """Return a sentence that names the clicks on which the metrics of a report were measured."""
     begin = "all clicks in the files"
-    if from_ms is not None:
-        begin = f"sessions from {datetime.fromtimestamp(from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"
+    if split.leave_last:
+        begin = f"the last {split.leave_last} clicks of each session"
+    elif split.from_ms is not None:
+        begin = f"sessions from {datetime.fromtimestamp(split.from_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC on"
     left_out = {0: "", 1: "; the last clicked item is not recommended back"}.get(
         exclude_recent, f"; the last {exclude_recent} clicked items are not recommended back"
     )

@@ -16,10 +16,16 @@ Rows = Sequence[Sequence[str]]
 
 
 def show_result(found: EvaluationResult) -> None:
-    """Print all metrics of all models with confidence intervals, then Recall@K and MRR@K by slice."""
+    """Print all metrics of all models with confidence intervals, then Recall@K and MRR@K by slice.
+
+    There is a table of the metrics for each K. The slices are for the largest K.
+    """
     heading = f"{found.predictions:,} held-out clicks in {found.sessions:,} sessions, 95 % intervals"
     metrics = list(dict.fromkeys(name for metrics in found.models.values() for name in metrics))
-    _show(heading, ["", *map(title, metrics)], _rows(found.models, metrics))
+    smaller = {top: [name for name in metrics if name.endswith(f"_at_{top}")] for top in found.smaller_tops}
+    rest = [name for name in metrics if not any(name in names for names in smaller.values())]
+    for names in (*smaller.values(), rest):
+        _show(heading, ["", *map(title, names)], _rows(found.models, names))
     for metric in (f"recall_at_{found.top}", f"mrr_at_{found.top}"):
         rows = [
             [name, f"{one.predictions:,}", *(f"{models[metric].value:.4f}" for models in one.models.values())]

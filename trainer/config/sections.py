@@ -17,6 +17,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from worker.core.manifest import (
+    MAX_CO_OCCURRENCES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
     MAX_OWN_ITEMS,
@@ -77,8 +78,16 @@ class Dataset(Section):
     )
     split_at: Moment | None = setting(
         None,
-        "Time at which the test split starts, such as `2020-06-28`. If set, it overrides `test_fraction`.",
+        "Time at which the test split starts, such as `2020-06-28`, or unix time. If set, it overrides "
+        "`test_fraction`.",
         facts=_PREPARES,
+    )
+    leave_last: int = setting(
+        0,
+        "Number of clicks at the end of each session that are the test split (leave-one-out: 1). 0: the test "
+        "split is chosen by time.",
+        ge=0,
+        facts=_CLEANS,
     )
     repeat_within: Duration = setting(
         0.0,
@@ -112,6 +121,14 @@ class Dataset(Section):
         "Folder in which prepared sessions are cached for later trainings. Not used by `run`.",
         facts={"decides": False},
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.leave_last and self.split_at is not None:
+            raise ValueError(
+                f"leave_last ({self.leave_last}) and split_at both choose the test split; leave out one"
+            )
+        return self
 
 
 class Features(Section):
@@ -330,6 +347,13 @@ class Blend(Section):
         ge=0,
         le=MAX_TRANSITIONS,
     )
+    co_occurrences: int = setting(
+        50,
+        "Maximum number of items stored per item that are clicked near it, in either order. They gain from "
+        "the last clicks of a session. 0: no co-occurrence term.",
+        ge=0,
+        le=MAX_CO_OCCURRENCES,
+    )
     repeat_lags: int = setting(
         20,
         "Number of a session's most recent clicks with a learned repeat weight. The weight changes the score "
@@ -352,4 +376,5 @@ class Blend(Section):
     def any(self) -> bool:
         """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
-        return bool(self.popularity_half_lives or followed or self.repeat_lags or self.own_items)
+        counts = self.popularity_half_lives or followed or self.co_occurrences
+        return bool(counts or self.repeat_lags or self.own_items)

@@ -60,11 +60,11 @@ class Training(Section):
     seed: int = setting(0, "Random seed. The same clicks, settings and seed produce the same release.", ge=0)
 
     def epochs_for(self, predictions: int) -> int:
-        """Return `epochs`; if unset, 5 to 100 epochs, for about half a million predictions in total.
+        """Return `epochs`; if unset, 5 to 100 epochs, for about a million predictions in total.
 
         `predictions`: the number of predictions in an epoch.
         """
-        return self.epochs or min(100, max(5, round(500_000 / predictions)))
+        return self.epochs or min(100, max(5, round(1_000_000 / predictions)))
 
 
 class Evaluation(Section):
@@ -76,6 +76,12 @@ class Evaluation(Section):
         "Number of a user's most recently clicked items that are left out of the evaluated lists. Unless "
         "set, `fit` uses 0 if users often click the same item twice in a row.",
         ge=0,
+    )
+    min_context: int = setting(
+        1,
+        "Minimum number of clicks in the session before a click of the test split for it to be predicted.",
+        ge=1,
+        facts={"prepares": True},
     )
 
     @model_validator(mode="after")

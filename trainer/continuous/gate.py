@@ -17,6 +17,7 @@ from trainer.console import Progress
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Difference, align, paired
 from worker.core.release import Release
+from worker.settings.loading import given
 
 DECISIONS: Final = ("better", "no_difference", "worse")
 """The possible return values of `decision`."""
@@ -48,12 +49,17 @@ def measured(
         cleaned(theirs.collect(engine="streaming"), Progress(), now),
         from_ms=from_ms,
         top=settings.evaluation.top,
-        exclude_recent=settings.evaluation.exclude_recent,
+        exclude_recent=asked(settings),
     )
     found = paired(
         aligned.a, aligned.b, aligned.session, top=settings.evaluation.top, seed=settings.training.seed
     )
     return found[f"{by}_at_{settings.evaluation.top}"]
+
+
+def asked(settings: FitSettings) -> int | None:
+    """Return `evaluation.exclude_recent`; None, for what each release says, if the user did not set it."""
+    return settings.evaluation.exclude_recent if "evaluation.exclude_recent" in given(settings) else None
 
 
 def decision(found: Difference) -> str:

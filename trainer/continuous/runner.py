@@ -1,7 +1,8 @@
 """Continuous training: one retraining run after another, while this trainer leads.
 
     lead -> collect the new clicks -> read the current releases -> train on a window of clicks
-    -> gate: compare with the champion on the newest clicks -> publish -> wait for the next run
+    -> gate: compare with the champion on the newest clicks -> learn these clicks, too -> publish
+    -> wait for the next run
 
 A temporary failure costs one run, which is repeated soon; a training that diverged is not repeated before
 there are new clicks. An error that needs human action ends the trainer. A trainer may be killed at any
@@ -147,10 +148,15 @@ class ContinuousTraining:
         clicks, span = self._source.newest(self._plan, self._clock.now_ms())
         self._tried = ends
         with self._metrics.stage("fit"):
-            fitted = self._train(clicks, span, champion, ends)
+            fitted = self._strategy.train(clicks, span, champion, self._clock.now())
+        self._metrics.trained(fitted.manifest)
         with self._metrics.stage("gate"):
             if champion and not self._passes(champion, fitted, clicks, span):
                 return self._ended(RunOutcome.REFUSED, f"release {champion.release.number} remains champion")
+        with self._metrics.stage("finish"):
+            fitted = self._strategy.finish(clicks, span, fitted, self._clock.now())
+        collected = {str(partition): end for partition, end in ends.items()}
+        fitted = fitted.with_training(**{COLLECTED: collected})
         with self._metrics.stage("publish"):
             return self._publish_patiently(fitted, current, lease)
 
@@ -172,13 +178,6 @@ class ContinuousTraining:
                 return CurrentReleases(None, tried, broken=champion_pointer.release)
         self._metrics.found(champion.release.number, champion.manifest)
         return CurrentReleases(champion, tried)
-
-    def _train(
-        self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, ends: Mapping[int, int]
-    ) -> PackagedRelease:
-        fitted = self._strategy.train(clicks, span, champion, self._clock.now())
-        self._metrics.trained(fitted.manifest)
-        return fitted.with_training(**{COLLECTED: {str(partition): end for partition, end in ends.items()}})
 
     def _passes(
         self, champion: PackagedRelease, fitted: PackagedRelease, clicks: pl.LazyFrame, span: Window

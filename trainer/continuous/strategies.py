@@ -18,6 +18,7 @@ from trainer.config.fitting import keys_with
 from trainer.console import Progress
 from trainer.continuous.plan import Window
 from trainer.dataset.dataset import moment
+from trainer.dataset.decisions import applied
 from trainer.dataset.sessions import cut
 from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
@@ -40,6 +41,14 @@ class Strategy(Protocol):
         """Return a release trained on the `clicks` before the hold-out of `span`.
 
         Raises UnusableClicks, SettingError, TrainingDiverged.
+        """
+
+    def finish(
+        self, clicks: pl.LazyFrame, span: Window, measured: PackagedRelease, now: datetime
+    ) -> PackagedRelease:
+        """Return the release to publish for `measured`, which has passed the gate on the hold-out of `span`.
+
+        It may have learned the hold-out. Raises UnusableClicks, SettingError.
         """
 
 
@@ -68,6 +77,18 @@ class Refit:
             shape = warm_start.shaped_as(parent.manifest, settings, self._asked)
             settings = settings.replaced(**shape, epochs=self._plan.warm_epochs)
         return fit(clicks, settings, self._progress, now=now, parent=parent)
+
+    def finish(
+        self, clicks: pl.LazyFrame, span: Window, measured: PackagedRelease, now: datetime
+    ) -> PackagedRelease:
+        """Learn the hold-out, as `training.final_training` says."""
+        from trainer.training import hold_out, warm_start  # noqa: PLC0415  # loads TensorFlow
+
+        if not self._settings.training.final_training:
+            return measured
+        shape = warm_start.shaped_as(measured.manifest, self._settings, ())
+        settings = applied(self._settings.replaced(**shape), measured.manifest.training)
+        return hold_out.learned(measured, clicks, settings, self._progress, from_ms=span.split_at_ms, now=now)
 
 
 class Online:
@@ -107,6 +128,15 @@ class Online:
         except TrainingDiverged:
             self._begin()
             raise
+
+    def finish(
+        self, clicks: pl.LazyFrame, span: Window, measured: PackagedRelease, now: datetime
+    ) -> PackagedRelease:
+        """Return `measured`: the next run learns the hold-out, after which the gate measures again.
+
+        If this run learned it, the next run would compare the champion with itself.
+        """
+        return measured
 
     def _trained(self, clicks: pl.LazyFrame, span: Window, now: datetime) -> PackagedRelease:
         begin_ms = span.begin_ms if self._until_ms is None else self._until_ms

@@ -39,13 +39,29 @@ class InSubprocess:
 
         Also raises TrainingDied if the process was killed, and RuntimeError if it crashed.
         """
+        return self._called("train", clicks, span, champion, now)
+
+    def finish(
+        self, clicks: pl.LazyFrame, span: Window, measured: PackagedRelease, now: datetime
+    ) -> PackagedRelease:
+        """Finish as `Strategy` specifies, with the additional errors of `train`."""
+        return self._called("finish", clicks, span, measured, now)
+
+    def _called(
+        self, verb: str, clicks: pl.LazyFrame, span: Window, release: PackagedRelease | None, now: datetime
+    ) -> PackagedRelease:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe(duplex=False)
-        parts = champion and champion.parts
         process = context.Process(
             target=_send,
             args=(there, self._strategy),
-            kwargs={"clicks": clicks, "span": span, "champion": parts, "now": now},
+            kwargs={
+                "verb": verb,
+                "clicks": clicks,
+                "span": span,
+                "release": release and release.parts,
+                "now": now,
+            },
             name="nextclick-training",
             daemon=True,
         )
@@ -67,18 +83,19 @@ def _send(
     to: Connection,
     strategy: Strategy,
     *,
+    verb: str,
     clicks: pl.LazyFrame,
     span: Window,
-    champion: tuple[Manifest, bytes] | None,
+    release: tuple[Manifest, bytes] | None,
     now: datetime,
 ) -> None:
-    """Train with `strategy`; send the parts of the release, or the error, to the parent process."""
+    """Call `verb` of `strategy`; send the parts of the release, or the error, to the parent process."""
     # Only the trainer handles Ctrl-C. This process ends when the trainer ends, for whatever reason.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
     try:
-        parent = PackagedRelease.verified(*champion) if champion else None
-        to.send(strategy.train(clicks, span, parent, now).parts)
+        given = PackagedRelease.verified(*release) if release else None
+        to.send(getattr(strategy, verb)(clicks, span, given, now).parts)
     except (NextclickError, OSError) as error:
         to.send(error)
 

@@ -15,10 +15,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer.config import FitSettings
 from trainer.config.fitting import keys_with
-from trainer.dataset.dataset import Data
+from trainer.dataset.dataset import Data, EveryItem
 from trainer.dataset.features import Categorical, Features
 from trainer.dataset.history import PLACE, History
 from trainer.dataset.sessions import Sessions
@@ -26,12 +27,16 @@ from trainer.files_on_disk import put_in_place
 from worker.core.catalogue import Catalogue
 from worker.settings.fields import value_of
 
-_VERSION: Final = 3
+_VERSION: Final = 5
 """Version of the preparation. Increase it when the code prepares the same clicks differently."""
 
 _HISTORY: Final = "history.parquet"
 
 _PARTS: Final = ("train", "validation", "test")
+"""The fields of `Data` that are files of sessions."""
+
+_EVERY_ITEM: Final = "every_item.npz"
+_ARRAYS: Final = ("items", "starts", "scored", "times_ms")
 
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
@@ -57,6 +62,8 @@ def save(kept: Path, data: Data) -> None:
     # The validation and the test sessions have the same history.
     if data.test.history:
         _history_frame(data.test.history).write_parquet(unfinished / _HISTORY)
+    if data.every_item:
+        np.savez(unfinished / _EVERY_ITEM, allow_pickle=False, **_arrays_of(data.every_item))
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
     items = pl.DataFrame({"item_id": ids}, schema={"item_id": pl.String()})
     known: dict[str, Any] = {"summary": data.summary, "never_clicked": data.never_clicked, "features": None}
@@ -77,11 +84,34 @@ def load(kept: Path) -> Data:
     known = orjson.loads((kept / "known.json").read_bytes())
     items = pl.read_parquet(kept / "items.parquet", glob=False)
     features = _features_of(items, known["features"]) if known["features"] else None
-    frames = [pl.read_parquet(kept / f"{part}.parquet", glob=False) for part in _PARTS]
+    frames = {part: pl.read_parquet(kept / f"{part}.parquet", glob=False) for part in _PARTS}
     history = pl.read_parquet(kept / _HISTORY, glob=False) if (kept / _HISTORY).is_file() else None
-    train, validation, test = (_sessions_of(frame, history) for frame in frames)
-    catalogue = Catalogue(items["item_id"].to_list())
-    return Data(catalogue, train, validation, test, known["summary"], features, known["never_clicked"])
+    sessions = {part: _sessions_of(frame, history) for part, frame in frames.items()}
+    return Data(
+        Catalogue(items["item_id"].to_list()),
+        **sessions,
+        summary=known["summary"],
+        features=features,
+        never_clicked=known["never_clicked"],
+        every_item=_every_item_of(kept / _EVERY_ITEM) if (kept / _EVERY_ITEM).is_file() else None,
+    )
+
+
+def _arrays_of(every_item: EveryItem) -> dict[str, NDArray[Any]]:
+    """Return all arrays of `every_item` by name."""
+    found = every_item._asdict()
+    for part in ("past", "test"):
+        sessions = found.pop(part)
+        found |= {f"{part}.{name}": getattr(sessions, name) for name in _ARRAYS}
+    return found
+
+
+def _every_item_of(file: Path) -> EveryItem:
+    with np.load(file) as arrays:
+        known = {name: arrays[name] for name in arrays.files}
+    for part in ("past", "test"):
+        known[part] = Sessions(*(known.pop(f"{part}.{name}") for name in _ARRAYS))
+    return EveryItem(**known)
 
 
 def _frame_of(sessions: Sessions) -> pl.DataFrame:

@@ -9,10 +9,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer.dataset.features import Features
 from trainer.dataset.sessions import Sessions
 from worker.core.catalogue import Catalogue
+
+
+class EveryItem(NamedTuple):
+    """The sessions before the test split (training and validation), uncleaned, and the sessions of `test`.
+
+    Both are over all items of the former, also those that are not in the release's catalogue, because the
+    baselines leave out no item. The sessions of `test` are those of `Data.test`, in the same order.
+    """
+
+    past: Sessions
+    test: Sessions
+    past_users: NDArray[np.uint64]
+    test_users: NDArray[np.uint64]
+    """`[C]`: the user of each click, as a number (`trainer.dataset.sessions.numbered`)."""
+    context: NDArray[np.bool_]
+    """`[C]`: whether a click of `test` is in `past`, too, as the earlier clicks of an endless session are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,8 @@ class Data:
     features: Features | None = None
     never_clicked: int = 0
     """Number of items that have features but no training clicks; they are last in the catalogue."""
+    every_item: EveryItem | None = None
+    """The sessions on which the baselines are measured; None if there is no test split."""
 
     @property
     def clicked_items(self) -> int:

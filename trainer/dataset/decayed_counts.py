@@ -7,7 +7,8 @@ at a given time include only earlier clicks, so they never contain the click to 
     transitions  [N, E, K]  per item, successor and half-life: the sum of the weights of the clicks on the
                             successor that directly follow a click on the item; E successors per item
 
->>> past = Past(np.array([0, 1, 1]), np.array([NO_ITEM, 0, 1]), np.array([0, 3_600_000, 7_200_000]))
+>>> times_ms = np.array([0, 3_600_000, 7_200_000])
+>>> past = Past(np.array([0, 1, 1]), np.array([NO_ITEM, 0, 1]), times_ms, np.arange(3))
 >>> popularity(past, 7_200_001, (1.0, math.inf), items=2).round(3).tolist()
 [[0.25, 1.0], [1.5, 2.0]]
 >>> popularity(past, 7_200_000, (1.0,), items=2).round(3).tolist()
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +32,22 @@ from trainer.dataset.sessions import Sessions
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
 
+REACH: Final = 10
+"""The number of clicks within which two clicks of a session co-occur (`trainer.dataset.co_occurrences`)."""
+
 
 class Past(NamedTuple):
     """C clicks to count, as arrays `[C]`: the item, the previous item in the session, and the time in ms.
 
     An item is `NO_ITEM` if it is not in the catalogue. The previous item of a session's first click is
-    `NO_ITEM`, too.
+    `NO_ITEM`, too. `places`: the place of each click; the places of a session are consecutive, and those of
+    two sessions are more than `REACH` apart. So a selection of clicks keeps its distances.
     """
 
     items: Indexes
     previous: Indexes
     times_ms: NDArray[np.int64]
+    places: NDArray[np.int64]
 
     @classmethod
     def of(cls, sessions: Sessions) -> Past:
@@ -50,26 +56,51 @@ class Past(NamedTuple):
             raise ValueError("the sessions have no click times: their clicks cannot be weighted by age")
         previous = np.append(np.int32(NO_ITEM), sessions.items[:-1])[: len(sessions.items)]
         previous[sessions.starts[:-1]] = NO_ITEM
-        return cls(sessions.items, previous, sessions.times_ms)
+        session = np.repeat(np.arange(len(sessions)), sessions.lengths)
+        return cls(sessions.items, previous, sessions.times_ms, np.arange(len(previous)) + REACH * session)
 
     def between(self, begin_ms: float, end_ms: float) -> Past:
         """Return the clicks from `begin_ms` to `end_ms` (exclusive)."""
         inside = (self.times_ms >= begin_ms) & (self.times_ms < end_ms)
-        return Past(self.items[inside], self.previous[inside], self.times_ms[inside])
+        return Past(self.items[inside], self.previous[inside], self.times_ms[inside], self.places[inside])
 
     def and_then(self, later: Past) -> Past:
         """Return these clicks followed by `later` clicks."""
-        items, previous = (np.append(one, more) for one, more in zip(self[:2], later[:2], strict=True))
-        return Past(items, previous, np.append(self.times_ms, later.times_ms))
+        beyond = int(self.places.max(initial=0)) + REACH + 1
+        return Past(
+            np.append(self.items, later.items),
+            np.append(self.previous, later.previous),
+            np.append(self.times_ms, later.times_ms),
+            np.append(self.places, later.places + beyond),
+        )
 
 
-class Transitions(NamedTuple):
-    """The most frequent successors of each item, most frequent first, padded with `NO_ITEM`."""
+class Entries(NamedTuple):
+    """For each of R rows, such as items, the items with the highest counts, padded with `NO_ITEM`."""
 
     items: Indexes
-    """`[N, E]`: the successors."""
+    """`[R, E]`: the items, highest count first."""
     counts: Floats
-    """`[N, E, K]`: their decayed counts, 0 for padding."""
+    """`[R, E, K]`: their K counts, 0 for padding."""
+
+    @classmethod
+    def none(cls, *, rows: int, entries: int, kinds: int = 1) -> Self:
+        """Return `entries` unused entries for each row, with `kinds` counts."""
+        return cls(np.full((rows, entries), NO_ITEM, np.int32), np.zeros((rows, entries, kinds), np.float32))
+
+    def put(self, rows: NDArray[np.int64], items: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
+        """Enter the items with the highest counts of each row, up to E per row.
+
+        `rows` and `items` `[P]`: distinct pairs in ascending order; all pairs of a row come in the same call.
+        `counts` `[P, K]`. Items are ordered by the sum of their counts; ties by lower index.
+        """
+        # Sorting within the rows moves no row, because they are ascending already.
+        order = np.lexsort((items, -counts.sum(axis=1), rows))
+        column = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = column < self.items.shape[1]
+        chosen = order[kept]
+        self.items[rows[kept], column[kept]] = items[chosen]
+        self.counts[rows[kept], column[kept]] = counts[chosen]
 
 
 def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int) -> Floats:
@@ -85,7 +116,7 @@ def popularity(past: Past, now_ms: int, half_lives_hours: Sequence[float], *, it
 
 def transitions(
     past: Past, now_ms: int, half_lives_hours: Sequence[float], *, items: int, entries: int
-) -> Transitions:
+) -> Entries:
     """Return the most frequent successors of each item at `now_ms`, up to `entries` per item.
 
     `items` is the size of the catalogue. Successors are ordered by the sum of their counts over the
@@ -100,17 +131,8 @@ def transitions(
     counts = np.zeros((len(pairs), len(weights)))
     for place, weight in enumerate(weights):
         counts[:, place] = np.bincount(pair, weight, len(pairs))
-    first, second = np.divmod(pairs, items)
-    order = np.lexsort((second, -counts.sum(axis=1), first))
-    first, second, counts = first[order], second[order], counts[order]
-    column = np.arange(len(first)) - np.searchsorted(first, first)
-    kept = column < entries
-    found = Transitions(
-        np.full((items, entries), NO_ITEM, np.int32),
-        np.zeros((items, entries, len(half_lives_hours)), np.float32),
-    )
-    found.items[first[kept], column[kept]] = second[kept]
-    found.counts[first[kept], column[kept]] = counts[kept]
+    found = Entries.none(rows=items, entries=entries, kinds=len(weights))
+    found.put(*np.divmod(pairs, items), counts)
     return found
 
 

@@ -1,7 +1,8 @@
 """Decisions: settings of a training that follow from its clicks, unless the user set them.
 
-Each decision has a fact that led to it. All facts are about clicks before the test split. A decision is one
-line for the user, and is in the manifest of the release.
+Each decision has a fact that led to it. All facts are about clicks before the test split; if this is the
+last clicks of each session, the session gap is decided from all clicks. A decision is one line for the user,
+and is in the manifest of the release.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def recorded(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
 
 
 def session_gap(sessions: pl.DataFrame, settings: FitSettings) -> Decision:
-    """Decide whether sessions end. `sessions` are cut with the gap of `settings`.
+    """Decide whether sessions end. `sessions`, before the test split, are cut with the gap of `settings`.
 
     Users with one click count for nothing: they have nothing to learn from, however sessions are cut.
     """

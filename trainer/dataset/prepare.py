@@ -16,7 +16,7 @@ from trainer.clicks.columns import SCHEMA
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset import cache, decisions
-from trainer.dataset.dataset import Data, Learned, moment
+from trainer.dataset.dataset import Data, EveryItem, Learned, moment
 from trainer.dataset.decisions import DECISIONS, Decision, open_keys, recorded
 from trainer.dataset.features import (
     Features,
@@ -29,6 +29,7 @@ from trainer.dataset.features import (
 )
 from trainer.dataset.history import PLACE, history_of
 from trainer.dataset.sessions import (
+    TEST,
     Divided,
     catalogue_of,
     cut,
@@ -36,9 +37,11 @@ from trainer.dataset.sessions import (
     drop_rare_items,
     drop_short,
     moment_before,
+    numbered,
     to_arrays,
 )
 from trainer.dataset.span import doubts
+from trainer.dataset.split import TestSplit, share_predicted
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.ids import MAX_ID_BYTES
@@ -74,6 +77,7 @@ def prepare(
 ) -> Data:
     """Clean `clicks`, cut them into sessions and split the sessions by time. Raises TooFewClicks.
 
+    If `clicks` has the column `TEST`, it marks the test split; otherwise, `settings` choose it.
     Sessions of one click are dropped from all splits. Rare items, repeats and bots are dropped only from the
     training split: the held-out splits stay as a worker would see them, and a click on an item outside the
     catalogue is a miss. With `settings.dataset.cache`, sessions are loaded from the cache if it has them.
@@ -91,14 +95,15 @@ def prepare(
         else:
             data = _prepared(clicks.lazy(), settings, progress, now)
             cache.save(kept, data)
-    _tell(data, progress)
+    _tell(data, settings.evaluation.min_context, progress)
     return data
 
 
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
-    sessions, settings = _with_session_gap(sessions, settings, report)
+    split = _test_split(sessions, settings)
+    sessions, settings = _with_session_gap(sessions, split, settings, report)
     for doubt in doubts(sessions["timestamp_ms"].to_numpy()):
         progress.say(doubt)
     _tell_single(sessions, settings, progress)
@@ -106,7 +111,7 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
     sessions = sessions.with_row_index(PLACE)
     everything = sessions.select("user_id", "item_id", PLACE)
-    past, test = _past_and_test(sessions, settings)
+    past, test = _past_and_test(sessions, split, settings)
     settings = report.decided(
         settings,
         {
@@ -116,15 +121,18 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     )
     # Each of these tables is as large as all clicks: delete each as soon as possible.
     del sessions
-    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max())
+    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max(), *_not_test(clicks))
     train, validation = _train_and_validation(past, settings)
-    del past
     history = history_of(everything, (validation, test))
     del everything
     progress.say(
-        f"divided by time: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation "
-        f"split, {_scored(test):,} in the test split"
+        f"divided: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation split, "
+        f"{_scored(test):,} in the test split"
     )
+    chosen = _described(split, test)
+    test = split.predictions(test.with_columns(context=~pl.col("scored")))
+    every_item = _every_item(past, test) if len(test) else None
+    del past
     train = _clean_training(train.drop(PLACE), settings, report)
     clicked = catalogue_of(train)
     catalogue, features, described = _with_features(clicked, seen, settings, report)
@@ -133,18 +141,19 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
         train=to_arrays(train, catalogue),
         validation=to_arrays(_without_short(validation, "validation split", report), catalogue, history),
         test=to_arrays(_without_short(test, "test split", report), catalogue, history),
-        summary=_summary(train, test, report) | described,
+        summary=_summary(train, report) | chosen | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),
+        every_item=every_item,
     )
 
 
 def _with_session_gap(
-    sessions: pl.DataFrame, settings: FitSettings, report: _Report
+    sessions: pl.DataFrame, split: TestSplit, settings: FitSettings, report: _Report
 ) -> tuple[pl.DataFrame, FitSettings]:
     """Decide whether sessions end; return the sessions cut so, and the settings with the decision."""
     key = "dataset.session_gap"
-    settings = report.decided(settings, {key: partial(decisions.session_gap, sessions, settings)})
+    settings = report.decided(settings, {key: partial(decisions.session_gap, split.seen(sessions), settings)})
     if settings.dataset.session_gap == 0:
         sessions = sessions.with_columns(session=pl.col("user_id"))
     return sessions, settings
@@ -156,11 +165,11 @@ def sessionised(clicks: pl.LazyFrame, gap_seconds: float, now_ms: int) -> tuple[
     Users are processed in parts of about `_PART_CLICKS` clicks, to limit the memory for ids as text.
     """
     rows = clicks.select(pl.len()).collect(engine="streaming").item()
-    parts = max(1, -(-rows // _PART_CLICKS))
+    parts, columns = max(1, -(-rows // _PART_CLICKS)), [*SCHEMA.keys(), *_marks(clicks)]
     frames, total, sessions, users = [], list[Removal](), 0, 0
     for part in range(parts):
         mine = pl.col("user_id").hash(0).fill_null(0) % parts == part
-        of_users = clicks.select(SCHEMA.keys()) if parts == 1 else clicks.select(SCHEMA.keys()).filter(mine)
+        of_users = clicks.select(columns) if parts == 1 else clicks.select(columns).filter(mine)
         cleaned, removals = clean(of_users.collect(engine="streaming"), now_ms=now_ms)
         total = added(total, removals)
         frame = _numbered(cut(cleaned, gap_seconds=gap_seconds), sessions, users)
@@ -204,16 +213,45 @@ def _with_features(
     return Catalogue(ids), features, {"features": described, "never_clicked": len(ids) - len(clicked)}
 
 
-def _past_and_test(sessions: pl.DataFrame, settings: FitSettings) -> Divided:
-    test_from = settings.dataset.split_at
-    if test_from is None:
-        test_from = moment_before(sessions, settings.dataset.test_fraction)
-    divided = divide(sessions, test_from, endless=settings.dataset.session_gap == 0)
-    _require(
-        len(divided.before) > 0,
-        f"no session starts before {moment(test_from)}, the start of the hold-out",
-    )
+def _marks(clicks: pl.LazyFrame) -> list[str]:
+    """Return the name of the column that marks the clicks of the test split, if the table has it."""
+    return [TEST] if TEST in clicks.collect_schema() else []
+
+
+def _not_test(clicks: pl.LazyFrame) -> list[pl.Expr]:
+    return [~pl.col(name) for name in _marks(clicks)]
+
+
+def _test_split(sessions: pl.DataFrame, settings: FitSettings) -> TestSplit:
+    chosen, from_ms = settings.dataset, settings.dataset.split_at
+    if from_ms is None and not chosen.leave_last:
+        from_ms = moment_before(sessions, chosen.test_fraction)
+    return TestSplit(from_ms, chosen.leave_last, settings.evaluation.min_context)
+
+
+def _past_and_test(sessions: pl.DataFrame, split: TestSplit, settings: FitSettings) -> Divided:
+    divided = split.of(sessions, endless=settings.dataset.session_gap == 0)
+    if TEST in sessions.columns:
+        _require(len(divided.before) > 0, "no click is left to learn from: all are in the test files")
+        _require(
+            len(divided.after) > 0,
+            "no click of the test files is left; clicks that are in the other files, too, are removed",
+        )
+    elif split.from_ms is not None:
+        problem = f"no session starts before {moment(split.from_ms)}, the start of the hold-out"
+        _require(len(divided.before) > 0, problem)
     return divided
+
+
+def _every_item(past: pl.DataFrame, test: pl.DataFrame) -> EveryItem:
+    catalogue, test = catalogue_of(past), drop_short(test)[0]
+    return EveryItem(
+        to_arrays(past, catalogue),
+        to_arrays(test, catalogue),
+        numbered(past["user_id"]),
+        numbered(test["user_id"]),
+        test["context"].to_numpy(),
+    )
 
 
 def _train_and_validation(past: pl.DataFrame, settings: FitSettings) -> Divided:
@@ -276,18 +314,26 @@ def _tell_single(sessions: pl.DataFrame, settings: FitSettings, progress: Progre
         )
 
 
-def _summary(train: pl.DataFrame, test: pl.DataFrame, report: _Report) -> dict[str, Any]:
+def _summary(train: pl.DataFrame, report: _Report) -> dict[str, Any]:
     return {
         **Learned.of(train).summary(),
-        "test_from": moment(int(test.filter("scored")["timestamp_ms"].to_numpy().min()))
-        if len(test)
-        else None,
         "cleaning": [removal._asdict() for removal in report.removals],
         DECISIONS: recorded(report.decisions),
     }
 
 
-def _tell(data: Data, progress: Progress) -> None:
+def _described(split: TestSplit, test: pl.DataFrame) -> dict[str, Any]:
+    """Return the test split for the manifest. The first scored click may be one that is not predicted."""
+    found: dict[str, Any] = {"test_from": None, "test_clicks": _scored(test)}
+    if TEST in test.columns:
+        return {**found, "test_files": True}
+    if split.leave_last:
+        return {**found, "leave_last": split.leave_last}
+    begin = test.filter("scored")["timestamp_ms"].min()
+    return {**found, "test_from": moment(begin)} if isinstance(begin, int) else found
+
+
+def _tell(data: Data, min_context: int, progress: Progress) -> None:
     summary = data.summary
     progress.say(
         f"training on {summary['clicks']:,} clicks in {summary['sessions']:,} sessions, with "
@@ -297,6 +343,8 @@ def _tell(data: Data, progress: Progress) -> None:
         f"held out: {data.validation.predictions:,} validation clicks (to choose the best epoch), "
         f"{data.test.predictions:,} test clicks"
     )
+    if data.test.predictions:
+        progress.say(share_predicted(data.test.predictions, summary["test_clicks"], min_context))
 
 
 def _worst(removals: list[Removal]) -> Removal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -24,6 +24,9 @@ from worker.core.ranking import NO_ITEM, Indexes
 
 _TIME = pl.col("timestamp_ms")
 _USER = pl.col("user_id")
+
+TEST: Final = "in_test_split"
+"""An optional column of a table of clicks: whether the click belongs to the test split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +72,31 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class PastSessions:
-    """Sessions for counting, the time of each click `[C]`, and the number of `items` in the catalogue."""
+    """Sessions for counting, the time and the user of each click `[C]`, and the number of `items`.
+
+    The users are numbers from `numbered`; the clicks of a user are in order.
+    """
 
     sessions: Sessions
     times_ms: NDArray[np.int64]
     items: int
+    users: NDArray[np.uint64]
 
     @classmethod
     def of(cls, sessions: pl.DataFrame, catalogue: Catalogue) -> PastSessions:
         """Return the sessions of a table that `cut` returned."""
         times = sessions["timestamp_ms"].to_numpy()
-        return cls(to_arrays(sessions, catalogue), times, len(catalogue))
+        return cls(to_arrays(sessions, catalogue), times, len(catalogue), numbered(sessions["user_id"]))
 
     @property
     def clicks(self) -> NDArray[np.int64]:
         """`[N]`: the number of clicks on each item."""
         return counted(self.sessions.items, self.items)
+
+
+def numbered(users: pl.Series) -> NDArray[np.uint64]:
+    """Return a number for each user id: a hash, so that the same id has the same number in other tables."""
+    return users.cast(pl.String).hash().to_numpy()
 
 
 class Divided(NamedTuple):
@@ -99,12 +111,15 @@ def cut(clicks: pl.DataFrame, *, gap_seconds: float) -> pl.DataFrame:
 
     A session ends when the next click of the user is more than `gap_seconds` later; 0: sessions never end.
     Clicks are in order of arrival, as in the worker: a click older than its predecessor stays in the session.
+    Unless sessions never end, a click marked in the column `TEST` is in no session with unmarked clicks.
     """
     clicks = clicks.sort("user_id", maintain_order=True)
     latest = _TIME.cum_max().shift().over("user_id")
     begins = _USER != _USER.shift()
     if gap_seconds > 0:
         begins |= _TIME - latest > gap_seconds * 1000
+        if TEST in clicks.columns:
+            begins |= pl.col(TEST) != pl.col(TEST).shift()
     return clicks.with_columns(session=begins.fill_null(False).cast(pl.Int64).cum_sum())
 
 
@@ -124,13 +139,19 @@ def divide(sessions: pl.DataFrame, at_ms: int, *, endless: bool) -> Divided:
     With `endless` sessions (gap 0), which may last for years, each session is cut at `at_ms`. Its earlier
     clicks are in `before`, and also in `after`, as context that is not scored.
     """
+    return divide_where(sessions, _TIME >= at_ms, endless=endless)
+
+
+def divide_where(sessions: pl.DataFrame, late: pl.Expr, *, endless: bool) -> Divided:
+    """Split sessions, as `divide` does, by whether their first click is `late`.
+
+    With `endless`, each session is split into its clicks that are not `late` and its clicks that are.
+    """
     if endless:
-        late = (_TIME >= at_ms).any().over("session")
-        after = sessions.filter(late).with_columns(scored=_TIME >= at_ms)
-        return Divided(sessions.filter(_TIME < at_ms), after)
-    begin = _TIME.first().over("session")
-    after = sessions.filter(begin >= at_ms).with_columns(scored=pl.lit(True))
-    return Divided(sessions.filter(begin < at_ms), after)
+        after = sessions.with_columns(scored=late).filter(pl.col("scored").any().over("session"))
+        return Divided(sessions.filter(~late), after)
+    begins = late.first().over("session")
+    return Divided(sessions.filter(~begins), sessions.filter(begins).with_columns(scored=pl.lit(True)))
 
 
 def drop_rare_items(sessions: pl.DataFrame, min_count: int) -> tuple[pl.DataFrame, Removal]:

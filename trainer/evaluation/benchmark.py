@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from trainer.config import Baselines
@@ -15,8 +16,10 @@ from trainer.dataset.sessions import PastSessions, catalogue_of, to_arrays
 from trainer.evaluation.baselines import (
     Asked,
     Baseline,
+    CoOccurring,
     LivePopular,
     Markov,
+    OwnItems,
     Popular,
     RecentlyPopular,
 )
@@ -43,7 +46,9 @@ BASELINES: Final[dict[str, Callable[[PastSessions, Baselines, Progress], Baselin
     "popular": lambda past, *_: Popular(past),
     "recently popular": lambda past, settings, _: RecentlyPopular(past, settings.recent / 3_600),
     "live popular": lambda past, settings, _: LivePopular(past, settings.recent / 3_600),
+    "own items": lambda past, *_: OwnItems(past),
     "markov": lambda past, *_: Markov(past),
+    "co-occurrence": lambda past, *_: CoOccurring(past),
     "s-knn": lambda past, settings, progress: Neighbours(past, _neighbours(S_KNN, settings), progress),
     "vs-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VS_KNN, settings), progress),
     "vmis-knn": lambda past, settings, progress: Neighbours(past, _neighbours(VMIS_KNN, settings), progress),
@@ -76,33 +81,36 @@ def score(
     held: HeldOut,
     *,
     top: int,
+    smaller_tops: Collection[int] = (),
     exclude_recent: int,
     exact: bool = False,
     names: Collection[str] = tuple(BASELINES),
     settings: Baselines = Baselines(),  # noqa: B008  # frozen
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> EvaluationResult:
-    """Measure `release` and the named baselines on `held.clicks`.
+    """Measure `release` and the named baselines on `held.clicks`, with the metrics for all given K.
 
     The baselines are trained on all items in `held.before`, independently of the release's catalogue. If
     `held.before` is empty, the only baseline is `popular`, with the popularity list of the release.
     """
     sessions = held.sessions(release.catalogue)
+    result = partial(EvaluationResult.of, top=top, smaller_tops=smaller_tops, test_clicks=held.test_clicks)
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
     if held.before.is_empty():
         if "popular" in names:
             excluded = excluded_items(sessions, exclude_recent)
             lists = popular_lists(release.popular, excluded, top)
             found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
-        return EvaluationResult.of(found, Predictions.of(sessions), top=top)
+        return result(found, Predictions.of(sessions))
     catalogue = catalogue_of(held.before)
     past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
-    asked = Asked(same, held.times_ms, excluded_items(same, exclude_recent))
+    excluded = excluded_items(same, exclude_recent)
+    asked = Asked(same, held.times_ms, excluded, held.users, held.context)
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
     clicks[NETWORK] = counted(to_arrays(held.before, release.catalogue).items, len(release.catalogue))
     third = thirds(past.clicks, same.items[same.scored])
-    return EvaluationResult.of(found, Predictions.of(sessions, third), top=top, clicks=clicks)
+    return result(found, Predictions.of(sessions, third), clicks=clicks)
 
 
 def _network(

@@ -11,8 +11,9 @@ gives the interval of their difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,14 +94,23 @@ def title(metric: str) -> str:
 
 
 def paired(
-    a: Answers, b: Answers, session: Counts, *, top: int, rounds: int = ROUNDS, seed: int = 0
+    a: Answers,
+    b: Answers,
+    session: Counts,
+    *,
+    top: int,
+    smaller_tops: Collection[int] = (),
+    rounds: int = ROUNDS,
+    seed: int = 0,
 ) -> dict[str, Difference]:
     """Return the difference in each metric between two models' answers to the same predictions.
+
+    The metrics are those for `top` and each of `smaller_tops`.
 
     `session` `[P]`: the session number of each prediction. Bootstrap: `rounds` times, sessions are drawn with
     replacement, and both models are measured on the same drawn sessions.
     """
-    values_a, values_b = values(a.ranks, top), values(b.ranks, top)
+    values_a, values_b = (values(one.ranks, *{*smaller_tops, top}) for one in (a, b))
     differences = [values_b[metric] - values_a[metric] for metric in values_a]
     sums = sums_by(session, np.stack([*differences, np.ones(len(session))], axis=1))
     # Drop session numbers without a common prediction.
@@ -143,25 +153,32 @@ def align(
     clicks: pl.DataFrame,
     *,
     from_ms: int | None,
+    leave_last: int = 0,
+    min_context: int = 1,
     top: int,
-    exclude_recent: int,
+    exclude_recent: int | None,
     progress: Progress = Progress(),  # noqa: B008  # silent, without state
 ) -> Aligned:
     """Return the answers of `a` and `b` to their common predictions in `clicks` (from `holdout.cleaned`).
 
     A prediction is a click that is not the first of its session. If the session gaps of the releases differ,
-    some clicks are predictions for only one release, and are left out. Raises TooFewClicks if there are no
-    common predictions.
+    some clicks are predictions for only one release, and are left out. `from_ms`, `leave_last` and
+    `min_context` choose the test split (`TestSplit`). `exclude_recent`: None for what each release says.
+    Raises TooFewClicks if there are no common predictions.
     """
     gaps = [release.manifest.session_gap_seconds for release in (a, b)]
-    held = {gap: hold_out(clicks, gap_seconds=gap, from_ms=from_ms, progress=progress) for gap in set(gaps)}
+    held_out = partial(
+        hold_out, clicks, from_ms=from_ms, leave_last=leave_last, min_context=min_context, progress=progress
+    )
+    held = {gap: held_out(gap_seconds=gap) for gap in set(gaps)}
     longer = held[0.0 if 0.0 in gaps else max(gaps)]
     found, rows = [], []
     for release, name, gap in zip((a, b), "AB", gaps, strict=True):
         sessions, its = held[gap].sessions(release.catalogue), held[gap]
         if caution := its.caution(release.manifest, name):
             progress.say(caution)
-        found.append(answers(release, sessions, top=top, exclude_recent=exclude_recent))
+        excluded = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
+        found.append(answers(release, sessions, top=top, exclude_recent=excluded))
         rows.append(its.rows[sessions.scored])
     common, in_a, in_b = np.intersect1d(rows[0], rows[1], assume_unique=True, return_indices=True)
     if not len(common):

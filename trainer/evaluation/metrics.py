@@ -60,11 +60,11 @@ def ranks_of(targets: Indexes, lists: Indexes) -> Ranks:
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
-def values(ranks: Ranks, top: int) -> dict[str, Values]:
-    """Return each metric's values for all predictions, `[P]`; K = `top`. The means are the reported metrics.
+def values(ranks: Ranks, *tops: int) -> dict[str, Values]:
+    """Return each metric's values for all predictions, `[P]`, for each K of `tops`, in ascending order.
 
-    A prediction has one correct answer, the next click. If it is at rank p of the list, the values are as
-    follows; if it is not in the list, all values are 0.
+    The means are the reported metrics. A prediction has one correct answer, the next click. If it is at rank
+    p of the list, the values are as follows; if it is not in the list, all values are 0.
 
     - Recall@K: 1. With one correct answer this is the hit rate (Hidasi et al. 2016).
     - MRR@K: 1 / p (Voorhees 1999).
@@ -72,16 +72,18 @@ def values(ranks: Ranks, top: int) -> dict[str, Values]:
     - Precision@K: 1 / K. F1@K: 2 P R / (P + R) = 2 / (K + 1) (van Rijsbergen 1979).
     - Accuracy: 1 if p = 1, else 0.
     """
-    hit = (ranks > 0).astype(np.float64)
     place = np.maximum(ranks, 1)
-    return {
-        f"recall_at_{top}": hit,
-        f"mrr_at_{top}": hit / place,
-        f"ndcg_at_{top}": hit / np.log2(place + 1),
-        f"precision_at_{top}": hit / top,
-        f"f1_at_{top}": 2 * hit / (top + 1),
-        "accuracy": (ranks == 1).astype(np.float64),
-    }
+    found: dict[str, Values] = {}
+    for top in sorted(tops):
+        hit = ((ranks > 0) & (ranks <= top)).astype(np.float64)
+        found |= {
+            f"recall_at_{top}": hit,
+            f"mrr_at_{top}": hit / place,
+            f"ndcg_at_{top}": hit / np.log2(place + 1),
+            f"precision_at_{top}": hit / top,
+            f"f1_at_{top}": 2 * hit / (top + 1),
+        }
+    return {**found, "accuracy": (ranks == 1).astype(np.float64)}
 
 
 def metrics(ranks: Ranks, top: int, *, prefix: str = "") -> dict[str, float]:

@@ -11,7 +11,7 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -106,6 +106,10 @@ class EvaluationResult:
 
     The intervals are paired: both models are measured on the same resampled sessions.
     """
+    smaller_tops: tuple[int, ...] = ()
+    """Further K, all below `top`, for which the metrics are also given."""
+    test_clicks: int | None = None
+    """The number of clicks in the test split, of which `predictions` could be predicted; None: unknown."""
 
     @classmethod
     def of(
@@ -114,7 +118,9 @@ class EvaluationResult:
         predictions: Predictions,
         *,
         top: int,
+        smaller_tops: Collection[int] = (),
         clicks: Mapping[str, Counts] | None = None,
+        test_clicks: int | None = None,
         rounds: int = ROUNDS,
         seed: int = 0,
     ) -> EvaluationResult:
@@ -122,12 +128,13 @@ class EvaluationResult:
 
         `clicks`: by model, the training clicks on each item of the model's catalogue.
         """
+        tops = sorted({*smaller_tops, top})
         slices = predictions.slices()
         chosen = [np.ones(len(predictions.session), np.bool_), *slices.values()]
         models, resamples = {}, {}
         for name, found in answers.items():
             models[name], resamples[name] = _figures(
-                found, predictions.session, chosen, top, rounds=rounds, seed=seed
+                found, predictions.session, chosen, tops, rounds=rounds, seed=seed
             )
         leads = _leads({name: figures[0] for name, figures in models.items()}, resamples)
         for name, found in answers.items():
@@ -143,7 +150,14 @@ class EvaluationResult:
                 for number, (name, flags) in enumerate(slices.items(), start=1)
             },
             leads=leads,
+            smaller_tops=tuple(tops[:-1]),
+            test_clicks=test_clicks,
         )
+
+    def best_baseline(self, metric: str) -> str | None:
+        """Return the baseline with the best `metric`; None if there is no baseline."""
+        others = list(self.models)[1:]
+        return max(others, key=lambda name: self.models[name][metric].value, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values; a figure is [value, low, high]."""
@@ -158,6 +172,8 @@ class EvaluationResult:
             "models": _models_to(self.models),
             "slices": slices,
             "leads": _models_to(self.leads),
+            "smaller_tops": list(self.smaller_tops),
+            "test_clicks": self.test_clicks,
         }
 
     @classmethod
@@ -168,7 +184,9 @@ class EvaluationResult:
             for name, one in stored["slices"].items()
         }
         models, leads = _models_from(stored["models"]), _models_from(stored.get("leads", {}))
-        return cls(**{**stored, "models": models, "slices": slices, "leads": leads})
+        smaller = tuple(stored.get("smaller_tops", ()))
+        changed = {"models": models, "slices": slices, "leads": leads, "smaller_tops": smaller}
+        return cls(**{**stored, **changed})
 
 
 def thirds(clicks: Counts, targets: Indexes) -> Indexes:
@@ -183,13 +201,13 @@ def thirds(clicks: Counts, targets: Indexes) -> Indexes:
 
 
 def _figures(
-    found: Answers, session: Counts, chosen: list[Flags], top: int, *, rounds: int, seed: int
+    found: Answers, session: Counts, chosen: list[Flags], tops: list[int], *, rounds: int, seed: int
 ) -> tuple[list[Figures], Values]:
     """Return one model's metrics on each of the `chosen` masks, and the resampled metrics on the first mask.
 
     The resampled metrics are `[rounds, metrics]`. The same seed draws the same sessions for every model.
     """
-    metrics = values_of(found.ranks, top)
+    metrics = values_of(found.ranks, *tops)
     values = np.stack([*metrics.values(), np.ones(len(session))], axis=1)
     columns = np.concatenate([values * flags[:, None] for flags in chosen], axis=1)
     sums = sums_by(session, columns)

@@ -1,101 +1,60 @@
-"""The blend: terms for current popularity, transitions and repeats, added to the network's scores.
+"""The blend: popularity, transitions, co-occurrences, repeats and own items, added to the network's scores.
 
-    logit of item o = n * network                           a scalar factor
-        + sum_k p_k log(floor + popularity_k[o])            the same for all users: `output_bias`
-        + sum_k t_k log(1 + transitions_k[last, o] / unit)  a sparse row per item: `transition_scores`
-        + sum_l r_l [o was clicked l clicks ago]            within the session: `repeat_bias`
-        + w log(1 + decayed count of o / unit)              the user's own clicks, in any session: `own_items`
+    logit of item o = n * network                               a scalar factor
+        + sum_k p_k log(floor + popularity_k[o])                the same for all users: `output_bias`
+        + sum_k t_k log(1 + transitions_k[last, o] / unit)      a sparse row per item: `transition_scores`
+        + c sum_l 1 / (1 + l) log(1 + near[item_l, o] / unit)   the same for a few last clicks, l clicks ago
+        + sum_l r_l [o was clicked l clicks ago]                within the session: `repeat_bias`
+        + w log(1 + own[o] / unit)                              the user's clicks in any session: `own_items`
 
-The few weights n, p, t, r and w minimise cross-entropy on held-out clicks. These clicks are neither in the
+`r_l` is a sum of three curves, `sum_j r_j 2^(-l / h_j)`: with a weight for each lag, far lags would fit the
+noise of a few thousand clicks.
+
+`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weight w is negative where
+nobody clicks the same item again.
+
+The few weights n, p, t, c, r and w minimise cross-entropy on held-out clicks. These clicks are neither in the
 network's training data nor in the counts: the network fits its training clicks so well that the other terms
-would seem useless.
+would seem useless. `choose` leaves out the terms that do not help.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.config import FitSettings
-from trainer.dataset.decayed_counts import Past, popularity, transitions
 from trainer.model.backend import tf
+from trainer.model.terms import CO_OCCURRENCE_DECAY, OWN_HALF_LIFE, Priors, Terms
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes, OwnGains, OwnItems, own_gains
 from worker.settings.fields import duration_text
 
-_FLOOR: Final = 0.1
-"""Added to all popularity counts, so that items without clicks have a finite logarithm."""
-
-UNPOPULAR: Final = math.log(_FLOOR)
-"""The log popularity of an item without clicks."""
-
-_UNIT: Final = 0.3
-"""Unit of transition counts; counts far below it add almost nothing."""
-
 RATE: Final = 0.1
 """Default initial learning rate of the weights."""
 
+RECENT: Final = len(CO_OCCURRENCE_DECAY)
+"""The number of last clicks that co-occurrences need."""
+
+_REPEAT_HALF_LIVES: Final = (0.5, 4.0, math.inf)
+"""Half-lives, in clicks, of the curves whose sum the repeat weights are."""
+
 _BATCH: Final = 256
+_TESTED: Final = 2048
+"""Maximum number of lessons on which `choose` compares two blends, for each half of the lessons."""
+
+_WORTH: Final = 1e-3
+"""The cross-entropy, in nats, that a term must gain to be worth its place in the release."""
+
+_OWN_WORTH: Final = 1e-2
+"""The same of own items, for which a worker keeps more of each user."""
+
 _NEVER: Final = -1e9
 """Added to the logit of an item that may not be recommended."""
-
-
-class Priors(NamedTuple):
-    """Logarithms of decayed counts at a given time.
-
-    `popularity` `[N, K]`: per item and half-life. `following` `[N, E]`: the successors of each item, padded
-    with `NO_ITEM`. `transitions` `[N, E, K]`: per item, successor and half-life.
-    """
-
-    popularity: Floats
-    following: Indexes
-    transitions: Floats
-
-
-class Terms(NamedTuple):
-    """The terms that a release adds to its scores; `network` is the factor of the network's scores."""
-
-    network: float
-    output_bias: Floats
-    transition_items: Indexes
-    transition_scores: Floats
-    repeat_bias: Floats
-    own_items: OwnItems = OwnItems()
-
-    def added_to(self, tensors: Mapping[str, Floats]) -> dict[str, Any]:
-        """Return the `tensors` of a release with the bias and the transitions of the blend added.
-
-        The other terms, `network`, `repeat_bias` and `own_items`, belong in the manifest.
-        """
-        added: dict[str, Any] = dict(tensors)
-        if self.output_bias.any() or "output_bias" in tensors:
-            own = tensors.get("output_bias", np.zeros_like(self.output_bias))
-            added["output_bias"] = own * np.float32(self.network) + self.output_bias
-        if self.transition_items.shape[1]:
-            added["transition_items"] = self.transition_items
-            added["transition_scores"] = self.transition_scores
-        return added
-
-    def added_to_scores(self, network: Floats, clicked: Indexes) -> Floats:
-        """Return the blended scores `[N]` after the session `clicked`, given the `network` scores `[N]`.
-
-        The user has no earlier clicks.
-        """
-        scores = network * np.float32(self.network) + self.output_bias
-        if not len(clicked):
-            return scores
-        last = clicked[-1]
-        used = self.transition_items[last] != NO_ITEM
-        np.add.at(scores, self.transition_items[last][used], self.transition_scores[last][used])
-        recent = clicked[::-1][: len(self.repeat_bias)]
-        np.add.at(scores, recent, self.repeat_bias[: len(recent)])
-        if self.own_items.clicks:
-            _, items, gains = own_gains(clicked[None, ::-1][:, : self.own_items.clicks], self.own_items)
-            scores[items] += gains
-        return scores
 
 
 class Lessons(NamedTuple):
@@ -122,89 +81,135 @@ class Lessons(NamedTuple):
         return Lessons(*(column[chosen] for column in self))
 
 
-def priors_at(past: Past, now_ms: int, settings: FitSettings, *, items: int) -> Priors:
-    """Return the log counts of `past` at `now_ms`, for the half-lives in `settings`."""
-    counts = popularity(past, now_ms, _hours(settings.blend.popularity_half_lives), items=items)
-    following = transitions(
-        past,
-        now_ms,
-        _hours(settings.blend.transition_half_lives),
-        items=items,
-        entries=settings.blend.transitions if settings.blend.transition_half_lives else 0,
-    )
-    return Priors(np.log(counts + np.float32(_FLOOR)), following.items, np.log1p(following.counts / _UNIT))
-
-
-def _hours(durations: Iterable[float]) -> list[float]:
-    return [seconds / 3_600 for seconds in durations]
-
-
 class Blend:
-    """The weights of the blend. Initially the network's factor is 1 and all other weights are 0.
+    """The weights of the blend. Initially the network's factor is 1 and all other weights are 0."""
 
-    `own_half_life`: the half-life of a user's own items, in clicks; 0: no such term.
-    """
-
-    def __init__(self, settings: FitSettings, own_half_life: float = 0.0) -> None:
+    def __init__(self, settings: FitSettings) -> None:
+        self._seed, self._settings = settings.training.seed, settings.blend
+        lags = np.arange(settings.blend.repeat_lags)[:, None]
+        # With fewer lags than curves, each lag has a weight of its own.
+        half_lives = np.array(_REPEAT_HALF_LIVES[: len(lags)])
+        self._curves = (0.5 ** (lags / half_lives)).astype(np.float32)
+        """`[lags, curves]`: the curves of which the repeat weights are a sum."""
         sizes = {
             "popularity": len(settings.blend.popularity_half_lives),
             "transitions": len(settings.blend.transition_half_lives),
-            "repeats": settings.blend.repeat_lags,
-            "own_items": 1 if own_half_life else 0,
+            "co_occurrences": 1 if settings.blend.co_occurrences else 0,
+            "repeats": len(half_lives),
+            "own_items": 1 if settings.blend.own_items else 0,
         }
-        self._own_half_life = own_half_life
-        self._seed, self._settings = settings.training.seed, settings.blend
         # The logarithm of the network's factor, so that the factor stays positive.
         self._network = tf.Variable(0.0)
         self._weights = {name: tf.Variable(tf.zeros(size)) for name, size in sizes.items()}
         self._variables = [self._network, *self._weights.values()]
+        self._used = [name for name, size in sizes.items() if size]
         # Hot path: the windows of an online training differ in size, and a trace takes as long as a hundred
         # steps. `reduce_retracing` avoids a trace for each size.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
+        self._measured = tf.function(self._loss, reduce_retracing=True, autograph=False)
+
+    @classmethod
+    def of(cls, settings: FitSettings, weights: Mapping[str, Any]) -> Self:
+        """Return a blend with the `weights` in a manifest."""
+        blend = cls(settings)
+        blend._network.assign(math.log(weights["network"]))
+        blend._used = [name for name in blend._used if weights.get(name)]
+        for name in blend._used:
+            known = np.array(weights[name], np.float32)
+            if name == "repeats":
+                # The manifest has a weight per lag.
+                known = np.linalg.lstsq(blend._curves, known)[0]
+            blend._weights[name].assign(known)
+        return blend
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the terms that are in the blend, as in `weights`."""
+        return tuple(self._used)
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The weights in the format of the manifest."""
-        found = {name: np.round(weight.numpy(), 4).tolist() for name, weight in self._weights.items()}
-        own = {"own_half_life": self._own_half_life} if found["own_items"] else {}
-        return {"network": round(self._factor, 4), **found, **own}
+        """The weights in the format of the manifest; those of a term that is left out are empty.
+
+        `repeats` has one weight per lag.
+        """
+        found = {name: weight.numpy() for name, weight in self._weights.items()}
+        found["repeats"] = self._curves @ found["repeats"]
+        used = {
+            name: np.round(weight.astype(np.float64), 4).tolist() if name in self._used else []
+            for name, weight in found.items()
+        }
+        return {"network": round(self._factor, 4), **used}
 
     def in_words(self) -> str:
         """Return the weights as one line of text for display.
 
         Of the repeat weights, only the weight of the last item and the mean over all lags are included.
         """
-        popular, following, repeats, own = (weight.numpy() for weight in self._weights.values())
-        parts = [f"{self._factor:.2f} x network"]
-        for title, weights, spans in (
-            ("popularity", popular, self._settings.popularity_half_lives),
-            ("followers of the last item", following, self._settings.transition_half_lives),
+        weights, parts = self.weights, [f"{self._factor:.2f} x network"]
+        for title, name, spans in (
+            ("popularity", "popularity", self._settings.popularity_half_lives),
+            ("followers of the last item", "transitions", self._settings.transition_half_lives),
         ):
-            if len(weights):
+            if weights[name]:
                 named = (
                     f"{weight:.2f} over {duration_text(span)}"
-                    for weight, span in zip(weights, spans, strict=True)
+                    for weight, span in zip(weights[name], spans, strict=True)
                 )
                 parts.append(f"{title} ({', '.join(named)})")
-        if len(repeats):
+        if near := weights["co_occurrences"]:
+            parts.append(f"items clicked near the last ones ({near[0]:.2f})")
+        if repeats := weights["repeats"]:
             parts.append(f"repeats ({repeats[0]:.2f} for the last item, {np.mean(repeats):.2f} on average)")
-        if len(own):
-            parts.append(f"the user's own items ({own[0]:.2f}, halved after {self._own_half_life:g} clicks)")
+        if own := weights["own_items"]:
+            parts.append(f"the user's own items ({own[0]:.2f})")
         return "score = " + " + ".join(parts)
 
     def terms(self, priors: Priors) -> Terms:
         """Return the terms of a release: `priors` multiplied by the weights."""
-        popular, following, repeats, own = (weight.numpy() for weight in self._weights.values())
+        popular, following, near, repeats, own = (weight.numpy() for weight in self._weights.values())
+        counted = self._settings.own_items if "own_items" in self._used else 0
         return Terms(
             self._factor,
             priors.popularity @ popular,
             priors.following,
             priors.transitions @ following,
-            repeats,
-            OwnItems(self._settings.own_items, float(own[0]), self._own_half_life)
-            if len(own)
-            else OwnItems(),
+            priors.near,
+            priors.co_occurrences * near.sum(),
+            self._curves @ repeats,
+            OwnItems(counted, float(own.sum()), OWN_HALF_LIFE) if counted else OwnItems(),
         )
+
+    def choose(
+        self,
+        lessons: Lessons,
+        half: NDArray[np.bool_],
+        tensors: Mapping[str, Floats],
+        priors: Priors,
+        *,
+        steps: int,
+    ) -> None:
+        """Leave out the terms that do not help, one by one, and train the weights of the others.
+
+        A term is left out if the cross-entropy without it is hardly higher. To compare, the weights are
+        trained on one `half` `[P]` of the lessons and measured on the other, and the reverse, each time from
+        the start with half of the `steps`. The final weights are trained on all lessons. The other arguments
+        are those of `learn`.
+        """
+        halves = lessons.only(half).usable(), lessons.only(~half).usable()
+        if all(len(one.targets) for one in halves):
+            lowest = self._held_out(halves, tensors, priors, steps)
+            asked = self.used
+            # The costliest first: of two terms that say the same, the later one stays.
+            for name in reversed(asked):
+                self._used.remove(name)
+                without = self._held_out(halves, tensors, priors, steps)
+                if without < lowest + (_OWN_WORTH if name == "own_items" else _WORTH):
+                    lowest = without
+                else:
+                    self._used = [one for one in asked if one in {name, *self._used}]
+        self._begin()
+        self.learn(lessons, tensors, priors, steps=steps)
 
     def learn(
         self,
@@ -222,57 +227,87 @@ class Blend:
         lessons = lessons.usable()
         if not len(lessons.targets):
             return
-        adam, fixed = _Adam(len(self._variables)), _constants(tensors, priors)
+        adam = _Adam(len(self._variables))
+        known = _constants(tensors, priors)
+        moving = [True, *(name in self._used for name in self._weights)]
         for step, chosen in enumerate(self._drawn(len(lessons.targets), steps)):
-            gradients = [one.numpy() for one in self._downhill(*self._asked(lessons.only(chosen)), *fixed)]
+            some = _asked(lessons.only(chosen))
+            gradients = [one.numpy() for one in self._downhill(*some, *known)]
             moves = adam.moves(gradients, rate * (1 + math.cos(math.pi * step / steps)) / 2)
-            for variable, move in zip(self._variables, moves, strict=True):
-                variable.assign_sub(move)
-
-    def losses(self, lessons: Lessons, tensors: Mapping[str, Floats], priors: Priors) -> Floats:
-        """Return the cross-entropy of each of the `lessons`, all of which must be usable, `[P]`."""
-        fixed, losses = _constants(tensors, priors), []
-        for begin in range(0, len(lessons.targets), _BATCH):
-            some = self._asked(lessons.only(slice(begin, begin + _BATCH)))
-            losses.append(self._losses(*some, *fixed).numpy())
-        return np.concatenate(losses)
-
-    def _asked(self, lessons: Lessons) -> tuple[Any, Any]:
-        """Return `lessons` as tensors, and the gains of own items at a weight of 1."""
-        gains = None
-        if self._own_half_life:
-            gains = own_gains(lessons.own, OwnItems(lessons.own.shape[1], 1.0, self._own_half_life))
-            gains = OwnGains(*map(tf.constant, gains))
-        return Lessons(*map(tf.constant, lessons)), gains
+            for variable, move, moves_it in zip(self._variables, moves, moving, strict=True):
+                if moves_it:
+                    variable.assign_sub(move)
 
     @property
     def _factor(self) -> float:
         return math.exp(float(self._network.numpy()))
+
+    def _begin(self) -> None:
+        for variable in self._variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def _held_out(
+        self, halves: tuple[Lessons, Lessons], tensors: Mapping[str, Floats], priors: Priors, steps: int
+    ) -> float:
+        """Return the mean cross-entropy of lessons in one half, with weights trained on the other half."""
+        losses, known = list[float](), _constants(tensors, priors)
+        for taught, tested in (halves, halves[::-1]):
+            self._begin()
+            self.learn(taught, tensors, priors, steps=max(1, steps // 2))
+            count = len(tested.targets)
+            measured = np.random.default_rng(self._seed).permutation(count)[:_TESTED].astype(np.int32)
+            for chosen in np.array_split(measured, -(-len(measured) // _BATCH)):
+                losses += [float(self._measured(*_asked(tested.only(chosen)), *known))] * len(chosen)
+        return float(np.mean(losses))
 
     def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
         random = np.random.default_rng(self._seed)
         for _ in range(steps):
             yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _gradients(self, lessons: Lessons, gains: Any, table: Any, bias: Any, priors: Priors) -> Any:
+    def _gradients(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(self._losses(lessons, gains, table, bias, priors))
+            loss = self._loss(lessons, gains, table, bias, priors)
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _losses(self, lessons: Lessons, gains: Any, table: Any, bias: Any, priors: Priors) -> Any:
+    def _loss(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
         weights, last = self._weights, lessons.recent[:, 0]
         logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + bias)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
         followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
         logits = _added(logits, tf.gather(priors.following, last), followers)
-        lags = weights["repeats"].shape[0]
-        repeated = tf.broadcast_to(weights["repeats"], (tf.shape(last)[0], lags))
-        logits = _added(logits, lessons.recent[:, :lags], repeated)
-        if gains is not None:
+        if self._settings.co_occurrences:
+            logits = _added(logits, *self._near(lessons.recent, priors))
+        curves = tf.linalg.matvec(tf.constant(self._curves), weights["repeats"])
+        repeated = tf.broadcast_to(curves, (tf.shape(last)[0], len(self._curves)))
+        logits = _added(logits, lessons.recent[:, : len(self._curves)], repeated)
+        if self._settings.own_items:
             places = tf.stack([gains.rows, tf.cast(gains.items, tf.int64)], axis=1)
-            logits = tf.tensor_scatter_nd_add(logits, places, weights["own_items"] * gains.gains)
+            logits = tf.tensor_scatter_nd_add(logits, places, gains.gains * self._weights["own_items"])
         logits = _added(logits, lessons.excluded, tf.fill(tf.shape(lessons.excluded), _NEVER))
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits))
+
+    def _near(self, recent: Any, priors: Priors) -> tuple[Any, Any]:
+        """Return the items near the clicks `recent` and what each click gives them, both `[P, L * E]`."""
+        clicked = recent[:, :RECENT]
+        known = tf.maximum(clicked, 0)
+        items = tf.where((clicked == NO_ITEM)[..., None], NO_ITEM, tf.gather(priors.near, known))
+        decay = tf.constant(CO_OCCURRENCE_DECAY)[: tf.shape(clicked)[1], None]
+        gains = tf.gather(priors.co_occurrences, known) * decay * self._weights["co_occurrences"]
+        return tuple(tf.reshape(one, (tf.shape(recent)[0], -1)) for one in (items, gains))
+
+
+def _constants(tensors: Mapping[str, Floats], priors: Priors) -> tuple[Any, Any, Priors]:
+    """Return the item vectors, the bias and the priors as constants of TensorFlow."""
+    table = tensors.get("output", tensors["embedding"])
+    own = tensors.get("output_bias", np.zeros(len(table), np.float32))
+    return tf.constant(table), tf.constant(own), Priors(*map(tf.constant, priors))
+
+
+def _asked(lessons: Lessons) -> tuple[Lessons, OwnGains]:
+    """Return `lessons` as constants of TensorFlow, and the gains of own items at a weight of 1."""
+    gains = own_gains(lessons.own, OwnItems(lessons.own.shape[1], 1.0, OWN_HALF_LIFE))
+    return Lessons(*map(tf.constant, lessons)), OwnGains(*map(tf.constant, gains))
 
 
 class _Adam:
@@ -290,13 +325,6 @@ class _Adam:
         self._squares = [0.999 * s + 0.001 * g * g for s, g in zip(self._squares, gradients, strict=True)]
         rate *= math.sqrt(1 - 0.999**self._steps) / (1 - 0.9**self._steps)
         return [rate * m / (np.sqrt(s) + 1e-7) for m, s in zip(self._means, self._squares, strict=True)]
-
-
-def _constants(tensors: Mapping[str, Floats], priors: Priors) -> tuple[Any, Any, Any]:
-    """Return the item vectors, their bias and the priors as tensors."""
-    table = tensors.get("output", tensors["embedding"])
-    bias = tensors.get("output_bias", np.zeros(len(table), np.float32))
-    return tf.constant(table), tf.constant(bias), Priors(*map(tf.constant, priors))
 
 
 def _added(logits: Any, items: Any, values: Any) -> Any:

@@ -19,7 +19,7 @@ from trainer.dataset.lists import by_count, counted
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
-from worker.core.ranking import NO_ITEM, Indexes, OwnItems
+from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.recent import RECENT_ITEMS
 from worker.core.release import Release, pack, verify
 from worker.core.tables import ServingTables
@@ -27,8 +27,8 @@ from worker.core.verification import check_finite
 
 if TYPE_CHECKING:
     # TensorFlow takes seconds to load, and reading a folder does not need it.
-    from trainer.model.blend import Terms
     from trainer.model.network import Network
+    from trainer.model.terms import Terms
 
 GOLDEN_SESSIONS: Final = 5
 GOLDEN_CLICKS: Final = 20
@@ -116,18 +116,16 @@ class Model(NamedTuple):
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Return the tensors of a release, and the manifest fields that define how they are used."""
-        settings, tensors = self.network.settings, self.tensors
-        repeat_bias, own_items = list[float](), OwnItems()
+        settings, tensors, added = self.network.settings, self.tensors, dict[str, Any]()
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
             tensors, scale = self.terms.added_to(tensors), scale * self.terms.network
-            repeat_bias, own_items = self.terms.repeat_bias.tolist(), self.terms.own_items
+            added = self.terms.manifest
         return tensors, {
             "cell": settings.model.cell,
             "normalize": settings.model.normalize,
             "scale": scale,
-            "repeat_bias": repeat_bias,
-            "own_items": own_items,
+            **added,
         }
 
     def _golden(self, data: Data) -> list[Golden]:

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.config import FitSettings
+from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.decayed_counts import Past
@@ -31,11 +31,13 @@ from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
+from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
-from trainer.model.blend import Blend, Lessons, Terms, priors_at
+from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.network import Network
+from trainer.model.terms import Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
-from trainer.training import own_items, warm_start
+from trainer.training import warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.decisions import decided
 from trainer.training.loop import Course, Training
@@ -52,10 +54,13 @@ def fit(
     now: datetime | None = None,
     work: Path | None = None,
     parent: PackagedRelease | None = None,
+    baselines: Baselines | None = None,
 ) -> PackagedRelease:
     """Train a release on `clicks`.
 
     `clicks` has the columns of `trainer.clicks.columns.SCHEMA`; the clicks of a user are in order of arrival.
+    If it also has the column `sessions.TEST`, this marks the clicks of the test split. With `baselines`, the
+    manifest also has the verdict of a comparison with the best baseline on the test split.
     The same clicks, settings and seed give the same weights on the same machine, even if the training was
     interrupted and resumed from the checkpoint in the folder `work`. With a `parent`, the network starts from
     the parent's weights, and the parent's items keep their indexes. Raises UnusableClicks if there are too
@@ -79,13 +84,18 @@ def fit(
         network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
         chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
         data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
-    model = Model(network, network.tensors(), _terms(blend, data, settings) if blend else None)
-    return model.packaged(
+    model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
+    fitted = model.packaged(
         data,
         metrics=_measured(model, data, data.test),
         created_at=now.isoformat(timespec="seconds"),
         parent=parent.manifest.sha256 if parent else None,
     )
+    if baselines is None:
+        return fitted
+    result = verdicts.compared(fitted.release, data, settings, baselines, progress)
+    found = verdicts.verdict(fitted.manifest, result) if result else None
+    return fitted.with_training(comparison=found)
 
 
 def _prepared(
@@ -160,7 +170,7 @@ def _measured(model: Model, data: Data, sessions: Sessions) -> dict[str, float]:
 def _blend(network: Network, data: Data, settings: FitSettings, progress: Progress) -> Blend | None:
     """Return a blend with weights learned on the validation split.
 
-    Return None if the blend is off, or if there are no validation clicks.
+    Return None if the blend is off, if there are no validation clicks, or if none of its terms helps.
     """
     held, items = data.validation, len(data.catalogue)
     if not settings.blend.any:
@@ -173,20 +183,26 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
-        replay.recent_items(held, max(1, settings.blend.repeat_lags)),
+        replay.recent_items(held, max(RECENT, settings.blend.repeat_lags)),
         replay.excluded_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
         replay.last_items(held, settings.blend.own_items),
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
-    blend = Blend(settings, own_items.best_half_life(lessons, tensors, priors, settings, progress))
-    blend.learn(lessons, tensors, priors, steps=BLEND_STEPS)
+    blend = Blend(settings)
+    asked, half = blend.used, np.random.default_rng(settings.training.seed).random(len(held)) < 0.5
+    by_session = np.repeat(half, held.lengths)[held.scored]
+    blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)
+    if left_out := [name.replace("_", "-") for name in asked if name not in blend.used]:
+        progress.say(f"left out of the blend, without use on held-out clicks: {', '.join(left_out)}")
+    if not blend.used:
+        return None
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")
     return blend
 
 
-def _terms(blend: Blend, data: Data, settings: FitSettings) -> Terms:
+def terms_of(blend: Blend, data: Data, settings: FitSettings) -> Terms:
     """Return the terms of the blend, with the counts after all training and validation clicks."""
     held = Past.of(data.validation)
     if settings.dataset.session_gap == 0 and data.validation.predictions:

@@ -13,6 +13,7 @@ Inactive items keep their embeddings and their optimizer state.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -28,10 +29,11 @@ from trainer.dataset.decayed_counts import Past, popularity
 from trainer.dataset.sessions import Sessions, to_arrays
 from trainer.evaluation import replay
 from trainer.model.backend import keras, tf
-from trainer.model.blend import RATE, UNPOPULAR, Blend, Lessons, Priors, priors_at
+from trainer.model.blend import RATE, RECENT, Blend, Lessons
 from trainer.model.item_vectors import SPREAD
 from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
+from trainer.model.terms import UNPOPULAR, Priors, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training.divergence import check_epoch, check_step
 from trainer.training.loop import Sums, compiled_step, largest_weight
@@ -76,11 +78,11 @@ class OnlineTraining:
         self._network = Network(np.ones(active_items, np.int64), settings)
         self._optimizer = Optimizer(self._network.trainable_variables, settings, epochs=1, steps=1)
         self._step = compiled_step(self._network, lambda gradients, _: self._optimizer.move(gradients))
-        self._blend, self._steps, self._learned = Blend(settings), 0, 0
+        self._blend, self._steps, self._learned = Blend(settings.replaced(own_items=0)), 0, 0
         self._rows = _Rows(self._network, self._optimizer, active_items, self._random)
         self.catalogue = Catalogue([])
         self._active = np.zeros(0, np.int64)
-        self._past = Past(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
+        self._past = Past.of(replace(Sessions.empty(), times_ms=np.zeros(0, np.int64)))
         self._window = Sessions.empty()
         self._served: _Served | None = None
         self._applied: Learned | None = None
@@ -153,7 +155,7 @@ class OnlineTraining:
         hidden, _ = replay.hidden_before(release, met)
         places, lags = (
             _places(served.active, len(release.catalogue)),
-            max(1, self._settings.blend.repeat_lags),
+            max(RECENT, self._settings.blend.repeat_lags),
         )
         lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.model.hidden_size])),
@@ -274,13 +276,15 @@ def _only(sessions: Sessions, places: Indexes) -> Sessions:
 def _on_catalogue(priors: Priors, active: NDArray[np.int64], items: int) -> Priors:
     """Return the `priors` of the `active` items, extended to the catalogue; inactive items have no clicks."""
     entries, kinds = priors.transitions.shape[1:]
+    near = priors.near.shape[1]
     found = Priors(
         np.full((items, priors.popularity.shape[1]), UNPOPULAR, np.float32),
         np.full((items, entries), NO_ITEM, np.int32),
         np.zeros((items, entries, kinds), np.float32),
+        np.full((items, near), NO_ITEM, np.int32),
+        np.zeros((items, near), np.float32),
     )
-    found.popularity[active] = priors.popularity
-    used = priors.following != NO_ITEM
-    found.following[active] = np.where(used, active[priors.following], NO_ITEM)
-    found.transitions[active] = priors.transitions
+    for whole, part in zip(found, priors, strict=True):
+        of_items = part.dtype == np.int32
+        whole[active] = np.where(part != NO_ITEM, active[part], NO_ITEM) if of_items else part
     return found

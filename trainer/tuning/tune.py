@@ -188,7 +188,7 @@ def _without_test_end(data: Data) -> Data:
             "there are no validation clicks to compare settings on; "
             "increase dataset.validation_fraction or use more clicks"
         )
-    return dataclasses.replace(data, test=Sessions.empty())
+    return dataclasses.replace(data, test=Sessions.empty(), every_item=None)
 
 
 def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,15 @@ MAX_LAYERS: Final = 8
 MAX_TRANSITIONS: Final = 50
 """Maximum number of successors of an item; up to this number, successors cost little in ranking."""
 
+MAX_CO_OCCURRENCES: Final = 50
+"""Maximum number of co-occurring items of an item."""
+
+MAX_CO_OCCURRENCE_LAGS: Final = 3
+"""Maximum number of recent clicks whose co-occurring items gain; each costs as much as the transitions."""
+
+MAX_CO_OCCURRENCE_DECAY: Final = 1e6
+"""Maximum absolute value of a decay; keeps scores well within the range of single precision."""
+
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
 """Maximum number of repeat biases: a user's row keeps only this many recent items."""
 
@@ -78,11 +87,13 @@ class Manifest:
     row of the output table, or of the embedding if `output` is `tied`. With `normalize`, both are scaled to
     unit length first. Three terms are added. First, the transition score, if the item is a successor of the
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
-    Second, `repeat_bias[l]` for every click on the item in the current session, where `l` is the number of
-    later clicks. Third, a gain for the items among the user's last `own_items` clicks, whatever their session
-    (`worker.core.ranking.OwnItems` with `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends
-    after `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are
-    not recommended, unless a worker's settings say otherwise.
+    Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
+    of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
+    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the items
+    among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems` with
+    `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends after `session_gap_seconds` without a
+    click; 0: never. The user's last `exclude_recent` clicked items are not recommended, unless a worker's
+    settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.
@@ -110,6 +121,8 @@ class Manifest:
     sha256: str
     golden: tuple[Golden, ...]
     exclude_recent: int = 1
+    co_occurrences: int = 0
+    co_occurrence_decay: tuple[float, ...] = ()
     own_items: int = 0
     own_weight: float = 0.0
     own_half_life: float = 1.0
@@ -162,6 +175,14 @@ class Manifest:
         _require(1 <= self.layers <= MAX_LAYERS, "layers", self.layers, f"from 1 to {MAX_LAYERS}")
         few = 0 <= self.transitions <= MAX_TRANSITIONS
         _require(few, "transitions", self.transitions, f"from 0 to {MAX_TRANSITIONS}")
+        few = 0 <= self.co_occurrences <= MAX_CO_OCCURRENCES
+        _require(few, "co_occurrences", self.co_occurrences, f"from 0 to {MAX_CO_OCCURRENCES}")
+        decay, limit = list(self.co_occurrence_decay), MAX_CO_OCCURRENCE_DECAY
+        within = len(decay) <= MAX_CO_OCCURRENCE_LAGS and all(abs(one) <= limit for one in decay)
+        must_be = f"at most {MAX_CO_OCCURRENCE_LAGS} numbers from {-limit:g} to {limit:g}"
+        _require(within, "co_occurrence_decay", decay, must_be)
+        both = bool(decay) == bool(self.co_occurrences)
+        _require(both, "co_occurrence_decay", decay, "empty if co_occurrences is 0, and only then")
         biases = list(self.repeat_bias)
         within = len(biases) <= MAX_REPEAT_LAGS and all(abs(bias) <= MAX_REPEAT_BIAS for bias in biases)
         must_be = f"at most {MAX_REPEAT_LAGS} numbers from {-MAX_REPEAT_BIAS:g} to {MAX_REPEAT_BIAS:g}"

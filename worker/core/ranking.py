@@ -36,6 +36,8 @@ _CHUNK_ROWS: Final = 128
 `_CHUNK_ROWS` rows, so that its matrix product is efficient.
 """
 
+_ONCE: Final = np.ones(1, np.float32)
+
 _KEY_COLUMN: Final = 0xFFFFFFFF
 """The mask of the lower half of a sort key, which holds the column."""
 
@@ -47,8 +49,8 @@ class TopK(NamedTuple):
     scores: Floats
 
 
-class Transitions(NamedTuple):
-    """The distinct successors of each item and their scores, both `[N, E]`; padding is `NO_ITEM`."""
+class ItemRows(NamedTuple):
+    """For each item, a row of other distinct items and what they gain, both `[N, E]`; padding: `NO_ITEM`."""
 
     items: Indexes
     scores: Floats
@@ -71,8 +73,9 @@ class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
-    score in the `transitions` of the last click, plus `repeat_bias[l]` for each click on the item, where `l`
-    is the number of later clicks, plus the item's gain by `own_items`.
+    score in the `transitions` of the last click, plus, for each click with `l` later clicks,
+    `co_occurrence_decay[l]` times the item's score in the click's row of `co_occurrences`, plus
+    `repeat_bias[l]` if the click was on the item, plus the item's gain by `own_items`.
     """
 
     def __init__(
@@ -80,12 +83,15 @@ class ItemTable:
         vectors: Floats,
         bias: Floats | None = None,
         *,
-        transitions: Transitions | None = None,
+        transitions: ItemRows | None = None,
+        co_occurrences: ItemRows | None = None,
+        co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
         own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     ) -> None:
         self.items, size = vectors.shape
-        self.recent_needed = max(len(repeat_bias), 0 if transitions is None else 1)
+        lags = 0 if co_occurrences is None else len(co_occurrence_decay)
+        self.recent_needed = max(len(repeat_bias), lags, 0 if transitions is None else 1)
         """The number of the session's most recent clicks that a score depends on."""
         self.own_needed = own_items.clicks
         """The number of the user's most recent clicks, across sessions, that a score depends on."""
@@ -94,10 +100,15 @@ class ItemTable:
         self.width = depth * self.groups
         """The number of columns: every group has `width / groups`. At least the last column is padding."""
         self.group_starts = np.arange(depth) * self.groups
-        self._columns = np.zeros((size, self.width), np.float32)
-        self._columns[:, : self.items] = vectors.T
-        self._bias = bias
+        # Hot path: as a row of the product, a bias costs a third of adding it to all scores.
+        self._has_bias = bias is not None
+        self._columns = np.zeros((size + self._has_bias, self.width), np.float32)
+        self._columns[:size, : self.items] = vectors.T
+        if bias is not None:
+            self._columns[size, : self.items] = bias
         self._transitions = transitions
+        self._co_occurrences = co_occurrences
+        self._co_occurrence_decay = np.array(co_occurrence_decay, np.float32)
         self._repeat_bias = np.array(repeat_bias, np.float32)
         self._own_items = own_items
         self._scratch = np.empty((0, self.width), np.float32)
@@ -111,17 +122,16 @@ class ItemTable:
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):
             self._scratch = np.empty((len(hidden), self.width), np.float32)
+        if self._has_bias:
+            hidden = np.append(hidden, np.ones((len(hidden), 1), np.float32), axis=1)
         out = np.matmul(hidden, self._columns, out=self._scratch[: len(hidden)])
-        if self._bias is not None:
-            out[:, : self.items] += self._bias
         out[:, self.items :] = -np.inf
         flat, row_starts = out.reshape(-1), np.arange(len(out))[:, None] * self.width
         if self._transitions is not None:
-            rows = np.flatnonzero(recent[:, 0] != NO_ITEM)
-            last = recent[rows, 0]
-            # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays
-            # -inf. If an index is repeated, `+=` keeps only one sum, but only NO_ITEM is ever repeated.
-            flat[self._transitions.items[last] + row_starts[rows]] += self._transitions.scores[last]
+            _add_rows(flat, row_starts, self._transitions, recent[:, :1], _ONCE)
+        if self._co_occurrences is not None:
+            decay = self._co_occurrence_decay
+            _add_rows(flat, row_starts, self._co_occurrences, recent[:, : len(decay)], decay)
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             columns = np.where(clicked == NO_ITEM, self.width - 1, clicked) + row_starts
@@ -205,6 +215,17 @@ def _clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexe
             f"ranking needs the last {needed} clicks of each row's {whose}, but got {clicks.shape[1]}"
         )
     return clicks
+
+
+def _add_rows(
+    flat: Floats, row_starts: NDArray[np.intp], gains: ItemRows, clicked: Indexes, decay: Floats
+) -> None:
+    """Add to the scores `flat` of each row what its `clicked` items `[B, L]` give, times `decay` `[L]`."""
+    rows, lags = np.nonzero(clicked != NO_ITEM)
+    items = clicked[rows, lags]
+    # The index NO_ITEM (-1) addresses the last column of the row before, which is padding and stays -inf.
+    columns = gains.items[items] + row_starts[rows]
+    np.add.at(flat, columns.reshape(-1), (gains.scores[items] * decay[lags, None]).reshape(-1))
 
 
 def _group_count(items: int) -> int:

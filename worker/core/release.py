@@ -53,6 +53,7 @@ class Release(ServingTables):
             popular=catalogue.indexes(manifest.popular),
             normalize=manifest.normalize,
             scale=manifest.scale,
+            co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
             own_items=manifest.own_term,
         )
@@ -86,6 +87,7 @@ def pack(
     output: str,
     normalize: bool,
     scale: float,
+    co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float,
@@ -103,14 +105,11 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`. `Manifest` says how the tensors, `repeat_bias` and
+    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` with
+    `co_occurrence_scores`. `Manifest` says how the tensors, `co_occurrence_decay`, `repeat_bias` and
     `own_items` make up a score. Raises ReleaseRefused for values that a manifest cannot have.
     """
-    try:
-        all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
-    except ValueError as error:
-        raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
-    blob = save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+    blob = _blob(tensors, item_ids)
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
@@ -122,7 +121,9 @@ def pack(
         output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
-        transitions=tensors["transition_items"].shape[1] if "transition_items" in tensors else 0,
+        transitions=_entries(tensors, "transition_items"),
+        co_occurrences=_entries(tensors, "co_occurrence_items"),
+        co_occurrence_decay=tuple(co_occurrence_decay),
         repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
         exclude_recent=exclude_recent,
@@ -139,6 +140,18 @@ def pack(
         own_half_life=own_items.half_life,
     )
     return Manifest.from_json(manifest.to_json()), blob
+
+
+def _blob(tensors: Mapping[str, NDArray[Any]], item_ids: Sequence[str]) -> bytes:
+    try:
+        all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
+    except ValueError as error:
+        raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
+    return save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+
+
+def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
+    return tensors[name].shape[1] if name in tensors else 0
 
 
 def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:

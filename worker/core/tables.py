@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
-from worker.core.ranking import Indexes, ItemTable, OwnItems, TopK, Transitions, top_k
+from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
 _MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
@@ -44,6 +44,7 @@ class ServingTables:
         popular: Indexes,
         normalize: bool = False,
         scale: float = 1.0,
+        co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
         own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     ) -> None:
@@ -56,7 +57,9 @@ class ServingTables:
         self._table = ItemTable(
             _unit(vectors) if normalize else vectors,
             tensors.get("output_bias"),
-            transitions=_transitions(tensors),
+            transitions=_item_rows(tensors, "transition"),
+            co_occurrences=_item_rows(tensors, "co_occurrence"),
+            co_occurrence_decay=co_occurrence_decay,
             repeat_bias=repeat_bias,
             own_items=own_items,
         )
@@ -106,10 +109,10 @@ class ServingTables:
         return self._layers.inputs(self._embedding)
 
 
-def _transitions(tensors: Mapping[str, NDArray[Any]]) -> Transitions | None:
-    if "transition_items" not in tensors:
+def _item_rows(tensors: Mapping[str, NDArray[Any]], name: str) -> ItemRows | None:
+    if f"{name}_items" not in tensors:
         return None
-    return Transitions(tensors["transition_items"], tensors["transition_scores"])
+    return ItemRows(tensors[f"{name}_items"], tensors[f"{name}_scores"])
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -17,7 +17,7 @@ from worker.core.layers import names_of_layer
 from worker.core.manifest import Golden, Manifest
 from worker.core.ranking import NO_ITEM, Indexes, TopK
 from worker.core.tables import ServingTables
-from worker.errors import ReleaseRefused
+from worker.errors import Refusal, ReleaseRefused
 
 _TOLERANCE: Final = 1e-3
 """Tolerance of golden answers: other kernels round differently, while wrong weights are far off."""
@@ -41,8 +41,8 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
             asked = f"{dtype} {list(shape)}"
             raise ReleaseRefused("shape", f"the tensor {name} is {found}, but the manifest requires {asked}")
     check_finite(tensors)
-    if manifest.transitions:
-        _check_transitions(manifest, tensors["transition_items"])
+    for reason, name in _item_rows(manifest).items():
+        _check_items(manifest, reason, name, tensors[name])
 
 
 def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -71,25 +71,35 @@ def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tupl
         expected["output"] = (single, (items, size))
     if manifest.output_bias:
         expected["output_bias"] = (single, (items,))
-    if manifest.transitions:
-        expected["transition_items"] = (np.dtype(np.int32), (items, manifest.transitions))
-        expected["transition_scores"] = (single, (items, manifest.transitions))
+    for reason, name in _item_rows(manifest).items():
+        entries = getattr(manifest, reason)
+        expected[name] = (np.dtype(np.int32), (items, entries))
+        expected[name.replace("items", "scores")] = (single, (items, entries))
     return expected
 
 
-def _check_transitions(manifest: Manifest, items: Indexes) -> None:
+def _item_rows(manifest: Manifest) -> dict[Refusal, str]:
+    """Return the tensors with a row of other items for each item, by the field with the rows' length."""
+    names: dict[Refusal, str] = {
+        "transitions": "transition_items",
+        "co_occurrences": "co_occurrence_items",
+    }
+    return {field: name for field, name in names.items() if getattr(manifest, field)}
+
+
+def _check_items(manifest: Manifest, reason: Refusal, name: str, items: Indexes) -> None:
     ordered = np.sort(items, axis=1)
     lowest, highest = int(ordered.min()), int(ordered.max())
     if lowest < NO_ITEM or highest >= manifest.items:
         raise ReleaseRefused(
-            "transitions",
-            f"the tensor transition_items has numbers from {lowest} to {highest}, "
+            reason,
+            f"the tensor {name} has numbers from {lowest} to {highest}, "
             f"but items are 0 to {manifest.items - 1}, and padding is {NO_ITEM}",
         )
     twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
     if twice.any():
         row = int(twice.any(axis=1).argmax())
-        raise ReleaseRefused("transitions", f"row {row} of the tensor transition_items has an item twice")
+        raise ReleaseRefused(reason, f"row {row} of the tensor {name} has an item twice")
 
 
 def check_golden(tables: ServingTables, catalogue: Catalogue, manifest: Manifest) -> None:

@@ -14,14 +14,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.fields import FieldInfo
 
+from worker.core.times import to_ms, unit_of
 from worker.settings.secrets import FILE, Secret
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 """Seconds in each unit of a duration."""
 
+
+_DIGITS_OF_DATE: Final = 8
 
 _LAST_PORT: Final = 65_535
 
@@ -120,8 +123,24 @@ def parse_moment(value: Any) -> int:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError("must be a time like 2020-09-13 or 2020-09-13T16:00:00Z") from None
+        raise ValueError(
+            "must be a time like 2020-09-13 or 2020-09-13T16:00:00Z, or unix time like 1600000000"
+        ) from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _moment(value: Any, info: ValidationInfo) -> int:
+    """Return a time; in a document, an integer is unix time in any unit, or a date of eight digits.
+
+    In the program (not in `json` mode), an integer is already in milliseconds.
+    """
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if info.mode == "python" or not is_number:
+        return parse_moment(value)
+    if len(str(value)) == _DIGITS_OF_DATE:
+        return parse_moment(str(value))
+    unit = unit_of(value)
+    return parse_moment(str(value) if unit is None else to_ms(value, unit))
 
 
 def parse_addresses(text: str) -> str:
@@ -155,8 +174,8 @@ _DURATION: Final = BeforeValidator(parse_duration)
 Duration = Annotated[float, _DURATION]
 """A number of seconds, written as `30s`, `5m`, `1h` or `7d`."""
 
-Moment = Annotated[int, BeforeValidator(parse_moment)]
-"""A time in milliseconds since the epoch, written in RFC 3339 format."""
+Moment = Annotated[int, BeforeValidator(_moment)]
+"""A time in milliseconds since the epoch, written in RFC 3339 format or as unix time."""
 
 Addresses = Annotated[str, AfterValidator(parse_addresses)]
 """Comma-separated addresses of one or more brokers, as `host:port`."""

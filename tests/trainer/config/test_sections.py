@@ -30,6 +30,8 @@ NUMBERS: Final = [
         ({"layers": True}, "model.layers is True: must be a valid integer"),
         ({"normalize": 1}, "model.normalize is 1: must be a valid boolean"),
         ({"categorical": ["brand", 3]}, "features.categorical.1 is 3: must be a valid string"),
+        ({"leave_last": -1}, "dataset.leave_last is -1: must be greater than or equal to 0"),
+        ({"leave_last": 1, "split_at": 10**12}, "leave_last (1) and split_at both choose the test split"),
         ({"split_at": "soon"}, "dataset.split_at is 'soon': must be a time like 2020-09-13"),
         (
             {"embedding_size": 50},
@@ -63,11 +65,3 @@ def test_a_number_that_is_not_finite_is_refused(key: str, number: float) -> None
 
     with pytest.raises(SettingError, match=rf"{key}(\.1)? is '{number}': must be a "):
         FitSettings.of(**{key.partition(".")[2]: value})
-
-
-def test_few_clicks_are_seen_more_often() -> None:
-    """At least 5 epochs; more where these would show few clicks, within reason; or as many as are set."""
-    usual = FitSettings().training
-
-    assert [usual.epochs_for(clicks) for clicks in (10**6, 10**5, 20_000, 1)] == [5, 5, 25, 100]
-    assert FitSettings.of(epochs=3).training.epochs_for(1) == 3

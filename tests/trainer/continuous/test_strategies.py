@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks
+from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.config import FitSettings, Run
 from trainer.console import Progress
 from trainer.continuous.plan import Window
@@ -71,6 +71,35 @@ def test_a_run_begins_with_the_champion() -> None:
     assert training(warm)["test_from"] == "2020-09-13T22:26:40+00:00"
     with pytest.raises(SettingError, match="hidden_size is 12, but the release to start from has 8"):
         made(Refit(PLAN, wider, Progress(), asked=("model.hidden_size",)), 600, first)
+
+
+@pytest.mark.slow
+def test_a_release_that_passed_the_gate_learns_the_hold_out() -> None:
+    """Its network and its counts do; the metrics are those of the release that was measured."""
+    refit, window = Refit(PLAN, SMALL.replaced(min_item_count=1), Progress(), asked=()), span(500)
+    new = pl.when(pl.col("timestamp_ms") >= window.split_at_ms).then(pl.lit("-new")).otherwise(pl.lit(""))
+    clicks = clicks_until(window).with_columns(item_id=pl.col("item_id") + new)
+    measured = refit.train(clicks, window, None, NOW)
+
+    finished = refit.finish(clicks, window, measured, NOW)
+
+    assert finished.manifest.items == measured.manifest.items + CYCLE
+    known = measured.release.catalogue.ids(np.arange(measured.manifest.items)).tolist()
+    assert finished.release.catalogue.ids(np.arange(len(known))).tolist() == known
+    assert finished.manifest.metrics == measured.manifest.metrics
+    assert training(finished)["learned_hold_out"] == {"from": "2020-09-13T20:46:40+00:00", "predictions": 48}
+    assert training(finished)["clicks"] > training(measured)["clicks"]
+    assert "test_from" not in training(finished)
+
+
+@pytest.mark.slow
+def test_the_hold_out_is_not_learned_if_there_is_no_final_training() -> None:
+    """Online training learns it in its next run."""
+    refit = Refit(PLAN, SMALL.replaced(final_training=False), Progress(), asked=())
+    measured = made(refit, 500)
+
+    for strategy in (refit, Online(PLAN, SMALL, Progress())):
+        assert strategy.finish(clicks_until(span(500)), span(500), measured, NOW) is measured
 
 
 @pytest.mark.slow

@@ -25,6 +25,10 @@ class Unchanged:
         assert champion
         return champion
 
+    def finish(self, clicks: Any, span: Any, measured: PackagedRelease, now: Any) -> PackagedRelease:
+        """As `Strategy` says."""
+        return measured.with_training(finished=True)
+
 
 class Refusing:
     """Finds too few clicks."""
@@ -32,6 +36,8 @@ class Refusing:
     def train(self, *arguments: Any) -> PackagedRelease:
         """As `Strategy` says."""
         raise TooFewClicks("no session begins before the hold-out")
+
+    finish = train
 
 
 class Dying:
@@ -42,6 +48,8 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
+    finish = train
+
 
 class Faulty:
     """Has a fault: no later run would make anything else."""
@@ -49,6 +57,8 @@ class Faulty:
     def train(self, *arguments: Any) -> PackagedRelease:
         """As `Strategy` says."""
         raise ZeroDivisionError
+
+    finish = train
 
 
 def trained(strategy: Strategy) -> PackagedRelease:
@@ -60,6 +70,9 @@ def trained(strategy: Strategy) -> PackagedRelease:
 def test_a_training_in_a_subprocess_ends_as_it_would_here() -> None:
     """With the same release, with an error of ours, or with the news that it died."""
     assert trained(Unchanged()).parts == CHAMPION.parts
+    window = Window(0, 1, 2)
+    finished = InSubprocess(Unchanged()).finish(cyclic_clicks(4).lazy(), window, CHAMPION, NOW)
+    assert finished.manifest.training["finished"] is True
     with pytest.raises(TooFewClicks, match="no session begins before"):
         trained(Refusing())
     with pytest.raises(TrainingDied, match="killed by signal 9"):

@@ -32,12 +32,21 @@ def test_what_was_saved_is_loaded(tmp_path: Path, settings: dict[str, Any]) -> N
     assert (found.fingerprint, found.summary) == (data.fingerprint, data.summary)
     assert found.test.items.tolist() == data.test.items.tolist()
     assert found.clicked_items == data.clicked_items
-    for found_part, part in ((found.test, data.test), (found.validation, data.validation)):
-        assert found_part.history is not None
-        assert part.history is not None
-        for ours, theirs in zip(found_part.history, part.history, strict=True):
-            assert ours.tolist() == theirs.tolist()
+    for ours_in, theirs_in in ((found.test, data.test), (found.validation, data.validation)):
+        assert ours_in.history is not None
+        assert theirs_in.history is not None
+        assert ours_in.history.items.tolist() == theirs_in.history.items.tolist()
+        assert ours_in.history.starts.tolist() == theirs_in.history.starts.tolist()
+        assert ours_in.history.places.tolist() == theirs_in.history.places.tolist()
     assert found.train.history is None
+    assert found.every_item is not None
+    assert data.every_item is not None
+    for part in ("past", "test"):
+        one, other = getattr(found.every_item, part), getattr(data.every_item, part)
+        assert (one.items.tolist(), one.scored.tolist()) == (other.items.tolist(), other.scored.tolist())
+        assert one.times_ms.tolist() == other.times_ms.tolist()
+    for name in ("past_users", "test_users", "context"):
+        assert getattr(found.every_item, name).tolist() == getattr(data.every_item, name).tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
@@ -77,3 +86,12 @@ def test_features_from_a_file_are_in_the_name(tmp_path: Path) -> None:
         names.append(entry(tmp_path, CLICKS.lazy(), settings))
 
     assert names[0] != names[1]
+
+
+def test_without_a_test_split_there_is_none_in_the_entry(tmp_path: Path) -> None:
+    """Nor anything for baselines."""
+    save(tmp_path / "entry", prepared(test_fraction=0.0))
+
+    found = load(tmp_path / "entry")
+
+    assert (found.every_item, found.test.predictions) == (None, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.builders import sessions_of
 from trainer.clicks.timestamps import HOUR_MS
-from trainer.dataset.decayed_counts import Past, popularity, transitions
+from trainer.dataset.decayed_counts import REACH, Past, popularity, transitions
 from worker.core.ranking import NO_ITEM
 
 ITEMS = 5
@@ -26,7 +26,7 @@ moments = st.integers(0, 41 * HOUR_MS)
 def past_of(rows: list[tuple[int, int, int]]) -> Past:
     """Clicks given as previous item, item, time."""
     previous, items, times = np.array(rows, np.int64).reshape(-1, 3).T
-    return Past(items.astype(np.int32), previous.astype(np.int32), times)
+    return Past(items.astype(np.int32), previous.astype(np.int32), times, np.arange(len(rows)))
 
 
 def faded(age_ms: int, half_life: float) -> float:
@@ -83,3 +83,12 @@ def test_a_session_has_nothing_before_its_first_click() -> None:
     past = Past.of(replace(sessions_of([0, 1, NO_ITEM], [2, 3]), times_ms=np.arange(5)))
 
     assert past.previous.tolist() == [NO_ITEM, 0, 1, NO_ITEM, 2]
+
+
+def test_the_places_of_two_sessions_are_too_far_apart_to_co_occur() -> None:
+    """Also after clicks were added or selected; those of a session keep their distances."""
+    one = Past.of(replace(sessions_of([0, 1, 2], [2, 3]), times_ms=np.arange(5)))
+    both = one.and_then(one)
+
+    assert np.diff(both.places).tolist() == [1, 1, REACH + 1, 1, REACH + 1, 1, 1, REACH + 1, 1]
+    assert both.between(2, 4).places.tolist() == both.places[[2, 3, 7, 8]].tolist()

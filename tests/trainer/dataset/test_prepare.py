@@ -14,7 +14,7 @@ from trainer.console import Lines, Progress
 from trainer.dataset import prepare as preparing
 from trainer.dataset.dataset import Data
 from trainer.dataset.prepare import prepare, sessionised
-from trainer.dataset.sessions import Sessions
+from trainer.dataset.sessions import TEST, Sessions
 from trainer.errors import TooFewClicks
 
 NOW_MS = round(NOW.timestamp() * 1000)
@@ -101,7 +101,7 @@ def test_the_lines_account_for_every_click(session_gap: float) -> None:
     data = prepare(clicks.vstack(single), FitSettings.of(session_gap=session_gap), Lines(lines.append), NOW)
 
     said = "\n".join(lines)
-    found = re.search(r"by time: (\d+) clicks to learn from, (\d+) in the validation .*, (\d+) in", said)
+    found = re.search(r"divided: (\d+) clicks to learn from, (\d+) in the validation .*, (\d+) in", said)
     assert found
     assert sum(map(int, found.groups())) == 504
     assert re.search(r"removed 4 of \d+ sessions: of one click, in the test split", said)
@@ -209,3 +209,53 @@ def test_clicks_that_cannot_be_used_say_why(rows: list[Any], problem: str) -> No
 
     with pytest.raises(TooFewClicks, match=problem):
         prepared(table(rows), **settings)
+
+
+def test_baselines_have_the_items_that_the_catalogue_lacks() -> None:
+    """The clicks before the test split, rare items and all; and the test sessions, one for one."""
+    rare = table([("new", f"rare-{number}", START_MS - MINUTE_MS + number) for number in range(3)])
+
+    data = prepared(pl.concat([rare, cyclic_clicks(100)]), min_item_count=5)
+
+    assert data.every_item is not None
+    past, test, past_users, test_users, context = data.every_item
+    assert int(past.items.max()) + 1 == len(data.catalogue) + 3
+    assert len(past.items) + data.summary["test_clicks"] == 503
+    assert test.starts.tolist() == data.test.starts.tolist()
+    assert test.scored.tolist() == data.test.scored.tolist()
+    assert test.times_ms is not None
+    assert (len(past_users), len(test_users)) == (len(past.items), len(test.items))
+    assert not context.any()
+
+
+def test_the_last_clicks_are_a_test_split_without_a_time() -> None:
+    """All others are for learning; the manifest tells what was held out."""
+    data = prepared(cyclic_clicks(100), leave_last=2, validation_fraction=0.0)
+
+    assert (data.summary["clicks"], data.summary["test_clicks"], data.test.predictions) == (300, 200, 200)
+    assert (data.summary["leave_last"], data.summary["test_from"]) == (2, None)
+
+
+def test_marked_clicks_are_the_test_split() -> None:
+    """And no other is, whatever the share."""
+    clicks = cyclic_clicks(100)
+    marked = clicks.with_columns((pl.col("timestamp_ms") >= clicks["timestamp_ms"][400]).alias(TEST))
+
+    data = prepared(marked, validation_fraction=0.0)
+
+    assert (data.summary["clicks"], data.summary["test_clicks"], data.test.predictions) == (400, 100, 80)
+    assert (data.summary["test_files"], data.summary["test_from"]) == (True, None)
+    for wrong, says in (
+        (True, "no click is left to learn from"),
+        (False, "no click of the test files is left"),
+    ):
+        with pytest.raises(TooFewClicks, match=says):
+            prepared(clicks.with_columns(pl.lit(wrong).alias(TEST)))
+
+
+def test_a_context_that_no_test_session_has_is_refused_before_the_training() -> None:
+    """The message names the longest session."""
+    with pytest.raises(TooFewClicks, match=re.escape("min_context is 5, but no click of the test split has")):
+        prepared(cyclic_clicks(100), min_context=5)
+
+    assert prepared(cyclic_clicks(100), min_context=4).test.predictions == 10

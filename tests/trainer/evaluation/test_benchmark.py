@@ -26,6 +26,7 @@ def test_all_baselines_answer_the_same_predictions() -> None:
     assert recall["markov"] == 1.0
     assert max(recall["popular"], recall["recently popular"], recall["live popular"]) < 0.5
     assert min(recall["s-knn"], recall["vs-knn"], recall["vmis-knn"]) > 0.5
+    assert recall["co-occurrence"] > 0.5
 
 
 def test_without_a_cut_there_is_the_list_of_the_release() -> None:

@@ -19,13 +19,14 @@ TOP = 6
 def past_of(*sessions: Sequence[int]) -> PastSessions:
     """Sessions that come one after the other."""
     arrays = sessions_of(*sessions)
-    return PastSessions(arrays, np.arange(len(arrays.items)), ITEMS)
+    return PastSessions(arrays, np.arange(len(arrays.items)), ITEMS, np.zeros(len(arrays.items), np.uint64))
 
 
 def asked_for(*sessions: Sequence[int], exclude: int = 0) -> Asked:
     """Every click but the first of each session."""
     arrays = sessions_of(*sessions)
-    return Asked(arrays, np.arange(len(arrays.items)), recent_items(arrays, exclude))
+    nobody, new = np.zeros(len(arrays.items), np.uint64), np.zeros(len(arrays.items), np.bool_)
+    return Asked(arrays, np.arange(len(arrays.items)), recent_items(arrays, exclude), nobody, new)
 
 
 def by_definition(past: list[list[int]], session: list[int], settings: NeighbourSettings) -> dict[int, float]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.evaluation.metrics import (
     answers_of,
@@ -11,6 +13,7 @@ from trainer.evaluation.metrics import (
     ranks_of,
     resampled,
     sums_by,
+    values,
 )
 from worker.core.ranking import NO_ITEM
 
@@ -91,3 +94,17 @@ def test_the_seed_decides_the_draw() -> None:
 
     assert np.array_equal(resampled(sums, seed=3), resampled(sums, seed=3))
     assert not np.array_equal(resampled(sums, seed=3), resampled(sums, seed=4))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=50), st.sets(st.integers(1, 30), min_size=1))
+def test_several_k_are_as_one_at_a_time(ranks: list[int], tops: set[int]) -> None:
+    """A rank beyond K is no hit, as in a list that ends there."""
+    found = values(np.array(ranks), *tops)
+
+    alone = {
+        name: one
+        for top in sorted(tops)
+        for name, one in values(np.where(np.array(ranks) > top, 0, ranks), top).items()
+    }
+    assert list(found) == list(dict.fromkeys([*(name for name in alone if name != "accuracy"), "accuracy"]))
+    assert all(np.array_equal(found[name], alone[name]) for name in found)

@@ -61,8 +61,10 @@ def test_thirds_are_of_clicks_not_of_items() -> None:
 def test_a_result_survives_json() -> None:
     """What `evaluate --json` writes can be read again."""
     answers = Answers(np.array([1, 0, 2]), np.zeros(5, np.int64))
-    found = EvaluationResult.of({"one": answers}, Predictions.of(sessions_of([0, 1], [1, 2, 3])), top=3)
+    sessions = Predictions.of(sessions_of([0, 1], [1, 2, 3]))
+    found = EvaluationResult.of({"one": answers}, sessions, top=3, smaller_tops=(1,), test_clicks=5)
 
+    assert {"recall_at_1", "recall_at_3"} <= found.models["one"].keys()
     assert EvaluationResult.from_json(orjson.loads(orjson.dumps(found.to_json()))) == found
 
 

@@ -21,13 +21,13 @@ def data_with(items: int, predictions: int) -> Data:
 
 @pytest.mark.parametrize(
     ("items", "predictions", "epochs"),
-    [(100, 10**6, 5), (100, 20_000, 25), (10_000, 10**5, 10), (20_000, 10**6, 5), (1_000, 100, 100)],
+    [(100, 10**6, 5), (100, 20_000, 50), (20_000, 10**5, 20), (20_000, 10**6, 5), (1_000, 100, 100)],
     ids=["many", "few", "few per item", "enough per item", "at most"],
 )
 def test_epochs_follow_from_predictions_in_all_and_per_item(
     items: int, predictions: int, epochs: int
 ) -> None:
-    """Half a million in all, a hundred per item, five at least."""
+    """A million in all, a hundred per item, five at least."""
     lines = list[str]()
 
     settings = decided(data_with(items, predictions), FitSettings(), Lines(lines.append))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
 from trainer.training.fit import fit
 from worker.core.ranking import NO_ITEM
+from worker.core.recent import RECENT_ITEMS
 
 SMALL = FitSettings.of(hidden_size=16, epochs=8, batch_clicks=64, learning_rate=0.01, top=1)
 
@@ -122,18 +123,30 @@ def test_the_final_training_learns_the_validation_split() -> None:
     assert "final_training" not in unknown.training
 
 
+UNBLENDED: Final[dict[str, Any]] = {
+    "popularity_half_lives": (),
+    "transition_half_lives": (),
+    "co_occurrences": 0,
+    "repeat_lags": 0,
+    "own_items": 0,
+}
+
+
 @pytest.mark.slow
 def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
-    """And is in the release, which verifies; nothing is added where nothing is asked for."""
+    """And is in the release, which verifies, if it helps; nothing is added where nothing is asked for."""
     clicks = cyclic_clicks()
-    chosen = SMALL.replaced(epochs=2, transition_half_lives=(3600.0,), transitions=3)
-    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0, own_items=0)
+    chosen = SMALL.replaced(epochs=1, learning_rate=1e-12, transition_half_lives=(3600.0,), transitions=3)
+    without = chosen.replaced(**UNBLENDED)
 
     blended, plain = (fit(clicks, settings, now=NOW).manifest for settings in (chosen, without))
 
-    assert len(blended.repeat_bias) == chosen.blend.repeat_lags
-    assert (blended.output_bias, blended.transitions) == (True, 3)
-    assert blended.training["blend"]["transitions"][0] > 0
+    weights = blended.training["blend"]
+    assert blended.transitions == 3
+    assert weights["transitions"][0] > 0
+    assert blended.output_bias == bool(weights["popularity"])
+    assert len(blended.repeat_bias) == len(weights["repeats"])
+    assert blended.co_occurrences == (chosen.blend.co_occurrences if weights["co_occurrences"] else 0)
     assert (plain.repeat_bias, plain.output_bias, plain.transitions) == ((), False, 0)
     assert "blend" not in plain.training
 
@@ -142,7 +155,7 @@ def test_what_is_added_to_scores_is_learned_on_the_validation_end() -> None:
 def test_without_a_validation_end_there_is_no_blend_and_that_is_told() -> None:
     """Unless none was asked for."""
     chosen = SMALL.replaced(epochs=1, validation_fraction=0.0)
-    without = chosen.replaced(popularity_half_lives=(), transition_half_lives=(), repeat_lags=0, own_items=0)
+    without = chosen.replaced(**UNBLENDED)
     told, silent = Remembered(), Remembered()
 
     fitted = [fit(cyclic_clicks(50), *one, now=NOW) for one in ((chosen, told), (without, silent))]
@@ -163,7 +176,7 @@ def test_an_item_never_clicked_ranks_like_its_kind() -> None:
     catalogue = release.catalogue
     state = np.zeros((1, release.state_size), np.float32)
     clicked = catalogue.indexes(["a-1"])
-    recent = np.append(clicked, np.full(release.recent_needed - 1, NO_ITEM, np.int32))
+    recent = np.append(clicked, np.full(RECENT_ITEMS, NO_ITEM, np.int32))[: release.recent_needed]
     state = release.step(release.inputs(clicked), state)
     ranked = catalogue.ids(release.rank(state, len(catalogue), recent=recent[None]).indexes[0]).tolist()
     assert "b-new" in ranked[:5]
@@ -218,7 +231,8 @@ def test_the_user_is_told_of_every_step(fitted: tuple[PackagedRelease, Remembere
     assert "epoch 1 of 8: loss " in told
     assert re.search(r"kept epoch \d, the best by MRR@\d+ \(\d.\d{4}\); stopped after epoch \d: ", told)
     assert re.search(
-        r"weights of the blend: score = \d.\d\d x network \+ popularity \(-?\d.\d\d over 1d, ", told
+        r"left out of the blend, without use on held-out clicks: (popularity|transitions|co-occur|repeats)",
+        told,
     )
     assert "of the sessions have one click" not in told
     assert 0 < fitted[1].done <= fitted[1].total

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,17 +127,20 @@ def test_a_parent_without_features_has_a_child_with_some(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("half_lives", [(86_400.0,), ()], ids=["popularity", "without"])
-def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("popularity", [[0.5, 0.2], []], ids=["popularity", "without"])
+def test_what_a_blend_added_is_no_part_of_a_learned_bias(
+    parent: PackagedRelease, popularity: list[float]
+) -> None:
     """Beside popularity the learned numbers are not known and begin fresh; item vectors are as they were."""
-    settings = SMALL.replaced(epochs=1, popularity_half_lives=half_lives)
-    manifest, blob = fit(cyclic_clicks(), settings, now=NOW).parts
+    settings = SMALL.replaced(epochs=1)
+    blend = {"network": 0.5, "popularity": popularity}
+    manifest, blob = parent.with_training(blend=blend).parts
     network, released = Network(np.ones(CYCLE + 1, np.int64), settings), load(blob)
 
     begin_with(network, manifest, blob)
 
     learned = np.append(released["output_bias"], released["output_bias"].min())
-    expected = 0 * learned if half_lives else learned / manifest.training["blend"]["network"]
+    expected = 0 * learned if popularity else learned / 0.5
     assert network.bias is not None
     assert released["output_bias"].any()
     np.testing.assert_allclose(network.bias.numpy(), expected, rtol=1e-5)
@@ -147,11 +151,10 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(half_lives: tuple[float
 @pytest.mark.slow
 def test_what_a_blend_added_is_not_of_the_shape() -> None:
     """A bias and a scale that are the blend's do not count, those that were trained with do."""
-    manifest = fit(cyclic_clicks(), SMALL.replaced(epochs=1, output_bias=False), now=NOW).manifest
+    fitted = fit(cyclic_clicks(), SMALL.replaced(epochs=1, output_bias=False), now=NOW).manifest
+    manifest = replace(fitted, output_bias=True, scale=3.0)
     same = SMALL.replaced(output_bias=False, embedding_size=16)
 
-    assert manifest.output_bias
-    assert manifest.scale != SMALL.model.scale
     assert shaped_as(manifest, same, asked=SHAPE)["scale"] == SMALL.model.scale
     with pytest.raises(SettingError, match="output_bias is True, but the release to start from has False"):
         shaped_as(manifest, SMALL, asked=["model.output_bias"])

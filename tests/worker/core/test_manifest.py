@@ -13,6 +13,9 @@ from tests.builders import tiny_release_parts
 from worker.core.manifest import (
     FORMAT,
     MAX_BLOB_BYTES,
+    MAX_CO_OCCURRENCE_DECAY,
+    MAX_CO_OCCURRENCE_LAGS,
+    MAX_CO_OCCURRENCES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
     MAX_OWN_HALF_LIFE,
@@ -28,7 +31,13 @@ from worker.core.manifest import (
 from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
-GOOD, _ = tiny_release_parts(output="separate", embedding_size=5)
+GOOD = replace(
+    tiny_release_parts(output="separate", embedding_size=5, co_occurrences=3, co_occurrence_decay=(1.0, 0.5))[
+        0
+    ],
+    exclude_recent=2,
+)
+PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
 NEEDED = [field.name for field in fields(Manifest) if field.default is MISSING]
 OPTIONAL = [name for name in NAMES if name not in NEEDED]
@@ -90,11 +99,14 @@ def test_an_integer_may_stand_for_a_float() -> None:
     assert type(manifest.metrics["recall"]) is float
 
 
-def test_a_field_with_a_default_is_read_and_written_as_before_it_came() -> None:
+def test_a_release_without_a_later_field_is_read_and_written_as_before_it_came() -> None:
     """An older worker reads what this trainer writes, and this worker what an older trainer wrote."""
-    assert document().keys() == set(NEEDED)
-    assert read(document()).exclude_recent == 1
-    assert orjson.loads(read(document(exclude_recent=0)).to_json())["exclude_recent"] == 0
+    written = orjson.loads(PLAIN.to_json())
+
+    assert written.keys() == set(NEEDED)
+    assert read(written) == PLAIN
+    assert (PLAIN.co_occurrences, PLAIN.co_occurrence_decay, PLAIN.exclude_recent) == (0, (), 1)
+    assert set(NAMES) == document().keys()
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -179,6 +191,12 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"transitions": MAX_TRANSITIONS + 1},
         {"exclude_recent": -1},
         {"exclude_recent": RECENT_ITEMS + 1},
+        {"co_occurrences": -1},
+        {"co_occurrences": MAX_CO_OCCURRENCES + 1},
+        {"co_occurrences": 0},
+        {"co_occurrence_decay": []},
+        {"co_occurrence_decay": [0.5] * (MAX_CO_OCCURRENCE_LAGS + 1)},
+        {"co_occurrence_decay": [1.0, -MAX_CO_OCCURRENCE_DECAY * 1.01]},
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
@@ -208,7 +226,7 @@ def test_values_that_cannot_serve_are_refused(changes: dict[str, Any]) -> None:
     refused = refusal(document(**changes))
 
     assert refused.reason == "manifest"
-    assert any(name in str(refused) for name in [*changes, "embedding_size"])
+    assert any(name in str(refused) for name in [*changes, "embedding_size", "co_occurrence_decay"])
 
 
 @pytest.mark.parametrize("name", ["items", "hidden", "top", "scores"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.core.ranking import NO_ITEM, ItemTable, Transitions, top_k
+from worker.core.ranking import NO_ITEM, ItemRows, ItemTable, top_k
 
 
 def scored(*scores: float) -> ItemTable:
@@ -108,7 +108,7 @@ def test_the_clicks_of_rows_beyond_one_chunk_are_their_own(rows: int) -> None:
     gains = np.full(followers.shape, 2.0, np.float32)
     table = ItemTable(
         np.zeros((20_000, 1), np.float32),
-        transitions=Transitions(followers.astype(np.int32), gains),
+        transitions=ItemRows(followers.astype(np.int32), gains),
         repeat_bias=[0.5, 1.0],
     )
     last = np.arange(rows, dtype=np.int32)

@@ -33,16 +33,19 @@ OPTIONS: list[Options] = [
         "transitions": transitions,
         "repeat_bias": repeat_bias,
         "own_items": own_items,
+        "co_occurrences": co_occurrences,
+        "co_occurrence_decay": (0.5, 1.0, -2.0)[:lags],
     }
     for cell in CELLS
     for layers in (1, 2)
     for output, size in (("tied", 8), ("separate", 5))
     for normalize, scale in ((True, 16.0), (False, 1.0), (False, 0.5))
     for bias in (True, False)
-    for transitions, repeat_bias, own_items in (
-        (0, (), OwnItems()),
-        (5, (), OwnItems(3, 2.0, 1.0)),
-        (20, (-2.0, 0.5, 1.0), OwnItems(6, 1.5, 4.0)),
+    for transitions, repeat_bias, co_occurrences, lags, own_items in (
+        (0, (), 0, 0, OwnItems()),
+        (5, (), 0, 0, OwnItems(3, 2.0, 1.0)),
+        (0, (), 5, 2, OwnItems()),
+        (20, (-2.0, 0.5), 20, 3, OwnItems(6, 1.5, 4.0)),
     )
 ]
 
@@ -69,6 +72,7 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
         recent,
         normalize=options["normalize"],
         scale=options["scale"],
+        co_occurrence_decay=options["co_occurrence_decay"],
         repeat_bias=options["repeat_bias"],
         own=own,
         own_items=options["own_items"],
@@ -98,14 +102,26 @@ def test_the_state_of_zeros_has_scores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transitions", "repeat_bias", "needed"),
-    [(0, (), 0), (3, (), 1), (0, (0.5,), 1), (0, (0.5, 0.5), 2), (3, (0.5, 0.5, 0.5), 3)],
+    ("transitions", "repeat_bias", "decay", "needed"),
+    [
+        (0, (), (), 0),
+        (3, (), (), 1),
+        (0, (0.5,), (), 1),
+        (0, (0.5, 0.5), (1.0,), 2),
+        (3, (0.5, 0.5, 0.5), (), 3),
+        (3, (0.5,), (1.0, 0.5), 2),
+    ],
 )
 def test_a_release_says_how_many_clicks_ranking_needs(
-    transitions: int, repeat_bias: tuple[float, ...], needed: int
+    transitions: int, repeat_bias: tuple[float, ...], decay: tuple[float, ...], needed: int
 ) -> None:
     """And does not rank without them: the lists would look good and be others."""
-    release = tiny_release(transitions=transitions, repeat_bias=repeat_bias)
+    release = tiny_release(
+        transitions=transitions,
+        repeat_bias=repeat_bias,
+        co_occurrences=2 if decay else 0,
+        co_occurrence_decay=decay,
+    )
     zeros = np.zeros((2, release.state_size), np.float32)
 
     assert release.recent_needed == needed

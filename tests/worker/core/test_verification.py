@@ -27,6 +27,8 @@ from worker.errors import ReleaseRefused
 SEPARATE: Options = {
     "layers": 2,
     "transitions": 4,
+    "co_occurrences": 4,
+    "co_occurrence_decay": (1.0, 0.5, 0.25),
     "repeat_bias": (-0.5, 2.0),
     "own_items": OwnItems(5, 1.5, 4.0),
     "output": "separate",
@@ -248,6 +250,10 @@ def test_golden_scores_nearly_equal_may_stand_in_either_order() -> None:
         {"embedding_size": 6},
         {"transitions": 0},
         {"transitions": 5},
+        {"co_occurrences": 0, "co_occurrence_decay": ()},
+        {"co_occurrences": 5},
+        {"co_occurrence_decay": (1.0, 0.25, 0.5)},
+        {"co_occurrence_decay": (1.0, 0.5)},
         {"repeat_bias": ()},
         {"repeat_bias": (2.0, -0.5)},
         {"own_items": 0},
@@ -263,8 +269,9 @@ def test_a_manifest_that_says_otherwise_than_the_blob_is_refused(change: dict[st
     assert refusal(replace(GOOD, **change), BLOB).reason in {"tensors", "shape", "golden"}
 
 
+@pytest.mark.parametrize("field", ["transitions", "co_occurrences"])
 @pytest.mark.parametrize(
-    ("followers", "said"),
+    ("others", "said"),
     [
         ([0, 1, 2, len(ITEMS)], f"to {len(ITEMS)}"),
         ([0, 1, 2, NO_ITEM - 1], f"from {NO_ITEM - 1}"),
@@ -272,22 +279,27 @@ def test_a_manifest_that_says_otherwise_than_the_blob_is_refused(change: dict[st
     ],
     ids=["too high", "too low", "twice"],
 )
-def test_transitions_to_no_item_or_twice_to_one_are_refused(followers: list[int], said: str) -> None:
+def test_a_row_that_names_no_item_or_one_twice_is_refused(field: str, others: list[int], said: str) -> None:
     """Of an item named twice one gain would be lost; the text says where. Unused places may be many."""
-    items = TENSORS["transition_items"].copy()
-    items[-1] = followers
-    refused = refusal(*with_tensors(transition_items=items))
+    name = f"{field.removesuffix('s')}_items"
+    items = TENSORS[name].copy()
+    items[-1] = others
+    refused = refusal(*with_tensors(**{name: items}))
 
-    assert refused.reason == "transitions"
+    assert refused.reason == field
+    assert name in str(refused)
     assert said in str(refused)
 
 
 def test_every_change_to_a_weight_that_matters_is_noticed() -> None:
     """Gates in another order, a table upside down: golden sessions are what finds them."""
-    moved = np.roll(TENSORS["transition_scores"], 1, axis=1)
+    moved, nearby = (
+        np.roll(TENSORS[f"{name}_scores"], 1, axis=1) for name in ("transition", "co_occurrence")
+    )
     swapped = np.roll(TENSORS["recurrent_kernel"], 8, axis=1)
 
     assert refusal(*with_tensors(recurrent_kernel=swapped)).reason == "golden"
     assert refusal(*with_tensors(transition_scores=moved)).reason == "golden"
+    assert refusal(*with_tensors(co_occurrence_scores=nearby)).reason == "golden"
     assert refusal(*with_tensors(output=TENSORS["output"][::-1].copy())).reason == "golden"
     assert refusal(*with_items(*ITEMS[::-1])).reason == "golden"

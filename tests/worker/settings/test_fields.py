@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.config import Settings
 from worker.settings.fields import duration_text, parse_addresses, parse_duration, parse_moment
+from worker.settings.loading import load, replaced
 
 
 @pytest.mark.parametrize(
@@ -93,3 +95,22 @@ def test_nothing_else_is_an_address(text: str, why: str) -> None:
     """The message says what is wrong: the client would end with a traceback, or try for ever."""
     with pytest.raises(ValueError, match=re.escape(why)):
         parse_addresses(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2020-09-13T00:00:00Z", "20200913", "1599955200", "1599955200000", "1599955200000000"],
+)
+def test_a_moment_in_a_document_is_unix_time_in_any_unit(text: str) -> None:
+    """The size of the number tells the unit; eight digits are a date."""
+    settings = load(Settings, None, {}, [("click.earliest", text)])
+
+    assert settings.click.earliest == 1_599_955_200_000
+    assert replaced(settings, {"click.max_bytes": 1_000}).click.earliest == 1_599_955_200_000
+
+
+def test_a_moment_in_the_program_is_in_milliseconds() -> None:
+    """Also one that looks like seconds: settings are read again whenever one of them is replaced."""
+    settings = load(Settings, None, {}, [("click.earliest", "1972-01-01"), ("click.timestamp_unit", "ms")])
+
+    assert replaced(settings, {"click.max_bytes": 1_000}).click.earliest == 63_072_000_000

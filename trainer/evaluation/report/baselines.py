@@ -36,10 +36,20 @@ MODELS: Final = {
         "a live bestseller list",
         "The items with the most recent clicks (setting baselines.recent), recounted every hour.",
     ),
+    "own items": Model(
+        "Own items",
+        "a list of each user's own items",
+        "The items that the user clicked most in all earlier sessions; recent clicks count more.",
+    ),
     "markov": Model(
         "Markov chain",
         "a Markov chain",
         "The items that were most often clicked directly after the last clicked item.",
+    ),
+    "co-occurrence": Model(
+        "Co-occurrence",
+        "a co-occurrence model",
+        "The items that were most often clicked within ten clicks of the last items of the session.",
     ),
     "s-knn": Model(
         "S-kNN",

@@ -29,10 +29,42 @@ class Cause(NamedTuple):
     remedy: str
 
 
-def causes(manifest: Manifest, result: EvaluationResult, *, certain: bool) -> list[Cause]:
+_BY_RIVAL: Final = {
+    "recently popular": Cause(
+        "The items clicked most in the last hours tell more than the session: what is clicked changes fast.",
+        "Train more often (`nextclick-trainer run`).",
+    ),
+    "live popular": Cause(
+        "The items clicked most in the last hours tell more than the session: what is clicked changes fast.",
+        "Train more often (`nextclick-trainer run`).",
+    ),
+    "popular": Cause(
+        "A list that is the same for all users is better, so the order of the clicks tells little.",
+        "Check the user and time columns, and the session gap.",
+    ),
+    "own items": Cause(
+        "The items that a user clicked before tell more than the network: users come back to the same items.",
+        "Train with `dataset.session_gap = 0`, so that earlier visits of the same user are used.",
+    ),
+    "markov": Cause(
+        "The last click alone tells more than the network makes of the whole session.",
+        "Train for more epochs, or search for better settings with `nextclick-trainer tune`.",
+    ),
+}
+_SIMILAR: Final = Cause(
+    "Past sessions with the same items tell more than the network, as where most items have few clicks.",
+    "Train for more epochs, or on a longer period.",
+)
+_KNN: Final = ("co-occurrence", "s-knn", "vs-knn", "vmis-knn")
+
+
+def causes(
+    manifest: Manifest, result: EvaluationResult, *, certain: bool, rival: str | None = None
+) -> list[Cause]:
     """Return the reasons that the results show, the most likely first.
 
     `certain`: whether the difference is significant. If it is, evaluating more sessions would not help.
+    `rival`: the baseline that is better, which is itself a hint; it comes last.
     """
     training = manifest.training
     found = (
@@ -42,6 +74,7 @@ def causes(manifest: Manifest, result: EvaluationResult, *, certain: bool) -> li
         _few_clicks_per_item(training, manifest.items),
         _unfinished(training, result.top),
         None if certain else _few_sessions(result),
+        _SIMILAR if rival in _KNN else _BY_RIVAL.get(rival or ""),
     )
     return [cause for cause in found if cause]
 

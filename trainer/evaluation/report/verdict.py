@@ -58,7 +58,7 @@ def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "", 
     `role`: the pointer that names the release; else empty.
     """
     recall = f"recall_at_{result.top}"
-    rival = best_baseline(result, recall)
+    rival = result.best_baseline(recall)
     outcome = UNKNOWN if rival is None or caution else _outcome(lead(result, rival, recall))
     found = causes(manifest, result, certain=outcome == BELOW) if outcome in {LEVEL, BELOW} else []
     return Verdict(
@@ -77,12 +77,6 @@ _IN_SERVICE: Final = {
     CANDIDATE: "It is already the candidate: `nextclick-trainer watch` decides on it by its users' clicks.",
 }
 """The next step for a release that is better than the simple methods, by the pointer that names it."""
-
-
-def best_baseline(result: EvaluationResult, metric: str) -> str | None:
-    """Return the baseline with the best `metric`; None if there is no baseline."""
-    others = list(result.models)[1:]
-    return max(others, key=lambda name: result.models[name][metric].value, default=None)
 
 
 def lead(result: EvaluationResult, rival: str, metric: str) -> Figure:

@@ -1,0 +1,101 @@
+"""Learning the hold-out: a release that has passed the gate learns the clicks on which it was measured.
+
+The gate compares the release with the champion on the newest clicks, so it must not have learned them. Once
+it has passed, one more pass over these clicks brings network, catalogue and counts up to the newest click.
+The pass is bounded: one epoch over the hold-out alone, from the weights of the release. So it was not the
+published release that was measured, but its twin, which lacks only this pass. A pass that diverges is
+discarded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trainer.config import FitSettings
+from trainer.console import Progress
+from trainer.dataset.dataset import Data, moment
+from trainer.dataset.prepare import prepare
+from trainer.dataset.sessions import Sessions
+from trainer.errors import TrainingDiverged
+from trainer.model.backend import keras
+from trainer.model.blend import Blend
+from trainer.model.network import Network
+from trainer.release.package import Model, PackagedRelease
+from trainer.training import warm_start
+from trainer.training.fit import targets_of, terms_of
+from trainer.training.loop import Course, Training
+
+LEARNED: Final = "learned_hold_out"
+"""The key in the training section of a manifest that says which clicks the pass learned."""
+
+
+def learned(
+    measured: PackagedRelease,
+    clicks: pl.LazyFrame,
+    settings: FitSettings,
+    progress: Progress,
+    *,
+    from_ms: int,
+    now: datetime,
+) -> PackagedRelease:
+    """Return the release `measured` after a pass over its hold-out: sessions in `clicks` from `from_ms` on.
+
+    `settings` are those of its training. The metrics stay those of `measured`. Returns `measured` itself if
+    the pass diverges.
+    """
+    everything = settings.replaced(split_at=None, test_fraction=0.0, validation_fraction=0.0)
+    data = warm_start.grown(
+        prepare(clicks, everything, Progress(), now), warm_start.items_of(measured.release)
+    )
+    keras.utils.set_random_seed(settings.training.seed)
+    network = Network(targets_of(data), settings, data.features)
+    warm_start.begin_with(network, *measured.parts)
+    late = since(data.train, from_ms)
+    try:
+        if late.predictions:
+            Training(network, late, settings, warm=True, course=Course(1, 1)).run(dict, Progress())
+    except TrainingDiverged as error:
+        progress.say(f"{error}; the release is published without the clicks of the hold-out")
+        return measured
+    progress.say(f"learned the hold-out: {late.predictions:,} predictions from {moment(from_ms)} on")
+    return _packaged(
+        measured, network, data, settings, {"from": moment(from_ms), "predictions": late.predictions}
+    )
+
+
+def since(sessions: Sessions, from_ms: int) -> Sessions:
+    """Return the sessions with predictions from `from_ms` on; earlier clicks in them are context only."""
+    assert sessions.times_ms is not None  # noqa: S101  # prepared sessions have times
+    late = sessions.scored & (sessions.times_ms >= from_ms)
+    chosen = np.add.reduceat(late, sessions.starts[:-1], dtype=np.int64) > 0
+    kept, lengths = np.repeat(chosen, sessions.lengths), sessions.lengths[chosen]
+    return replace(
+        sessions,
+        items=sessions.items[kept],
+        starts=np.append(0, np.cumsum(lengths)),
+        scored=late[kept],
+        times_ms=sessions.times_ms[kept],
+    )
+
+
+def _packaged(
+    measured: PackagedRelease, network: Network, data: Data, settings: FitSettings, learned: dict[str, object]
+) -> PackagedRelease:
+    manifest = measured.manifest
+    before = {
+        name: value for name, value in manifest.training.items() if name not in ("settings", "test_from")
+    }
+    extent = {name: data.summary[name] for name in ("clicks", "sessions", "first_click", "last_click")}
+    weights = manifest.training.get("blend")
+    terms = terms_of(Blend.of(settings, weights), data, settings) if weights else None
+    return Model(network, network.tensors(), terms).packaged(
+        replace(data, summary={**before, **extent, LEARNED: learned}),
+        metrics=manifest.metrics,
+        created_at=manifest.created_at,
+        parent=manifest.lineage.get("parent"),
+    )
