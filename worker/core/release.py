@@ -105,9 +105,8 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` with
-    `co_occurrence_scores`. `Manifest` says how the tensors, `co_occurrence_decay`, `repeat_bias` and
-    `own_items` make up a score. Raises ReleaseRefused for values that a manifest cannot have.
+    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores.
+    `Manifest` says how a score is made up. Raises ReleaseRefused for values that a manifest cannot have.
     """
     blob = _blob(tensors, item_ids)
     manifest = Manifest(

@@ -28,6 +28,7 @@ from worker.core.manifest import (
     MIN_OWN_HALF_LIFE,
     Manifest,
 )
+from worker.core.ranking import OwnItems
 from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
@@ -36,11 +37,13 @@ GOOD = replace(
         0
     ],
     exclude_recent=2,
+    own_items=64,
+    own_weight=1.5,
+    own_half_life=8.0,
 )
 PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
 NEEDED = [field.name for field in fields(Manifest) if field.default is MISSING]
-OPTIONAL = [name for name in NAMES if name not in NEEDED]
 BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
@@ -106,6 +109,7 @@ def test_a_release_without_a_later_field_is_read_and_written_as_before_it_came()
     assert written.keys() == set(NEEDED)
     assert read(written) == PLAIN
     assert (PLAIN.co_occurrences, PLAIN.co_occurrence_decay, PLAIN.exclude_recent) == (0, (), 1)
+    assert PLAIN.own_term == OwnItems()
     assert set(NAMES) == document().keys()
 
 
@@ -118,16 +122,6 @@ def test_a_manifest_without_a_field_is_refused(name: str) -> None:
 
     assert refused.reason == ("format" if name == "format" else "manifest")
     assert name in str(refused)
-
-
-def test_a_field_with_a_default_is_written_only_where_it_differs() -> None:
-    """A worker that does not know the field reads every release that does not use it; and we read theirs."""
-    used = replace(GOOD, own_items=64, own_weight=1.5, own_half_life=8.0, exclude_recent=0)
-
-    assert document().keys().isdisjoint(OPTIONAL)
-    assert read(document()) == GOOD
-    assert set(OPTIONAL) <= orjson.loads(used.to_json()).keys()
-    assert Manifest.from_json(used.to_json()) == used
 
 
 @pytest.mark.parametrize("wrong", [None, [[7]], {"a": None}, True, "text", -1.5], ids=str)
