@@ -102,13 +102,13 @@ def prepare(
 def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, now: datetime) -> Data:
     report = _Report(progress)
     sessions, removals = sessionised(clicks, settings.dataset.session_gap, round(now.timestamp() * 1000))
-    split = _test_split(sessions, settings)
-    sessions, settings = _with_session_gap(sessions, split, settings, report)
     for doubt in doubts(sessions["timestamp_ms"].to_numpy()):
         progress.say(doubt)
-    _tell_single(sessions, settings, progress)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
+    split = _test_split(sessions, settings)
+    sessions, settings = _with_session_gap(sessions, split, settings, report)
+    _tell_single(sessions, settings, progress)
     sessions = sessions.with_row_index(PLACE)
     everything = sessions.select("user_id", "item_id", PLACE)
     past, test = _past_and_test(sessions, split, settings)

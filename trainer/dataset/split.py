@@ -49,8 +49,9 @@ class TestSplit(NamedTuple):
         """Return the clicks before the test split; all clicks if it is the last clicks of each session."""
         if TEST in sessions.columns:
             return sessions.filter(~pl.col(TEST))
-        late = pl.col("timestamp_ms") >= self.from_ms
-        return sessions if self.leave_last or self.from_ms is None else sessions.filter(~late)
+        if self.leave_last or self.from_ms is None:
+            return sessions
+        return sessions.filter(pl.col("timestamp_ms") < self.from_ms)
 
     def _last(self, sessions: pl.DataFrame) -> Divided:
         """Hold out the last clicks of each session; its first click is never held out."""
