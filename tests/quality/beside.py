@@ -23,7 +23,7 @@ def beside_baselines(
     """What `fitted` and the baselines come to on the sessions from `settings.dataset.split_at` on."""
     held = hold_out(
         cleaned(clicks, progress, datetime.now(UTC)),
-        gap_seconds=settings.dataset.session_gap,
+        gap_seconds=fitted.manifest.session_gap_seconds,
         from_ms=settings.dataset.split_at,
         progress=progress,
     )

@@ -25,7 +25,7 @@ class Protocol(NamedTuple):
 
 
 PROTOCOLS: Final = {
-    "yoochoose1_64_srgnn": Protocol(116_167, {"epochs": 5, "validation_fraction": 0.0}),
+    "yoochoose1_64_srgnn": Protocol(116_167, {}),
     "diginetica_srgnn": Protocol(
         186_670,
         {

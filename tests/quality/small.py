@@ -26,8 +26,8 @@ VALIDATION_FROM, TEST_FROM = 1_000_000, 2_000_000
 
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     BOLCOM: {"exclude_recent": 0, "min_item_count": 1},
-    "movietweetings_100k": {"exclude_recent": 20, "min_item_count": 2},
-    "ml100k": {"exclude_recent": 20, "min_item_count": 2},
+    "movietweetings_100k": {"exclude_recent": 20, "min_item_count": 2, "session_gap": 1800},
+    "ml100k": {"exclude_recent": 20, "min_item_count": 2, "session_gap": 1800},
 }
 NAMES: Final = tuple(SETTINGS)
 
