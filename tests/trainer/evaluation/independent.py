@@ -17,15 +17,16 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
     row_of, table, ranks = {one: row for row, one in enumerate(ids)}, t.get("output", t["embedding"]), []
     table = table / np.sqrt(np.maximum((table**2).sum(1), 1e-12))[:, None] if m["normalize"] else table
     fallback = np.array([-m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
-    gap_ms, sessions, users = 1000 * m["session_gap_seconds"], list[list[int]](), dict[str, Any]()
+    gap_ms, sessions, users = 1000 * m["session_gap_seconds"], list[Any](), dict[str, Any]()
     for click in csv.DictReader(path.read_text("utf-8").splitlines()):
-        time = int(click["timestamp_ms"])
-        latest, session = users.get(click["user_id"], (time, []))
+        time, row = int(click["timestamp_ms"]), row_of.get(click["item_id"], -1)
+        latest, session, own = users.get(click["user_id"], (time, [], []))
         if not session or 0 < gap_ms < time - latest:
-            sessions.append(session := [])
-        session.append(row_of.get(click["item_id"], -1))
-        users[click["user_id"]] = (max(time, latest), session)
-    for session in sessions:
+            sessions.append((session := [], own, len(own)))
+        session.append(row)
+        own.append(row)
+        users[click["user_id"]] = (max(time, latest), session, own)
+    for session, own, begin in sessions:
         h: Any = np.zeros(m["hidden_size"], np.float32)
         for at, (last, target) in enumerate(pairwise(session), start=1):
             if last >= 0:
@@ -34,23 +35,21 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
                 z, r = (1 / (1 + np.exp(-x[gate] - w[gate])) for gate in (0, 1))
                 h = np.float32(np.float16(z * h + (1 - z) * np.tanh(x[2] + r * w[2])))
             hidden, clicked = h / np.sqrt(max(h @ h, 1e-12)) if m["normalize"] else h, session[:at][::-1]
-            scores = m["scale"] * (table @ hidden) + t.get("output_bias", 0)
-            terms = [
-                (np.array(clicked), np.array(m["repeat_bias"]))
-            ]  # items, and what is added to their scores
-            if m["transitions"] and last >= 0:
-                terms.append((t["transition_items"][last], t["transition_scores"][last]))
-            for near, fading in zip(clicked, m.get("co_occurrence_decay", ()), strict=False):
-                if near >= 0:
-                    terms.append((t["co_occurrence_items"][near], fading * t["co_occurrence_scores"][near]))
+            scores = np.append(m["scale"] * (table @ hidden) + t.get("output_bias", 0), 0)  # at -1: no item
+            terms = [(clicked, np.array(m["repeat_bias"]))]  # items, and what is added to their scores
+            decay, counts = m.get("co_occurrence_decay", []), np.zeros(len(scores))
+            for name, factors in (("transition", [1.0][: m["transitions"]]), ("co_occurrence", decay)):
+                for row, factor in zip(clicked, factors, strict=False):
+                    terms.append((t[f"{name}_items"][row], (row >= 0) * factor * t[f"{name}_scores"][row]))
+            for lag, row in enumerate(own[: begin + at][::-1][: m.get("own_items", 0)]):
+                counts[row] += 0.5 ** (lag / m["own_half_life"])
+            terms.append((np.arange(len(scores)), m.get("own_weight", 0) * np.log1p(counts / 0.1)))
             for items, added in terms:
-                known = np.flatnonzero(items[: len(added)] >= 0)
-                np.add.at(scores, items[known], added[known])
-            scores = scores if max(clicked) >= 0 else fallback.copy()
-            excluded = [one for one in clicked[: m.get("exclude_recent", 1)] if one >= 0]
-            scores[excluded] = -np.inf
+                np.add.at(scores, items[: len(added)], added[: len(items)])
+            scores = scores if max(clicked) >= 0 else np.append(fallback, 0)
+            scores[[-1, *clicked[: m.get("exclude_recent", 1)]]] = -np.inf
             rank = 1 + (scores > scores[target]).sum() + (scores[:target] == scores[target]).sum()
-            ranks.append(rank if target >= 0 and scores[target] > -np.inf and rank <= 20 else np.inf)
+            ranks.append(rank if scores[target] > -np.inf and rank <= 20 else np.inf)
     p = np.array(ranks, np.float64)
     return {"recall": np.mean(p < np.inf), "mrr": np.mean(1 / p), "ndcg": np.mean(1 / np.log2(p + 1))}
 
