@@ -20,6 +20,7 @@ import polars as pl
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data, moment
+from trainer.dataset.holdout import LEARNED
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.errors import TrainingDiverged
@@ -30,9 +31,6 @@ from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.fit import targets_of, terms_of
 from trainer.training.loop import Course, Training
-
-LEARNED: Final = "learned_hold_out"
-"""The key in the training section of a manifest that says which clicks the pass learned."""
 
 _WITHOUT: Final = "the release is published without the clicks of the hold-out"
 

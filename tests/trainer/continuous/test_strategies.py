@@ -95,7 +95,9 @@ def test_a_release_that_passed_the_gate_learns_the_hold_out() -> None:
 @pytest.mark.slow
 def test_what_the_first_run_decided_holds_for_later_runs() -> None:
     """Clicks a day apart: sessions never end, also in the release of the second run and after its finish."""
-    apart = cyclic_clicks(40).with_columns(timestamp_ms=START_MS + pl.int_range(pl.len()) * 2 * 60 * MINUTE_MS)
+    apart = cyclic_clicks(40).with_columns(
+        timestamp_ms=START_MS + pl.int_range(pl.len()) * 2 * 60 * MINUTE_MS
+    )
     apart = apart.with_columns(user_id=pl.col("user_id").str.slice(-1))
     window = Window(START_MS, START_MS + 300 * 60 * MINUTE_MS, START_MS + 400 * 60 * MINUTE_MS)
     settings = SMALL.model_copy(update={"dataset": Dataset()})
