@@ -5,6 +5,7 @@ And user states that no release made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypedDict, Unpack
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers, count_layers, names_of_layer
 from worker.core.manifest import Golden, Manifest
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OWN_UNIT, OwnItems
 from worker.core.release import Release, pack, verify
 from worker.core.slabs import Rows
 from worker.core.states import States
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     co_occurrences: int
     co_occurrence_decay: Sequence[float]
     repeat_bias: Sequence[float]
+    own_items: OwnItems
     session_gap_seconds: float
     popular: Sequence[str]
     seed: int
@@ -74,6 +76,7 @@ def tiny_release_parts(
     co_occurrences: int = 0,
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
+    own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
     seed: int = 0,
@@ -104,6 +107,7 @@ def tiny_release_parts(
         scale=scale,
         co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
+        own_items=own_items,
         session_gap_seconds=session_gap_seconds,
         popular=popular,
         seed=seed,
@@ -193,6 +197,7 @@ def packed(
     scale: float = 1.0,
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
+    own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
     seed: int = 0,
@@ -209,6 +214,7 @@ def packed(
         scale=scale,
         co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
+        own_items=own_items,
         session_gap_seconds=session_gap_seconds,
         popular=item_ids[::-1][:100] if popular is None else popular,
         golden=[
@@ -221,6 +227,7 @@ def packed(
                 scale=scale,
                 co_occurrence_decay=co_occurrence_decay,
                 repeat_bias=repeat_bias,
+                own_items=own_items,
             )
             for one in sessions
         ],
@@ -241,6 +248,7 @@ def golden(
     scale: float,
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
+    own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
 ) -> Golden:
     """What the formulas say of the session `clicked`, item by item, without the code that serves."""
     state = np.zeros(state_size(tensors, cell), np.float32)
@@ -254,6 +262,8 @@ def golden(
         scale=scale,
         co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
+        own=clicked[::-1],
+        own_items=own_items,
     )
     best = sorted(range(len(item_ids)), key=lambda item: (-scores[item], item))[:10]
     return Golden(
@@ -284,10 +294,13 @@ def all_scores(
     scale: float,
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
+    own: Sequence[int] = (),
+    own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
 ) -> Floats:
     """The score of every item for one state, as the manifest defines it.
 
     `recent`: the rows of the items that were clicked in the session, newest first, `NO_ITEM` where unknown.
+    `own`: the same of all that the user clicked.
     """
     hidden = state[: len(tensors["recurrent_kernel"])]
     vectors = tensors.get("output", tensors["embedding"])
@@ -308,7 +321,18 @@ def all_scores(
     for item, gain in gains:
         if item != NO_ITEM:
             scores[item] += gain
+    for item, gain in gains_of_own(own, own_items).items():
+        scores[item] += gain
     return scores
+
+
+def gains_of_own(own: Sequence[int], term: OwnItems) -> dict[int, float]:
+    """What the items of a user gain who clicked `own`, newest first, `NO_ITEM` where unknown."""
+    counts: dict[int, float] = {}
+    for later, item in enumerate(own[: term.clicks]):
+        if item != NO_ITEM:
+            counts[item] = counts.get(item, 0.0) + 0.5 ** (later / term.half_life)
+    return {item: term.weight * math.log(1 + count / OWN_UNIT) for item, count in counts.items()}
 
 
 def clicked(
@@ -325,7 +349,7 @@ def clicked(
     for code in states.item_codes.codes(item_ids):
         users.ring.put(np.arange(len(rows)), users.clicks, np.full(len(rows), code))
         users.clicks += 1
-    users.session[:] = users.ring.kept
+    users.session[:] = np.minimum(users.ring.kept, users.ring.session_size)
     users.hidden[:] = np.linspace(-1, 1, states.state_size) * (offset % 7 + 1) / 7
     users.warm[:], users.release[:] = True, 3
     users.offset[:], users.timestamp_ms[:] = offset, 1_700_000_000_000 + offset

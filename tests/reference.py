@@ -18,7 +18,7 @@ from worker.core.batch import Clicks
 from worker.core.cells import Floats
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM
-from worker.core.recent import RECENT_ITEMS
+from worker.core.recent import MAX_RECENT_ITEMS, RECENT_ITEMS
 from worker.core.states import States
 
 STATE_TOLERANCE: Final = 1e-3
@@ -102,13 +102,13 @@ class Reference:
         user = replace(user, hidden=self._zeros(), warm=False)
         if not self.manifest.session_gap_seconds:
             user.session = len(user.items)
-        for item_id in user.items[-min(user.session, keeps) :]:
+        for item_id in user.items[-min(user.session, keeps, RECENT_ITEMS) :]:
             if item_id in self._item_ids:
                 user.hidden = self._stepped(user.hidden, self._item_ids.index(item_id))
                 user.warm = True
         return user
 
-    def answer(self, user: User, *, top: int, exclude_recent: int, keeps: int = RECENT_ITEMS) -> Answer:
+    def answer(self, user: User, *, top: int, exclude_recent: int, keeps: int = MAX_RECENT_ITEMS) -> Answer:
         """The list for a user of whose items the last `keeps` are at hand."""
         excluded = user.items[-exclude_recent:] if exclude_recent else []
         if not user.warm:
@@ -116,7 +116,9 @@ class Reference:
             return Answer(kept[:top], "cold", {})
         clicked = user.items[-min(user.session, keeps) :]
         scores = {
-            item_id: s for item_id, s in self._scores(user.hidden, clicked).items() if item_id not in excluded
+            item_id: s
+            for item_id, s in self._scores(user.hidden, clicked, user.items[-keeps:]).items()
+            if item_id not in excluded
         }
         return Answer(sorted(scores, key=lambda item_id: -scores[item_id])[:top], "model", scores)
 
@@ -141,7 +143,10 @@ class Reference:
         return after.astype(np.float16)
 
     def _scores(
-        self, hidden: np.ndarray[tuple[int], np.dtype[np.float16]], clicked: Sequence[str]
+        self,
+        hidden: np.ndarray[tuple[int], np.dtype[np.float16]],
+        clicked: Sequence[str],
+        own: Sequence[str],
     ) -> dict[str, float]:
         manifest = self.manifest
         known = {item_id: index for index, item_id in enumerate(self._item_ids)}
@@ -153,6 +158,8 @@ class Reference:
             scale=manifest.scale,
             co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
+            own=[known.get(item_id, NO_ITEM) for item_id in reversed(own)],
+            own_items=manifest.own_term,
         )
         return dict(zip(self._item_ids, scores.tolist(), strict=True))
 
@@ -178,7 +185,7 @@ def check_user(states: States, partition: int, user_id: str, expected: User) -> 
 
     assert states.item_codes.ids(ring.oldest_first(0)) == expected.items[-ring.size :]
     assert row.clicks.tolist() == [len(expected.items)]
-    assert row.session.tolist() == [min(expected.session, ring.size)]
+    assert row.session.tolist() == [min(expected.session, ring.session_size)]
     assert row.warm.tolist() == [expected.warm]
     assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
     assert row.offset.tolist() == [expected.offset]

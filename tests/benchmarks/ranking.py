@@ -19,12 +19,14 @@ from worker.core.manifest import (
     MAX_REPEAT_LAGS,
     MAX_TRANSITIONS,
 )
+from worker.core.ranking import OwnItems
 from worker.core.recommender import Recommender
-from worker.core.release import Release, verify
+from worker.core.release import verify
 from worker.core.states import States
 
 BATCH: Final = 500
 TOP: Final = 20
+OWN_ITEMS: Final = OwnItems(64, 1.0, 32.0)
 BATCHES: Final = (250, 2_000)
 """Clicks at a time: what a worker takes that keeps up, and one that catches up."""
 
@@ -57,16 +59,17 @@ def rank_over_product(items: int, hidden_size: int, *, rounds: int) -> float:
 def blend_over_none(items: int, hidden_size: int, *, clicks: int, rounds: int) -> float:
     """Return the time of a batch of `clicks` with the largest blend that a release may have over one without.
 
-    It is applied and ranked, one list for each user, whose sessions are as long as repeats look back: there a
-    blend costs most. The median of `rounds`, in which both take turns.
+    It is applied and ranked, one list for each user, whose sessions are as long as repeats look back and who
+    clicked as often as own items are counted: there a blend costs most. The median of `rounds`, in which both
+    take turns.
     """
     without, blended = (_recommender(items, hidden_size, blended=blended) for blended in (False, True))
     ratios = []
     with threadpool_limits(1, user_api="blas"):
-        for batch in _batches(items, clicks, MAX_REPEAT_LAGS + rounds):
+        for batch in _batches(items, clicks, OWN_ITEMS.clicks + rounds):
             plain = _seconds(partial(_served, without, batch))
             ratios.append(_seconds(partial(_served, blended, batch)) / plain)
-    return statistics.median(ratios[MAX_REPEAT_LAGS:])
+    return statistics.median(ratios[OWN_ITEMS.clicks :])
 
 
 def _served(recommender: Recommender, batch: Clicks) -> None:
@@ -75,7 +78,7 @@ def _served(recommender: Recommender, batch: Clicks) -> None:
 
 def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
     tensors = tiny_tensors(items, hidden_size=hidden_size, embedding_size=hidden_size, output_bias=blended)
-    decay, repeat_bias = list[float](), list[float]()
+    decay, repeat_bias, own_items = list[float](), list[float](), OwnItems()
     if blended:
         random = np.random.default_rng(0)
         for name, entries in (("transition", MAX_TRANSITIONS), ("co_occurrence", MAX_CO_OCCURRENCES)):
@@ -83,18 +86,20 @@ def _recommender(items: int, hidden_size: int, *, blended: bool) -> Recommender:
             tensors[f"{name}_items"] = np.array(others, np.int32)
             tensors[f"{name}_scores"] = random.standard_normal((items, entries)).astype(np.float32)
         decay = random.standard_normal(MAX_CO_OCCURRENCE_LAGS).tolist()
-        repeat_bias = random.standard_normal(MAX_REPEAT_LAGS).tolist()
-    release: Release = verify(
-        *packed(
-            tensors,
-            item_names(items),
-            cell="gru",
-            output="tied",
-            co_occurrence_decay=decay,
-            repeat_bias=repeat_bias,
-        )
+        repeat_bias, own_items = random.standard_normal(MAX_REPEAT_LAGS).tolist(), OWN_ITEMS
+    parts = packed(
+        tensors,
+        item_names(items),
+        cell="gru",
+        output="tied",
+        co_occurrence_decay=decay,
+        repeat_bias=repeat_bias,
+        own_items=own_items,
     )
-    return Recommender(release, States(state_size=release.state_size), publish_max_age_ms=0, top=TOP)
+    release = verify(*parts)
+    states = States(state_size=release.state_size)
+    states.keep_recent(release.own_needed)
+    return Recommender(release, states, publish_max_age_ms=0, top=TOP)
 
 
 def _batches(items: int, clicks: int, count: int) -> list[Clicks]:

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import gains_of_own
 from tests.examples import examples
-from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemRows, ItemTable, _keys, top_k
+from worker.core.ranking import (
+    NO_ITEM,
+    Floats,
+    Indexes,
+    ItemRows,
+    ItemTable,
+    OwnItems,
+    _keys,
+    own_gains,
+    top_k,
+)
 
 # Around the sizes at which the number of groups, their depth or their padding changes.
 sizes = st.integers(1, 300) | st.sampled_from(
@@ -71,6 +83,7 @@ def with_gains(scores: Floats, recent: Indexes, gains: Gains) -> Floats:
     near=st.sampled_from([0, 1, 7, 50]),
     faded=st.sampled_from([1, 3, 10]),
     lags=st.sampled_from([0, 1, 3, 20]),
+    own_clicks=st.sampled_from([0, 1, 5, 64]),
     seed=st.integers(0, 2**32 - 1),
 )
 @examples(2)
@@ -87,6 +100,7 @@ def test_the_top_k_are_those_of_a_stable_sort(
     near: int,
     faded: int,
     lags: int,
+    own_clicks: int,
     seed: int,
 ) -> None:
     """For any catalogue, any K, any exclusions, ties of any number, and all that clicks add.
@@ -100,7 +114,7 @@ def test_the_top_k_are_those_of_a_stable_sort(
     excluded = random.integers(NO_ITEM, items, (rows, exclude)).astype(np.int32)
     transitions, co_occurrences = (rows_of(random, items, entries) for entries in (most, near))
     decay, repeat_bias = (random.integers(-2, 3, count).tolist() for count in (faded, lags))
-    gains = Gains(transitions, co_occurrences, decay, repeat_bias)
+    gains, term = Gains(transitions, co_occurrences, decay, repeat_bias), OwnItems(own_clicks, 1.5, 2.0)
     table = ItemTable(
         vectors,
         bias,
@@ -108,17 +122,53 @@ def test_the_top_k_are_those_of_a_stable_sort(
         co_occurrences=gains.co_occurrences,
         co_occurrence_decay=gains.decay,
         repeat_bias=gains.repeat_bias,
+        own_items=term,
     )
     # From few items, so that some come twice.
-    recent = random.integers(NO_ITEM, min(items, 4), (rows, table.recent_needed)).astype(np.int32)
+    recent, own = (
+        random.integers(NO_ITEM, min(items, 4), (rows, needed)).astype(np.int32)
+        for needed in (table.recent_needed, table.own_needed)
+    )
     scores = hidden @ vectors.T + (0 if bias is None else bias)
     gained = [with_gains(*row, gains) for row in zip(scores, recent, strict=True)]
+    for row, clicked in zip(gained, own, strict=True):
+        _, gaining, added = own_gains(clicked[None], term)
+        row[gaining] += added
 
-    found = top_k(hidden, table, k, excluded if exclude else None, recent if recent.size else None)
+    found = top_k(
+        hidden,
+        table,
+        k,
+        excluded if exclude else None,
+        recent if recent.size else None,
+        own=own if own.size else None,
+    )
 
     expected = [sorted_out(*row, k) for row in zip(gained, excluded, strict=True)]
     assert found.indexes.tolist() == [indexes for indexes, _ in expected]
     assert found.scores.tolist() == [best for _, best in expected]
+
+
+@given(
+    clicked=st.lists(st.lists(st.integers(NO_ITEM, 5), min_size=7, max_size=7), max_size=5),
+    weight=st.floats(-3, 3),
+    half_life=st.floats(0.1, 100),
+)
+def test_own_items_gain_by_their_decayed_count(
+    clicked: list[list[int]], weight: float, half_life: float
+) -> None:
+    """As the formula says, added up click by click; in no row does it matter what is in the others."""
+    term, own = OwnItems(7, weight, half_life), np.array(clicked, np.int32).reshape(-1, 7)
+    rows, items, gains = own_gains(own, term)
+    found: list[dict[int, float]] = [{} for _ in clicked]
+    for row, item, gain in zip(rows.tolist(), items.tolist(), gains.tolist(), strict=True):
+        found[row][item] = gain
+
+    assert len(rows) == sum(map(len, found))
+    assert found == [pytest.approx(gains_of_own(one, term), abs=1e-5, rel=1e-5) for one in clicked]
+    for row, one in enumerate(own):
+        alone = own_gains(one[None], term)
+        assert dict(zip(alone.items.tolist(), alone.gains.tolist(), strict=True)) == found[row]
 
 
 @given(items=sizes, rows=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))

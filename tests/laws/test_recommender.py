@@ -17,6 +17,7 @@ from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, User, 
 from worker.core.blocks import decode, encode
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
+from worker.core.ranking import OwnItems
 from worker.core.recommender import Recommendations, Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States
@@ -47,6 +48,7 @@ class Rules(NamedTuple):
     layers: int = 1
     transitions: int = 0
     repeat_bias: tuple[float, ...] = ()
+    own_items: OwnItems = OwnItems()
     co_occurrences: int = 0
     """Entries in a row; if any, the last three clicks add their rows."""
 
@@ -60,12 +62,13 @@ rules = st.builds(
     max_age_ms=st.sampled_from([0, MAX_AGE_MS]),
     exclude_recent=st.sampled_from([0, 1, 3, 100]),
     top=st.sampled_from([1, 5, 20]),
-    recent_items=st.sampled_from([1, 3, 20]),
+    recent_items=st.sampled_from([1, 3, 20, 30]),
     slab_rows=st.sampled_from([1, 2, 1 << 20]),
     user_ttl_ms=st.sampled_from([0, TTL_MS, 500]),
     layers=st.sampled_from([1, 1, 2, 3]),
     transitions=st.sampled_from([0, 5, 20]),
     repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
+    own_items=st.sampled_from([OwnItems(), OwnItems(3, 2.0, 0.5), OwnItems(25, -1.0, 8.0)]),
     co_occurrences=st.sampled_from([0, 5]),
 )
 
@@ -90,6 +93,7 @@ def parts(
     normalize: bool,
     transitions: int,
     repeat_bias: tuple[float, ...],
+    own_items: OwnItems,
     co_occurrences: int,
 ) -> tuple[Manifest, bytes]:
     """The release of these rules; its popular items are known and unpopular ones alike."""
@@ -101,6 +105,7 @@ def parts(
         scale=1.0,
         transitions=transitions,
         repeat_bias=repeat_bias,
+        own_items=own_items,
         co_occurrences=co_occurrences,
         co_occurrence_decay=(0.5, -0.25, 1.0) if co_occurrences else (),
         popular=ITEMS[4:1:-1],
@@ -116,6 +121,7 @@ def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
         normalize=rules.normalize,
         transitions=rules.transitions,
         repeat_bias=rules.repeat_bias,
+        own_items=rules.own_items,
         co_occurrences=rules.co_occurrences,
     )
 
@@ -305,6 +311,7 @@ class Successor(NamedTuple):
     item_ids: tuple[str, ...]
     layers: int
     repeat_bias: tuple[float, ...]
+    own_items: OwnItems
 
 
 successors = st.builds(
@@ -314,6 +321,7 @@ successors = st.builds(
     st.sampled_from([ITEMS[::-1], ITEMS[2:4], ("unknown", *ITEMS[1:5]), ("nobody", "clicked")]),
     st.sampled_from([1, 2]),
     st.sampled_from([(), (3.0, -2.0, 1.0)]),
+    st.sampled_from([OwnItems(), OwnItems(25, 2.0, 8.0)]),
 )
 
 
@@ -329,6 +337,7 @@ def successor_parts(cell: str, successor: Successor) -> tuple[Manifest, bytes]:
         scale=1.0,
         transitions=len(successor.repeat_bias),
         repeat_bias=successor.repeat_bias,
+        own_items=successor.own_items,
         popular=successor.item_ids[::-1],
         seed=7,
     )

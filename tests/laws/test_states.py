@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.builders import clicked
 from tests.examples import examples
 from worker.core.states import States, UserStates
 
@@ -90,3 +91,40 @@ def test_no_two_users_share_a_row(history: list[Any], slab_rows: int) -> None:
     assert len(rows) == len(set(rows)) == before + 2
     assert not np.any(states.read(fresh).hidden)
     assert states.read(fresh).clicks.tolist() == [0, 0]
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 9)), max_size=15), max_size=5),
+    st.lists(st.integers(1, 9), max_size=5),
+    st.sampled_from([1, 2, 1 << 20]),
+)
+@examples(0.5)
+def test_rows_that_keep_more_items_lose_none(batches: list[Any], sizes: list[int], slab_rows: int) -> None:
+    """What a plain list holds of each user, whenever rows grow; they never shrink, and the rest stays."""
+    states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS, slab_rows=slab_rows)
+    kept: dict[str, list[str]] = {}
+    for number, batch in enumerate(batches):
+        for user, item in batch:
+            clicked(states, 0, [user], [f"item-{item}"], offset=number)
+            kept[user] = [*kept.get(user, []), f"item-{item}"][-states.recent_items :]
+        before = states.read(states.rows(0, [*kept]))
+        for size in sizes[number : number + 1]:
+            states.keep_recent(size)
+            assert states.recent_items >= max(size, RECENT_ITEMS)
+        after = states.read(states.rows(0, [*kept]))
+        for name in ("hidden", "clicks", "session", "offset", "release"):
+            assert np.array_equal(getattr(after, name), getattr(before, name))
+        for user, items in kept.items():
+            ring = states.read(states.rows(0, [user])).ring
+            assert ring.size == states.recent_items
+            assert states.item_codes.ids(ring.oldest_first(0)) == items
+
+
+def test_longer_rows_take_as_much_memory_as_they_say() -> None:
+    """Four bytes for each item more; a row that no user has had takes none."""
+    states = States(state_size=STATE_SIZE, recent_items=RECENT_ITEMS)
+    clicked(states, 0, ["ada", "bob"], offset=1)
+    before = states.size_bytes
+    states.keep_recent(64)
+
+    assert states.size_bytes - before == 2 * 4 * (64 - RECENT_ITEMS)

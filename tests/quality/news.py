@@ -47,6 +47,7 @@ SETTINGS: Final = FitSettings.of(
     transition_half_lives=(21600.0, 172800.0),
     co_occurrences=0,
     repeat_lags=0,
+    own_items=0,
     exclude_recent=LONGEST - 1,
     session_gap=0,
 )

@@ -20,6 +20,7 @@ from worker.core.manifest import (
     MAX_CO_OCCURRENCES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
+    MAX_OWN_ITEMS,
     MAX_REPEAT_LAGS,
     MAX_TRANSITIONS,
 )
@@ -361,8 +362,19 @@ class Blend(Section):
         le=MAX_REPEAT_LAGS,
     )
 
+    own_items: int = setting(
+        64,
+        "Number of a user's last clicks, in any session, that are counted in the term for the user's own "
+        "items. The term is left out if it does not help. With it, each user takes 4 bytes per click above "
+        "20 in a worker's memory. 0: no such term.",
+        ge=0,
+        le=MAX_OWN_ITEMS,
+        facts=_OFFLINE,
+    )
+
     @property
     def any(self) -> bool:
         """Whether any terms are added."""
         followed = self.transitions and self.transition_half_lives
-        return bool(self.popularity_half_lives or followed or self.co_occurrences or self.repeat_lags)
+        counts = self.popularity_half_lives or followed or self.co_occurrences
+        return bool(counts or self.repeat_lags or self.own_items)

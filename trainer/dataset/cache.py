@@ -22,6 +22,7 @@ from trainer.config.fitting import keys_with
 from trainer.dataset.dataset import Data, EveryItem
 from trainer.dataset.decisions import OF_CLICKS, open_keys
 from trainer.dataset.features import Categorical, Features
+from trainer.dataset.history import PLACE, History
 from trainer.dataset.sessions import Sessions
 from trainer.files_on_disk import put_in_place
 from worker.core.catalogue import Catalogue
@@ -29,6 +30,8 @@ from worker.settings.fields import value_of
 
 _VERSION: Final = 5
 """Version of the preparation. Increase it when the code prepares the same clicks differently."""
+
+_HISTORY: Final = "history.parquet"
 
 _PARTS: Final = ("train", "validation", "test")
 """The fields of `Data` that are files of sessions."""
@@ -58,6 +61,9 @@ def save(kept: Path, data: Data) -> None:
     unfinished.mkdir(parents=True)
     for part in _PARTS:
         _frame_of(getattr(data, part)).write_parquet(unfinished / f"{part}.parquet")
+    # The validation and the test sessions have the same history.
+    if data.test.history:
+        _history_frame(data.test.history).write_parquet(unfinished / _HISTORY)
     if data.every_item:
         np.savez(unfinished / _EVERY_ITEM, allow_pickle=False, **_arrays_of(data.every_item))
     ids = data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
@@ -80,7 +86,9 @@ def load(kept: Path) -> Data:
     known = orjson.loads((kept / "known.json").read_bytes())
     items = pl.read_parquet(kept / "items.parquet", glob=False)
     features = _features_of(items, known["features"]) if known["features"] else None
-    sessions = {part: _sessions_of(pl.read_parquet(kept / f"{part}.parquet", glob=False)) for part in _PARTS}
+    frames = {part: pl.read_parquet(kept / f"{part}.parquet", glob=False) for part in _PARTS}
+    history = pl.read_parquet(kept / _HISTORY, glob=False) if (kept / _HISTORY).is_file() else None
+    sessions = {part: _sessions_of(frame, history) for part, frame in frames.items()}
     return Data(
         Catalogue(items["item_id"].to_list()),
         **sessions,
@@ -112,13 +120,24 @@ def _frame_of(sessions: Sessions) -> pl.DataFrame:
     begins = np.zeros(len(sessions.items), np.bool_)
     begins[sessions.starts[:-1]] = True
     columns = {"item_index": sessions.items, "begins": begins, "scored": sessions.scored}
-    return pl.DataFrame({**columns, "timestamp_ms": sessions.times_ms})
+    places = {PLACE: sessions.history.places} if sessions.history else {}
+    return pl.DataFrame({**columns, "timestamp_ms": sessions.times_ms, **places})
 
 
-def _sessions_of(frame: pl.DataFrame) -> Sessions:
+def _history_frame(history: History) -> pl.DataFrame:
+    begins = np.zeros(len(history.items), np.bool_)
+    begins[history.starts] = True
+    return pl.DataFrame({"item_index": history.items, "begins": begins})
+
+
+def _sessions_of(frame: pl.DataFrame, history: pl.DataFrame | None) -> Sessions:
     starts = np.append(np.flatnonzero(frame["begins"].to_numpy()), len(frame))
-    columns = [frame[name].to_numpy() for name in ("item_index", "scored", "timestamp_ms")]
-    return Sessions(columns[0], starts, *columns[1:])
+    items, scored, times_ms = (frame[name].to_numpy() for name in ("item_index", "scored", "timestamp_ms"))
+    clicks = None
+    if history is not None and PLACE in frame.columns:
+        users = np.flatnonzero(history["begins"].to_numpy())
+        clicks = History(history["item_index"].to_numpy(), users, frame[PLACE].to_numpy())
+    return Sessions(items, starts, scored, times_ms, clicks)
 
 
 def _columns_of(features: Features) -> pl.DataFrame:

@@ -60,7 +60,7 @@ class Data:
         """A hash of the training and validation sessions, the catalogue and the features."""
         sha = hashlib.sha256()
         for part in (self.train, self.validation):
-            for array in (part.items, part.starts, part.scored, part.times_ms):
+            for array in (part.items, part.starts, part.scored, part.times_ms, *(part.history or ())):
                 sha.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         for tensor in self.catalogue.to_tensors().values():
             sha.update(tensor.tobytes())

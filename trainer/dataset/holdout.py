@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainer.clicks.cleaning import clean, report
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
+from trainer.dataset.history import PLACE, history_of
 from trainer.dataset.sessions import TEST, Sessions, cut, drop_short, numbered, to_arrays
 from trainer.dataset.split import TestSplit
 from trainer.errors import TooFewClicks
@@ -35,22 +36,18 @@ class HeldOut:
     gap, `session` is the number of its session, and `scored` says whether the click is to be predicted (the
     first click of a session never is). `test_clicks`: the number of clicks in the test split, predicted or
     not. `leave_last`: the number of clicks held out of each session; 0: the split is not of this kind.
+    `history`: all clicks that a worker may need for its answers (`history_of`).
     """
 
     before: pl.DataFrame
     clicks: pl.DataFrame
+    history: pl.DataFrame
     test_clicks: int
     leave_last: int = 0
 
     def sessions(self, catalogue: Catalogue) -> Sessions:
         """Return the sessions for evaluation as item indexes of `catalogue`."""
-        return to_arrays(self.clicks, catalogue)
-
-    @property
-    def user_begins(self) -> NDArray[np.int64]:
-        """`[C]`: for each click, the index of its user's first click."""
-        user = self.clicks["user_id"].rle_id().to_numpy()
-        return np.flatnonzero(np.diff(user.astype(np.int64), prepend=-1))[user]
+        return to_arrays(self.clicks, catalogue, self.history)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -138,11 +135,13 @@ def hold_out(
     TooFewClicks if there is nothing to predict.
     """
     split, endless = TestSplit(from_ms, leave_last, min_context), gap_seconds == 0
-    before, after = split.of(cut(clicks, gap_seconds=gap_seconds), endless=endless)
+    sessions = cut(clicks, gap_seconds=gap_seconds).with_row_index(PLACE)
+    before, after = split.of(sessions, endless=endless)
     test_clicks = int(after["scored"].sum())
     after, short = drop_short(after)
     progress.say(str(short))
     if after.is_empty():
         since = f" from {moment(from_ms)} on" if from_ms is not None else ""
         raise TooFewClicks(f"no session of two or more clicks{since} is left for evaluation")
-    return HeldOut(before, split.predictions(after), test_clicks, leave_last)
+    history = history_of(sessions, [after])
+    return HeldOut(before, split.predictions(after), history, test_clicks, leave_last)

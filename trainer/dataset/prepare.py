@@ -27,6 +27,7 @@ from trainer.dataset.features import (
     matching,
     never_clicked,
 )
+from trainer.dataset.history import PLACE, history_of
 from trainer.dataset.sessions import (
     TEST,
     Divided,
@@ -108,6 +109,8 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     split = _test_split(sessions, settings)
     sessions, settings = _with_session_gap(sessions, split, settings, report)
     _tell_single(sessions, settings, progress)
+    sessions = sessions.with_row_index(PLACE)
+    everything = sessions.select("user_id", "item_id", PLACE)
     past, test = _past_and_test(sessions, split, settings)
     settings = report.decided(
         settings,
@@ -120,6 +123,8 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     del sessions
     seen = _seen(clicks, past)
     train, validation = _train_and_validation(past, settings)
+    history = history_of(everything, (validation, test))
+    del everything
     progress.say(
         f"divided: {len(train):,} clicks to learn from, {_scored(validation):,} in the validation split, "
         f"{_scored(test):,} in the test split"
@@ -128,14 +133,14 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     test = split.predictions(test.with_columns(context=~pl.col("scored")))
     every_item = _every_item(past, test) if len(test) else None
     del past
-    train = _clean_training(train, settings, report)
+    train = _clean_training(train.drop(PLACE), settings, report)
     clicked = catalogue_of(train)
     catalogue, features, described = _with_features(clicked, seen, settings, report)
     return Data(
         catalogue,
         train=to_arrays(train, catalogue),
-        validation=to_arrays(_without_short(validation, "validation split", report), catalogue),
-        test=to_arrays(_without_short(test, "test split", report), catalogue),
+        validation=to_arrays(_without_short(validation, "validation split", report), catalogue, history),
+        test=to_arrays(_without_short(test, "test split", report), catalogue, history),
         summary=_summary(train, report) | chosen | described,
         features=features,
         never_clicked=len(catalogue) - len(clicked),

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.cleaning import Removal
+from trainer.dataset.history import PLACE, History
 from trainer.dataset.lists import counted
 from worker.core.catalogue import Catalogue
 from worker.core.ranking import NO_ITEM, Indexes
@@ -36,12 +37,14 @@ class Sessions:
     `starts` `[S + 1]`: session s has the clicks `starts[s]` to `starts[s + 1]` (exclusive).
     `scored` `[C]`: whether the click is to be predicted; the first click of a session never is.
     `times_ms` `[C]`: the time of each click, or None.
+    `history`: all clicks of the sessions' users, or None.
     """
 
     items: Indexes
     starts: NDArray[np.int64]
     scored: NDArray[np.bool_]
     times_ms: NDArray[np.int64] | None = None
+    history: History | None = None
 
     @classmethod
     def empty(cls) -> Sessions:
@@ -177,18 +180,33 @@ def catalogue_of(sessions: pl.DataFrame) -> Catalogue:
     return Catalogue(counts["item_id"].to_list())
 
 
-def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue) -> Sessions:
-    """Convert a table of clicks to sessions of item indexes. The clicks of a session must be adjacent."""
-    known = pl.DataFrame(
-        {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
-    )
-    known = known.with_row_index("item_index").cast({"item_id": sessions.schema["item_id"]})
-    joined = sessions.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
-    items = joined["item_index"].cast(pl.Int32).fill_null(NO_ITEM).to_numpy()
+def to_arrays(sessions: pl.DataFrame, catalogue: Catalogue, history: pl.DataFrame | None = None) -> Sessions:
+    """Convert a table of clicks to sessions of item indexes. The clicks of a session must be adjacent.
+
+    `history`: the clicks of the users before and in these sessions, as `history_of` returns them.
+    """
+    items = _item_indexes(sessions, catalogue)
     begins = np.flatnonzero(np.diff(sessions["session"].to_numpy(), prepend=-1))
     scored = np.ones(len(items), np.bool_)
     if "scored" in sessions.columns:
         scored = sessions["scored"].to_numpy().copy()
     scored[begins] = False
     times_ms = sessions["timestamp_ms"].to_numpy()
-    return Sessions(items, np.append(begins, len(items)), scored, times_ms)
+    starts = np.append(begins, len(items))
+    if history is None:
+        return Sessions(items, starts, scored, times_ms)
+    users = np.flatnonzero(np.diff(history["user_id"].rle_id().to_numpy().astype(np.int64), prepend=-1))
+    places = np.searchsorted(history[PLACE].to_numpy(), sessions[PLACE].to_numpy())
+    return Sessions(
+        items, starts, scored, times_ms, History(_item_indexes(history, catalogue), users, places)
+    )
+
+
+def _item_indexes(clicks: pl.DataFrame, catalogue: Catalogue) -> Indexes:
+    """Return the item index of each of `clicks`; `NO_ITEM` if the item is not in the catalogue."""
+    known = pl.DataFrame(
+        {"item_id": catalogue.ids(np.arange(len(catalogue))).tolist()}, schema={"item_id": pl.String()}
+    )
+    known = known.with_row_index("item_index").cast({"item_id": clicks.schema["item_id"]})
+    joined = clicks.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
+    return joined["item_index"].cast(pl.Int32).fill_null(NO_ITEM).to_numpy()

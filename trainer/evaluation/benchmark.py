@@ -25,7 +25,7 @@ from trainer.evaluation.baselines import (
 )
 from trainer.evaluation.knn import S_KNN, VMIS_KNN, VS_KNN, Neighbours, NeighbourSettings
 from trainer.evaluation.metrics import Answers, Counts, answers_of
-from trainer.evaluation.replay import answers, recent_items, walk
+from trainer.evaluation.replay import answers, excluded_items, walk
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.release import Release
 
@@ -98,13 +98,13 @@ def score(
     found = {NETWORK: _network(release, held, top, exclude_recent, exact=exact, progress=progress)}
     if held.before.is_empty():
         if "popular" in names:
-            excluded = recent_items(sessions, exclude_recent, held.user_begins)
+            excluded = excluded_items(sessions, exclude_recent)
             lists = popular_lists(release.popular, excluded, top)
             found["popular"] = answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
         return result(found, Predictions.of(sessions))
     catalogue = catalogue_of(held.before)
     past, same = PastSessions.of(held.before, catalogue), held.sessions(catalogue)
-    excluded = recent_items(same, exclude_recent, held.user_begins)
+    excluded = excluded_items(same, exclude_recent)
     asked = Asked(same, held.times_ms, excluded, held.users, held.context)
     found |= baseline_answers(past, asked, top=top, names=names, settings=settings, progress=progress)
     clicks: dict[str, Counts] = dict.fromkeys(found, past.clicks)
@@ -118,6 +118,4 @@ def _network(
 ) -> Answers:
     if exact:
         return walk(release, held, top=top, exclude_recent=exclude_recent, progress=progress)
-    sessions = held.sessions(release.catalogue)
-    begins = held.user_begins
-    return answers(release, sessions, top=top, exclude_recent=exclude_recent, user_begins=begins)
+    return answers(release, held.sessions(release.catalogue), top=top, exclude_recent=exclude_recent)

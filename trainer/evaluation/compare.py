@@ -177,15 +177,8 @@ def align(
         sessions, its = held[gap].sessions(release.catalogue), held[gap]
         if caution := its.caution(release.manifest, name):
             progress.say(caution)
-        found.append(
-            answers(
-                release,
-                sessions,
-                top=top,
-                exclude_recent=release.manifest.exclude_recent if exclude_recent is None else exclude_recent,
-                user_begins=its.user_begins,
-            )
-        )
+        excluded = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
+        found.append(answers(release, sessions, top=top, exclude_recent=excluded))
         rows.append(its.rows[sessions.scored])
     common, in_a, in_b = np.intersect1d(rows[0], rows[1], assume_unique=True, return_indices=True)
     if not len(common):

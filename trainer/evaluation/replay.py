@@ -12,9 +12,11 @@ once, and returns the same ranks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from trainer.console import Progress
@@ -37,13 +39,6 @@ _SESSIONS_AT_ONCE: Final = 4096
 _CLICKS_AT_ONCE: Final = 1024
 
 
-class _Part(NamedTuple):
-    """A part of the sessions, and the items excluded from the list of each prediction, `[P, X]`."""
-
-    sessions: Sessions
-    excluded: Indexes
-
-
 def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_recent: int) -> dict[str, float]:
     """Return the metrics of `tables` and, with the prefix `popular_`, of its popularity list; K = `top`.
 
@@ -51,7 +46,7 @@ def measure(tables: ServingTables, sessions: Sessions, *, top: int, exclude_rece
     predictions.
     """
     model = answers(tables, sessions, top=top, exclude_recent=exclude_recent)
-    excluded = recent_items(sessions, exclude_recent)
+    excluded = excluded_items(sessions, exclude_recent)
     targets = sessions.items[sessions.scored]
     shown = popular_lists(tables.popular, excluded, top)
     popular = answers_of(targets, shown, tables.items)
@@ -68,19 +63,17 @@ def answers(
     *,
     top: int,
     exclude_recent: int,
-    user_begins: NDArray[np.int64] | None = None,
     at_once: int = _SESSIONS_AT_ONCE,
 ) -> Answers:
     """Return the answers of `tables` to all predictions in `sessions`, stepping `at_once` sessions together.
 
-    `user_begins` `[C]`: for each click, the index of its user's first click. If given, the recent items
-    excluded from a list may come from earlier sessions of the user; otherwise, only from the same session.
+    The items excluded from a list, and the user's own items, may come from earlier sessions of the user if
+    the sessions have a history.
     """
     items = tables.items
     ranks, shown = [], np.zeros(items, np.int64)
-    excluded = recent_items(sessions, exclude_recent, user_begins)
-    for part in _parts(sessions, excluded, at_once):
-        found = answers_of(part.sessions.items[part.sessions.scored], _lists(tables, part, top), items)
+    for part in _parts(sessions, at_once):
+        found = answers_of(part.items[part.scored], _lists(tables, part, top, exclude_recent), items)
         ranks.append(found.ranks)
         shown += found.shown
     return Answers(np.concatenate(ranks), shown)
@@ -96,13 +89,16 @@ def walk(
 ) -> Answers:
     """Return the same ranks as `answers`, but apply the clicks of `held` one by one, as a worker does.
 
-    The worker's core starts new sessions itself, by the times of the clicks.
+    The worker's core starts new sessions itself, by the times of the clicks. It also applies the clicks of
+    these users that are not in the sessions of `held`.
     """
     sessions = held.sessions(release.catalogue)
+    assert sessions.history is not None  # noqa: S101  # a hold-out has one
     shown = np.zeros(len(release.catalogue), np.int64)
     ranks = np.zeros(sessions.predictions, np.int64)
-    scored = np.flatnonzero(sessions.scored)
-    item_ids, found = held.clicks["item_id"].to_list(), published(release, held, top, exclude_recent)
+    scored = sessions.history.places[sessions.scored]
+    item_ids = held.history["item_id"].to_list()
+    found = published(release, held.history, top, exclude_recent)
     lists = list(progress.through(found, len(item_ids), "replaying"))
     for number, click in enumerate(scored.tolist()):
         before = lists[click - 1]
@@ -111,18 +107,34 @@ def walk(
     return Answers(ranks, shown)
 
 
-def recent_items(sessions: Sessions, count: int, begins: NDArray[np.int64] | None = None) -> Indexes:
-    """Return the items of the last `count` clicks before each prediction, latest first, `[P, count]`.
+def recent_items(sessions: Sessions, count: int) -> Indexes:
+    """Return the session's last `count` items before each prediction, latest first, `[P, count]`.
 
-    Rows are padded with `NO_ITEM`. `begins` `[C]`: for each click, the index of the earliest click to use; by
-    default, the first of its session. `count` is limited to `RECENT_ITEMS`, as in a user state.
+    Rows are padded with `NO_ITEM`.
     """
-    if begins is None:
-        begins = np.repeat(sessions.starts[:-1], sessions.lengths)
     scored = np.flatnonzero(sessions.scored)
-    clicks = scored[:, None] - 1 - np.arange(min(count, RECENT_ITEMS))
+    begins = np.repeat(sessions.starts[:-1], sessions.lengths)[scored]
+    clicks = scored[:, None] - 1 - np.arange(count)
     items = sessions.items[np.maximum(clicks, 0)]
-    return np.where(clicks >= begins[scored, None], items, NO_ITEM).astype(np.int32)
+    return np.where(clicks >= begins[:, None], items, NO_ITEM).astype(np.int32)
+
+
+def last_items(sessions: Sessions, count: int) -> Indexes:
+    """Return the user's last `count` items before each prediction, latest first, `[P, count]`.
+
+    Rows are padded with `NO_ITEM`. Without a history, only the items of the same session are known.
+    """
+    if sessions.history is None:
+        return recent_items(sessions, count)
+    return sessions.history.before(np.flatnonzero(sessions.scored), count)
+
+
+def excluded_items(sessions: Sessions, exclude_recent: int) -> Indexes:
+    """Return the items to exclude from the list of each prediction, `[P, X]`, padded with `NO_ITEM`.
+
+    They are those of the user's last `exclude_recent` clicks, at most `RECENT_ITEMS`, as in the worker.
+    """
+    return last_items(sessions, min(exclude_recent, RECENT_ITEMS))
 
 
 def hidden_before(tables: ServingTables, sessions: Sessions) -> tuple[Floats, NDArray[np.bool_]]:
@@ -154,37 +166,51 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
     return np.split(ordered, np.flatnonzero(np.diff(steps[ordered])) + 1)
 
 
-def _lists(tables: ServingTables, part: _Part, top: int) -> Indexes:
-    lists = popular_lists(tables.popular, part.excluded, top)
-    hidden, warm = hidden_before(tables, part.sessions)
-    recent = recent_items(part.sessions, tables.recent_needed)
-    lists[warm] = tables.rank(hidden[warm], top, part.excluded[warm], recent[warm]).indexes
+def _lists(tables: ServingTables, sessions: Sessions, top: int, exclude_recent: int) -> Indexes:
+    excluded = excluded_items(sessions, exclude_recent)
+    lists = popular_lists(tables.popular, excluded, top)
+    hidden, warm = hidden_before(tables, sessions)
+    recent = recent_items(sessions, tables.recent_needed)
+    own = last_items(sessions, tables.own_needed)
+    found = tables.rank(hidden[warm], top, excluded[warm], recent[warm], own=own[warm])
+    lists[warm] = found.indexes
     return lists
 
 
-def _parts(sessions: Sessions, excluded: Indexes, size: int) -> Iterator[_Part]:
-    before = np.append(0, np.cumsum(sessions.scored))
+def _parts(sessions: Sessions, size: int) -> Iterator[Sessions]:
     for first in range(0, len(sessions), size):
         starts = sessions.starts[first : first + size + 1]
         clicks = slice(starts[0], starts[-1])
-        part = Sessions(sessions.items[clicks], starts - starts[0], sessions.scored[clicks])
-        yield _Part(part, excluded[before[clicks.start] : before[clicks.stop]])
+        history = sessions.history.of(clicks) if sessions.history else None
+        yield replace(
+            sessions,
+            items=sessions.items[clicks],
+            starts=starts - starts[0],
+            scored=sessions.scored[clicks],
+            times_ms=None,
+            history=history,
+        )
 
 
-def published(release: Release, held: HeldOut, top: int, exclude_recent: int) -> Iterator[list[str]]:
-    """Yield the list that a worker would publish after each click."""
-    states = States(state_size=release.state_size)
+def published(release: Release, clicks: pl.DataFrame, top: int, exclude_recent: int) -> Iterator[list[str]]:
+    """Yield the list that a worker would publish after each of `clicks`."""
+    states = States(state_size=release.state_size, recent_items=max(RECENT_ITEMS, release.own_needed))
     recommender = Recommender(
-        release, states, publish="every", publish_max_age_ms=0, exclude_recent=exclude_recent, top=top
+        release,
+        states,
+        publish="every",
+        publish_max_age_ms=0,
+        exclude_recent=min(exclude_recent, RECENT_ITEMS),
+        top=top,
     )
-    for first in range(0, len(held.clicks), _CLICKS_AT_ONCE):
-        clicks = held.clicks[first : first + _CLICKS_AT_ONCE]
-        times = clicks["timestamp_ms"].to_numpy()
+    for first in range(0, len(clicks), _CLICKS_AT_ONCE):
+        some = clicks[first : first + _CLICKS_AT_ONCE]
+        times = some["timestamp_ms"].to_numpy()
         batch = Clicks(
-            partitions=np.zeros(len(clicks), np.int32),
-            offsets=np.arange(first, first + len(clicks)),
-            user_ids=clicks["user_id"].to_list(),
-            item_ids=clicks["item_id"].to_list(),
+            partitions=np.zeros(len(some), np.int32),
+            offsets=np.arange(first, first + len(some)),
+            user_ids=some["user_id"].to_list(),
+            item_ids=some["item_id"].to_list(),
             timestamps_ms=times,
             record_timestamps_ms=times,
         )

@@ -140,7 +140,7 @@ def compared(
     asked = Asked(
         test,
         _times(test),
-        replay.recent_items(test, exclude_recent),
+        replay.excluded_items(test, exclude_recent),
         users=every.test_users,
         context=every.context,
     )

@@ -1,15 +1,19 @@
-"""The blend: terms for popularity, transitions, co-occurrences and repeats, added to the network's scores.
+"""The blend: popularity, transitions, co-occurrences, repeats and own items, added to the network's scores.
 
     logit of item o = n * network                               a scalar factor
         + sum_k p_k log(floor + popularity_k[o])                the same for all users: `output_bias`
         + sum_k t_k log(1 + transitions_k[last, o] / unit)      a sparse row per item: `transition_scores`
         + c sum_l 1 / (1 + l) log(1 + near[item_l, o] / unit)   the same for a few last clicks, l clicks ago
         + sum_l r_l [o was clicked l clicks ago]                within the session: `repeat_bias`
+        + w log(1 + own[o] / unit)                              the user's clicks in any session: `own_items`
 
 `r_l` is a sum of three curves, `sum_j r_j 2^(-l / h_j)`: with a weight for each lag, far lags would fit the
 noise of a few thousand clicks.
 
-The few weights n, p, t, c and r minimise cross-entropy on held-out clicks. These clicks are neither in the
+`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weight w is negative where
+nobody clicks the same item again.
+
+The few weights n, p, t, c, r and w minimise cross-entropy on held-out clicks. These clicks are neither in the
 network's training data nor in the counts: the network fits its training clicks so well that the other terms
 would seem useless. `choose` leaves out the terms that do not help.
 """
@@ -25,9 +29,9 @@ from numpy.typing import NDArray
 
 from trainer.config import FitSettings
 from trainer.model.backend import tf
-from trainer.model.terms import CO_OCCURRENCE_DECAY, Priors, Terms
+from trainer.model.terms import CO_OCCURRENCE_DECAY, OWN_HALF_LIFE, Priors, Terms
 from worker.core.cells import Floats
-from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.ranking import NO_ITEM, Indexes, OwnGains, OwnItems, own_gains
 from worker.settings.fields import duration_text
 
 RATE: Final = 0.1
@@ -46,6 +50,9 @@ _TESTED: Final = 2048
 _WORTH: Final = 1e-3
 """The cross-entropy, in nats, that a term must gain to be worth its place in the release."""
 
+_OWN_WORTH: Final = 1e-2
+"""The same of own items, for which a worker keeps more of each user."""
+
 _NEVER: Final = -1e9
 """Added to the logit of an item that may not be recommended."""
 
@@ -61,6 +68,8 @@ class Lessons(NamedTuple):
     """`[P, X]`: the items that may not be recommended, padded with `NO_ITEM`."""
     targets: Indexes
     """`[P]`: the items that were clicked next."""
+    own: Indexes
+    """`[P, M]`: the user's preceding clicks in any session, newest first, padded with `NO_ITEM`."""
 
     def usable(self) -> Lessons:
         """Return the examples whose last clicked item is known and whose target is known and not excluded."""
@@ -87,6 +96,7 @@ class Blend:
             "transitions": len(settings.blend.transition_half_lives),
             "co_occurrences": 1 if settings.blend.co_occurrences else 0,
             "repeats": len(half_lives),
+            "own_items": 1 if settings.blend.own_items else 0,
         }
         # The logarithm of the network's factor, so that the factor stays positive.
         self._network = tf.Variable(0.0)
@@ -151,11 +161,14 @@ class Blend:
             parts.append(f"items clicked near the last ones ({near[0]:.2f})")
         if repeats := weights["repeats"]:
             parts.append(f"repeats ({repeats[0]:.2f} for the last item, {np.mean(repeats):.2f} on average)")
+        if own := weights["own_items"]:
+            parts.append(f"the user's own items ({own[0]:.2f})")
         return "score = " + " + ".join(parts)
 
     def terms(self, priors: Priors) -> Terms:
         """Return the terms of a release: `priors` multiplied by the weights."""
-        popular, following, near, repeats = (weight.numpy() for weight in self._weights.values())
+        popular, following, near, repeats, own = (weight.numpy() for weight in self._weights.values())
+        counted = self._settings.own_items if "own_items" in self._used else 0
         return Terms(
             self._factor,
             priors.popularity @ popular,
@@ -164,6 +177,7 @@ class Blend:
             priors.near,
             priors.co_occurrences * near.sum(),
             self._curves @ repeats,
+            OwnItems(counted, float(own.sum()), OWN_HALF_LIFE) if counted else OwnItems(),
         )
 
     def choose(
@@ -190,7 +204,7 @@ class Blend:
             for name in reversed(asked):
                 self._used.remove(name)
                 without = self._held_out(halves, tensors, priors, steps)
-                if without < lowest + _WORTH:
+                if without < lowest + (_OWN_WORTH if name == "own_items" else _WORTH):
                     lowest = without
                 else:
                     self._used = [one for one in asked if one in {name, *self._used}]
@@ -217,8 +231,8 @@ class Blend:
         known = _constants(tensors, priors)
         moving = [True, *(name in self._used for name in self._weights)]
         for step, chosen in enumerate(self._drawn(len(lessons.targets), steps)):
-            some = Lessons(*map(tf.constant, lessons.only(chosen)))
-            gradients = [one.numpy() for one in self._downhill(some, *known)]
+            some = _asked(lessons.only(chosen))
+            gradients = [one.numpy() for one in self._downhill(*some, *known)]
             moves = adam.moves(gradients, rate * (1 + math.cos(math.pi * step / steps)) / 2)
             for variable, move, moves_it in zip(self._variables, moves, moving, strict=True):
                 if moves_it:
@@ -243,8 +257,7 @@ class Blend:
             count = len(tested.targets)
             measured = np.random.default_rng(self._seed).permutation(count)[:_TESTED].astype(np.int32)
             for chosen in np.array_split(measured, -(-len(measured) // _BATCH)):
-                some = Lessons(*map(tf.constant, tested.only(chosen)))
-                losses += [float(self._measured(some, *known))] * len(chosen)
+                losses += [float(self._measured(*_asked(tested.only(chosen)), *known))] * len(chosen)
         return float(np.mean(losses))
 
     def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
@@ -252,14 +265,14 @@ class Blend:
         for _ in range(steps):
             yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _gradients(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
+    def _gradients(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
         with tf.GradientTape() as tape:
-            loss = self._loss(lessons, table, own, priors)
+            loss = self._loss(lessons, gains, table, bias, priors)
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _loss(self, lessons: Lessons, table: Any, own: Any, priors: Priors) -> Any:
+    def _loss(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
         weights, last = self._weights, lessons.recent[:, 0]
-        logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + own)
+        logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + bias)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
         followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
         logits = _added(logits, tf.gather(priors.following, last), followers)
@@ -268,6 +281,9 @@ class Blend:
         curves = tf.linalg.matvec(tf.constant(self._curves), weights["repeats"])
         repeated = tf.broadcast_to(curves, (tf.shape(last)[0], len(self._curves)))
         logits = _added(logits, lessons.recent[:, : len(self._curves)], repeated)
+        if self._settings.own_items:
+            places = tf.stack([gains.rows, tf.cast(gains.items, tf.int64)], axis=1)
+            logits = tf.tensor_scatter_nd_add(logits, places, gains.gains * self._weights["own_items"])
         logits = _added(logits, lessons.excluded, tf.fill(tf.shape(lessons.excluded), _NEVER))
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits))
 
@@ -286,6 +302,12 @@ def _constants(tensors: Mapping[str, Floats], priors: Priors) -> tuple[Any, Any,
     table = tensors.get("output", tensors["embedding"])
     own = tensors.get("output_bias", np.zeros(len(table), np.float32))
     return tf.constant(table), tf.constant(own), Priors(*map(tf.constant, priors))
+
+
+def _asked(lessons: Lessons) -> tuple[Lessons, OwnGains]:
+    """Return `lessons` as constants of TensorFlow, and the gains of own items at a weight of 1."""
+    gains = own_gains(lessons.own, OwnItems(lessons.own.shape[1], 1.0, OWN_HALF_LIFE))
+    return Lessons(*map(tf.constant, lessons)), OwnGains(*map(tf.constant, gains))
 
 
 class _Adam:

@@ -116,7 +116,7 @@ class Model(NamedTuple):
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Return the tensors of a release, and the manifest fields that define how they are used."""
-        settings, tensors, added = self.network.settings, self.tensors, dict[str, list[float]]()
+        settings, tensors, added = self.network.settings, self.tensors, dict[str, Any]()
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
             tensors, scale = self.terms.added_to(tensors), scale * self.terms.network

@@ -180,16 +180,18 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     if not held.predictions:
         progress.say("no blend: there are no validation clicks to learn its weights from")
         return None
-    past, blend = Past.of(data.train), Blend(settings)
+    past = Past.of(data.train)
     tensors = network.tensors()
     hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
         replay.recent_items(held, max(RECENT, settings.blend.repeat_lags)),
-        replay.recent_items(held, settings.evaluation.exclude_recent),
+        replay.excluded_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
+        replay.last_items(held, settings.blend.own_items),
     )
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
+    blend = Blend(settings)
     asked, half = blend.used, np.random.default_rng(settings.training.seed).random(len(held)) < 0.5
     by_session = np.repeat(half, held.lengths)[held.scored]
     blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)

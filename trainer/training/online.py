@@ -78,7 +78,7 @@ class OnlineTraining:
         self._network = Network(np.ones(active_items, np.int64), settings)
         self._optimizer = Optimizer(self._network.trainable_variables, settings, epochs=1, steps=1)
         self._step = compiled_step(self._network, lambda gradients, _: self._optimizer.move(gradients))
-        self._blend, self._steps, self._learned = Blend(settings), 0, 0
+        self._blend, self._steps, self._learned = Blend(settings.replaced(own_items=0)), 0, 0
         self._rows = _Rows(self._network, self._optimizer, active_items, self._random)
         self.catalogue = Catalogue([])
         self._active = np.zeros(0, np.int64)
@@ -160,8 +160,10 @@ class OnlineTraining:
         lessons = Lessons(
             np.asarray(self._network.scaled(hidden[:, : self._settings.model.hidden_size])),
             places[replay.recent_items(met, lags)],
-            places[replay.recent_items(met, self._settings.evaluation.exclude_recent)],
+            places[replay.excluded_items(met, self._settings.evaluation.exclude_recent)],
             places[met.items[met.scored]],
+            # Windows of sessions do not tell what their users clicked before.
+            np.empty((met.predictions, 0), np.int32),
         )
         tensors = {"embedding": self._rows.vectors()[served.active]}
         self._learned += 1

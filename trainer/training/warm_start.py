@@ -116,8 +116,10 @@ def grown(data: Data, known: Sequence[str]) -> Data:
 
 
 def _moved(sessions: Sessions, places: Indexes) -> Sessions:
-    known = sessions.items != NO_ITEM
-    return replace(sessions, items=np.where(known, places[sessions.items], NO_ITEM).astype(np.int32))
+    # `NO_ITEM` is -1, so it indexes the added last entry.
+    to = np.append(places, np.int32(NO_ITEM))
+    history = sessions.history and sessions.history._replace(items=to[sessions.history.items])
+    return replace(sessions, items=to[sessions.items], history=history)
 
 
 def _rows(features: Features, sources: Indexes) -> Features:

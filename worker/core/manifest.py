@@ -14,7 +14,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import orjson
 
 from worker.core.cells import CELLS
-from worker.core.recent import RECENT_ITEMS
+from worker.core.ranking import OwnItems
+from worker.core.recent import MAX_RECENT_ITEMS, RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 FORMAT: Final = 2
@@ -50,6 +51,18 @@ MAX_CO_OCCURRENCE_DECAY: Final = 1e6
 MAX_REPEAT_LAGS: Final = RECENT_ITEMS
 """Maximum number of repeat biases: a user's row keeps only this many recent items."""
 
+MAX_OWN_ITEMS: Final = MAX_RECENT_ITEMS
+"""Maximum number of a user's last clicks that are counted as own items."""
+
+MAX_OWN_WEIGHT: Final = 1e6
+"""Maximum absolute weight of own items; keeps scores well within the range of single precision."""
+
+MIN_OWN_HALF_LIFE: Final = 0.1
+"""Minimum half-life of own items, in clicks; with a lower one, only the last click would count."""
+
+MAX_OWN_HALF_LIFE: Final = 1e6
+"""Maximum half-life of own items, in clicks; all clicks then count alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -76,9 +89,11 @@ class Manifest:
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
-    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. A session ends after
-    `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are not
-    recommended, unless a worker's settings say otherwise.
+    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the items
+    among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems` with
+    `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends after `session_gap_seconds` without a
+    click; 0: never. The user's last `exclude_recent` clicked items are not recommended, unless a worker's
+    settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.
@@ -108,12 +123,20 @@ class Manifest:
     exclude_recent: int = 1
     co_occurrences: int = 0
     co_occurrence_decay: tuple[float, ...] = ()
+    own_items: int = 0
+    own_weight: float = 0.0
+    own_half_life: float = 1.0
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON object, without the fields that have their defaults."""
         values = ((field, getattr(self, field.name)) for field in fields(self))
         written = {field.name: value for field, value in values if value != field.default}
         return orjson.dumps(written, default=_plain, option=orjson.OPT_INDENT_2)
+
+    @property
+    def own_term(self) -> OwnItems:
+        """The term for a user's own items."""
+        return OwnItems(self.own_items, self.own_weight, self.own_half_life)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
         # The mappings that `from_json` returns are read-only, and read-only mappings cannot be pickled.
@@ -166,11 +189,21 @@ class Manifest:
         _require(within, "repeat_bias", biases, must_be)
         excluded = self.exclude_recent
         _require(0 <= excluded <= RECENT_ITEMS, "exclude_recent", excluded, f"from 0 to {RECENT_ITEMS}")
+        self._check_own_items()
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)
         _require(different, "popular", list(self.popular)[:3], "without duplicate items")
         _require(len(self.golden) > 0, "golden", [], "at least one session with which to test the network")
+
+    def _check_own_items(self) -> None:
+        clicks, weight, half_life = self.own_items, self.own_weight, self.own_half_life
+        _require(0 <= clicks <= MAX_OWN_ITEMS, "own_items", clicks, f"from 0 to {MAX_OWN_ITEMS}")
+        must_be = f"from {-MAX_OWN_WEIGHT:g} to {MAX_OWN_WEIGHT:g}"
+        _require(abs(weight) <= MAX_OWN_WEIGHT, "own_weight", weight, must_be)
+        within = MIN_OWN_HALF_LIFE <= half_life <= MAX_OWN_HALF_LIFE
+        must_be = f"from {MIN_OWN_HALF_LIFE:g} to {MAX_OWN_HALF_LIFE:g}"
+        _require(within, "own_half_life", half_life, must_be)
 
 
 def _plain(value: object) -> object:

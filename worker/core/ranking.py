@@ -27,6 +27,9 @@ Indexes = NDArray[np.int32]
 NO_ITEM: Final = -1
 """The index that means no item: an unknown item, nothing to exclude, or an unused position of a list."""
 
+OWN_UNIT: Final = 0.1
+"""Unit of the decayed counts of a user's own items; counts far below it add almost nothing."""
+
 _CHUNK_SCORES: Final = 1 << 20
 _CHUNK_ROWS: Final = 128
 """Scores are computed and searched in chunks of about 4 MiB, which fit in the cache. A chunk has at least
@@ -53,13 +56,26 @@ class ItemRows(NamedTuple):
     scores: Floats
 
 
+class OwnItems(NamedTuple):
+    """A term for a user's own habits: a decayed count of the user's last clicks, across sessions.
+
+    A click with `l` later clicks has the weight `0.5 ** (l / half_life)`. An item that is among the user's
+    last `clicks` clicks gains `weight * log(1 + c / OWN_UNIT)` for the sum c of the weights of its clicks.
+    With 0 `clicks`, there is no term.
+    """
+
+    clicks: int = 0
+    weight: float = 0.0
+    half_life: float = 1.0
+
+
 class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
     score in the `transitions` of the last click, plus, for each click with `l` later clicks,
     `co_occurrence_decay[l]` times the item's score in the click's row of `co_occurrences`, plus
-    `repeat_bias[l]` if the click was on the item.
+    `repeat_bias[l]` if the click was on the item, plus the item's gain by `own_items`.
     """
 
     def __init__(
@@ -71,11 +87,14 @@ class ItemTable:
         co_occurrences: ItemRows | None = None,
         co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
+        own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     ) -> None:
         self.items, size = vectors.shape
         lags = 0 if co_occurrences is None else len(co_occurrence_decay)
         self.recent_needed = max(len(repeat_bias), lags, 0 if transitions is None else 1)
-        """The number of most recent clicks that a score depends on, in addition to the hidden vector."""
+        """The number of the session's most recent clicks that a score depends on."""
+        self.own_needed = own_items.clicks
+        """The number of the user's most recent clicks, across sessions, that a score depends on."""
         self.groups = _group_count(self.items)
         depth = self.items // self.groups + 1
         self.width = depth * self.groups
@@ -91,13 +110,14 @@ class ItemTable:
         self._co_occurrences = co_occurrences
         self._co_occurrence_decay = np.array(co_occurrence_decay, np.float32)
         self._repeat_bias = np.array(repeat_bias, np.float32)
+        self._own_items = own_items
         self._scratch = np.empty((0, self.width), np.float32)
 
-    def scores(self, hidden: Floats, recent: Indexes) -> Floats:
-        """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent`.
+    def scores(self, hidden: Floats, recent: Indexes, own: Indexes) -> Floats:
+        """Return the scores `[B, width]` of `hidden` `[B, H]` after the clicks `recent` and `own`.
 
-        `recent` is `[B, recent_needed]`, the latest click first. The result is valid until the next call. The
-        scores of padding columns are -inf.
+        `recent` is `[B, recent_needed]`, `own` `[B, own_needed]`, the latest click first. The result is valid
+        until the next call. The scores of padding columns are -inf.
         """
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < len(hidden):
@@ -119,35 +139,82 @@ class ItemTable:
             # A row may have an item twice; `add.at` adds both biases. Hot path, once per chunk: all lags at
             # once, in one dimension, take a seventh of the time of one lag after the other.
             np.add.at(flat, columns.reshape(-1), gains.reshape(-1))
+        rows, items, gains = own_gains(own, self._own_items)
+        # A row has an item once, so `+=` adds every gain.
+        flat[items + row_starts[rows, 0]] += gains
         return out
 
 
+class OwnGains(NamedTuple):
+    """G gains of items, at most one for each row and item: row, item and gain, `[G]` each."""
+
+    rows: NDArray[np.intp]
+    items: Indexes
+    gains: Floats
+
+
+def own_gains(clicked: Indexes, term: OwnItems) -> OwnGains:
+    """Return the gains of the known items among the last clicks `clicked` `[B, M]` of users, newest first.
+
+    Rows are padded with `NO_ITEM`. A row's gains do not depend on the other rows, bit for bit.
+    """
+    size = clicked.shape[1]
+    if not clicked.size:
+        return OwnGains(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.float32))
+    lags = np.arange(size)
+    # Hot path: sorting is ten times faster than comparing all pairs. Item and lag are sorted as one integer,
+    # so the weights of an item are always added in the same order.
+    keys = np.sort((clicked.astype(np.int64) << 32) | lags, axis=1).reshape(-1)
+    items = keys >> 32
+    begins = np.empty(len(keys), np.bool_)
+    np.not_equal(items[1:], items[:-1], out=begins[1:])
+    begins[::size] = True
+    first = np.flatnonzero(begins)
+    counts = np.add.reduceat((0.5 ** (lags / term.half_life))[keys & _KEY_COLUMN], first)
+    known = items[first] != NO_ITEM
+    first = first[known]
+    gains = term.weight * np.log1p(counts[known] / OWN_UNIT)
+    return OwnGains(first // size, items[first].astype(np.int32), gains.astype(np.float32))
+
+
 def top_k(
-    hidden: Floats, table: ItemTable, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+    hidden: Floats,
+    table: ItemTable,
+    k: int,
+    excluded: Indexes | None = None,
+    recent: Indexes | None = None,
+    *,
+    own: Indexes | None = None,
 ) -> TopK:
     """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.
 
     `excluded` `[B, X]`: the items to exclude from each row (`NO_ITEM` for none). `recent` `[B,
-    recent_needed]`: the last clicks of each row, newest first (`NO_ITEM` for an unknown item or no click);
-    may be omitted if `recent_needed` is 0. Scores must not be NaN. Raises ValueError if `recent` has another
-    shape.
+    recent_needed]`: the last clicks of each row's session, newest first (`NO_ITEM` for an unknown item or no
+    click). `own` `[B, own_needed]`: the same across sessions. Either may be omitted if none is needed. Scores
+    must not be NaN. Raises ValueError if `recent` or `own` has another shape.
     """
-    if recent is None:
-        recent = np.empty((len(hidden), 0), np.int32)
-    if recent.shape != (len(hidden), table.recent_needed):
-        raise ValueError(
-            f"ranking needs the last {table.recent_needed} clicks of each row, but got {recent.shape[1]}"
-        )
+    recent = _clicks(recent, len(hidden), table.recent_needed, "session")
+    own = _clicks(own, len(hidden), table.own_needed, "user")
     found = _unused(len(hidden), k)
     step = max(_CHUNK_ROWS, _CHUNK_SCORES // table.width)
     for start in range(0, len(hidden), step):
         part = slice(start, start + step)
-        scores = table.scores(hidden[part], recent[part])
+        scores = table.scores(hidden[part], recent[part], own[part])
         if excluded is not None:
             _exclude(scores, excluded[part])
         found.indexes[part], found.scores[part] = _search(scores, table, k)
     found.indexes[found.scores == -np.inf] = NO_ITEM
     return found
+
+
+def _clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexes:
+    """Return `given`, or no clicks if it is None. Raises ValueError if its shape is not `[rows, needed]`."""
+    clicks = np.empty((rows, 0), np.int32) if given is None else given
+    if clicks.shape != (rows, needed):
+        raise ValueError(
+            f"ranking needs the last {needed} clicks of each row's {whose}, but got {clicks.shape[1]}"
+        )
+    return clicks
 
 
 def _add_rows(

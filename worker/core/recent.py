@@ -21,9 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.slabs import Column
 
 RECENT_ITEMS: Final = 20
-"""The number of recent items in a user's row."""
+"""The number of recent items in a user's row, unless a release needs more; and the maximum number of items
+of the current session from which a state is rebuilt.
+"""
+
+MAX_RECENT_ITEMS: Final = 100
+"""Maximum number of recent items in a user's row."""
+
+_RESIZED: Final = 1 << 13
+"""The number of rows that are copied together into longer rings; they fit in the cache."""
 
 Integers = NDArray[np.integer[Any]]
 
@@ -50,6 +59,14 @@ class Ring:
     def kept(self) -> Integers:
         """`[B]`: the number of each user's clicks, but at most `R`."""
         return np.minimum(self.clicks, self.size)
+
+    @property
+    def session_size(self) -> int:
+        """The maximum number of items that a user's row counts in the current session.
+
+        A longer ring does not increase it, so that rebuilding a state takes no longer.
+        """
+        return min(self.size, RECENT_ITEMS)
 
     @property
     def filled(self) -> NDArray[np.bool_]:
@@ -99,9 +116,35 @@ class Ring:
         """Return the codes of the same items in a ring of `size` positions."""
         if size == self.size:
             return self.codes
-        resized = Ring(np.full((len(self.codes), size), NO_ITEM, np.int32), self.clicks)
-        for lag in range(min(self.size, size), 0, -1):
-            numbers = self.clicks - lag
-            users = np.flatnonzero(numbers >= 0)
-            resized.put(users, numbers[users], self.at(users, numbers[users]))
-        return resized.codes
+        codes = np.full((len(self.codes), size), NO_ITEM, np.int32)
+        both = min(size, self.size)
+        codes[:, :both] = self.codes[:, :both]
+        # The first clicks are at the same positions in both rings; the users with more clicks are few.
+        longer = np.flatnonzero(self.clicks > both)
+        latest = self.clicks[longer, None].astype(np.int32) - 1
+        # Position p has the latest item whose number is p modulo R.
+        numbers = latest - (latest - np.arange(self.size, dtype=np.int32)) % np.int32(self.size)
+        places, moved = longer[:, None] * size + numbers % np.int32(size), self.codes[longer]
+        if size < self.size:
+            kept = (numbers >= 0) & (numbers > latest - size)
+            places, moved = places[kept], moved[kept]
+        codes[longer] = NO_ITEM
+        codes.reshape(-1)[places] = moved
+        return codes
+
+
+def lengthened(recent: Column, clicks: Column, size: int, *, rows: int) -> Column:
+    """Return the rings of the first `rows` rows in a column of rings with `size` positions.
+
+    The slabs of `recent` are emptied one by one, so that only one of them is in memory twice.
+    """
+    longer = Column(np.int32, (size,), recent.slab_rows)
+    longer.reserve(len(recent.slabs) * recent.slab_rows)
+    for number, slab in enumerate(recent.slabs):
+        # Rows that were never used are not written, so their pages are not mapped.
+        used = min(rows - number * recent.slab_rows, recent.slab_rows)
+        for begin in range(0, used, _RESIZED):
+            part = slice(begin, min(begin + _RESIZED, used))
+            longer.slabs[number][part] = Ring(slab[part], clicks.slabs[number][part]).resized(size)
+        recent.slabs[number] = slab[:0].copy()
+    return longer

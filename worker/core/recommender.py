@@ -48,6 +48,8 @@ class Applied(NamedTuple):
     recent: Indexes
     """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
+    own: Indexes
+    """`[A, own_needed]`: the user's most recent items, whatever their session, the click's own item first."""
     rows: Rows
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
     too_old: int = 0
@@ -97,7 +99,8 @@ class Recommender:
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
         self._exclude = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
-        self._lags = np.arange(min(max(self._exclude, release.recent_needed), states.recent_items))
+        needed = max(self._exclude, release.recent_needed, release.own_needed)
+        self._lags = np.arange(min(needed, states.recent_items))
         self._top = top
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
@@ -136,7 +139,7 @@ class Recommender:
 
         last = order.last
         users.hidden = hidden[last]
-        users.session = np.minimum(session[last], users.ring.size).astype(np.int8)
+        users.session = np.minimum(session[last], users.ring.session_size).astype(np.int8)
         users.warm = warm[last]
         users.offset = offsets[last]
         users.release[:] = self.release.number
@@ -150,6 +153,7 @@ class Recommender:
             warm[answered],
             recent[:, : self._exclude],
             self._needed(recent, session[answered]),
+            _padded(recent, self.release.own_needed),
             np.where(newest, order.rows[order.user[answered]], -1),
             too_old,
         )
@@ -172,6 +176,7 @@ class Recommender:
             self._top,
             applied.excluded[warm],
             applied.recent[warm],
+            own=applied.own[warm],
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
@@ -200,8 +205,8 @@ class Recommender:
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
         excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
-        at, nobody = np.zeros(1, np.intp), np.full(1, -1)
-        (one,) = self.rank(Applied(at, users.hidden, users.warm, excluded, needed, nobody))
+        own, at, nobody = _padded(recent, self.release.own_needed), np.zeros(1, np.intp), np.full(1, -1)
+        (one,) = self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))
         return one
 
     def rebuild(self, rows: Rows) -> int:
@@ -219,17 +224,15 @@ class Recommender:
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
         """Return the session's recent items for `Release.rank`, newest first, padded with `NO_ITEM`."""
-        needed = np.full((len(recent), self.release.recent_needed), NO_ITEM, np.int32)
-        lags = self._lags[: needed.shape[1]]
-        needed[:, : len(lags)] = np.where(lags < session[:, None], recent[:, : len(lags)], NO_ITEM)
-        return needed
+        needed = _padded(recent, self.release.recent_needed)
+        return np.where(np.arange(needed.shape[1]) < session[:, None], needed, np.int32(NO_ITEM))
 
     def _read(self, rows: Rows) -> UserStates:
         users = self._states.read(rows)
         # Another release in service may have larger states, or a session gap that this release lacks.
         users.hidden = users.hidden[:, : self.release.state_size]
         if not self.release.session_gap_ms:
-            users.session = users.ring.kept.astype(np.int8)
+            users.session = np.minimum(users.ring.kept, users.ring.session_size).astype(np.int8)
         return users
 
     def _rows(self, clicks: Clicks) -> Rows:
@@ -362,6 +365,13 @@ def _recent(
     stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
     here = codes[np.maximum(places[:, None] - lags, 0)]
     return np.where(lags <= since[places, None], here, stored)
+
+
+def _padded(recent: Indexes, count: int) -> Indexes:
+    """Return a copy of the first `count` columns of `recent`, padded with `NO_ITEM`."""
+    padded = np.full((len(recent), count), NO_ITEM, np.int32)
+    padded[:, : recent.shape[1]] = recent[:, :count]
+    return padded
 
 
 def _sessions(

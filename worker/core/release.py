@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 from worker.core.catalogue import Catalogue
 from worker.core.layers import count_layers
 from worker.core.manifest import FORMAT, Golden, Manifest
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.tables import ServingTables
 from worker.core.verification import check_golden, check_tensors
 from worker.errors import ReleaseRefused
@@ -55,6 +55,7 @@ class Release(ServingTables):
             scale=manifest.scale,
             co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
+            own_items=manifest.own_term,
         )
         self.manifest = manifest
         self.number = number
@@ -88,6 +89,7 @@ def pack(
     scale: float,
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
+    own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float,
     exclude_recent: int = 1,
     popular: Sequence[str],
@@ -103,9 +105,8 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` with
-    `co_occurrence_scores`. `Manifest` says how the tensors, `co_occurrence_decay` and `repeat_bias` make up a
-    score. Raises ReleaseRefused for values that a manifest cannot have.
+    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores.
+    `Manifest` says how a score is made up. Raises ReleaseRefused for values that a manifest cannot have.
     """
     blob = _blob(tensors, item_ids)
     manifest = Manifest(
@@ -133,6 +134,9 @@ def pack(
         size_bytes=len(blob),
         sha256=hashlib.sha256(blob).hexdigest(),
         golden=tuple(golden),
+        own_items=own_items.clicks,
+        own_weight=own_items.weight,
+        own_half_life=own_items.half_life,
     )
     return Manifest.from_json(manifest.to_json()), blob
 

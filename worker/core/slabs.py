@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,3 +68,13 @@ class Column:
         for slab in np.unique(slabs):
             at = np.flatnonzero(slabs == slab)
             yield self._slabs[slab], at, places[at]
+
+
+def where(holds: Callable[..., NDArray[np.bool_]], *columns: Column, rows: int) -> Rows:
+    """Return those of the first `rows` rows whose values in `columns` satisfy `holds`."""
+    slab_rows = columns[0].slab_rows
+    found = [
+        np.flatnonzero(holds(*(column.slabs[base // slab_rows][: rows - base] for column in columns))) + base
+        for base in range(0, rows, slab_rows)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.int64)

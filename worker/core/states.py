@@ -23,7 +23,7 @@ saved then (`worker.core.flush` decides what to save and when). Blocks do not co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from sys import getsizeof
 from typing import Any, Final
@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from worker.core.items import ItemCodes
 from worker.core.ranking import NO_ITEM
-from worker.core.recent import RECENT_ITEMS, Ring
-from worker.core.slabs import Column, Rows
+from worker.core.recent import RECENT_ITEMS, Ring, lengthened
+from worker.core.slabs import Column, Rows, where
 
 NO_OFFSET: Final = -1
 """The offset of a state to which no record of the current clicks topic was applied."""
@@ -62,7 +62,7 @@ class UserStates:
     clicks: NDArray[np.int32]
     """The total number of clicks applied; 0 for a new user."""
     session: NDArray[np.int8]
-    """The number of recent items in the current session, at most R."""
+    """The number of recent items in the current session, at most `ring.session_size`."""
     warm: NDArray[np.bool_]
     """Whether a known item was clicked since the session began."""
     timestamp_ms: NDArray[np.int64]
@@ -195,8 +195,7 @@ class States:
     def resize(self, state_size: int) -> None:
         """Change the size of hidden states, and mark all states as having no release.
 
-        Each state is then rebuilt when its user next clicks; copying all states at once would pause the
-        worker.
+        Each state is then rebuilt when its user next clicks; copying all states would pause the worker.
         """
         if state_size == self.state_size:
             return
@@ -205,7 +204,17 @@ class States:
         hidden.reserve(len(release.slabs) * release.slab_rows)
         for slab in release.slabs:
             slab[:] = NO_RELEASE
-        self._columns["hidden"] = hidden
+        self._replace("hidden", hidden)
+
+    def keep_recent(self, recent_items: int) -> None:
+        """Make every row keep at least `recent_items` recent items; copy all rows at once if they do not."""
+        if recent_items <= self.recent_items:
+            return
+        self.recent_items, columns = recent_items, self._columns
+        self._replace("recent", lengthened(columns["recent"], columns["clicks"], recent_items, rows=self.end))
+
+    def _replace(self, name: str, column: Column) -> None:
+        self._columns[name] = column
         self._all = (*self._columns.values(), self._partition, self._block, self._changed)
 
     @property
@@ -237,7 +246,7 @@ class States:
         if states.hidden.shape[1] != self.state_size:
             states.hidden = np.zeros((len(rows), self.state_size), np.float16)
             states.release[:] = NO_RELEASE
-        states.session = np.minimum(states.session, states.ring.size).astype(np.int8)
+        states.session = np.minimum(states.session, states.ring.session_size).astype(np.int8)
         self.write(rows, states)
         self.saved(rows, number)
         return rows
@@ -249,7 +258,8 @@ class States:
 
     def changed(self, partition: int) -> Rows:
         """Return the rows of `partition` that changed since they were last saved."""
-        return self._where(lambda changed, its: changed & (its == partition), self._changed, self._partition)
+        columns = self._changed, self._partition
+        return where(lambda changed, its: changed & (its == partition), *columns, rows=self.end)
 
     def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
         """Return a mask of the `rows` that changed since they were last saved."""
@@ -257,12 +267,12 @@ class States:
 
     def owned(self, partition: int) -> Rows:
         """Return the rows of `partition` that have a user."""
-        clicks = self._columns["clicks"]
-        return self._where(lambda clicked, its: (clicked > 0) & (its == partition), clicks, self._partition)
+        columns = self._columns["clicks"], self._partition
+        return where(lambda clicked, its: (clicked > 0) & (its == partition), *columns, rows=self.end)
 
     def longest_idle(self, count: int) -> Rows:
         """Return the `count` rows with the oldest last click."""
-        rows = self._where(lambda clicked: clicked > 0, self._columns["clicks"])
+        rows = where(lambda clicked: clicked > 0, self._columns["clicks"], rows=self.end)
         if count >= len(rows):
             return rows
         return rows[np.argpartition(self._columns["timestamp_ms"].take(rows), count)[:count]]
@@ -344,16 +354,6 @@ class States:
             codes.keep(self._unseen.pop().ravel())
         elif codes.collecting:
             codes.sweep()
-
-    def _where(self, holds: Callable[..., NDArray[np.bool_]], *columns: Column) -> Rows:
-        """Return the rows whose values in `columns` satisfy `holds`."""
-        used, slab_rows = len(self._ids), self._block.slab_rows
-        found = [
-            np.flatnonzero(holds(*(column.slabs[base // slab_rows][: used - base] for column in columns)))
-            + base
-            for base in range(0, used, slab_rows)
-        ]
-        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def _found(self, partition: int, user_ids: Sequence[str]) -> Rows:
         """Return the rows of users. Raises KeyError if a user has no row."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
-from worker.core.ranking import Indexes, ItemRows, ItemTable, TopK, top_k
+from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
 _MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
@@ -46,6 +46,7 @@ class ServingTables:
         scale: float = 1.0,
         co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
+        own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     ) -> None:
         self._hidden_size = len(tensors["recurrent_kernel"])
         self._normalize, self._scale = normalize, scale
@@ -60,12 +61,15 @@ class ServingTables:
             co_occurrences=_item_rows(tensors, "co_occurrence"),
             co_occurrence_decay=co_occurrence_decay,
             repeat_bias=repeat_bias,
+            own_items=own_items,
         )
         self.items = len(self._embedding)
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
         self.recent_needed = self._table.recent_needed
         """The number of a session's most recent clicks that ranking needs."""
+        self.own_needed = self._table.own_needed
+        """The number of a user's most recent clicks, across sessions, that ranking needs."""
 
     def inputs(self, indexes: Indexes) -> Floats:
         """Return the input half of the lowest layer's step for each item: `W_x x + b`, `[gates, B, H]`."""
@@ -78,19 +82,26 @@ class ServingTables:
         return self._layers.step(inputs, states)
 
     def rank(
-        self, states: Floats, k: int, excluded: Indexes | None = None, recent: Indexes | None = None
+        self,
+        states: Floats,
+        k: int,
+        excluded: Indexes | None = None,
+        recent: Indexes | None = None,
+        *,
+        own: Indexes | None = None,
     ) -> TopK:
         """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first; `NO_ITEM` stands for an
-        unknown item or no click. Raises ValueError if `recent` is needed and missing.
+        unknown item or no click. `own` `[B, own_needed]`: the last clicks of each user, across sessions.
+        Raises ValueError if `recent` or `own` is needed and missing.
         """
         hidden = states[:, : self._hidden_size]
         if self._normalize:
             hidden = _unit(hidden)
         if self._scale != 1:
             hidden = hidden * np.float32(self._scale)
-        return top_k(hidden, self._table, k, excluded, recent)
+        return top_k(hidden, self._table, k, excluded, recent, own=own)
 
     def _precomputed_inputs(self) -> Floats | None:
         if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:

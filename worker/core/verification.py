@@ -125,7 +125,12 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
             f"after the golden sequence {list(golden.items)[:5]}, the hidden state is not the one in "
             "the manifest",
         )
-    found = tables.rank(state, len(catalogue), recent=_newest_first(clicked, tables.recent_needed))
+    found = tables.rank(
+        state,
+        len(catalogue),
+        recent=_newest_first(clicked, tables.recent_needed),
+        own=_newest_first(clicked, tables.own_needed),
+    )
     if not _same_answer(found, top, golden.scores, tolerance):
         best = catalogue.ids(found.indexes[0, :3]).tolist()
         raise ReleaseRefused(

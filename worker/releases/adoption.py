@@ -142,11 +142,12 @@ class Adoption:
 
     def _adopt(self, verified: Verified) -> None:
         champion, candidate, share = verified
-        size = max(champion.state_size, candidate.state_size if candidate else 0)
+        releases = [champion, candidate] if candidate else [champion]
         known = {one.release.number: one for one in self.serving.recommenders} if self._serves else {}
         if self._serves:
             self.note()
-        self._states.resize(size)
+        self._states.resize(max(release.state_size for release in releases))
+        self._states.keep_recent(max(release.own_needed for release in releases))
 
         def recommender(release: Release) -> Recommender:
             before = known.get(release.number)

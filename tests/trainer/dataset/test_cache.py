@@ -32,6 +32,13 @@ def test_what_was_saved_is_loaded(tmp_path: Path, settings: dict[str, Any]) -> N
     assert (found.fingerprint, found.summary) == (data.fingerprint, data.summary)
     assert found.test.items.tolist() == data.test.items.tolist()
     assert found.clicked_items == data.clicked_items
+    for ours_in, theirs_in in ((found.test, data.test), (found.validation, data.validation)):
+        assert ours_in.history is not None
+        assert theirs_in.history is not None
+        assert ours_in.history.items.tolist() == theirs_in.history.items.tolist()
+        assert ours_in.history.starts.tolist() == theirs_in.history.starts.tolist()
+        assert ours_in.history.places.tolist() == theirs_in.history.places.tolist()
+    assert found.train.history is None
     assert found.every_item is not None
     assert data.every_item is not None
     for part in ("past", "test"):

@@ -5,15 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builders import gains_of_own
 from trainer.config import FitSettings
 from trainer.model.blend import RECENT, Blend, Lessons
-from trainer.model.terms import Priors, Terms
+from trainer.model.terms import OWN_HALF_LIFE, Priors, Terms
 from worker.core.cells import Floats
-from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.ranking import NO_ITEM, Indexes, OwnItems
 
-ITEMS, SIZE, LAGS = 12, 4, 3
+ITEMS, SIZE, LAGS, OWN_CLICKS = 12, 4, 3, 8
 SETTINGS = FitSettings.of(
-    popularity_half_lives=(3600.0, 86400.0), transition_half_lives=(86400.0,), repeat_lags=LAGS
+    popularity_half_lives=(3600.0, 86400.0),
+    transition_half_lives=(86400.0,),
+    repeat_lags=LAGS,
+    own_items=OWN_CLICKS,
 )
 TRUE: dict[str, Any] = {
     "network": 0.5,
@@ -21,6 +25,7 @@ TRUE: dict[str, Any] = {
     "transitions": [0.8],
     "co_occurrences": [0.6],
     "repeats": [1.5, 0.6, 0.45],
+    "own_items": [0.9],
 }
 
 
@@ -44,7 +49,7 @@ def priors_of(random: np.random.Generator) -> Priors:
 
 def true_terms(priors: Priors) -> Terms:
     """What the `TRUE` weights make of `priors`."""
-    popular, following, near, repeats = (np.array(TRUE[name], np.float32) for name in [*TRUE][1:])
+    popular, following, near, repeats, own = (np.array(TRUE[name], np.float32) for name in [*TRUE][1:])
     transitions = priors.transitions @ following
     return Terms(
         TRUE["network"],
@@ -54,21 +59,29 @@ def true_terms(priors: Priors) -> Terms:
         priors.near,
         priors.co_occurrences * near,
         repeats,
+        OwnItems(OWN_CLICKS, float(own[0]), OWN_HALF_LIFE),
     )
 
 
 def lessons_of(random: np.random.Generator, count: int) -> Lessons:
-    """Sessions of one to three clicks, some with an item twice, without an answer yet."""
+    """Sessions of one to three clicks, some with an item twice, of users who came before; no answer yet."""
     recent = random.integers(ITEMS, size=(count, max(RECENT, LAGS))).astype(np.int32)
     recent[random.random(count) < 0.3, 1:] = NO_ITEM
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
-    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32))
+    earlier = random.integers(NO_ITEM, ITEMS, (count, OWN_CLICKS - recent.shape[1]))
+    own = np.concatenate([recent, earlier], axis=1).astype(np.int32)
+    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32), own)
 
 
 def scores(terms: Terms, lessons: Lessons, table: Floats) -> Floats:
     """What a worker would score, one by one."""
+    session = terms._replace(own_items=OwnItems())
     rows = zip(lessons.hidden, lessons.recent, strict=True)
-    return np.stack([terms.added_to_scores(table @ hidden, _clicked(recent)) for hidden, recent in rows])
+    found = np.stack([session.added_to_scores(table @ hidden, _clicked(recent)) for hidden, recent in rows])
+    for row, own in zip(found, lessons.own.tolist(), strict=True):
+        for item, gain in gains_of_own(own, terms.own_items).items():
+            row[item] += gain
+    return found
 
 
 def _clicked(recent: Indexes) -> Indexes:
@@ -92,11 +105,40 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
 
     for name, weights in blend.weights.items():
         np.testing.assert_allclose(weights, TRUE[name], atol=0.15)
+    assert blend.weights.keys() == TRUE.keys()
+
+
+def test_the_clicks_of_a_session_are_the_users_own(random: np.random.Generator) -> None:
+    """Golden answers have no others: an item that is clicked twice gains once, by both clicks."""
+    terms, nothing = true_terms(priors_of(random)), np.zeros(ITEMS, np.float32)
+    clicked = np.array([5, 2, 5], np.int32)
+    without = terms._replace(own_items=OwnItems())
+
+    gained = terms.added_to_scores(nothing, clicked) - without.added_to_scores(nothing, clicked)
+
+    expected = np.zeros(ITEMS)
+    for item, gain in gains_of_own([5, 2, 5], terms.own_items).items():
+        expected[item] = gain
+    np.testing.assert_allclose(gained, expected, atol=1e-5)
+
+
+def test_users_who_never_return_have_the_term_too(random: np.random.Generator) -> None:
+    """What they clicked is unlikely to come again, so its weight is negative: that helps as much."""
+    priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
+    true = true_terms(priors)._replace(own_items=OwnItems(OWN_CLICKS, -1.0, OWN_HALF_LIFE))
+
+    blend = Blend(SETTINGS)
+    lessons, half = drawn(random, true, 6000, table), random.random(6000) < 0.5
+    blend.choose(lessons, half, {"embedding": table}, priors, steps=300)
+
+    found = blend.terms(priors).own_items
+    assert (found.clicks, found.half_life) == (OWN_CLICKS, OWN_HALF_LIFE)
+    assert found.weight == pytest.approx(-1.0, abs=0.2)
 
 
 @pytest.mark.parametrize(
     "without",
-    [(), ("co_occurrences",), ("popularity", "repeats"), ("transitions", "co_occurrences")],
+    [(), ("own_items",), ("popularity", "repeats"), ("transitions", "co_occurrences", "own_items")],
     ids=str,
 )
 def test_a_term_that_does_not_help_is_left_out_by_itself(
@@ -111,18 +153,21 @@ def test_a_term_that_does_not_help_is_left_out_by_itself(
         "repeats": "repeat_bias",
     }
     true = true_terms(priors)
-    true = true._replace(**{names[name]: 0 * getattr(true, names[name]) for name in without})
+    true = true._replace(**{names[name]: 0 * getattr(true, names[name]) for name in without if name in names})
+    if "own_items" in without:
+        true = true._replace(own_items=OwnItems())
 
     blend = Blend(SETTINGS)
     lessons, half = drawn(random, true, 6000, table), random.random(6000) < 0.5
     blend.choose(lessons, half, {"embedding": table}, priors, steps=120)
     released = blend.terms(priors)
 
-    assert {name for name, weights in blend.weights.items() if not weights} == {*names} - {*blend.used}
-    assert {*names} - {*blend.used} == {*without}
+    assert {name for name, weights in blend.weights.items() if not weights} == {*without}
+    assert {*names, "own_items"} - {*blend.used} == {*without}
+    assert released.own_items.clicks == (OWN_CLICKS if "own_items" in blend.used else 0)
     tensors = released.added_to({"embedding": table})
     assert {name for name in names.values() if name in tensors or released.manifest.get(name)} == {
-        names[name] for name in blend.used
+        names[name] for name in blend.used if name in names
     }
     assert bool(released.manifest["co_occurrence_decay"]) == ("co_occurrences" in blend.used)
 
@@ -136,10 +181,10 @@ def test_a_blend_is_chosen_also_from_hardly_any_lessons(random: np.random.Genera
     blend = Blend(SETTINGS)
     blend.choose(lessons, half, {"embedding": table}, priors_of(random), steps=2)
 
-    assert blend.used == ("popularity", "transitions", "co_occurrences", "repeats")
+    assert blend.used == ("popularity", "transitions", "co_occurrences", "repeats", "own_items")
 
 
-@pytest.mark.parametrize("left_out", [None, "co_occurrences", "repeats"])
+@pytest.mark.parametrize("left_out", [None, "co_occurrences", "repeats", "own_items"])
 def test_a_blend_of_known_weights_gives_their_terms(
     random: np.random.Generator, left_out: str | None
 ) -> None:
@@ -197,7 +242,7 @@ def repeated(random: np.random.Generator, true: Floats, count: int) -> tuple[Les
     np.put_along_axis(logits, recent, np.take_along_axis(logits, recent, axis=1) + true, axis=1)
     nothing = np.full((count, 1), NO_ITEM, np.int32)
     hidden = np.zeros((count, SIZE), np.float32)
-    lessons = Lessons(hidden, recent, nothing, logits.argmax(axis=1).astype(np.int32))
+    lessons = Lessons(hidden, recent, nothing, logits.argmax(axis=1).astype(np.int32), recent[:, :0])
     rows = np.full((items, 0), NO_ITEM, np.int32)
     priors = Priors(
         *(np.zeros((items, 0), np.float32), rows, np.zeros((items, 0, 0), np.float32)), rows, 1.0 * rows

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.trainer.builders import CYCLE, NOW, START_MS, cyclic_clicks, table
+from tests.trainer.returning import returning_clicks
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.errors import TooFewClicks
@@ -127,6 +128,7 @@ UNBLENDED: Final[dict[str, Any]] = {
     "transition_half_lives": (),
     "co_occurrences": 0,
     "repeat_lags": 0,
+    "own_items": 0,
 }
 
 
@@ -313,3 +315,25 @@ def test_unusable_clicks_are_refused_with_a_remedy(rows: list[tuple[str, str, in
     """Before TensorFlow has anything to do."""
     with pytest.raises(TooFewClicks, match=why):
         fit(table(rows), FitSettings(), now=NOW)
+
+
+@pytest.mark.slow
+def test_where_users_return_their_own_items_are_counted() -> None:
+    """In the release, which verifies; hits are far more than without. The weight is in the manifest."""
+    clicks, settings = returning_clicks(200, places=300), SMALL.replaced(epochs=3, min_item_count=2)
+
+    counted, without = (fit(clicks, settings.replaced(own_items=own), now=NOW).manifest for own in (64, 0))
+
+    assert (counted.own_items, without.own_items) == (64, 0)
+    assert counted.own_weight > 0.5
+    assert counted.training["blend"]["own_items"] == [pytest.approx(counted.own_weight, abs=1e-3)]
+    metric = f"mrr_at_{settings.evaluation.top}"
+    assert counted.metrics[metric] > 1.3 * without.metrics[metric]
+
+
+@pytest.mark.slow
+def test_whoever_has_one_session_has_no_own_items() -> None:
+    """Its items are in the session, and repeats count them: no worker keeps more of them for nothing."""
+    manifest = fit(cyclic_clicks(), SMALL.replaced(epochs=2), now=NOW).manifest
+
+    assert manifest.own_items == 0

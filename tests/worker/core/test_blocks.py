@@ -17,6 +17,7 @@ from tests.examples import examples
 from worker.core import blocks
 from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
+from worker.core.recent import RECENT_ITEMS
 from worker.core.slabs import Rows
 from worker.core.states import NO_OFFSET, Saved, States
 from worker.errors import StateRefused
@@ -270,8 +271,8 @@ def test_a_hidden_state_of_another_size_is_of_no_release(sizes: dict[str, int]) 
     assert users.clicks.tolist() == users.session.tolist() == [3, 3, 3]
 
 
-@pytest.mark.parametrize(("kept", "keeps"), [(2, 5), (5, 2), (3, 4), (20, 1), (1, 20)])
-@pytest.mark.parametrize("clicks", [1, 2, 7])
+@pytest.mark.parametrize(("kept", "keeps"), [(2, 5), (5, 2), (3, 4), (20, 1), (1, 20), (20, 64), (64, 20)])
+@pytest.mark.parametrize("clicks", [1, 2, 7, 70])
 def test_a_ring_of_another_size_keeps_the_last_items(kept: int, keeps: int, clicks: int) -> None:
     """As many as fit and as there were; and goes on where it was."""
     items = [f"item-{number}" for number in range(clicks)]
@@ -282,6 +283,7 @@ def test_a_ring_of_another_size_keeps_the_last_items(kept: int, keeps: int, clic
 
     assert recent_items(saved, 0) == [*items[-min(kept, keeps) :], "new"][-keeps:]
     assert saved.states.clicks.tolist() == [clicks + 1]
+    assert saved.states.session.tolist() == [min(clicks + 1, keeps, RECENT_ITEMS)]
 
 
 def test_a_block_is_read_without_copying_its_hidden_states() -> None:

@@ -18,12 +18,17 @@ from worker.core.manifest import (
     MAX_CO_OCCURRENCES,
     MAX_GAP_SECONDS,
     MAX_LAYERS,
+    MAX_OWN_HALF_LIFE,
+    MAX_OWN_ITEMS,
+    MAX_OWN_WEIGHT,
     MAX_REPEAT_BIAS,
     MAX_REPEAT_LAGS,
     MAX_SCALE,
     MAX_TRANSITIONS,
+    MIN_OWN_HALF_LIFE,
     Manifest,
 )
+from worker.core.ranking import OwnItems
 from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
@@ -32,6 +37,9 @@ GOOD = replace(
         0
     ],
     exclude_recent=2,
+    own_items=64,
+    own_weight=1.5,
+    own_half_life=8.0,
 )
 PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
@@ -40,6 +48,7 @@ BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
     "text": ["sha256", "created_at"],
+    "-1.5": ["own_weight"],
 }
 """The fields in which an odd value is none."""
 
@@ -100,6 +109,7 @@ def test_a_release_without_a_later_field_is_read_and_written_as_before_it_came()
     assert written.keys() == set(NEEDED)
     assert read(written) == PLAIN
     assert (PLAIN.co_occurrences, PLAIN.co_occurrence_decay, PLAIN.exclude_recent) == (0, (), 1)
+    assert PLAIN.own_term == OwnItems()
     assert set(NAMES) == document().keys()
 
 
@@ -184,6 +194,12 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"repeat_bias": [0.5] * (MAX_REPEAT_LAGS + 1)},
         {"repeat_bias": [0.5, -MAX_REPEAT_BIAS * 1.01]},
         {"repeat_bias": [1e308]},
+        {"own_items": -1},
+        {"own_items": MAX_OWN_ITEMS + 1},
+        {"own_weight": MAX_OWN_WEIGHT * 1.01},
+        {"own_weight": -1e308},
+        {"own_half_life": MIN_OWN_HALF_LIFE * 0.99},
+        {"own_half_life": MAX_OWN_HALF_LIFE * 1.01},
         {"size_bytes": 0},
         {"size_bytes": MAX_BLOB_BYTES + 1},
         {"output": "tied"},

@@ -18,7 +18,7 @@ from tests.builders import (
     tiny_release_parts,
 )
 from worker.core.cells import CELLS
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.release import verify
 
 OPTIONS: list[Options] = [
@@ -32,6 +32,7 @@ OPTIONS: list[Options] = [
         "embedding_size": size,
         "transitions": transitions,
         "repeat_bias": repeat_bias,
+        "own_items": own_items,
         "co_occurrences": co_occurrences,
         "co_occurrence_decay": (0.5, 1.0, -2.0)[:lags],
     }
@@ -40,11 +41,11 @@ OPTIONS: list[Options] = [
     for output, size in (("tied", 8), ("separate", 5))
     for normalize, scale in ((True, 16.0), (False, 1.0), (False, 0.5))
     for bias in (True, False)
-    for transitions, repeat_bias, co_occurrences, lags in (
-        (0, (), 0, 0),
-        (5, (), 0, 0),
-        (0, (), 5, 2),
-        (20, (-2.0, 0.5), 20, 3),
+    for transitions, repeat_bias, co_occurrences, lags, own_items in (
+        (0, (), 0, 0, OwnItems()),
+        (5, (), 0, 0, OwnItems(3, 2.0, 1.0)),
+        (0, (), 5, 2, OwnItems()),
+        (20, (-2.0, 0.5), 20, 3, OwnItems(6, 1.5, 4.0)),
     )
 ]
 
@@ -59,8 +60,11 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
     for item in (3, 0, 3, 11):
         state = step_one(tensors, options["cell"], item, state)
     recent = [11, 3, 0, 3][: release.recent_needed]
+    own = [11, 3, 0, 3, NO_ITEM, 3][: release.own_needed]
 
-    found = release.rank(state[None], len(ITEMS), recent=np.array([recent], np.int32))
+    found = release.rank(
+        state[None], len(ITEMS), recent=np.array([recent], np.int32), own=np.array([own], np.int32)
+    )
 
     expected = all_scores(
         tensors,
@@ -70,6 +74,8 @@ def test_a_packed_release_serves_what_the_formulas_say(options: Options) -> None
         scale=options["scale"],
         co_occurrence_decay=options["co_occurrence_decay"],
         repeat_bias=options["repeat_bias"],
+        own=own,
+        own_items=options["own_items"],
     )
     assert release.number == 7
     assert sorted(found.indexes[0]) == [*range(len(ITEMS))]

@@ -20,7 +20,7 @@ from tests.builders import (
 )
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.release import verify
 from worker.errors import ReleaseRefused
 
@@ -30,6 +30,7 @@ SEPARATE: Options = {
     "co_occurrences": 4,
     "co_occurrence_decay": (1.0, 0.5, 0.25),
     "repeat_bias": (-0.5, 2.0),
+    "own_items": OwnItems(5, 1.5, 4.0),
     "output": "separate",
     "output_bias": True,
     "embedding_size": 5,
@@ -255,6 +256,10 @@ def test_golden_scores_nearly_equal_may_stand_in_either_order() -> None:
         {"co_occurrence_decay": (1.0, 0.5)},
         {"repeat_bias": ()},
         {"repeat_bias": (2.0, -0.5)},
+        {"own_items": 0},
+        {"own_items": 4},
+        {"own_weight": 1.0},
+        {"own_half_life": 8.0},
         {"layers": 1},
         {"layers": 3},
     ],

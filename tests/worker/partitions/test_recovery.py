@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from structlog.typing import EventDict
 
 from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
-from tests.worker.desk import Desk, successor_desk
+from tests.records import Record
+from tests.reference import Reference
+from tests.remembered import USERS, assert_remembered, clicks
+from tests.worker.desk import Desk, records, successor_desk
 from tests.worker.judging import assert_sound, problems
+from worker.core.ranking import OwnItems
 from worker.core.release import Pointer, to_records, verify
 
 SELDOM = {"flush_interval": 3_600}
@@ -34,6 +40,26 @@ def test_what_was_clicked_before_a_crash_counts(interval: float) -> None:
     assert worker.metric("nextclick_replayed_clicks_total") == (0 if interval < 1 else 20)
     assert worker.metric("nextclick_recovery_users_total") == (10 if interval < 1 else 0)
     assert_sound(desk)
+
+
+@pytest.mark.parametrize("interval", [0.4, 3_600], ids=["from blocks", "from replay"])
+def test_a_users_own_items_are_those_before_a_crash(interval: float) -> None:
+    """More of them than a row keeps without a release that counts them, across sessions."""
+    desk = Desk(state={"flush_interval": interval}, publish=False)
+    parts = tiny_release_parts(own_items=OwnItems(64, 3.0, 30.0))
+    desk.publish(*parts)
+    desk.serving()
+    sent: list[Record] = []
+    for turn in range(3):
+        turned = clicks(USERS * 25, first=turn * USERS * 25, partitions=desk.partitions)
+        sent += [replace(one, offset=desk.send(one.value, partition=one.partition or 0)) for one in turned]
+        desk.settle()
+        desk.step(40)
+        desk.restart()
+    asked, sent = sent[-USERS:], sent[:-USERS]
+
+    assert_remembered(Reference(*parts, ITEMS), sent, asked, records(desk.answers()))
+    desk.assert_answered_once()
 
 
 def test_partitions_are_served_while_another_is_recovered() -> None:

@@ -14,6 +14,7 @@ from tests.records import Record
 from tests.reference import Reference
 from tests.remembered import USERS, assert_remembered, clicks
 from tests.worker.desk import Desk, DeskWorker, records
+from worker.core.ranking import OwnItems
 from worker.core.release import Pointer, to_records
 from worker.core.serving import chosen
 from worker.topics import releases
@@ -99,6 +100,47 @@ def test_users_who_click_at_once_are_rebuilt_by_their_click() -> None:
 
     assert_remembered(reference, sent, asked, records(desk.answers()))
     assert worker.metric("nextclick_rebuilt_users_total", by="click") == USERS
+
+
+def test_a_release_with_own_items_makes_rows_keep_more() -> None:
+    """While it is adopted: what a row kept so far counts, and the clicks that follow, beyond those twenty.
+
+    A release that needs less leaves the rows as they are.
+    """
+    desk = Desk()
+    worker = desk.serving()
+    states = worker.worker.states
+    sent = send(desk, 400)
+    desk.settle()
+    before = states.recent_items
+    reference = publish(desk, seed=3, own_items=OwnItems(64, 4.0, 30.0))
+    adopted(desk, worker, 2)
+    sent += send(desk, 20 * USERS, first=400)
+    desk.settle()
+    asked = send(desk, USERS, first=400 + 20 * USERS)
+    desk.settle()
+
+    assert_remembered(reference, sent, asked, records(desk.answers()))
+    assert (before, states.recent_items) == (20, 64)
+
+    publish(desk)
+    adopted(desk, worker, 3)
+    assert states.recent_items == 64
+
+
+def test_a_candidate_with_own_items_finds_the_rows_it_needs() -> None:
+    """The champion serves the other users as before."""
+    desk = Desk()
+    worker = desk.serving()
+    parts = tiny_release_parts(seed=5, own_items=OwnItems(30, 2.0, 8.0))
+    releases.publish(desk.connection, desk.topics.releases, *parts, pointer=CANDIDATE, share=0.4)
+    desk.until(lambda: worker.metric("nextclick_candidate") == 2, "the candidate to be tried")
+    send(desk, 30 * USERS)
+    desk.settle()
+
+    assert worker.worker.states.recent_items == 30
+    assert set(made_by(desk)) == {1, 2}
+    desk.assert_answered_once()
 
 
 def test_a_rollback_is_a_pointer_going_back() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -34,7 +33,7 @@ def examples(release: Release, held: HeldOut, *, top: int, exclude_recent: int) 
     numbers = numbers if len(numbers) else lengths["session"]
     chosen = numbers.gather(np.unique(np.linspace(0, len(numbers) - 1, SESSIONS).astype(int)))
     clicks = held.clicks.filter(pl.col("session").is_in(chosen.implode()))
-    alone = replace(held, clicks=clicks.with_columns(user_id=pl.col("session").cast(pl.String)))
+    alone = clicks.with_columns(user_id=pl.col("session").cast(pl.String))
     lists = list(published(release, alone, top, exclude_recent))
     sessions, begin = [], 0
     for part in clicks.partition_by("session", maintain_order=True):
