@@ -41,7 +41,7 @@ class Recommend(Section):
     exclude_recent: int | None = setting(
         None,
         "Number of the user's most recently clicked items that are left out of the list. Default: as the "
-        "release says, which is 0 or 1.",
+        "release says.",
         ge=0,
         le=RECENT_ITEMS,
     )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from trainer.config import Run
+from trainer.dataset.holdout import LEARNED, manifest_time_ms
 from trainer.release.package import PackagedRelease
 from worker.topics.releases import CANDIDATE, CHAMPION
 
@@ -117,6 +118,18 @@ def window(newest_ms: int, run: Run) -> Window:
     """
     begin = newest_ms - round(run.window * 1000)
     return Window(begin, newest_ms - round(run.hold_out_seconds * 1000), newest_ms)
+
+
+def unknown_to(champion: PackagedRelease | None, span: Window) -> Window:
+    """Return `span` with a hold-out that has only clicks after those that the champion has learned.
+
+    A champion that learned its own hold-out after the gate may know the begin of the next one, and would win.
+    """
+    if champion is None or LEARNED not in champion.manifest.training:
+        return span
+    last_ms = manifest_time_ms(champion.manifest, "last_click")
+    # The manifest has whole seconds, rounded down.
+    return span if last_ms is None else span._replace(split_at_ms=max(span.split_at_ms, last_ms + 1_000))
 
 
 def known_to(champion: PackagedRelease | None) -> dict[int, int] | None:

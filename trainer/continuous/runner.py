@@ -32,6 +32,7 @@ from trainer.continuous.plan import (
     next_begin,
     pointer,
     skips,
+    unknown_to,
 )
 from trainer.continuous.strategies import Strategy
 from trainer.errors import TrainingDiverged, UnusableClicks
@@ -145,7 +146,8 @@ class ContinuousTraining:
             )
         if ends in (self._tried, known_to(champion)):
             return self._ended(RunOutcome.IDLE, "no new clicks since the last run; nothing to train")
-        clicks, span = self._source.newest(self._plan, self._clock.now_ms())
+        clicks, newest = self._source.newest(self._plan, self._clock.now_ms())
+        span = unknown_to(champion, newest)
         self._tried = ends
         with self._metrics.stage("fit"):
             fitted = self._strategy.train(clicks, span, champion, self._clock.now())

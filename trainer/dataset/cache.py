@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trainer.config import FitSettings
 from trainer.config.fitting import keys_with
 from trainer.dataset.dataset import Data, EveryItem
+from trainer.dataset.decisions import OF_CLICKS, open_keys
 from trainer.dataset.features import Categorical, Features
 from trainer.dataset.history import PLACE, History
 from trainer.dataset.sessions import Sessions
@@ -41,7 +42,8 @@ _ARRAYS: Final = ("items", "starts", "scored", "times_ms")
 
 def entry(folder: Path, clicks: pl.LazyFrame, settings: FitSettings) -> Path:
     """Return the cache entry in `folder` for these `clicks` and `settings`; the entry may not exist."""
-    chosen = [value_of(settings, key) for key in keys_with("prepares")]
+    # A setting that the user did not set is decided from the clicks, so its value alone says too little.
+    chosen = [open_keys(settings, *OF_CLICKS), *(value_of(settings, key) for key in keys_with("prepares"))]
     known = settings.features.file.read_bytes() if settings.features.file else b""
     parts = [pl.__version__, _VERSION, _print_of(clicks), chosen, hashlib.sha256(known).hexdigest()]
     return folder / hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]

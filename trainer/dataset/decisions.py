@@ -20,6 +20,9 @@ from worker.settings.loading import given, replaced
 DECISIONS: Final = "decisions"
 """The key of the decisions in the summary of the data, and in the training section of a manifest."""
 
+OF_CLICKS: Final = ("dataset.session_gap", "dataset.min_item_count", "evaluation.exclude_recent")
+"""The keys of the decisions in this module. A training that starts from a release keeps the release's."""
+
 Settings = TypeVar("Settings", bound=FitSettings)
 
 _MOST: Final = 0.5
@@ -62,6 +65,15 @@ def applied(settings: Settings, summary: Mapping[str, Any]) -> Settings:
     """
     decided = {one["key"]: one["value"] for one in summary.get(DECISIONS, [])}
     return replaced(settings, {key: decided[key] for key in open_keys(settings, *decided)})
+
+
+def inherited(settings: FitSettings, training: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the decisions about the clicks in the `training` section of a manifest, as in the manifest.
+
+    Settings that the user set are left out.
+    """
+    keys = open_keys(settings, *OF_CLICKS)
+    return [dict(one) for one in training.get(DECISIONS, []) if one["key"] in keys]
 
 
 def recorded(decisions: Iterable[Decision]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,9 @@ from trainer.dataset.split import TestSplit
 from trainer.errors import TooFewClicks
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
+
+LEARNED: Final = "learned_hold_out"
+"""The key in the training section of a manifest that says which clicks of the hold-out were learned later."""
 
 _ROW = "row"
 

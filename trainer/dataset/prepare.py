@@ -121,7 +121,7 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
     )
     # Each of these tables is as large as all clicks: delete each as soon as possible.
     del sessions
-    seen = clicks.filter(pl.col("timestamp_ms") <= past["timestamp_ms"].max(), *_not_test(clicks))
+    seen = _seen(clicks, past)
     train, validation = _train_and_validation(past, settings)
     history = history_of(everything, (validation, test))
     del everything
@@ -218,8 +218,13 @@ def _marks(clicks: pl.LazyFrame) -> list[str]:
     return [TEST] if TEST in clicks.collect_schema() else []
 
 
-def _not_test(clicks: pl.LazyFrame) -> list[pl.Expr]:
-    return [~pl.col(name) for name in _marks(clicks)]
+def _seen(clicks: pl.LazyFrame, past: pl.DataFrame) -> pl.LazyFrame:
+    """Return the `clicks` that may describe items: no items, and no times, that only the test split has."""
+    items = past.select(pl.col("item_id").unique().cast(pl.String)).lazy()
+    early = clicks.filter(
+        pl.col("timestamp_ms") <= past["timestamp_ms"].max(), *(~pl.col(name) for name in _marks(clicks))
+    )
+    return early.join(items, on="item_id", how="semi", maintain_order="left")
 
 
 def _test_split(sessions: pl.DataFrame, settings: FitSettings) -> TestSplit:

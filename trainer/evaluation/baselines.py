@@ -157,7 +157,7 @@ class OwnItems:
     def _histories(self, asked: Asked) -> tuple[Indexes, NDArray[np.int64], NDArray[np.int64]]:
         """Return the items of all clicks by user, and where each prediction's clicks begin and end there."""
         past = self._past
-        # If a user has context, the session is endless, and `asked` has all clicks of the user.
+        # If a user has context, `asked` has all sessions of the user with several clicks, in order.
         kept = ~np.isin(past.users, np.unique(asked.users[asked.context]))
         users = np.append(past.users[kept], asked.users)
         items = np.append(past.sessions.items[kept], asked.sessions.items)

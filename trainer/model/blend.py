@@ -200,7 +200,7 @@ class Blend:
         if all(len(one.targets) for one in halves):
             lowest = self._held_out(halves, tensors, priors, steps)
             asked = self.used
-            # The costliest first: of two terms that say the same, the later one stays.
+            # From the last: of two terms that say the same, the one that `asked` names first stays.
             for name in reversed(asked):
                 self._used.remove(name)
                 without = self._held_out(halves, tensors, priors, steps)

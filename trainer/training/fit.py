@@ -26,7 +26,7 @@ from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.decayed_counts import Past
-from trainer.dataset.decisions import DECISIONS, applied
+from trainer.dataset.decisions import DECISIONS, applied, inherited
 from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
@@ -67,9 +67,11 @@ def fit(
     few clicks, and TrainingDiverged if the first epoch diverges.
     """
     now = now or datetime.now(UTC)
-    if parent:
-        settings = applied(settings, parent.manifest.training)
+    kept = inherited(settings, parent.manifest.training) if parent else []
+    settings = applied(settings, {DECISIONS: kept})
     data = _prepared(clicks, settings, progress, now, parent)
+    # The next training starts from this release, and its manifest must say what was decided.
+    data.summary[DECISIONS] = [*kept, *data.summary[DECISIONS]]
     settings = decided(data, settings, progress)
     network, training = train(data, settings, progress, work=work, parent=parent)
     data.summary["epochs"] = training.history

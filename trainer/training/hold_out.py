@@ -4,7 +4,8 @@ The gate compares the release with the champion on the newest clicks, so it must
 it has passed, one more pass over these clicks brings network, catalogue and counts up to the newest click.
 The pass is bounded: one epoch over the hold-out alone, from the weights of the release. So it was not the
 published release that was measured, but its twin, which lacks only this pass. A pass that diverges is
-discarded.
+discarded. There is no pass if the network cannot begin exactly where the release ended: one short pass does
+not make up for that, and nothing measures the result.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import polars as pl
 from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data, moment
+from trainer.dataset.holdout import LEARNED
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
 from trainer.errors import TrainingDiverged
@@ -30,8 +32,7 @@ from trainer.training import warm_start
 from trainer.training.fit import targets_of, terms_of
 from trainer.training.loop import Course, Training
 
-LEARNED: Final = "learned_hold_out"
-"""The key in the training section of a manifest that says which clicks the pass learned."""
+_WITHOUT: Final = "the release is published without the clicks of the hold-out"
 
 
 def learned(
@@ -46,8 +47,11 @@ def learned(
     """Return the release `measured` after a pass over its hold-out: sessions in `clicks` from `from_ms` on.
 
     `settings` are those of its training. The metrics stay those of `measured`. Returns `measured` itself if
-    the pass diverges.
+    the pass diverges, or if a network cannot begin exactly with it (`warm_start.is_exact`).
     """
+    if not warm_start.is_exact(measured.manifest, settings):
+        progress.say(f"a training cannot continue from item features or an output bias; {_WITHOUT}")
+        return measured
     everything = settings.replaced(split_at=None, test_fraction=0.0, validation_fraction=0.0)
     data = warm_start.grown(
         prepare(clicks, everything, Progress(), now), warm_start.items_of(measured.release)
@@ -60,7 +64,7 @@ def learned(
         if late.predictions:
             Training(network, late, settings, warm=True, course=Course(1, 1)).run(dict, Progress())
     except TrainingDiverged as error:
-        progress.say(f"{error}; the release is published without the clicks of the hold-out")
+        progress.say(f"{error}; {_WITHOUT}")
         return measured
     progress.say(f"learned the hold-out: {late.predictions:,} predictions from {moment(from_ms)} on")
     return _packaged(

@@ -81,6 +81,16 @@ def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
         network.bias.assign(np.append(known, fresh))
 
 
+def is_exact(manifest: Manifest, settings: FitSettings) -> bool:
+    """Return whether a network that begins with the release of `manifest` has the scores of the release.
+
+    With item features it does not: their vectors are newly initialised, and added to vectors that have the
+    features already. Nor does it with a learned bias if the blend has popularity terms (`begin_with`).
+    """
+    popularity = manifest.training.get("blend", {}).get("popularity")
+    return not (settings.features.any or (settings.model.output_bias and popularity))
+
+
 def _take(vectors: ItemVectors, rows: Floats) -> None:
     vectors.own.assign(np.concatenate([rows, vectors.own.numpy()[len(rows) :]]))
 

@@ -9,13 +9,16 @@ from trainer.continuous.plan import (
     COLLECTED,
     CurrentReleases,
     RunOutcome,
+    Window,
     expected,
     known_to,
     next_begin,
     pointer,
     skips,
+    unknown_to,
     window,
 )
+from trainer.dataset.holdout import LEARNED
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
 from worker.settings.loading import load
@@ -49,6 +52,27 @@ def current(champion: int | None = 7, candidate: int | None = None) -> CurrentRe
 def test_runs_begin_steadily(took: float, outcome: RunOutcome, begins: float) -> None:
     """From begin to begin; at once after one that took longer, and soon after one that may go better."""
     assert next_begin(began=0.0, now=took, every=HOUR, outcome=outcome) == begins
+
+
+@pytest.mark.parametrize(
+    ("learned", "last", "split_ms"),
+    [
+        (True, "1970-01-01T00:00:07+00:00", 8_000),
+        (True, "1970-01-01T00:00:03+00:00", 5_000),
+        (True, "unreadable", 5_000),
+        (False, "1970-01-01T00:00:07+00:00", 5_000),
+    ],
+)
+def test_the_hold_out_has_no_click_that_the_champion_learned(learned: bool, last: str, split_ms: int) -> None:
+    """Otherwise it would win on clicks that it knows. Only a champion that learned its hold-out can."""
+    champion = current().champion
+    assert champion is not None
+    champion = champion.with_training(last_click=last, **({LEARNED: {}} if learned else {}))
+
+    span = unknown_to(champion, Window(0, 5_000, 9_000))
+
+    assert span == Window(0, split_ms, 9_000)
+    assert unknown_to(None, span) == span
 
 
 def test_the_hold_out_is_the_newest_part_of_the_window() -> None:

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
-from trainer.config import FitSettings, Run
+from trainer.config import Dataset, FitSettings, Run
 from trainer.console import Progress
 from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online, Refit, Strategy
+from trainer.dataset.decisions import OF_CLICKS
 from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
 from worker.errors import SettingError
@@ -90,6 +91,28 @@ def test_a_release_that_passed_the_gate_learns_the_hold_out() -> None:
     assert training(finished)["learned_hold_out"] == {"from": "2020-09-13T20:46:40+00:00", "predictions": 48}
     assert training(finished)["clicks"] > training(measured)["clicks"]
     assert "test_from" not in training(finished)
+
+
+@pytest.mark.slow
+def test_what_the_first_run_decided_holds_for_later_runs() -> None:
+    """Clicks a day apart: sessions never end, also in the release of the second run and after its finish."""
+    apart = cyclic_clicks(40).with_columns(
+        timestamp_ms=START_MS + pl.int_range(pl.len()) * 2 * 60 * MINUTE_MS
+    )
+    apart = apart.with_columns(user_id=pl.col("user_id").str.slice(-1))
+    window = Window(START_MS, START_MS + 300 * 60 * MINUTE_MS, START_MS + 400 * 60 * MINUTE_MS)
+    settings = SMALL.model_copy(update={"dataset": Dataset()})
+    refit = Refit(PLAN, settings, Progress(), asked=())
+
+    champion, releases = None, []
+    for _ in range(2):
+        measured = refit.train(apart.lazy(), window, champion, NOW)
+        champion = refit.finish(apart.lazy(), window, measured, NOW)
+        releases += [measured, champion]
+
+    assert [one.manifest.session_gap_seconds for one in releases] == [0, 0, 0, 0]
+    keys = [[decision["key"] for decision in training(one)["decisions"]] for one in releases]
+    assert keys == [[*OF_CLICKS, "loss.negatives"]] * 4
 
 
 @pytest.mark.slow

@@ -76,6 +76,16 @@ def test_an_entry_is_named_after_clicks_and_what_is_done_to_them(tmp_path: Path)
     assert len({known, *others}) == 4
 
 
+@pytest.mark.parametrize(
+    "given", [{"session_gap": 1800}, {"min_item_count": 5}, {"exclude_recent": 1}], ids=str
+)
+def test_a_default_that_the_user_set_is_another_entry(tmp_path: Path, given: dict[str, Any]) -> None:
+    """Otherwise, sessions cut by a decision would be loaded for a training whose settings forbid it."""
+    names = {entry(tmp_path, CLICKS.lazy(), FitSettings.of(**settings)) for settings in ({}, given)}
+
+    assert len(names) == 2
+
+
 def test_features_from_a_file_are_in_the_name(tmp_path: Path) -> None:
     """Other contents under the same name are another entry."""
     path = tmp_path / "items.csv"

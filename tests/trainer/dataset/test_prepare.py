@@ -146,6 +146,21 @@ def test_rare_items_and_short_sessions_settle() -> None:
     assert len(settled.summary["cleaning"]) == len(once.summary["cleaning"]) + 2
 
 
+def test_an_item_of_the_test_split_alone_is_not_in_the_catalogue_for_its_features() -> None:
+    """The columns of a click describe its item, but a held-out click must not bring the item along."""
+    clicks = pl.concat(
+        [
+            cyclic_clicks(20),
+            table([(f"user-{n}", "held-out", START_MS + (n * 5 + 5) * MINUTE_MS - 1) for n in range(20)]),
+        ]
+    ).with_columns(kind=pl.lit("x"))
+
+    data = prepared(clicks, leave_last=1, min_item_count=1, categorical=("kind",), min_value_count=1)
+
+    assert data.never_clicked == 0
+    assert "held-out" not in data.catalogue.ids(np.arange(len(data.catalogue))).tolist()
+
+
 @pytest.mark.parametrize("cached", [False, True], ids=["direct", "cached"])
 def test_features_and_items_without_clicks_join_the_catalogue(tmp_path: Path, cached: bool) -> None:
     """Clicked items come first; the features stand in the catalogue's order, also out of the cache."""

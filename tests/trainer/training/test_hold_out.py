@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, sessions_of
@@ -37,6 +38,20 @@ def test_a_pass_that_diverges_is_discarded() -> None:
     wild = settings.replaced(learning_rate=1e30, schedule="constant", clip_norm=0.0)
 
     found = learned(measured, clicks.lazy(), wild, Lines(lines.append), from_ms=from_ms, now=NOW)
+
+    assert found is measured
+    assert lines[-1].endswith("the release is published without the clicks of the hold-out")
+
+
+@pytest.mark.slow
+def test_there_is_no_pass_if_it_would_not_begin_where_the_release_ended() -> None:
+    """A release does not have the vectors of features: new ones would spoil its item vectors, unmeasured."""
+    clicks, lines = cyclic_clicks(200).with_columns(kind=pl.col("item_id").str.slice(-1)), list[str]()
+    from_ms = START_MS + 900 * MINUTE_MS
+    settings = SMALL.replaced(split_at=from_ms, epochs=1, categorical=("kind",), min_value_count=1)
+    measured = fit(clicks, settings, now=NOW)
+
+    found = learned(measured, clicks.lazy(), settings, Lines(lines.append), from_ms=from_ms, now=NOW)
 
     assert found is measured
     assert lines[-1].endswith("the release is published without the clicks of the hold-out")
