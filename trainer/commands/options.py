@@ -210,7 +210,8 @@ def split_for(
         teller.say("the release does not say what its test split was: all clicks are used")
         return split
     teller.say(f"test split, as in the release's training: {what}")
-    return own._replace(min_context=split.min_context)
+    asked = "evaluation.min_context" in given(chosen)
+    return own._replace(min_context=split.min_context) if asked else own
 
 
 def require_one_split(chosen: TrainerSettings, *, test: bool, every: bool = False) -> None:

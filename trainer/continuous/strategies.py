@@ -56,12 +56,17 @@ class Refit:
     """Training on the whole window; with `run.warm`, it starts from the champion's weights.
 
     `asked`: the settings that the user set explicitly. Explicit settings of the network's shape must match
-    the champion (`warm_start`).
+    the champion (`warm_start`). Raises SettingError if the settings choose another hold-out.
     """
 
     def __init__(
         self, plan: Run, settings: FitSettings, progress: Progress, *, asked: Collection[str]
     ) -> None:
+        if settings.dataset.leave_last:
+            raise SettingError(
+                f"dataset.leave_last ({settings.dataset.leave_last}): in `run`, the hold-out is chosen by "
+                "time (run.held_out); leave it out"
+            )
         self._plan, self._settings, self._progress, self._asked = plan, settings, progress, asked
 
     def train(

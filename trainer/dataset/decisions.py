@@ -72,8 +72,14 @@ def inherited(settings: FitSettings, training: Mapping[str, Any]) -> list[dict[s
 
     Settings that the user set are left out.
     """
-    keys = open_keys(settings, *OF_CLICKS)
-    return [dict(one) for one in training.get(DECISIONS, []) if one["key"] in keys]
+    keys, found = open_keys(settings, *OF_CLICKS), training.get(DECISIONS)
+    # Any program may write a manifest.
+    valid = [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else []
+    return [
+        {"key": one["key"], "value": one["value"], "fact": str(one.get("fact", ""))}
+        for one in valid
+        if one.get("key") in keys and type(one.get("value")) in (int, float) and one["value"] >= 0
+    ]
 
 
 def recorded(decisions: Iterable[Decision]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.clicks.cleaning import clean, report
+from trainer.config import recorded
 from trainer.console import Progress
 from trainer.dataset.dataset import moment
 from trainer.dataset.history import PLACE, history_of
@@ -95,10 +96,12 @@ class HeldOut:
 
 def split_of(manifest: Manifest) -> TestSplit:
     """Return the test split of a training, as far as its manifest says; `TestSplit()` if it does not."""
-    last = manifest.training.get("leave_last")
+    last, settings = manifest.training.get("leave_last"), manifest.training.get("settings")
+    context = recorded(settings, "evaluation.min_context") if isinstance(settings, Mapping) else None
+    context = context if type(context) is int and context > 0 else 1
     if isinstance(last, int) and last > 0:
-        return TestSplit(leave_last=last)
-    return TestSplit(manifest_time_ms(manifest, "test_from"))
+        return TestSplit(leave_last=last, min_context=context)
+    return TestSplit(manifest_time_ms(manifest, "test_from"), min_context=context)
 
 
 def manifest_time_ms(manifest: Manifest, name: str) -> int | None:

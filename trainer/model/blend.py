@@ -53,6 +53,9 @@ _WORTH: Final = 1e-3
 _OWN_WORTH: Final = 1e-2
 """The same of own items, for which a worker keeps more of each user."""
 
+_FEWEST: Final = 10
+"""Minimum number of lessons in each half to compare two blends on."""
+
 _NEVER: Final = -1e9
 """Added to the logit of an item that may not be recommended."""
 
@@ -191,13 +194,16 @@ class Blend:
     ) -> None:
         """Leave out the terms that do not help, one by one, and train the weights of the others.
 
-        A term is left out if the cross-entropy without it is hardly higher. To compare, the weights are
+        A term is left out if the cross-entropy without it is hardly higher; all are, if a half has fewer than
+        `_FEWEST` usable lessons. To compare, the weights are
         trained on one `half` `[P]` of the lessons and measured on the other, and the reverse, each time from
         the start with half of the `steps`. The final weights are trained on all lessons. The other arguments
         are those of `learn`.
         """
         halves = lessons.only(half).usable(), lessons.only(~half).usable()
-        if all(len(one.targets) for one in halves):
+        if min(len(one.targets) for one in halves) < _FEWEST:
+            self._used = []
+        else:
             lowest = self._held_out(halves, tensors, priors, steps)
             asked = self.used
             # From the last: of two terms that say the same, the one that `asked` names first stays.

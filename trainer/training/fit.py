@@ -30,6 +30,7 @@ from trainer.dataset.decisions import DECISIONS, applied, inherited
 from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import Sessions
+from trainer.errors import TrainingDiverged
 from trainer.evaluation import replay
 from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
@@ -67,11 +68,11 @@ def fit(
     few clicks, and TrainingDiverged if the first epoch diverges.
     """
     now = now or datetime.now(UTC)
-    kept = inherited(settings, parent.manifest.training) if parent else []
-    settings = applied(settings, {DECISIONS: kept})
+    earlier = inherited(settings, parent.manifest.training) if parent else []
+    settings = applied(settings, {DECISIONS: earlier})
     data = _prepared(clicks, settings, progress, now, parent)
     # The next training starts from this release, and its manifest must say what was decided.
-    data.summary[DECISIONS] = [*kept, *data.summary[DECISIONS]]
+    data.summary[DECISIONS] = [*earlier, *data.summary[DECISIONS]]
     settings = decided(data, settings, progress)
     network, training = train(data, settings, progress, work=work, parent=parent)
     data.summary["epochs"] = training.history
@@ -83,9 +84,18 @@ def fit(
             f"final training, on all {whole.summary['clicks']:,} clicks before the test split: {last} of "
             f"{epochs} epochs, as chosen on the validation split"
         )
-        network, _ = train(whole, settings, progress, work=work, parent=parent, course=training.course)
-        chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
-        data = replace(whole, summary=whole.summary | chosen | {"final_training": {"epochs": last}})
+        try:
+            network, final = train(
+                whole, settings, progress, work=work, parent=parent, course=training.course
+            )
+        except TrainingDiverged as error:
+            progress.say(f"{error}; the release is that of the first training")
+        else:
+            kept = {
+                name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary
+            }
+            done = {"final_training": {"epochs": len(final.history)}}
+            data = replace(whole, summary=whole.summary | kept | done)
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = model.packaged(
         data,

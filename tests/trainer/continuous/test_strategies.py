@@ -74,6 +74,12 @@ def test_a_run_begins_with_the_champion() -> None:
         made(Refit(PLAN, wider, Progress(), asked=("model.hidden_size",)), 600, first)
 
 
+def test_a_hold_out_of_the_last_clicks_is_refused() -> None:
+    """At once, not in every run."""
+    with pytest.raises(SettingError, match=r"dataset.leave_last \(2\): in `run`, the hold-out is chosen by"):
+        Refit(PLAN, SMALL.replaced(leave_last=2), Progress(), asked=())
+
+
 @pytest.mark.slow
 def test_a_release_that_passed_the_gate_learns_the_hold_out() -> None:
     """Its network and its counts do; the metrics are those of the release that was measured."""

@@ -9,7 +9,7 @@ from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, tabl
 from trainer.config import FitSettings
 from trainer.console import Lines, Progress
 from trainer.dataset import decisions
-from trainer.dataset.decisions import Decision, applied, recorded
+from trainer.dataset.decisions import Decision, applied, inherited, recorded
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import cut
 
@@ -107,3 +107,20 @@ def test_a_decision_is_written_as_a_setting_is() -> None:
     """A duration with its unit."""
     assert str(Decision("dataset.session_gap", 1800.0, "why")) == "dataset.session_gap 30m: why"
     assert str(Decision("dataset.min_item_count", 2, "why")) == "dataset.min_item_count 2: why"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        None,
+        7,
+        "text",
+        [None],
+        [{"key": "dataset.session_gap"}],
+        [{"key": "dataset.session_gap", "value": "x"}],
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_program_may_say_anything(written: object) -> None:
+    """What is no decision is not inherited."""
+    assert inherited(FitSettings(), {"decisions": written}) == []

@@ -84,6 +84,8 @@ def test_the_split_of_a_training_is_in_its_manifest() -> None:
 
     assert split(test_from=at(0)) == (START_MS, 0)
     assert split(test_from=None, leave_last=2) == (None, 2)
+    settings = {"evaluation": {"min_context": 3}}
+    assert split_of(replace(manifest, training={"settings": settings})).min_context == 3
     assert split(leave_last="2") == split(test_from=7) == split() == (None, 0)
 
 

@@ -13,6 +13,7 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.errors import TooFewClicks
 from trainer.release.package import PackagedRelease
+from trainer.training import fit as fitting
 from trainer.training.fit import fit
 from worker.core.ranking import NO_ITEM
 from worker.core.recent import RECENT_ITEMS
@@ -130,6 +131,26 @@ UNBLENDED: Final[dict[str, Any]] = {
     "repeat_lags": 0,
     "own_items": 0,
 }
+
+
+@pytest.mark.slow
+def test_a_final_training_that_diverges_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release is that of the first training, and the user is told why."""
+    told = Remembered()
+    real = fitting.train
+
+    def train(data: Any, settings: Any, progress: Any, **more: Any) -> Any:
+        if more.get("course"):
+            # A learning rate that no network survives, for the final training only.
+            settings = settings.replaced(learning_rate=1e30, schedule="constant", clip_norm=0.0)
+        return real(data, settings, progress, **more)
+
+    monkeypatch.setattr(fitting, "train", train)
+    fitted = fit(cyclic_clicks(), SMALL, told, now=NOW)
+
+    assert any(line.endswith("; the release is that of the first training") for line in told.lines)
+    assert "final_training" not in fitted.manifest.training
+    assert fitted.manifest.metrics["recall_at_1"] > 0.9
 
 
 @pytest.mark.slow
