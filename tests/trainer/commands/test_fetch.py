@@ -57,6 +57,8 @@ def test_the_release_is_described_for_machines(cluster: MemoryCluster, tmp_path:
         "items": 5,
         "size_bytes": PARTS[1][0].size_bytes,
         "metrics": dict(PARTS[1][0].metrics),
+        "test_clicks": None,
+        "comparison": None,
     }
 
 

@@ -28,7 +28,6 @@ SMALL = FitSettings.of(
     popularity_half_lives=(3600.0,),
     transition_half_lives=(86400.0,),
     repeat_lags=0,
-    own_items=0,
 )
 
 

@@ -110,8 +110,11 @@ def test_baselines_and_network_answer_the_same_test_clicks() -> None:
     release = verify(*successor_release_parts(order, popular=order))
     data = replace(data, catalogue=release.catalogue)
     at = release.catalogue.indexes(items)
-    test = replace(data.test, items=np.where(data.test.items < 0, -1, at[data.test.items]).astype(np.int32))
-    data = replace(data, test=test)
+    assert data.test.history is not None
+    moved, seen = (
+        np.where(one < 0, -1, at[one]).astype(np.int32) for one in (data.test.items, data.test.history.items)
+    )
+    data = replace(data, test=replace(data.test, items=moved, history=data.test.history._replace(items=seen)))
 
     found = compared(release, data, settings, Baselines(), Progress())
 

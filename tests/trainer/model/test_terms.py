@@ -10,7 +10,7 @@ from tests.trainer.builders import sessions_of
 from trainer.config import FitSettings
 from trainer.dataset.decayed_counts import Past
 from trainer.model.terms import CO_OCCURRENCE_DECAY, UNPOPULAR, Terms, priors_at
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, OwnItems
 
 
 def terms_with(**changed: Any) -> Terms:
@@ -35,7 +35,11 @@ def test_a_term_of_zeros_is_not_in_a_release() -> None:
     near = terms_with(**{f"co_occurrence_{name}": value for name, value in rows.items()})
 
     assert terms_with().added_to({}) == {}
-    assert terms_with().manifest == {"co_occurrence_decay": [], "repeat_bias": []}
+    assert terms_with().manifest == {
+        "co_occurrence_decay": [],
+        "repeat_bias": [],
+        "own_items": OwnItems(),
+    }
     assert near.added_to({}).keys() == {"co_occurrence_items", "co_occurrence_scores"}
     assert near.manifest["co_occurrence_decay"] == [*CO_OCCURRENCE_DECAY]
 
