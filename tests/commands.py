@@ -69,8 +69,11 @@ ONLY_PARSED: Final = {
     "make bench-refresh": _HOURS,
     'make bench-refresh ARGS="--only globo"': _DATA,
     "make quality": _DATA,
-    'make quality ARGS="--only diginetica_srgnn"': _DATA,
-    'make quality ARGS="--only globo_g1_news --hours 61"': _DATA,
+    'make quality ARGS="--kind default"': _DATA,
+    'make quality ARGS="--only diginetica_srgnn --kind tuned"': _DATA,
+    'make quality ARGS="--only globo_g1_news --kind tuned --hours 61"': _DATA,
+    'make quality ARGS="--only hold_out"': _DATA,
+    'make quality ARGS="--only simulated"': "trains for minutes",
 }
 """The commands that no test runs, and why. `tests/test_documents.py` parses them."""
 

@@ -12,6 +12,7 @@ used only once, after all decisions have been made.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -79,23 +80,10 @@ def fit(
     blend = _blend(network, data, settings, progress)
     if settings.training.final_training and data.validation.predictions:
         whole = _prepared(clicks, settings.replaced(validation_fraction=0.0), Progress(), now, parent)
-        last, epochs = training.course.last, training.course.epochs
-        progress.say(
-            f"final training, on all {whole.summary['clicks']:,} clicks before the test split: {last} of "
-            f"{epochs} epochs, as chosen on the validation split"
+        train_once_more = partial(
+            train, whole, settings, progress, work=work, parent=parent, course=training.course
         )
-        try:
-            network, final = train(
-                whole, settings, progress, work=work, parent=parent, course=training.course
-            )
-        except TrainingDiverged as error:
-            progress.say(f"{error}; the release is that of the first training")
-        else:
-            kept = {
-                name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary
-            }
-            done = {"final_training": {"epochs": len(final.history)}}
-            data = replace(whole, summary=whole.summary | kept | done)
+        network, data = _final(network, data, whole, train_once_more, training.course, progress)
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = model.packaged(
         data,
@@ -108,6 +96,32 @@ def fit(
     result = verdicts.compared(fitted.release, data, settings, baselines, progress)
     found = verdicts.verdict(fitted.manifest, result) if result else None
     return fitted.with_training(comparison=found)
+
+
+def _final(
+    network: Network,
+    data: Data,
+    whole: Data,
+    train_once_more: Callable[[], tuple[Network, Training]],
+    course: Course,
+    progress: Progress,
+) -> tuple[Network, Data]:
+    """Return the network of the final training and its data, `whole`, with what was chosen on `data`.
+
+    Return `network` and `data`, those of the first training, if the final training diverges.
+    """
+    progress.say(
+        f"final training, on all {whole.summary['clicks']:,} clicks before the test split: {course.last} of "
+        f"{course.epochs} epochs, as chosen on the validation split"
+    )
+    try:
+        network, final = train_once_more()
+    except TrainingDiverged as error:
+        progress.say(f"{error}; the release is that of the first training")
+        return network, data
+    chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
+    done = {"final_training": {"epochs": len(final.history)}}
+    return network, replace(whole, summary=whole.summary | chosen | done)
 
 
 def _prepared(
