@@ -83,7 +83,7 @@ def fit(
         train_once_more = partial(
             train, whole, settings, progress, work=work, parent=parent, course=training.course
         )
-        network, data = _final(network, data, whole, train_once_more, training.course, progress)
+        network, data = _final(train_once_more, whole, training.course, progress, otherwise=(network, data))
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = model.packaged(
         data,
@@ -99,17 +99,18 @@ def fit(
 
 
 def _final(
-    network: Network,
-    data: Data,
-    whole: Data,
     train_once_more: Callable[[], tuple[Network, Training]],
+    whole: Data,
     course: Course,
     progress: Progress,
+    *,
+    otherwise: tuple[Network, Data],
 ) -> tuple[Network, Data]:
-    """Return the network of the final training and its data, `whole`, with what was chosen on `data`.
+    """Return the network of the final training and its data, `whole`, with what the first training chose.
 
-    Return `network` and `data`, those of the first training, if the final training diverges.
+    Return `otherwise`, the network and the data of the first training, if the final training diverges.
     """
+    summary = otherwise[1].summary
     progress.say(
         f"final training, on all {whole.summary['clicks']:,} clicks before the test split: {course.last} of "
         f"{course.epochs} epochs, as chosen on the validation split"
@@ -118,8 +119,8 @@ def _final(
         network, final = train_once_more()
     except TrainingDiverged as error:
         progress.say(f"{error}; the release is that of the first training")
-        return network, data
-    chosen = {name: data.summary[name] for name in (DECISIONS, "epochs", "blend") if name in data.summary}
+        return otherwise
+    chosen = {name: summary[name] for name in (DECISIONS, "epochs", "blend") if name in summary}
     done = {"final_training": {"epochs": len(final.history)}}
     return network, replace(whole, summary=whole.summary | chosen | done)
 
