@@ -60,7 +60,7 @@ def test_from_a_file_to_a_measured_release(tmp_path: Path, clicks: Path) -> None
     )
     assert re.search(
         r"^epoch 1 of 1: loss .*\nkept epoch 1, the best by MRR@20 \(.*\); stopped after epoch 1: it was the "
-        r"last of 1\n(left out of the blend, .*\n)?weights of the blend: score = ",
+        r"last of 1\nleft out of the blend, without use on held-out clicks: popularity, ",
         done.stderr,
         re.MULTILINE,
     )

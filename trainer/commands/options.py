@@ -204,7 +204,9 @@ def split_for(
     elif own.from_ms is not None:
         what = f"clicks from {moment(own.from_ms)} on"
     elif manifest.training.get("test_files") is True:
-        teller.say("the release was tested on files of their own; name them with --test: all clicks are used")
+        teller.say(
+            "the release was tested on separate files: name them with --test; without, all clicks are used"
+        )
         return split
     else:
         teller.say("the release does not say what its test split was: all clicks are used")

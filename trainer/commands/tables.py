@@ -66,7 +66,9 @@ def _cell(figure: Figure | None) -> str:
 
 def _show(heading: str, header: Sequence[str], rows: Rows) -> None:
     console = Console()
-    if not console.is_terminal:
+    # A figure that is cut off is of no use: a table that is too wide is left to the terminal to wrap.
+    width = sum(max(map(len, column)) + 3 for column in zip(header, *rows, strict=True)) + 1
+    if not console.is_terminal or width > console.width:
         click.echo("\n".join([heading, *_plain([header, *rows]), ""]))
         return
     table = Table(title=heading, title_justify="left")

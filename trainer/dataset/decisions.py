@@ -30,7 +30,9 @@ _MOST: Final = 0.5
 
 _MINIMA: Final = (5, 3, 2, 1)
 _LEFT_OUT: Final = 0.01
-"""The largest of `_MINIMA` is taken with which at most this share of the newest clicks is left out."""
+_KEPT: Final = 0.5
+"""The largest of `_MINIMA` is taken with which at most the share `_LEFT_OUT` of the newest clicks is on items
+left out, and at least the share `_KEPT` of all clicks is kept."""
 
 _NEWEST: Final = 0.05
 """The share of the clicks that count as the newest."""
@@ -111,9 +113,12 @@ def min_item_count(past: pl.DataFrame) -> Decision:
     counts = past.filter(newest).join(earlier, on="item_id", how="inner")["earlier"]
     total = max(1, int(past.select(newest.sum()).item()))
     lost = {least: int((counts < least).sum()) / total for least in _MINIMA}
-    least = next(least for least in _MINIMA if lost[least] <= _LEFT_OUT)
+    sizes, most = past.group_by("item_id").len()["len"], _MINIMA[0]
+    kept = {least: int(sizes.filter(sizes >= least).sum()) / max(1, len(past)) for least in _MINIMA}
+    least = next((one for one in _MINIMA if lost[one] <= _LEFT_OUT and kept[one] >= _KEPT), 1)
     fact = (
-        f"{lost[_MINIMA[0]]:.1%} of the newest clicks are on items with 1 to {_MINIMA[0] - 1} earlier clicks"
+        f"{lost[most]:.1%} of the newest clicks are on items with 1 to {most - 1} earlier clicks, and "
+        f"{kept[most]:.1%} of all clicks on items with at least {most}"
     )
     return Decision("dataset.min_item_count", least, fact)
 

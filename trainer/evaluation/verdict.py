@@ -119,7 +119,11 @@ def lines(found: Mapping[str, Any] | None) -> list[str]:
     if not found:
         return []
     heading = f"on {found['predictions']:,} predictions in {found['sessions']:,} sessions of the test split:"
-    return [heading, *found["sentences"], *(f"likely cause: {cause}" for cause in found["causes"])]
+    return [
+        heading,
+        *found["sentences"],
+        *(f"likely cause: {cause.replace('`', '')}" for cause in found["causes"]),
+    ]
 
 
 def compared(

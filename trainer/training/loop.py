@@ -188,6 +188,8 @@ class Training:
     @property
     def position(self) -> str:
         """The current epoch and batch, as text for display."""
+        if self._diverged or self._best.is_past or len(self.history) == self.epochs:
+            return f"this training was finished, after epoch {len(self.history)}"
         return f"epoch {len(self.history) + 1} of {self.epochs}, after {self._sums.batches:,} batches"
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:

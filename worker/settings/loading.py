@@ -304,6 +304,7 @@ def _explained(error: Any, model: type[Section]) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(where, known)
     message = re.sub(r"^Value error, |^Input should be", "", error["msg"]).strip()
+    message = message.replace("a valid boolean", "true or false")
     if error["type"] != "value_error":
         message = f"must be {message}" if error["msg"].startswith("Input should be") else message
     key = ".".join(path[:2])

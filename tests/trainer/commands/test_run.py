@@ -35,7 +35,7 @@ def test_json_is_for_one_run() -> None:
             set_to("run.strategy=online", "optimizer.schedule=constant", "training.epochs=3"),
             "training.epochs has no effect with run.strategy online",
         ),
-        (set_to("run.strategy=online", "run.warm=no"), "run.warm is 'no': must be a valid boolean"),
+        (set_to("run.strategy=online", "run.warm=no"), "run.warm is 'no': must be true or false"),
         (set_to("run.strategy=online", "run.warm=false"), "warm: no effect with the strategy online"),
         (set_to("run.active_items=64"), "active_items: no effect with the strategy retrain"),
         (set_to("run.strategy=online", "run.active_items=1"), "run.active_items is 1: must be greater than"),

@@ -80,7 +80,7 @@ def test_the_way_to_kafka_is_the_workers() -> None:
 
     assert (found.bootstrap_servers, found.security.protocol) == ("broker:9093", "SSL")
     assert found.security.tls.check_hostname is False
-    with pytest.raises(SettingError, match=r"kafka\.ssl_check_hostname is 'maybe': must be a valid boolean"):
+    with pytest.raises(SettingError, match=r"kafka\.ssl_check_hostname is 'maybe': must be true or false"):
         load(TrainerSettings, None, {"NEXTCLICK_KAFKA_SSL_CHECK_HOSTNAME": "maybe"})
 
 

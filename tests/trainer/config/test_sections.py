@@ -28,7 +28,7 @@ NUMBERS: Final = [
         ({"session_gap": 1e11}, "dataset.session_gap is 100000000000.0: must be less than or equal to 10"),
         ({"epochs": 2.5}, "training.epochs is 2.5: must be a valid integer"),
         ({"layers": True}, "model.layers is True: must be a valid integer"),
-        ({"normalize": 1}, "model.normalize is 1: must be a valid boolean"),
+        ({"normalize": 1}, "model.normalize is 1: must be true or false"),
         ({"categorical": ["brand", 3]}, "features.categorical.1 is 3: must be a valid string"),
         ({"leave_last": -1}, "dataset.leave_last is -1: must be greater than or equal to 0"),
         ({"leave_last": 1, "split_at": 10**12}, "leave_last (1) and split_at both choose the test split"),

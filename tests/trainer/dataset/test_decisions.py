@@ -57,6 +57,14 @@ def test_rare_items_are_kept_if_the_newest_clicks_are_on_them(counts: dict[str, 
     assert decision.value == least
 
 
+def test_most_clicks_are_kept() -> None:
+    """Even if all of the newest are on new items, as those of a user who never clicks an item twice."""
+    decision = decisions.min_item_count(sessions_with([f"item-{number}" for number in range(40)]))
+
+    assert decision.value == 1
+    assert decision.fact.endswith(" and 0.0% of all clicks on items with at least 5")
+
+
 def test_items_first_clicked_in_the_newest_clicks_are_no_reason_for_a_lower_minimum() -> None:
     """No minimum keeps them: they have no earlier clicks."""
     assert decisions.min_item_count(sessions_with(["a"] * 38 + ["new", "new"])).value == 5

@@ -220,7 +220,7 @@ def test_the_cache_knows_clicks_and_settings(tmp_path: Path) -> None:
 )
 def test_clicks_that_cannot_be_used_say_why(rows: list[Any], problem: str) -> None:
     """Each with its own sentence."""
-    settings = {"test_fraction": 0.0, "validation_fraction": 0.0}
+    settings = {"test_fraction": 0.0, "validation_fraction": 0.0, "min_item_count": 5}
 
     with pytest.raises(TooFewClicks, match=problem):
         prepared(table(rows), **settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from trainer.config import recorded
 from trainer.evaluation.slices import EvaluationResult
 from worker.core.manifest import Manifest
 
@@ -70,7 +71,7 @@ def causes(
     found = (
         _one_click_sessions(training),
         _short_histories(result),
-        _unknown_items(result),
+        _unknown_items(training, result),
         _few_clicks_per_item(training, manifest.items),
         _unfinished(training, result.top),
         None if certain else _few_sessions(result),
@@ -104,14 +105,17 @@ def _short_histories(result: EvaluationResult) -> Cause | None:
     )
 
 
-def _unknown_items(result: EvaluationResult) -> Cause | None:
+def _unknown_items(training: Mapping[str, Any], result: EvaluationResult) -> Cause | None:
     part = result.slices.get("targets not in the catalogue")
     share = part.predictions / result.predictions if part else 0.0
     if share < MANY_UNKNOWN:
         return None
+    settings = training.get("settings")
+    least = recorded(settings, "dataset.min_item_count") if isinstance(settings, Mapping) else None
+    lower = ", or lower `dataset.min_item_count` so that more items are in the catalogue"
     return Cause(
         f"{share:.0%} of the next clicks are on items outside the catalogue of the release.",
-        "Train more often, or lower `dataset.min_item_count` so that more items are in the catalogue.",
+        f"Train more often{'' if least == 1 else lower}.",
     )
 
 
