@@ -335,7 +335,7 @@ NO_TIME = [("user", "lamp", None)]
 def test_unusable_clicks_are_refused_with_a_remedy(rows: list[tuple[str, str, int | None]], why: str) -> None:
     """Before TensorFlow has anything to do."""
     with pytest.raises(TooFewClicks, match=why):
-        fit(table(rows), FitSettings(), now=NOW)
+        fit(table(rows), FitSettings.of(min_item_count=5), now=NOW)
 
 
 @pytest.mark.slow
