@@ -13,7 +13,7 @@ from trainer import console
 from trainer.commands import options
 from trainer.commands.tables import show_differences
 from trainer.continuous.gate import METRICS as DECIDING
-from trainer.continuous.gate import asked, decision
+from trainer.continuous.gate import decision, exclusion_set
 from trainer.dataset.holdout import cleaned
 from trainer.evaluation.compare import Aligned, align, paired, to_json
 from trainer.release.folder import read_folder
@@ -68,7 +68,7 @@ def compare(
         leave_last=chosen.dataset.leave_last,
         min_context=chosen.evaluation.min_context,
         top=top,
-        exclude_recent=asked(chosen),
+        exclude_recent=exclusion_set(chosen),
         progress=teller,
     )
     found = paired(aligned.a, aligned.b, aligned.session, top=top, smaller_tops=tops or ())

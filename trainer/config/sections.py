@@ -60,7 +60,7 @@ class Dataset(Section):
     min_item_count: int = setting(
         5,
         "Minimum number of training clicks for an item to be in the catalogue. Unless set, `fit` lowers it "
-        "if over 1 % of the newest clicks would be on items left out.",
+        "if over 1 % of the newest clicks, or over half of all clicks, would be on items left out.",
         ge=1,
         facts=_CLEANS,
     )

@@ -49,7 +49,7 @@ def measured(
         cleaned(theirs.collect(engine="streaming"), Progress(), now),
         from_ms=from_ms,
         top=settings.evaluation.top,
-        exclude_recent=asked(settings),
+        exclude_recent=exclusion_set(settings),
     )
     found = paired(
         aligned.a, aligned.b, aligned.session, top=settings.evaluation.top, seed=settings.training.seed
@@ -57,7 +57,7 @@ def measured(
     return found[f"{by}_at_{settings.evaluation.top}"]
 
 
-def asked(settings: FitSettings) -> int | None:
+def exclusion_set(settings: FitSettings) -> int | None:
     """Return `evaluation.exclude_recent`; None, for what each release says, if the user did not set it."""
     return settings.evaluation.exclude_recent if "evaluation.exclude_recent" in given(settings) else None
 

@@ -52,12 +52,11 @@ class Past(NamedTuple):
     @classmethod
     def of(cls, sessions: Sessions) -> Past:
         """Return the clicks of `sessions`. Raises ValueError if they have no times."""
-        if sessions.times_ms is None:
-            raise ValueError("the sessions have no click times: their clicks cannot be weighted by age")
+        times_ms = sessions.known_times_ms
         previous = np.append(np.int32(NO_ITEM), sessions.items[:-1])[: len(sessions.items)]
         previous[sessions.starts[:-1]] = NO_ITEM
         session = np.repeat(np.arange(len(sessions)), sessions.lengths)
-        return cls(sessions.items, previous, sessions.times_ms, np.arange(len(previous)) + REACH * session)
+        return cls(sessions.items, previous, times_ms, np.arange(len(previous)) + REACH * session)
 
     def between(self, begin_ms: float, end_ms: float) -> Past:
         """Return the clicks from `begin_ms` to `end_ms` (exclusive)."""

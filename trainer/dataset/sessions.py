@@ -65,6 +65,13 @@ class Sessions:
         return np.diff(self.starts)
 
     @property
+    def known_times_ms(self) -> NDArray[np.int64]:
+        """`times_ms`. Raises ValueError if the sessions have no times; those of `to_arrays` have."""
+        if self.times_ms is None:
+            raise ValueError("the sessions have no click times")
+        return self.times_ms
+
+    @property
     def predictions(self) -> int:
         """Number of clicks to be predicted."""
         return int(np.count_nonzero(self.scored))

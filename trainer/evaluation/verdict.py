@@ -140,10 +140,12 @@ def compared(
     scored = sampled(data.test, MOST_PREDICTIONS)
     own, test = replace(data.test, scored=scored), replace(every.test, scored=scored)
     top, exclude_recent = settings.evaluation.top, settings.evaluation.exclude_recent
-    past = PastSessions(every.past, _times(every.past), int(every.past.items.max()) + 1, every.past_users)
+    past = PastSessions(
+        every.past, every.past.known_times_ms, int(every.past.items.max()) + 1, every.past_users
+    )
     asked = Asked(
         test,
-        _times(test),
+        test.known_times_ms,
         replay.excluded_items(test, exclude_recent),
         users=every.test_users,
         context=every.context,
@@ -169,9 +171,3 @@ def sampled(sessions: Sessions, most: int, *, seed: int = 0) -> NDArray[np.bool_
     chosen = np.zeros(len(sessions), np.bool_)
     chosen[order[: max(1, int(count))]] = True
     return sessions.scored & np.repeat(chosen, sessions.lengths)
-
-
-def _times(sessions: Sessions) -> NDArray[np.int64]:
-    if sessions.times_ms is None:
-        raise ValueError("sessions of prepared data have times")
-    return sessions.times_ms

@@ -195,10 +195,9 @@ class Blend:
         """Leave out the terms that do not help, one by one, and train the weights of the others.
 
         A term is left out if the cross-entropy without it is hardly higher; all are, if a half has fewer than
-        `_FEWEST` usable lessons. To compare, the weights are
-        trained on one `half` `[P]` of the lessons and measured on the other, and the reverse, each time from
-        the start with half of the `steps`. The final weights are trained on all lessons. The other arguments
-        are those of `learn`.
+        `_FEWEST` usable lessons. To compare, the weights are trained on one `half` `[P]` of the lessons and
+        measured on the other, and the reverse, each time from the start with half of the `steps`. The final
+        weights are trained on all lessons. The other arguments are those of `learn`.
         """
         halves = lessons.only(half).usable(), lessons.only(~half).usable()
         if min(len(one.targets) for one in halves) < _FEWEST:

@@ -72,6 +72,9 @@ def fit(
     earlier = inherited(settings, parent.manifest.training) if parent else []
     settings = applied(settings, {DECISIONS: earlier})
     data = _prepared(clicks, settings, progress, now, parent)
+    if baselines is None:
+        # Only the verdict needs them: 13 bytes for each click, during both trainings.
+        data = replace(data, every_item=None)
     # The next training starts from this release, and its manifest must say what was decided.
     data.summary[DECISIONS] = [*earlier, *data.summary[DECISIONS]]
     settings = decided(data, settings, progress)

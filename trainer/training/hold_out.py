@@ -74,8 +74,8 @@ def learned(
 
 def since(sessions: Sessions, from_ms: int) -> Sessions:
     """Return the sessions with predictions from `from_ms` on; earlier clicks in them are context only."""
-    assert sessions.times_ms is not None  # noqa: S101  # prepared sessions have times
-    late = sessions.scored & (sessions.times_ms >= from_ms)
+    times_ms = sessions.known_times_ms
+    late = sessions.scored & (times_ms >= from_ms)
     chosen = np.add.reduceat(late, sessions.starts[:-1], dtype=np.int64) > 0
     kept, lengths = np.repeat(chosen, sessions.lengths), sessions.lengths[chosen]
     return replace(
@@ -83,7 +83,8 @@ def since(sessions: Sessions, from_ms: int) -> Sessions:
         items=sessions.items[kept],
         starts=np.append(0, np.cumsum(lengths)),
         scored=late[kept],
-        times_ms=sessions.times_ms[kept],
+        times_ms=times_ms[kept],
+        history=None,
     )
 
 

@@ -85,7 +85,7 @@ class Manifest:
 
     An item's score is `scale * h . o + bias`. `h` is the hidden vector of the top layer; `o` is the item's
     row of the output table, or of the embedding if `output` is `tied`. With `normalize`, both are scaled to
-    unit length first. Three terms are added. First, the transition score, if the item is a successor of the
+    unit length first. Four terms are added. First, the transition score, if the item is a successor of the
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a

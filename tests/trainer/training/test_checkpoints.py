@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,41 @@ def test_a_training_killed_in_the_middle_ends_as_if_nothing_had_happened(tmp_pat
     assert f"resuming from {checkpoint}: epoch " in again.stderr
     assert read_folder(release).blob == fit(cyclic_clicks(200), SMALL, now=NOW).blob
     assert not checkpoint.parent.exists()
+
+
+class Killed(Exception):
+    """Ends a training from outside."""
+
+
+class KilledInTheFinalTraining(Lines):
+    """Ends the final training after its first epoch."""
+
+    is_final = False
+
+    def say(self, line: str) -> None:
+        """Notice when the final training begins."""
+        self.is_final = self.is_final or line.startswith("final training")
+        super().say(line)
+
+    def epoch(self, number: int, results: Mapping[str, float]) -> None:
+        """Raise Killed in the final training."""
+        if self.is_final:
+            raise Killed
+
+
+@pytest.mark.slow
+def test_a_final_training_that_was_killed_goes_on_from_there(tmp_path: Path) -> None:
+    """The first training is not done again; the weights are the same to the bit."""
+    settings, lines = SMALL.replaced(epochs=4, checkpoint_interval=1e-6), list[str]()
+    with pytest.raises(Killed):
+        fit(cyclic_clicks(200), settings, KilledInTheFinalTraining(lambda _: None), now=NOW, work=tmp_path)
+
+    resumed = fit(cyclic_clicks(200), settings, Lines(lines.append), now=NOW, work=tmp_path)
+
+    told = [line.removeprefix(f"resuming from {tmp_path}/") for line in lines if line.startswith("resuming")]
+    assert told[0] == "checkpoint.safetensors: this training was finished, after epoch 4"
+    assert told[1].startswith("final.safetensors: epoch ")
+    assert resumed.blob == fit(cyclic_clicks(200), settings, now=NOW).blob
 
 
 @pytest.mark.slow
