@@ -71,7 +71,7 @@ leave_last = shorthand(
     key="dataset.leave_last",
     group=CLICKS,
     metavar="N",
-    help="Number of clicks at the end of each session that are the test split instead.",
+    help="Number of last clicks of each session that form the test split, instead of a time.",
 )
 
 min_context = shorthand(

@@ -76,8 +76,8 @@ def load(
     An assignment is a dotted key and a text. Raises SettingError with one line per problem.
     """
     document, problems = _own_part(_read(path), model)
-    known = kinds_of(model)
-    for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
+    known, variables = kinds_of(model), [*_in_environment(environment)]
+    for name, key, text in [*variables, *((key, key, text) for key, text in assignments)]:
         if key in known and name != key and not text and not _may_be_empty(model, key):
             problems.append(f"{name} is empty; give it a value, or do not set it")
         elif key in known:
@@ -86,15 +86,15 @@ def load(
             problems.append(_unknown(name, known))
         elif name == key:
             problems.append(f"{name}: this setting belongs to the other program and has no effect here")
-    places = ["environment", "command line"] if assignments else ["environment"]
-    source = ", ".join([str(path), *places] if path else places)
+    used = {str(path): path, "environment": variables, "command line": assignments}
+    source = ", ".join(name for name, has_settings in used.items() if has_settings)
     return checked(model, document, source=source, problems=problems)
 
 
 def checked(
     model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
 ) -> _Settings:
-    """Validate a `document` of JSON types; return its settings.
+    """Validate a `document` of JSON types; return its settings. `source` says where they come from.
 
     Raises SettingError if the document is invalid or `problems` is not empty.
     """
@@ -109,7 +109,8 @@ def checked(
     else:
         if not lines:
             return settings
-    text = "\n".join([f"invalid settings ({source}):", *(f"  {line}" for line in lines)])
+    heading = f"invalid settings ({source}):" if source else "invalid settings:"
+    text = "\n".join([heading, *(f"  {line}" for line in lines)])
     raise SettingError(text)
 
 

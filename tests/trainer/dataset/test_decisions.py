@@ -36,7 +36,7 @@ def test_sessions_never_end_if_most_would_have_one_click(apart: int, value: floa
     decision = decisions.session_gap(sessions, FitSettings())
 
     assert decision.value == value
-    assert f"{share} of the sessions of users with several clicks" in decision.fact
+    assert f"{share} of them have only one click" in decision.fact
 
 
 @pytest.mark.parametrize(

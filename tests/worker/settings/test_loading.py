@@ -50,6 +50,38 @@ def test_what_cannot_be_used_is_named(text: str, problem: str, tmp_path: Path) -
     assert problem in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "environment", "assignments", "heading"),
+    [
+        ("topp = 1", {}, [], "invalid settings (a.toml):"),
+        (None, {"NEXTCLICK_TOPP": "1"}, [], "invalid settings (environment):"),
+        (None, {"PATH": "/bin"}, [("topp", "1")], "invalid settings (command line):"),
+        (
+            "",
+            {"NEXTCLICK_GROUP": "a"},
+            [("topp", "1")],
+            "invalid settings (a.toml, environment, command line):",
+        ),
+    ],
+)
+def test_the_places_are_named_that_had_settings(
+    text: str | None,
+    environment: dict[str, str],
+    assignments: list[tuple[str, str]],
+    heading: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No other place can hold the wrong one."""
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("a.toml").write_text(text)
+    with pytest.raises(SettingError) as refusal:
+        load(None if text is None else Path("a.toml"), environment, assignments)
+
+    assert str(refusal.value).splitlines()[0] == heading
+
+
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     """From the file and the environment."""
     said = refused(tmp_path, "[http]\nport = -1\n", NEXTCLICK_HTTP_PROT="1")
