@@ -55,8 +55,9 @@ def compare(
 ) -> None:
     """Test whether the release in folder B is better than the release in folder A.
 
-    The clicks come from FILES or from the clicks topic. Both releases predict the same clicks; a paired bootstrap over sessions gives the 95 % confidence interval
-    of the difference. Exit code: 0 B is better, 1 no significant difference, 3 B is worse, 2 error.
+    The clicks come from FILES or from the clicks topic. Both releases predict the same clicks; a paired
+    bootstrap over sessions gives the 95 % confidence interval of the difference. Exit code: 0 B is better, 1
+    no significant difference, 3 B is worse, 2 error.
     """
     chosen, teller = options.with_tops(options.settings(), tops), console.for_this_place()
     clicks, top = options.read_clicks(files, chosen, teller), chosen.evaluation.top

@@ -114,9 +114,9 @@ def _doubt(folder: Path, manifest: Manifest, champion: int | None, theirs: Mappi
     sessions = compared.get("sessions") if isinstance(compared, Mapping) else None
     if theirs and isinstance(sessions, int) and sessions < MIN_SESSIONS:
         return (
-            f"the release in {folder} was tested on {amount(sessions, 'session')}, too few to compare it with "
-            f"the champion (release {champion}); train on the clicks of more users or of a longer time, or "
-            "raise dataset.test_fraction"
+            f"the release in {folder} was tested on {amount(sessions, 'session')}, too few to compare it "
+            f"with the champion (release {champion}); train on the clicks of more users or of a longer time, "
+            "or raise dataset.test_fraction"
         )
     found = both_measured(manifest.metrics, theirs)
     if found is None or found[1] >= FAR_BELOW * found[2]:

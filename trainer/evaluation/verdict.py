@@ -30,6 +30,7 @@ from trainer.evaluation.report.causes import MIN_SESSIONS, causes
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.manifest import Manifest
 from worker.core.tables import ServingTables
+from worker.topics.findings import amount
 
 ABOVE: Final = "above"
 LEVEL: Final = "no difference"
@@ -106,14 +107,15 @@ def verdict(manifest: Manifest, result: EvaluationResult) -> dict[str, Any] | No
     if not compared:
         return None
     if result.sessions < MIN_SESSIONS:
+        few = (
+            f"no verdict: these are too few sessions, {MIN_SESSIONS} are needed. Use the clicks of more "
+            "users or of a longer time, or raise dataset.test_fraction"
+        )
         return {
             "predictions": result.predictions,
             "sessions": result.sessions,
             "metrics": [one.to_json() | {"outcome": UNKNOWN} for one in compared],
-            "sentences": [
-                f"no verdict: these are too few sessions, {MIN_SESSIONS} are needed. Use the clicks of more "
-                "users or of a longer time, or raise dataset.test_fraction"
-            ],
+            "sentences": [few],
             "causes": [],
         }
     below = [one for one in compared if one.outcome == BELOW]
@@ -131,7 +133,7 @@ def lines(found: Mapping[str, Any] | None) -> list[str]:
     """Return the lines of text of a verdict; none without one."""
     if not found:
         return []
-    sessions = f"{found['sessions']:,} session{'s' * (found['sessions'] != 1)}"
+    sessions = amount(found["sessions"], "session")
     heading = f"on {found['predictions']:,} predictions in {sessions} of the test split:"
     return [
         heading,

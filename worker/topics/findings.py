@@ -43,7 +43,7 @@ def amount(count: int, noun: str) -> str:
     >>> amount(1, "partition"), amount(4, "partition")
     ('1 partition', '4 partitions')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def tried(

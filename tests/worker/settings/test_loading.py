@@ -65,6 +65,7 @@ def test_what_cannot_be_used_is_named(text: str, problem: str, tmp_path: Path) -
     ],
 )
 def test_the_places_are_named_that_had_settings(
+    *,
     text: str | None,
     environment: dict[str, str],
     assignments: list[tuple[str, str]],

@@ -11,6 +11,7 @@ from trainer.evaluation.report.causes import MIN_SESSIONS, causes
 from trainer.evaluation.report.charts import percent
 from trainer.evaluation.slices import EvaluationResult, Slice
 from worker.core.manifest import Manifest
+from worker.topics.findings import amount
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 ABOVE: Final = "above"
@@ -129,10 +130,10 @@ def _judgement(result: EvaluationResult, metric: str, rival: str | None, outcome
     if rival is None:
         return "No simple method was measured on the same clicks, so there is nothing to compare with."
     name, ahead = model(rival).spoken, lead(result, rival, metric)
-    if result.sessions < MIN_SESSIONS:
-        return f"Only {result.sessions} sessions were evaluated; {MIN_SESSIONS} are needed for a verdict."
     if outcome == UNKNOWN:
-        return f"The results have no confidence intervals, so the difference from {name} may be chance."
+        few = f"{amount(result.sessions, 'session')} cannot decide, {MIN_SESSIONS} are needed"
+        why = few if result.sessions < MIN_SESSIONS else "The results have no confidence intervals"
+        return f"{why}, so the difference from {name} may be chance."
     points = f"{100 * abs(ahead.value):.1f} percentage points"
     if outcome == ABOVE:
         return (
