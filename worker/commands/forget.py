@@ -31,7 +31,7 @@ def forget(wait: float | None, user_id: str, *, as_json: bool) -> None:
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
     say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
-    requests, pending = dict[str, Collection[int]](), dict[str, set[int]]()
+    requests, pending = dict[str, dict[int, int]](), dict[str, set[int]]()
     for spelling in spellings(user_id):
         requests[spelling] = asked = state_changes.ask_to_forget(
             connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
@@ -49,7 +49,7 @@ def forget(wait: float | None, user_id: str, *, as_json: bool) -> None:
 
 
 def _facts(
-    topic: str, requests: Mapping[str, Collection[int]], pending: Mapping[str, set[int]]
+    topic: str, requests: Mapping[str, dict[int, int]], pending: Mapping[str, set[int]]
 ) -> dict[str, Any]:
     """Return the result for JSON output. `pending` is null if the command did not wait."""
     return {

@@ -78,7 +78,8 @@ def test_only_who_is_below_is_told_a_cause() -> None:
 @pytest.mark.parametrize("rival", BASELINES)
 def test_each_baseline_that_is_better_is_a_hint(rival: str) -> None:
     """None is left without a cause and what to do."""
-    found = verdict(MANIFEST, result(**{"network": 0.1, rival: 0.5}))
+    shares = {"network": 0.1, rival: 0.5}
+    found = verdict(MANIFEST, result(100, **shares))
 
     assert found is not None
     assert len(found["causes"]) == 1
