@@ -97,7 +97,9 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
         "dataset.min_item_count",
         "evaluation.exclude_recent",
     ]
-    assert lines[1].startswith("dataset.session_gap 0: if sessions end after 30m without a click, 100% of them")
+    assert lines[1].startswith(
+        "dataset.session_gap 0: if sessions end after 30m without a click, 100% of them"
+    )
 
 
 def test_what_the_user_set_is_not_decided() -> None:
