@@ -23,7 +23,7 @@ import polars as pl
 from trainer.clicks import ids
 from trainer.clicks.counts import ROLES, Counts, counted
 from trainer.clicks.fields import EACH, Field, exploded, field_at, in_each
-from trainer.clicks.recognition import date_column, in_words, recognise
+from trainer.clicks.recognition import date_column, in_words, recognise, repeated
 from trainer.clicks.rules import Rules
 from trainer.clicks.timestamps import is_time_of_day, joined, time_kind_in_words, times_ms
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
@@ -172,11 +172,12 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
 def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:
     """Return the name and the field of a role, and the columns that might have been meant instead."""
     if wanted is not None:
-        return wanted, _field(schema, paths.parse(wanted), source, role), ()
+        return wanted, _field(schema, paths.parse(wanted), source, role), repeated(schema, wanted)
     taken = recognise({name: kind for name, kind in schema.items() if name != EACH}, role, source)
     found = field_at(schema, taken.names, of_ids=role in ROLES)
     assert found is not None  # noqa: S101  # it is one of the schema's
-    return ".".join(taken.names), found, taken.left
+    name = ".".join(taken.names)
+    return name, found, tuple(dict.fromkeys((*taken.left, *repeated(schema, name))))
 
 
 def _field(schema: pl.Schema, path: paths.Path, source: str, role: str) -> Field:
@@ -242,9 +243,9 @@ def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> 
         raise UnusableClicks(
             f"{source}: column {name!r} holds {words}, but ids must be text or integers{advice}"
         )
-    if kind.is_float():
-        finite = sample.filter(sample.is_finite())
-        if (broken := finite.filter(finite != finite.round())).len():
+    if kind.is_float() or kind.is_decimal():
+        finite = sample.filter(sample.is_finite()) if kind.is_float() else sample.drop_nulls()
+        if (broken := finite.filter(finite != finite.floor())).len():
             raise UnusableClicks(
                 f"{source}: column {name!r} holds numbers such as {broken[0]}, "
                 "but ids must be text or integers"
