@@ -204,7 +204,7 @@ def _must_be_text(head: str, start: bytes, path: Path) -> None:
 
 
 def _wide(start: bytes) -> str | None:
-    """Return the encoding with two or four bytes a letter in which a text starts as ASCII, if there is one."""
+    """Return the encoding of two or four bytes a letter in which a text starts as ASCII, or None."""
     for name in _WIDE:
         text = _decoded(start, name)
         if sum(letter.isascii() and letter.isprintable() for letter in text) * 2 > len(text):

@@ -45,6 +45,8 @@ class Counts:
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
     """Whether the file has no header, so that its columns were recognised by their values."""
+    parts: str = ""
+    """The first file without a header whose columns were named by another file's; empty: there is none."""
 
     def add(self, other: Counts) -> None:
         """Add the counts of another source."""
@@ -65,6 +67,7 @@ class Counts:
         }
         self.examples = other.examples | known
         self.headless |= other.headless
+        self.parts = self.parts or other.parts
 
     @property
     def times(self) -> str:
@@ -97,6 +100,10 @@ class Counts:
                 f"the file has no header; judging by the values, {names['user']} is the user, "
                 f"{names['item']} the item and {names['timestamp']} the time; "
                 "to name the columns, set files.columns"
+            )
+        if self.parts:
+            found.append(
+                f"{self.parts} has no header; its columns are in the order of the first file that has one"
             )
         for role in ROLES:
             found += self._of_ids(role, names[role])
@@ -133,7 +140,7 @@ class Counts:
             found.append(f"{count:,} ids in column {column} had whitespace around them, which was removed")
         if count := self.inexact[role]:
             found.append(
-                f"Careful: {count:,} ids in column {column} are floats of so many digits that several "
+                f"Careful: {count:,} ids in column {column} are floats with too many digits: several "
                 "integers may have become the same float. Write the ids as integers or text"
             )
         if count := self.strange[role]:

@@ -20,17 +20,11 @@ from worker.core.reasons import Undecodable
 _EXACT_BELOW: Final = 2.0**53
 _SINGLE_EXACT_BELOW: Final = 2.0**24
 _UUID_LENGTH: Final = 36
-_STRANGE: Final = "|".join(
-    [
-        r"^[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$",
-        r"^-?[0-9]+,0+$",
-        r"^=",
-        r"""^(?:".*"|'.*')$""",
-        r"^#(?:N/A|REF!|VALUE!|NAME\?|NUM!|NULL!|DIV/0!)$",
-        r"[\x00-\x1f\x7f\x{fffd}]",
-    ]
+_STRANGE: Final = (
+    r"^[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$|^-?[0-9]+,0+$|^=|^#(?:N/A|REF!|VALUE!|NAME\?|NUM!|NULL!|DIV/0!)$"
+    r"""|^(?:".*"|'.*')$|[\x00-\x1f\x7f\x{fffd}]"""
 )
-"""Rounded numbers, decimal commas, formulas, quotation marks, errors, and letters that an encoding lost."""
+"""Rounded numbers, decimal commas, formulas, errors, quotation marks, and letters that an encoding lost."""
 _IN_WORDS: Final[dict[Any, str]] = {
     pl.Boolean: "true or false",
     pl.Duration: "durations",

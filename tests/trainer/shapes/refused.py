@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
+import tarfile
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from tests.trainer.shapes.writers import PLAIN, Refused, Write, folder, text
+from tests.trainer.shapes.writers import JSON_LINES, PLAIN, Refused, Write, folder, text
 
 
 def one_column(name: str, kind: object, **columns: Sequence[object]) -> Write:
@@ -29,6 +32,17 @@ def one_column(name: str, kind: object, **columns: Sequence[object]) -> Write:
     return write
 
 
+def _tar() -> bytes:
+    """Return a compressed archive with a file of clicks."""
+    written, content = io.BytesIO(), PLAIN.encode()
+    with tarfile.open(fileobj=written, mode="w:gz") as archive:
+        member = tarfile.TarInfo("clicks.csv")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
+
+
+TAR: Final = _tar()
 HOURS: Final = [timedelta(hours=1)] * 2
 
 REFUSED: Final = (
@@ -51,11 +65,22 @@ REFUSED: Final = (
         "it is a zip file or an Excel sheet; unpack it, or save it as CSV",
         text("clicks.xlsx", b"PK\x03\x04"),
     ),
+    Refused("a tar archive", "it is a tar archive; unpack it", text("clicks.tar.gz", TAR)),
+    Refused(
+        "a file that was compressed twice",
+        "it is compressed twice; decompress it once",
+        text("clicks.csv.gz", gzip.compress(gzip.compress(PLAIN.encode()))),
+    ),
     Refused("Avro", "it is Avro; write it as Parquet", text("clicks.avro", b"Obj\x01")),
     Refused(
         "UTF-16 without a byte order mark",
         "set files.encoding to utf-16-le",
         text("clicks.csv", PLAIN, encoding="utf-16-le"),
+    ),
+    Refused(
+        "UTF-16 of the other byte order, without a mark",
+        "set files.encoding to utf-16-be",
+        text("clicks.csv", PLAIN, encoding="utf-16-be"),
     ),
     Refused(
         "text that is not UTF-8",
@@ -110,6 +135,22 @@ REFUSED: Final = (
         one_column("item_id", pl.List(pl.String()), item_id=[["x"], ["y"]]),
     ),
     Refused(
+        "structures as ids",
+        "has no column that looks like the item; name one with --item. "
+        "It has: user_id, timestamp, item_id.key",
+        one_column("item_id", pl.Struct({"key": pl.String()}), item_id=[{"key": "x"}, {"key": "y"}]),
+    ),
+    Refused(
+        "an object around the clicks",
+        "It has: clicks[]; for a click for each element, name fields such as clicks[].id",
+        text("clicks.json", f'{{"clicks": [{",".join(JSON_LINES.split())}]}}'),
+    ),
+    Refused(
+        "files without a header, with other columns than those that have one",
+        "it has no header and other columns than the files that have one; give it a header",
+        folder({"a.csv": PLAIN, "b.csv": "1001,1790000000000,00001\n"}),
+    ),
+    Refused(
         "durations as ids",
         "column 'user_id' holds durations, but ids must be text or integers",
         one_column("user_id", pl.Duration("us"), user_id=HOURS),
@@ -118,6 +159,11 @@ REFUSED: Final = (
         "fractions as ids",
         "column 'item_id' holds numbers such as 3.7, but ids must be",
         one_column("item_id", pl.Float64(), item_id=[3.7, 4.0]),
+    ),
+    Refused(
+        "decimal fractions as ids",
+        "column 'item_id' holds numbers such as 3.70, but ids must be",
+        one_column("item_id", pl.Decimal(9, 2), item_id=[Decimal("3.70"), Decimal(4)]),
     ),
     Refused(
         "lists as times",

@@ -58,6 +58,12 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in said
 
 
+@pytest.mark.parametrize("name", ["NEXTCLICK_NAME", "NEXTCLICK_ENV_PATH", "NEXTCLICK_VERSION"])
+def test_a_variable_that_is_like_no_setting_gets_no_far_fetched_advice(name: str, tmp_path: Path) -> None:
+    """Docker and people set such variables; all share the prefix."""
+    assert f"{name}: there is no such setting; remove the variable" in refused(tmp_path, "", **{name: "x"})
+
+
 def test_a_variable_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     """Python has surrogates in place of its bytes."""
     assert "str is not valid UTF-8" in refused(tmp_path, "", NEXTCLICK_GROUP="a\udcff")
