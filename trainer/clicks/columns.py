@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -157,6 +158,8 @@ def _in_rows(frame: pl.LazyFrame, columns: Columns, source: str) -> pl.LazyFrame
 
 def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
     schema = frame.collect_schema()
+    if not schema:
+        raise UnreadableFile(source, "it has no rows with fields")
     names, fields, left = dict[str, str](), dict[str, Field](), dict[str, tuple[str, ...]]()
     for role in (*ROLES, "timestamp"):
         wanted = getattr(columns, role)
@@ -165,6 +168,12 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
             names[role], fields[role] = wanted, Field(joined(*day, *clock), pl.String())
         else:
             names[role], fields[role], left[role] = _one(schema, role, wanted, source)
+    for one, other in combinations(names, 2):
+        if names[one] == names[other]:
+            raise UnusableClicks(
+                f"{source}: column {names[one]!r} is both the {one} and the {other}; name another column "
+                f"with --{one} or --{other}"
+            )
     taken = replace(columns, user=names["user"], item=names["item"], timestamp=names["timestamp"])
     return _Found(fields, taken, left)
 

@@ -127,7 +127,12 @@ def contents(path: Path, encoding: str) -> Contents:
         )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
-    head = _decoded(start, encoding)
+    try:
+        head = _decoded(start, encoding)
+    except UnicodeError as error:  # even though damage is replaced, these encodings insist on their mark
+        raise UnreadableFile(
+            str(path), f"it is not {encoding}: {error}; set files.encoding to its encoding"
+        ) from None
     if not head.strip():
         raise UnreadableFile(str(path), "the file is empty")
     _must_be_text(head, start, path)

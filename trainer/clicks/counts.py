@@ -168,7 +168,7 @@ class Counts:
                 f"Careful: {count:,} times in column {column} are rounded{self._such_as('rounded')}; "
                 "export the column with all digits"
             )
-        if 0 < self.units.total() == self.odd["coarse"]:
+        if 1 < self.units.total() == self.odd["coarse"]:
             found.append(
                 f"Careful: all times in column {column} are full quarters of an hour"
                 f"{self._such_as('coarse')}, as if they were dates; clicks of the same time are taken in "

@@ -66,7 +66,11 @@ def scan_file(path: Path, encoding: str = "utf-8") -> pl.LazyFrame:
 
 def _parts(path: Path) -> Iterator[_Part]:
     """Yield the file, or all files in a folder, sorted by name. Raises UnreadableFile."""
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UnreadableFile(str(path), error.strerror or "it cannot be opened") from None
+    if not is_folder:
         yield _Part(path, {})
         return
     for log, kind in _LOGS.items():

@@ -40,7 +40,9 @@ _IN_WORDS: Final[dict[Any, str]] = {
 
 def kind_in_words(kind: pl.DataType) -> str | None:
     """Return `kind` as text for display if a column of this type cannot hold ids; otherwise None."""
-    return _IN_WORDS.get(type(kind))
+    if is_text(kind) or kind.is_numeric() or kind in (pl.Binary, pl.Null):
+        return None
+    return _IN_WORDS.get(type(kind), f"values of the type {type(kind).__name__.lower()}")
 
 
 def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Expr:

@@ -98,4 +98,7 @@ def test_kinds_that_are_no_ids_have_words() -> None:
     """Those of a person, not of a library."""
     assert kind_in_words(pl.List(pl.Int64())) == "lists"
     assert kind_in_words(pl.Duration("us")) == "durations"
+    assert kind_in_words(pl.Object()) == "objects"
+    assert kind_in_words(pl.Unknown()) == "values of the type unknown"
     assert kind_in_words(pl.String()) is None
+    assert kind_in_words(pl.Null()) is None

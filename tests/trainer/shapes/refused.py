@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -43,6 +45,26 @@ def _tar() -> bytes:
 
 
 TAR: Final = _tar()
+INTERVALS: Final = (
+    b"c-pm5F%H5o47{`<R3(Fl3h@9wP>GSHFF@+T%nx`1BO@cfrDx-)6@rnI;>6CKeM*LLJe_;sMO*<06fH6mR%m!4LSznR"
+    b"4P*4kGFNAsj<tlfvBZ0XjqW?=!uc2Sl$)$l+1$JLQDkg=a<*=$qxBFJw9K=)P;W=S3z$*iH)L@RAG%UgeeJpWE4oaV"
+    b"$(+gC8(kb2_lx(qx$g00-ap>&$vD^_PE24I69"
+)
+"""An Arrow file whose only column has the type month_day_nano_interval, compressed, in base 85."""
+
+TWICE: Final = (
+    b"c-jka3^EjD5S0;?(Gg_=GT21fWEdD2m_V43kpTh-D`1hdF=dcoD^AWx%}o?#0Sc%xNiZhDX)z{A8A%;A1{t7ARW=4m"
+    b"pqMC7P|QipNsYr(MigWP6N8N=o1_}pXzVJzu&5MkVH9Ih;{Z|&8VUu8MTMoQCA!H41-gkvMfv3lWvNBQnfZANMrL{j"
+    b"dWMoZK(~XOzY&N7fL;dxrs5w@"
+)
+"""A Parquet file with two columns of the same name, compressed, in base 85."""
+
+
+def unpacked(data: bytes) -> bytes:
+    """Return the bytes of a file."""
+    return zlib.decompress(base64.b85decode(data))
+
+
 HOURS: Final = [timedelta(hours=1)] * 2
 
 REFUSED: Final = (
@@ -98,12 +120,28 @@ REFUSED: Final = (
         text("clicks.parquet", b"PAR1 and nothing more"),
     ),
     Refused(
+        "Arrow with a column of an unknown type, such as intervals of months",
+        "a column has a type that cannot be read, or is damaged; leave it out, or write it as text",
+        text("clicks.arrow", unpacked(INTERVALS)),
+    ),
+    Refused(
+        "Parquet with two columns of one name",
+        "two of its columns have the same name; rename one",
+        text("clicks.parquet", unpacked(TWICE)),
+    ),
+    Refused(
         "text named `.parquet`", "it cannot be read as .parquet: it is text", text("clicks.parquet", PLAIN)
     ),
     Refused(
         "a line with too many fields",
         "line 2 has 4 fields, but the first line has 3; repair or remove it",
         text("clicks.csv", "user_id,item_id,timestamp\n1,2,3,4\n"),
+    ),
+    Refused("JSON without fields", "it has no rows with fields", text("clicks.json", "[]")),
+    Refused(
+        "JSON with an integer of more than 38 digits",
+        "line 1 has an integer of more than 38 digits; write it as text",
+        text("clicks.jsonl", f'{{"user_id": {"7" * 40}, "item_id": 1, "timestamp": 1790000000}}\n'),
     ),
     Refused(
         "damaged JSON",
@@ -159,6 +197,12 @@ REFUSED: Final = (
         "fractions as ids",
         "column 'item_id' holds numbers such as 3.7, but ids must be",
         one_column("item_id", pl.Float64(), item_id=[3.7, 4.0]),
+    ),
+    Refused(
+        "one column as the user and the item",
+        "column 'session' is both the user and the item; name another column with --user or --item",
+        text("clicks.csv", "session,at\n1,1790000000\n"),
+        ("click.item_id=session", "click.timestamp=at"),
     ),
     Refused(
         "decimal fractions as ids",

@@ -41,6 +41,10 @@ def test_later_places_win(tmp_path: Path) -> None:
         ("[state]\nuser_ttl = '1y'", "state.user_ttl is '1y': must be a duration like 30s, 5m, 1h or 7d"),
         ("static_membership = 1", "static_membership is 1: must be true or false"),
         ("kafka = 3", "kafka: "),
+        (
+            "[click]\nuser_id = 'id'\nitem_id = 'id'",
+            "click: user_id, item_id and timestamp must be three fields, but they are 'id', 'id' and",
+        ),
         ("[http]\nhost = ''", "http.host is ''"),
         ("[kafka]\nsession_timeout_ms = 99999999999999999999", "Integer exceeds 64-bit range"),
     ],
