@@ -323,17 +323,21 @@ def _unknown(name: str, own: Iterable[str]) -> str:
     if inside := [key for key in dict.fromkeys(keys) if key.startswith(f"{name}.")]:
         return f"{name} is a section; name one of its keys, such as {', '.join(inside[:3])}"
     if name.startswith(ENVIRONMENT_PREFIX):
-        known = [variable(key) for key in keys]
+        # The prefix would make all variables alike.
+        known = [variable(key).removeprefix(ENVIRONMENT_PREFIX) for key in keys]
+        meant = _meant(name.removeprefix(ENVIRONMENT_PREFIX), known)
+        meant = f"; did you mean {ENVIRONMENT_PREFIX}{meant}?" if meant else "; remove the variable"
     else:
-        known = [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys)]
-    return f"{name}: there is no such setting{_meant(name, known)}"
+        found = _meant(name, [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys)])
+        meant = f"; did you mean {found}?" if found else ""
+    return f"{name}: there is no such setting{meant}"
 
 
-def _meant(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion: the nearest known name, preferably the same key in another section."""
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """Return the nearest known name, preferably the same key in another section; None if none is near."""
     last = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == last]
     ends = {one.rpartition(".")[2]: one for one in reversed(known)}
     close = same or difflib.get_close_matches(name, known, n=1)
     close = close or [ends[one] for one in difflib.get_close_matches(last, [*ends], n=1)]
-    return f"; did you mean {close[0]}?" if close else ""
+    return close[0] if close else None
