@@ -91,6 +91,7 @@ class ItemTable:
         co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
         own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
+        lists: Indexes | None = None,
     ) -> None:
         self.items, size = vectors.shape
         lags = 0 if co_occurrences is None else len(co_occurrence_decay)
@@ -104,18 +105,49 @@ class ItemTable:
         """The number of items with padding, of which there is at least one."""
         # Hot path: as a column of the product, a bias costs a third of adding it to all scores.
         self._has_bias = bias is not None
+        self.lists = None if lists is None else np.sort(lists)
+        """The list of each place, which is in the order of lists; None: places are items."""
+        order = slice(None) if lists is None else np.argsort(lists, kind="stable")
         self._vectors = np.zeros((self.width, size + self._has_bias), np.float32)
-        self._vectors[: self.items, :size] = vectors
+        self._vectors[: self.items, :size] = vectors[order]
         if bias is not None:
-            self._vectors[: self.items, size] = bias
+            self._vectors[: self.items, size] = bias[order]
         if self._is_whole:
             self._vectors = np.asfortranarray(self._vectors)
+        self.ids = self._places = None
+        if lists is not None:
+            self.ids = np.arange(self.width, dtype=np.int32)
+            self.ids[: self.items] = order
+            self._places = np.full(self.items + 1, self.width - 1, np.int32)
+            self._places[order] = np.arange(self.items)
         self._transitions = transitions
         self._co_occurrences = co_occurrences
         self._co_occurrence_decay = np.array(co_occurrence_decay, np.float32)
         self._repeat_bias = np.array(repeat_bias, np.float32)
         self._own_items = own_items
         self._scratch = np.empty(0, np.float32)
+
+    def places(self, items: Indexes) -> Indexes:
+        """Return the places of `items` in the table. `NO_ITEM` gets the last place, which is padding."""
+        if self._places is not None:
+            return self._places[items]
+        return np.where(items == NO_ITEM, self.width - 1, items)
+
+    def rows(self, hidden: Floats) -> Floats:
+        """Return `hidden` `[B, H]` as the product with `vectors` needs it."""
+        if not self._has_bias:
+            return hidden
+        return np.append(hidden, np.ones((len(hidden), 1), np.float32), axis=1)
+
+    def in_order(self) -> Floats:
+        """Return the vectors of all items in their order, without bias, `[N, H]`."""
+        found = self._vectors[: self.items, : self._vectors.shape[1] - self._has_bias]
+        return found if self._places is None else found[self._places[:-1]]
+
+    @property
+    def vectors(self) -> Floats:
+        """The vectors by place, with the bias as a last number if there is one."""
+        return self._vectors
 
     def tile(self, rows: int) -> tuple[int, int]:
         """Return the rows and items of a tile, for the scores of `rows` rows."""
@@ -134,8 +166,7 @@ class ItemTable:
         # Hot path: the memory is reused, because the kernel would map new memory of this size page by page.
         if len(self._scratch) < size:
             self._scratch = np.empty(size, np.float32)
-        if self._has_bias:
-            hidden = np.append(hidden, np.ones((len(hidden), 1), np.float32), axis=1)
+        hidden = self.rows(hidden)
         if self._is_whole:
             out = self._scratch[:size].reshape(len(hidden), -1)
             np.matmul(hidden, vectors.T, out=out)
@@ -174,6 +205,19 @@ class Gains(NamedTuple):
     rows: NDArray[np.intp]
     items: Indexes
     gains: Floats
+
+    def without_padding(self) -> Gains:
+        """Return the gains of items."""
+        real = self.items != NO_ITEM
+        return Gains(self.rows[real], self.items[real], self.gains[real])
+
+    def and_then(self, other: Gains) -> Gains:
+        """Return these gains, followed by those of `other`."""
+        return Gains(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.items, other.items]),
+            np.concatenate([self.gains, other.gains]),
+        )
 
 
 _NO_GAINS: Final = Gains(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.float32))
@@ -219,15 +263,17 @@ def top_k(
     click). `own` `[B, own_needed]`: the same across sessions. Either may be omitted if none is needed. Scores
     must not be NaN. Raises ValueError if `recent` or `own` has another shape.
     """
-    recent = _clicks(recent, len(hidden), table.recent_needed, "session")
-    own = _clicks(own, len(hidden), table.own_needed, "user")
+    recent = checked_clicks(recent, len(hidden), table.recent_needed, "session")
+    own = checked_clicks(own, len(hidden), table.own_needed, "user")
     found = TopK(np.empty((len(hidden), k), np.int32), np.empty((len(hidden), k), np.float32))
     rows, width = table.tile(len(hidden))
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
-        added = _ByTile(*table.gains(recent[part], own[part]), width, table.width)
-        removed = _ByTile(*_excluded(excluded, part), width, table.width)
-        best = Best(len(hidden[part]), k)
+        some = table.gains(recent[part], own[part])
+        added = _ByTile(some.rows, table.places(some.items), some.gains, width, table.width)
+        some = excluded_gains(excluded, part)
+        removed = _ByTile(some.rows, table.places(some.items), some.gains, width, table.width)
+        best = Best(len(hidden[part]), k, table.ids)
         for first in range(0, table.width, width):
             scores = table.product(hidden[part], first, width)
             flat, places, gains = added.of(scores, first)
@@ -248,8 +294,6 @@ class _ByTile:
     def __init__(
         self, rows: NDArray[np.intp], items: Indexes, values: Floats, width: int, all_items: int
     ) -> None:
-        # The last item is padding: what is added there changes nothing.
-        items = np.where(items == NO_ITEM, all_items - 1, items)
         self._found, self._width = (rows, items, values), width
         if width < all_items:
             tiles = (items // width).astype(np.int16)
@@ -269,14 +313,15 @@ class _ByTile:
         return flat, rows[here] * of_row + (items[here] - first) * of_item, values[here]
 
 
-def _excluded(excluded: Indexes | None, part: slice) -> Gains:
+def excluded_gains(excluded: Indexes | None, part: slice) -> Gains:
+    """Return a gain of -inf for each excluded item of some rows."""
     if excluded is None:
         return _NO_GAINS
     rows, places = np.nonzero(excluded[part] != NO_ITEM)
-    return Gains(rows, excluded[part][rows, places], np.empty(len(rows), np.float32))
+    return Gains(rows, excluded[part][rows, places], np.full(len(rows), -np.inf, np.float32))
 
 
-def _clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexes:
+def checked_clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexes:
     """Return `given`, or no clicks if it is None. Raises ValueError if its shape is not `[rows, needed]`."""
     clicks = np.empty((rows, 0), np.int32) if given is None else given
     if clicks.shape != (rows, needed):

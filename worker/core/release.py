@@ -56,6 +56,7 @@ class Release(ServingTables):
             co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
             own_items=manifest.own_term,
+            list_margin=manifest.list_margin,
         )
         self.manifest = manifest
         self.number = number
@@ -90,6 +91,8 @@ def pack(
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
+    list_margin: float = 0.0,
+    list_recall: float = 0.0,
     session_gap_seconds: float,
     exclude_recent: int = 1,
     popular: Sequence[str],
@@ -105,7 +108,8 @@ def pack(
     `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
     lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
     H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores.
+    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores;
+    optional `lists` `[N]` (int32), the list of each item.
     `Manifest` says how a score is made up. Raises ReleaseRefused for values that a manifest cannot have.
     """
     blob = _blob(tensors, item_ids)
@@ -137,6 +141,9 @@ def pack(
         own_items=own_items.clicks,
         own_weight=own_items.weight,
         own_half_life=own_items.half_life,
+        lists=int(tensors["lists"].max()) + 1 if "lists" in tensors else 0,
+        list_margin=list_margin,
+        list_recall=list_recall,
     )
     return Manifest.from_json(manifest.to_json()), blob
 
