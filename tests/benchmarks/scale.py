@@ -26,7 +26,7 @@ from trainer.config import FitSettings
 from trainer.console import Progress
 from trainer.dataset.holdout import cleaned, hold_out
 from trainer.evaluation import replay
-from trainer.release.lists import RECALL, SESSIONS, STATES, divided, margin_for, share_found
+from trainer.release.lists import SESSIONS, STATES, divided, margin_for, share_found, wanted_recall
 from worker.core.cells import Floats
 from worker.core.lists import Lists
 from worker.core.ranking import ItemTable, top_k
@@ -62,9 +62,10 @@ def _costs(size: str, vectors: Floats, hidden: Floats, rounds: int) -> Figures:
         lists.margin = margin
         return share_found(top[half::2], lists.top_k(hidden[half::2], TOP).indexes)
 
-    margin = margin_for(partial(recall, half=0), 2 * float(top_k(hidden, plain, 1).scores.max()))
+    least, widest = wanted_recall(len(vectors)), 2 * float(top_k(hidden, plain, 1).scores.max())
+    margin = margin_for(partial(recall, half=0), least, widest)
     if margin is None:
-        raise RuntimeError(f"no margin has a recall of {RECALL} at {size}")
+        raise RuntimeError(f"no margin has a recall of {least} at {size}")
     found = recall(margin, half=1)
     batch = hidden[1 : 2 * BATCH : 2]
     taken = [

@@ -1,8 +1,8 @@
 """Lists of similar items, for approximate ranking of a large catalogue (`worker.core.lists`).
 
 Items are divided by k-means. Their vectors are weighted by the held-out states: two items are near if the
-states score them alike. The margin is the smallest at which approximate ranking finds `RECALL` of the exact
-top `TOP` of one half of the states; the recall in the manifest is measured on the other half.
+states score them alike. The margin is the smallest at which approximate ranking finds `wanted_recall` of the
+exact top `TOP` of one half of the states; the recall in the manifest is measured on the other half.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from worker.core.cells import Floats
 from worker.core.ranking import Indexes
 
 RECALL: Final = 0.994
-"""The recall for which the margin is chosen: somewhat more than the 0.99 that is promised."""
+HUGE: Final = 500_000
+HUGE_RECALL: Final = 0.987
+"""The recall for which the margin is chosen: somewhat more than the aims, 0.99, and 0.98 for more than
+`HUGE` items. With a million items, 0.99 would cost three times as much.
+"""
 
 TOP: Final = 20
 SESSIONS: Final = 4_000
 STATES: Final = 4_000
-"""Recall is measured with at most so many states, of the newest held-out sessions."""
+"""Recall is measured with up to `STATES` states, of the newest `SESSIONS` held-out sessions."""
 
 _STEPS: Final = 10
 _SAMPLES: Final = 50
@@ -42,10 +46,10 @@ class ItemLists(NamedTuple):
 def divided(vectors: Floats, states: Floats, *, seed: int = 0) -> Indexes:
     """Return the list `[N]` of each item with `vectors` `[N, H]`; lists are numbered from 0, none is empty.
 
-    `states` `[M, H]`: hidden vectors that items are ranked for. About 1.3 sqrt(N) lists cost least.
+    `states` `[M, H]`: hidden vectors that items are ranked for. About 2 sqrt(N) lists cost least.
     """
     random = np.random.default_rng(seed)
-    count = min(len(vectors), 1 << max(0, round(np.log2(1.3 * np.sqrt(len(vectors))))))
+    count = min(len(vectors), 1 << max(0, round(np.log2(2 * np.sqrt(len(vectors))))))
     weighted = vectors @ _root(states)
     sample = weighted[_some(random, len(weighted), _SAMPLES * count)]
     means = sample[_some(random, len(sample), count)]
@@ -59,16 +63,21 @@ def divided(vectors: Floats, states: Floats, *, seed: int = 0) -> Indexes:
     return np.unique(_nearest(weighted, means), return_inverse=True)[1].astype(np.int32)
 
 
-def margin_for(recall: Callable[[float], float], widest: float) -> float | None:
-    """Return the least margin, to a sixteenth, at which `recall` is `RECALL`; None: not up to `widest`."""
+def wanted_recall(items: int) -> float:
+    """Return the recall for which the margin is chosen, for a catalogue of `items` items."""
+    return HUGE_RECALL if items > HUGE else RECALL
+
+
+def margin_for(recall: Callable[[float], float], least: float, widest: float) -> float | None:
+    """Return the smallest margin, to a sixteenth, with a `recall` of `least`; None: not up to `widest`."""
     low, high = 0.0, widest / 64
-    while recall(high) < RECALL:
+    while recall(high) < least:
         low, high = high, 2 * high
         if high > widest:
             return None
     while high - low > high / 16:
         middle = (low + high) / 2
-        low, high = (low, middle) if recall(middle) >= RECALL else (middle, high)
+        low, high = (low, middle) if recall(middle) >= least else (middle, high)
     return high
 
 

@@ -10,7 +10,16 @@ from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.dataset.sessions import Sessions
 from trainer.evaluation import replay
-from trainer.release.lists import SESSIONS, STATES, TOP, ItemLists, divided, margin_for, share_found
+from trainer.release.lists import (
+    SESSIONS,
+    STATES,
+    TOP,
+    ItemLists,
+    divided,
+    margin_for,
+    share_found,
+    wanted_recall,
+)
 from trainer.release.package import Model
 from worker.core.ranking import Indexes
 from worker.core.tables import EXACT_NUMBERS, ServingTables
@@ -32,7 +41,8 @@ def with_lists(model: Model, data: Data, progress: Progress) -> Model:
     assert listed.lists is not None  # noqa: S101  # the model has lists
     widest = 2 * float(np.abs(hidden[:100] @ tables.vectors.T).max())
     exact = asked.top(tables, approximate=False)
-    margin = margin_for(lambda margin: asked.recall(listed, exact, margin, half=0), widest)
+    least = wanted_recall(tables.items)
+    margin = margin_for(lambda margin: asked.recall(listed, exact, margin, half=0), least, widest)
     if margin is None or listed.lists.scored_share(hidden) > _MOST:
         progress.say("no lists for approximate ranking: they would not make it faster; ranking is exact")
         return model

@@ -107,7 +107,6 @@ class Recommender:
         self._top = top
         self._approximate = release.approximates(ranking)
         self.recall = release.manifest.list_recall if self._approximate else 1.0
-        """The share of the exact top 20 that ranking finds."""
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:

@@ -116,16 +116,11 @@ def pack(
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
-        layers=count_layers(tensors),
-        hidden_size=tensors["recurrent_kernel"].shape[0],
-        embedding_size=tensors["embedding"].shape[1],
+        **_shapes(tensors),
         items=len(item_ids),
         output=output,
-        output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
-        transitions=_entries(tensors, "transition_items"),
-        co_occurrences=_entries(tensors, "co_occurrence_items"),
         co_occurrence_decay=tuple(co_occurrence_decay),
         repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
@@ -141,7 +136,6 @@ def pack(
         own_items=own_items.clicks,
         own_weight=own_items.weight,
         own_half_life=own_items.half_life,
-        lists=int(tensors["lists"].max()) + 1 if "lists" in tensors else 0,
         list_margin=list_margin,
         list_recall=list_recall,
     )
@@ -154,6 +148,19 @@ def _blob(tensors: Mapping[str, NDArray[Any]], item_ids: Sequence[str]) -> bytes
     except ValueError as error:
         raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
     return save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+
+
+def _shapes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the fields of a manifest that its tensors decide."""
+    return {
+        "layers": count_layers(tensors),
+        "hidden_size": tensors["recurrent_kernel"].shape[0],
+        "embedding_size": tensors["embedding"].shape[1],
+        "output_bias": "output_bias" in tensors,
+        "transitions": _entries(tensors, "transition_items"),
+        "co_occurrences": _entries(tensors, "co_occurrence_items"),
+        "lists": int(tensors["lists"].max()) + 1 if "lists" in tensors else 0,
+    }
 
 
 def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.release.lists import RECALL, divided, margin_for, share_found
+from trainer.release.lists import HUGE, divided, margin_for, share_found, wanted_recall
 
 
 def test_items_that_score_alike_are_in_one_list() -> None:
@@ -45,7 +45,7 @@ def test_a_few_items_are_divided_too(items: int) -> None:
 @pytest.mark.parametrize("least", [0.01, 0.7, 5.0, 99.0])
 def test_the_margin_is_the_least_that_reaches_the_recall(least: float) -> None:
     """To a sixteenth."""
-    margin = margin_for(lambda margin: RECALL if margin >= least else RECALL - 0.001, 100.0)
+    margin = margin_for(lambda margin: 0.9 if margin >= least else 0.8, 0.9, 100.0)
 
     assert margin is not None
     assert least <= margin <= max(least * 16 / 15, 100 / 64)
@@ -55,8 +55,18 @@ def test_there_is_no_margin_if_none_reaches_the_recall() -> None:
     """The widest that is allowed is the last that is tried."""
     tried = list[float]()
 
-    assert margin_for(lambda margin: tried.append(margin) or 0.0, 100.0) is None
+    def recall(margin: float) -> float:
+        tried.append(margin)
+        return 0.0
+
+    assert margin_for(recall, 0.9, 100.0) is None
     assert max(tried) == 100
+
+
+def test_a_huge_catalogue_is_promised_less() -> None:
+    """0.99 of the top items up to half a million items, 0.98 beyond; what is wanted is a little more."""
+    assert 0.99 < wanted_recall(HUGE) < 1
+    assert 0.98 < wanted_recall(HUGE + 1) < 0.99
 
 
 def test_the_share_found_counts_the_items_of_each_row() -> None:
