@@ -102,7 +102,7 @@ def append(client: KafkaProducer, topic: str, partition: int, records: Sequence[
         with accumulator._tp_lock(at):
             if accumulator._closed:
                 raise IllegalStateError("RecordAccumulator is closed")
-            deliveries, ready = _append_endings(accumulator, at, endings)
+            deliveries, ready = _append_endings(accumulator, at, endings, now_ms=int(time.time() * 1000))
     finally:
         accumulator._appends_in_progress.decrement()
     if ready:
@@ -173,10 +173,10 @@ class _Futures(list[Any]):
 
 
 def _append_endings(
-    accumulator: Any, at: TopicPartition, endings: Sequence[bytes]
+    accumulator: Any, at: TopicPartition, endings: Sequence[bytes], *, now_ms: int
 ) -> tuple[list[Delivery], bool]:
     """Add records to the partition's batches; return the deliveries, and whether the sender has work."""
-    now, now_ms = time.monotonic(), int(time.time() * 1000)
+    now = time.monotonic()
     batches = accumulator._batches[at]
     deliveries, created, begin = [], False, 0
     while begin < len(endings):
