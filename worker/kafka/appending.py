@@ -1,9 +1,10 @@
 """Appending many records of one partition to kafka-python's producer at once.
 
-`KafkaProducer.send` looks up the topic, registers the partition with the transaction, takes three locks and
-creates a future for every single record: 14 of the 17 us that a published list took. `append` does this once
-for all records and writes the same bytes. It uses parts of the client that are not public, so it serves only
-the versions in `VERSIONS`, for which `tests/worker/kafka/test_appending.py` compares it with `send`.
+`KafkaProducer.send` looks up the topic, registers the partition with the transaction, takes a dozen locks and
+creates a future for every single record. `append` does this once for all records, and writes the same bytes:
+a loop that only polls and sends takes 4 us of CPU per record instead of 25. It uses parts of the client that
+are not public, so it serves only the versions in `VERSIONS`, for which
+`tests/worker/kafka/test_appending.py` compares it with `send`.
 
 The format of the records: Apache Kafka's documentation, "Record", magic 2.
 """
@@ -18,6 +19,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import kafka
+import structlog
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import IllegalStateError
 from kafka.producer.future import FutureRecordMetadata
@@ -26,6 +28,8 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import encode_varint
 
 from worker.kafka.interface import NewRecord
+
+log = structlog.get_logger("worker")
 
 VERSIONS: Final = frozenset({"3.0.12"})
 """The versions of kafka-python that `append` was written for."""
@@ -70,12 +74,14 @@ and a record's length, attributes, timestamp and offset."""
 def can_append(client: KafkaProducer) -> bool:
     """Return whether `append` serves this client: its version, its parts and its configuration."""
     if kafka.__version__ not in VERSIONS:
+        log.info("sending records one at a time: unknown version", version=kafka.__version__)
         return False
     try:
         attrgetter(*_PARTS)(client)
         accumulator = client._accumulator.config
         attrgetter(*_BATCH_PARTS)(_new_batch(TopicPartition("", 0), accumulator, now=0))
     except (AttributeError, TypeError, KeyError):
+        log.info("sending records one at a time: parts of kafka-python are missing")
         return False
     serializers = (client.config["key_serializer"], client.config["value_serializer"])
     return accumulator["message_version"] == _MAGIC and serializers == (None, None)
@@ -113,16 +119,16 @@ def append(client: KafkaProducer, topic: str, partition: int, records: Sequence[
 class Delivery:
     """The outcome of the records `begin` to `end` of a batch, instead of a future for each of them."""
 
-    __slots__ = ("_batch", "_begin", "_end")
+    __slots__ = ("_begin", "_end", "_futures")
 
-    def __init__(self, batch: ProducerBatch, begin: int, end: int) -> None:
-        self._batch = batch
+    def __init__(self, futures: _Futures, begin: int, end: int) -> None:
+        self._futures = futures
         self._begin = begin
         self._end = end
 
     def succeeded(self) -> bool:
         """Return whether the broker has acknowledged all records."""
-        result = self._batch.produce_future
+        result = self._futures.result
         if result.is_done:
             return result.value[2] is None
         return all(future.succeeded() for future in self._split())
@@ -130,7 +136,7 @@ class Delivery:
     @property
     def exception(self) -> BaseException | None:
         """The error of a record that was refused; None if all were acknowledged, or not yet answered."""
-        result = self._batch.produce_future
+        result = self._futures.result
         if not result.is_done:
             return next((future.exception for future in self._split() if future.exception), None)
         error_of = result.value[2]
@@ -138,17 +144,18 @@ class Delivery:
 
     def _split(self) -> list[Any]:
         """Return the futures of the records, which are in other batches if their own was split."""
-        return self._batch._record_futures[self._begin : self._end]
+        return self._futures[self._begin : self._end]
 
 
 class _Pending:
     """Stands in a batch for a future that nobody needs unless the batch is split."""
 
+    exception: Final = None
+
     @staticmethod
     def succeeded() -> bool:
+        """Return whether the broker has acknowledged the record: it has not answered yet."""
         return False
-
-    exception: Final = None
 
 
 _PENDING: Final = _Pending()
@@ -163,12 +170,13 @@ class _Futures(list[Any]):
 
     def __init__(self, batch: ProducerBatch) -> None:
         super().__init__(batch._record_futures)
-        self._result = batch.produce_future
+        self.result = batch.produce_future
+        """The future of the batch: base offset, timestamp, and the function of the errors of its records."""
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
         if found is _PENDING:
-            found = self[index] = FutureRecordMetadata(self._result, index, None, None, -1, -1, -1)
+            found = self[index] = FutureRecordMetadata(self.result, index, None, None, -1, -1, -1)
         return found
 
 
@@ -181,8 +189,8 @@ def _append_endings(
     deliveries, created, begin = [], False, 0
     while begin < len(endings):
         if batches and (end := _fill(batches[-1], endings, begin, now=now, now_ms=now_ms)) > begin:
-            last = batches[-1].records._next_offset
-            deliveries.append(Delivery(batches[-1], last - (end - begin), last))
+            futures = batches[-1]._record_futures
+            deliveries.append(Delivery(futures, len(futures) - (end - begin), len(futures)))
             begin = end
         else:
             batch = _new_batch(at, accumulator.config, now=now)
