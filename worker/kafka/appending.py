@@ -74,14 +74,14 @@ and a record's length, attributes, timestamp and offset."""
 def can_append(client: KafkaProducer) -> bool:
     """Return whether `append` serves this client: its version, its parts and its configuration."""
     if kafka.__version__ not in VERSIONS:
-        log.info("sending records one at a time: unknown version", version=kafka.__version__)
+        log.info("sending records one at a time", kafka_python=kafka.__version__, why="unknown version")
         return False
     try:
         attrgetter(*_PARTS)(client)
         accumulator = client._accumulator.config
         attrgetter(*_BATCH_PARTS)(_new_batch(TopicPartition("", 0), accumulator, now=0))
     except (AttributeError, TypeError, KeyError):
-        log.info("sending records one at a time: parts of kafka-python are missing")
+        log.info("sending records one at a time", kafka_python=kafka.__version__, why="parts are missing")
         return False
     serializers = (client.config["key_serializer"], client.config["value_serializer"])
     return accumulator["message_version"] == _MAGIC and serializers == (None, None)
@@ -221,9 +221,8 @@ def _fill(batch: ProducerBatch, endings: Sequence[bytes], begin: int, *, now: fl
     start = b"\0" + _varint(now_ms - builder._first_timestamp)
     room = builder._batch_size - len(builder._buffer)
     pieces: list[bytes] = []
-    largest = at = 0
-    for at in range(begin, len(endings)):
-        ending = endings[at]
+    largest = 0
+    for ending in endings[begin:]:
         head = start + _varint(offset)
         length = _varint(len(head) + len(ending))
         size = len(length) + len(head) + len(ending)
