@@ -37,6 +37,11 @@ left out, and at least the share `_KEPT` of all clicks is kept."""
 _NEWEST: Final = 0.05
 """The share of the clicks that count as the newest."""
 
+_VALIDATION_CLICKS: Final = 2_000
+_MOST_VALIDATION: Final = 1 / 3
+"""Minimum number of clicks in the validation split, and its maximum share of the clicks before the test split.
+With fewer clicks, the weights of the blend would fit chance."""
+
 _REPEATED: Final = 0.02
 """Above this share of immediate repeats, the last item may be recommended again."""
 
@@ -121,6 +126,18 @@ def min_item_count(past: pl.DataFrame) -> Decision:
         f"{kept[most]:.1%} of all clicks on items with at least {most}"
     )
     return Decision("dataset.min_item_count", least, fact)
+
+
+def validation_fraction(past: pl.DataFrame, settings: FitSettings) -> Decision:
+    """Decide how large the validation split is. `past`: as in `min_item_count`.
+
+    A final training learns the validation clicks, too; without one, they would be lost, and it stays small.
+    """
+    usual, count = settings.dataset.validation_fraction, len(past)
+    least = _VALIDATION_CLICKS if settings.training.final_training else 0
+    share = max(usual, min(_MOST_VALIDATION, least / count))
+    fact = f"there are {count:,} clicks before the test split"
+    return Decision("dataset.validation_fraction", round(share, 3), fact)
 
 
 def exclude_recent(past: pl.DataFrame) -> Decision:

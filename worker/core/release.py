@@ -137,6 +137,7 @@ def pack(
         own_items=own_items.clicks,
         own_weight=own_items.weight,
         own_half_life=own_items.half_life,
+        own_bonus=own_items.bonus,
     )
     return Manifest.from_json(manifest.to_json()), blob
 

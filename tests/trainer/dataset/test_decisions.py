@@ -78,6 +78,19 @@ def test_the_last_item_may_come_again_where_users_repeat_it(sequence: str, value
     assert decisions.exclude_recent(sessions).value == value
 
 
+@pytest.mark.parametrize(
+    ("count", "final_training", "share"),
+    [(100_000, True, 0.05), (40_000, True, 0.05), (20_000, True, 0.1), (600, True, 0.333), (600, False, 0.05)],
+)
+def test_few_clicks_have_a_larger_validation_split(count: int, final_training: bool, share: float) -> None:
+    """If the final training learns them: the weights of the blend need enough of them."""
+    settings = FitSettings.of(final_training=final_training)
+
+    decision = decisions.validation_fraction(pl.DataFrame({"item_id": ["a"] * count}), settings)
+
+    assert decision.value == share
+
+
 def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
     """Each with its fact; applied to settings, they have the decided values."""
     sparse = cyclic_clicks(100).with_columns(pl.col("timestamp_ms") * 3_000 - 2_999 * START_MS)
@@ -95,6 +108,7 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
     assert [one["key"] for one in data.summary["decisions"]] == [
         "dataset.session_gap",
         "dataset.min_item_count",
+        "dataset.validation_fraction",
         "evaluation.exclude_recent",
     ]
     assert lines[0].startswith("dataset.session_gap 0: with a gap of 30m, 100% of the sessions")
@@ -102,7 +116,9 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
 
 def test_what_the_user_set_is_not_decided() -> None:
     """Even if it is the default."""
-    settings = FitSettings.of(session_gap=1800.0, min_item_count=5, exclude_recent=1)
+    settings = FitSettings.of(
+        session_gap=1800.0, min_item_count=5, exclude_recent=1, validation_fraction=0.05
+    )
 
     data = prepare(cyclic_clicks(), settings, Progress(), NOW)
     changed = applied(settings, {"decisions": recorded([Decision("dataset.session_gap", 0.0, "")])})
