@@ -26,8 +26,10 @@ from trainer.evaluation.baselines import Asked
 from trainer.evaluation.benchmark import NETWORK, baseline_answers
 from trainer.evaluation.metrics import Answers
 from trainer.evaluation.slices import EvaluationResult, Predictions
+from trainer.training.decisions import of_online_training
 from trainer.training.fit import fit
 from trainer.training.online import OnlineTraining
+from worker.settings.loading import replaced
 
 MEASURED_EVERY: Final = 12
 """Of the hours of news, each of this number is measured: the nearest neighbours take most of the time."""
@@ -57,6 +59,7 @@ def news_online(progress: Progress, *, hours: int | None = None) -> EvaluationRe
     baselines learn from the 24 hours before, and popularity from the last one.
     """
     settings, release = FitSettings.of(epochs=Run().warm_epochs), None
+    settings = replaced(settings, of_online_training(settings, every=3_600.0))
     training, parts = OnlineTraining(settings), list[Part]()
     past = deque[pl.DataFrame](maxlen=news.BASELINE_HOURS)
     for number, (hour, clicks) in enumerate(news.windows()):

@@ -22,9 +22,10 @@ from trainer.dataset.decisions import applied
 from trainer.dataset.sessions import cut
 from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
+from trainer.training.decisions import of_online_training
 from worker.errors import SettingError
-from worker.settings.fields import fact, fields_of, value_of
-from worker.settings.loading import literal
+from worker.settings.fields import duration_text, fact, fields_of, is_duration, value_of
+from worker.settings.loading import literal, replaced
 
 _LONGEST_MS: Final = 24 * HOUR_MS
 """Maximum length of a session in online training; longer sessions are cut."""
@@ -100,11 +101,20 @@ class Online:
     """Online training across all runs: each run learns the sessions that ended since the previous run.
 
     The first run, and any run after a restart or after a training that diverged, learns all sessions of the
-    window, in steps of `run.every` or one hour, whichever is longer.
+    window, in steps of `run.every` or one hour, whichever is longer. Some settings that the user did not set
+    follow from `run.every` (`training.decisions.of_online_training`).
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
+        chosen = of_online_training(settings, plan.every)
+        settings = replaced(settings, chosen)
         _check(settings)
+        if chosen:
+            kinds = dict(fields_of(FitSettings))
+            named = ", ".join(
+                f"{key} {literal(value, is_time=is_duration(kinds[key]))}" for key, value in chosen.items()
+            )
+            progress.say(f"online training with a run every {duration_text(plan.every)}: {named}")
         self._plan, self._progress = plan, progress
         self._settings = settings.replaced(epochs=plan.warm_epochs)
         self._begin()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from trainer.config import FitSettings
 from trainer.console import Progress
@@ -22,6 +22,30 @@ _PER_ITEM: Final = 100
 """Number of predictions per item, over all epochs, after which more epochs did not improve Recall."""
 
 _MOST_EPOCHS: Final = 100
+
+_ONLINE: Final = {
+    "optimizer.schedule": "constant",
+    "optimizer.learning_rate": 4e-3,
+    "training.batch_clicks": 128,
+}
+_POPULARITY: Final = (0.15, 1.0, 6.0)
+_TRANSITIONS: Final = (6.0, 48.0)
+"""For online training: half-lives of the counts as multiples of the interval between runs ("News" in
+tests/README.md)."""
+
+
+def of_online_training(settings: FitSettings, every: float) -> dict[str, Any]:
+    """Return the settings of an online training with a run `every` so many seconds, by key.
+
+    Settings that the user set are left out. A run has few clicks, so batches are small; and what is popular
+    changes within a few runs.
+    """
+    chosen = {
+        **_ONLINE,
+        "blend.popularity_half_lives": tuple(every * factor for factor in _POPULARITY),
+        "blend.transition_half_lives": tuple(every * factor for factor in _TRANSITIONS),
+    }
+    return {key: chosen[key] for key in open_keys(settings, *chosen)}
 
 
 def decided(data: Data, settings: Settings, progress: Progress) -> Settings:

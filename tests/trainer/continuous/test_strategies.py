@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.config import Dataset, FitSettings, Run
-from trainer.console import Progress
+from trainer.console import Lines, Progress
 from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online, Refit, Strategy
 from trainer.dataset.decisions import OF_CLICKS
@@ -223,6 +223,19 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
     """It is too early for that."""
     with pytest.raises(TooFewClicks, match="no session ended before the hold-out"):
         made(Online(PLAN, SMALL, Progress()), 10)
+
+
+def test_online_settings_that_are_not_set_follow_the_interval() -> None:
+    """The half-lives are multiples of it; what the user set stays, and all that was chosen is said."""
+    lines = list[str]()
+    settings = FitSettings.of(batch_clicks=64, transition_half_lives=(7_200.0,))
+
+    Online(Run(every=600), settings, Lines(lines.append))
+
+    assert lines == [
+        'online training with a run every 10m: optimizer.schedule "constant", optimizer.learning_rate 0.004, '
+        'blend.popularity_half_lives ["90s", "10m", "1h"]'
+    ]
 
 
 @pytest.mark.parametrize(
