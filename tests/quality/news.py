@@ -128,6 +128,7 @@ def windows() -> Iterator[tuple[int, pl.DataFrame]]:
 
 
 def end_ms(hour: int) -> int:
+    """The end of hour number `hour`."""
     return BEGIN_MS + (hour + 1) * HOUR_MS
 
 

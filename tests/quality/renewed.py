@@ -1,7 +1,7 @@
 """Releases that are renewed while the clicks go on, with default settings, and the nine baselines.
 
-Where fashion changes within hours or days, users publish a new release as often (`nextclick-trainer run`). The
-baselines learn again as often, too; `live popular` counts the clicks of every full hour at once.
+Where fashion changes within hours or days, users publish a new release as often (`nextclick-trainer run`).
+The baselines learn again as often, too; `live popular` counts the clicks of every full hour at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Part = tuple[dict[str, Answers], Predictions]
 
 def by_fit(clicks: pl.DataFrame, every_ms: int, progress: Progress) -> EvaluationResult:
     """Renew the release every `every_ms` over the last tenth of `clicks`, each time by `fit`."""
-    begin_ms, end_ms = moment_before(clicks, 0.1), int(clicks["timestamp_ms"].max())
+    begin_ms, end_ms = moment_before(clicks, 0.1), int(clicks["timestamp_ms"].to_numpy().max())
     parts, now = list[Part](), datetime.now(UTC)
     for at_ms in range(begin_ms, end_ms, every_ms):
         until = clicks.filter(pl.col("timestamp_ms") < at_ms + every_ms)
@@ -49,7 +49,7 @@ def by_fit(clicks: pl.DataFrame, every_ms: int, progress: Progress) -> Evaluatio
         data = prepare(until, settings, Progress(), now)
         answered = verdicts.answered(fitted.release, data, settings, Baselines(), progress)
         parts += [answered] if answered else []
-    return _pooled(parts, settings.evaluation.top)
+    return _pooled(parts, FitSettings().evaluation.top)
 
 
 def news_online(progress: Progress, *, hours: int | None = None) -> EvaluationResult:
@@ -97,9 +97,7 @@ def _pooled(parts: Iterable[Part], top: int) -> EvaluationResult:
     answers = {name: Answers(np.concatenate([one[name].ranks for one, _ in parts]), none) for name in names}
     sessions = np.cumsum([0, *(int(one.session.max()) + 1 for _, one in parts)])
     session = np.concatenate([one.session + first for (_, one), first in zip(parts, sessions, strict=False)])
-    before, known = (
-        np.concatenate([getattr(one, name) for _, one in parts]) for name in ("before", "known")
-    )
+    before, known = (np.concatenate([getattr(one, name) for _, one in parts]) for name in ("before", "known"))
     return EvaluationResult.of(answers, Predictions(session, before, known, None), top=top)
 
 

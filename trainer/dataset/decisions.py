@@ -39,8 +39,8 @@ _NEWEST: Final = 0.05
 
 _VALIDATION_CLICKS: Final = 2_000
 _MOST_VALIDATION: Final = 1 / 3
-"""Minimum number of clicks in the validation split, and its maximum share of the clicks before the test split.
-With fewer clicks, the weights of the blend would fit chance."""
+"""Minimum number of clicks in the validation split, and its maximum share of the clicks before the test
+split. With fewer clicks, the weights of the blend would fit chance."""
 
 _REPEATED: Final = 0.02
 """Above this share of immediate repeats, the last item may be recommended again."""

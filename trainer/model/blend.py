@@ -10,12 +10,12 @@
 `r_l` is a sum of three curves, `sum_j r_j 2^(-l / h_j)`: with a weight for each lag, far lags would fit the
 noise of a few thousand clicks.
 
-`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weights b and w are negative
-where nobody clicks the same item again.
+`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weights b and w are
+negative where nobody clicks the same item again.
 
-The few weights n, p, t, c, r, b and w minimise cross-entropy on held-out clicks. These clicks are neither in the
-network's training data nor in the counts: the network fits its training clicks so well that the other terms
-would seem useless. `choose` leaves out the terms that do not help.
+The few weights n, p, t, c, r, b and w minimise cross-entropy on held-out clicks. These clicks are neither
+in the network's training data nor in the counts: the network fits its training clicks so well that the
+other terms would seem useless. `choose` leaves out the terms that do not help.
 """
 
 from __future__ import annotations
@@ -198,10 +198,11 @@ class Blend:
     ) -> None:
         """Leave out the terms that do not help, one by one, and train the weights of the others.
 
-        A term is left out if the cross-entropy without it is hardly higher, or if that may be chance; all are, if a
-        half has fewer than `_FEWEST` usable lessons. To compare, the weights are trained on one `half` `[P]` of the lessons and
-        measured on the other, and the reverse, each time from the start with half of the `steps`. The final
-        weights are trained on all lessons. The other arguments are those of `learn`.
+        A term is left out if the cross-entropy without it is hardly higher, or if that may be chance; all
+        are, if a half has fewer than `_FEWEST` usable lessons. To compare, the weights are trained on one
+        `half` `[P]` of the lessons and measured on the other, and the reverse, each time from the start
+        with half of the `steps`. The final weights are trained on all lessons. The other arguments are
+        those of `learn`.
         """
         halves = lessons.only(half).usable(), lessons.only(~half).usable()
         if min(len(one.targets) for one in halves) < _FEWEST:

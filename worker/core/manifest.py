@@ -89,11 +89,11 @@ class Manifest:
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
-    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the items
-    among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems` with
-    `own_weight`, `own_half_life` and `own_bonus`; 0 clicks: no gain). A session ends after `session_gap_seconds` without a
-    click; 0: never. The user's last `exclude_recent` clicked items are not recommended, unless a worker's
-    settings say otherwise.
+    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the
+    items among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems`
+    with `own_weight`, `own_half_life` and `own_bonus`; 0 clicks: no gain). A session ends after
+    `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are
+    not recommended, unless a worker's settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.

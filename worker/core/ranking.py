@@ -60,8 +60,8 @@ class OwnItems(NamedTuple):
     """A term for a user's own habits: a decayed count of the user's last clicks, across sessions.
 
     A click with `l` later clicks has the weight `0.5 ** (l / half_life)`. An item that is among the user's
-    last `clicks` clicks gains `bonus + weight * log(1 + c / OWN_UNIT)` for the sum c of the weights of its clicks.
-    With 0 `clicks`, there is no term.
+    last `clicks` clicks gains `bonus + weight * log(1 + c / OWN_UNIT)` for the sum c of the weights of its
+    clicks. With 0 `clicks`, there is no term.
     """
 
     clicks: int = 0

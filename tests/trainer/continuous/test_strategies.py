@@ -233,8 +233,10 @@ def test_online_settings_that_are_not_set_follow_the_interval() -> None:
     Online(Run(every=600), settings, Lines(lines.append))
 
     assert lines == [
-        'online training with a run every 10m: optimizer.schedule "constant", optimizer.learning_rate 0.004, '
-        'blend.popularity_half_lives ["90s", "10m", "1h"]'
+        (
+            'online training with a run every 10m: optimizer.schedule "constant", optimizer.learning_rate '
+            '0.004, blend.popularity_half_lives ["90s", "10m", "1h"]'
+        )
     ]
 
 

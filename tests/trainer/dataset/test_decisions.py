@@ -80,7 +80,13 @@ def test_the_last_item_may_come_again_where_users_repeat_it(sequence: str, value
 
 @pytest.mark.parametrize(
     ("count", "final_training", "share"),
-    [(100_000, True, 0.05), (40_000, True, 0.05), (20_000, True, 0.1), (600, True, 0.333), (600, False, 0.05)],
+    [
+        (100_000, True, 0.05),
+        (40_000, True, 0.05),
+        (20_000, True, 0.1),
+        (600, True, 0.333),
+        (600, False, 0.05),
+    ],
 )
 def test_few_clicks_have_a_larger_validation_split(count: int, final_training: bool, share: float) -> None:
     """If the final training learns them: the weights of the blend need enough of them."""

@@ -43,7 +43,8 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
                     terms.append((t[f"{name}_items"][row], (row >= 0) * factor * t[f"{name}_scores"][row]))
             for lag, row in enumerate(own[: begin + at][::-1][: m.get("own_items", 0)]):
                 counts[row] += 0.5 ** (lag / m["own_half_life"])
-            terms.append((np.arange(len(scores)), (counts > 0) * m.get("own_bonus", 0) + m.get("own_weight", 0) * np.log1p(counts / 0.1)))
+            gains = (counts > 0) * m.get("own_bonus", 0) + m.get("own_weight", 0) * np.log1p(counts / 0.1)
+            terms.append((np.arange(len(scores)), gains))
             for items, added in terms:
                 np.add.at(scores, items[: len(added)], added[: len(items)])
             scores = scores if max(clicked) >= 0 else np.append(fallback, 0)

@@ -107,7 +107,9 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
     found = blend.weights
     assert found.keys() == TRUE.keys()
     # Most own items were clicked once, so only the sum of their two weights is sure.
-    own = [bonus + weight * math.log1p(1 / OWN_UNIT) for bonus, weight in (found["own_items"], TRUE["own_items"])]
+    own = [
+        bonus + weight * math.log1p(1 / OWN_UNIT) for bonus, weight in (found["own_items"], TRUE["own_items"])
+    ]
     assert own[0] == pytest.approx(own[1], abs=0.15)
     for name in TRUE.keys() - {"own_items"}:
         np.testing.assert_allclose(found[name], TRUE[name], atol=0.15)
