@@ -17,7 +17,7 @@ import polars as pl
 from tests.quality import news
 from trainer.config import Baselines, FitSettings, Run
 from trainer.console import Progress
-from trainer.dataset.decisions import applied
+from trainer.dataset.decisions import applied, exclude_recent
 from trainer.dataset.prepare import prepare
 from trainer.dataset.sessions import PastSessions, catalogue_of, moment_before, numbered, to_arrays
 from trainer.evaluation import replay
@@ -60,15 +60,18 @@ def news_online(progress: Progress, *, hours: int | None = None) -> EvaluationRe
     """
     settings, release = FitSettings.of(epochs=Run().warm_epochs), None
     settings = replaced(settings, of_online_training(settings, every=3_600.0))
-    training, parts = OnlineTraining(settings), list[Part]()
+    training, parts = None, list[Part]()
     past = deque[pl.DataFrame](maxlen=news.BASELINE_HOURS)
     for number, (hour, clicks) in enumerate(news.windows()):
+        if training is None:
+            settings = replaced(settings, dict([exclude_recent(clicks)[:2]]))
+            training = OnlineTraining(settings)
         if hours is not None and number > hours:
             break
         if release is not None and number % MEASURED_EVERY == 0:
-            top, exclude_recent = settings.evaluation.top, settings.evaluation.exclude_recent
+            top, excluded = settings.evaluation.top, settings.evaluation.exclude_recent
             own = to_arrays(clicks, release.catalogue)
-            found = {NETWORK: replay.answers(release, own, top=top, exclude_recent=exclude_recent)}
+            found = {NETWORK: replay.answers(release, own, top=top, exclude_recent=excluded)}
             found |= _baselines(pl.concat(past), clicks, settings)
             parts.append((found, Predictions.of(own)))
             progress.say(f"{number} hours, {sum(len(one.session) for _, one in parts):,} predictions")

@@ -70,9 +70,11 @@ def test_items_first_clicked_in_the_newest_clicks_are_no_reason_for_a_lower_mini
     assert decisions.min_item_count(sessions_with(["a"] * 38 + ["new", "new"])).value == 5
 
 
-@pytest.mark.parametrize(("sequence", "value"), [("aabb", 0), ("abab", 1)])
-def test_the_last_item_may_come_again_where_users_repeat_it(sequence: str, value: int) -> None:
-    """A click of another user on the same item is no repeat."""
+@pytest.mark.parametrize(
+    ("sequence", "value"), [("aabb", 0), ("abab", 1), ("abcd", 20), ("a" + "bcdefghijklmnopqrstu" + "a", 20)]
+)
+def test_the_last_items_may_come_again_where_users_repeat_them(sequence: str, value: int) -> None:
+    """A click of another user on the same item is no repeat, nor is one after 20 other clicks."""
     sessions = sessions_with(*[sequence] * 10)
 
     assert decisions.exclude_recent(sessions).value == value
