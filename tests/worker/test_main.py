@@ -29,7 +29,7 @@ def test_a_misspelled_setting_is_an_error(
 
     said = capsys.readouterr()
     assert (code, said.out) == (2, "")
-    assert said.err.startswith(f"nextclick-worker: invalid settings ({path}, environment):")
+    assert said.err.startswith(f"nextclick-worker: invalid settings ({path}):")
     assert "recommend.publsh: there is no such setting; did you mean recommend.publish?" in said.err
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -23,7 +24,7 @@ import polars as pl
 from trainer.clicks import ids
 from trainer.clicks.counts import ROLES, Counts, counted
 from trainer.clicks.fields import EACH, Field, exploded, field_at, in_each
-from trainer.clicks.recognition import date_column, in_words, recognise
+from trainer.clicks.recognition import date_column, in_words, recognise, repeated
 from trainer.clicks.rules import Rules
 from trainer.clicks.timestamps import is_time_of_day, joined, time_kind_in_words, times_ms
 from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
@@ -157,6 +158,8 @@ def _in_rows(frame: pl.LazyFrame, columns: Columns, source: str) -> pl.LazyFrame
 
 def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
     schema = frame.collect_schema()
+    if not schema:
+        raise UnreadableFile(source, "it has no rows with fields")
     names, fields, left = dict[str, str](), dict[str, Field](), dict[str, tuple[str, ...]]()
     for role in (*ROLES, "timestamp"):
         wanted = getattr(columns, role)
@@ -165,6 +168,12 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
             names[role], fields[role] = wanted, Field(joined(*day, *clock), pl.String())
         else:
             names[role], fields[role], left[role] = _one(schema, role, wanted, source)
+    for one, other in combinations(names, 2):
+        if names[one] == names[other]:
+            raise UnusableClicks(
+                f"{source}: column {names[one]!r} is both the {one} and the {other}; name another column "
+                f"with --{one} or --{other}"
+            )
     taken = replace(columns, user=names["user"], item=names["item"], timestamp=names["timestamp"])
     return _Found(fields, taken, left)
 
@@ -172,11 +181,12 @@ def _found(frame: pl.LazyFrame, columns: Columns, source: str) -> _Found:
 def _one(schema: pl.Schema, role: str, wanted: str | None, source: str) -> tuple[str, Field, tuple[str, ...]]:
     """Return the name and the field of a role, and the columns that might have been meant instead."""
     if wanted is not None:
-        return wanted, _field(schema, paths.parse(wanted), source, role), ()
+        return wanted, _field(schema, paths.parse(wanted), source, role), repeated(schema, wanted)
     taken = recognise({name: kind for name, kind in schema.items() if name != EACH}, role, source)
     found = field_at(schema, taken.names, of_ids=role in ROLES)
     assert found is not None  # noqa: S101  # it is one of the schema's
-    return ".".join(taken.names), found, taken.left
+    name = ".".join(taken.names)
+    return name, found, tuple(dict.fromkeys((*taken.left, *repeated(schema, name))))
 
 
 def _field(schema: pl.Schema, path: paths.Path, source: str, role: str) -> Field:
@@ -242,9 +252,9 @@ def _check_ids(sample: pl.Series, kind: pl.DataType, name: str, source: str) -> 
         raise UnusableClicks(
             f"{source}: column {name!r} holds {words}, but ids must be text or integers{advice}"
         )
-    if kind.is_float():
-        finite = sample.filter(sample.is_finite())
-        if (broken := finite.filter(finite != finite.round())).len():
+    if kind.is_float() or kind.is_decimal():
+        finite = sample.filter(sample.is_finite()) if kind.is_float() else sample.drop_nulls()
+        if (broken := finite.filter(finite != finite.floor())).len():
             raise UnusableClicks(
                 f"{source}: column {name!r} holds numbers such as {broken[0]}, "
                 "but ids must be text or integers"

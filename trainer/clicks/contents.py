@@ -61,6 +61,10 @@ _FOREIGN: Final = {
     b"SQLite format 3": "an SQLite database; export the table as CSV",
     b"%PDF": "PDF; export the table as CSV",
 }
+_TAR: Final = (257, b"ustar")
+"""The place and the text that mark a tar archive."""
+
+_WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\x1b\x1f")
 
 
@@ -110,6 +114,10 @@ def contents(path: Path, encoding: str) -> Contents:
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise UnreadableFile(str(path), f"it is {what}")
+    if start.startswith(_TAR[1], _TAR[0]):
+        raise UnreadableFile(str(path), "it is a tar archive; unpack it")
+    if packed and any(start.startswith(magic) for magic in _PACKINGS):
+        raise UnreadableFile(str(path), "it is compressed twice; decompress it once")
     for magic, kind in _KINDS.items():
         if start.startswith(magic):
             return Contents(path, kind, as_it_is=not packed)
@@ -119,7 +127,12 @@ def contents(path: Path, encoding: str) -> Contents:
         )
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
     encoding = marked or codecs.lookup(encoding).name
-    head = _decoded(start, encoding)
+    try:
+        head = _decoded(start, encoding)
+    except UnicodeError as error:  # even though damage is replaced, these encodings insist on their mark
+        raise UnreadableFile(
+            str(path), f"it is not {encoding}: {error}; set files.encoding to its encoding"
+        ) from None
     if not head.strip():
         raise UnreadableFile(str(path), "the file is empty")
     _must_be_text(head, start, path)
@@ -182,9 +195,10 @@ def _old_mac(head: str) -> bool:
 
 
 def _must_be_text(head: str, start: bytes, path: Path) -> None:
-    if "\x00" in head and start[:200].count(0) * 3 > len(start[:200]):
+    if "\x00" in head and (name := _wide(start[:200])):
         raise UnreadableFile(
-            str(path), "it seems to be UTF-16 without a byte order mark; set files.encoding to utf-16-le"
+            str(path),
+            f"it seems to be {name[:6].upper()} without a byte order mark; set files.encoding to {name}",
         )
     controls = sum(ord(letter) in _CONTROLS for letter in head[:2_000])
     if "\x00" in head[:2_000] or controls * 20 > len(head[:2_000]):
@@ -192,3 +206,12 @@ def _must_be_text(head: str, start: bytes, path: Path) -> None:
             str(path),
             f"it is not text, Parquet, Arrow, gzip, zstd, bzip2 or xz; its first bytes are {start[:16]!r}",
         )
+
+
+def _wide(start: bytes) -> str | None:
+    """Return the encoding of two or four bytes a letter in which a text starts as ASCII, or None."""
+    for name in _WIDE:
+        text = _decoded(start, name)
+        if sum(letter.isascii() and letter.isprintable() for letter in text) * 2 > len(text):
+            return name
+    return None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -20,7 +21,12 @@ from worker.core.times import BELOW, NAMES
 
 ROLES: Final = ("user", "item")
 
-_COUNTED: Final = ("early", "late", "unread")
+_COUNTED: Final = ("early", "late", "unread", "rounded", "coarse")
+_OF_IDS: Final = ("inexact", "strange", "refused")
+
+_QUARTER_MS: Final = 900_000
+_ROUNDED: Final = r"^\s*[0-9](?:\.[0-9]{0,8})?[eE]\+?[0-9]+\s*$"
+"""A number in exponent notation with too few digits for the second of a time."""
 
 
 @dataclass(slots=True)
@@ -32,11 +38,15 @@ class Counts:
     blanks: Counter[str] = field(default_factory=Counter)
     missing: Counter[tuple[str, str]] = field(default_factory=Counter)
     inexact: Counter[str] = field(default_factory=Counter)
+    strange: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
     odd: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
     """Whether the file has no header, so that its columns were recognised by their values."""
+    parts: str = ""
+    """The first file without a header whose columns were named by another file's; empty: there is none."""
 
     def add(self, other: Counts) -> None:
         """Add the counts of another source."""
@@ -45,6 +55,8 @@ class Counts:
         for mine, its in (
             (self.blanks, other.blanks),
             (self.inexact, other.inexact),
+            (self.strange, other.strange),
+            (self.refused, other.refused),
             (self.units, other.units),
             (self.odd, other.odd),
         ):
@@ -55,6 +67,7 @@ class Counts:
         }
         self.examples = other.examples | known
         self.headless |= other.headless
+        self.parts = self.parts or other.parts
 
     @property
     def times(self) -> str:
@@ -88,21 +101,12 @@ class Counts:
                 f"{names['item']} the item and {names['timestamp']} the time; "
                 "to name the columns, set files.columns"
             )
+        if self.parts:
+            found.append(
+                f"{self.parts} has no header; its columns are in the order of the first file that has one"
+            )
         for role in ROLES:
-            if count := self.blanks[role]:
-                found.append(
-                    f"{count:,} ids in column {names[role]} had whitespace around them, which was removed"
-                )
-            if count := self.inexact[role]:
-                found.append(
-                    f"Careful: {count:,} ids in column {names[role]} are floats of more than 15 digits; "
-                    "several integers may have become the same float. Write the ids as integers or text"
-                )
-            if whole := self.examples.get(f"{role} whole"):
-                found.append(
-                    f"ids in column {names[role]} such as {whole} are read as {str(whole).split('.')[0]}; "
-                    "integers with missing values often look like this"
-                )
+            found += self._of_ids(role, names[role])
         for (role, token), count in self.missing.items():
             shown = (
                 f'the {role} "{token}", which means missing (click.missing)' if token else f"an empty {role}"
@@ -113,7 +117,7 @@ class Counts:
                 f"{count:,} values in column {names['timestamp']} cannot be read as times"
                 f"{self._such_as('unread')}"
             )
-        return [*found, *self._mixture(names["timestamp"])]
+        return [*found, *self._rounded(names["timestamp"]), *self._mixture(names["timestamp"])]
 
     def require_plausible(self, rules: Rules, source: str, column: str) -> None:
         """Raise UnusableClicks if most times are too early or in the future."""
@@ -129,6 +133,48 @@ class Counts:
                     f"{source}: {count:,} of {self.rows:,} times in column {column!r} {what}"
                     f"{self._such_as(kind)}; {advice}"
                 )
+
+    def _of_ids(self, role: str, column: str) -> list[str]:
+        found = []
+        if count := self.blanks[role]:
+            found.append(f"{count:,} ids in column {column} had whitespace around them, which was removed")
+        if count := self.inexact[role]:
+            found.append(
+                f"Careful: {count:,} ids in column {column} are floats with too many digits: several "
+                "integers may have become the same float. Write the ids as integers or text"
+            )
+        if count := self.strange[role]:
+            found.append(
+                f"Careful: {count:,} ids in column {column} look as if a spreadsheet or an export changed "
+                f"them, such as {self.examples[f'{role} strange']!r}; they are used as they are, "
+                "so export the column as text if the topic has other ids"
+            )
+        if count := self.refused[role]:
+            found.append(
+                f"{count:,} values in column {column} are not ids, "
+                f"such as {self.examples[f'{role} refused']}; ids must be text or integers"
+            )
+        if whole := self.examples.get(f"{role} whole"):
+            found.append(
+                f"ids in column {column} such as {whole} are read as {Decimal(whole):.0f}; "
+                "integers with missing values often look like this"
+            )
+        return found
+
+    def _rounded(self, column: str) -> list[str]:
+        found = []
+        if count := self.odd["rounded"]:
+            found.append(
+                f"Careful: {count:,} times in column {column} are rounded{self._such_as('rounded')}; "
+                "export the column with all digits"
+            )
+        if 1 < self.units.total() == self.odd["coarse"]:
+            found.append(
+                f"Careful: all times in column {column} are full quarters of an hour"
+                f"{self._such_as('coarse')}, as if they were dates; clicks of the same time are taken in "
+                "the order of the source"
+            )
+        return found
 
     def _such_as(self, kind: str) -> str:
         value, time_ms = self.examples.get(kind, (None, None))
@@ -183,8 +229,15 @@ def _seen(kinds: Mapping[str, pl.DataType], rules: Rules) -> dict[str, pl.Expr]:
         found[f"{role} blank"] = ids.has_blanks(text)
         found[f"{role} token"] = pl.when(_missing(role, rules)).then(ids.stripped(text))
         found[f"{role} inexact"] = ids.is_inexact(column, kinds[role])
+        found[f"{role} strange"] = ids.is_strange(ids.stripped(text)) & ~_missing(role, rules)
+        found[f"{role} refused"] = ids.is_refused(column, kinds[role])
+        found[f"{role} shown"] = text if ids.is_text(kinds[role]) else _shown(column, kinds[role])
         found[f"{role} whole"] = ids.whole_example(text if ids.is_text(kinds[role]) else column, kinds[role])
     return found
+
+
+def _shown(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    return column.bin.encode("hex") if kind == pl.Binary else column.cast(pl.String, strict=False)
 
 
 def _missing(role: str, rules: Rules) -> pl.Expr:
@@ -198,6 +251,8 @@ def _totals(rules: Rules) -> list[pl.Expr]:
         ("early", time < rules.times.earliest_ms),
         ("late", time > rules.latest_ms),
         ("unread", time.is_null() & pl.col("given")),
+        ("rounded", time.is_not_null() & pl.col("timestamp text").str.contains(_ROUNDED)),
+        ("coarse", time % _QUARTER_MS == 0),
     ):
         totals += [is_so.sum().alias(kind), shown.filter(is_so).first().alias(f"{kind} example")]
         totals.append(time.filter(is_so).first().alias(f"{kind} time"))
@@ -206,7 +261,11 @@ def _totals(rules: Rules) -> list[pl.Expr]:
     for kind, is_so in units.items():
         totals += [is_so.sum().alias(f"unit {kind}"), shown.filter(is_so).first().alias(f"example {kind}")]
     for role in ROLES:
-        totals += [pl.col(f"{role} {what}").sum().alias(f"{role} {what}") for what in ("blank", "inexact")]
+        totals.append(pl.col(f"{role} blank").sum().alias(f"{role} blank"))
+        for what in _OF_IDS:
+            totals.append(pl.col(f"{role} {what}").sum().alias(f"{role} {what}"))
+            example = pl.col(f"{role} shown").filter(pl.col(f"{role} {what}")).first()
+            totals.append(example.alias(f"{role} {what} example"))
         totals.append(pl.col(f"{role} whole").drop_nulls().first().alias(f"{role} whole"))
         token = pl.col(f"{role} token")
         totals += [(token == one).sum().alias(f"{role} token {one}") for one in _tokens(rules)]
@@ -221,7 +280,9 @@ def _of_row(row: Mapping[str, Any], rules: Rules) -> Counts:
     found = Counts(rows=row["rows"])
     for role in ROLES:
         found.blanks[role] = row[f"{role} blank"] or 0
-        found.inexact[role] = row[f"{role} inexact"] or 0
+        for what in _OF_IDS:
+            getattr(found, what)[role] = row[f"{role} {what}"] or 0
+            found.examples[f"{role} {what}"] = row[f"{role} {what} example"]
         if row[f"{role} whole"] is not None:
             found.examples[f"{role} whole"] = row[f"{role} whole"]
         for token in _tokens(rules):

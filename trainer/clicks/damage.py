@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,12 @@ from trainer.clicks.tables import Layout, is_json, layout_of
 from trainer.errors import UnreadableFile
 
 _CUT_OFF: Final = (EOFError, zlib.error, LZMAError, ZstdError)
+
+_UNKNOWN_TYPE: Final = (pl.exceptions.PanicException, pl.exceptions.InvalidOperationError)
+"""The errors of polars for types that it does not know. A panic is no Exception."""
+
+_LONG_INTEGER: Final = re.compile(rb"[:,\[]\s*-?[0-9]{39}")
+"""An integer in JSON that no column holds."""
 
 _SHOWN_BYTES: Final = 80
 """The number of bytes shown of a damaged line."""
@@ -42,19 +49,19 @@ def reading(path: Path, encoding: str = "utf-8") -> Iterator[None]:
         yield
     except _CUT_OFF:
         raise UnreadableFile(str(path), "it is damaged or truncated; write it again") from None
-    except (pl.exceptions.PolarsError, csv.Error, UnicodeError):
-        raise UnreadableFile(str(path), _why(path, encoding)) from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error, UnicodeError) as error:
+        raise UnreadableFile(str(path), _why(path, encoding, error)) from None
     except OSError as error:
         # Compression libraries raise OSError without an error number.
-        why = error.strerror or f"{_why(path, encoding)}"
+        why = error.strerror or f"{_why(path, encoding, error)}"
         raise UnreadableFile(str(path), why) from None
 
 
-def _why(path: Path, encoding: str) -> str:
+def _why(path: Path, encoding: str, error: BaseException) -> str:
     try:
         found = contents(path, encoding)
         if found.kind != "text":
-            return f"it cannot be read as {_WORDS[found.kind]}: it is damaged or truncated; write it again"
+            return f"it cannot be read as {_WORDS[found.kind]}: {_why_binary(error)}"
         form = "JSON" if is_json(found) else "CSV"
         damaged = _damaged_object(found) if form == "JSON" else _damaged_row(found)
     except (OSError, *_CUT_OFF):
@@ -63,6 +70,14 @@ def _why(path: Path, encoding: str) -> str:
         return f"it cannot be read as {form}; write it again"
     shown = damaged.line[:_SHOWN_BYTES]
     return f"it cannot be read as {form}: line {damaged.number:,} {damaged.why}: {shown!r}"
+
+
+def _why_binary(error: BaseException) -> str:
+    if isinstance(error, pl.exceptions.DuplicateError):
+        return "two of its columns have the same name; rename one"
+    if isinstance(error, _UNKNOWN_TYPE):
+        return "a column has a type that cannot be read, or is damaged; leave it out, or write it as text"
+    return "it is damaged or truncated; write it again"
 
 
 def _damaged_object(found: Contents) -> _Damaged | None:
@@ -79,6 +94,8 @@ def _damaged_object(found: Contents) -> _Damaged | None:
                 return _Damaged(number, line)
             if not isinstance(document, dict):
                 return _Damaged(number, line)
+            if _LONG_INTEGER.search(line):
+                return _Damaged(number, line, "has an integer of more than 38 digits; write it as text")
             for name, value in document.items():
                 kind = _kind(value)
                 before, first = kinds.setdefault(name, (kind, number)) if kind else ("", 0)

@@ -17,7 +17,7 @@ from trainer.clicks.columns import Columns, Scan, convert
 from trainer.clicks.counts import ROLES, Counts
 from trainer.clicks.damage import reading
 from trainer.clicks.mixed import require_one_kind
-from trainer.clicks.recognition import positions
+from trainer.clicks.recognition import positions, recognise
 from trainer.clicks.rules import Rules
 from trainer.clicks.tables import FileTable, scan_table
 from trainer.errors import MissingColumn, UnreadableFile
@@ -41,7 +41,9 @@ def scan_files(paths: Sequence[Path], columns: Columns = Columns(), rules: Rules
     A path may be a folder of files. Raises UnreadableFile, MissingColumn, or UnusableClicks if the times are
     unreadable or implausible.
     """
-    scans = [_scan(part, columns, rules) for path in paths for part in _parts(path)]
+    tables = [(part, _table(part, rules)) for path in paths for part in _parts(path)]
+    headers = [table.frame.collect_schema().names() for _, table in tables if not table.headless]
+    scans = [_scan(part, table, columns, rules, headers) for part, table in tables]
     clicks = pl.concat([scan.clicks for scan in scans], how="vertical_relaxed").sort(
         "timestamp_ms", maintain_order=True
     )
@@ -64,7 +66,11 @@ def scan_file(path: Path, encoding: str = "utf-8") -> pl.LazyFrame:
 
 def _parts(path: Path) -> Iterator[_Part]:
     """Yield the file, or all files in a folder, sorted by name. Raises UnreadableFile."""
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UnreadableFile(str(path), error.strerror or "it cannot be opened") from None
+    if not is_folder:
         yield _Part(path, {})
         return
     for log, kind in _LOGS.items():
@@ -97,8 +103,7 @@ def _hive_columns(path: Path) -> dict[str, str | None]:
     return {name: None if value == _NO_VALUE else unquote(value) for name, _, value in pairs}
 
 
-def _scan(part: _Part, columns: Columns, rules: Rules) -> Scan:
-    source = str(part.path)
+def _table(part: _Part, rules: Rules) -> FileTable:
     with reading(part.path, rules.encoding):
         table = scan_table(
             part.path,
@@ -106,14 +111,51 @@ def _scan(part: _Part, columns: Columns, rules: Rules) -> Scan:
             names=rules.names,
             is_data=lambda fields: any(map(rules.is_plausible, fields)),
         )
+        table.frame.collect_schema()  # raises for some kinds of damage, which `reading` explains
+        return table
+
+
+def _scan(
+    part: _Part, table: FileTable, columns: Columns, rules: Rules, headers: Sequence[Sequence[str]]
+) -> Scan:
+    """Return the clicks in a table of a file. `headers`: those of all files, for a file without one."""
+    source = str(part.path)
+    with reading(part.path, rules.encoding):
+        borrows = table.headless and bool(headers)
+        if borrows:
+            table = _with_header(table, headers, columns, rules, source)
         frame = _with_folders(table.frame, part.columns)
         named = _named(table, columns, rules, source)
         scan = convert(frame, named, source=source, rules=rules)
         ids = [getattr(scan.columns, role) for role in ROLES]
         require_one_kind(part.path, rules.encoding, scan.clicks, ids)
-    if table.headless:
-        scan.counts.headless = True
+    scan.counts.headless = table.headless
+    scan.counts.parts = source if borrows else ""
     return scan
+
+
+def _with_header(
+    table: FileTable, headers: Sequence[Sequence[str]], columns: Columns, rules: Rules, source: str
+) -> FileTable:
+    """Return a table without a header, as `split` writes it, with the names of another file's columns.
+
+    Raises UnreadableFile if its times are not in the same column.
+    """
+    names = table.frame.collect_schema().names()
+    times = _times(table.frame.head(_SAMPLE_ROWS).collect().rows(), rules)
+    for header in (one for one in headers if len(one) == len(names)):
+        kinds = dict.fromkeys(header, pl.String())
+        time = columns.timestamp or recognise(kinds, "timestamp", source).names[0]
+        if time in header and any(row[header.index(time)] for row in times):
+            return FileTable(table.frame.rename(dict(zip(names, header, strict=True))))
+    raise UnreadableFile(
+        source, "it has no header and other columns than the files that have one; give it a header"
+    )
+
+
+def _times(rows: Sequence[Sequence[str | None]], rules: Rules) -> list[list[bool]]:
+    """Return for each field of some rows whether it is a plausible time."""
+    return [[bool(field) and rules.is_plausible(str(field)) for field in row] for row in rows]
 
 
 def _with_folders(frame: pl.LazyFrame, columns: Mapping[str, str | None]) -> pl.LazyFrame:
@@ -129,7 +171,7 @@ def _named(table: FileTable, columns: Columns, rules: Rules, source: str) -> Col
         return columns
     names = table.frame.collect_schema().names()
     rows = table.frame.head(_SAMPLE_ROWS).collect().rows()
-    found = positions([[bool(field) and rules.is_plausible(field) for field in row] for row in rows])
+    found = positions(_times(rows, rules))
     if found is None and not (columns.user and columns.item and columns.timestamp):
         raise MissingColumn(
             f"{source} has no header, and the columns of user, item and time cannot be recognised; "

@@ -18,7 +18,13 @@ from worker.core.ids import BLANKS, UUID_TEXT, ZERO_FRACTION, text_of
 from worker.core.reasons import Undecodable
 
 _EXACT_BELOW: Final = 2.0**53
+_SINGLE_EXACT_BELOW: Final = 2.0**24
 _UUID_LENGTH: Final = 36
+_STRANGE: Final = (
+    r"^[0-9](?:\.[0-9]+)?[eE]\+[0-9]+$|^-?[0-9]+,0+$|^=|^#(?:N/A|REF!|VALUE!|NAME\?|NUM!|NULL!|DIV/0!)$"
+    r"""|^(?:".*"|'.*')$|[\x00-\x1f\x7f\x{fffd}]"""
+)
+"""Rounded numbers, decimal commas, formulas, errors, quotation marks, and letters that an encoding lost."""
 _IN_WORDS: Final[dict[Any, str]] = {
     pl.Boolean: "true or false",
     pl.Duration: "durations",
@@ -34,7 +40,9 @@ _IN_WORDS: Final[dict[Any, str]] = {
 
 def kind_in_words(kind: pl.DataType) -> str | None:
     """Return `kind` as text for display if a column of this type cannot hold ids; otherwise None."""
-    return _IN_WORDS.get(type(kind))
+    if is_text(kind) or kind.is_numeric() or kind in (pl.Binary, pl.Null):
+        return None
+    return _IN_WORDS.get(type(kind), f"values of the type {type(kind).__name__.lower()}")
 
 
 def ids(column: pl.Expr, kind: pl.DataType, *, missing: Iterable[str]) -> pl.Expr:
@@ -83,7 +91,21 @@ def has_blanks(column: pl.Expr) -> pl.Expr:
 
 def is_inexact(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
     """Return whether a number is so large that several integers share its float."""
-    return column.is_finite() & (column.abs() >= _EXACT_BELOW) if kind.is_float() else pl.lit(False)
+    exact_below = _SINGLE_EXACT_BELOW if kind == pl.Float32 else _EXACT_BELOW
+    return column.is_finite() & (column.abs() >= exact_below) if kind.is_float() else pl.lit(False)
+
+
+def is_refused(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """Return whether a value is neither an id nor missing: a fraction, an infinite number, other bytes."""
+    if is_text(kind) or kind.is_integer():
+        return pl.lit(False)
+    given = column.is_not_null() & (column.is_not_nan() if kind.is_float() else True)
+    return given & texts(column, kind).is_null()
+
+
+def is_strange(text: pl.Expr) -> pl.Expr:
+    """Return whether a text looks like the output of a spreadsheet or a failed export, not like an id."""
+    return text.str.contains(_STRANGE)
 
 
 def whole_example(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

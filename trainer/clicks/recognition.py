@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from trainer.clicks.fields import leaves
+from trainer.clicks.fields import field_at, leaves
 from trainer.errors import MissingColumn
 
 KNOWN_NAMES: Final = {
@@ -79,11 +79,20 @@ def date_column(schema: Mapping[str, pl.DataType]) -> str | None:
     return next((plain[name] for name in _DATES if name in plain), None)
 
 
+def repeated(schema: Mapping[str, pl.DataType], name: str) -> tuple[str, ...]:
+    """Return the other columns that have this name in the file; polars adds a number to theirs."""
+    again = re.compile(re.escape(name) + "_duplicated_[0-9]+")
+    return tuple(filter(again.fullmatch, schema))
+
+
 def in_words(schema: Mapping[str, pl.DataType]) -> str:
-    """Return the names of all columns as text, with a hint if they look wrong."""
-    names = list(schema)
+    """Return the paths of all fields as text, lists with `[]`, with a hint if they look wrong."""
+    fields = [(".".join(path), field_at(schema, path)) for path in leaves(schema)]
+    names = [name + "[]" * (field is not None and isinstance(field.kind, pl.List)) for name, field in fields]
     hint = ""
-    if len(names) == 1:
+    if len(names) == 1 and names[0].endswith("[]"):
+        hint = f"; for a click for each element, name fields such as {names[0]}.id"
+    elif len(names) == 1:
         hint = "; fields must be separated by comma, semicolon, tab, | or ::"
     elif any(re.fullmatch(r"[0-9.]+", name) for name in names):
         hint = "; if that is a first click, not a header, name the columns with files.columns"

@@ -10,6 +10,7 @@ import csv
 import glob
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -144,12 +145,6 @@ def _scan_json(found: Contents) -> pl.LazyFrame:
 def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTable:
     layout = layout_of(found)
     headless = bool(names) or is_data(layout.first)
-    width = len(layout.first)
-    if names and len(names) != width:
-        raise UnreadableFile(
-            str(found.path),
-            f"files.columns names {len(names)} columns, but the first line has {width}: {layout.first}",
-        )
     # Everything stays text: an id such as 007 is no number.
     rewrite = layout.rewrite if layout.spaced or layout.separator == "::" else None
     with found.source(rewrite) as source:
@@ -161,11 +156,17 @@ def _scan_rows(found: Contents, names: Sequence[str], is_data: IsData) -> FileTa
             has_header=not headless,
             glob=False,
         )
+    read = table.collect_schema().names()
+    if names and len(names) != len(read):
+        raise UnreadableFile(
+            str(found.path),
+            f"files.columns names {len(names)} columns, but the first line has {len(read)}: {layout.first}",
+        )
     if headless:
-        given = names or [f"column_{number}" for number in range(1, width + 1)]
-        table = table.rename(dict(zip(table.collect_schema().names(), given, strict=True)))
+        given = names or [f"column_{number}" for number in range(1, len(read) + 1)]
+        table = table.rename(dict(zip(read, given, strict=True)))
     else:
-        table = table.rename(_plain_names(table.collect_schema().names()))
+        table = table.rename(_plain_names(read))
     # Polars finds rows with too many fields only if all columns are read, which does not happen later.
     table.select(pl.all().null_count()).collect(engine="streaming")
     return FileTable(table, headless and not names)
@@ -182,6 +183,7 @@ def _unspaced(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     text_lines = (line.decode() for line in lines)
+    csv.field_size_limit(sys.maxsize)
     # A lenient reader would take the lines after an unclosed quotation mark into one field.
     rows = csv.reader(text_lines, delimiter=separator, skipinitialspace=True, strict=True)
     for row in rows:

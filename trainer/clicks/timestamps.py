@@ -228,4 +228,6 @@ def time_kind_in_words(kind: pl.DataType) -> str | None:
         pl.Struct: "structures",
         pl.Binary: "bytes",
     }
-    return names.get(type(kind))
+    if is_text(kind) or kind.is_numeric() or isinstance(kind, pl.Date | pl.Datetime | pl.Null):
+        return None
+    return names.get(type(kind), f"values of the type {type(kind).__name__.lower()}")

@@ -25,7 +25,7 @@ from worker.commandline import (
 from worker.core.release import numbers
 from worker.kafka.interface import Admin, Connection
 from worker.topics import checks, needs, rights, sample
-from worker.topics.findings import Finding, tried
+from worker.topics.findings import Finding, amount, tried
 from worker.topics.releases import CHAMPION, ReleaseReader, publisher, trainers
 
 _TIMEOUT_MS: Final = 10_000
@@ -71,9 +71,9 @@ def _releases(connection: Connection, topic: str) -> Iterator[Finding]:
     with ReleaseReader(connection, topic=topic).opened() as reader:
         reader.read(strict=True)
         champion = reader.readable_pointer(CHAMPION)
-    count = len(numbers(reader.held()))
+    held = amount(len(numbers(reader.held())), "release")
     yield Finding(
-        f"topic {topic} has {count} releases; {CHAMPION} is release {champion.release}"
+        f"topic {topic} has {held}; {CHAMPION} is release {champion.release}"
         if champion
-        else f"topic {topic} has {count} releases and no {CHAMPION}; the first to be published becomes it"
+        else f"topic {topic} has {held} and no {CHAMPION}; the first to be published becomes it"
     )

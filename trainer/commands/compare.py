@@ -26,7 +26,7 @@ EXIT_CODES: Final = {"better": 0, "no_difference": 1, "worse": 3}
 @click.command(cls=Command)
 @click.argument("a", type=options.FOLDER)
 @click.argument("b", type=options.FOLDER)
-@click.argument("files", nargs=-1, required=True, type=options.FOLDER)
+@click.argument("files", nargs=-1, type=options.FOLDER)
 @options.columns
 @options.split_at
 @options.leave_last
@@ -53,10 +53,11 @@ def compare(
     by: str,
     as_json: bool,
 ) -> None:
-    """Test whether the release in folder B is better than the release in folder A on the clicks in FILES.
+    """Test whether the release in folder B is better than the release in folder A.
 
-    Both releases predict the same clicks; a paired bootstrap over sessions gives the 95 % confidence interval
-    of the difference. Exit code: 0 B is better, 1 no significant difference, 3 B is worse, 2 error.
+    The clicks come from FILES or from the clicks topic. Both releases predict the same clicks; a paired
+    bootstrap over sessions gives the 95 % confidence interval of the difference. Exit code: 0 B is better, 1
+    no significant difference, 3 B is worse, 2 error.
     """
     chosen, teller = options.with_tops(options.settings(), tops), console.for_this_place()
     clicks, top = options.read_clicks(files, chosen, teller), chosen.evaluation.top

@@ -21,7 +21,7 @@ from worker.commandline import METRICS, Command, config_options, json_option, op
 
 @click.command(cls=Command)
 @click.argument("folder", type=options.FOLDER)
-@click.argument("files", nargs=-1, required=True, type=options.FOLDER)
+@click.argument("files", nargs=-1, type=options.FOLDER)
 @options.columns
 @options.test_files
 @options.split_at
@@ -54,7 +54,7 @@ def evaluate(
     baselines: bool,
     as_json: bool,
 ) -> None:
-    """Evaluate the release in FOLDER, and baselines, on the clicks in FILES.
+    """Evaluate the release in FOLDER, and baselines, on the clicks in FILES or in the clicks topic.
 
     The release is evaluated on the test split: the clicks that --test, --split-at or --leave-last choose;
     without these, the test split of its training. Baselines are trained on the clicks before the test split.

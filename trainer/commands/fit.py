@@ -26,7 +26,9 @@ from worker.errors import SettingError
 from worker.settings.loading import given
 
 
-@click.command(cls=Command, resume="run the same command again to resume from the last checkpoint")
+@click.command(
+    cls=Command, resume="run the same command again; it resumes from the last checkpoint, if there is one"
+)
 @click.argument("files", nargs=-1, type=options.FOLDER)
 @option(
     "-o",

@@ -10,12 +10,16 @@ from worker.core.manifest import Manifest
 
 
 def report(metrics: Mapping[str, float], top: int) -> str:
-    """Return a table of Recall@K and MRR@K of the network and of the popularity list."""
+    """Return a table of Recall@K and MRR@K of the network and of the release's fallback list.
+
+    The fallback list has the catalogue's most popular items. The baseline `popular` counts other clicks: all
+    those before the test split, also on items outside the catalogue.
+    """
     if not metrics:
         return "no held-out clicks: the release was not measured"
-    rows = [f"on {metrics['predictions']:,.0f} held-out clicks    network   popularity"]
+    rows = [f"on {metrics['predictions']:,.0f} held-out clicks    network   fallback list"]
     for name, title in ((f"recall_at_{top}", f"Recall@{top}"), (f"mrr_at_{top}", f"MRR@{top}")):
-        rows.append(f"{title:<24}{metrics[name]:>16.4f}{metrics['popular_' + name]:>13.4f}")
+        rows.append(f"{title:<24}{metrics[name]:>16.4f}{metrics['popular_' + name]:>16.4f}")
     return "\n".join(rows)
 
 

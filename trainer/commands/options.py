@@ -71,7 +71,7 @@ leave_last = shorthand(
     key="dataset.leave_last",
     group=CLICKS,
     metavar="N",
-    help="Number of clicks at the end of each session that are the test split instead.",
+    help="Number of last clicks of each session that form the test split, instead of a time.",
 )
 
 min_context = shorthand(
@@ -79,7 +79,7 @@ min_context = shorthand(
     key="evaluation.min_context",
     group=METRICS,
     metavar="N",
-    help="Minimum number of clicks in the session before a test click for it to be predicted.",
+    help="A test click is predicted only if its session has at least this many clicks before it.",
 )
 
 test_files = option(
@@ -88,7 +88,7 @@ test_files = option(
     multiple=True,
     group=CLICKS,
     metavar="FILE",
-    help="File whose clicks are the test split; all clicks of FILES are then before it. May be repeated.",
+    help="File whose clicks are the test split; all clicks of FILES are then for training. May be repeated.",
 )
 
 all_clicks = option(

@@ -13,6 +13,7 @@ import click
 from trainer.commands import options
 from trainer.commands.kafka import connect
 from trainer.commands.measures import both_measured
+from trainer.evaluation.report.causes import MIN_SESSIONS
 from trainer.release.folder import read_folder
 from worker.commandline import (
     Command,
@@ -23,9 +24,11 @@ from worker.commandline import (
     releases_topic_option,
     show,
 )
+from worker.core.manifest import Manifest
 from worker.core.release import CANDIDATE_SHARE
 from worker.errors import ReleaseRefused
 from worker.topics import releases
+from worker.topics.findings import amount
 from worker.topics.releases import CANDIDATE, CHAMPION, ReleaseReader
 
 FAR_BELOW: Final = 0.8
@@ -43,7 +46,7 @@ FAR_BELOW: Final = 0.8
 @option(
     "--yes",
     is_flag=True,
-    help="Publish without asking, even if the release has no metrics or is far below the champion.",
+    help="Publish without asking, even if the release was hardly measured or is far below the champion.",
 )
 @kafka_option
 @releases_topic_option
@@ -61,7 +64,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
     manifest, blob = read_folder(folder).parts
     champion, metrics, before = _standing(ReleaseReader(connection, topic=topic), name)
     # A candidate needs no confirmation: it is measured live first, on a share of the users.
-    if not candidate and not yes and (doubt := _doubt(folder, manifest.metrics, champion, metrics)):
+    if not candidate and not yes and (doubt := _doubt(folder, manifest, champion, metrics)):
         _ask(doubt)
     number = releases.publish(
         connection,
@@ -100,16 +103,22 @@ def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str
     return champion and champion.release, metrics, pointer and pointer.release
 
 
-def _doubt(
-    folder: Path, metrics: Mapping[str, float], champion: int | None, theirs: Mapping[str, float]
-) -> str:
+def _doubt(folder: Path, manifest: Manifest, champion: int | None, theirs: Mapping[str, float]) -> str:
     """Return the reason why publishing a release needs confirmation; empty if it needs none."""
-    if not metrics:
+    if not manifest.metrics:
         return (
             f"the release in {folder} has no metrics, because its training held out no clicks; train on more "
             "clicks, over a longer time, or raise dataset.test_fraction"
         )
-    found = both_measured(metrics, theirs)
+    compared = manifest.training.get("comparison")
+    sessions = compared.get("sessions") if isinstance(compared, Mapping) else None
+    if theirs and isinstance(sessions, int) and sessions < MIN_SESSIONS:
+        return (
+            f"the release in {folder} was tested on {amount(sessions, 'session')}, too few to compare it "
+            f"with the champion (release {champion}); train on the clicks of more users or of a longer time, "
+            "or raise dataset.test_fraction"
+        )
+    found = both_measured(manifest.metrics, theirs)
     if found is None or found[1] >= FAR_BELOW * found[2]:
         return ""
     title, new, old = found

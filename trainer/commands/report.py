@@ -30,7 +30,7 @@ from worker.commandline import (
 
 @click.command(cls=Command)
 @click.argument("folder", type=options.FOLDER)
-@click.argument("files", nargs=-1, required=True, type=options.FOLDER)
+@click.argument("files", nargs=-1, type=options.FOLDER)
 @option(
     "-o", "--output", default="report.html", type=options.FOLDER, group=OUTPUT, help="HTML file to write."
 )
@@ -49,11 +49,11 @@ from worker.commandline import (
 @releases_topic_option
 @config_options
 def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | None) -> None:
-    """Write an HTML report on the release in FOLDER, evaluated on the clicks in FILES.
+    """Write an HTML report on the release in FOLDER, evaluated on the clicks in FILES or in the clicks topic.
 
-    The report starts with a verdict and the next step. With --kafka, it also names the champion.
-    Without --split-at or --leave-last, the release is evaluated on the test split of its training, so FILES
-    may be the files that it was trained on.
+    The report starts with a verdict and the next step. With --kafka or without FILES, it also names the
+    champion. Without --split-at or --leave-last, the release is evaluated on the test split of its training,
+    so FILES may be the files that it was trained on.
     """
     chosen, teller = options.settings(), console.for_this_place()
     release = read_folder(folder).release
@@ -65,7 +65,7 @@ def report(folder: Path, files: tuple[Path, ...], output: Path, names: Path | No
     trained_with, columns = release.manifest.training.get("settings", {}), options.columns_of(chosen)
     encoding = chosen.files.encoding
     item_names = read_names(names, encoding) if names else find_names(trained_with, files, columns, encoding)
-    asked = named_here(("kafka.bootstrap_servers", "topics.releases"))
+    asked = not files or named_here(("kafka.bootstrap_servers", "topics.releases"))
     published = Published.read(connect(chosen), chosen.topics.releases, release.manifest) if asked else None
     clicks = options.read_clicks(files, chosen, teller)
     clicks = cleaned(clicks, teller, datetime.now(UTC))

@@ -99,8 +99,8 @@ def session_gap(sessions: pl.DataFrame, settings: FitSettings) -> Decision:
     single = int((lengths == 1).sum()) / max(1, len(lengths))
     gap = settings.dataset.session_gap
     fact = (
-        f"with a gap of {duration_text(gap)}, {single:.0%} of the sessions of users with several clicks have "
-        "one click"
+        f"if sessions end after {duration_text(gap)} without a click, {single:.0%} of them have only one "
+        "click (users with one click are not counted)"
     )
     return Decision("dataset.session_gap", 0.0 if single > _MOST else gap, fact)
 

@@ -106,6 +106,8 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
         progress.say(doubt)
     report.add(*removals)
     _require(len(sessions) > 0, f"no click is left after cleaning: {_worst(removals)}")
+    users, items = (sessions[name].n_unique() for name in ("user_id", "item_id"))
+    progress.say(f"after cleaning: {len(sessions):,} clicks of {users:,} users on {items:,} items")
     split = _test_split(sessions, settings)
     sessions, settings = _with_session_gap(sessions, split, settings, report)
     _tell_single(sessions, settings, progress)

@@ -72,7 +72,8 @@ def baseline_answers(
         lists = BASELINES[name](past, settings, progress).lists(asked, top)
         found[name] = answers_of(targets, lists, past.items)
         seconds = time.monotonic() - began
-        progress.say(f"{name}: {len(targets):,} predictions in {seconds:.1f} s")
+        if seconds >= 1:
+            progress.say(f"{name}: {len(targets):,} predictions in {seconds:.0f} s")
     return found
 
 

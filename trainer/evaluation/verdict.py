@@ -26,14 +26,16 @@ from trainer.evaluation.baselines import Asked
 from trainer.evaluation.benchmark import NETWORK, baseline_answers
 from trainer.evaluation.compare import title
 from trainer.evaluation.metrics import Answers, Figure
-from trainer.evaluation.report.causes import causes
+from trainer.evaluation.report.causes import MIN_SESSIONS, causes
 from trainer.evaluation.slices import EvaluationResult, Predictions, thirds
 from worker.core.manifest import Manifest
 from worker.core.tables import ServingTables
+from worker.topics.findings import amount
 
 ABOVE: Final = "above"
 LEVEL: Final = "no difference"
 BELOW: Final = "below"
+UNKNOWN: Final = "unknown"
 
 METRICS: Final = ("recall", "mrr", "ndcg")
 """The metrics of the verdict, each at K."""
@@ -97,12 +99,25 @@ def verdict(manifest: Manifest, result: EvaluationResult) -> dict[str, Any] | No
     """Return the verdict by each of `METRICS` as JSON values; None if `result` has no baseline.
 
     `sentences` has a sentence for each metric. If the release is below by any of them, `causes` has the most
-    likely causes that the facts show.
+    likely causes that the facts show. With fewer than `MIN_SESSIONS` sessions, every outcome is `UNKNOWN`,
+    and the only sentence says so.
     """
     found = [comparison(result, f"{name}_at_{result.top}") for name in METRICS]
     compared = [one for one in found if one]
     if not compared:
         return None
+    if result.sessions < MIN_SESSIONS:
+        few = (
+            f"no verdict: these are too few sessions, {MIN_SESSIONS} are needed. Use the clicks of more "
+            "users or of a longer time, or raise dataset.test_fraction"
+        )
+        return {
+            "predictions": result.predictions,
+            "sessions": result.sessions,
+            "metrics": [one.to_json() | {"outcome": UNKNOWN} for one in compared],
+            "sentences": [few],
+            "causes": [],
+        }
     below = [one for one in compared if one.outcome == BELOW]
     reasons = causes(manifest, result, certain=True, rival=below[0].name) if below else []
     return {
@@ -118,7 +133,8 @@ def lines(found: Mapping[str, Any] | None) -> list[str]:
     """Return the lines of text of a verdict; none without one."""
     if not found:
         return []
-    heading = f"on {found['predictions']:,} predictions in {found['sessions']:,} sessions of the test split:"
+    sessions = amount(found["sessions"], "session")
+    heading = f"on {found['predictions']:,} predictions in {sessions} of the test split:"
     return [
         heading,
         *found["sentences"],

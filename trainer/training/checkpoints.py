@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import orjson
@@ -61,10 +62,17 @@ class Checkpoints:
         self._fingerprint, self._seconds, self._clock = fingerprint, seconds, clock
         self._saved_at = clock()
 
-    def save(self, training: Training) -> None:
-        """Write the state of `training` if the interval since the last checkpoint has passed."""
-        if self._clock() - self._saved_at >= self._seconds:
+    def after_step(self, training: Training, *, interrupted: Event, progress: Progress) -> None:
+        """Write the state of `training` if the interval since the last checkpoint has passed.
+
+        If `interrupted` is set, write it in any case, then raise KeyboardInterrupt.
+        """
+        if interrupted.is_set() or self._clock() - self._saved_at >= self._seconds:
             self.save_now(training)
+        if interrupted.is_set():
+            if self._path:
+                progress.say(f"saved {self._path}: {training.position}")
+            raise KeyboardInterrupt
 
     def save_now(self, training: Training) -> None:
         """Write the state of `training`."""

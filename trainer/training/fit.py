@@ -39,7 +39,7 @@ from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.network import Network
 from trainer.model.terms import Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
-from trainer.training import warm_start
+from trainer.training import interruption, warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.decisions import decided
 from trainer.training.loop import Course, Training
@@ -154,6 +154,7 @@ def train(
 ) -> tuple[Network, Training]:
     """Return a trained network, with the weights of its best epoch, and its finished training.
 
+    On Ctrl-C, write a checkpoint after the current step, then raise KeyboardInterrupt.
     `course`: the course of the final training; None: the first training.
     """
     keras.utils.set_random_seed(settings.training.seed)
@@ -169,7 +170,9 @@ def train(
         final=course is not None,
     )
     checkpoints.restore(training, progress)
-    training.run(partial(_validate, network, data), progress, checkpoints.save)
+    with interruption.noticed() as interrupted:
+        after_step = partial(checkpoints.after_step, interrupted=interrupted, progress=progress)
+        training.run(partial(_validate, network, data), progress, after_step)
     # A crash in the final training must not cost the first one.
     checkpoints.save_now(training)
     return network, training
@@ -224,7 +227,9 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     by_session = np.repeat(half, held.lengths)[held.scored]
     blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)
     if left_out := [name.replace("_", "-") for name in asked if name not in blend.used]:
-        progress.say(f"left out of the blend, without use on held-out clicks: {', '.join(left_out)}")
+        progress.say(
+            f"left out of the blend, because they do not help on held-out clicks: {', '.join(left_out)}"
+        )
     if not blend.used:
         return None
     data.summary["blend"] = blend.weights

@@ -138,7 +138,8 @@ class Training:
     ) -> None:
         """Train to the end, then set `network` to the weights of its best epoch.
 
-        `validate` returns the validation metrics of the current `network`; `saved` is called after each step.
+        `validate` returns the validation metrics of the current `network`; `saved` is called after each step
+        and each epoch.
         If the training diverges after the first epoch, it ends early, with the best finished epoch. Raises
         TrainingDiverged if the first epoch diverges.
         """
@@ -147,6 +148,7 @@ class Training:
             while len(self.history) < self.epochs and not (self._best.is_past or self._diverged):
                 self._epoch(progress, saved)
                 self._finish(validate, progress)
+                saved(self)
         except TrainingDiverged as error:
             if not self.history:
                 raise

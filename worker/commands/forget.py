@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
+from typing import Any
 
 import click
 
 from worker import commandline
-from worker.commandline import Command, Span, config_options, option
+from worker.commandline import Command, Span, config_options, json_option, option, show
 from worker.commands import connect, numbers, spellings
 from worker.config import Settings
 from worker.topics import needs, state_changes, state_scan
@@ -20,7 +21,8 @@ from worker.topics import needs, state_changes, state_scan
 @config_options
 @option("--wait", type=Span(), help="Maximum time to wait for the deletion, such as 30s. [default: no wait]")
 @click.argument("user_id")
-def forget(wait: float | None, user_id: str) -> None:
+@json_option
+def forget(wait: float | None, user_id: str, *, as_json: bool) -> None:
     """Request that the workers delete all data that they have derived from a user's clicks up to now.
 
     With --wait, the exit code is 1 if the deletion is not complete in time; the request stays in force.
@@ -28,19 +30,39 @@ def forget(wait: float | None, user_id: str) -> None:
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
-    requests = {}
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    requests, pending = dict[str, dict[int, int]](), dict[str, set[int]]()
     for spelling in spellings(user_id):
         requests[spelling] = asked = state_changes.ask_to_forget(
             connection, spelling, before, topic=state, asked_at=round(time.time() * 1000)
         )
-        click.echo(f"requested the deletion of {spelling} in {numbers(sorted(asked))} of {state}")
-    click.echo(_outlook(settings, set(before)))
+        say(f"requested the deletion of {spelling} in {numbers(sorted(asked))} of {state}")
+    say(_outlook(settings, set(before)))
     if wait is not None:
-        deadline, fulfilled = time.monotonic() + wait, True
+        deadline = time.monotonic() + wait
         for spelling, asked in requests.items():
             looks = state_changes.pending(connection, spelling, asked, topic=state)
-            fulfilled &= done(looks, asked, max(0.0, deadline - time.monotonic()))
-        sys.exit(not fulfilled)
+            pending[spelling] = left_after(looks, asked, max(0.0, deadline - time.monotonic()), say)
+    if as_json:
+        show(_facts(state, requests, pending), as_json=True)
+    sys.exit(any(pending.values()))
+
+
+def _facts(
+    topic: str, requests: Mapping[str, dict[int, int]], pending: Mapping[str, set[int]]
+) -> dict[str, Any]:
+    """Return the result for JSON output. `pending` is null if the command did not wait."""
+    return {
+        "topic": topic,
+        "requests": [
+            {
+                "user_id": spelling,
+                "partitions": sorted(asked),
+                "pending": sorted(pending[spelling]) if spelling in pending else None,
+            }
+            for spelling, asked in requests.items()
+        ],
+    }
 
 
 def _ends(settings: Settings) -> dict[int, int]:
@@ -73,18 +95,20 @@ def _outlook(settings: Settings, partitions: set[int]) -> str:
     return what
 
 
-def done(looks: Iterator[set[int]], asked: Collection[int], seconds: float) -> bool:
-    """Return whether all partitions fulfil the request within `seconds`; check at least once.
+def left_after(
+    looks: Iterator[set[int]], asked: Collection[int], seconds: float, say: Callable[[str], None]
+) -> set[int]:
+    """Return the partitions where the request is pending after `seconds`, or earlier if there are none.
 
     Each check takes the next item of `looks`: the set of partitions where the request is still pending.
     """
     deadline, left = time.monotonic() + seconds, set(asked)
     for found in looks:
         for partition in sorted(left - found):
-            click.echo(f"deleted in partition {partition}")
+            say(f"deleted in partition {partition}")
         left = found
         if not left or time.monotonic() >= deadline:
             break
     if left:
-        click.echo(f"still pending after {seconds:g} s in {numbers(sorted(left))}")
-    return not left
+        say(f"still pending after {seconds:g} s in {numbers(sorted(left))}")
+    return left

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import click
 
 from worker import commandline
-from worker.commandline import Command, config_options
+from worker.commandline import Command, config_options, json_option, show
 from worker.commands import connect, numbers
 from worker.config import Settings
 from worker.errors import NextclickError, StateRefused
@@ -38,7 +38,8 @@ _SETTLE_SECONDS: Final = 20.0
     "--partition", "only", type=int, multiple=True, help="Partition to reset; may be repeated. Default: all."
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
+@json_option
+def reset(at: At, only: tuple[int, ...], yes: bool, *, as_json: bool) -> None:
     """Reset states and offsets that contradict each other or the clicks.
 
     No worker of the group may be running. All partitions change in one transaction. Deletion requests stay
@@ -57,13 +58,17 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
         for number in partitions
     ]
     for _, text in plans:
-        click.echo(text)
+        click.echo(text, err=as_json)
     beginnings = [beginning for beginning, _ in plans if beginning is not None]
+    facts = {
+        "topic": topics.state,
+        "reset": [{"partition": one.partition, "offset": one.offset} for one in beginnings],
+    }
     if not beginnings:
-        click.echo("nothing to do")
+        show(facts, "nothing to do", as_json=as_json)
         return
     if not yes:
-        click.confirm("Reset?", abort=True)
+        click.confirm("Reset?", abort=True, err=as_json)
     _refuse_while_it_runs(settings)
     state_changes.reset(
         connection,
@@ -74,7 +79,7 @@ def reset(at: At, only: tuple[int, ...], yes: bool) -> None:
         ids=ids,
         timeout_ms=settings.kafka.transaction_timeout_ms,
     )
-    click.echo("done")
+    show(facts, "done", as_json=as_json)
 
 
 def plan(

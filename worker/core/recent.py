@@ -113,7 +113,7 @@ class Ring:
         self.codes[users, numbers % self.size] = codes
 
     def resized(self, size: int) -> Indexes:
-        """Return the codes of the same items in a ring of `size` positions."""
+        """Return these codes at their positions in a ring of another `size`; if it is shorter, the newest."""
         if size == self.size:
             return self.codes
         codes = np.full((len(self.codes), size), NO_ITEM, np.int32)

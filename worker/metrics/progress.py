@@ -106,7 +106,7 @@ class Progress:
         self._partitions: dict[int, _Partition] = {}
 
     def look(self, looks: Mapping[int, Look], assigned: Collection[int]) -> None:
-        """Add a look at each served partition; forget the partitions that are not `assigned` any more."""
+        """Record an observation of each served partition; forget partitions that are no longer `assigned`."""
         now = self._steady()
         with self._lock:
             for number in self._partitions.keys() - set(assigned):

@@ -199,6 +199,11 @@ class Click(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.user_id == self.item_id or self.timestamp in (self.user_id, self.item_id):
+            raise ValueError(
+                f"user_id, item_id and timestamp must be three fields, but they are {self.user_id!r}, "
+                f"{self.item_id!r} and {self.timestamp!r}"
+            )
         self.decoder()
         return self
 

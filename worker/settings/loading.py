@@ -76,8 +76,8 @@ def load(
     An assignment is a dotted key and a text. Raises SettingError with one line per problem.
     """
     document, problems = _own_part(_read(path), model)
-    known = kinds_of(model)
-    for name, key, text in [*_in_environment(environment), *((key, key, text) for key, text in assignments)]:
+    known, variables = kinds_of(model), [*_in_environment(environment)]
+    for name, key, text in [*variables, *((key, key, text) for key, text in assignments)]:
         if key in known and name != key and not text and not _may_be_empty(model, key):
             problems.append(f"{name} is empty; give it a value, or do not set it")
         elif key in known:
@@ -86,15 +86,15 @@ def load(
             problems.append(_unknown(name, known))
         elif name == key:
             problems.append(f"{name}: this setting belongs to the other program and has no effect here")
-    places = ["environment", "command line"] if assignments else ["environment"]
-    source = ", ".join([str(path), *places] if path else places)
+    used = {str(path): path, "environment": variables, "command line": assignments}
+    source = ", ".join(name for name, has_settings in used.items() if has_settings)
     return checked(model, document, source=source, problems=problems)
 
 
 def checked(
     model: type[_Settings], document: Mapping[str, Any], *, source: str, problems: Sequence[str] = ()
 ) -> _Settings:
-    """Validate a `document` of JSON types; return its settings.
+    """Validate a `document` of JSON types; return its settings. `source` says where they come from.
 
     Raises SettingError if the document is invalid or `problems` is not empty.
     """
@@ -109,7 +109,8 @@ def checked(
     else:
         if not lines:
             return settings
-    text = "\n".join([f"invalid settings ({source}):", *(f"  {line}" for line in lines)])
+    heading = f"invalid settings ({source}):" if source else "invalid settings:"
+    text = "\n".join([heading, *(f"  {line}" for line in lines)])
     raise SettingError(text)
 
 
@@ -322,17 +323,21 @@ def _unknown(name: str, own: Iterable[str]) -> str:
     if inside := [key for key in dict.fromkeys(keys) if key.startswith(f"{name}.")]:
         return f"{name} is a section; name one of its keys, such as {', '.join(inside[:3])}"
     if name.startswith(ENVIRONMENT_PREFIX):
-        known = [variable(key) for key in keys]
+        # The prefix would make all variables alike.
+        known = [variable(key).removeprefix(ENVIRONMENT_PREFIX) for key in keys]
+        meant = _meant(name.removeprefix(ENVIRONMENT_PREFIX), known)
+        meant = f"; did you mean {ENVIRONMENT_PREFIX}{meant}?" if meant else "; remove the variable"
     else:
-        known = [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys)]
-    return f"{name}: there is no such setting{_meant(name, known)}"
+        found = _meant(name, [*keys, *dict.fromkeys(key.partition(".")[0] for key in keys)])
+        meant = f"; did you mean {found}?" if found else ""
+    return f"{name}: there is no such setting{meant}"
 
 
-def _meant(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion: the nearest known name, preferably the same key in another section."""
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """Return the nearest known name, preferably the same key in another section; None if none is near."""
     last = name.rpartition(".")[2]
     same = [one for one in known if one.rpartition(".")[2] == last]
     ends = {one.rpartition(".")[2]: one for one in reversed(known)}
     close = same or difflib.get_close_matches(name, known, n=1)
     close = close or [ends[one] for one in difflib.get_close_matches(last, [*ends], n=1)]
-    return f"; did you mean {close[0]}?" if close else ""
+    return close[0] if close else None

@@ -37,6 +37,15 @@ class Finding:
         return {"ok": not self.failed, "what": self.what, "remedy": self.remedy}
 
 
+def amount(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> amount(1, "partition"), amount(4, "partition")
+    ('1 partition', '4 partitions')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def tried(
     look: Callable[_Arguments, Iterable[Finding]], *args: _Arguments.args, **more: _Arguments.kwargs
 ) -> list[Finding]:

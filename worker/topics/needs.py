@@ -10,7 +10,7 @@ from typing import Final
 
 from worker.errors import KafkaAway, NotAllowed, TopicError
 from worker.kafka.interface import Admin, Connection, TopicInfo
-from worker.topics.findings import Finding
+from worker.topics.findings import Finding, amount
 
 COMPACTED: Final = {
     "cleanup.policy": "compact",
@@ -218,13 +218,13 @@ def _unusable(everywhere: list[dict[str, TopicInfo]], wanted: list[Need]) -> str
 
 def _created(admin: Admin, need: Need, there: int, needed: int, replication: int) -> Finding:
     if there >= needed:
-        return Finding(f"topic {need.topic} exists with {there} partitions")
+        return Finding(f"topic {need.topic} exists with {amount(there, 'partition')}")
     if there:
         admin.add_partitions(need.topic, total=needed)
-        return Finding(f"topic {need.topic} has {needed} partitions now; it had {there}")
+        return Finding(f"topic {need.topic} has {amount(needed, 'partition')} now; it had {there}")
     if not admin.create(need.topic, partitions=needed, replication=replication, settings=need.settings):
         return Finding(f"topic {need.topic} was created by another process in the meantime")
-    return Finding(f"topic {need.topic} created with {needed} partitions")
+    return Finding(f"topic {need.topic} created with {amount(needed, 'partition')}")
 
 
 def shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
@@ -238,7 +238,7 @@ def shape(need: Need, topic: TopicInfo, clicks: TopicInfo) -> Finding:
         )
     if there < needed:
         return Finding(
-            f"topic {need.topic} has {there} partitions, but it needs {needed}",
+            f"topic {need.topic} has {amount(there, 'partition')}, but it needs {needed}",
             "Run `nextclick-worker topics`: it adds partitions",
         )
-    return Finding(f"topic {need.topic}: {there} partitions")
+    return Finding(f"topic {need.topic}: {amount(there, 'partition')}")

@@ -83,6 +83,12 @@ def test_a_byte_that_the_encoding_lacks_is_named(tmp_path: Path) -> None:
         lines_of(found)
 
 
+def test_an_encoding_that_insists_on_its_mark_is_refused_without(tmp_path: Path) -> None:
+    """Python raises for UTF-16, whatever is to be done with damage."""
+    with pytest.raises(UnreadableFile, match=r"it is not utf-16: .*; set files\.encoding to its encoding"):
+        written(tmp_path / "x", TEXT.encode(), "utf-16")
+
+
 def test_parquet_in_gzip_is_unpacked(tmp_path: Path) -> None:
     """Its kind is what the first bytes after unpacking say."""
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "p")

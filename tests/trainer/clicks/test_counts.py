@@ -14,6 +14,7 @@ SEVERAL_KINDS = (
     "(such as 1600000000000), 1 as dates (such as 2020-09-13); the unit of each number is inferred from its "
     "size. To use one unit for all numbers, set click.timestamp_unit"
 )
+TIMES = [str(1_600_000_000 + at) for at in range(10)]
 RULES = Rules(now_ms=START_MS + 86_400_000)
 
 
@@ -40,6 +41,65 @@ def test_what_may_surprise_is_said_with_counts_and_examples() -> None:
         "1 values in column time cannot be read as times, such as soon",
         SEVERAL_KINDS,
     )
+
+
+EXPORTED = (
+    "Careful: 6 ids in column user look as if a spreadsheet or an export changed them, such as "
+    "'1.79E+12'; they are used as they are, so export the column as text if the topic has other ids"
+)
+INEXACT = (
+    "Careful: 1 ids in column user are floats with too many digits: several integers may have "
+    "become the same float. Write the ids as integers or text"
+)
+WHOLE = "ids in column user such as {} are read as {}; integers with missing values often look like this"
+NO_IDS = "1 values in column user are not ids, such as {}; ids must be text or integers"
+COARSE = (
+    "Careful: all times in column time are full quarters of an hour, such as 2020-09-12 (2020-09-12 00:00), "
+    "as if they were dates; clicks of the same time are taken in the order of the source"
+)
+ROUNDED = (
+    "Careful: 2 times in column time are rounded, such as 1.6E+9 (2020-09-13 12:26); "
+    "export the column with all digits"
+)
+
+
+def test_ids_that_an_export_changed_are_said_with_an_example() -> None:
+    """They are used as they are: only the user knows the ids of the topic."""
+    found = scan(["1.79E+12", '="007"', "#REF!", "7,0", "'a'", "a\x00b", "1E5", "a", "#1", "1,5"], TIMES)
+
+    assert found.notes == (EXPORTED,)
+
+
+@pytest.mark.parametrize(
+    ("users", "notes"),
+    [
+        (
+            pl.Series([7.0, float("inf"), float("nan"), None]),
+            (NO_IDS.format("inf"), WHOLE.format("7.0", "7")),
+        ),
+        (pl.Series([b"a", b"\xff\xfe", None, b"b"]), (NO_IDS.format("fffe"),)),
+        (pl.Series([7.0, 2.0**60, 8.0, None]), (INEXACT, WHOLE.format("7.0", "7"))),
+        (pl.Series([2.0**60]), (INEXACT, WHOLE.format("1.152921504606847e+18", "1152921504606847000"))),
+    ],
+    ids=["infinite", "bytes", "large", "only large"],
+)
+def test_values_that_are_no_ids_are_counted(users: pl.Series, notes: tuple[str, ...]) -> None:
+    """Apart from the missing ones, with an example."""
+    times = [1_600_000_000 + at for at in range(len(users))]
+    frame = pl.DataFrame({"user": users, "item": "x", "time": times})
+
+    assert convert(frame.lazy(), Columns(), source="x", rules=RULES).notes == notes
+
+
+def test_times_that_lost_their_digits_are_said() -> None:
+    """Those that a spreadsheet wrote, and dates."""
+    rounded = scan(["a"] * 3, ["1.6E+9", "1.5999E12", "1.600000001e9"])
+    dates = scan(["a"] * 2, ["2020-09-12", "2020-09-11T22:00:00"])
+    moments = scan(["a"] * 2, ["2020-09-12", "2020-09-11T22:00:01"])
+
+    assert rounded.notes[0] == ROUNDED
+    assert dates.notes == (COARSE,)
+    assert moments.notes == ()
 
 
 def test_times_that_are_not_plausible_are_removed_with_their_own_reasons() -> None:

@@ -219,3 +219,26 @@ def test_a_wrong_separator_is_suspected(tmp_path: Path) -> None:
 
     with pytest.raises(MissingColumn, match=r"must be separated by comma, semicolon, tab, \| or ::"):
         clicks_in(path)
+
+
+def test_a_first_line_may_be_longer_than_what_is_looked_at(tmp_path: Path) -> None:
+    """Its columns are counted by who reads the file."""
+    more = ",x" * 40_000
+
+    clicks = clicks_in(file(tmp_path, "clicks.csv", f"a,7,{START_MS}{more}\na,8,{START_MS + 1}{more}\n"))
+
+    assert clicks.rows() == [("a", "7", START_MS), ("a", "8", START_MS + 1)]
+
+
+def test_a_field_may_be_long_where_lines_are_rewritten(tmp_path: Path) -> None:
+    """Python's reader of CSV refuses 128 kB, unless it is told otherwise."""
+    title = "x" * 200_000
+    content = f'"user_id", "item_id", "timestamp", "title"\n"a", "7", "{START_MS}", "{title}"\n'
+
+    assert clicks_in(file(tmp_path, "clicks.csv", content)).rows() == [("a", "7", START_MS)]
+
+
+def test_a_name_that_the_system_refuses_is_said(tmp_path: Path) -> None:
+    """As any other file that is not there."""
+    with pytest.raises(UnreadableFile, match="File name too long"):
+        clicks_in(tmp_path / ("x" * 300))

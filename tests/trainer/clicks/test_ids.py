@@ -85,8 +85,20 @@ def test_floats_that_lost_digits_are_found() -> None:
     ]
 
 
+def test_a_single_float_loses_digits_earlier() -> None:
+    """From 2^24 on."""
+    frame = pl.DataFrame({"id": pl.Series([7.0, 2.0**24], dtype=pl.Float32())})
+
+    found = frame.select(is_inexact(pl.col("id"), pl.Float32())).to_series()
+
+    assert found.to_list() == [False, True]
+
+
 def test_kinds_that_are_no_ids_have_words() -> None:
     """Those of a person, not of a library."""
     assert kind_in_words(pl.List(pl.Int64())) == "lists"
     assert kind_in_words(pl.Duration("us")) == "durations"
+    assert kind_in_words(pl.Object()) == "objects"
+    assert kind_in_words(pl.Unknown()) == "values of the type unknown"
     assert kind_in_words(pl.String()) is None
+    assert kind_in_words(pl.Null()) is None

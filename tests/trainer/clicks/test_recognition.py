@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from trainer.clicks.recognition import date_column, in_words, positions, recognise
+from trainer.clicks.recognition import date_column, in_words, positions, recognise, repeated
 from trainer.errors import MissingColumn
 
 
@@ -47,6 +47,23 @@ def test_a_first_line_of_data_is_suspected() -> None:
     assert in_words(kinds("a~b")).endswith("; fields must be separated by comma, semicolon, tab, | or ::")
     assert date_column(kinds("x", "Event-Date")) == "Event-Date"
     assert date_column(kinds("x")) is None
+
+
+def test_columns_are_named_as_paths() -> None:
+    """Structures by their fields, lists as such: what can be copied into an option."""
+    schema = {"a": pl.Struct({"b": pl.List(pl.String()), "c": pl.Int64()}), **kinds("d")}
+
+    assert in_words(schema) == "d, a.b[], a.c"
+    assert in_words({"clicks": pl.List(pl.Struct({"id": pl.Int64()}))}) == (
+        "clicks[]; for a click for each element, name fields such as clicks[].id"
+    )
+
+
+def test_a_column_of_the_same_name_is_named() -> None:
+    """As polars calls it; not one that only begins alike."""
+    schema = kinds("id", "id_duplicated_0", "id_duplicated", "my_id_duplicated_1")
+
+    assert repeated(schema, "id") == ("id_duplicated_0",)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from tests.builders import ITEMS, successor_release_parts
 from tests.trainer.builders import set_to
 from trainer.commands.cli import cli
+from trainer.evaluation.report.causes import MIN_SESSIONS
 from trainer.release.folder import write_folder
 from worker.core.manifest import Manifest
 from worker.core.quality import Tally
@@ -134,6 +135,22 @@ def test_publish_asks_before_much_worse(cluster: MemoryCluster, tmp_path: Path) 
     assert named(cluster) == (1, 2)
     assert "release 3 is @candidate" in said(cluster, "publish", str(tmp_path), "--candidate")
     assert "release 4 is @champion" in said(cluster, "publish", str(tmp_path), "--yes")
+
+
+@pytest.mark.parametrize(("sessions", "asks"), [(1, True), (MIN_SESSIONS - 1, True), (MIN_SESSIONS, False)])
+def test_publish_asks_before_what_was_hardly_measured(
+    cluster: MemoryCluster, tmp_path: Path, sessions: int, asks: bool
+) -> None:
+    """However good it was on one session, the champion was measured on more."""
+    manifest, blob = measured(1.0)
+    write_folder(tmp_path, replace(manifest, training={"comparison": {"sessions": sessions}}), blob)
+
+    if asks:
+        with pytest.raises(
+            ReleaseRefused, match=rf"was tested on {sessions} sessions?, too few to compare it"
+        ):
+            said(cluster, "publish", str(tmp_path))
+    assert "release 3 is @champion" in said(cluster, "publish", str(tmp_path), *["--yes"] * asks)
 
 
 @pytest.mark.parametrize("champion", [True, False])

@@ -36,7 +36,7 @@ def test_sessions_never_end_if_most_would_have_one_click(apart: int, value: floa
     decision = decisions.session_gap(sessions, FitSettings())
 
     assert decision.value == value
-    assert f"{share} of the sessions of users with several clicks" in decision.fact
+    assert f"{share} of them have only one click" in decision.fact
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,9 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
         "dataset.min_item_count",
         "evaluation.exclude_recent",
     ]
-    assert lines[0].startswith("dataset.session_gap 0: with a gap of 30m, 100% of the sessions")
+    assert lines[1].startswith(
+        "dataset.session_gap 0: if sessions end after 30m without a click, 100% of them"
+    )
 
 
 def test_what_the_user_set_is_not_decided() -> None:

@@ -50,8 +50,9 @@ def test_sessions_of_one_click_are_named_first() -> None:
 
     prepare(cyclic_clicks(100).vstack(single), FitSettings(), Lines(lines.append), NOW)
 
-    assert lines[0].startswith("dataset.session_gap 30m: ")
-    assert lines[1] == (
+    assert lines[0] == "after cleaning: 1,500 clicks of 1,100 users on 12 items"
+    assert lines[1].startswith("dataset.session_gap 30m: ")
+    assert lines[2] == (
         "91% of the sessions have one click: nothing can be learned from them. "
         "Check the user column and dataset.session_gap (30m)."
     )

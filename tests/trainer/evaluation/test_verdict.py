@@ -15,18 +15,29 @@ from trainer.dataset.prepare import prepare
 from trainer.evaluation.benchmark import BASELINES, NETWORK
 from trainer.evaluation.compare import paired
 from trainer.evaluation.metrics import Answers
+from trainer.evaluation.report.causes import MIN_SESSIONS
 from trainer.evaluation.slices import EvaluationResult, Predictions
-from trainer.evaluation.verdict import ABOVE, BELOW, LEVEL, compared, comparison, lines, sampled, verdict
+from trainer.evaluation.verdict import (
+    ABOVE,
+    BELOW,
+    LEVEL,
+    UNKNOWN,
+    compared,
+    comparison,
+    lines,
+    sampled,
+    verdict,
+)
 from worker.core.release import verify
 
 MANIFEST = replace(successor_release_parts(item_names(CYCLE))[0], training={})
 
 
-def result(**shares: float) -> EvaluationResult:
-    """Figures of models that put the target first in these shares of 400 predictions, in 100 sessions."""
-    random, sessions = np.random.default_rng(0), sessions_of(*[[1, 2, 3, 4, 5]] * 100)
+def result(count: int = 100, **shares: float) -> EvaluationResult:
+    """Figures of models that put the target first in these shares of four predictions a session."""
+    random, sessions = np.random.default_rng(0), sessions_of(*[[1, 2, 3, 4, 5]] * count)
     answers = {
-        name: Answers((random.random(400) < share).astype(np.int64), np.zeros(6, np.int64))
+        name: Answers((random.random(4 * count) < share).astype(np.int64), np.zeros(6, np.int64))
         for name, share in shares.items()
     }
     return EvaluationResult.of(answers, Predictions.of(sessions), top=20)
@@ -67,10 +78,23 @@ def test_only_who_is_below_is_told_a_cause() -> None:
 @pytest.mark.parametrize("rival", BASELINES)
 def test_each_baseline_that_is_better_is_a_hint(rival: str) -> None:
     """None is left without a cause and what to do."""
-    found = verdict(MANIFEST, result(**{"network": 0.1, rival: 0.5}))
+    shares = {"network": 0.1, rival: 0.5}
+    found = verdict(MANIFEST, result(100, **shares))
 
     assert found is not None
     assert len(found["causes"]) == 1
+
+
+@pytest.mark.parametrize("count", [1, MIN_SESSIONS - 1, MIN_SESSIONS])
+def test_few_sessions_get_no_verdict(count: int) -> None:
+    """One session is drawn again and again: its interval has no width, and says nothing."""
+    found = verdict(MANIFEST, result(count, network=0.1, markov=0.9))
+
+    assert found is not None
+    few, outcomes = count < MIN_SESSIONS, [one["outcome"] for one in found["metrics"]]
+    assert outcomes == [UNKNOWN if few else BELOW] * 3
+    assert any("no verdict: these are too few sessions" in line for line in lines(found)) == few
+    assert bool(found["causes"]) != few
 
 
 def test_without_a_baseline_there_is_no_verdict() -> None:

@@ -39,10 +39,11 @@ AS_THEY_ARE: Final[dict[str, Callable[[Row], object]]] = {
 LAYOUTS: Final = (
     Shape("CSV", "the clicks", text("clicks.csv", PLAIN)),
     Shape(
-        "separators `;`, tab and `|`",
+        "CSV with `;` between fields",
         "recognised from the first line",
-        text("clicks.txt", PLAIN.replace(",", ";")),
+        text("clicks.csv", PLAIN.replace(",", ";")),
     ),
+    Shape("CSV with `|` between fields", "the same", text("clicks.txt", PLAIN.replace(",", "|"))),
     Shape(
         "TSV with a byte order mark",
         "read without it",
@@ -64,7 +65,13 @@ LAYOUTS: Final = (
         ),
         ("files.encoding=cp1252",),
     ),
-    Shape("lines that end with CR or CR LF", "read like LF", text("clicks.csv", PLAIN.replace("\n", "\r"))),
+    Shape("lines that end with CR", "read like LF", text("clicks.csv", PLAIN.replace("\n", "\r"))),
+    Shape("lines that end with CR LF", "read like LF", text("clicks.csv", PLAIN.replace("\n", "\r\n"))),
+    Shape(
+        "two columns of one name",
+        "the first of them; reported with the name under which the other can be chosen",
+        text("clicks.csv", lines(lambda row: f"{csv(row)},x", "user_id,item_id,timestamp,item_id")),
+    ),
     Shape(
         "quoted fields, with line breaks and separators in them",
         "one field",
@@ -227,6 +234,35 @@ LAYOUTS: Final = (
                 "part-2.csv": "",
                 "_SUCCESS": "",
                 ".part-0.csv.crc": "x",
+            }
+        ),
+    ),
+    Shape(
+        "a folder from `split`: only the first file has a header",
+        "its header is used for all files, and reported; files whose times are elsewhere are refused",
+        folder(
+            {
+                "part-aa": lines(
+                    lambda row: f"{row.item_id},{row.user_id},{row.timestamp_ms}",
+                    "item_id,user_id,timestamp",
+                    ROWS[:700],
+                ),
+                "part-ab": lines(
+                    lambda row: f"{row.item_id},{row.user_id},{row.timestamp_ms}", None, ROWS[700:]
+                ),
+            }
+        ),
+    ),
+    Shape(
+        "a folder of files in different formats",
+        "each is read in its own",
+        folder(
+            {
+                "a.csv": FIRST,
+                "b.jsonl": lines(plain, None, ROWS[700:900]),
+                "c.tsv.gz": gzip.compress(
+                    lines(csv, "user_id,item_id,timestamp", ROWS[900:]).replace(",", "\t").encode()
+                ),
             }
         ),
     ),

@@ -68,9 +68,20 @@ VALUES: Final = (
         ),
     ),
     Shape(
-        "times in s, ms, µs or ns",
+        "times in ms",
         "unit recognised by size, or set by `click.timestamp_unit`",
+        text("clicks.csv", PLAIN),
+        ("click.timestamp_unit=ms",),
+    ),
+    Shape(
+        "times in s",
+        "the same",
         text("clicks.csv", lines(lambda row: f"{row.user_id},{row.item_id},{row.timestamp_ms // 1000}")),
+    ),
+    Shape(
+        "times in ns",
+        "the same",
+        typed(lambda frame: frame.with_columns(pl.col("timestamp") * 1_000_000)),
     ),
     Shape(
         "times in µs as floats",
@@ -98,7 +109,15 @@ VALUES: Final = (
         ),
     ),
     Shape(
-        "`2026-09-21 14:13:20+00` and ` UTC`",
+        "`2026-09-21 14:13:20+00`, as PostgreSQL writes it",
+        "the time",
+        text(
+            "clicks.csv",
+            lines(lambda row: f"{row.user_id},{row.item_id},{moment(row):%Y-%m-%d %H:%M:%S}+00"),
+        ),
+    ),
+    Shape(
+        "`2026/09/21 14:13:20 UTC`",
         "the time",
         text(
             "clicks.csv",
@@ -120,6 +139,18 @@ VALUES: Final = (
         "Parquet's time types",
         "the time",
         typed(lambda frame: frame.with_columns(pl.from_epoch("timestamp", "ms").dt.cast_time_unit("ns"))),
+    ),
+    Shape(
+        "Parquet's times of a zone, in ns",
+        "the time",
+        typed(
+            lambda frame: frame.with_columns(
+                pl.from_epoch("timestamp", "ms")
+                .dt.cast_time_unit("ns")
+                .dt.replace_time_zone("UTC")
+                .dt.convert_time_zone("America/New_York")
+            )
+        ),
     ),
     Shape(
         "date and time of day in two columns",

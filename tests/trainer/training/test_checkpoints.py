@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -84,6 +85,37 @@ def test_a_final_training_that_was_killed_goes_on_from_there(tmp_path: Path) -> 
     told = [line.removeprefix(f"resuming from {tmp_path}/") for line in lines if line.startswith("resuming")]
     assert told[0] == "checkpoint.safetensors: this training was finished, after epoch 4"
     assert told[1].startswith("final.safetensors: epoch ")
+    assert resumed.blob == fit(cyclic_clicks(200), settings, now=NOW).blob
+
+
+class InterruptedAfterSteps(Lines):
+    """Sends Ctrl-C to this process after so and so many steps."""
+
+    left = 0
+
+    def advance(self, predictions: int, loss: float) -> None:
+        """Count a step."""
+        super().advance(predictions, loss)
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 7, 60])
+def test_ctrl_c_loses_nothing(tmp_path: Path, steps: int) -> None:
+    """The step is finished and saved, however long the interval; then the training goes on from there."""
+    settings, before, after = SMALL.replaced(epochs=4, checkpoint_interval=1e6), list[str](), list[str]()
+    progress = InterruptedAfterSteps(before.append)
+    progress.left = steps
+    with pytest.raises(KeyboardInterrupt):
+        fit(cyclic_clicks(200), settings, progress, now=NOW, work=tmp_path)
+
+    resumed = fit(cyclic_clicks(200), settings, Lines(after.append), now=NOW, work=tmp_path)
+
+    saved = before[-1].removeprefix("saved ")
+    assert saved.startswith(f"{tmp_path}/checkpoint.safetensors: epoch ")
+    assert f"resuming from {saved}" in after
     assert resumed.blob == fit(cyclic_clicks(200), settings, now=NOW).blob
 
 

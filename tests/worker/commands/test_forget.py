@@ -8,7 +8,7 @@ import pytest
 from tests.worker.commands.stepping import stepping
 from tests.worker.conftest import Command
 from tests.worker.desk import Desk
-from worker.commands.forget import done
+from worker.commands.forget import left_after
 from worker.errors import StateRefused
 
 OFTEN = {"flush_interval": 0.4}
@@ -66,6 +66,22 @@ def test_a_person_is_found_under_any_spelling(command: Command) -> None:
     assert not worker.known(spelled)[0]
 
 
+def test_the_result_is_printed_as_json(command: Command) -> None:
+    """Without --wait nobody knows what is pending; with it, the partitions are named that are late."""
+    desk = Desk(state=OFTEN)
+    desk.serving()
+    desk.click("ada", partition=1)
+    desk.settle()
+    desk.stop()
+    asked = {"user_id": "ada", "partitions": [0, 1]}
+
+    for arguments, pending, code in (([], None, 0), (["--wait", "0"], [0, 1], 1)):
+        ended, text = command(desk.cluster, "forget", "ada", "--json", *arguments)
+
+        assert orjson.loads(text) == {"topic": "desk.state", "requests": [asked | {"pending": pending}]}
+        assert ended == code
+
+
 def test_compaction_removes_the_last_trace(command: Command) -> None:
     """Then, and not before, `user` says that there is none."""
     desk = Desk(state=OFTEN)
@@ -110,8 +126,8 @@ def test_a_request_waits_for_a_worker(command: Command) -> None:
 
 def test_without_time_it_looks_once(capsys: pytest.CaptureFixture[str]) -> None:
     """`--wait 0` asks whether it is done already."""
-    assert done(iter([set(), {0, 1}]), [0, 1], 0)
-    assert not done(iter([{1}, set()]), [0, 1], 0)
+    assert left_after(iter([set(), {0, 1}]), [0, 1], 0, print) == set()
+    assert left_after(iter([{1}, set()]), [0, 1], 0, print) == {1}
     assert capsys.readouterr().out.splitlines() == [
         *("deleted in partition 0", "deleted in partition 1", "deleted in partition 0"),
         "still pending after 0 s in partition 1",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
 import pytest
 
 from tests.worker.conftest import Command
@@ -141,6 +142,23 @@ def test_reset_asks_first(command: Command) -> None:
     assert command(desk.cluster, "user", "ada")[1].startswith("ada in desk.state")
     desk.cluster.compact(desk.topics.state, tombstones=True)
     assert command(desk.cluster, "user", "ada")[0] == 1
+
+
+def test_reset_prints_its_result_as_json(command: Command) -> None:
+    """The plan and the question are on the other output; without a change the list is empty."""
+    desk = ada_saved()
+
+    _, text = command(desk.cluster, "reset", "--at", "earliest", "--json", types="y\n")
+    empty = command(Desk().cluster, "reset", "--at", "saved", "--json")[1]
+
+    document = [{"partition": 0, "offset": 0}, {"partition": HOME, "offset": 0}]
+    assert orjson.loads(between(text)) == {"topic": "desk.state", "reset": document}
+    assert orjson.loads(between(empty)) == {"topic": "desk.state", "reset": []}
+
+
+def between(text: str) -> str:
+    """Return the JSON document among the lines of a command."""
+    return text[text.index("{") : text.rindex("}") + 1]
 
 
 def test_reset_refuses_while_a_worker_runs(command: Command) -> None:

@@ -41,6 +41,10 @@ def test_later_places_win(tmp_path: Path) -> None:
         ("[state]\nuser_ttl = '1y'", "state.user_ttl is '1y': must be a duration like 30s, 5m, 1h or 7d"),
         ("static_membership = 1", "static_membership is 1: must be true or false"),
         ("kafka = 3", "kafka: "),
+        (
+            "[click]\nuser_id = 'id'\nitem_id = 'id'",
+            "click: user_id, item_id and timestamp must be three fields, but they are 'id', 'id' and",
+        ),
         ("[http]\nhost = ''", "http.host is ''"),
         ("[kafka]\nsession_timeout_ms = 99999999999999999999", "Integer exceeds 64-bit range"),
     ],
@@ -50,12 +54,51 @@ def test_what_cannot_be_used_is_named(text: str, problem: str, tmp_path: Path) -
     assert problem in refused(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "environment", "assignments", "heading"),
+    [
+        ("topp = 1", {}, [], "invalid settings (a.toml):"),
+        (None, {"NEXTCLICK_TOPP": "1"}, [], "invalid settings (environment):"),
+        (None, {"PATH": "/bin"}, [("topp", "1")], "invalid settings (command line):"),
+        (
+            "",
+            {"NEXTCLICK_GROUP": "a"},
+            [("topp", "1")],
+            "invalid settings (a.toml, environment, command line):",
+        ),
+    ],
+)
+def test_the_places_are_named_that_had_settings(
+    *,
+    text: str | None,
+    environment: dict[str, str],
+    assignments: list[tuple[str, str]],
+    heading: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No other place can hold the wrong one."""
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("a.toml").write_text(text)
+    with pytest.raises(SettingError) as refusal:
+        load(None if text is None else Path("a.toml"), environment, assignments)
+
+    assert str(refusal.value).splitlines()[0] == heading
+
+
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     """From the file and the environment."""
     said = refused(tmp_path, "[http]\nport = -1\n", NEXTCLICK_HTTP_PROT="1")
 
     assert "http.port is -1" in said
     assert "NEXTCLICK_HTTP_PROT: there is no such setting; did you mean NEXTCLICK_HTTP_PORT?" in said
+
+
+@pytest.mark.parametrize("name", ["NEXTCLICK_NAME", "NEXTCLICK_ENV_PATH", "NEXTCLICK_VERSION"])
+def test_a_variable_that_is_like_no_setting_gets_no_far_fetched_advice(name: str, tmp_path: Path) -> None:
+    """Docker and people set such variables; all share the prefix."""
+    assert f"{name}: there is no such setting; remove the variable" in refused(tmp_path, "", **{name: "x"})
 
 
 def test_a_variable_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

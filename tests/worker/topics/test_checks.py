@@ -78,7 +78,7 @@ def test_what_is_as_it_must_be_needs_no_remedy() -> None:
     ("partitions", "says"),
     [
         ({"clicks": 0}, "topic clicks does not exist"),
-        ({"state": 1}, "topic state has 1 partitions, but it needs 2"),
+        ({"state": 1}, "topic state has 1 partition, but it needs 2"),
     ],
 )
 def test_a_wrong_shape_is_found(partitions: dict[str, int], says: str) -> None:

@@ -45,12 +45,12 @@ def cluster_with(**partitions: int) -> MemoryCluster:
         ),
         (
             {"state": 1},
-            "topic state has 1 partitions, but it needs 2",
+            "topic state has 1 partition, but it needs 2",
             "Run `nextclick-worker topics`: it adds",
         ),
         (
             {"lists": 1},
-            "topic lists has 1 partitions, but it needs 2",
+            "topic lists has 1 partition, but it needs 2",
             "Run `nextclick-worker topics`: it adds",
         ),
     ],
@@ -150,6 +150,6 @@ def test_a_topic_must_have_as_many_partitions_as_the_clicks() -> None:
     connection = cluster_with(state=1).connect()
 
     needs.at_least_as_many(connection, "lists", "clicks")
-    with pytest.raises(TopicError, match="topic state has 1 partitions, but it needs 2"):
+    with pytest.raises(TopicError, match="topic state has 1 partition, but it needs 2"):
         needs.at_least_as_many(connection, "state", "clicks")
     assert needs.counts(connection, ["state", "lists"]) == {"state": 1, "lists": 2}

@@ -12,6 +12,10 @@ from worker.core.manifest import Manifest
 FEW_SESSIONS: Final = 500
 """If fewer sessions were evaluated, the confidence intervals are several percentage points wide."""
 
+MIN_SESSIONS: Final = 30
+"""Minimum number of sessions for a verdict. With fewer, the bootstrap interval is far too narrow: with one
+session, it has no width at all."""
+
 MANY_SHORT: Final = 0.5
 """A network has little to learn from if at least this share of the sessions have one click, or at least this
 share of the predictions follow a single click."""
@@ -130,9 +134,10 @@ def _few_clicks_per_item(training: Mapping[str, Any], items: int) -> Cause | Non
 
 
 def _unfinished(training: Mapping[str, Any], top: int) -> Cause | None:
-    found = [epoch.get(f"recall_at_{top}") for epoch in training.get("epochs", [])]
+    # The metric by which the training keeps an epoch. If several epochs are equal, it keeps the first.
+    found = [epoch.get(f"mrr_at_{top}") for epoch in training.get("epochs", [])]
     values = [value for value in found if value is not None]
-    if len(values) < 2 or values[-1] < max(values) or online(training) is not None:
+    if len(values) < 2 or max(values) in values[:-1] or online(training) is not None:
         return None
     return Cause(
         f"The last of {len(values)} training epochs was the best: the training stopped too early.",
@@ -141,14 +146,8 @@ def _unfinished(training: Mapping[str, Any], top: int) -> Cause | None:
 
 
 def online(training: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the facts about online training in a manifest; None if the training was not online.
-
-    Manifests of earlier trainers have these facts under other names.
-    """
-    old = training.get("stream")
-    if old is None:
-        return training.get("online")
-    return {"windows": old["windows"], "active_items": old["page"]}
+    """Return the facts about online training in a manifest; None if the training was not online."""
+    return training.get("online")
 
 
 def _few_sessions(result: EvaluationResult) -> Cause | None:

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 from trainer.evaluation.benchmark import NETWORK
 from trainer.evaluation.metrics import Figure
 from trainer.evaluation.report.baselines import model, part
-from trainer.evaluation.report.causes import causes
+from trainer.evaluation.report.causes import MIN_SESSIONS, causes
 from trainer.evaluation.report.charts import percent
 from trainer.evaluation.slices import EvaluationResult, Slice
 from worker.core.manifest import Manifest
+from worker.topics.findings import amount
 from worker.topics.releases import CANDIDATE, CHAMPION
 
 ABOVE: Final = "above"
@@ -59,7 +60,8 @@ def verdict(manifest: Manifest, result: EvaluationResult, *, caution: str = "", 
     """
     recall = f"recall_at_{result.top}"
     rival = result.best_baseline(recall)
-    outcome = UNKNOWN if rival is None or caution else _outcome(lead(result, rival, recall))
+    known = not caution and result.sessions >= MIN_SESSIONS
+    outcome = _outcome(lead(result, rival, recall)) if rival and known else UNKNOWN
     found = causes(manifest, result, certain=outcome == BELOW) if outcome in {LEVEL, BELOW} else []
     return Verdict(
         outcome=outcome,
@@ -129,7 +131,9 @@ def _judgement(result: EvaluationResult, metric: str, rival: str | None, outcome
         return "No simple method was measured on the same clicks, so there is nothing to compare with."
     name, ahead = model(rival).spoken, lead(result, rival, metric)
     if outcome == UNKNOWN:
-        return f"The results have no confidence intervals, so the difference from {name} may be chance."
+        few = f"{amount(result.sessions, 'session')} cannot decide, {MIN_SESSIONS} are needed"
+        why = few if result.sessions < MIN_SESSIONS else "The results have no confidence intervals"
+        return f"{why}, so the difference from {name} may be chance."
     points = f"{100 * abs(ahead.value):.1f} percentage points"
     if outcome == ABOVE:
         return (

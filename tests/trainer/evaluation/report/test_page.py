@@ -128,19 +128,6 @@ def test_the_release_of_an_online_training_has_a_page(online: Path) -> None:
     assert "<svg" not in text
 
 
-def test_an_older_manifest_of_an_online_training_is_read(online: Path, tmp_path: Path) -> None:
-    """It used other words for the same."""
-    manifest, blob = read_folder(online / "release").parts
-    training = {**manifest.training}
-    training["stream"] = {"windows": training.pop("online")["windows"], "page": 64}
-    write_folder(tmp_path, replace(manifest, training=training), blob)
-    run("report", tmp_path, online / "clicks.csv", "-o", tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text("utf-8")
-
-    assert "7 windows, each on the 64 items most clicked at the time" in text
-    assert "<svg" not in text
-
-
 def test_the_release_of_an_online_training_is_measured_and_compared_as_any(online: Path) -> None:
     """`evaluate` and `compare` need nothing that its manifest lacks."""
     release, clicks = online / "release", online / "clicks.csv"

@@ -136,7 +136,7 @@ def test_the_likely_causes_are_those_that_the_figures_show() -> None:
     training = {
         "cleaning": [{"removed": 910, "left": 90, "what": "sessions", "why": "of one click"}],
         "clicks": 7 * len(ITEMS),
-        "epochs": [{RECALL: 0.1}, {RECALL: 0.2}],
+        "epochs": [{"mrr_at_20": 0.1}, {"mrr_at_20": 0.2}],
     }
     slices = {
         "1 click before": Slice(800, models_of()),

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+
+from trainer.training.interruption import noticed
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[None]:
+    """Ctrl-C raises, as at the start of a program; afterwards it is as it was."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_ctrl_c_is_noticed_and_the_second_raises() -> None:
+    """Nobody has to wait for the end of a step."""
+    with noticed() as event:
+        assert not event.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert event.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_afterwards_ctrl_c_raises_as_before() -> None:
+    """Whether it came meanwhile or not."""
+    for times in (0, 1):
+        with noticed():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_ignores_ctrl_c_still_ignores_it() -> None:
+    """The process of a retraining does, and a program that the shell started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with noticed() as event:
+        signal.raise_signal(signal.SIGINT)
+
+        assert not event.is_set()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_another_thread_changes_nothing() -> None:
+    """Python lets only the main thread set handlers."""
+    seen = []
+
+    def train() -> None:
+        with noticed() as event:
+            seen.append((event.is_set(), signal.getsignal(signal.SIGINT)))
+
+    thread = Thread(target=train)
+    thread.start()
+    thread.join()
+
+    assert seen == [(False, signal.default_int_handler)]
