@@ -26,7 +26,7 @@ _MOST_EPOCHS: Final = 100
 _MANY_EPOCHS: Final = 10
 _STRONGER: Final = 0.4
 """The dropout rate from `_MANY_EPOCHS` on. It was better than the default on all six public sets with 13 to
-15 epochs, and worse by MRR with 5: it needs the epochs ("Networks tried" in tests/README.md)."""
+15 epochs, and worse by MRR with 5 epochs over more clicks ("Networks tried" in tests/README.md)."""
 
 
 def decided(data: Data, settings: Settings, progress: Progress) -> Settings:
