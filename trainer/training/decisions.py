@@ -17,11 +17,15 @@ _NEGATIVES: Final = 4096
 """With this number of negatives, Recall is not lower than with all items ("Speed of training" in
 tests/README.md)."""
 
-
 _PER_ITEM: Final = 100
 """Number of predictions per item, over all epochs, after which more epochs did not improve Recall."""
 
 _MOST_EPOCHS: Final = 100
+
+_MANY_EPOCHS: Final = 10
+_STRONGER: Final = 0.4
+"""The dropout rate from `_MANY_EPOCHS` on. It was better than the default on all six public sets with 13 to
+15 epochs, and worse by MRR with 5 epochs over more clicks ("Networks tried" in tests/README.md)."""
 
 _ONLINE: Final = {
     "optimizer.schedule": "constant",
@@ -61,10 +65,11 @@ def decided(data: Data, settings: Settings, progress: Progress) -> Settings:
 
 
 def of_training(data: Data, settings: FitSettings) -> list[Decision]:
-    """Return the decisions about negatives and epochs, unless the user set them."""
+    """Return the decisions about negatives, epochs and dropout, unless the user set them."""
     items, predictions = data.clicked_items, data.train.predictions
     per_item = min(_MOST_EPOCHS, math.ceil(_PER_ITEM * items / predictions))
     epochs = max(settings.training.epochs_for(predictions), per_item)
+    planned = settings.training.epochs or epochs
     found = [
         Decision(
             "loss.negatives",
@@ -75,6 +80,11 @@ def of_training(data: Data, settings: FitSettings) -> list[Decision]:
             "training.epochs",
             epochs,
             f"an epoch has {predictions:,} predictions, {predictions / items:.1f} per item",
+        ),
+        Decision(
+            "model.dropout",
+            _STRONGER if planned >= _MANY_EPOCHS else settings.model.dropout,
+            f"the training has up to {planned} epochs",
         ),
     ]
     chosen = open_keys(settings, *(decision.key for decision in found))

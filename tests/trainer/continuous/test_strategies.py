@@ -117,7 +117,7 @@ def test_what_the_first_run_decided_holds_for_later_runs() -> None:
 
     assert [one.manifest.session_gap_seconds for one in releases] == [0, 0, 0, 0]
     keys = [[decision["key"] for decision in training(one)["decisions"]] for one in releases]
-    assert keys == [[*OF_CLICKS, "loss.negatives"]] * 4
+    assert keys == [[*OF_CLICKS, "loss.negatives", "model.dropout"]] * 4
 
 
 @pytest.mark.slow
@@ -208,7 +208,9 @@ def test_after_a_training_that_diverged_the_window_is_learned_anew() -> None:
     """By a new network: the next release is that of a trainer which starts then."""
     online, fresh = (Online(PLAN, SMALL, Progress()) for _ in range(2))
     made(online, 120)
-    network = online._training._network
+    begun = online._training
+    assert begun is not None
+    network = begun._network
     network.set_weights([np.full_like(one, np.nan) for one in network.get_weights()])
     with pytest.raises(TrainingDiverged, match="diverged in window 3, "):
         made(online, 180)
