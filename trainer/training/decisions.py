@@ -39,7 +39,7 @@ tests/README.md)."""
 
 
 def of_online_training(settings: FitSettings, every: float) -> dict[str, Any]:
-    """Return the settings of an online training with a run `every` so many seconds, by key.
+    """Return the settings of an online training with an interval of `every` seconds, by key.
 
     Settings that the user set are left out. A run has few clicks, so batches are small; and what is popular
     changes within a few runs.
