@@ -16,7 +16,7 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
     ids = [t["item_ids"][a:b].tobytes().decode() for a, b in pairwise(t["item_id_starts"])]
     row_of, table, ranks = {one: row for row, one in enumerate(ids)}, t.get("output", t["embedding"]), []
     table = table / np.sqrt(np.maximum((table**2).sum(1), 1e-12))[:, None] if m["normalize"] else table
-    fallback = np.array([-m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
+    fallback = np.array([-1.0 * m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
     gap_ms, sessions, users = 1000 * m["session_gap_seconds"], list[Any](), dict[str, Any]()
     for click in csv.DictReader(path.read_text("utf-8").splitlines()):
         time, row = int(click["timestamp_ms"]), row_of.get(click["item_id"], -1)
