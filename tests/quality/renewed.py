@@ -45,7 +45,8 @@ def by_fit(clicks: pl.DataFrame, every_ms: int, progress: Progress) -> Evaluatio
         until = clicks.filter(pl.col("timestamp_ms") < at_ms + every_ms)
         settings = FitSettings.of(split_at=at_ms)
         fitted = fit(until, settings, progress)
-        settings = applied(settings, fitted.manifest.training)
+        # The final training's data: its catalogue is that of the release.
+        settings = applied(settings, fitted.manifest.training).replaced(validation_fraction=0.0)
         data = prepare(until, settings, Progress(), now)
         answered = verdicts.answered(fitted.release, data, settings, Baselines(), progress)
         parts += [answered] if answered else []
