@@ -342,7 +342,7 @@ def gains_of_own(own: Sequence[int], term: OwnItems) -> dict[int, float]:
     for later, item in enumerate(own[: term.clicks]):
         if item != NO_ITEM:
             counts[item] = counts.get(item, 0.0) + 0.5 ** (later / term.half_life)
-    return {item: term.weight * math.log(1 + count / OWN_UNIT) for item, count in counts.items()}
+    return {item: term.bonus + term.weight * math.log(1 + count / OWN_UNIT) for item, count in counts.items()}
 
 
 def clicked(

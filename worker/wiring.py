@@ -37,7 +37,7 @@ from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import ENCODERS, RecommendationWriter
+from worker.topics.recommendations import ENCODERS, RecommendationWriter, encoder
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter, TopicIds
 from worker.topics.watch import TopicWatch
@@ -355,7 +355,7 @@ class _Wiring:
                 self._transactions,
                 topic=topics.recommendations,
                 clicks_topic=topics.clicks,
-                encode=self._framed_lists or ENCODERS[recommend.format],
+                encode=encoder(self._framed_lists) if self._framed_lists else ENCODERS[recommend.format],
             ),
             dead_letters=DeadLetterWriter(
                 self._transactions,

@@ -84,6 +84,8 @@ def throughputs(stand: Stand, plan: Plan) -> Figures:
     for _ in range(plan.rounds):
         base = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.load)
         note("passthrough", base, base)
+        limit = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.load, at_once=True)
+        note("passthrough_at_once", limit, base)
         for (size, items), publish in product(CATALOGUES.items(), ("every", "latest")):
             note(f"{publish}_{size}", throughput.of_worker(stand, items, publish, plan.load), base)
     return {name: statistics.median(values) for name, values in found.items()}

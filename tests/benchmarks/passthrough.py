@@ -1,14 +1,18 @@
 """The cost of Kafka and its client alone: poll and send, without any work between.
 
 The same consumer, transactions, commit interval and value format as the worker's, one output for each
-input; the value is always the same. Run as a process of its own: `python -m tests.benchmarks.passthrough`
-with the worker's settings in its environment.
+input; the value is always the same. It sends by kafka-python's `send`, as programs
+usually do; with the argument `at_once`, all records of a partition at once, as the worker does. Run as a
+process of its own: `python -m tests.benchmarks.passthrough` with the worker's settings in its environment.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +21,7 @@ from worker import config
 from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.recommender import MODEL, Recommendations
-from worker.kafka.interface import Record
+from worker.kafka.interface import NewRecord, Record
 from worker.kafka.transactions import KafkaTransactions
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
@@ -27,7 +31,7 @@ from worker.topics.recommendations import ENCODERS, RecommendationWriter
 class Passthrough:
     """The loop of a worker that does nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, at_once: bool) -> None:
         connection = settings.kafka.connection()
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
@@ -43,6 +47,7 @@ class Passthrough:
         )
         self._topic = settings.topics.recommendations
         self._value = recommendation(settings)
+        self._at_once = at_once
         self._interval = settings.commit_interval
         self._begun: set[int] = set()
         self._pending: dict[int, int] = {}
@@ -70,12 +75,17 @@ class Passthrough:
         self._begun |= partitions
 
     def _pass(self, records: list[Record]) -> None:
-        topic = self._clicks.topic
+        topic, sent = self._clicks.topic, defaultdict[int, list[NewRecord]](list)
         for record in records:
             headers = [("id", f"{topic}/{record.partition}/{record.offset}".encode())]
-            self._transactions.send(
-                self._topic, record.partition, key=record.key, value=self._value, headers=headers
-            )
+            if self._at_once:
+                sent[record.partition].append((record.key, self._value, headers))
+            else:
+                self._transactions.send(
+                    self._topic, record.partition, key=record.key, value=self._value, headers=headers
+                )
+        for partition, ours in sent.items():
+            self._transactions.send_many(self._topic, partition, ours)
         for record in records:
             self._pending[record.partition] = record.offset + 1
 
@@ -94,8 +104,8 @@ class _Catcher(KafkaTransactions):
     def __init__(self) -> None:
         self.value: Any = None
 
-    def send(self, topic: str, partition: int, *, key: Any, value: Any, headers: Any = None) -> None:
-        self.value = value
+    def send_many(self, topic: str, partition: int, records: Sequence[NewRecord]) -> None:
+        ((_, self.value, _),) = records
 
 
 def recommendation(settings: Settings) -> bytes:
@@ -128,7 +138,7 @@ def main() -> None:
     stop = Stop()
     collect_seldom()
     with stop.installed():
-        Passthrough(config.load(None, os.environ)).run(stop)
+        Passthrough(config.load(None, os.environ), at_once="at_once" in sys.argv).run(stop)
 
 
 if __name__ == "__main__":

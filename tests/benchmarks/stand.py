@@ -111,7 +111,9 @@ class Stand:
             process.end()
 
     @contextmanager
-    def passthrough(self, settings: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    def passthrough(
+        self, settings: Mapping[str, Any], *, at_once: bool = False
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start the passthrough with these settings; stop it at the end."""
         topics = {f"NEXTCLICK_TOPICS_{name}".upper(): topic for name, topic in settings["topics"].items()}
         environment = {
@@ -120,7 +122,7 @@ class Stand:
             "NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NEXTCLICK_")}
-        command = [sys.executable, "-m", "tests.benchmarks.passthrough"]
+        command = [sys.executable, "-m", "tests.benchmarks.passthrough", *["at_once"] * at_once]
         process = subprocess.Popen(command, cwd=ROOT, env=inherited | environment | topics)
         try:
             yield process

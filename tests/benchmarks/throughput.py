@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import click
@@ -50,9 +51,12 @@ class Running(Protocol):
         """Return its process id."""
 
 
-def of_passthrough(stand: Stand, items: int, load: Load) -> Speed:
-    """Return the speed of poll and send alone, on the clicks for a catalogue of `items`."""
-    return _measured(stand, items, load, stand.passthrough)
+def of_passthrough(stand: Stand, items: int, load: Load, *, at_once: bool = False) -> Speed:
+    """Return the speed of poll and send alone, on the clicks for a catalogue of `items`.
+
+    `at_once`: whether it sends all records of a partition at once, as the worker does.
+    """
+    return _measured(stand, items, load, partial(stand.passthrough, at_once=at_once))
 
 
 def of_worker(stand: Stand, items: int, publish: str, load: Load) -> Speed:

@@ -27,5 +27,5 @@ def warm_stand(
     """
     with tempfile.TemporaryDirectory() as folder, LocalKafka(properties=properties) as kafka:
         stand = Stand(kafka.bootstrap, Path(folder), worker=worker or {})
-        throughput.of_passthrough(stand, items, LOAD)
+        throughput.of_passthrough(stand, items, LOAD, at_once=True)
         yield stand

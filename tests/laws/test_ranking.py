@@ -125,7 +125,7 @@ def test_the_top_k_are_those_of_a_stable_sort(
     excluded = random.integers(NO_ITEM, items, (rows, exclude)).astype(np.int32)
     transitions, co_occurrences = (rows_of(random, items, entries) for entries in (most, near))
     decay, repeat_bias = (random.integers(-2, 3, count).tolist() for count in (faded, lags))
-    gains, term = Gains(transitions, co_occurrences, decay, repeat_bias), OwnItems(own_clicks, 1.5, 2.0)
+    gains, term = Gains(transitions, co_occurrences, decay, repeat_bias), OwnItems(own_clicks, 1.5, 2.0, 0.75)
     table = ItemTable(
         vectors,
         bias,

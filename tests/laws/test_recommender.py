@@ -68,7 +68,7 @@ rules = st.builds(
     layers=st.sampled_from([1, 1, 2, 3]),
     transitions=st.sampled_from([0, 5, 20]),
     repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
-    own_items=st.sampled_from([OwnItems(), OwnItems(3, 2.0, 0.5), OwnItems(25, -1.0, 8.0)]),
+    own_items=st.sampled_from([OwnItems(), OwnItems(3, 2.0, 0.5), OwnItems(25, -1.0, 8.0, 0.5)]),
     co_occurrences=st.sampled_from([0, 5]),
 )
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tests.quality import sessions, simulated, small
+from tests.quality import news, renewed, sessions, simulated, small
 from tests.quality.data import BUILD, begin_of, clicks_of
 from trainer.clicks.columns import SCHEMA
 from trainer.config import Baselines, FitSettings
@@ -19,11 +19,15 @@ from trainer.console import Progress
 from trainer.training import checkpoints
 from trainer.training.fit import fit
 
-NAMES: Final = (*small.NAMES, *sessions.PROTOCOLS, "globo_g1_news")
+NAMES: Final = (*small.NAMES, *sessions.PROTOCOLS)
+
+ONE_RELEASE: Final = f"{news.NAME}_one_release"
+"""News, with one release for the last tenth of the clicks, which is never renewed."""
 
 
 def run(name: str, progress: Progress) -> dict[str, Any]:
     """Fit on a public data set with default settings; return each figure with the best baseline."""
+    name = news.NAME if name == ONE_RELEASE else name
     clicks, split_at_ms = _split(name)
     return _measured(name, clicks, split_at_ms, progress)
 
@@ -33,8 +37,19 @@ def run_simulated(progress: Progress) -> dict[str, Any]:
     found = {}
     for name in simulated.WORLDS:
         progress.say(f"simulated catalogue: {name}")
-        found[name] = _measured(name, simulated.clicks_of(name), None, progress)
+        clicks, every_ms = simulated.clicks_of(name), simulated.WORLDS[name].renewed_every_ms
+        if every_ms:
+            found[name] = renewed.figures(renewed.by_fit(clicks, every_ms, progress))
+        else:
+            found[name] = _measured(name, clicks, None, progress)
     return found
+
+
+def run_news(progress: Progress, *, hours: int | None = None) -> dict[str, Any]:
+    """Train online on the news with default settings, hour by hour; return figures with the best baseline."""
+    began = time.monotonic()
+    found = renewed.figures(renewed.news_online(progress, hours=hours))
+    return found | {"seconds": time.monotonic() - began}
 
 
 def _split(name: str) -> tuple[pl.DataFrame, int | None]:

@@ -62,7 +62,7 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
     stream, found, seconds = OnlineTraining(SETTINGS), list[dict[str, float]](), list[float]()
     means: dict[str, float] = {}
     release: Release | None = None
-    for number, (hour, clicks) in enumerate(_windows()):
+    for number, (hour, clicks) in enumerate(windows()):
         if release is not None:
             found.append(_measured(release, clicks))
             means = _means(found)
@@ -70,8 +70,8 @@ def run(progress: Progress, *, hours: int | None = None, strict: bool = False) -
         if hours is not None and number == hours:
             break
         began = time.monotonic()
-        stream.apply(clicks if strict else clicks.with_columns(_known_by(hour)), _end_ms(hour))
-        release = stream.release(_end_ms(hour)).release
+        stream.apply(clicks if strict else clicks.with_columns(known_by(hour)), end_ms(hour))
+        release = stream.release(end_ms(hour)).release
         seconds.append(time.monotonic() - began)
     return {
         "metrics": means,
@@ -86,7 +86,7 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
     """The same of `BASELINES`, which learn anew from the last hours before each."""
     past, found = deque[pl.DataFrame](maxlen=BASELINE_HOURS), list[dict[str, float]]()
     began, settings = time.monotonic(), Baselines(recent=3_600)
-    for number, (hour, clicks) in enumerate(_windows()):
+    for number, (hour, clicks) in enumerate(windows()):
         if past:
             known = pl.concat(past)
             catalogue = catalogue_of(known)
@@ -107,7 +107,7 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
             progress.say(f"{number} hours: {_told(_means(found))}")
         if number == hours:
             break
-        past.append(clicks.with_columns(_known_by(hour)))
+        past.append(clicks.with_columns(known_by(hour)))
     return {
         "metrics": _means(found),
         "hours": len(found),
@@ -116,7 +116,7 @@ def baselines(progress: Progress, *, hours: int | None = None) -> dict[str, Any]
     }
 
 
-def _windows() -> Iterator[tuple[int, pl.DataFrame]]:
+def windows() -> Iterator[tuple[int, pl.DataFrame]]:
     """The number of each hour that has clicks, and these, session by session."""
     clicks = clicks_of(NAME).rename({"session_id": "session"})
     clicks = clicks.sort("session", maintain_order=True)
@@ -127,13 +127,14 @@ def _windows() -> Iterator[tuple[int, pl.DataFrame]]:
         yield hour, clicks[begin:end]
 
 
-def _end_ms(hour: int) -> int:
+def end_ms(hour: int) -> int:
+    """The end of hour number `hour`."""
     return BEGIN_MS + (hour + 1) * HOUR_MS
 
 
-def _known_by(hour: int) -> pl.Expr:
+def known_by(hour: int) -> pl.Expr:
     """The times of clicks where a session is known whole with its hour."""
-    return pl.col("timestamp_ms").clip(upper_bound=_end_ms(hour) - 1)
+    return pl.col("timestamp_ms").clip(upper_bound=end_ms(hour) - 1)
 
 
 def _measured(release: Release, clicks: pl.DataFrame) -> dict[str, float]:

@@ -29,6 +29,8 @@ class World(NamedTuple):
     clicks: Callable[[np.random.Generator], Iterator[Click]]
     best: str
     why: str
+    renewed_every_ms: int = 0
+    """The interval between releases; 0: one release answers the whole test split."""
 
 
 def clicks_of(name: str, *, seed: int = 0) -> pl.DataFrame:
@@ -92,6 +94,8 @@ WORLDS: Final = {
     "dense": World(_dense, "markov", "the last click alone tells the next"),
     "sparse": World(_sparse, "co-occurrence", "what was clicked together, in whatever order"),
     "repeating": World(_repeating, "own items", "users return to their own places"),
-    "drifting": World(_drifting, "recently popular", "fashion changes, and nothing else matters"),
+    "drifting": World(
+        _drifting, "recently popular", "fashion changes, and nothing else matters", 6 * HOUR_MS
+    ),
     "tiny": World(_tiny, "popular", "there is too little to learn more from"),
 }

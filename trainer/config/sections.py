@@ -71,7 +71,8 @@ class Dataset(Section):
         0.05,
         "Share of the remaining clicks (those before the test split) to hold out as the validation split. "
         "The newest of them are held out. They serve to choose the best epoch and to learn the weights of "
-        "the terms in `[blend]`. 0: no validation split.",
+        "the terms in `[blend]`. 0: no validation split. Unless set, `fit` uses a larger share, at most a "
+        "third, to hold out 2,000 clicks.",
         ge=0,
         lt=1,
         facts=_CLEANS,
@@ -217,7 +218,12 @@ class Model(Section):
         "for a random span. 0: use Keras's default gate biases.",
         ge=0,
     )
-    dropout: float = setting(0.25, "Dropout rate of the input item vectors.", ge=0, lt=1)
+    dropout: float = setting(
+        0.25,
+        "Dropout rate of the input item vectors. Unless set, `fit` uses 0.4 with 10 or more epochs.",
+        ge=0,
+        lt=1,
+    )
     hidden_dropout: float = setting(0.0, "Dropout rate of the output of each recurrent layer.", ge=0, lt=1)
 
     @property
@@ -337,7 +343,7 @@ class Blend(Section):
         "Half-lives of the click counts in the popularity terms, one per term. Empty: no popularity terms.",
     )
     transition_half_lives: tuple[HalfLife, ...] = setting(
-        (30 * _DAY,),
+        (90 * _DAY,),
         "Half-lives of the transition counts, one term per half-life. A transition is a click on one "
         "item directly after a click on another. Empty: no transition terms.",
     )

@@ -74,7 +74,8 @@ class Evaluation(Section):
     exclude_recent: int = setting(
         1,
         "Number of a user's most recently clicked items that are left out of the evaluated lists. Unless "
-        "set, `fit` uses 0 if users often click the same item twice in a row.",
+        "set, `fit` uses 20 if users hardly ever return to one of their last items, and 0 if they often "
+        "click the same item twice in a row.",
         ge=0,
     )
     min_context: int = setting(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
@@ -18,13 +18,17 @@ from trainer.config.fitting import keys_with
 from trainer.console import Progress
 from trainer.continuous.plan import Window
 from trainer.dataset.dataset import moment
-from trainer.dataset.decisions import applied
+from trainer.dataset.decisions import applied, exclude_recent, open_keys
 from trainer.dataset.sessions import cut
 from trainer.errors import TooFewClicks, TrainingDiverged
 from trainer.release.package import PackagedRelease
+from trainer.training.decisions import of_online_training
 from worker.errors import SettingError
-from worker.settings.fields import fact, fields_of, value_of
-from worker.settings.loading import literal
+from worker.settings.fields import duration_text, fact, fields_of, is_duration, value_of
+from worker.settings.loading import literal, replaced
+
+if TYPE_CHECKING:
+    from trainer.training.online import OnlineTraining
 
 _LONGEST_MS: Final = 24 * HOUR_MS
 """Maximum length of a session in online training; longer sessions are cut."""
@@ -100,29 +104,47 @@ class Online:
     """Online training across all runs: each run learns the sessions that ended since the previous run.
 
     The first run, and any run after a restart or after a training that diverged, learns all sessions of the
-    window, in steps of `run.every` or one hour, whichever is longer.
+    window, in steps of `run.every` or one hour, whichever is longer. Some settings that the user did not set
+    follow from `run.every` (`training.decisions.of_online_training`).
     """
 
     def __init__(self, plan: Run, settings: FitSettings, progress: Progress) -> None:
+        chosen = of_online_training(settings, plan.every)
+        settings = replaced(settings, chosen)
         _check(settings)
+        if chosen:
+            kinds = dict(fields_of(FitSettings))
+            named = ", ".join(
+                f"{key} {literal(value, is_time=is_duration(kinds[key]))}" for key, value in chosen.items()
+            )
+            progress.say(f"online training with a run every {duration_text(plan.every)}: {named}")
         self._plan, self._progress = plan, progress
         self._settings = settings.replaced(epochs=plan.warm_epochs)
-        self._begin()
+        self._forget()
 
-    def _begin(self) -> None:
-        """Begin a new training, which has learned nothing yet."""
-        from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
-
-        self._training = OnlineTraining(
-            self._settings,
-            active_items=self._plan.active_items,
-            active_half_life_hours=self._plan.active_half_life / 3_600,
-            memory_hours=self._plan.window / 3_600,
-        )
+    def _forget(self) -> None:
+        """Forget all that was learned: the next run begins a new training."""
+        self._training: OnlineTraining | None = None
         self._until_ms: int | None = None
         """The end time up to which sessions have been learned."""
         self._removed: list[Removal] = []
         """The clicks up to `_until_ms` that cleaning removed."""
+
+    def _begun(self, sessions: pl.DataFrame) -> OnlineTraining:
+        """Return a new training, with the decision that the first `sessions` lead to."""
+        from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
+
+        settings = self._settings
+        if open_keys(settings, "evaluation.exclude_recent"):
+            decision = exclude_recent(sessions)
+            self._progress.say(str(decision))
+            settings = replaced(settings, {decision.key: decision.value})
+        return OnlineTraining(
+            settings,
+            active_items=self._plan.active_items,
+            active_half_life_hours=self._plan.active_half_life / 3_600,
+            memory_hours=self._plan.window / 3_600,
+        )
 
     def train(
         self, clicks: pl.LazyFrame, span: Window, champion: PackagedRelease | None, now: datetime
@@ -131,7 +153,7 @@ class Online:
         try:
             return self._trained(clicks, span, now)
         except TrainingDiverged:
-            self._begin()
+            self._forget()
             raise
 
     def finish(
@@ -149,12 +171,13 @@ class Online:
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
         sessions = self._sessions(recent, now_ms)
         learned, removed = 0, list[Removal]()
+        training = self._training = self._training or self._begun(sessions)
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):
-                self._training.apply(ended, until_ms)
+                training.apply(ended, until_ms)
                 if until_ms < span.split_at_ms:
-                    self._training.release(until_ms)
+                    training.release(until_ms)
             learned += len(ended)
             # Duplicates have equal times, so cleaning each time range separately gives the same result.
             _, here = clean(recent.filter(_TIME.is_between(after_ms, until_ms, closed="left")), now_ms=now_ms)
@@ -164,9 +187,9 @@ class Online:
             if removal.removed:
                 self._progress.say(str(removal))
         self._progress.say(f"learned {learned:,} clicks, from sessions that ended since the last run")
-        if not len(self._training.catalogue):
+        if not len(training.catalogue):
             raise TooFewClicks("no session ended before the hold-out")
-        fitted = self._training.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
+        fitted = training.release(span.split_at_ms, created_at=now.isoformat(timespec="seconds"))
         cleaning = [removal._asdict() for removal in self._removed]
         return fitted.with_training(test_from=moment(span.split_at_ms), cleaning=cleaning)
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from trainer.config import FitSettings
 from trainer.dataset.sessions import moment_before
+from worker.core.recent import RECENT_ITEMS
 from worker.settings.fields import duration_text, fields_of, is_duration
 from worker.settings.loading import given, replaced
 
@@ -37,8 +38,13 @@ left out, and at least the share `_KEPT` of all clicks is kept."""
 _NEWEST: Final = 0.05
 """The share of the clicks that count as the newest."""
 
+_VALIDATION_CLICKS: Final = 2_000
+_MOST_VALIDATION: Final = 1 / 3
+"""Minimum number of clicks in the validation split, and its maximum share of the clicks before the test
+split. With fewer clicks, the weights of the blend would fit chance."""
+
 _REPEATED: Final = 0.02
-"""Above this share of immediate repeats, the last item may be recommended again."""
+"""Above this share of repeats, the items that users repeat may be recommended again."""
 
 
 class Decision(NamedTuple):
@@ -123,13 +129,36 @@ def min_item_count(past: pl.DataFrame) -> Decision:
     return Decision("dataset.min_item_count", least, fact)
 
 
+def validation_fraction(past: pl.DataFrame, settings: FitSettings) -> Decision:
+    """Decide how large the validation split is. `past`: as in `min_item_count`.
+
+    A final training learns the validation clicks, too; without one, they would be lost, and it stays small.
+    """
+    usual, count = settings.dataset.validation_fraction, len(past)
+    least = _VALIDATION_CLICKS if settings.training.final_training else 0
+    share = max(usual, min(_MOST_VALIDATION, least / count))
+    fact = f"there are {count:,} clicks before the test split"
+    return Decision("dataset.validation_fraction", round(share, 3), fact)
+
+
 def exclude_recent(past: pl.DataFrame) -> Decision:
-    """Decide whether the last clicked item may be recommended again. `past`: as in `min_item_count`."""
-    same_session = pl.col("session") == pl.col("session").shift()
-    again = past.select(
-        pairs=same_session.sum(),
-        repeats=(same_session & (pl.col("item_id") == pl.col("item_id").shift())).sum(),
+    """Decide after how many other clicks an item may be recommended again. `past`: as in `min_item_count`."""
+    user, item = pl.col("user_id"), pl.col("item_id")
+    repeats = [
+        ((user == user.shift(lag)) & (item == item.shift(lag))).fill_null(value=False)
+        for lag in range(1, RECENT_ITEMS + 1)
+    ]
+    shares = (
+        past.lazy()
+        .select("user_id", "item_id")
+        .sort("user_id", maintain_order=True)
+        .select(last=repeats[0].mean(), any=pl.any_horizontal(repeats).mean())
+        .collect()
     )
-    share = again["repeats"][0] / max(1, again["pairs"][0])
-    fact = f"{share:.1%} of the clicks are on the same item as the click before"
-    return Decision("evaluation.exclude_recent", 0 if share > _REPEATED else 1, fact)
+    last, one_of_them = (shares[name][0] or 0.0 for name in ("last", "any"))
+    value = RECENT_ITEMS if one_of_them <= _REPEATED else 1 if last <= _REPEATED else 0
+    fact = (
+        f"{last:.1%} of the clicks are on the user's last item, {one_of_them:.1%} on one of the last "
+        f"{RECENT_ITEMS}"
+    )
+    return Decision("evaluation.exclude_recent", value, fact)

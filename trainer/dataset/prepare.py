@@ -118,6 +118,7 @@ def _prepared(clicks: pl.LazyFrame, settings: FitSettings, progress: Progress, n
         settings,
         {
             "dataset.min_item_count": partial(decisions.min_item_count, past),
+            "dataset.validation_fraction": partial(decisions.validation_fraction, past, settings),
             "evaluation.exclude_recent": partial(decisions.exclude_recent, past),
         },
     )

@@ -145,10 +145,18 @@ def lines(found: Mapping[str, Any] | None) -> list[str]:
 def compared(
     tables: ServingTables, data: Data, settings: FitSettings, baselines: Baselines, progress: Progress
 ) -> EvaluationResult | None:
-    """Measure a model and all baselines on the test split of `data`; None if it has no predictions.
+    """Measure a model and all baselines on the test split of `data`; None if it has no predictions."""
+    found = answered(tables, data, settings, baselines, progress)
+    return EvaluationResult.of(*found, top=settings.evaluation.top) if found else None
+
+
+def answered(
+    tables: ServingTables, data: Data, settings: FitSettings, baselines: Baselines, progress: Progress
+) -> tuple[dict[str, Answers], Predictions] | None:
+    """Return the answers that `compared` measures, and their predictions; None if there are none.
 
     The baselines count all clicks before the test split, also on items that are not in the catalogue. If the
-    split is large, a random sample of its sessions, with about `MOST_PREDICTIONS` predictions, is measured.
+    split is large, a random sample of its sessions, with about `MOST_PREDICTIONS` predictions, is answered.
     """
     every = data.every_item
     if every is None or not every.test.predictions:
@@ -171,7 +179,7 @@ def compared(
         **baseline_answers(past, asked, top=top, settings=baselines, progress=progress),
     }
     third = thirds(past.clicks, test.items[scored])
-    return EvaluationResult.of(found, Predictions.of(own, third), top=top)
+    return found, Predictions.of(own, third)
 
 
 def sampled(sessions: Sessions, most: int, *, seed: int = 0) -> NDArray[np.bool_]:

@@ -5,17 +5,17 @@
         + sum_k t_k log(1 + transitions_k[last, o] / unit)      a sparse row per item: `transition_scores`
         + c sum_l 1 / (1 + l) log(1 + near[item_l, o] / unit)   the same for a few last clicks, l clicks ago
         + sum_l r_l [o was clicked l clicks ago]                within the session: `repeat_bias`
-        + w log(1 + own[o] / unit)                              the user's clicks in any session: `own_items`
+        + b [own[o] > 0] + w log(1 + own[o] / unit)             the user's clicks in any session: `own_items`
 
 `r_l` is a sum of three curves, `sum_j r_j 2^(-l / h_j)`: with a weight for each lag, far lags would fit the
 noise of a few thousand clicks.
 
-`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weight w is negative where
-nobody clicks the same item again.
+`own` counts a user's last clicks, with a half-life of `OWN_HALF_LIFE` clicks. Its weights b and w are
+negative where nobody clicks the same item again.
 
-The few weights n, p, t, c, r and w minimise cross-entropy on held-out clicks. These clicks are neither in the
-network's training data nor in the counts: the network fits its training clicks so well that the other terms
-would seem useless. `choose` leaves out the terms that do not help.
+The few weights n, p, t, c, r, b and w minimise cross-entropy on held-out clicks. These clicks are neither
+in the network's training data nor in the counts: the network fits its training clicks so well that the
+other terms would seem useless. `choose` leaves out the terms that do not help.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Gains, Indexes, OwnItems, own_gains
 from worker.settings.fields import duration_text
 
-RATE: Final = 0.1
-"""Default initial learning rate of the weights."""
+RATE: Final = 0.3
+"""Default initial learning rate of the weights. With a third of it, the network's factor does not fall far
+enough in a hundred steps where the other terms say more."""
 
 RECENT: Final = len(CO_OCCURRENCE_DECAY)
 """The number of last clicks that co-occurrences need."""
@@ -52,6 +53,9 @@ _WORTH: Final = 1e-3
 
 _OWN_WORTH: Final = 1e-2
 """The same of own items, for which a worker keeps more of each user."""
+
+_SURE: Final = 1.645
+"""The number of standard errors that a term must gain: less may be chance (one-sided test, 5 %)."""
 
 _FEWEST: Final = 10
 """Minimum number of lessons in each half to compare two blends on."""
@@ -99,7 +103,7 @@ class Blend:
             "transitions": len(settings.blend.transition_half_lives),
             "co_occurrences": 1 if settings.blend.co_occurrences else 0,
             "repeats": len(half_lives),
-            "own_items": 1 if settings.blend.own_items else 0,
+            "own_items": 2 if settings.blend.own_items else 0,
         }
         # The logarithm of the network's factor, so that the factor stays positive.
         self._network = tf.Variable(0.0)
@@ -109,7 +113,7 @@ class Blend:
         # Hot path: the windows of an online training differ in size, and a trace takes as long as a hundred
         # steps. `reduce_retracing` avoids a trace for each size.
         self._downhill = tf.function(self._gradients, reduce_retracing=True, autograph=False)
-        self._measured = tf.function(self._loss, reduce_retracing=True, autograph=False)
+        self._measured = tf.function(self._losses, reduce_retracing=True, autograph=False)
 
     @classmethod
     def of(cls, settings: FitSettings, weights: Mapping[str, Any]) -> Self:
@@ -165,7 +169,7 @@ class Blend:
         if repeats := weights["repeats"]:
             parts.append(f"repeats ({repeats[0]:.2f} for the last item, {np.mean(repeats):.2f} on average)")
         if own := weights["own_items"]:
-            parts.append(f"the user's own items ({own[0]:.2f})")
+            parts.append(f"the user's own items ({own[0]:.2f} + {own[1]:.2f} by their number of clicks)")
         return "score = " + " + ".join(parts)
 
     def terms(self, priors: Priors) -> Terms:
@@ -180,7 +184,7 @@ class Blend:
             priors.near,
             priors.co_occurrences * near.sum(),
             self._curves @ repeats,
-            OwnItems(counted, float(own.sum()), OWN_HALF_LIFE) if counted else OwnItems(),
+            OwnItems(counted, float(own[1]), OWN_HALF_LIFE, float(own[0])) if counted else OwnItems(),
         )
 
     def choose(
@@ -194,10 +198,11 @@ class Blend:
     ) -> None:
         """Leave out the terms that do not help, one by one, and train the weights of the others.
 
-        A term is left out if the cross-entropy without it is hardly higher; all are, if a half has fewer than
-        `_FEWEST` usable lessons. To compare, the weights are trained on one `half` `[P]` of the lessons and
-        measured on the other, and the reverse, each time from the start with half of the `steps`. The final
-        weights are trained on all lessons. The other arguments are those of `learn`.
+        A term is left out if the cross-entropy without it is hardly higher, or if that may be chance; all
+        are, if a half has fewer than `_FEWEST` usable lessons. To compare, the weights are trained on one
+        `half` `[P]` of the lessons and measured on the other, and the reverse, each time from the start
+        with half of the `steps`. The final weights are trained on all lessons. The other arguments are
+        those of `learn`.
         """
         halves = lessons.only(half).usable(), lessons.only(~half).usable()
         if min(len(one.targets) for one in halves) < _FEWEST:
@@ -209,7 +214,9 @@ class Blend:
             for name in reversed(asked):
                 self._used.remove(name)
                 without = self._held_out(halves, tensors, priors, steps)
-                if without < lowest + (_OWN_WORTH if name == "own_items" else _WORTH):
+                gained = without - lowest
+                chance = _SURE * gained.std() / math.sqrt(len(gained))
+                if gained.mean() < max(chance, _OWN_WORTH if name == "own_items" else _WORTH):
                     lowest = without
                 else:
                     self._used = [one for one in asked if one in {name, *self._used}]
@@ -253,8 +260,8 @@ class Blend:
 
     def _held_out(
         self, halves: tuple[Lessons, Lessons], tensors: Mapping[str, Floats], priors: Priors, steps: int
-    ) -> float:
-        """Return the mean cross-entropy of lessons in one half, with weights trained on the other half."""
+    ) -> Floats:
+        """Return the cross-entropy of each measured lesson, with weights trained on the half without it."""
         losses, known = list[float](), _constants(tensors, priors)
         for taught, tested in (halves, halves[::-1]):
             self._begin()
@@ -262,8 +269,8 @@ class Blend:
             count = len(tested.targets)
             measured = np.random.default_rng(self._seed).permutation(count)[:_TESTED].astype(np.int32)
             for chosen in np.array_split(measured, -(-len(measured) // _BATCH)):
-                losses += [float(self._measured(*_asked(tested.only(chosen)), *known))] * len(chosen)
-        return float(np.mean(losses))
+                losses += self._measured(*_asked(tested.only(chosen)), *known).numpy().tolist()
+        return np.array(losses, np.float32)
 
     def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
         random = np.random.default_rng(self._seed)
@@ -272,10 +279,10 @@ class Blend:
 
     def _gradients(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
         with tf.GradientTape() as tape:
-            loss = self._loss(lessons, gains, table, bias, priors)
+            loss = tf.reduce_mean(self._losses(lessons, gains, table, bias, priors))
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _loss(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
+    def _losses(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
         weights, last = self._weights, lessons.recent[:, 0]
         logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + bias)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
@@ -288,9 +295,10 @@ class Blend:
         logits = _added(logits, lessons.recent[:, : len(self._curves)], repeated)
         if self._settings.own_items:
             places = tf.stack([gains.rows, tf.cast(gains.items, tf.int64)], axis=1)
-            logits = tf.tensor_scatter_nd_add(logits, places, gains.gains * self._weights["own_items"])
+            bonus, weight = tf.unstack(weights["own_items"])
+            logits = tf.tensor_scatter_nd_add(logits, places, bonus + weight * gains.gains)
         logits = _added(logits, lessons.excluded, tf.fill(tf.shape(lessons.excluded), _NEVER))
-        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits))
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(lessons.targets, logits)
 
     def _near(self, recent: Any, priors: Priors) -> tuple[Any, Any]:
         """Return the items near the clicks `recent` and what each click gives them, both `[P, L * E]`."""

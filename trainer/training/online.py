@@ -29,7 +29,7 @@ from trainer.dataset.decayed_counts import Past, popularity
 from trainer.dataset.sessions import Sessions, to_arrays
 from trainer.evaluation import replay
 from trainer.model.backend import keras, tf
-from trainer.model.blend import RATE, RECENT, Blend, Lessons
+from trainer.model.blend import RECENT, Blend, Lessons
 from trainer.model.item_vectors import SPREAD
 from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
@@ -43,8 +43,9 @@ from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
 
 _BLEND_STEPS: Final = 12
-_BLEND_RATE: Final = 0.02
-"""Minimum learning rate of the blend weights; it falls from `RATE` to this value over the first windows."""
+_BLEND_RATE: Final = 0.1
+_LAST_BLEND_RATE: Final = 0.02
+"""Initial and minimum learning rate of the blend weights; it falls over the first windows."""
 
 
 class _Served(NamedTuple):
@@ -167,7 +168,7 @@ class OnlineTraining:
         )
         tensors = {"embedding": self._rows.vectors()[served.active]}
         self._learned += 1
-        rate = max(_BLEND_RATE, RATE / self._learned)
+        rate = max(_LAST_BLEND_RATE, _BLEND_RATE / self._learned)
         self._blend.learn(lessons, tensors, served.priors, steps=_BLEND_STEPS, rate=rate)
 
     def _choose_active(self, now_ms: int) -> None:

@@ -19,8 +19,9 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from trainer.config import FitSettings
 from trainer.files_on_disk import write_file
-from trainer.tuning.space import default_values
+from trainer.tuning.space import values_in
 from worker.errors import SettingError
 
 JUDGED_AFTER_TRIALS: Final = 5
@@ -101,20 +102,22 @@ class Search:
         write_file(self.path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-def next_trial(trials: list[Trial], searched: Mapping[str, BaseDistribution], seed: int) -> optuna.Trial:
+def next_trial(
+    trials: list[Trial], searched: Mapping[str, BaseDistribution], settings: FitSettings
+) -> optuna.Trial:
     """Return the trial that follows `trials`; it depends only on the arguments.
 
-    The first trial has the default settings.
+    The first trial has the values in `settings`: the defaults, and what was decided from the clicks.
     """
     study = optuna.create_study(
         direction="maximize",
         # A seed per trial: a resumed search then samples the same values as an uninterrupted search.
-        sampler=TPESampler(seed=1000 * seed + len(trials), multivariate=True),
+        sampler=TPESampler(seed=1000 * settings.training.seed + len(trials), multivariate=True),
         pruner=MedianPruner(n_startup_trials=JUDGED_AFTER_TRIALS, n_warmup_steps=JUDGED_AFTER_EPOCHS),
     )
     study.add_trials([_told(trial, searched) for trial in trials])
     if not trials:
-        study.enqueue_trial(default_values(searched))
+        study.enqueue_trial(values_in(settings, searched))
     return study.ask(dict(searched))
 
 

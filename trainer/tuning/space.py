@@ -35,7 +35,6 @@ def space(given: Collection[str]) -> dict[str, BaseDistribution]:
     return searched
 
 
-def default_values(searched: Collection[str]) -> dict[str, Any]:
-    """Return the default values of the `searched` settings."""
-    defaults = FitSettings()
-    return {key: value_of(defaults, key) for key in searched}
+def values_in(settings: FitSettings, searched: Collection[str]) -> dict[str, Any]:
+    """Return the values of the `searched` settings in `settings`."""
+    return {key: value_of(settings, key) for key in searched}

@@ -78,7 +78,7 @@ def tune(
     if search.trials:
         progress.say(f"resuming the search in {folder} after {len(search.trials)} trials")
     while len(search.trials) < budget.trials and search.seconds < budget.seconds:
-        asked = next_trial(search.trials, searched, settings.training.seed)
+        asked = next_trial(search.trials, searched, settings)
         watched = _Watched(
             progress, asked, settings.evaluation.top, clock, seconds=budget.seconds - search.seconds
         )

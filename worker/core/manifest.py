@@ -94,11 +94,12 @@ class Manifest:
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
     row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the items
     among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems` with
-    `own_weight` and `own_half_life`; 0 clicks: no gain). A session ends after `session_gap_seconds` without a
-    click; 0: never. Approximate ranking scores only the items of some of the `lists` (0: none) into which the
-    items are divided: those whose mean score, without the four terms, is at most `list_margin` below the
-    best. It finds the share `list_recall` of the exact top 20, as measured by the trainer. The user's last
-    `exclude_recent` clicked items are not recommended, unless a worker's settings say otherwise.
+    `own_weight`, `own_half_life` and `own_bonus`; 0 clicks: no gain). A session ends after
+    `session_gap_seconds` without a click; 0: never. Approximate ranking scores only the items of some of the
+    `lists` (0: none) into which the items are divided: those whose mean score, without the four terms, is at
+    most `list_margin` below the best. It finds the share `list_recall` of the exact top 20, as measured by
+    the trainer. The user's last `exclude_recent` clicked items are not recommended, unless a worker's
+    settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.
@@ -131,6 +132,7 @@ class Manifest:
     own_items: int = 0
     own_weight: float = 0.0
     own_half_life: float = 1.0
+    own_bonus: float = 0.0
     lists: int = 0
     list_margin: float = 0.0
     list_recall: float = 0.0
@@ -144,7 +146,7 @@ class Manifest:
     @property
     def own_term(self) -> OwnItems:
         """The term for a user's own items."""
-        return OwnItems(self.own_items, self.own_weight, self.own_half_life)
+        return OwnItems(self.own_items, self.own_weight, self.own_half_life, self.own_bonus)
 
     def __reduce__(self) -> tuple[Callable[[bytes], Manifest], tuple[bytes]]:
         # The mappings that `from_json` returns are read-only, and read-only mappings cannot be pickled.
@@ -209,10 +211,11 @@ class Manifest:
         _require(len(self.golden) > 0, "golden", [], "at least one session with which to test the network")
 
     def _check_own_items(self) -> None:
-        clicks, weight, half_life = self.own_items, self.own_weight, self.own_half_life
+        clicks, weight, half_life, bonus = self.own_term
         _require(0 <= clicks <= MAX_OWN_ITEMS, "own_items", clicks, f"from 0 to {MAX_OWN_ITEMS}")
         must_be = f"from {-MAX_OWN_WEIGHT:g} to {MAX_OWN_WEIGHT:g}"
         _require(abs(weight) <= MAX_OWN_WEIGHT, "own_weight", weight, must_be)
+        _require(abs(bonus) <= MAX_OWN_WEIGHT, "own_bonus", bonus, must_be)
         within = MIN_OWN_HALF_LIFE <= half_life <= MAX_OWN_HALF_LIFE
         must_be = f"from {MIN_OWN_HALF_LIFE:g} to {MAX_OWN_HALF_LIFE:g}"
         _require(within, "own_half_life", half_life, must_be)

@@ -63,13 +63,14 @@ class OwnItems(NamedTuple):
     """A term for a user's own habits: a decayed count of the user's last clicks, across sessions.
 
     A click with `l` later clicks has the weight `0.5 ** (l / half_life)`. An item that is among the user's
-    last `clicks` clicks gains `weight * log(1 + c / OWN_UNIT)` for the sum c of the weights of its clicks.
-    With 0 `clicks`, there is no term.
+    last `clicks` clicks gains `bonus + weight * log(1 + c / OWN_UNIT)` for the sum c of the weights of its
+    clicks. With 0 `clicks`, there is no term.
     """
 
     clicks: int = 0
     weight: float = 0.0
     half_life: float = 1.0
+    bonus: float = 0.0
 
 
 class ItemTable:
@@ -243,7 +244,7 @@ def own_gains(clicked: Indexes, term: OwnItems) -> Gains:
     counts = np.add.reduceat((0.5 ** (lags / term.half_life))[keys & _LOWER], first)
     known = items[first] != NO_ITEM
     first = first[known]
-    gains = term.weight * np.log1p(counts[known] / OWN_UNIT)
+    gains = term.bonus + term.weight * np.log1p(counts[known] / OWN_UNIT)
     return Gains(first // size, items[first].astype(np.int32), gains.astype(np.float32))
 
 

@@ -102,15 +102,14 @@ def pack(
     lineage: Mapping[str, Any],
     created_at: str,
 ) -> tuple[Manifest, bytes]:
-    """Return the manifest and the blob of a release; `verify` checks whether a worker accepts them.
+    """Return the manifest and the blob of a release. Raises ReleaseRefused for an invalid value.
 
-    `tensors` are in single precision and in the layout of Keras: `embedding` `[N, D]` (the cell's input),
-    `kernel` `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each layer above the
-    lowest, the same names with the layer's number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N,
-    H]` and `output_bias` `[N]`; optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded
-    with `NO_ITEM`) with `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores;
+    `tensors`, in single precision and Keras's layout: `embedding` `[N, D]` (the cell's input), `kernel`
+    `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each higher layer, the names with
+    its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias` `[N]`;
+    optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded with `NO_ITEM`) with
+    `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores;
     optional `lists` `[N]` (int32), the list of each item.
-    `Manifest` says how a score is made up. Raises ReleaseRefused for values that a manifest cannot have.
     """
     blob = _blob(tensors, item_ids)
     manifest = Manifest(
@@ -138,6 +137,7 @@ def pack(
         own_half_life=own_items.half_life,
         list_margin=list_margin,
         list_recall=list_recall,
+        own_bonus=own_items.bonus,
     )
     return Manifest.from_json(manifest.to_json()), blob
 

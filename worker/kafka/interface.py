@@ -25,6 +25,7 @@ __all__ = [
     "Connection",
     "GroupMember",
     "Member",
+    "NewRecord",
     "Reader",
     "Record",
     "SentHeaders",
@@ -52,6 +53,9 @@ MAX_REQUEST_BYTES: Final = 1_048_576
 
 SentHeaders = list[tuple[str, bytes]]
 """The headers of a record to send; the headers of a record that was read may have no value."""
+
+NewRecord = tuple[bytes | None, bytes | None, SentHeaders]
+"""Key, value and headers of a record to send."""
 
 
 class Unreadable(NamedTuple):
@@ -239,6 +243,12 @@ class Transactions(Protocol):
         headers: SentHeaders | None = None,
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
+
+    def send_many(self, topic: str, partition: int, records: Sequence[NewRecord]) -> None:
+        """Add records of one partition, in order. Raises the errors of `send`.
+
+        The outcome is the same as from sending one record at a time, but it costs less.
+        """
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
         """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`.

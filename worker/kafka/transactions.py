@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from kafka import KafkaProducer, TopicPartition
@@ -22,8 +22,9 @@ from kafka.errors import AuthorizationError, KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
+from worker.kafka.appending import append, can_append, knows
 from worker.kafka.client import Endpoint, bounded, without_connection
-from worker.kafka.interface import SentHeaders
+from worker.kafka.interface import NewRecord, SentHeaders
 
 _REASONS: Final[
     tuple[tuple[tuple[type[BaseException], ...], Literal["fenced", "revoked", "timeout"]], ...]
@@ -67,6 +68,8 @@ class KafkaTransactions:
         self._timeout_ms = timeout_ms
         self._max_request_bytes = max_request_bytes
         self._client: KafkaProducer | None = None
+        self._appends = False
+        """Whether the client can append many records at once."""
         self._begun = False
         self._sent: list[Any] = []
         self._failure = ""
@@ -90,7 +93,7 @@ class KafkaTransactions:
                 if "InvalidTransactionTimeout" in str(error):  # only the client's text says so
                     raise kafka_errors.InvalidTransactionTimeoutError from error
                 raise
-        self._client = client
+        self._client, self._appends = client, can_append(client)
 
     def send(
         self,
@@ -113,6 +116,21 @@ class KafkaTransactions:
             missing = missing_partition(topic, partition, error)
             self._failure = str(missing)
             raise missing from None
+        except KafkaError as error:
+            raise self._failed(error, f"send to {topic}") from error
+
+    def send_many(self, topic: str, partition: int, records: Sequence[NewRecord]) -> None:
+        """Add records of one partition, in order. Raises the errors of `send`.
+
+        Where `worker.kafka.appending` cannot be used, the records are sent one at a time.
+        """
+        client = self._in_transaction()
+        if not (records and self._appends and knows(client, topic, partition)):
+            for key, value, headers in records:
+                self.send(topic, partition, key=key, value=value, headers=headers)
+            return
+        try:
+            self._sent += append(client, topic, partition, records)
         except KafkaError as error:
             raise self._failed(error, f"send to {topic}") from error
 

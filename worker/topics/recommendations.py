@@ -9,17 +9,20 @@ event's number in the list, from 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgpack
+import numpy as np
 import orjson
 
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
-from worker.kafka.interface import Transactions
+from worker.kafka.interface import NewRecord, Transactions
 
-Encode = Callable[[dict[str, Any]], bytes]
+Encode = Callable[[Clicks, Sequence[Recommendations], int], list[bytes]]
+"""Encodes lists, the answers to clicks, at a time in milliseconds; returns one value for each list."""
 
 
 class RecommendationWriter:
@@ -31,39 +34,92 @@ class RecommendationWriter:
         self._clicks_topic = clicks_topic
         self._encode = encode
 
-    def publish(self, clicks: Clicks, lists: Iterable[Recommendations], *, now_ms: int) -> None:
-        """Add `lists`, the answers to `clicks`, to the transaction. Raises errors of `Transactions.send`."""
+    def publish(self, clicks: Clicks, lists: Sequence[Recommendations], *, now_ms: int) -> None:
+        """Add `lists`, the answers to `clicks`, to the transaction. Raises errors of `Transactions.send`.
+
+        The lists of a partition keep their order. Hot path: the loop runs once for every list.
+        """
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
-        elements = clicks.elements.tolist()
-        for one in lists:
-            at, user_id = one.click, clicks.user_ids[one.click]
-            value = self._encode(
-                {
-                    "user_id": user_id,
-                    "items": one.items,
-                    "scores": one.scores,
-                    "release": one.release,
-                    "reason": one.reason,
-                    "event": {
-                        "partition": partitions[at],
-                        "offset": offsets[at],
-                        "item_id": clicks.item_ids[at],
-                        "timestamp": int(clicks.timestamps_ms[at]),
-                    },
-                    "produced_at": now_ms,
-                }
-            )
-            click_id = f"{self._clicks_topic}/{partitions[at]}/{offsets[at]}"
+        elements, user_ids = clicks.elements.tolist(), clicks.user_ids
+        records: dict[int, list[NewRecord]] = defaultdict(list)
+        for one, value in zip(lists, self._encode(clicks, lists, now_ms), strict=True):
+            at = one.click
+            partition = partitions[at]
+            click_id = f"{self._clicks_topic}/{partition}/{offsets[at]}"
             if elements[at]:
                 click_id += f"/{elements[at]}"
-            headers = [("id", click_id.encode())]
-            self._transactions.send(
-                self._topic, partitions[at], key=user_id.encode(), value=value, headers=headers
-            )
+            records[partition].append((user_ids[at].encode(), value, [("id", click_id.encode())]))
+        for partition, ours in records.items():
+            self._transactions.send_many(self._topic, partition, ours)
 
 
-def _json(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+def _json(clicks: Clicks, lists: Sequence[Recommendations], now_ms: int) -> list[bytes]:
+    """Encode lists as JSON: the same bytes as orjson's for `documents`.
+
+    Hot path: the loop runs once for every list. Without the dictionaries, it takes half the time.
+    """
+    partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
+    times, user_ids, item_ids = clicks.timestamps_ms.tolist(), clicks.user_ids, clicks.item_ids
+    dumps = orjson.dumps
+    values = []
+    for (at, items, _, reason, release), scores in zip(lists, _json_scores(lists), strict=True):
+        value = (
+            b'{"user_id":%b,"items":%b,"scores":%b,"release":%d,"reason":%b,'
+            b'"event":{"partition":%d,"offset":%d,"item_id":%b,"timestamp":%d},"produced_at":%d}'
+        ) % (
+            dumps(user_ids[at]),
+            dumps(items),
+            scores,
+            release,
+            dumps(reason),
+            partitions[at],
+            offsets[at],
+            dumps(item_ids[at]),
+            times[at],
+            now_ms,
+        )
+        values.append(value)
+    return values
+
+
+def _json_scores(lists: Sequence[Recommendations]) -> list[bytes]:
+    """Return the scores of each list as JSON. The scores of all lists of one length are encoded together."""
+    texts = [b"[]"] * len(lists)
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(lists):
+        by_length[len(one.scores)].append(place)
+    by_length.pop(0, None)
+    for length, places in by_length.items():
+        scores = np.concatenate([lists[place].scores for place in places]).reshape(-1, length)
+        rows = orjson.dumps(scores, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
+        for place, row in zip(places, rows, strict=True):
+            texts[place] = b"[%b]" % row
+    return texts
+
+
+def documents(clicks: Clicks, lists: Iterable[Recommendations], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the fields of each list; the scores are an array."""
+    for one in lists:
+        at = one.click
+        yield {
+            "user_id": clicks.user_ids[at],
+            "items": one.items,
+            "scores": one.scores,
+            "release": one.release,
+            "reason": one.reason,
+            "event": {
+                "partition": int(clicks.partitions[at]),
+                "offset": int(clicks.offsets[at]),
+                "item_id": clicks.item_ids[at],
+                "timestamp": int(clicks.timestamps_ms[at]),
+            },
+            "produced_at": now_ms,
+        }
+
+
+def encoder(encode: Callable[[dict[str, Any]], bytes]) -> Encode:
+    """Return the encoder of lists that calls `encode` with the fields of each list."""
+    return lambda clicks, lists, now_ms: [encode(one) for one in documents(clicks, lists, now_ms)]
 
 
 def _msgpack(document: dict[str, Any]) -> bytes:
@@ -71,5 +127,5 @@ def _msgpack(document: dict[str, Any]) -> bytes:
     return packed
 
 
-ENCODERS: Final[dict[str, Encode]] = {"json": _json, "msgpack": _msgpack}
+ENCODERS: Final[dict[str, Encode]] = {"json": _json, "msgpack": encoder(_msgpack)}
 """The encoders of lists by format. Scores are in single precision in all formats."""

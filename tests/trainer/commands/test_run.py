@@ -41,7 +41,10 @@ def test_json_is_for_one_run() -> None:
         (set_to("run.strategy=online", "run.active_items=1"), "run.active_items is 1: must be greater than"),
         (set_to("features.file=items.csv"), "file is items.csv, but no columns are named"),
         (set_to("features.categorical=genre"), "set features.file"),
-        (set_to("run.strategy=online"), 'optimizer.schedule is "cosine" but must be "constant"'),
+        (
+            set_to("run.strategy=online", "optimizer.schedule=cosine"),
+            'optimizer.schedule is "cosine" but must be "constant"',
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: list[str], problem: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.builders import CYCLE, MINUTE_MS, NOW, START_MS, cyclic_clicks
 from trainer.config import Dataset, FitSettings, Run
-from trainer.console import Progress
+from trainer.console import Lines, Progress
 from trainer.continuous.plan import Window
 from trainer.continuous.strategies import Online, Refit, Strategy
 from trainer.dataset.decisions import OF_CLICKS
@@ -117,7 +117,7 @@ def test_what_the_first_run_decided_holds_for_later_runs() -> None:
 
     assert [one.manifest.session_gap_seconds for one in releases] == [0, 0, 0, 0]
     keys = [[decision["key"] for decision in training(one)["decisions"]] for one in releases]
-    assert keys == [[*OF_CLICKS, "loss.negatives"]] * 4
+    assert keys == [[*OF_CLICKS, "loss.negatives", "model.dropout"]] * 4
 
 
 @pytest.mark.slow
@@ -208,7 +208,9 @@ def test_after_a_training_that_diverged_the_window_is_learned_anew() -> None:
     """By a new network: the next release is that of a trainer which starts then."""
     online, fresh = (Online(PLAN, SMALL, Progress()) for _ in range(2))
     made(online, 120)
-    network = online._training._network
+    begun = online._training
+    assert begun is not None
+    network = begun._network
     network.set_weights([np.full_like(one, np.nan) for one in network.get_weights()])
     with pytest.raises(TrainingDiverged, match="diverged in window 3, "):
         made(online, 180)
@@ -223,6 +225,21 @@ def test_without_a_session_that_ended_nothing_is_made() -> None:
     """It is too early for that."""
     with pytest.raises(TooFewClicks, match="no session ended before the hold-out"):
         made(Online(PLAN, SMALL, Progress()), 10)
+
+
+def test_online_settings_that_are_not_set_follow_the_interval() -> None:
+    """The half-lives are multiples of it; what the user set stays, and all that was chosen is said."""
+    lines = list[str]()
+    settings = FitSettings.of(batch_clicks=64, transition_half_lives=(7_200.0,))
+
+    Online(Run(every=600), settings, Lines(lines.append))
+
+    assert lines == [
+        (
+            'online training with a run every 10m: optimizer.schedule "constant", optimizer.learning_rate '
+            '0.004, blend.popularity_half_lives ["90s", "10m", "1h"]'
+        )
+    ]
 
 
 @pytest.mark.parametrize(

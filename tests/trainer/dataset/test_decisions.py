@@ -70,12 +70,33 @@ def test_items_first_clicked_in_the_newest_clicks_are_no_reason_for_a_lower_mini
     assert decisions.min_item_count(sessions_with(["a"] * 38 + ["new", "new"])).value == 5
 
 
-@pytest.mark.parametrize(("sequence", "value"), [("aabb", 0), ("abab", 1)])
-def test_the_last_item_may_come_again_where_users_repeat_it(sequence: str, value: int) -> None:
-    """A click of another user on the same item is no repeat."""
+@pytest.mark.parametrize(
+    ("sequence", "value"), [("aabb", 0), ("abab", 1), ("abcd", 20), ("a" + "bcdefghijklmnopqrstu" + "a", 20)]
+)
+def test_the_last_items_may_come_again_where_users_repeat_them(sequence: str, value: int) -> None:
+    """A click of another user on the same item is no repeat, nor is one after 20 other clicks."""
     sessions = sessions_with(*[sequence] * 10)
 
     assert decisions.exclude_recent(sessions).value == value
+
+
+@pytest.mark.parametrize(
+    ("count", "final_training", "share"),
+    [
+        (100_000, True, 0.05),
+        (40_000, True, 0.05),
+        (20_000, True, 0.1),
+        (600, True, 0.333),
+        (600, False, 0.05),
+    ],
+)
+def test_few_clicks_have_a_larger_validation_split(count: int, final_training: bool, share: float) -> None:
+    """If the final training learns them: the weights of the blend need enough of them."""
+    settings = FitSettings.of(final_training=final_training)
+
+    decision = decisions.validation_fraction(pl.DataFrame({"item_id": ["a"] * count}), settings)
+
+    assert decision.value == share
 
 
 def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
@@ -95,6 +116,7 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
     assert [one["key"] for one in data.summary["decisions"]] == [
         "dataset.session_gap",
         "dataset.min_item_count",
+        "dataset.validation_fraction",
         "evaluation.exclude_recent",
     ]
     assert lines[1].startswith(
@@ -104,7 +126,9 @@ def test_the_user_is_told_of_each_decision_and_the_manifest_has_it() -> None:
 
 def test_what_the_user_set_is_not_decided() -> None:
     """Even if it is the default."""
-    settings = FitSettings.of(session_gap=1800.0, min_item_count=5, exclude_recent=1)
+    settings = FitSettings.of(
+        session_gap=1800.0, min_item_count=5, exclude_recent=1, validation_fraction=0.05
+    )
 
     data = prepare(cyclic_clicks(), settings, Progress(), NOW)
     changed = applied(settings, {"decisions": recorded([Decision("dataset.session_gap", 0.0, "")])})

@@ -48,7 +48,9 @@ def test_sessions_of_one_click_are_named_first() -> None:
     lines = list[str]()
     single = table([(f"once-{number}", "item-1", START_MS + number) for number in range(1_000)])
 
-    prepare(cyclic_clicks(100).vstack(single), FitSettings(), Lines(lines.append), NOW)
+    prepare(
+        cyclic_clicks(100).vstack(single), FitSettings.of(validation_fraction=0.05), Lines(lines.append), NOW
+    )
 
     assert lines[0] == "after cleaning: 1,500 clicks of 1,100 users on 12 items"
     assert lines[1].startswith("dataset.session_gap 30m: ")

@@ -16,7 +16,7 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
     ids = [t["item_ids"][a:b].tobytes().decode() for a, b in pairwise(t["item_id_starts"])]
     row_of, table, ranks = {one: row for row, one in enumerate(ids)}, t.get("output", t["embedding"]), []
     table = table / np.sqrt(np.maximum((table**2).sum(1), 1e-12))[:, None] if m["normalize"] else table
-    fallback = np.array([-m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
+    fallback = np.array([-1.0 * m["popular"].index(one) if one in m["popular"] else -np.inf for one in ids])
     gap_ms, sessions, users = 1000 * m["session_gap_seconds"], list[Any](), dict[str, Any]()
     for click in csv.DictReader(path.read_text("utf-8").splitlines()):
         time, row = int(click["timestamp_ms"]), row_of.get(click["item_id"], -1)
@@ -43,7 +43,8 @@ def measured(folder: Path, path: Path) -> dict[str, Any]:  # noqa: D103
                     terms.append((t[f"{name}_items"][row], (row >= 0) * factor * t[f"{name}_scores"][row]))
             for lag, row in enumerate(own[: begin + at][::-1][: m.get("own_items", 0)]):
                 counts[row] += 0.5 ** (lag / m["own_half_life"])
-            terms.append((np.arange(len(scores)), m.get("own_weight", 0) * np.log1p(counts / 0.1)))
+            gains = (counts > 0) * m.get("own_bonus", 0) + m.get("own_weight", 0) * np.log1p(counts / 0.1)
+            terms.append((np.arange(len(scores)), gains))
             for items, added in terms:
                 np.add.at(scores, items[: len(added)], added[: len(items)])
             scores = scores if max(clicked) >= 0 else np.append(fallback, 0)

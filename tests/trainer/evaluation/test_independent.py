@@ -14,11 +14,11 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from tests.trainer.builders import MINUTE_MS, NOW, START_MS, table
+from tests.builders import tiny_release_parts
+from tests.trainer.builders import MINUTE_MS, START_MS, table
 from trainer.commands.cli import cli
-from trainer.config import FitSettings
 from trainer.release.folder import write_folder
-from trainer.training.fit import fit
+from worker.core.ranking import OwnItems
 
 SCRIPT = Path(__file__).with_name("independent.py")
 ITEMS = 80
@@ -52,15 +52,21 @@ def test_the_script_is_short_and_knows_nothing_of_this_project() -> None:
     assert others == {"numpy", "safetensors"}
 
 
-@pytest.mark.slow  # trains
 @pytest.mark.parametrize("gap", [1800.0, 0.0])
 def test_evaluate_agrees_with_an_independent_program(tmp_path: Path, gap: float) -> None:
     """To the fourth digit, with all terms of the blend, items that are not in the catalogue, and sessions."""
-    settings = FitSettings.of(
-        session_gap=gap, hidden_size=24, epochs=3, batch_clicks=64, learning_rate=0.01, top=20
+    known = [f"item-{number}" for number in range(ITEMS - 10)]
+    parts = tiny_release_parts(
+        known,
+        output_bias=True,
+        transitions=5,
+        co_occurrences=6,
+        co_occurrence_decay=(1.0, 0.5, 0.25),
+        repeat_bias=(1.5, -0.5, 0.25, 0.5),
+        own_items=OwnItems(30, 1.25, 8.0, -0.75),
+        session_gap_seconds=gap,
     )
-    fitted = fit(walks(600, seed=1), settings, now=NOW)
-    write_folder(tmp_path / "release", *fitted.parts)
+    write_folder(tmp_path / "release", *parts)
     clicks = walks(150, seed=2).unique(maintain_order=True)
     clicks.write_csv(tmp_path / "clicks.csv")
     words = ["evaluate", str(tmp_path / "release"), str(tmp_path / "clicks.csv"), "--all", "--json"]
@@ -75,11 +81,7 @@ def test_evaluate_agrees_with_an_independent_program(tmp_path: Path, gap: float)
         cwd=tmp_path,
     )
 
-    manifest = fitted.manifest
-    assert manifest.output_bias
-    assert manifest.transitions
-    assert len(manifest.repeat_bias) == settings.blend.repeat_lags
-    assert not set(clicks["item_id"]) <= set(fitted.release.catalogue.ids(np.arange(manifest.items)).tolist())
+    assert not set(clicks["item_id"]) <= set(known)
     network = orjson.loads(ours.stdout)["models"]["network"]
     figures = {name: network[f"{name}_at_20"][0] for name in ("recall", "mrr", "ndcg")}
     assert 0.2 < figures["recall"] < 0.9

@@ -47,10 +47,30 @@ def test_a_large_catalogue_is_sampled(items: int, negatives: int) -> None:
     assert data.summary["decisions"][0]["fact"] == f"the catalogue has {items:,} items with clicks"
 
 
+@pytest.mark.parametrize(("predictions", "epochs", "dropout"), [(100_000, 10, 0.4), (110_000, 9, 0.25)])
+def test_many_epochs_ask_for_more_dropout(predictions: int, epochs: int, dropout: float) -> None:
+    """The line and the manifest have the fact."""
+    lines, data = list[str](), data_with(1_000, predictions)
+
+    settings = decided(data, FitSettings(), Lines(lines.append))
+
+    assert (settings.training.epochs, settings.model.dropout) == (epochs, dropout)
+    assert f"model.dropout {dropout}: the training has up to {epochs} epochs" in lines
+    assert data.summary["decisions"][-1]["value"] == dropout
+
+
+@pytest.mark.parametrize(("epochs", "dropout"), [(3, 0.25), (12, 0.4)])
+def test_epochs_that_the_user_set_decide_the_dropout(epochs: int, dropout: float) -> None:
+    """However few the clicks: a short training, as from a release, keeps the default."""
+    settings = decided(data_with(10, 100), FitSettings.of(epochs=epochs), Lines(lambda _: None))
+
+    assert settings.model.dropout == dropout
+
+
 def test_what_the_user_set_is_not_decided() -> None:
     """Nor printed."""
     lines = list[str]()
-    given = FitSettings.of(epochs=3, negatives=7)
+    given = FitSettings.of(epochs=3, negatives=7, dropout=0.1)
 
     assert decided(data_with(30_000, 100), given, Lines(lines.append)) == given
     assert lines == []

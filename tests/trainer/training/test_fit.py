@@ -347,7 +347,8 @@ def test_where_users_return_their_own_items_are_counted() -> None:
 
     assert (counted.own_items, without.own_items) == (64, 0)
     assert counted.own_weight > 0.5
-    assert counted.training["blend"]["own_items"] == [pytest.approx(counted.own_weight, abs=1e-3)]
+    learned = [counted.own_bonus, counted.own_weight]
+    assert counted.training["blend"]["own_items"] == pytest.approx(learned, abs=1e-3)
     metric = f"mrr_at_{settings.evaluation.top}"
     assert counted.metrics[metric] > 1.3 * without.metrics[metric]
 

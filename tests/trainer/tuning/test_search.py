@@ -6,8 +6,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from trainer.config import FitSettings
 from trainer.tuning.search import Search, Trial, next_trial, settings_of, speak_through
-from trainer.tuning.space import default_values, space
+from trainer.tuning.space import space
 from worker.errors import SettingError
 
 SEARCHED = space(["training.batch_clicks", "model.hidden_size", "model.layers", "loss.function"])
@@ -20,24 +21,28 @@ OTHERS = [
 GIVEN_UP = dataclasses.replace(OTHERS[0], values=[0.0], given_up="the loss became nan")
 
 
-def test_the_first_trial_has_the_defaults() -> None:
-    """A search never ends with worse than nobody's choice."""
-    assert settings_of(next_trial([], SEARCHED, seed=3)) == default_values(SEARCHED)
+def test_the_first_trial_has_the_settings_that_fit_would_use() -> None:
+    """A search never ends with worse than nobody's choice: defaults, and decisions from the clicks."""
+    decided = FitSettings.of(dropout=0.4, seed=3)
+
+    first = settings_of(next_trial([], SEARCHED, decided))
+
+    assert first == {"optimizer.learning_rate": 2e-3, "model.dropout": 0.4, "model.scale": 16.0}
 
 
 def test_the_next_trial_depends_on_the_trials_and_the_seed_alone() -> None:
     """A search that was killed goes on as if nothing had happened; one that was given up counts too."""
     trials = [*OTHERS, GIVEN_UP] * 3
 
-    chosen = [settings_of(next_trial(trials, SEARCHED, seed)) for seed in (0, 0, 1)]
+    chosen = [settings_of(next_trial(trials, SEARCHED, FitSettings.of(seed=seed))) for seed in (0, 0, 1)]
 
     assert chosen[0] == chosen[1] != chosen[2]
-    assert settings_of(next_trial([*trials, OTHERS[0]], SEARCHED, 0)) != chosen[0]
+    assert settings_of(next_trial([*trials, OTHERS[0]], SEARCHED, FitSettings())) != chosen[0]
 
 
 def test_a_trial_worse_than_the_median_is_given_up() -> None:
     """From the second epoch on, where enough others are known."""
-    bad, good = (next_trial([*OTHERS, OTHERS[0]], SEARCHED, 0) for _ in range(2))
+    bad, good = (next_trial([*OTHERS, OTHERS[0]], SEARCHED, FitSettings()) for _ in range(2))
     bad.report(0.0, 1)
     at_once = bad.should_prune()
     bad.report(0.01, 2)
@@ -92,7 +97,7 @@ def test_what_optuna_warns_of_is_said_by_us(capsys: pytest.CaptureFixture[str]) 
     said: list[str] = []
     speak_through(said.append)
 
-    next_trial([], SEARCHED, 0)
+    next_trial([], SEARCHED, FitSettings())
     optuna.logging.get_logger("optuna.study").warning("trial %d is odd", 7)
 
     assert said == ["optuna: trial 7 is odd"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.config import FitSettings
-from trainer.tuning.space import SPACE, default_values, space
+from trainer.tuning.space import SPACE, space, values_in
 from worker.errors import SettingError
 from worker.settings.fields import fields_of
 
@@ -16,7 +16,7 @@ def test_the_space_is_made_of_settings() -> None:
 @pytest.mark.parametrize("name", SPACE)
 def test_the_defaults_lie_in_the_space(name: str) -> None:
     """So the search can begin with them."""
-    values, default = SPACE[name], default_values(SPACE)[name]
+    values, default = SPACE[name], values_in(FitSettings(), SPACE)[name]
 
     assert values._contains(values.to_internal_repr(default))
 

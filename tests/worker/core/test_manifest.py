@@ -40,6 +40,7 @@ GOOD = replace(
     own_items=64,
     own_weight=1.5,
     own_half_life=8.0,
+    own_bonus=-0.5,
 )
 PLAIN, _ = tiny_release_parts()
 NAMES = [field.name for field in fields(Manifest)]
@@ -48,7 +49,7 @@ BELONGS = {
     "{'a': None}": ["training", "lineage"],
     "True": ["output_bias", "normalize"],
     "text": ["sha256", "created_at"],
-    "-1.5": ["own_weight"],
+    "-1.5": ["own_weight", "own_bonus"],
 }
 """The fields in which an odd value is none."""
 
@@ -198,6 +199,7 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
         {"own_items": MAX_OWN_ITEMS + 1},
         {"own_weight": MAX_OWN_WEIGHT * 1.01},
         {"own_weight": -1e308},
+        {"own_bonus": -MAX_OWN_WEIGHT * 1.01},
         {"own_half_life": MIN_OWN_HALF_LIFE * 0.99},
         {"own_half_life": MAX_OWN_HALF_LIFE * 1.01},
         {"size_bytes": 0},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 
 from worker.errors import CheckpointFailed, NextclickError
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import SentHeaders
+from worker.kafka.interface import NewRecord, SentHeaders
 from worker.kafka.memory.broker import Process, record_bytes
 from worker.kafka.memory.log import PartitionLog
 from worker.kafka.transactions import failure, missing_partition
@@ -81,6 +81,11 @@ class MemoryTransactions:
         except Exception:
             self._epoch = None
             raise
+
+    def send_many(self, topic: str, partition: int, records: Sequence[NewRecord]) -> None:
+        """Add records of one partition, in order. Raises the errors of `send`."""
+        for key, value, headers in records:
+            self.send(topic, partition, key=key, value=value, headers=headers)
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
         """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`."""
