@@ -45,7 +45,6 @@ SETTINGS: Final = FitSettings.of(
     schedule="constant",
     popularity_half_lives=(540.0, 3600.0, 21600.0),
     transition_half_lives=(21600.0, 172800.0),
-    co_occurrences=0,
     repeat_lags=0,
     own_items=0,
     exclude_recent=LONGEST - 1,
