@@ -103,7 +103,7 @@ class Counts:
             )
         if self.borrower:
             found.append(
-                f"{self.borrower} has no header; its columns are in the order of the first file that has one"
+                f"{self.borrower} has no header; its columns are named as those of a file that has one"
             )
         for role in ROLES:
             found += self._of_ids(role, names[role])

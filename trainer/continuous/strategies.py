@@ -131,7 +131,7 @@ class Online:
         """The clicks up to `_until_ms` that cleaning removed."""
 
     def _begun(self, past: pl.DataFrame) -> OnlineTraining:
-        """Return a new training. Recent items are excluded as `past`, the clicks before the hold-out, show."""
+        """Return a new training. `past`, the clicks before the hold-out, decide which items are excluded."""
         from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
 
         settings = self._settings

@@ -139,8 +139,8 @@ class Training:
         """Train to the end, then set `network` to the weights of its best epoch.
 
         `validate` returns the validation metrics of the current `network`; `after_step` is called after each
-        step and each validation. If the training diverges after the first epoch, it ends early, with the best finished epoch. Raises
-        TrainingDiverged if the first epoch diverges.
+        step and each validation. If the training diverges after the first epoch, it ends early, with the best
+        finished epoch. Raises TrainingDiverged if the first epoch diverges.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:

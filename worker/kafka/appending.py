@@ -101,7 +101,8 @@ def knows(client: KafkaProducer, topic: str, partition: int) -> bool:
 def append(client: KafkaProducer, topic: str, partition: int, records: Sequence[NewRecord]) -> list[Delivery]:
     """Add `records` to the open transaction, in order; return their deliveries.
 
-    Requires `can_append`, `knows`, and at least one record. Raises the errors of `KafkaProducer.send`; then no record was added.
+    Requires `can_append`, `knows`, and at least one record. Raises the errors of `KafkaProducer.send`; then
+    no record was added.
     """
     endings = [_ending(record) for record in records]
     client._ensure_valid_record_size(_BOUND + max(map(len, endings)))
