@@ -53,6 +53,8 @@ class Options(TypedDict, total=False):
     own_items: OwnItems
     session_gap_seconds: float
     popular: Sequence[str]
+    lists: int
+    list_margin: float
     seed: int
 
 
@@ -79,6 +81,8 @@ def tiny_release_parts(
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
+    lists: int = 0,
+    list_margin: float = 1e6,
     seed: int = 0,
 ) -> tuple[Manifest, bytes]:
     """Manifest and blob of a release with random weights; another seed gives other weights.
@@ -98,6 +102,8 @@ def tiny_release_parts(
         co_occurrences=co_occurrences,
         seed=seed,
     )
+    if lists:
+        tensors["lists"] = np.resize(np.arange(lists, dtype=np.int32), len(item_ids))
     return packed(
         tensors,
         item_ids,
@@ -105,6 +111,7 @@ def tiny_release_parts(
         output=output,
         normalize=normalize,
         scale=scale,
+        list_margin=list_margin if lists else 0.0,
         co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         own_items=own_items,
@@ -198,6 +205,7 @@ def packed(
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
+    list_margin: float = 0.0,
     session_gap_seconds: float = 1800.0,
     popular: Sequence[str] | None = None,
     seed: int = 0,
@@ -215,6 +223,8 @@ def packed(
         co_occurrence_decay=co_occurrence_decay,
         repeat_bias=repeat_bias,
         own_items=own_items,
+        list_margin=list_margin,
+        list_recall=0.99 if "lists" in tensors else 0.0,
         session_gap_seconds=session_gap_seconds,
         popular=item_ids[::-1][:100] if popular is None else popular,
         golden=[

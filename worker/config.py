@@ -45,6 +45,11 @@ class Recommend(Section):
         ge=0,
         le=RECENT_ITEMS,
     )
+    ranking: Literal["auto", "exact", "approximate"] = setting(
+        "auto",
+        "`exact`: score all items. `approximate`: score the lists of similar items that a release of a large "
+        "catalogue has. `auto`: approximate if exact ranking would take over 100 us per list.",
+    )
     format: Literal["json", "msgpack", "avro", "json_schema"] = setting(
         "json",
         "Format of the lists: `json`, `msgpack`, `avro` or `json_schema`. The last two need the schema "

@@ -54,6 +54,7 @@ Refusal = Literal[
     "format",
     "golden",
     "item_ids",
+    "lists",
     "manifest",
     "missing",
     "not_finite",

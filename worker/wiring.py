@@ -289,6 +289,7 @@ class _Wiring:
             user_ttl_ms=round(self._settings.state.user_ttl * 1000),
             exclude_recent=recommend.exclude_recent,
             top=recommend.top,
+            ranking=recommend.ranking,
             quality=self._quality,
         )
 

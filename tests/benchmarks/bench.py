@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.benchmarks import decoding, footprint, latency, ranking, report, scrapes, throughput
+from tests.benchmarks import decoding, footprint, latency, ranking, report, scale, scrapes, throughput
 from tests.benchmarks.clicks import USERS
 from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
@@ -45,6 +45,8 @@ class Plan:
     rank_rounds: int
     decoded: int
     """Records that are decoded in each form and round."""
+    sizes: tuple[str, ...]
+    """Catalogues that are ranked exactly and approximately."""
 
 
 FULL: Final = Plan(
@@ -55,6 +57,7 @@ FULL: Final = Plan(
     users=USERS,
     rank_rounds=7,
     decoded=100_000,
+    sizes=tuple(scale.SIZES),
 )
 QUICK: Final = Plan(
     rounds=1,
@@ -64,6 +67,7 @@ QUICK: Final = Plan(
     users=5_000,
     rank_rounds=1,
     decoded=5_000,
+    sizes=("20k",),
 )
 
 
@@ -151,6 +155,11 @@ def rank(_: Stand, plan: Plan) -> Figures:
     }
 
 
+def scales(_: Stand, plan: Plan) -> Figures:
+    """Return the cost per list of exact and of approximate ranking, up to a million items."""
+    return scale.costs(plan.rank_rounds, plan.sizes)
+
+
 def decode(_: Stand, plan: Plan) -> Figures:
     """Return the cost of decoding a click, plain and in the frame of a schema registry."""
     return decoding.costs(plan.decoded, rounds=plan.rank_rounds)
@@ -160,6 +169,7 @@ BENCH: Final = Bench[Stand, Plan](
     name="bench",
     measures={
         "ranking": rank,
+        "scale": scales,
         "decoding": decode,
         "throughput": throughputs,
         "latency": latencies,

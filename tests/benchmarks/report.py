@@ -24,7 +24,11 @@ class Target:
 TARGETS: Final = {
     "every_4k_over_passthrough": Target(0.55, least=True),
     "latest_4k_over_passthrough": Target(0.90, least=True),
-    "rank_100k_over_product": Target(1.5),
+    "rank_100k_over_product": Target(1.25),
+    "exact_over_approximate_100k": Target(4.0, least=True),
+    "approximate_recall_100k": Target(0.99, least=True),
+    "exact_over_approximate_1m": Target(15.0, least=True),
+    "approximate_recall_1m": Target(0.98, least=True),
     "blend_250_over_none": Target(1.10),
     "blend_2000_over_none": Target(1.10),
     "latency_1000_uncommitted_p50_seconds": Target(0.010),
@@ -43,6 +47,7 @@ def table(figures: Mapping[str, float]) -> Iterator[str]:
     """Yield the lines of the table, without figures that were not measured."""
     yield from _throughput(figures)
     yield from _costs(figures)
+    yield from _scale(figures)
     yield from _decoding(figures)
     yield from _latency(figures)
     yield from _rest(figures)
@@ -72,6 +77,21 @@ def _costs(figures: Mapping[str, float]) -> Iterator[str]:
         costs = [figures.get(f"{name}_{cost}_microseconds") for cost in ("cpu", *STAGES)]
         cells = [f"{cost:9.1f}" for cost in costs if cost is not None]
         yield f"{name.replace('_', ' '):{_WIDTH}}" + "".join(cells)
+
+
+def _scale(figures: Mapping[str, float]) -> Iterator[str]:
+    sizes = [name.split("_")[2] for name in figures if name.startswith("approximate_recall_")]
+    if sizes:
+        yield ""
+        yield line("CPU per list, µs", "exact", "approximate", "exact / approximate", "recall at 20")
+    for size in sizes:
+        yield line(
+            f"{size} items",
+            f"{figures[f'exact_{size}_microseconds']:,.0f}",
+            f"{figures[f'approximate_{size}_microseconds']:,.0f}",
+            judged(figures, f"exact_over_approximate_{size}", "{:.1f}".format),
+            judged(figures, f"approximate_recall_{size}", "{:.4f}".format),
+        )
 
 
 def _decoding(figures: Mapping[str, float]) -> Iterator[str]:

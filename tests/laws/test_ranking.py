@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.builders import gains_of_own
 from tests.examples import examples
+from worker.core import ranking, search
 from worker.core.ranking import (
     NO_ITEM,
     Floats,
@@ -18,7 +19,6 @@ from worker.core.ranking import (
     ItemRows,
     ItemTable,
     OwnItems,
-    _keys,
     own_gains,
     top_k,
 )
@@ -27,6 +27,16 @@ from worker.core.ranking import (
 sizes = st.integers(1, 300) | st.sampled_from(
     [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 1000, 1023, 4097]
 )
+
+
+@pytest.fixture(params=["whole", "tiled"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As small catalogues are ranked; or as large ones, with tiles so small that there are many."""
+    if request.param == "tiled":
+        monkeypatch.setattr(ranking, "WHOLE", 0)
+        monkeypatch.setattr(ranking, "_TILE_ROWS", 4)
+        monkeypatch.setattr(ranking, "_TILE_STEP", search.DEPTH)
+        monkeypatch.setattr(ranking, "_TILE_SCORES", 8 * search.DEPTH)
 
 
 def sorted_out(scores: Floats, excluded: Indexes, k: int) -> tuple[list[int], list[float]]:
@@ -71,6 +81,7 @@ def with_gains(scores: Floats, recent: Indexes, gains: Gains) -> Floats:
     return scores
 
 
+@pytest.mark.usefixtures("tiles")
 @given(
     items=sizes,
     rows=st.integers(1, 8) | st.just(70),
@@ -171,6 +182,7 @@ def test_own_items_gain_by_their_decayed_count(
         assert dict(zip(alone.items.tolist(), alone.gains.tolist(), strict=True)) == found[row]
 
 
+@pytest.mark.usefixtures("tiles")
 @given(items=sizes, rows=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
 def test_different_scores_are_found_in_order(items: int, rows: int, k: int, seed: int) -> None:
     """Without ties the search looks into K groups only: they hold all that belongs in the list."""
@@ -191,6 +203,6 @@ def test_the_keys_of_the_search_order_as_scores_do(scores: list[float]) -> None:
     """The greater key has the greater score; of equal ones, as 0 and -0 are, the lower column."""
     single = np.array(scores, np.float32)
 
-    keys = _keys(single, np.arange(len(scores)))
+    keys = search.keys(single, np.arange(len(scores)))
 
     assert np.argsort(-keys).tolist() == np.argsort(-single, kind="stable").tolist()

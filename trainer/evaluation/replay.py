@@ -179,17 +179,22 @@ def _lists(tables: ServingTables, sessions: Sessions, top: int, exclude_recent: 
 
 def _parts(sessions: Sessions, size: int) -> Iterator[Sessions]:
     for first in range(0, len(sessions), size):
-        starts = sessions.starts[first : first + size + 1]
-        clicks = slice(starts[0], starts[-1])
-        history = sessions.history.of(clicks) if sessions.history else None
-        yield replace(
-            sessions,
-            items=sessions.items[clicks],
-            starts=starts - starts[0],
-            scored=sessions.scored[clicks],
-            times_ms=None,
-            history=history,
-        )
+        yield some_of(sessions, first, size)
+
+
+def some_of(sessions: Sessions, first: int, size: int) -> Sessions:
+    """Return at most `size` sessions from number `first` on, without their times."""
+    starts = sessions.starts[first : first + size + 1]
+    clicks = slice(starts[0], starts[-1])
+    history = sessions.history.of(clicks) if sessions.history else None
+    return replace(
+        sessions,
+        items=sessions.items[clicks],
+        starts=starts - starts[0],
+        scored=sessions.scored[clicks],
+        times_ms=None,
+        history=history,
+    )
 
 
 def published(release: Release, clicks: pl.DataFrame, top: int, exclude_recent: int) -> Iterator[list[str]]:

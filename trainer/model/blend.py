@@ -31,7 +31,7 @@ from trainer.config import FitSettings
 from trainer.model.backend import tf
 from trainer.model.terms import CO_OCCURRENCE_DECAY, OWN_HALF_LIFE, Priors, Terms
 from worker.core.cells import Floats
-from worker.core.ranking import NO_ITEM, Indexes, OwnGains, OwnItems, own_gains
+from worker.core.ranking import NO_ITEM, Gains, Indexes, OwnItems, own_gains
 from worker.settings.fields import duration_text
 
 RATE: Final = 0.3
@@ -277,12 +277,12 @@ class Blend:
         for _ in range(steps):
             yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _gradients(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
+    def _gradients(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(self._losses(lessons, gains, table, bias, priors))
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _losses(self, lessons: Lessons, gains: OwnGains, table: Any, bias: Any, priors: Priors) -> Any:
+    def _losses(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
         weights, last = self._weights, lessons.recent[:, 0]
         logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + bias)
         logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
@@ -317,10 +317,10 @@ def _constants(tensors: Mapping[str, Floats], priors: Priors) -> tuple[Any, Any,
     return tf.constant(table), tf.constant(own), Priors(*map(tf.constant, priors))
 
 
-def _asked(lessons: Lessons) -> tuple[Lessons, OwnGains]:
+def _asked(lessons: Lessons) -> tuple[Lessons, Gains]:
     """Return `lessons` as constants of TensorFlow, and the gains of own items at a weight of 1."""
     gains = own_gains(lessons.own, OwnItems(lessons.own.shape[1], 1.0, OWN_HALF_LIFE))
-    return Lessons(*map(tf.constant, lessons)), OwnGains(*map(tf.constant, gains))
+    return Lessons(*map(tf.constant, lessons)), Gains(*map(tf.constant, gains))
 
 
 class _Adam:

@@ -16,6 +16,7 @@ import numpy as np
 from trainer.config import POPULAR_ITEMS
 from trainer.dataset.dataset import Data
 from trainer.dataset.lists import by_count, counted
+from trainer.release.lists import ItemLists
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
@@ -64,11 +65,15 @@ class PackagedRelease:
 
 
 class Model(NamedTuple):
-    """A trained model: the network, its `tensors`, and the blend's terms, which are added to the scores."""
+    """A trained model: the network, its `tensors`, and the blend's terms, which are added to the scores.
+
+    `lists`: the lists of items for approximate ranking, if the catalogue is large.
+    """
 
     network: Network
     tensors: Mapping[str, Floats]
     terms: Terms | None = None
+    lists: ItemLists | None = None
 
     def answer(self, items: Indexes) -> tuple[Floats, Floats]:
         """Return the state `[S]` after one session of known `items`, and the scores of all items `[N]`."""
@@ -107,6 +112,7 @@ class Model(NamedTuple):
             exclude_recent=min(settings.evaluation.exclude_recent, RECENT_ITEMS),
             popular=data.catalogue.ids(_popular(data)).tolist(),
             golden=self._golden(data),
+            list_recall=self.lists.recall if self.lists else 0.0,
             metrics=metrics,
             training={**data.summary, "settings": settings.to_json()},
             lineage={"parent": parent},
@@ -116,11 +122,15 @@ class Model(NamedTuple):
 
     def _served(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Return the tensors of a release, and the manifest fields that define how they are used."""
-        settings, tensors, added = self.network.settings, self.tensors, dict[str, Any]()
+        settings, added = self.network.settings, dict[str, Any]()
+        tensors: Mapping[str, Any] = self.tensors
         scale = settings.model.scale if settings.model.normalize else 1.0
         if self.terms:
             tensors, scale = self.terms.added_to(tensors), scale * self.terms.network
             added = self.terms.manifest
+        if self.lists:
+            tensors = {**tensors, "lists": self.lists.lists}
+            added = {**added, "list_margin": self.lists.margin}
         return tensors, {
             "cell": settings.model.cell,
             "normalize": settings.model.normalize,

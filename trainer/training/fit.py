@@ -42,6 +42,7 @@ from trainer.release.package import Model, PackagedRelease
 from trainer.training import interruption, warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.decisions import decided
+from trainer.training.listing import with_lists
 from trainer.training.loop import Course, Training
 
 BLEND_STEPS: Final = 100
@@ -88,7 +89,7 @@ def fit(
         )
         network, data = _final(train_once_more, whole, training.course, progress, otherwise=(network, data))
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
-    fitted = model.packaged(
+    fitted = with_lists(model, data, progress).packaged(
         data,
         metrics=_measured(model, data, data.test),
         created_at=now.isoformat(timespec="seconds"),

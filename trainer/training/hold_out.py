@@ -30,6 +30,7 @@ from trainer.model.network import Network
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import warm_start
 from trainer.training.fit import targets_of, terms_of
+from trainer.training.listing import with_lists
 from trainer.training.loop import Course, Training
 
 _WITHOUT: Final = "the release is published without the clicks of the hold-out"
@@ -98,7 +99,8 @@ def _packaged(
     extent = {name: data.summary[name] for name in ("clicks", "sessions", "first_click", "last_click")}
     weights = manifest.training.get("blend")
     terms = terms_of(Blend.of(settings, weights), data, settings) if weights else None
-    return Model(network, network.tensors(), terms).packaged(
+    model = with_lists(Model(network, network.tensors(), terms), data, Progress())
+    return model.packaged(
         replace(data, summary={**before, **extent, LEARNED: learned}),
         metrics=manifest.metrics,
         created_at=manifest.created_at,

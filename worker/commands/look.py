@@ -140,7 +140,13 @@ def _current(
     recommender = None
     if release:
         recommend = settings.recommend
-        recommender = Recommender(release, states, exclude_recent=recommend.exclude_recent, top=recommend.top)
+        recommender = Recommender(
+            release,
+            states,
+            exclude_recent=recommend.exclude_recent,
+            top=recommend.top,
+            ranking=recommend.ranking,
+        )
     for partition, request in trace.requests.items():
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:

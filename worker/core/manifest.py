@@ -63,6 +63,9 @@ MIN_OWN_HALF_LIFE: Final = 0.1
 MAX_OWN_HALF_LIFE: Final = 1e6
 """Maximum half-life of own items, in clicks; all clicks then count alike."""
 
+MAX_LIST_MARGIN: Final = 1e9
+"""Maximum margin of lists; keeps scores well within the range of single precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -89,11 +92,14 @@ class Manifest:
     last clicked item (`transitions`: maximum number of successors of an item; 0: no transition tables).
     Second, for every click of the current session, `co_occurrence_decay[l]` times the item's score in the row
     of the clicked item, where `l` is the number of later clicks (`co_occurrences`: number of entries in a
-    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the
-    items among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems`
-    with `own_weight`, `own_half_life` and `own_bonus`; 0 clicks: no gain). A session ends after
-    `session_gap_seconds` without a click; 0: never. The user's last `exclude_recent` clicked items are
-    not recommended, unless a worker's settings say otherwise.
+    row; 0: no such tables). Third, `repeat_bias[l]` for every click on the item. Fourth, a gain for the items
+    among the user's last `own_items` clicks, whatever their session (`worker.core.ranking.OwnItems` with
+    `own_weight`, `own_half_life` and `own_bonus`; 0 clicks: no gain). A session ends after
+    `session_gap_seconds` without a click; 0: never. Approximate ranking scores only the items of some of the
+    `lists` (0: none) into which the items are divided: those whose mean score, without the four terms, is at
+    most `list_margin` below the best. It finds the share `list_recall` of the exact top 20, as measured by
+    the trainer. The user's last `exclude_recent` clicked items are not recommended, unless a worker's
+    settings say otherwise.
 
     A field with a default may be missing in JSON, and is left out if it has its default. So a worker that
     does not know the field yet reads the releases that do not use it.
@@ -127,6 +133,9 @@ class Manifest:
     own_weight: float = 0.0
     own_half_life: float = 1.0
     own_bonus: float = 0.0
+    lists: int = 0
+    list_margin: float = 0.0
+    list_recall: float = 0.0
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON object, without the fields that have their defaults."""
@@ -191,6 +200,10 @@ class Manifest:
         excluded = self.exclude_recent
         _require(0 <= excluded <= RECENT_ITEMS, "exclude_recent", excluded, f"from 0 to {RECENT_ITEMS}")
         self._check_own_items()
+        _require(0 <= self.lists <= self.items, "lists", self.lists, f"from 0 to items ({self.items})")
+        margin, limit = self.list_margin, MAX_LIST_MARGIN
+        _require(0 <= margin <= limit, "list_margin", margin, f"from 0 to {limit:g}")
+        _require(0 <= self.list_recall <= 1, "list_recall", self.list_recall, "from 0 to 1")
         gap = self.session_gap_seconds
         _require(0 <= gap <= MAX_GAP_SECONDS, "session_gap_seconds", gap, f"from 0 to {MAX_GAP_SECONDS:g}")
         different = len(set(self.popular)) == len(self.popular)

@@ -19,6 +19,7 @@ from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
 from worker.core.slabs import Rows
 from worker.core.states import States, UserStates
+from worker.core.tables import Ranking
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]
@@ -76,8 +77,9 @@ class Recommender:
     `publish`: whether the `latest` click of each user in a batch gets a list, or `every` click. A click whose
     record is older than `publish_max_age_ms` (0: no limit) gets no list. `exclude_recent`: the number of a
     user's most recent items that are not recommended again; None: as the release says. `top`: the number of
-    items in a list. After a gap of more than `user_ttl_ms` between clicks (0: no limit), the user starts with
-    an empty state. `quality` receives the lists that are shown and the clicks that follow.
+    items in a list. `ranking`: whether it is exact (`ServingTables.approximates`). After a gap of more than
+    `user_ttl_ms` between clicks (0: no limit), the user starts with an empty state. `quality` receives the
+    lists that are shown and the clicks that follow.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Recommender:
         user_ttl_ms: int = 0,
         exclude_recent: int | None = None,
         top: int = 20,
+        ranking: Ranking = "auto",
         quality: Quality | None = None,
     ) -> None:
         self.release = release
@@ -102,6 +105,8 @@ class Recommender:
         needed = max(self._exclude, release.recent_needed, release.own_needed)
         self._lags = np.arange(min(needed, states.recent_items))
         self._top = top
+        self._approximate = release.approximates(ranking)
+        self.recall = release.manifest.list_recall if self._approximate else 1.0
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -143,7 +148,8 @@ class Recommender:
         users.warm = warm[last]
         users.offset = offsets[last]
         users.release[:] = self.release.number
-        _remember(order, users, codes, numbers)
+        users.ring.put(order.user, numbers, codes)
+        users.clicks = (numbers[last] + 1).astype(np.int32)
         self._states.write(order.rows, users)
         self._states.free(order.rows[users.offset < void_before[last]])
         newest = order.last[order.user[answered]] == answered
@@ -177,6 +183,7 @@ class Recommender:
             applied.excluded[warm],
             applied.recent[warm],
             own=applied.own[warm],
+            approximate=self._approximate,
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
@@ -206,8 +213,7 @@ class Recommender:
         recent = self._indexes(users.ring.latest(self._lags))
         excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
         own, at, nobody = _padded(recent, self.release.own_needed), np.zeros(1, np.intp), np.full(1, -1)
-        (one,) = self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))
-        return one
+        return self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))[0]
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.
@@ -385,12 +391,6 @@ def _sessions(
     last_known = np.maximum.accumulate(np.where(known, here, -1))
     warm = last_known >= np.where(begun, start, order.first)
     return clicks, warm | (~begun & users.warm[order.user])
-
-
-def _remember(order: UserOrder, users: UserStates, codes: Indexes, numbers: Places) -> None:
-    """Add the clicked items to the users' rings, and update the numbers of clicks."""
-    users.ring.put(order.user, numbers, codes)
-    users.clicks = (numbers[order.last] + 1).astype(np.int32)
 
 
 def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:

@@ -56,6 +56,7 @@ class Release(ServingTables):
             co_occurrence_decay=manifest.co_occurrence_decay,
             repeat_bias=manifest.repeat_bias,
             own_items=manifest.own_term,
+            list_margin=manifest.list_margin,
         )
         self.manifest = manifest
         self.number = number
@@ -90,6 +91,8 @@ def pack(
     co_occurrence_decay: Sequence[float] = (),
     repeat_bias: Sequence[float] = (),
     own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
+    list_margin: float = 0.0,
+    list_recall: float = 0.0,
     session_gap_seconds: float,
     exclude_recent: int = 1,
     popular: Sequence[str],
@@ -105,22 +108,18 @@ def pack(
     `[D, gates * H]`, `recurrent_kernel` `[H, gates * H]` and `bias`; for each higher layer, the names with
     its number (`kernel_2` `[H, gates * H]`, ...); optional `output` `[N, H]` and `output_bias` `[N]`;
     optional `transition_items` `[N, E]` (int32, no duplicates in a row, padded with `NO_ITEM`) with
-    `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores.
+    `transition_scores` `[N, E]`; likewise `co_occurrence_items` and their scores;
+    optional `lists` `[N]` (int32), the list of each item.
     """
     blob = _blob(tensors, item_ids)
     manifest = Manifest(
         format=FORMAT,
         cell=cell,
-        layers=count_layers(tensors),
-        hidden_size=tensors["recurrent_kernel"].shape[0],
-        embedding_size=tensors["embedding"].shape[1],
+        **_shapes(tensors),
         items=len(item_ids),
         output=output,
-        output_bias="output_bias" in tensors,
         normalize=normalize,
         scale=scale,
-        transitions=_entries(tensors, "transition_items"),
-        co_occurrences=_entries(tensors, "co_occurrence_items"),
         co_occurrence_decay=tuple(co_occurrence_decay),
         repeat_bias=tuple(repeat_bias),
         session_gap_seconds=session_gap_seconds,
@@ -136,6 +135,8 @@ def pack(
         own_items=own_items.clicks,
         own_weight=own_items.weight,
         own_half_life=own_items.half_life,
+        list_margin=list_margin,
+        list_recall=list_recall,
         own_bonus=own_items.bonus,
     )
     return Manifest.from_json(manifest.to_json()), blob
@@ -147,6 +148,19 @@ def _blob(tensors: Mapping[str, NDArray[Any]], item_ids: Sequence[str]) -> bytes
     except ValueError as error:
         raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
     return save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+
+
+def _shapes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the fields of a manifest that its tensors decide."""
+    return {
+        "layers": count_layers(tensors),
+        "hidden_size": tensors["recurrent_kernel"].shape[0],
+        "embedding_size": tensors["embedding"].shape[1],
+        "output_bias": "output_bias" in tensors,
+        "transitions": _entries(tensors, "transition_items"),
+        "co_occurrences": _entries(tensors, "co_occurrence_items"),
+        "lists": int(tensors["lists"].max()) + 1 if "lists" in tensors else 0,
+    }
 
 
 def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:

@@ -14,17 +14,27 @@ trainer evaluates with tables of the network that it is training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
+from worker.core.lists import Lists
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
 _MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
+
+Ranking = Literal["auto", "exact", "approximate"]
+
+EXACT_NUMBERS: Final = 5_000_000
+"""Up to this many numbers in the item vectors, ranking is exact unless a worker's settings say otherwise.
+
+Exact ranking then takes less than 100 microseconds of CPU per list: 1.6 to 2.6 per thousand vectors of 128
+numbers, measured on one core of an AMD EPYC, 500 lists at a time.
+"""
 
 
 class ServingTables:
@@ -47,6 +57,7 @@ class ServingTables:
         co_occurrence_decay: Sequence[float] = (),
         repeat_bias: Sequence[float] = (),
         own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
+        list_margin: float = 0.0,
     ) -> None:
         self._hidden_size = len(tensors["recurrent_kernel"])
         self._normalize, self._scale = normalize, scale
@@ -62,7 +73,10 @@ class ServingTables:
             co_occurrence_decay=co_occurrence_decay,
             repeat_bias=repeat_bias,
             own_items=own_items,
+            lists=tensors.get("lists"),
         )
+        self.lists = Lists(self._table, margin=list_margin) if "lists" in tensors else None
+        """The lists of items, for approximate ranking."""
         self.items = len(self._embedding)
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
@@ -70,6 +84,14 @@ class ServingTables:
         """The number of a session's most recent clicks that ranking needs."""
         self.own_needed = self._table.own_needed
         """The number of a user's most recent clicks, across sessions, that ranking needs."""
+
+    def approximates(self, ranking: Ranking) -> bool:
+        """Return whether lists are ranked approximately under the setting `ranking`.
+
+        Without lists of items, ranking is always exact.
+        """
+        large = self.items * self._hidden_size > EXACT_NUMBERS
+        return self.lists is not None and (ranking == "approximate" or (ranking == "auto" and large))
 
     def inputs(self, indexes: Indexes) -> Floats:
         """Return the input half of the lowest layer's step for each item: `W_x x + b`, `[gates, B, H]`."""
@@ -89,19 +111,32 @@ class ServingTables:
         recent: Indexes | None = None,
         *,
         own: Indexes | None = None,
+        approximate: bool = False,
     ) -> TopK:
         """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
+
+        If `approximate`, some of them may be missing (`worker.core.lists`); the tables must have lists.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first; `NO_ITEM` stands for an
         unknown item or no click. `own` `[B, own_needed]`: the last clicks of each user, across sessions.
         Raises ValueError if `recent` or `own` is needed and missing.
         """
+        hidden = self.hidden(states)
+        if approximate and self.lists is not None:
+            return self.lists.top_k(hidden, k, excluded, recent, own=own)
+        return top_k(hidden, self._table, k, excluded, recent, own=own)
+
+    def hidden(self, states: Floats) -> Floats:
+        """Return what is multiplied with `vectors` for scores of the states `[B, S]`, `[B, H]`."""
         hidden = states[:, : self._hidden_size]
         if self._normalize:
             hidden = _unit(hidden)
-        if self._scale != 1:
-            hidden = hidden * np.float32(self._scale)
-        return top_k(hidden, self._table, k, excluded, recent, own=own)
+        return hidden if self._scale == 1 else hidden * np.float32(self._scale)
+
+    @property
+    def vectors(self) -> Floats:
+        """The output vectors of all items in their order, `[N, H]`, of unit length with `normalize`."""
+        return self._table.in_order()
 
     def _precomputed_inputs(self) -> Floats | None:
         if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:

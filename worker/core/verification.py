@@ -22,6 +22,9 @@ from worker.errors import Refusal, ReleaseRefused
 _TOLERANCE: Final = 1e-3
 """Tolerance of golden answers: other kernels round differently, while wrong weights are far off."""
 
+_GOLDEN_RECALL: Final = 0.5
+"""Least share of the golden answers that approximate ranking finds; of a few answers, more is no promise."""
+
 
 def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Check names, types, shapes and values of the tensors against `manifest`. Raises ReleaseRefused."""
@@ -41,6 +44,8 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
             asked = f"{dtype} {list(shape)}"
             raise ReleaseRefused("shape", f"the tensor {name} is {found}, but the manifest requires {asked}")
     check_finite(tensors)
+    if manifest.lists:
+        _check_lists(manifest, tensors["lists"])
     for reason, name in _item_rows(manifest).items():
         _check_items(manifest, reason, name, tensors[name])
 
@@ -71,6 +76,8 @@ def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tupl
         expected["output"] = (single, (items, size))
     if manifest.output_bias:
         expected["output_bias"] = (single, (items,))
+    if manifest.lists:
+        expected["lists"] = (np.dtype(np.int32), (items,))
     for reason, name in _item_rows(manifest).items():
         entries = getattr(manifest, reason)
         expected[name] = (np.dtype(np.int32), (items, entries))
@@ -85,6 +92,15 @@ def _item_rows(manifest: Manifest) -> dict[Refusal, str]:
         "co_occurrences": "co_occurrence_items",
     }
     return {field: name for field, name in names.items() if getattr(manifest, field)}
+
+
+def _check_lists(manifest: Manifest, lists: Indexes) -> None:
+    if lists.min() < 0 or lists.max() >= manifest.lists:
+        raise ReleaseRefused(
+            "lists",
+            f"the tensor lists has numbers from {lists.min()} to {lists.max()}, but lists are 0 to "
+            f"{manifest.lists - 1}",
+        )
 
 
 def _check_items(manifest: Manifest, reason: Refusal, name: str, items: Indexes) -> None:
@@ -104,11 +120,21 @@ def _check_items(manifest: Manifest, reason: Refusal, name: str, items: Indexes)
 
 def check_golden(tables: ServingTables, catalogue: Catalogue, manifest: Manifest) -> None:
     """Run the golden sequences of `manifest` through `tables`. Raises ReleaseRefused for a wrong answer."""
+    tolerance, found = _TOLERANCE * max(1.0, manifest.scale), list[bool]()
     for golden in manifest.golden:
-        _check_answer(tables, catalogue, golden, _TOLERANCE * max(1.0, manifest.scale))
+        found += _check_answer(tables, catalogue, golden, tolerance)
+    if found and np.mean(found) < _GOLDEN_RECALL:
+        raise ReleaseRefused(
+            "golden",
+            f"with its lists, the release recommends only {sum(found)} of the {len(found)} items that the "
+            "golden sequences expect",
+        )
 
 
-def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, tolerance: float) -> None:
+def _check_answer(
+    tables: ServingTables, catalogue: Catalogue, golden: Golden, tolerance: float
+) -> list[bool]:
+    """Check one answer; if there are lists, return whether approximate ranking finds each of its items."""
     clicked, top = catalogue.indexes(golden.items), catalogue.indexes(golden.top)
     if NO_ITEM in clicked or NO_ITEM in top:
         raise ReleaseRefused("golden", f"the golden sequence {list(golden.items)[:5]} has unknown items")
@@ -125,12 +151,9 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
             f"after the golden sequence {list(golden.items)[:5]}, the hidden state is not the one in "
             "the manifest",
         )
-    found = tables.rank(
-        state,
-        len(catalogue),
-        recent=_newest_first(clicked, tables.recent_needed),
-        own=_newest_first(clicked, tables.own_needed),
-    )
+    recent = _newest_first(clicked, tables.recent_needed)
+    own = _newest_first(clicked, tables.own_needed)
+    found = tables.rank(state, len(catalogue), recent=recent, own=own)
     if not _same_answer(found, top, golden.scores, tolerance):
         best = catalogue.ids(found.indexes[0, :3]).tolist()
         raise ReleaseRefused(
@@ -138,6 +161,12 @@ def _check_answer(tables: ServingTables, catalogue: Catalogue, golden: Golden, t
             f"after the golden sequence {list(golden.items)[:5]}, the worker recommends {best}, but the "
             f"manifest expects {list(golden.top)[:3]}; items or scores differ",
         )
+    if not tables.approximates("approximate"):
+        return []
+    near = tables.rank(state, len(top), recent=recent, own=own, approximate=True)
+    if not _same_scores(near, found, tolerance):
+        raise ReleaseRefused("golden", "the scores of approximate ranking are not those of exact ranking")
+    return np.isin(top, near.indexes[0]).tolist()
 
 
 def _newest_first(clicked: Indexes, count: int) -> Indexes:
@@ -150,10 +179,19 @@ def _newest_first(clicked: Indexes, count: int) -> Indexes:
 def _same_answer(found: TopK, top: Indexes, scores: Sequence[float], tolerance: float) -> bool:
     # Nearly equal scores may be in either order, so the order itself is not compared: the best scores
     # must be as expected, and the expected items must have these scores.
-    by_item = np.empty(found.indexes.shape[1], np.float32)
-    by_item[found.indexes[0]] = found.scores[0]
     best = found.scores[0, : len(top)]
-    return _near(best, scores, tolerance) and _near(by_item[top], scores, tolerance)
+    return _near(best, scores, tolerance) and _near(_by_item(found)[top], scores, tolerance)
+
+
+def _same_scores(near: TopK, found: TopK, tolerance: float) -> bool:
+    return _near(near.scores[0], _by_item(found)[near.indexes[0]].tolist(), tolerance)
+
+
+def _by_item(found: TopK) -> Floats:
+    """Return the score of each item, for one row of all items."""
+    scores = np.empty(found.indexes.shape[1], np.float32)
+    scores[found.indexes[0]] = found.scores[0]
+    return scores
 
 
 def _near(found: Floats, expected: Sequence[float], tolerance: float) -> bool:

@@ -157,6 +157,10 @@ class Metrics:
         self._candidate = self._gauge(
             "candidate", "Release number of the candidate; 0 if there is no candidate."
         )
+        self._recall = self._gauge(
+            "ranking_recall",
+            "Share of the exact top 20 that the champion's ranking finds, by the trainer's measurement.",
+        )
         self._candidate_share = self._gauge("candidate_share", "Share of users served by the candidate.")
         self._releases_refused = self._counter(
             "releases_refused", "Releases refused, by reason.", reason=REFUSALS
@@ -282,8 +286,12 @@ class Metrics:
             for number in gone:
                 counter.remove(str(number))
 
-    def observe_serving(self, champion: int, candidate: int, share: float) -> None:
-        """Record which releases are in service, by number; `candidate` is 0 if there is no candidate."""
+    def observe_serving(self, champion: int, candidate: int, share: float, *, recall: float = 1.0) -> None:
+        """Record which releases are in service, by number; `candidate` is 0 if there is no candidate.
+
+        `recall`: that of the champion's ranking against exact ranking.
+        """
+        self._recall.set(recall)
         self._release.set(champion)
         self._candidate.set(candidate)
         self._candidate_share.set(share)

@@ -170,7 +170,8 @@ class Adoption:
     def _tell(self, verified: Verified, *, is_new: bool) -> None:
         champion, candidate, share = verified
         tried = candidate.number if candidate else 0
-        self._metrics.observe_serving(champion.number, tried, self.serving.share)
+        recall = self.serving.champion.recall
+        self._metrics.observe_serving(champion.number, tried, self.serving.share, recall=recall)
         new = champion.summary() if is_new else {}
         log.info("adopted a release", release=champion.number, **new)
         if candidate:

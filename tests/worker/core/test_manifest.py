@@ -33,9 +33,9 @@ from worker.core.recent import RECENT_ITEMS
 from worker.errors import ReleaseRefused
 
 GOOD = replace(
-    tiny_release_parts(output="separate", embedding_size=5, co_occurrences=3, co_occurrence_decay=(1.0, 0.5))[
-        0
-    ],
+    tiny_release_parts(
+        output="separate", embedding_size=5, co_occurrences=3, co_occurrence_decay=(1.0, 0.5), lists=3
+    )[0],
     exclude_recent=2,
     own_items=64,
     own_weight=1.5,
