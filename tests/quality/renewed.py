@@ -106,7 +106,7 @@ def _pooled(parts: Iterable[Part], top: int) -> EvaluationResult:
 
 
 def figures(result: EvaluationResult) -> dict[str, Any]:
-    """Return each metric of the release, with the best baseline beside it."""
+    """Return each metric of the release, with that of the best baseline."""
     metrics = [f"{name}_at_{result.top}" for name in verdicts.METRICS]
     found = [one for one in (verdicts.comparison(result, metric) for metric in metrics) if one]
     return {

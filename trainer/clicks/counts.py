@@ -45,7 +45,7 @@ class Counts:
     examples: dict[str, Any] = field(default_factory=dict)
     headless: bool = False
     """Whether the file has no header, so that its columns were recognised by their values."""
-    parts: str = ""
+    borrower: str = ""
     """The first file without a header whose columns were named by another file's; empty: there is none."""
 
     def add(self, other: Counts) -> None:
@@ -67,7 +67,7 @@ class Counts:
         }
         self.examples = other.examples | known
         self.headless |= other.headless
-        self.parts = self.parts or other.parts
+        self.borrower = self.borrower or other.borrower
 
     @property
     def times(self) -> str:
@@ -101,9 +101,9 @@ class Counts:
                 f"{names['item']} the item and {names['timestamp']} the time; "
                 "to name the columns, set files.columns"
             )
-        if self.parts:
+        if self.borrower:
             found.append(
-                f"{self.parts} has no header; its columns are in the order of the first file that has one"
+                f"{self.borrower} has no header; its columns are named as those of a file that has one"
             )
         for role in ROLES:
             found += self._of_ids(role, names[role])

@@ -130,7 +130,7 @@ def _scan(
         ids = [getattr(scan.columns, role) for role in ROLES]
         require_one_kind(part.path, rules.encoding, scan.clicks, ids)
     scan.counts.headless = table.headless
-    scan.counts.parts = source if borrows else ""
+    scan.counts.borrower = source if borrows else ""
     return scan
 
 

@@ -62,7 +62,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
     chosen = options.settings()
     connection, topic, name = connect(chosen), chosen.topics.releases, CANDIDATE if candidate else CHAMPION
     manifest, blob = read_folder(folder).parts
-    champion, metrics, before = _standing(ReleaseReader(connection, topic=topic), name)
+    champion, metrics, before = _current(ReleaseReader(connection, topic=topic), name)
     # A candidate needs no confirmation: it is measured live first, on a share of the users.
     if not candidate and not yes and (doubt := _doubt(folder, manifest, champion, metrics)):
         _ask(doubt)
@@ -87,7 +87,7 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
     show(facts | measured, *lines, as_json=as_json)
 
 
-def _standing(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str, float], int | None]:
+def _current(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str, float], int | None]:
     """Return the champion, the metrics in its manifest, and the release that the pointer `name` points to.
 
     Raises TopicError if the topic holds other records than releases.

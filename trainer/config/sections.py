@@ -71,8 +71,8 @@ class Dataset(Section):
         0.05,
         "Share of the remaining clicks (those before the test split) to hold out as the validation split. "
         "The newest of them are held out. They serve to choose the best epoch and to learn the weights of "
-        "the terms in `[blend]`. 0: no validation split. Unless set, `fit` uses a larger share, at most a "
-        "third, to hold out 2,000 clicks.",
+        "the terms in `[blend]`. 0: no validation split. Unless set, `fit` raises it, to a third at most, "
+        "to hold out 2,000 clicks.",
         ge=0,
         lt=1,
         facts=_CLEANS,

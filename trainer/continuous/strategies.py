@@ -130,13 +130,13 @@ class Online:
         self._removed: list[Removal] = []
         """The clicks up to `_until_ms` that cleaning removed."""
 
-    def _begun(self, sessions: pl.DataFrame) -> OnlineTraining:
-        """Return a new training, with the decision that the first `sessions` lead to."""
+    def _begun(self, past: pl.DataFrame) -> OnlineTraining:
+        """Return a new training. `past`, the clicks before the hold-out, decide which items are excluded."""
         from trainer.training.online import OnlineTraining  # noqa: PLC0415  # loads TensorFlow
 
         settings = self._settings
         if open_keys(settings, "evaluation.exclude_recent"):
-            decision = exclude_recent(sessions)
+            decision = exclude_recent(past)
             self._progress.say(str(decision))
             settings = replaced(settings, {decision.key: decision.value})
         return OnlineTraining(
@@ -171,7 +171,8 @@ class Online:
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
         sessions = self._sessions(recent, now_ms)
         learned, removed = 0, list[Removal]()
-        training = self._training = self._training or self._begun(sessions)
+        past = sessions.filter(_TIME < span.split_at_ms)
+        training = self._training = self._training or self._begun(past)
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):

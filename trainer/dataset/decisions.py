@@ -22,7 +22,7 @@ DECISIONS: Final = "decisions"
 """The key of the decisions in the summary of the data, and in the training section of a manifest."""
 
 OF_CLICKS: Final = ("dataset.session_gap", "dataset.min_item_count", "evaluation.exclude_recent")
-"""The keys of the decisions in this module. A training that starts from a release keeps the release's."""
+"""The keys of the decisions that a training that starts from a release keeps: those of the release hold."""
 
 Settings = TypeVar("Settings", bound=FitSettings)
 
@@ -132,7 +132,7 @@ def min_item_count(past: pl.DataFrame) -> Decision:
 def validation_fraction(past: pl.DataFrame, settings: FitSettings) -> Decision:
     """Decide how large the validation split is. `past`: as in `min_item_count`.
 
-    A final training learns the validation clicks, too; without one, they would be lost, and it stays small.
+    A final training learns the validation clicks, too. Without one, they would be lost, so the share stays.
     """
     usual, count = settings.dataset.validation_fraction, len(past)
     least = _VALIDATION_CLICKS if settings.training.final_training else 0

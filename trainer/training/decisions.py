@@ -23,7 +23,7 @@ _PER_ITEM: Final = 100
 _MOST_EPOCHS: Final = 100
 
 _MANY_EPOCHS: Final = 10
-_STRONGER: Final = 0.4
+_DROPOUT: Final = 0.4
 """The dropout rate from `_MANY_EPOCHS` on. It was better than the default on all six public sets with 13 to
 15 epochs, and worse by MRR with 5 epochs over more clicks ("Networks tried" in tests/README.md)."""
 
@@ -83,7 +83,7 @@ def of_training(data: Data, settings: FitSettings) -> list[Decision]:
         ),
         Decision(
             "model.dropout",
-            _STRONGER if planned >= _MANY_EPOCHS else settings.model.dropout,
+            _DROPOUT if planned >= _MANY_EPOCHS else settings.model.dropout,
             f"the training has up to {planned} epochs",
         ),
     ]

@@ -155,7 +155,7 @@ def train(
 ) -> tuple[Network, Training]:
     """Return a trained network, with the weights of its best epoch, and its finished training.
 
-    On Ctrl-C, write a checkpoint after the current step, then raise KeyboardInterrupt.
+    On Ctrl-C, write a checkpoint after the current step or validation, then raise KeyboardInterrupt.
     `course`: the course of the final training; None: the first training.
     """
     keras.utils.set_random_seed(settings.training.seed)
@@ -174,8 +174,8 @@ def train(
     with interruption.noticed() as interrupted:
         after_step = partial(checkpoints.after_step, interrupted=interrupted, progress=progress)
         training.run(partial(_validate, network, data), progress, after_step)
-    # A crash in the final training must not cost the first one.
-    checkpoints.save_now(training)
+        # A crash in the final training must not cost the first one.
+        checkpoints.save_now(training)
     return network, training
 
 

@@ -13,8 +13,8 @@ from types import FrameType
 def noticed() -> Iterator[Event]:
     """Yield an event, which the first Ctrl-C sets instead of raising KeyboardInterrupt; the second raises.
 
-    Ctrl-C sets no event where it would not raise: outside the main thread, and in a program that ignores it
-    or handles it itself.
+    If nobody raised it after the first Ctrl-C, KeyboardInterrupt is raised at the end. Ctrl-C sets no event
+    where it would not raise: outside the main thread, and in a program that ignores it or handles it itself.
     """
     event = Event()
     raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -31,3 +31,5 @@ def noticed() -> Iterator[Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if event.is_set():
+        raise KeyboardInterrupt

@@ -134,21 +134,20 @@ class Training:
         self,
         validate: Callable[[], Epoch],
         progress: Progress,
-        saved: Callable[[Training], None] = lambda _: None,
+        after_step: Callable[[Training], None] = lambda _: None,
     ) -> None:
         """Train to the end, then set `network` to the weights of its best epoch.
 
-        `validate` returns the validation metrics of the current `network`; `saved` is called after each step
-        and each epoch.
-        If the training diverges after the first epoch, it ends early, with the best finished epoch. Raises
-        TrainingDiverged if the first epoch diverges.
+        `validate` returns the validation metrics of the current `network`; `after_step` is called after each
+        step and each validation. If the training diverges after the first epoch, it ends early, with the best
+        finished epoch. Raises TrainingDiverged if the first epoch diverges.
         """
         progress.start((self.epochs - len(self.history)) * self._predictions - self._sums.predictions)
         try:
             while len(self.history) < self.epochs and not (self._best.is_past or self._diverged):
-                self._epoch(progress, saved)
+                self._epoch(progress, after_step)
                 self._finish(validate, progress)
-                saved(self)
+                after_step(self)
         except TrainingDiverged as error:
             if not self.history:
                 raise
@@ -212,7 +211,7 @@ class Training:
         }
         return {f"{name}/{at}": one for name, group in groups.items() for at, one in enumerate(group)}
 
-    def _epoch(self, progress: Progress, saved: Callable[[Training], None]) -> None:
+    def _epoch(self, progress: Progress, after_step: Callable[[Training], None]) -> None:
         """Run the rest of the current epoch."""
         epoch, limit = len(self.history), self._settings.optimizer.clip_norm
         for batch in islice(self._batches.epoch(epoch), self._sums.batches, None):
@@ -228,7 +227,7 @@ class Training:
             if not self._settings.training.full_batch:
                 self._sums.moved(float(norm), limit)
             progress.advance(len(batch.targets), float(loss))
-            saved(self)
+            after_step(self)
         if self._settings.training.full_batch:
             self._sums.moved(float(self._optimizer.move(list(self._collected))), limit)
             for one in self._collected:

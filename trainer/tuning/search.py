@@ -115,7 +115,7 @@ def next_trial(
         sampler=TPESampler(seed=1000 * settings.training.seed + len(trials), multivariate=True),
         pruner=MedianPruner(n_startup_trials=JUDGED_AFTER_TRIALS, n_warmup_steps=JUDGED_AFTER_EPOCHS),
     )
-    study.add_trials([_told(trial, searched) for trial in trials])
+    study.add_trials([_reported(trial, searched) for trial in trials])
     if not trials:
         study.enqueue_trial(values_in(settings, searched))
     return study.ask(dict(searched))
@@ -141,7 +141,7 @@ def speak_through(say: Callable[[str], None]) -> None:
     logging.getLogger("optuna").handlers = [Said()]
 
 
-def _told(trial: Trial, searched: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
+def _reported(trial: Trial, searched: Mapping[str, BaseDistribution]) -> optuna.trial.FrozenTrial:
     return optuna.create_trial(
         params=trial.settings,
         distributions=dict(searched),

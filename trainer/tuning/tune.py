@@ -92,7 +92,7 @@ def tune(
             break
         search.spend(trial.seconds, trial)
         _write_best(folder, search, settings)
-        progress.say(_told(search, budget, settings.evaluation.top))
+        progress.say(_summary_text(search, budget, settings.evaluation.top))
     return _tuned(search, settings, budget)
 
 
@@ -200,7 +200,7 @@ def _made_of(data: Data, settings: TrainerSettings, searched: Mapping[str, Any])
     return {"clicks": data.fingerprint, "search": asked, **fixed}
 
 
-def _told(search: Search, budget: Budget, top: int) -> str:
+def _summary_text(search: Search, budget: Budget, top: int) -> str:
     trial, best = search.trials[-1], search.best
     outcome = f"stopped ({trial.given_up})" if trial.given_up else f"MRR@{top} {trial.value:.4f}"
     leading = f"best {best.value:.4f} (trial {search.trials.index(best) + 1})" if best else "no result yet"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ def forget(wait: float | None, user_id: str, *, as_json: bool) -> None:
     settings = commandline.settings(Settings)
     connection, state = connect(settings), settings.topics.state
     before = _ends(settings)
-    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    say = partial(click.echo, err=as_json)
     requests, pending = dict[str, dict[int, int]](), dict[str, set[int]]()
     for spelling in spellings(user_id):
         requests[spelling] = asked = state_changes.ask_to_forget(

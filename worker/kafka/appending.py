@@ -72,19 +72,25 @@ and a record's length, attributes, timestamp and offset."""
 
 
 def can_append(client: KafkaProducer) -> bool:
-    """Return whether `append` serves this client: its version, its parts and its configuration."""
+    """Return whether `append` serves this client; log the reason if it does not."""
+    if why := _why_not(client):
+        log.warning("sending records one at a time", kafka_python=kafka.__version__, why=why)
+    return not why
+
+
+def _why_not(client: KafkaProducer) -> str:
     if kafka.__version__ not in VERSIONS:
-        log.info("sending records one at a time", kafka_python=kafka.__version__, why="unknown version")
-        return False
+        return "unknown version"
     try:
         attrgetter(*_PARTS)(client)
         accumulator = client._accumulator.config
         attrgetter(*_BATCH_PARTS)(_new_batch(TopicPartition("", 0), accumulator, now=0))
     except (AttributeError, TypeError, KeyError):
-        log.info("sending records one at a time", kafka_python=kafka.__version__, why="parts are missing")
-        return False
+        return "parts are missing"
     serializers = (client.config["key_serializer"], client.config["value_serializer"])
-    return accumulator["message_version"] == _MAGIC and serializers == (None, None)
+    if accumulator["message_version"] != _MAGIC or serializers != (None, None):
+        return "records in another format"
+    return ""
 
 
 def knows(client: KafkaProducer, topic: str, partition: int) -> bool:
@@ -95,7 +101,8 @@ def knows(client: KafkaProducer, topic: str, partition: int) -> bool:
 def append(client: KafkaProducer, topic: str, partition: int, records: Sequence[NewRecord]) -> list[Delivery]:
     """Add `records` to the open transaction, in order; return their deliveries.
 
-    Requires `can_append` and `knows`. Raises the errors of `KafkaProducer.send`; then no record was added.
+    Requires `can_append`, `knows`, and at least one record. Raises the errors of `KafkaProducer.send`; then
+    no record was added.
     """
     endings = [_ending(record) for record in records]
     client._ensure_valid_record_size(_BOUND + max(map(len, endings)))
@@ -148,7 +155,7 @@ class Delivery:
 
 
 class _Pending:
-    """Stands in a batch for a future that nobody needs unless the batch is split."""
+    """The placeholder for a future in a batch; the future is needed only if the batch is split."""
 
     exception: Final = None
 

@@ -231,7 +231,7 @@ def test_a_first_line_may_be_longer_than_what_is_looked_at(tmp_path: Path) -> No
 
 
 def test_a_field_may_be_long_where_lines_are_rewritten(tmp_path: Path) -> None:
-    """Python's reader of CSV refuses 128 kB, unless it is told otherwise."""
+    """By default, Python's reader of CSV refuses fields of 128 kB."""
     title = "x" * 200_000
     content = f'"user_id", "item_id", "timestamp", "title"\n"a", "7", "{START_MS}", "{title}"\n'
 

@@ -243,6 +243,21 @@ def test_online_settings_that_are_not_set_follow_the_interval() -> None:
     ]
 
 
+def test_online_training_decides_from_the_clicks_before_the_hold_out() -> None:
+    """Repeats in the hold-out count for nothing; those before it do."""
+    window = span(120)
+    clicks, held_out = clicks_until(window), pl.col("timestamp_ms") >= window.split_at_ms
+    decided = []
+    for repeated in (pl.lit(value=False), held_out, ~held_out):
+        item = pl.when(repeated).then(pl.lit("item-0")).otherwise("item_id")
+        lines = list[str]()
+        online = Online(PLAN, SMALL, Lines(lines.append))
+        online.train(clicks.with_columns(item_id=item), window, None, NOW)
+        decided += [line.partition(":")[0] for line in lines if line.startswith("evaluation.exclude_recent")]
+
+    assert decided[0] == decided[1] != decided[2] == "evaluation.exclude_recent 0"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [

@@ -89,7 +89,7 @@ def test_a_final_training_that_was_killed_goes_on_from_there(tmp_path: Path) -> 
 
 
 class InterruptedAfterSteps(Lines):
-    """Sends Ctrl-C to this process after so and so many steps."""
+    """Sends Ctrl-C to this process after a number of steps."""
 
     left = 0
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Thread
 
 import pytest
@@ -17,24 +18,39 @@ def handler() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+def pressed(times: int) -> list[bool]:
+    """Press Ctrl-C during a training; return after each press that did not raise whether it was noticed."""
+    seen: list[bool] = []
+    with suppress(KeyboardInterrupt), noticed() as event:
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+            seen.append(event.is_set())
+    return seen
+
+
 def test_the_first_ctrl_c_is_noticed_and_the_second_raises() -> None:
     """Nobody has to wait for the end of a step."""
-    with noticed() as event:
-        assert not event.is_set()
-        signal.raise_signal(signal.SIGINT)
-        assert event.is_set()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+    assert [pressed(times) for times in (0, 1, 2)] == [[], [True], [True]]
 
 
-def test_afterwards_ctrl_c_raises_as_before() -> None:
+@pytest.mark.parametrize("times", [0, 1])
+def test_afterwards_ctrl_c_raises_as_before(times: int) -> None:
     """Whether it came meanwhile or not."""
-    for times in (0, 1):
-        with noticed():
-            for _ in range(times):
-                signal.raise_signal(signal.SIGINT)
+    pressed(times)
 
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def train() -> None:
+    """Train to the end, without a look at the event: Ctrl-C came after the last step."""
+    with noticed():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_that_nobody_acted_on_is_not_lost() -> None:
+    """It raises at the end."""
+    with pytest.raises(KeyboardInterrupt):
+        train()
 
 
 def test_who_ignores_ctrl_c_still_ignores_it() -> None:

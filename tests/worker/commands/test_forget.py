@@ -78,7 +78,11 @@ def test_the_result_is_printed_as_json(command: Command) -> None:
     for arguments, pending, code in (([], None, 0), (["--wait", "0"], [0, 1], 1)):
         ended, text = command(desk.cluster, "forget", "ada", "--json", *arguments)
 
-        assert orjson.loads(text) == {"topic": "desk.state", "requests": [asked | {"pending": pending}]}
+        # The other output, which comes last, says what happens next.
+        document, _, rest = text.partition("\n}\n")
+        found = orjson.loads(document + "}")
+        assert found == {"topic": "desk.state", "requests": [asked | {"pending": pending}]}
+        assert "the next worker that starts will delete the data" in rest
         assert ended == code
 
 

@@ -190,7 +190,7 @@ def own_topic(cluster: Cluster, **settings: str) -> TopicPartition:
 def test_a_record_that_the_broker_refuses_fails_the_commit(
     cluster: Cluster, send: Send, settings: dict[str, str], bad: NewRecord
 ) -> None:
-    """The records beside it are not committed either."""
+    """The other records are not committed either."""
     at = own_topic(cluster, **settings)
     producer = cluster.producer()
 
