@@ -45,7 +45,7 @@ _REPEAT_HALF_LIVES: Final = (0.5, 4.0, math.inf)
 """Half-lives, in clicks, of the curves whose sum the repeat weights are."""
 
 _BATCH: Final = 256
-_TESTED: Final = 2048
+_TESTED: Final = 8192
 """Maximum number of lessons on which `choose` compares two blends, for each half of the lessons."""
 
 _WORTH: Final = 1e-3
