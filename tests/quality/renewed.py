@@ -54,8 +54,9 @@ def by_fit(clicks: pl.DataFrame, every_ms: int, progress: Progress) -> Evaluatio
 
 
 def news_online(progress: Progress, *, hours: int | None = None) -> EvaluationResult:
-    """Renew the release every hour of globo.com's news, as `run` does with the strategy `online`.
+    """Renew the release every hour of globo.com's news, by online training with default settings.
 
+    Unlike in `run`, no hour is held out for a gate, so each release has learned all hours before.
     As in `news`, sessions belong to the hour in which they begin. All clicks but the first are predicted. The
     baselines learn from the 24 hours before, and popularity from the last one.
     """

@@ -171,8 +171,9 @@ class Online:
         recent = clicks.filter(begin_ms - _LONGEST_MS <= _TIME).collect(engine="streaming")
         sessions = self._sessions(recent, now_ms)
         learned, removed = 0, list[Removal]()
-        past = sessions.filter(_TIME < span.split_at_ms)
-        training = self._training = self._training or self._begun(past)
+        if self._training is None:
+            self._training = self._begun(sessions.filter(_TIME < span.split_at_ms))
+        training = self._training
         for after_ms, until_ms in _steps(begin_ms, span.split_at_ms, round(self._plan.every * 1000)):
             ended = sessions.filter((pl.col("ended_ms") > after_ms) & (pl.col("ended_ms") <= until_ms))
             if len(ended):

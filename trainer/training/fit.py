@@ -5,8 +5,9 @@
 
 The first training chooses the number of epochs and the weights of the blend on the validation split, which
 has the newest clicks. The final training learns these clicks, too: it has the same learning-rate schedule,
-ends after the best epoch, and keeps the weights of the blend. The test split has the newest sessions. It is
-used only once, after all decisions have been made.
+ends after the best epoch, and keeps the weights of the blend. The test split has the newest sessions. Its
+clicks are predicted once, after all decisions have been made. Only the lists for approximate ranking are
+measured on its hidden states, without the clicks that follow.
 """
 
 from __future__ import annotations
