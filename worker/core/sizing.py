@@ -1,7 +1,7 @@
 """Reckons what a deployment needs, from costs that the benchmarks measured.
 
-The costs hold for one core, a GRU of `HIDDEN_SIZE` and lists of 20 items. `tests.benchmarks.costs` writes them
-and compares what is reckoned with what was measured.
+The costs hold for one core, a GRU of `HIDDEN_SIZE` and lists of 20 items. `tests.benchmarks.costs` writes
+them and compares what is reckoned with what was measured.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Costs:
     kept_user_bytes: float
     """A user in the state topic, with the older copies that compaction has not removed yet."""
     restored_bytes_per_second: float
-    """What a worker reads of the state topic after a start."""
+    """The speed at which a worker reads the state topic after a start."""
 
     @classmethod
     def from_json(cls, text: bytes) -> Costs:
@@ -77,7 +77,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a deployment has to serve."""
+    """The load of a deployment."""
 
     clicks_per_second: float
     users: float
@@ -87,7 +87,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is given to a worker, and how it is set."""
+    """The memory and the settings of a worker."""
 
     memory_bytes: float
     flush_seconds: float
@@ -96,7 +96,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is needed. Values named per second are bytes of Kafka, before replication."""
+    """The needs of a deployment. Bytes per second are those of Kafka, before replication."""
 
     click_microseconds: float
     """CPU time per click with its list."""
