@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from trainer.training.interruption import noticed
+from trainer.training.interruption import STOPPING, noticed
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,13 @@ def test_afterwards_ctrl_c_raises_as_before(times: int) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_the_first_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    """A step may take seconds; the user must not think that nothing happens."""
+    pressed(2)
+
+    assert capfd.readouterr().err == STOPPING
+
+
 def train() -> None:
     """Train to the end, without a look at the event: Ctrl-C came after the last step."""
     with noticed():
@@ -67,7 +74,14 @@ def test_another_thread_changes_nothing() -> None:
     """Python lets only the main thread set handlers."""
     seen = []
 
-    def train() -> None:
+    def test_the_first_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    """A step may take seconds; the user must not think that nothing happens."""
+    pressed(2)
+
+    assert capfd.readouterr().err == STOPPING
+
+
+def train() -> None:
         with noticed() as event:
             seen.append((event.is_set(), signal.getsignal(signal.SIGINT)))
 
