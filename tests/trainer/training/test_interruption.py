@@ -74,14 +74,7 @@ def test_another_thread_changes_nothing() -> None:
     """Python lets only the main thread set handlers."""
     seen = []
 
-    def test_the_first_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
-    """A step may take seconds; the user must not think that nothing happens."""
-    pressed(2)
-
-    assert capfd.readouterr().err == STOPPING
-
-
-def train() -> None:
+    def train() -> None:
         with noticed() as event:
             seen.append((event.is_set(), signal.getsignal(signal.SIGINT)))
 
