@@ -4,7 +4,7 @@ The costs hold for one core, a GRU of `HIDDEN_SIZE` and lists of 20 items. `test
 them and compares what is reckoned with what was measured.
 
     >>> exact, releases = {"1000": 5, "10000": 50}, {"1000": 1e7, "10000": 1e8}
-    >>> costs = Costs(30, exact, {}, 1e8, releases, 500, 90, 650, 450, 600, 1e8)
+    >>> costs = Costs(30, exact, {}, 1e8, 500, releases, 90, 650, 450, 600, 1e8)
     >>> limits = Limits(memory_bytes=4 << 30, flush_seconds=30, session_timeout_seconds=10)
     >>> found = size(Demand(clicks_per_second=50_000, users=1e7, items=1_000), costs, limits)
     >>> found.workers_for_cpu, found.workers_for_memory, found.workers, found.partitions
