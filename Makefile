@@ -58,7 +58,7 @@ bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--
 bench-refresh: .venv/.dev ## a release adopted under load: latency, memory, rebuilding, refusals; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
 
-bench-costs: .venv/.dev ## the costs of `nextclick-worker size`, from the results of bench and bench-state
+bench-costs: .venv/.dev ## the costs of `nextclick-worker size`, and the chart of larger catalogues, from the results of bench and bench-state
 	@$(BIN)/python -m tests.benchmarks.costs
 
 quality: .venv/.dev ## quality on public data by the published protocols, hours; ARGS="--only ml100k" for one of them

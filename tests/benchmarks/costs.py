@@ -1,7 +1,7 @@
 """The costs with which `nextclick-worker size` reckons. `make bench-costs`.
 
 Reads `build/bench.json` and `build/bench-state.json`, writes `worker/commands/costs.json`, and compares what
-is reckoned with measurements that the costs are not made of.
+is reckoned with measurements that the costs are not made of. Draws the costs of larger catalogues, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import click
 import orjson
 
+from tests.benchmarks.curve import PATH, draw
 from tests.benchmarks.report import line
 from tests.benchmarks.saving import ITEMS, RATE
 from tests.benchmarks.scale import SIZES
@@ -109,7 +110,8 @@ def main() -> None:
     for point in found:
         cells = (f"{point.reckoned:.1f}", f"{point.measured:.1f}", f"{point.reckoned / point.measured:.2f}")
         click.echo(line(point.what, *cells))
-    click.echo(f"wrote {COSTS.relative_to(ROOT)}")
+    draw(figures)
+    click.echo(f"wrote {COSTS.relative_to(ROOT)} and {PATH.relative_to(ROOT)}")
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:
