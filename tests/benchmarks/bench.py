@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.benchmarks import decoding, footprint, latency, ranking, report, scale, scrapes, throughput
+from tests.benchmarks import decoding, footprint, large, latency, ranking, report, scale, scrapes, throughput
 from tests.benchmarks.clicks import USERS
 from tests.benchmarks.frame import Bench, Figures, command
 from tests.benchmarks.stand import HIDDEN_SIZE, Stand
@@ -45,6 +45,8 @@ class Plan:
     rank_rounds: int
     decoded: int
     """Records that are decoded in each form and round."""
+    large_users: int
+    """Users whose rows are rebuilt when a worker adopts a large release."""
     sizes: tuple[str, ...]
     """Catalogues that are ranked exactly and approximately."""
 
@@ -57,6 +59,7 @@ FULL: Final = Plan(
     users=USERS,
     rank_rounds=7,
     decoded=100_000,
+    large_users=20_000,
     sizes=tuple(scale.SIZES),
 )
 QUICK: Final = Plan(
@@ -67,6 +70,7 @@ QUICK: Final = Plan(
     users=5_000,
     rank_rounds=1,
     decoded=5_000,
+    large_users=2_000,
     sizes=("20k",),
 )
 
@@ -155,9 +159,10 @@ def rank(_: Stand, plan: Plan) -> Figures:
     }
 
 
-def scales(_: Stand, plan: Plan) -> Figures:
-    """Return the cost per list of exact and of approximate ranking, up to a million items."""
-    return scale.costs(plan.rank_rounds, plan.sizes)
+def scales(stand: Stand, plan: Plan) -> Figures:
+    """Return the cost per list of exact and of approximate ranking, and what the largest catalogue costs."""
+    adopted = large.adoption(stand, plan.sizes[-1], users=plan.large_users, seconds=plan.latency_seconds)
+    return scale.costs(plan.rank_rounds, plan.sizes) | adopted
 
 
 def decode(_: Stand, plan: Plan) -> Figures:

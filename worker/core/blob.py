@@ -26,7 +26,7 @@ from safetensors.numpy import save
 from worker.core.tables import EXACT_NUMBERS
 from worker.errors import ReleaseRefused
 
-Blob = bytes | bytearray
+Blob = bytes | memoryview
 
 ITEM_VECTORS: Final = ("embedding", "output")
 """The tensors that may be in half precision."""
@@ -60,7 +60,7 @@ def read(blob: Blob) -> dict[str, NDArray[Any]]:
         if max(ends, default=begin) != len(blob):
             raise ValueError("the tensors do not end where the blob ends")
         return {name: _view(blob, begin, **one) for name, one in header.items()}
-    except (struct.error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (struct.error, AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
 
 

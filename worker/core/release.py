@@ -310,16 +310,15 @@ def require_parts(manifest: Manifest, number: int, found: Collection[int]) -> No
         raise ReleaseRefused("missing", f"{missing} of the {len(parts)} chunks of {key} are missing")
 
 
-def assembled(manifest: Manifest, number: int, chunks: Iterable[tuple[int, bytes]]) -> bytearray:
+def assembled(manifest: Manifest, number: int, chunks: Iterable[tuple[int, bytes]]) -> memoryview:
     """Return the blob of release `number` from its chunks, in any order, each with the number of its part.
 
     The chunks go into one piece of memory, and need not be in memory all at once. Raises ReleaseRefused if a
     chunk is missing, or has another size than the manifest says.
     """
-    blob, found = bytearray(), set[int]()
+    # Memory of NumPy's takes no time until it is written to; a bytearray would be filled with zeros at once.
+    blob, found = np.empty(manifest.size_bytes, np.uint8).data, set[int]()
     for part, chunk in chunks:
-        # Only with a first chunk: a manifest alone could say any size.
-        blob = blob or bytearray(manifest.size_bytes)
         begin = (part - 1) * CHUNK_BYTES
         size = min(CHUNK_BYTES, manifest.size_bytes - begin)
         if len(chunk) != size:

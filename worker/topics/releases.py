@@ -49,8 +49,8 @@ _FETCH_POLLS: Final = 30
 _TIMEOUT_MS: Final = 60_000
 _MAX_TIMEOUT_MS: Final = 900_000
 _BYTES_PER_MS: Final = 1_000
-"""Time limit of a transaction: more for a large release, which must be sent with 1 MB a second or faster, and
-no more than a broker allows by default.
+"""Time limit of a transaction. A large release gets the time that it takes with 1 MB a second, but no more
+than a broker allows by default.
 """
 
 
@@ -191,9 +191,9 @@ class ReleaseReader:
         parts = {self._chunks[key]: part for part, key in keys.items() if key in self._chunks}
         # Report missing records before reading anything.
         require_parts(manifest, number, {*parts.values()})
-        with self._connection.errors(f"fetch {key} from topic {self.topic}"):
-            with closing(self._values(parts)) as values:
-                return manifest, assembled(manifest, number, values)
+        doing = f"fetch {key} from topic {self.topic}"
+        with self._connection.errors(doing), closing(self._values(parts)) as values:
+            return manifest, assembled(manifest, number, values)
 
     @property
     def _at(self) -> TopicPartition:
@@ -341,7 +341,7 @@ def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: i
 
 
 def _timeout_ms(blob: Blob) -> int:
-    return min(_MAX_TIMEOUT_MS, _TIMEOUT_MS + len(blob) // _BYTES_PER_MS)
+    return min(_MAX_TIMEOUT_MS, max(_TIMEOUT_MS, len(blob) // _BYTES_PER_MS))
 
 
 @contextmanager
