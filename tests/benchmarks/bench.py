@@ -59,7 +59,7 @@ FULL: Final = Plan(
     users=USERS,
     rank_rounds=7,
     decoded=100_000,
-    large_users=20_000,
+    large_users=5_000,
     sizes=tuple(scale.SIZES),
 )
 QUICK: Final = Plan(

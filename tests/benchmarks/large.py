@@ -25,7 +25,7 @@ from trainer.release.folder import write_folder
 from worker.core.blob import rounded
 from worker.core.release import verify
 
-RATE: Final = 500
+RATE: Final = 100
 SCORED: Final = 0.02
 """The share of the items that a list scores: as of a network trained on real clicks (`worker.core.lists`)."""
 
