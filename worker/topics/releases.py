@@ -8,7 +8,7 @@ is published as a whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from typing import Any, Final, Self
 
@@ -249,6 +249,7 @@ def publish(
     expected: Mapping[str, int | None] | None = None,
     fence: Callable[[], Any] | None = None,
     repeated: bool = False,
+    reader: ReleaseReader | None = None,
 ) -> int:
     """Publish a release and set `pointer` to it, in one transaction; return its number.
 
@@ -261,6 +262,8 @@ def publish(
     `repeated`: whether an earlier attempt failed or its answer was lost. Then a release with this manifest
     that is already in the topic is not sent again; its number is returned.
 
+    `reader`: an open reader of the topic, if there is one; then only new records are read.
+
     Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has records other than releases),
     ReleaseRefused (a pointer is not as expected), CheckpointFailed (another publisher interfered, or another
     trainer leads).
@@ -270,18 +273,19 @@ def publish(
         fence()
     with _publisher(connection, topic, timeout_ms := _timeout_ms(blob)) as transactions:
         # Read only after taking the transactional id: from now on, no other publisher can commit.
-        with ReleaseReader(connection, topic=topic).opened() as reader:
-            reader.read(strict=True)
-        if repeated and (sent := reader.number_of(manifest)):
+        opened = nullcontext(reader) if reader else ReleaseReader(connection, topic=topic).opened()
+        with opened as there:
+            there.read(strict=True)
+        if repeated and (sent := there.number_of(manifest)):
             return sent
-        _require(reader, expected or {})
-        number = max(numbers(reader.held()), default=0) + 1
-        pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
-        pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
+        _require(there, expected or {})
+        number = max(numbers(there.held()), default=0) + 1
+        pointers = {name: there.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
+        pointers[pointer] = pointing = _pointing(there, pointer, number, share)
         records = chain(to_records(number, manifest, blob), [Record(pointer, pointing.value())])
-        for key, value in chain(records, _outdated(reader, pointers.values(), keep)):
+        for key, value in chain(records, _outdated(there, pointers.values(), keep)):
             transactions.send(topic, PARTITION, key=key.encode(), value=value)
-        offsets, group = ({PARTITION: reader.end}, fence()) if fence else ({}, None)
+        offsets, group = ({PARTITION: there.end}, fence()) if fence else ({}, None)
         transactions.commit(topic, offsets, group, seconds=timeout_ms / 1_000)
     return number
 
