@@ -80,7 +80,7 @@ def mixed_up(number: int) -> Records:
 
 
 def _parts(parts: Parts) -> Callable[[int], Records]:
-    return lambda number: to_records(number, *parts)
+    return lambda number: [*to_records(number, *parts)]
 
 
 def _shuffled(name: str) -> Parts:
@@ -98,7 +98,7 @@ RELEASES: Final[Mapping[str, tuple[str, Callable[[int], Records]]]] = {
     ),
     "chunks are mixed up": ("checksum", mixed_up),
     "a chunk is missing": ("missing", lambda n: first_chunk(n, lambda _: None)),
-    "the manifest is missing": ("missing", lambda n: to_records(n, *GOOD)[:-1]),
+    "the manifest is missing": ("missing", lambda n: [*to_records(n, *GOOD)][:-1]),
     "there is nothing": ("missing", lambda _: []),
     "it is said to be ten times larger": ("missing", lambda n: document(n, size_bytes=10 * len(GOOD[1]))),
     "the manifest is no JSON": ("manifest", lambda n: with_record(n, f"release/{n:04}", b"{")),
@@ -111,9 +111,7 @@ RELEASES: Final[Mapping[str, tuple[str, Callable[[int], Records]]]] = {
     "the format is newer": ("format", lambda n: document(n, format=FORMAT + 1)),
     "the blob is something else": (
         "tensors",
-        lambda n: to_records(
-            n, replace(GOOD[0], size_bytes=4, sha256=hashlib.sha256(b"sofa").hexdigest()), b"sofa"
-        ),
+        _parts((replace(GOOD[0], size_bytes=4, sha256=hashlib.sha256(b"sofa").hexdigest()), b"sofa")),
     ),
     "a tensor is missing": ("tensors", _parts(tensors(bias=None))),
     "a tensor is too many": ("tensors", _parts(tensors(more=np.zeros(1, np.float32)))),

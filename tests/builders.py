@@ -275,7 +275,7 @@ def golden(
         own=clicked[::-1],
         own_items=own_items,
     )
-    best = sorted(range(len(item_ids)), key=lambda item: (-scores[item], item))[:10]
+    best = np.argsort(-scores, kind="stable")[:10].tolist()
     return Golden(
         items=tuple(item_ids[item] for item in clicked),
         hidden=tuple(map(float, state)),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to `path` atomically; create its folder if needed.
 
     An existing path that is not a regular file, such as /dev/stdout or a pipe, is written to directly.

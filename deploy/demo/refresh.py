@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load, save
 
 from deploy.demo.errors import DemoError
 from deploy.demo.life import Process
@@ -20,6 +19,7 @@ from deploy.demo.stage import Stage
 from deploy.demo.training import progress
 from deploy.java import tail
 from trainer.release.folder import read_folder, write_folder
+from worker.core.blob import Blob, read, written
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
 
@@ -85,7 +85,9 @@ class Refresh:
     def broken(self, folder: Path, *, release: int) -> Iterator[Step]:
         """Publish the release in `folder` with a flipped byte, wait until it is refused, then roll back."""
         manifest, blob = read_folder(folder).parts
-        self._stage.send_champion(release, manifest, blob[:-1] + bytes([blob[-1] ^ 1]), previous=release - 1)
+        self._stage.send_champion(
+            release, manifest, bytes(blob[:-1]) + bytes([blob[-1] ^ 1]), previous=release - 1
+        )
         step = Step("publishing a third release with one flipped byte", False, _AFTER_BROKEN, preparing=True)
         yield from _until(lambda: "refused" in self._stage.remark(), step)
         remark = _DIGEST.sub(r"\1…", self._stage.remark())
@@ -116,22 +118,22 @@ class Refresh:
         watch.ask_to_stop()
 
 
-def mixed_up(manifest: Manifest, blob: bytes) -> tuple[Manifest, bytes]:
+def mixed_up(manifest: Manifest, blob: Blob) -> tuple[Manifest, bytes]:
     """Return a valid release, with correct golden answers, whose item ids are shuffled."""
-    tensors = load(blob)
+    tensors = read(blob)
     items = Catalogue.from_tensors(tensors["item_ids"], tensors["item_id_starts"]).ids(
         np.arange(manifest.items)
     )
     others = dict(zip(items.tolist(), np.random.default_rng(1).permutation(items).tolist(), strict=True))
-    blob = save(tensors | Catalogue([*others.values()]).to_tensors())
+    mixed = written(tensors | Catalogue([*others.values()]).to_tensors())
     golden = [
         replace(
             one, items=tuple(map(others.__getitem__, one.items)), top=tuple(map(others.__getitem__, one.top))
         )
         for one in manifest.golden
     ]
-    sha256 = hashlib.sha256(blob).hexdigest()
-    return replace(manifest, size_bytes=len(blob), sha256=sha256, golden=tuple(golden)), blob
+    sha256 = hashlib.sha256(mixed).hexdigest()
+    return replace(manifest, size_bytes=len(mixed), sha256=sha256, golden=tuple(golden)), mixed
 
 
 def _until(done: Callable[[], object], step: Step, process: Process | None = None) -> Iterator[Step]:

@@ -20,6 +20,7 @@ import numpy as np
 from tests.benchmarks import (
     decoding,
     footprint,
+    large,
     latency,
     ranking,
     report,
@@ -55,6 +56,8 @@ class Plan:
     rank_rounds: int
     decoded: int
     """Records that are decoded in each form and round."""
+    large_users: int
+    """Users whose rows are rebuilt when a worker adopts a large release."""
     sizes: tuple[str, ...]
     """Catalogues that are ranked exactly and approximately."""
 
@@ -67,6 +70,7 @@ FULL: Final = Plan(
     users=USERS,
     rank_rounds=7,
     decoded=100_000,
+    large_users=5_000,
     sizes=tuple(scale.SIZES),
 )
 QUICK: Final = Plan(
@@ -77,6 +81,7 @@ QUICK: Final = Plan(
     users=5_000,
     rank_rounds=1,
     decoded=5_000,
+    large_users=2_000,
     sizes=("20k",),
 )
 
@@ -178,11 +183,13 @@ def rank(_: Stand, plan: Plan) -> Figures:
 
 
 def scales(stand: Stand, plan: Plan) -> Figures:
-    """Return the cost of a list and of a click, by size of the catalogue.
+    """Return the cost of a list and of a click, by size of the catalogue, and that of a large release.
 
     Lists are ranked exactly and approximately, up to a million items. Clicks go through a worker.
     """
-    return scale.costs(plan.rank_rounds, plan.sizes) | _speeds(stand, plan, ("4k", "100k"), ("every",))
+    adopted = large.adoption(stand, plan.sizes[-1], users=plan.large_users, seconds=plan.latency_seconds)
+    speeds = _speeds(stand, plan, ("4k", "100k"), ("every",))
+    return scale.costs(plan.rank_rounds, plan.sizes) | speeds | adopted
 
 
 def decode(_: Stand, plan: Plan) -> Figures:

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load
 
 from tests.benchmarks.clicks import USERS, click, zipf
 from tests.broker.process import ROOT
@@ -34,6 +33,7 @@ from trainer.release.lists import (
     share_found,
     wanted_recall,
 )
+from worker.core.blob import read, rounded
 from worker.core.cells import Floats
 from worker.core.lists import Lists
 from worker.core.manifest import Manifest
@@ -112,9 +112,10 @@ def release_parts(items: int) -> tuple[Manifest, bytes]:
     Its items are `item-0`, `item-1`, ..., as in every benchmark.
     """
     release, hidden, walks = trained()
-    weights = load(read_folder(_FOLDER).blob)
+    weights = read(read_folder(_FOLDER).blob)
     tensors: dict[str, NDArray[Any]] = {name: weights[name] for name in _NETWORK}
     tensors["embedding"] = copies(tensors["embedding"], items)
+    tensors = rounded(tensors)
     found = listed(unit(tensors["embedding"]), hidden)
     tensors["lists"] = found.lists
     names, manifest = item_names(items), release.manifest

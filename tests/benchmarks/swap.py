@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,44 +22,59 @@ RATE: Final = 2_000
 AFTER_SECONDS: Final = 5.0
 """This long after the adoption a click still counts as one of the swap: rows are rebuilt then."""
 
+_READY_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.02
 _QUIET_SECONDS: Final = 10.0
 """A click without a list is lost when none has come for this long."""
 
 
 def swap(stand: Stand, *, users: int, seconds: float) -> dict[str, float]:
-    """Have two workers adopt a release, one of them under load with all its users known.
-
-    `seconds` of steady load come before. A click's time is from its handing over to the moment a foreign
-    reader holds its list, uncommitted.
-    """
+    """Have two workers adopt a release of `ITEMS` items, under load (`adopted`)."""
     busy = stand.settings(ITEMS, releases="bench.releases-swap", publish="every", publish_max_age=0)
     idle = stand.settings(ITEMS, releases="bench.releases-swap")
+    with publisher(stand.bootstrap, "bench.releases-swap", ITEMS, seed=1) as release:
+        return adopted(
+            stand, busy, idle, release.publish, items=ITEMS, rate=RATE, users=users, seconds=seconds
+        )
+
+
+def adopted(
+    stand: Stand,
+    busy: Mapping[str, Any],
+    idle: Mapping[str, Any],
+    publish: Callable[[], None],
+    *,
+    items: int,
+    rate: int,
+    users: int,
+    seconds: float,
+) -> dict[str, float]:
+    """Have two workers adopt the second release, one of them under load with all its users known.
+
+    `publish` publishes it. `seconds` of steady load come before. A click's time is from its handing over to
+    the moment a foreign reader holds its list, uncommitted.
+    """
     topics = busy["topics"]
-    with (
-        publisher(stand.bootstrap, "bench.releases-swap", ITEMS, seed=1) as release,
-        stand.worker(busy) as worker,
-        stand.worker(idle) as other,
-    ):
+    with stand.worker(busy) as worker, stand.worker(idle) as other:
         for one in (worker, other):
-            one.wait_until_ready()
+            one.wait_until_ready(_READY_SECONDS)
         patience = stand.pace.patience_seconds(users)
-        stand.sender.all_at_once(topics["clicks"], (click(user, user % ITEMS) for user in range(users)))
+        stand.sender.all_at_once(topics["clicks"], (click(user, user % items) for user in range(users)))
         eventually(lambda: worker.metric("nextclick_users") == users, patience, "all users")
         reader = Reader(stand.bootstrap, topics["recommendations"], "read_uncommitted")
         try:
             with Flow(
-                stand.bootstrap, topics["clicks"], users=users, items=ITEMS, rate=RATE, watch=True
+                stand.bootstrap, topics["clicks"], users=users, items=items, rate=rate, watch=True
             ) as flow:
                 time.sleep(seconds)
                 before = settled_bytes(worker)
                 began = time.perf_counter()
-                release.publish()
+                publish()
                 published = time.perf_counter()
                 _wait(one_or_other=(worker, other))
                 serving = time.perf_counter()
                 time.sleep(AFTER_SECONDS)
-                after = settled_bytes(worker)
+                after, resident = settled_bytes(worker), settled_bytes(other)
             eventually(lambda: worker.metric("nextclick_rebuild_left_users") == 0, patience, "all rebuilt")
             rebuilt = time.perf_counter()
             reader.wait_for(flow.watched, quiet_seconds=_QUIET_SECONDS)
@@ -78,15 +93,16 @@ def swap(stand: Stand, *, users: int, seconds: float) -> dict[str, float]:
         "rebuild_seconds": rebuilt - serving,
         "rebuilt_by_click": by_click,
         "memory_after_over_before": after / before,
+        "resident_idle_bytes": resident,
     }
 
 
 def _wait(one_or_other: Collection[WorkerProcess]) -> None:
     """Return when all of these serve under the second release."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _READY_SECONDS
     while not all(worker.metric("nextclick_release") == 2 for worker in one_or_other):
         if time.monotonic() > deadline:
-            raise RuntimeError("the second release does not serve after a minute")
+            raise RuntimeError(f"the second release does not serve after {_READY_SECONDS:g} s")
         time.sleep(_LOOK_SECONDS)
 
 

@@ -62,20 +62,23 @@ def publish(folder: Path, *, candidate: bool, share: float | None, yes: bool, as
     chosen = options.settings()
     connection, topic, name = connect(chosen), chosen.topics.releases, CANDIDATE if candidate else CHAMPION
     manifest, blob = read_folder(folder).parts
-    champion, metrics, before = _current(ReleaseReader(connection, topic=topic), name)
-    # A candidate needs no confirmation: it is measured live first, on a share of the users.
-    if not candidate and not yes and (doubt := _doubt(folder, manifest, champion, metrics)):
-        _ask(doubt)
-    number = releases.publish(
-        connection,
-        topic,
-        manifest,
-        blob,
-        pointer=name,
-        share=share or CANDIDATE_SHARE,
-        # Publishing fails if the pointer `name` has been moved since the confirmation.
-        expected={name: before},
-    )
+    with ReleaseReader(connection, topic=topic).opened() as reader:
+        champion, metrics, before = _current(reader, name)
+        # A candidate needs no confirmation: it is measured live first, on a share of the users.
+        if not candidate and not yes and (doubt := _doubt(folder, manifest, champion, metrics)):
+            _ask(doubt)
+        number = releases.publish(
+            connection,
+            topic,
+            manifest,
+            blob,
+            pointer=name,
+            share=share or CANDIDATE_SHARE,
+            # Publishing fails if the pointer `name` has been moved since the confirmation.
+            expected={name: before},
+            # A topic of large releases takes seconds to read.
+            reader=reader,
+        )
     lines = [f"release {number} is {name} in {topic}" + _replacing(name, before)]
     if found := both_measured(manifest.metrics, metrics):
         title, new, old = found
@@ -92,8 +95,7 @@ def _current(reader: ReleaseReader, name: str) -> tuple[int | None, Mapping[str,
 
     Raises TopicError if the topic holds other records than releases.
     """
-    with reader.opened():
-        reader.read(strict=True)
+    reader.read(strict=True)
     pointer, champion = reader.readable_pointer(name), reader.readable_pointer(CHAMPION)
     metrics: Mapping[str, float] = {}
     if champion:

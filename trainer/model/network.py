@@ -21,6 +21,7 @@ from trainer.model import losses
 from trainer.model.backend import keras, tf
 from trainer.model.item_vectors import ItemVectors
 from trainer.model.negatives import Negatives
+from worker.core.blob import rounded
 from worker.core.cells import CELLS, Floats
 from worker.core.ranking import Indexes
 
@@ -108,7 +109,10 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         return found
 
     def tensors(self) -> dict[str, Floats]:
-        """Return the network's weights as the tensors that `worker.core.release.pack` expects."""
+        """Return the network's weights as the tensors that `worker.core.release.pack` expects.
+
+        Item vectors of a large catalogue have the precision in which a release stores them.
+        """
         tensors = {"embedding": self.inputs_of.table()}
         for layer, cell in enumerate(self.cells, start=1):
             for name, weight in zip(CELL_TENSORS, cell.get_weights(), strict=True):
@@ -119,7 +123,7 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
             # Items without training clicks get the lowest bias of any item.
             bias, never = self.bias.numpy(), len(self.outputs_of) - self.outputs_of.clicked
             tensors["output_bias"] = np.append(bias, np.full(never, bias.min(), np.float32))
-        return tensors
+        return rounded(tensors)
 
     @property
     def _is_whole(self) -> bool:

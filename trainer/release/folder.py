@@ -11,6 +11,7 @@ from typing import Final
 
 from trainer.files_on_disk import write_file
 from trainer.release.package import PackagedRelease
+from worker.core.blob import Blob
 from worker.core.manifest import Manifest
 from worker.errors import ReleaseRefused, SettingError
 from worker.kafka.interface import Connection
@@ -20,7 +21,7 @@ MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"
 
 
-def write_folder(folder: Path, manifest: Manifest, blob: bytes) -> None:
+def write_folder(folder: Path, manifest: Manifest, blob: Blob) -> None:
     """Write a release, unverified, to `folder`; replace an older release, and create missing folders.
 
     The manifest is written last, so a folder with a manifest also has the matching weights.

@@ -17,6 +17,7 @@ from trainer.config import POPULAR_ITEMS
 from trainer.dataset.dataset import Data
 from trainer.dataset.lists import by_count, counted
 from trainer.release.lists import ItemLists
+from worker.core.blob import Blob
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Golden, Manifest
@@ -42,10 +43,10 @@ class PackagedRelease:
     """A verified release and its bytes. `manifest.metrics` has its metrics on the test split."""
 
     release: Release
-    blob: bytes
+    blob: Blob
 
     @classmethod
-    def verified(cls, manifest: Manifest, blob: bytes, *, number: int = 0) -> Self:
+    def verified(cls, manifest: Manifest, blob: Blob, *, number: int = 0) -> Self:
         """Verify a manifest and its blob, and return the release. Raises ReleaseRefused."""
         return cls(verify(manifest, blob, number=number), blob)
 
@@ -55,7 +56,7 @@ class PackagedRelease:
         return self.release.manifest
 
     @property
-    def parts(self) -> tuple[Manifest, bytes]:
+    def parts(self) -> tuple[Manifest, Blob]:
         """The manifest and the blob, for storage and transfer."""
         return self.manifest, self.blob
 

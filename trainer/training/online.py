@@ -37,6 +37,7 @@ from trainer.model.terms import UNPOPULAR, Priors, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training.divergence import check_epoch, check_step
 from trainer.training.loop import Sums, compiled_step, largest_weight
+from worker.core.blob import rounded
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, Indexes
@@ -124,7 +125,7 @@ class OnlineTraining:
         places = self._places()
         past = self._past._replace(items=places[self._past.items], previous=places[self._past.previous])
         priors = priors_at(past, now_ms, self._settings, items=len(self._active))
-        tensors = {**self._network.tensors(), "embedding": self._rows.vectors()}
+        tensors = rounded({**self._network.tensors(), "embedding": self._rows.vectors()})
         summary = {
             **(self._applied.summary() if self._applied else {}),
             "blend": self._blend.weights,

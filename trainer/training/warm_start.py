@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from safetensors.numpy import load
 
 from trainer.config import FitSettings, recorded
 from trainer.config.fitting import keys_with
@@ -20,6 +19,7 @@ from trainer.dataset.features import Features
 from trainer.dataset.sessions import Sessions
 from trainer.model.item_vectors import ItemVectors
 from trainer.model.network import CELL_TENSORS, Network
+from worker.core.blob import Blob, read
 from worker.core.catalogue import Catalogue
 from worker.core.cells import Floats
 from worker.core.manifest import Manifest
@@ -60,7 +60,7 @@ def shaped_as(manifest: Manifest, settings: FitSettings, asked: Collection[str])
     return shape
 
 
-def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
+def begin_with(network: Network, manifest: Manifest, blob: Blob) -> None:
     """Copy the weights of a release into `network`.
 
     `network` must have the release's shape, and its catalogue must start with the release's items.
@@ -68,7 +68,7 @@ def begin_with(network: Network, manifest: Manifest, blob: bytes) -> None:
     A learned bias is not copied if the blend of the release has popularity terms: the release stores only the
     sum of bias and popularity.
     """
-    tensors = load(blob)
+    tensors = read(blob)
     for layer, cell in enumerate(network.cells, start=1):
         cell.set_weights([tensors[name if layer == 1 else f"{name}_{layer}"] for name in CELL_TENSORS])
     _take(network.inputs_of, tensors["embedding"])

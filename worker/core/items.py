@@ -24,6 +24,9 @@ COLLECT_FROM: Final = 1 << 17
 _SWEPT: Final = 1 << 13
 """The number of codes that one sweep checks (3 ms)."""
 
+_NOT_ASKED: Final = NO_ITEM - 1
+"""In a map from codes to indexes: the code has not been looked up."""
+
 
 class ItemCodes:
     """Integer codes for item ids. Unlike an `item_index`, a code stays valid across releases.
@@ -132,13 +135,16 @@ class ItemCodes:
 
 
 class ItemIndexes:
-    """A map from item codes to the `item_index` of one catalogue; new codes are looked up once."""
+    """A map from item codes to the `item_index` of one catalogue; each code is looked up on first use.
+
+    A worker that adopts a release may know a million codes. To look them all up would take a second.
+    """
 
     def __init__(self, catalogue: Catalogue, item_codes: ItemCodes) -> None:
         self._catalogue = catalogue
         self._codes = item_codes
         self._given = 0
-        """The number of assigned codes that have been looked up."""
+        """The number of assigned codes that this map has heard of."""
         self._indexes = np.array([NO_ITEM], np.int32)
         """By code: the `item_index`, with spare capacity at the end. The code `NO_ITEM` indexes the last
         position, which holds `NO_ITEM`.
@@ -148,15 +154,21 @@ class ItemIndexes:
         """Return the `item_index` of each code; `NO_ITEM` for unknown items and for the code `NO_ITEM`."""
         if self._given != self._codes.given:
             self._learn()
-        return self._indexes[codes]
+        found = self._indexes[codes]
+        new = found == _NOT_ASKED
+        if new.any():
+            asked = np.unique(codes[new])
+            self._indexes[asked] = self._catalogue.indexes(self._codes.ids(asked))
+            found = self._indexes[codes]
+        return found
 
     def _learn(self) -> None:
         codes, known = self._codes, self._indexes
         if codes.end >= len(known):
             self._indexes = np.full(2 * codes.end + 1, NO_ITEM, np.int32)
             self._indexes[: len(known)] = known
-        new = codes.given_since(self._given)
-        self._indexes[new] = self._catalogue.indexes(codes.ids(new))
+        # An earlier code may have been freed, and stand for another item now.
+        self._indexes[codes.given_since(self._given)] = _NOT_ASKED
         self._given = codes.given
 
 

@@ -12,7 +12,7 @@ made in tiles of rows and items that stay in the cache. There they get what the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -39,6 +39,9 @@ _TILE_STEP: Final = 1024
 """Larger catalogues: maximum rows and scores (2 MiB) of a tile, which has a multiple of `_TILE_STEP` items.
 More rows make the matrix product more efficient.
 """
+
+_LAID_OUT: Final = 1 << 16
+"""Vectors that are laid out at once."""
 
 _ONCE: Final = np.ones(1, np.float32)
 
@@ -80,6 +83,9 @@ class ItemTable:
     score in the `transitions` of the last click, plus, for each click with `l` later clicks,
     `co_occurrence_decay[l]` times the item's score in the click's row of `co_occurrences`, plus
     `repeat_bias[l]` if the click was on the item, plus the item's gain by `own_items`.
+
+    `vectors` may be in half precision; the table is in single precision. `finished`, if any, is applied to
+    some vectors at a time.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class ItemTable:
         repeat_bias: Sequence[float] = (),
         own_items: OwnItems = OwnItems(),  # noqa: B008  # immutable
         lists: Indexes | None = None,
+        finished: Callable[[Floats], Floats] | None = None,
     ) -> None:
         self.items, size = vectors.shape
         lags = 0 if co_occurrences is None else len(co_occurrence_decay)
@@ -108,9 +115,13 @@ class ItemTable:
         self._has_bias = bias is not None
         self.lists = None if lists is None else np.sort(lists)
         """The list of each place, which is in the order of lists; None: places are items."""
-        order = slice(None) if lists is None else np.argsort(lists, kind="stable")
+        order = np.arange(self.items) if lists is None else np.argsort(lists, kind="stable")
         self._vectors = np.zeros((self.width, size + self._has_bias), np.float32)
-        self._vectors[: self.items, :size] = vectors[order]
+        # In parts: vectors of a large catalogue, once more in another precision or order, double its memory.
+        for begin in range(0, self.items, _LAID_OUT):
+            rows = slice(begin, min(begin + _LAID_OUT, self.items))
+            part = vectors[order[rows]].astype(np.float32, copy=False)
+            self._vectors[rows, :size] = finished(part) if finished else part
         if bias is not None:
             self._vectors[: self.items, size] = bias[order]
         if self._is_whole:
@@ -127,6 +138,13 @@ class ItemTable:
         self._repeat_bias = np.array(repeat_bias, np.float32)
         self._own_items = own_items
         self._scratch = np.empty(0, np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the table, in bytes."""
+        rows = [one for one in (self._transitions, self._co_occurrences) if one is not None]
+        tables = [self._vectors, self.lists, self.ids, self._places, *(part for one in rows for part in one)]
+        return sum(table.nbytes for table in tables if table is not None)
 
     def places(self, items: Indexes) -> Indexes:
         """Return the places of `items` in the table. `NO_ITEM` gets the last place, which is padding."""

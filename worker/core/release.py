@@ -1,15 +1,15 @@
 """A release: one published set of weights and catalogue, packed by the trainer, served by the worker.
 
-A release is a blob of tensors (safetensors, which cannot contain code) and a manifest. `pack` creates blob
-and manifest; `verify` turns them into a `Release` that can serve, or refuses them with a reason. In Kafka a
-release is a set of records, none larger than a broker accepts by default.
+A release is a blob of tensors (`worker.core.blob`) and a manifest. `pack` creates blob and manifest; `verify`
+turns them into a `Release` that can serve, or refuses them with a reason. In Kafka a release is a set of
+records, none larger than a broker accepts by default.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -17,9 +17,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
+from worker.core.blob import Blob, read, written
 from worker.core.catalogue import Catalogue
 from worker.core.layers import count_layers
 from worker.core.manifest import FORMAT, Golden, Manifest
@@ -77,6 +76,7 @@ class Release(ServingTables):
             "layers": manifest.layers,
             "hidden_size": manifest.hidden_size,
             "items": manifest.items,
+            "table_bytes": self.table_bytes + self.catalogue.nbytes,
         }
 
 
@@ -147,7 +147,7 @@ def _blob(tensors: Mapping[str, NDArray[Any]], item_ids: Sequence[str]) -> bytes
         all_tensors = {**tensors, **Catalogue(item_ids).to_tensors()}
     except ValueError as error:
         raise ReleaseRefused("item_ids", f"the item ids cannot be written: {error}") from None
-    return save({name: np.ascontiguousarray(tensor) for name, tensor in all_tensors.items()})
+    return written(all_tensors)
 
 
 def _shapes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -167,8 +167,10 @@ def _entries(tensors: Mapping[str, NDArray[Any]], name: str) -> int:
     return tensors[name].shape[1] if name in tensors else 0
 
 
-def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
+def verify(manifest: Manifest, blob: Blob, *, number: int = 0) -> Release:
     """Return the release, ready to serve, after checking the blob against everything in the manifest.
+
+    The release does not keep the blob.
 
     The checks cover size, SHA-256, names, types and shapes of tensors, finite values, item ids, and the
     golden sequences, which run through the code that serves. Raises ReleaseRefused for the first failed
@@ -183,16 +185,15 @@ def verify(manifest: Manifest, blob: bytes, *, number: int = 0) -> Release:
         raise ReleaseRefused(
             "checksum", f"the blob has SHA-256 {digest}, but the manifest says {manifest.sha256}"
         )
-    try:
-        tensors = load(blob)
-    # KeyError and ValueError: the number type is unknown to NumPy.
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ReleaseRefused("tensors", f"the blob cannot be read as safetensors: {error!r}") from None
+    tensors = read(blob)
     check_tensors(manifest, tensors)
     catalogue = _catalogue(tensors)
     unknown = [item_id for item_id in manifest.popular if catalogue.indexes([item_id])[0] == NO_ITEM]
     if unknown:
         raise ReleaseRefused("item_ids", f"the popular items {unknown[:3]} are not in the catalogue")
+    # The tables may keep views of what they get, and a view would keep the whole blob. Only the output
+    # vectors are copied by the tables themselves.
+    tensors = {name: tensor if name == "output" else tensor.copy() for name, tensor in tensors.items()}
     # Finite weights may still overflow; then the golden answers are wrong, and the release is refused.
     with np.errstate(over="ignore", invalid="ignore"):
         release = Release(manifest, catalogue, tensors, number)
@@ -214,11 +215,16 @@ class Record(NamedTuple):
     value: bytes | None
 
 
-def to_records(number: int, manifest: Manifest, blob: bytes) -> list[Record]:
-    """Return the records of release `number`: its chunks, then its manifest."""
-    chunks = [blob[at : at + CHUNK_BYTES] for at in range(0, len(blob), CHUNK_BYTES)]
-    numbered = [Record(f"release/{number:04}/{part:04}", chunk) for part, chunk in enumerate(chunks, 1)]
-    return [*numbered, Record(f"release/{number:04}", manifest.to_json())]
+def to_records(number: int, manifest: Manifest, blob: Blob) -> Iterator[Record]:
+    """Yield the records of release `number`: its chunks, then its manifest."""
+    for part, at in enumerate(range(0, len(blob), CHUNK_BYTES), 1):
+        yield Record(chunk_key(number, part), bytes(blob[at : at + CHUNK_BYTES]))
+    yield Record(f"release/{number:04}", manifest.to_json())
+
+
+def chunk_key(number: int, part: int) -> str:
+    """Return the key of a chunk of release `number`; parts are numbered from 1."""
+    return f"release/{number:04}/{part:04}"
 
 
 class Pointer(NamedTuple):
@@ -276,7 +282,7 @@ def parse_pointer(value: bytes) -> Pointer:
     return found
 
 
-def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, bytes]:
+def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, Blob]:
     """Return the manifest and the blob of release `number`, given the latest value of each key.
 
     Raises ReleaseRefused if the manifest or a chunk is missing; the contents are checked by `verify`.
@@ -285,11 +291,46 @@ def from_records(records: Mapping[str, bytes], number: int) -> tuple[Manifest, b
     if key not in records:
         raise ReleaseRefused("missing", f"there is no manifest with the key {key}")
     manifest = Manifest.from_json(records[key])
-    parts = range(1, -(-manifest.size_bytes // CHUNK_BYTES) + 1)
-    missing = [part for part in parts if f"{key}/{part:04}" not in records]
-    if missing:
-        raise ReleaseRefused("missing", f"{len(missing)} of the {len(parts)} chunks of {key} are missing")
-    return manifest, b"".join(records[f"{key}/{part:04}"] for part in parts)
+    keys = {part: chunk_key(number, part) for part in parts_of(manifest)}
+    chunks = {part: records[key] for part, key in keys.items() if key in records}
+    require_parts(manifest, number, chunks)
+    return manifest, assembled(manifest, number, chunks.items())
+
+
+def parts_of(manifest: Manifest) -> range:
+    """Return the numbers of the chunks of a release."""
+    return range(1, -(-manifest.size_bytes // CHUNK_BYTES) + 1)
+
+
+def require_parts(manifest: Manifest, number: int, found: Collection[int]) -> None:
+    """Raise ReleaseRefused if a chunk of release `number` is not among `found`."""
+    parts = parts_of(manifest)
+    if missing := sum(part not in found for part in parts):
+        key = f"release/{number:04}"
+        raise ReleaseRefused("missing", f"{missing} of the {len(parts)} chunks of {key} are missing")
+
+
+def assembled(manifest: Manifest, number: int, chunks: Iterable[tuple[int, bytes]]) -> memoryview:
+    """Return the blob of release `number` from its chunks, in any order, each with the number of its part.
+
+    The chunks go into one piece of memory, and need not be in memory all at once. Raises ReleaseRefused if a
+    chunk is missing, or has another size than the manifest says.
+    """
+    # Memory of NumPy's takes no time until it is written to; a bytearray would be filled with zeros at once.
+    blob, found = np.empty(manifest.size_bytes, np.uint8).data, set[int]()
+    for part, chunk in chunks:
+        begin = (part - 1) * CHUNK_BYTES
+        size = min(CHUNK_BYTES, manifest.size_bytes - begin)
+        if len(chunk) != size:
+            raise ReleaseRefused(
+                "size",
+                f"chunk {part} of release {number} has {len(chunk)} bytes, but must have {size}: the "
+                f"manifest says that the blob has {manifest.size_bytes} bytes",
+            )
+        blob[begin : begin + size] = chunk
+        found.add(part)
+    require_parts(manifest, number, found)
+    return blob
 
 
 def numbers(keys: Iterable[str]) -> list[int]:

@@ -24,8 +24,12 @@ from worker.core.layers import Layers
 from worker.core.lists import Lists
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
-_MAX_INPUTS_BYTES: Final = 1 << 30
-"""Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
+_MAX_INPUTS_BYTES: Final = 1 << 28
+"""Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue.
+
+For a GRU, it takes three times as much as the item vectors. Of a larger catalogue, it would be most of the
+memory; to compute it from the item's vector costs a few microseconds per click.
+"""
 
 Ranking = Literal["auto", "exact", "approximate"]
 
@@ -66,7 +70,7 @@ class ServingTables:
         self._inputs = self._precomputed_inputs()
         vectors = tensors.get("output", tensors["embedding"])
         self._table = ItemTable(
-            _unit(vectors) if normalize else vectors,
+            vectors,
             tensors.get("output_bias"),
             transitions=_item_rows(tensors, "transition"),
             co_occurrences=_item_rows(tensors, "co_occurrence"),
@@ -74,6 +78,7 @@ class ServingTables:
             repeat_bias=repeat_bias,
             own_items=own_items,
             lists=tensors.get("lists"),
+            finished=unit if normalize else None,
         )
         self.lists = Lists(self._table, margin=list_margin) if "lists" in tensors else None
         """The lists of items, for approximate ranking."""
@@ -97,7 +102,7 @@ class ServingTables:
         """Return the input half of the lowest layer's step for each item: `W_x x + b`, `[gates, B, H]`."""
         if self._inputs is not None:
             return self._inputs[:, indexes]
-        return self._layers.inputs(self._embedding[indexes])
+        return self._layers.inputs(self._embedding[indexes].astype(np.float32, copy=False))
 
     def step(self, inputs: Floats, states: Floats) -> Floats:
         """Return the states `[B, S]` of all layers after one click of each user with input half `inputs`."""
@@ -130,8 +135,14 @@ class ServingTables:
         """Return what is multiplied with `vectors` for scores of the states `[B, S]`, `[B, H]`."""
         hidden = states[:, : self._hidden_size]
         if self._normalize:
-            hidden = _unit(hidden)
+            hidden = unit(hidden)
         return hidden if self._scale == 1 else hidden * np.float32(self._scale)
+
+    @property
+    def table_bytes(self) -> int:
+        """The memory of the tables that grow with the catalogue, in bytes."""
+        inputs = 0 if self._inputs is None else self._inputs.nbytes
+        return self._embedding.nbytes + inputs + self._table.nbytes
 
     @property
     def vectors(self) -> Floats:
@@ -141,7 +152,7 @@ class ServingTables:
     def _precomputed_inputs(self) -> Floats | None:
         if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
             return None
-        return self._layers.inputs(self._embedding)
+        return self._layers.inputs(self._embedding.astype(np.float32, copy=False))
 
 
 def _item_rows(tensors: Mapping[str, NDArray[Any]], name: str) -> ItemRows | None:
@@ -150,8 +161,8 @@ def _item_rows(tensors: Mapping[str, NDArray[Any]], name: str) -> ItemRows | Non
     return ItemRows(tensors[f"{name}_items"], tensors[f"{name}_scores"])
 
 
-def _unit(vectors: Floats) -> Floats:
-    # The epsilon, as in Keras, keeps a zero vector at zero.
+def unit(vectors: Floats) -> Floats:
+    """Return the vectors, scaled to length 1. The epsilon, as in Keras, keeps a zero vector at zero."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    unit: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
-    return unit
+    scaled: Floats = vectors / np.sqrt(np.maximum(squares, np.float32(1e-12)))[:, None]
+    return scaled

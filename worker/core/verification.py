@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.blob import ITEM_VECTORS
 from worker.core.catalogue import Catalogue
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import names_of_layer
@@ -21,6 +22,8 @@ from worker.errors import Refusal, ReleaseRefused
 
 _TOLERANCE: Final = 1e-3
 """Tolerance of golden answers: other kernels round differently, while wrong weights are far off."""
+
+_CHECKED_ROWS: Final = 1 << 16
 
 _GOLDEN_RECALL: Final = 0.5
 """Least share of the golden answers that approximate ranking finds; of a few answers, more is no promise."""
@@ -39,7 +42,8 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
         fits = len(tensor.shape) == len(shape) and all(
             asked in (None, size) for asked, size in zip(shape, tensor.shape, strict=True)
         )
-        if tensor.dtype != dtype or not fits:
+        is_half = name in ITEM_VECTORS and tensor.dtype == np.float16
+        if not (tensor.dtype == dtype or is_half) or not fits:
             found = f"{tensor.dtype} {list(tensor.shape)}"
             asked = f"{dtype} {list(shape)}"
             raise ReleaseRefused("shape", f"the tensor {name} is {found}, but the manifest requires {asked}")
@@ -53,12 +57,17 @@ def check_tensors(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> No
 def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
     """Check that all weights are finite numbers. Raises ReleaseRefused."""
     for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
+        # In parts, because the test takes as much memory again as a quarter or half of the tensor.
+        parts = (tensor[at : at + _CHECKED_ROWS] for at in range(0, len(tensor), _CHECKED_ROWS))
+        if tensor.dtype.kind == "f" and not all(np.isfinite(part).all() for part in parts):
             raise ReleaseRefused("not_finite", f"the tensor {name} has values that are not finite numbers")
 
 
 def _expected_tensors(manifest: Manifest) -> dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]]:
-    """Return the type and shape of each tensor; None in a shape means any length."""
+    """Return the type and shape of each tensor; None in a shape means any length.
+
+    Item vectors may also be in half precision.
+    """
     cell, items, size = CELLS[manifest.cell], manifest.items, manifest.hidden_size
     single = np.dtype(np.float32)
     expected: dict[str, tuple[np.dtype[Any], tuple[int | None, ...]]] = {

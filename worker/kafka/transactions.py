@@ -48,6 +48,12 @@ _MOVING: Final = kafka_errors.UnknownTopicOrPartitionError
 
 _METADATA_SECONDS: Final = 5.0
 
+_BUFFER_BYTES: Final = 32 << 20
+"""Maximum size of the values that wait in the client, if records are sent one at a time.
+
+kafka-python 3.0.12 has no limit of its own: all of a large release would wait there.
+"""
+
 
 class KafkaTransactions:
     """Implements `worker.kafka.interface.Transactions`.
@@ -72,6 +78,8 @@ class KafkaTransactions:
         """Whether the client can append many records at once."""
         self._begun = False
         self._sent: list[Any] = []
+        self._waiting_bytes = 0
+        """The size of the values that may not have been acknowledged."""
         self._failure = ""
         """The reason why the producer must not be used before `renew`; empty if it may be used."""
 
@@ -106,6 +114,7 @@ class KafkaTransactions:
     ) -> None:
         """Add a record. Raises CheckpointFailed, or TopicError if the partition does not exist."""
         client = self._in_transaction()
+        self._bound_memory(client, len(value or b""))
         record = {"value": value, "key": key, "headers": headers}
         try:
             try:
@@ -156,7 +165,7 @@ class KafkaTransactions:
         except (KafkaError, KafkaAway) as error:
             raise self._failed(error, "commit") from error
         self._begun = False
-        self._sent = []
+        self._sent, self._waiting_bytes = [], 0
 
     def drop(self) -> None:
         """Close the producer; the broker aborts an uncommitted transaction later."""
@@ -164,8 +173,18 @@ class KafkaTransactions:
             _close(self._client)
         self._client = None
         self._begun = False
-        self._sent = []
+        self._sent, self._waiting_bytes = [], 0
         self._failure = ""
+
+    def _bound_memory(self, client: KafkaProducer, size: int) -> None:
+        """Wait until the broker has the earlier records, if they and `size` bytes more take much memory."""
+        if self._waiting_bytes + size > _BUFFER_BYTES:
+            try:
+                bounded(client.flush, seconds=self._timeout_ms / 1_000, doing="send")
+            except (KafkaError, KafkaAway) as error:
+                raise self._failed(error, "send") from error
+            self._waiting_bytes = 0
+        self._waiting_bytes += size
 
     def _in_transaction(self) -> KafkaProducer:
         if self._client is None:

@@ -7,18 +7,23 @@ is published as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
+from itertools import chain
 from typing import Any, Final, Self
 
+from worker.core.blob import Blob
 from worker.core.manifest import Manifest
 from worker.core.release import (
     CANDIDATE_SHARE,
     Pointer,
     Record,
-    from_records,
+    assembled,
+    chunk_key,
     numbers,
     parse_pointer,
+    parts_of,
+    require_parts,
     to_records,
 )
 from worker.errors import ReleaseRefused, TopicError
@@ -39,6 +44,14 @@ _FEW: Final = 100
 _FETCH: Final[Mapping[str, int]] = {"max_partition_fetch_bytes": 4 << 20}
 _FETCH_MS: Final = 1_000
 _FETCH_POLLS: Final = 30
+"""After this number of polls without a record, chunks that are still missing have been removed."""
+
+_TIMEOUT_MS: Final = 60_000
+_MAX_TIMEOUT_MS: Final = 900_000
+_BYTES_PER_MS: Final = 1_000
+"""Time limit of a transaction. A large release gets the time that it takes with 1 MB a second, but no more
+than a broker allows by default.
+"""
 
 
 def publisher(topic: str) -> str:
@@ -168,16 +181,19 @@ class ReleaseReader:
         key = f"release/{number:04}"
         return self._small.get(key), *sorted(self._chunks_of(key).items())
 
-    def fetch(self, number: int) -> tuple[Manifest, bytes]:
+    def fetch(self, number: int) -> tuple[Manifest, Blob]:
         """Return the unverified manifest and blob of release `number`. Raises ReleaseRefused, KafkaAway."""
         key = f"release/{number:04}"
-        chunks = self._chunks_of(key)
-        # Report missing records before reading anything; this check does not need the chunks' values.
-        from_records(self._small | dict.fromkeys(chunks, b""), number)
-        with self._connection.errors(f"fetch {key} from topic {self.topic}"):
-            values = self._values(set(chunks.values()))
-        found = {name: values[offset] for name, offset in chunks.items() if offset in values}
-        return from_records(self._small | found, number)
+        if key not in self._small:
+            raise ReleaseRefused("missing", f"there is no manifest with the key {key}")
+        manifest = Manifest.from_json(self._small[key])
+        keys = {part: chunk_key(number, part) for part in parts_of(manifest)}
+        parts = {self._chunks[key]: part for part, key in keys.items() if key in self._chunks}
+        # Report missing records before reading anything.
+        require_parts(manifest, number, {*parts.values()})
+        doing = f"fetch {key} from topic {self.topic}"
+        with self._connection.errors(doing), closing(self._values(parts)) as values:
+            return manifest, assembled(manifest, number, values)
 
     @property
     def _at(self) -> TopicPartition:
@@ -186,18 +202,19 @@ class ReleaseReader:
     def _chunks_of(self, key: str) -> dict[str, int]:
         return {name: offset for name, offset in self._chunks.items() if name.startswith(f"{key}/")}
 
-    def _values(self, offsets: set[int]) -> dict[int, bytes]:
-        """Return the values at `offsets`, except those that compaction has removed."""
-        values: dict[int, bytes] = {}
-        self._reader.seek(self._at, min(offsets))
-        for _ in range(_FETCH_POLLS * len(offsets)):
-            for record in self._reader.poll(_FETCH_MS).get(self._at, ()):
-                if record.offset in offsets and record.unreadable is None:
-                    values[record.offset] = record.value or b""
-            if self._reader.position(self._at) > max(offsets):
-                break
-        self._reader.seek(self._at, self.end)
-        return values
+    def _values(self, parts: Mapping[int, int]) -> Generator[tuple[int, bytes], None, None]:
+        """Yield each of the `parts`, by offset, with its value, except those that compaction has removed."""
+        last, idle = max(parts), 0
+        self._reader.seek(self._at, min(parts))
+        try:
+            while self._reader.position(self._at) <= last and idle < _FETCH_POLLS:
+                records = self._reader.poll(_FETCH_MS).get(self._at, ())
+                idle = 0 if records else idle + 1
+                for record in records:
+                    if record.offset in parts and record.unreadable is None:
+                        yield parts[record.offset], record.value or b""
+        finally:
+            self._reader.seek(self._at, self.end)
 
     def _keep(self, record: KafkaRecord) -> None:
         if record.unreadable is not None:
@@ -224,7 +241,7 @@ def publish(
     connection: Connection,
     topic: str,
     manifest: Manifest,
-    blob: bytes,
+    blob: Blob,
     *,
     pointer: str = CHAMPION,
     share: float = CANDIDATE_SHARE,
@@ -232,6 +249,7 @@ def publish(
     expected: Mapping[str, int | None] | None = None,
     fence: Callable[[], Any] | None = None,
     repeated: bool = False,
+    reader: ReleaseReader | None = None,
 ) -> int:
     """Publish a release and set `pointer` to it, in one transaction; return its number.
 
@@ -244,6 +262,8 @@ def publish(
     `repeated`: whether an earlier attempt failed or its answer was lost. Then a release with this manifest
     that is already in the topic is not sent again; its number is returned.
 
+    `reader`: an open reader of the topic, if there is one; then only new records are read.
+
     Raises KafkaAway, NotAllowed, TopicError (the topic does not exist, or has records other than releases),
     ReleaseRefused (a pointer is not as expected), CheckpointFailed (another publisher interfered, or another
     trainer leads).
@@ -251,21 +271,22 @@ def publish(
     if fence:
         # A trainer that no longer leads must not take the transactional id from the leader.
         fence()
-    with _publisher(connection, topic) as transactions:
+    with _publisher(connection, topic, timeout_ms := _timeout_ms(blob)) as transactions:
         # Read only after taking the transactional id: from now on, no other publisher can commit.
-        with ReleaseReader(connection, topic=topic).opened() as reader:
-            reader.read(strict=True)
-        if repeated and (sent := reader.number_of(manifest)):
+        opened = nullcontext(reader) if reader else ReleaseReader(connection, topic=topic).opened()
+        with opened as there:
+            there.read(strict=True)
+        if repeated and (sent := there.number_of(manifest)):
             return sent
-        _require(reader, expected or {})
-        number = max(numbers(reader.held()), default=0) + 1
-        pointers = {name: reader.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
-        pointers[pointer] = pointing = _pointing(reader, pointer, number, share)
-        records = [*to_records(number, manifest, blob), Record(pointer, pointing.value())]
-        for key, value in [*records, *_outdated(reader, pointers.values(), keep)]:
+        _require(there, expected or {})
+        number = max(numbers(there.held()), default=0) + 1
+        pointers = {name: there.readable_pointer(name) for name in (CHAMPION, CANDIDATE)}
+        pointers[pointer] = pointing = _pointing(there, pointer, number, share)
+        records = chain(to_records(number, manifest, blob), [Record(pointer, pointing.value())])
+        for key, value in chain(records, _outdated(there, pointers.values(), keep)):
             transactions.send(topic, PARTITION, key=key.encode(), value=value)
-        offsets, group = ({PARTITION: reader.end}, fence()) if fence else ({}, None)
-        transactions.commit(topic, offsets, group, seconds=60)
+        offsets, group = ({PARTITION: there.end}, fence()) if fence else ({}, None)
+        transactions.commit(topic, offsets, group, seconds=timeout_ms / 1_000)
     return number
 
 
@@ -294,7 +315,7 @@ def point(
                 reader.require(pointer.release)
             pointing = pointer and _pointing(reader, name, pointer.release, pointer.share)
             transactions.send(topic, PARTITION, key=name.encode(), value=pointing and pointing.value())
-        transactions.commit(topic, {}, None, seconds=60)
+        transactions.commit(topic, {}, None, seconds=_TIMEOUT_MS / 1_000)
 
 
 def _require(reader: ReleaseReader, expected: Mapping[str, int | None]) -> None:
@@ -323,9 +344,13 @@ def _outdated(reader: ReleaseReader, pointers: Iterable[Pointer | None], keep: i
     return [Record(key, None) for key in reader.held() if gone.intersection(numbers([key]))]
 
 
+def _timeout_ms(blob: Blob) -> int:
+    return min(_MAX_TIMEOUT_MS, max(_TIMEOUT_MS, len(blob) // _BYTES_PER_MS))
+
+
 @contextmanager
-def _publisher(connection: Connection, topic: str) -> Iterator[Transactions]:
-    transactions = connection.transactions(publisher(topic), timeout_ms=60_000)
+def _publisher(connection: Connection, topic: str, timeout_ms: int = _TIMEOUT_MS) -> Iterator[Transactions]:
+    transactions = connection.transactions(publisher(topic), timeout_ms=timeout_ms)
     transactions.renew()
     try:
         yield transactions

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.builders import tiny_release_parts
@@ -17,6 +18,10 @@ from trainer.config import FitSettings
 from trainer.release.folder import read_folder, write_folder
 from trainer.release.package import PackagedRelease
 from trainer.training.fit import fit
+from worker.core import blob
+from worker.core.blob import read
+from worker.core.manifest import Golden
+from worker.core.ranking import NO_ITEM
 from worker.core.release import Release, verify
 from worker.core.tables import ServingTables
 from worker.errors import ReleaseRefused
@@ -66,3 +71,34 @@ def test_a_package_of_what_does_not_verify_cannot_be_made() -> None:
     assert PackagedRelease.verified(manifest, blob, number=3).release.number == 3
     with pytest.raises(ReleaseRefused):
         PackagedRelease.verified(manifest, blob[:-1] + b"x")
+
+
+@pytest.mark.slow  # trains
+@pytest.mark.parametrize("output", ["tied", "separate"])
+def test_a_large_release_is_measured_with_the_weights_that_serve(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In half precision: Keras and the worker give the same answers; unrounded weights give others."""
+    settings = SETTINGS.replaced(output_table=output)
+    exact = fit(cyclic_clicks(60), settings, now=NOW)
+    monkeypatch.setattr(blob, "EXACT_NUMBERS", 10)
+    halved = fit(cyclic_clicks(60), settings, now=NOW)
+    tables = {"embedding", "output"} & read(exact.blob).keys()
+
+    def error(one: PackagedRelease, golden: Golden) -> float:
+        """How far the worker's state and scores are from a golden answer."""
+        release = one.release
+        state = np.zeros((1, release.state_size), np.float32)
+        for index in release.catalogue.indexes(golden.items):
+            state = release.step(release.inputs(index[None]), state)
+        clicked = release.catalogue.indexes(golden.items[::-1])
+        recent, own = (
+            np.append(clicked, np.full(20, NO_ITEM))[None, :count].astype(np.int32)
+            for count in (release.recent_needed, release.own_needed)
+        )
+        scores = release.rank(state, len(golden.top), recent=recent, own=own).scores[0]
+        return float(max(np.abs(state[0] - golden.hidden).max(), np.abs(scores - golden.scores).max()))
+
+    assert all(read(halved.blob)[name].dtype == np.float16 for name in tables)
+    same, other = (max(error(one, golden) for golden in halved.manifest.golden) for one in (halved, exact))
+    assert same < other / 4

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import load
 
 from tests.trainer.builders import CYCLE, START_MS, cyclic_clicks, table
 from trainer.clicks.timestamps import HOUR_MS
@@ -14,6 +13,7 @@ from trainer.dataset.sessions import cut, to_arrays
 from trainer.errors import TrainingDiverged
 from trainer.evaluation import replay
 from trainer.training.online import OnlineTraining
+from worker.core.blob import Blob, read
 from worker.core.cells import Floats
 
 SETTINGS = FitSettings.of(
@@ -76,7 +76,7 @@ def test_items_keep_their_places_and_the_same_clicks_give_the_same_release() -> 
     assert one == other
 
 
-def two_windows(stream: OnlineTraining) -> bytes:
+def two_windows(stream: OnlineTraining) -> Blob:
     """The release after them."""
     stream.apply(of_items(0, ["a", "b", "c"]), end_of(0))
     stream.release(end_of(0))
@@ -120,6 +120,6 @@ def test_a_later_window_is_measured_by_the_first_loss_of_all() -> None:
         stream.apply(of_items(1, ["b", "c", "a"]), end_of(1))
 
 
-def embeddings(blob: bytes) -> Floats:
+def embeddings(blob: Blob) -> Floats:
     """The item vectors of a release."""
-    return load(blob)["embedding"]
+    return read(blob)["embedding"]

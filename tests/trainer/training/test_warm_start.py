@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import load
 
 from tests.trainer.builders import CYCLE, NOW, cyclic_clicks
 from trainer.config import FitSettings
@@ -17,6 +16,7 @@ from trainer.model.network import Network
 from trainer.release.package import PackagedRelease
 from trainer.training.fit import fit
 from trainer.training.warm_start import SHAPE, begin_with, grown, shaped_as
+from worker.core.blob import read
 from worker.errors import SettingError
 
 SMALL = FitSettings.of(
@@ -135,7 +135,7 @@ def test_what_a_blend_added_is_no_part_of_a_learned_bias(
     settings = SMALL.replaced(epochs=1)
     blend = {"network": 0.5, "popularity": popularity}
     manifest, blob = parent.with_training(blend=blend).parts
-    network, released = Network(np.ones(CYCLE + 1, np.int64), settings), load(blob)
+    network, released = Network(np.ones(CYCLE + 1, np.int64), settings), read(blob)
 
     begin_with(network, manifest, blob)
 

@@ -107,3 +107,63 @@ def test_ids_that_come_twice_in_a_blob_are_refused() -> None:
     """As from anywhere else."""
     with pytest.raises(ValueError, match="duplicate item ids"):
         Catalogue.from_tensors(as_bytes("abab"), np.array([0, 2, 4], np.int64))
+
+
+IDS_OF_200_BYTES = ["\N{SNOWMAN}" * 60 + f"{number:020}" for number in range(70_000)]
+"""More than are decoded at once."""
+
+
+def test_ids_of_200_bytes_are_ids() -> None:
+    """A URL, a path, a name in another script."""
+    tensors: dict[str, Any] = {**Catalogue(IDS_OF_200_BYTES).to_tensors()}
+    catalogue = Catalogue.from_tensors(**tensors)
+    some = np.array([0, 1, 65_535, 65_536, 69_999], np.int32)
+
+    assert len(tensors["item_ids"]) == 200 * len(IDS_OF_200_BYTES)
+    assert catalogue.ids(some).tolist() == [IDS_OF_200_BYTES[index] for index in some]
+    assert catalogue.indexes([IDS_OF_200_BYTES[index] for index in some]).tolist() == some.tolist()
+    assert catalogue.indexes([IDS_OF_200_BYTES[7][:-1]]).tolist() == [NO_ITEM]
+
+
+@given(st.lists(st.text(max_size=3), unique=True, min_size=1, max_size=20), st.data())
+def test_ids_are_found_as_in_a_dictionary(item_ids: list[str], data: st.DataObject) -> None:
+    """Known and unknown ids, several times, in any order; the same id is the same string again."""
+    catalogue = Catalogue(item_ids)
+    asked = data.draw(st.lists(st.sampled_from(item_ids) | st.text(max_size=3), max_size=30))
+    index = {item_id: number for number, item_id in enumerate(item_ids)}
+
+    found = catalogue.indexes(asked)
+
+    assert found.tolist() == [index.get(item_id, NO_ITEM) for item_id in asked]
+    known = found[found != NO_ITEM]
+    assert catalogue.ids(known).tolist() == [item_id for item_id in asked if item_id in index]
+    assert all(one is other for one, other in zip(catalogue.ids(known), catalogue.ids(known), strict=True))
+
+
+def test_ids_with_the_same_hash_are_two_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which happens once in a long time: here all ids of the same length have the same."""
+    monkeypatch.setattr("worker.core.catalogue.hash", len, raising=False)
+    catalogue = Catalogue(["lamp", "rug", "sofa", "bed", "desk"])
+
+    assert catalogue.indexes(["desk", "sofa", "lamp", "bed", "rug"]).tolist() == [4, 2, 0, 3, 1]
+    assert catalogue.indexes(["vase", "mat", "chair"]).tolist() == [NO_ITEM] * 3
+    with pytest.raises(ValueError, match="2 duplicate item ids"):
+        Catalogue(["lamp", "rug", "sofa", "rug", "lamp"])
+
+
+def test_an_id_that_is_no_text_is_unknown() -> None:
+    """JSON may have half of a pair of surrogates."""
+    assert Catalogue(["a"]).indexes(["\ud800"]).tolist() == [NO_ITEM]
+
+
+def test_padding_has_some_id() -> None:
+    """Who asks for it leaves it out."""
+    assert Catalogue(["a", "b"]).ids(np.array([1, NO_ITEM])).tolist()[0] == "b"
+    assert Catalogue([]).ids(np.empty((0, 3), np.int32)).shape == (0, 3)
+
+
+def test_the_memory_of_ids_is_their_bytes_and_a_few_more() -> None:
+    """Strings and a dictionary of them would take four times as much beside the bytes."""
+    catalogue = Catalogue(IDS_OF_200_BYTES)
+
+    assert catalogue.nbytes < (200 + 30) * len(IDS_OF_200_BYTES)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from tests.builders import (
     ITEMS,
     Options,
     item_names,
+    packed,
     successor_release_parts,
     tiny_release,
     tiny_release_parts,
+    tiny_tensors,
 )
+from worker.core import blob as blob_module
+from worker.core.blob import read, rounded
 from worker.core.catalogue import Catalogue
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM
@@ -129,20 +135,95 @@ def test_what_a_manifest_says_of_the_training_may_change() -> None:
     assert again.catalogue is release.catalogue
 
 
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue of two items is large."""
+    monkeypatch.setattr(blob_module, "EXACT_NUMBERS", 10)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("output", ["tied", "separate"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_large_release_in_half_precision_serves_the_same_numbers(output: str, normalize: bool) -> None:
+    """As one in single precision with the same, rounded weights: every state, item and score, bit for bit."""
+    weights = rounded(tiny_tensors(len(ITEMS), output=output, output_bias=True))
+    parts = packed(weights, ITEMS, cell="gru", output=output, normalize=normalize)
+    halves = {name for name, tensor in read(parts[1]).items() if tensor.dtype == np.float16}
+    single = save({**load(parts[1]), **{name: weights[name] for name in halves}})
+    same = replace(parts[0], size_bytes=len(single), sha256=hashlib.sha256(single).hexdigest())
+
+    releases = [verify(*parts), verify(same, single)]
+
+    assert halves == {"embedding", "output"} & weights.keys()
+    indexes = np.arange(len(ITEMS), dtype=np.int32)
+    states = [
+        one.step(one.inputs(indexes), np.zeros((len(ITEMS), one.state_size), np.float32)) for one in releases
+    ]
+    np.testing.assert_array_equal(states[0], states[1])
+    ranked = [one.rank(states[0], len(ITEMS)) for one in releases]
+    np.testing.assert_array_equal(ranked[0].indexes, ranked[1].indexes)
+    np.testing.assert_array_equal(ranked[0].scores, ranked[1].scores)
+    np.testing.assert_array_equal(releases[0].vectors, releases[1].vectors)
+
+
+@pytest.mark.usefixtures("large")
+def test_item_vectors_in_half_precision_must_be_finite() -> None:
+    """As all weights."""
+    manifest, content = packed(rounded(tiny_tensors(len(ITEMS))), ITEMS, cell="gru", output="tied")
+    tensors = {name: tensor.copy() for name, tensor in read(content).items()}
+    tensors["embedding"][3, 2] = np.inf
+    content = save(tensors)
+    manifest = replace(manifest, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+    with pytest.raises(ReleaseRefused) as refused:
+        verify(manifest, content)
+
+    assert tensors["embedding"].dtype == np.float16
+    assert refused.value.reason == "not_finite"
+
+
+@pytest.mark.parametrize(
+    "options", [SEPARATE, {"lists": 3}, {"co_occurrences": 2, "co_occurrence_decay": (1.0,)}]
+)
+def test_a_release_does_not_keep_the_blob(options: Options) -> None:
+    """In which all of its weights would be in memory once more."""
+    manifest, content = tiny_release_parts(**options)
+    memory = np.frombuffer(content, np.uint8).copy()
+    kept = weakref.ref(memory)
+
+    release = verify(manifest, memory.data)
+    del memory
+
+    assert release.manifest == manifest
+    assert kept() is None
+
+
+def test_the_summary_has_the_memory_of_the_tables() -> None:
+    """All that grows with the catalogue: for each item, the numbers of its vectors, its id, its lists."""
+    small, double = (tiny_release(item_names(count), lists=4, hidden_size=16) for count in (20_000, 40_000))
+    sizes = [one.summary()["table_bytes"] for one in (small, double)]
+    assert isinstance(sizes[0], int)
+    assert isinstance(sizes[1], int)
+
+    # embedding, output vectors, inputs of three gates; id, its start, hash, order, string and mark; lists.
+    expected = 4 * 16 * (1 + 1 + 3) + (10 + 8 + 8 + 4 + 8 + 1) + 3 * 4
+    assert sizes[1] - sizes[0] == pytest.approx(20_000 * expected, rel=0.01)
+
+
 def latest(*releases: tuple[int, Manifest, bytes]) -> dict[str, bytes]:
     """The latest value of each key in a topic with these releases."""
     records = [record for release in releases for record in to_records(*release)]
     return {record.key: record.value for record in records if record.value is not None}
 
 
-def large() -> tuple[Manifest, bytes]:
+def several() -> tuple[Manifest, bytes]:
     """A release of several chunks."""
     return tiny_release_parts(item_names(4000), hidden_size=80)
 
 
 def test_a_release_comes_back_from_its_records() -> None:
     """Byte for byte, though it has several chunks, and others stand in the topic beside it."""
-    manifest, blob = large()
+    manifest, blob = several()
     records = latest((3, manifest, blob), (12, GOOD, BLOB))
 
     assert max(len(value) for value in records.values()) == CHUNK_BYTES
@@ -154,7 +235,7 @@ def test_a_release_comes_back_from_its_records() -> None:
 
 def test_the_manifest_is_the_last_record_of_a_release() -> None:
     """Whoever sees it has seen the chunks."""
-    keys = [record.key for record in to_records(3, *large())]
+    keys = [record.key for record in to_records(3, *several())]
 
     assert keys == ["release/0003/0001", "release/0003/0002", "release/0003/0003", "release/0003"]
 
@@ -164,7 +245,7 @@ def test_a_blob_of_exactly_one_chunk_is_one_record() -> None:
     for size, chunks in ((CHUNK_BYTES, 1), (CHUNK_BYTES + 1, 2), (1, 1)):
         manifest, blob = replace(GOOD, size_bytes=size), b"x" * size
 
-        assert len(to_records(1, manifest, blob)) == chunks + 1
+        assert len([*to_records(1, manifest, blob)]) == chunks + 1
         assert from_records(latest((1, manifest, blob)), 1) == (manifest, blob)
 
 
@@ -173,7 +254,7 @@ def test_a_blob_of_exactly_one_chunk_is_one_record() -> None:
 )
 def test_a_release_that_is_not_all_there_is_refused(key: str) -> None:
     """The manifest, the first chunk, one between, the last."""
-    records = latest((3, *large()))
+    records = latest((3, *several()))
     del records[key]
     with pytest.raises(ReleaseRefused) as refused:
         from_records(records, 3)
@@ -183,7 +264,7 @@ def test_a_release_that_is_not_all_there_is_refused(key: str) -> None:
 
 def test_chunks_of_another_release_are_refused() -> None:
     """Under the keys of this one: the size or the checksum tells."""
-    records = latest((3, *large()))
+    records = latest((3, *several()))
     records["release/0003/0002"] = records["release/0003/0001"]
 
     with pytest.raises(ReleaseRefused, match="SHA-256"):

@@ -17,6 +17,7 @@ from tests.builders import (
     tiny_release,
     tiny_release_parts,
 )
+from worker.core import ranking, tables
 from worker.core.cells import CELLS
 from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.release import verify
@@ -142,3 +143,30 @@ def test_a_session_without_known_last_clicks_is_ranked_by_its_state_alone() -> N
     found = blended.rank(state, 12, recent=np.full((1, 2), NO_ITEM, np.int32))
 
     assert found.indexes.tolist() == plain.rank(state, 12).indexes.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"lists": 4}, {"normalize": False, "output_bias": True, "lists": 3}])
+def test_vectors_are_laid_out_in_parts_as_at_once(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit."""
+    whole = tiny_release(**options)
+    monkeypatch.setattr(ranking, "_LAID_OUT", 5)
+    parts = tiny_release(**options)
+    states = np.random.default_rng(0).standard_normal((6, whole.state_size), np.float32)
+
+    np.testing.assert_array_equal(whole.vectors, parts.vectors)
+    for one, other in zip(whole.rank(states, 12), parts.rank(states, 12), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_inputs_of_a_large_catalogue_are_computed_when_asked_for(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the same, and the tables are smaller."""
+    indexes = np.array([3, 0, 3, 11], np.int32)
+    before = tiny_release(cell=cell)
+    monkeypatch.setattr(tables, "_MAX_INPUTS_BYTES", before.inputs(np.arange(12, dtype=np.int32)).nbytes - 1)
+    computed = tiny_release(cell=cell)
+
+    np.testing.assert_allclose(computed.inputs(indexes), before.inputs(indexes), rtol=1e-5, atol=1e-6)
+    assert before.table_bytes - computed.table_bytes == before.inputs(np.arange(12, dtype=np.int32)).nbytes

@@ -18,6 +18,7 @@ from tests.builders import (
     tiny_release_parts,
     tiny_tensors,
 )
+from worker.core.blob import ITEM_VECTORS
 from worker.core.cells import CELLS
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM, OwnItems
@@ -146,7 +147,13 @@ def test_a_tensor_too_many_is_refused() -> None:
     ids=["shorter", "nested", "scalar", "empty", "double", "half", "integer"],
 )
 def test_a_tensor_of_another_shape_or_type_is_refused(name: str, reshape: Callable[[Any], Any]) -> None:
-    """Item ids alone may be of any length, which then must fit the places where they begin."""
+    """Item ids alone may be of any length, which then must fit the places where they begin.
+
+    Item vectors may be in half precision.
+    """
+    if name in ITEM_VECTORS and reshape(TENSORS[name]).dtype == np.float16:
+        verify(*with_tensors(**{name: TENSORS[name].astype(np.float16)}))
+        return
     refused = refusal(*with_tensors(**{name: np.ascontiguousarray(reshape(TENSORS[name]))}))
 
     assert refused.reason == "shape" or (refused.reason == "item_ids" and name == "item_ids")

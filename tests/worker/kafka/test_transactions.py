@@ -11,6 +11,7 @@ from kafka import errors as kafka_errors
 
 from tests.worker.kafka.clusters import Cluster
 from worker.errors import CheckpointFailed, SettingError, TopicError
+from worker.kafka import transactions
 from worker.kafka.client import Endpoint
 from worker.kafka.interface import Reader, TopicPartition, Transactions
 from worker.kafka.transactions import failure
@@ -39,6 +40,22 @@ def test_a_transaction_is_seen_whole(cluster: Cluster) -> None:
         "b'v0'",
         "b'v1'",
     ]
+
+
+def test_records_that_take_much_memory_wait_for_those_before(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are in the transaction, in order, and none is seen before its commit."""
+    monkeypatch.setattr(transactions, "_BUFFER_BYTES", 100)
+    at, producer = TopicPartition(cluster.topic(), 0), cluster.producer()
+    values = [b"%d" % number * 40 for number in range(8)]
+    for value in values:
+        _write(producer, at, value)
+
+    assert cluster.values(at) == []
+    producer.commit(at.topic, {}, None, seconds=10)
+
+    assert cluster.until(lambda: cluster.values(at), what="the records") == values
 
 
 def test_a_timeout_that_the_broker_does_not_allow_is_a_wrong_setting(cluster: Cluster) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
-from tests.broken import POINTERS, RELEASES
+from tests.broken import GOOD, POINTERS, RELEASES, tensors
 from tests.builders import tiny_release_parts
 from worker.core.release import CANDIDATE_SHARE, Pointer
 from worker.errors import NotAllowed
@@ -277,3 +278,22 @@ def test_what_ends_the_thread_is_handed_on() -> None:
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, NotAllowed)
     assert set(threading.enumerate()) <= before
+
+
+def test_threads_take_shorter_turns_while_a_release_is_verified(
+    cluster: MemoryCluster, follower: ReleaseFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop goes on beside it. Afterwards turns are as before, also if the release was refused."""
+    real, before, during = sys.setswitchinterval, sys.getswitchinterval(), list[float]()
+
+    def noted(seconds: float) -> None:
+        during.append(seconds)
+        real(seconds)
+
+    monkeypatch.setattr(sys, "setswitchinterval", noted)
+    for parts in (GOOD, tensors(bias=None)):
+        releases.publish(cluster.connect(), TOPIC, *parts)
+        events(follower)
+
+    assert during == [pytest.approx(0.001), before] * 2
+    assert sys.getswitchinterval() == before

@@ -224,3 +224,22 @@ def test_no_broker_is_a_matter_of_waiting(cluster: MemoryCluster) -> None:
             reader.read()
         with pytest.raises(KafkaAway):
             publish(cluster)
+
+
+def test_who_has_the_topic_open_reads_only_what_is_new(cluster: MemoryCluster) -> None:
+    """The numbers and pointers are those of all that was published, also since the first look."""
+    publish(cluster)
+    connection = cluster.connect()
+
+    with ReleaseReader(connection, topic=TOPIC).opened() as reader:
+        reader.read(strict=True)
+        publish(cluster)
+        end = reader.end
+        with pytest.raises(ReleaseRefused, match="now names release 2"):
+            releases.publish(connection, TOPIC, *GOOD, expected={CHAMPION: 1}, reader=reader)
+        number = releases.publish(connection, TOPIC, *GOOD, expected={CHAMPION: 2}, reader=reader)
+
+        assert (number, pointers(cluster)) == (3, (Pointer(3, None, 2, (1,)), None))
+        assert reader.end > end
+        assert reader.read()
+        assert verify(*reader.fetch(3), number=3).manifest == GOOD[0]
