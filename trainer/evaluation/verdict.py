@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
@@ -156,6 +154,7 @@ def answered(
 
     The baselines count all clicks before the test split, also on items that are not in the catalogue. If the
     split is large, a random sample of its sessions, with about `MOST_PREDICTIONS` predictions, is answered.
+    The model ranks as a worker does by default: approximately, if it has lists of a large catalogue.
     """
     every = data.every_item
     if every is None or not every.test.predictions:

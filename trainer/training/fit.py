@@ -45,6 +45,7 @@ from trainer.release.package import Model, PackagedRelease
 from trainer.training import interruption, warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.decisions import decided
+from trainer.training.forecast import Forecast, say_memory
 from trainer.training.listing import with_lists
 from trainer.training.loop import Course, Training
 
@@ -182,8 +183,16 @@ def train(
         final=course is not None,
     )
     checkpoints.restore(training, progress)
+    if course is None:
+        say_memory(data, settings, progress)
+    forecast = Forecast(progress, times=2 if settings.training.final_training else 1)
     with interruption.noticed() as interrupted:
-        after_step = partial(checkpoints.after_step, interrupted=interrupted, progress=progress)
+
+        def after_step(training: Training) -> None:
+            if course is None:
+                forecast.after_step(training)
+            checkpoints.after_step(training, interrupted=interrupted, progress=progress)
+
         training.run(partial(_validate, network, data), progress, after_step)
         # A crash in the final training must not cost the first one.
         checkpoints.save_now(training)

@@ -165,6 +165,11 @@ class Training:
             progress.say(careful)
 
     @property
+    def steps(self) -> int:
+        """The maximum number of batches in all epochs."""
+        return self.epochs * len(self._batches)
+
+    @property
     def course(self) -> Course:
         """The course of this training up to its best epoch."""
         return Course(self.epochs, len(self.history) - self._best.epochs_since)

@@ -7,7 +7,8 @@
         return a release, with popularity and transition counts at the end of the window
 
 Only the active items are in the network, so that the cost of a window does not grow with the catalogue.
-Inactive items keep their embeddings and their optimizer state.
+Inactive items keep their embeddings and their optimizer state. The releases have no lists of items: ranking
+is exact, which costs workers more if the catalogue grows large.
 """
 
 from __future__ import annotations

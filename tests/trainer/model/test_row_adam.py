@@ -49,7 +49,7 @@ class DenseAdam:
     seed=st.integers(0, 9),
 )
 def test_rows_have_the_weights_of_dense_adam_when_they_are_read(steps: list[list[int]], seed: int) -> None:
-    """Before each step those it reads, and all in the end; at rates that change; repeated rows count together."""
+    """Before each step those it reads, and all in the end; repeated rows of a gradient count together."""
     random = np.random.default_rng(seed)
     table = random.standard_normal((ROWS, SIZE)).astype(np.float32)
     rates = random.random(len(steps)) * 0.05
