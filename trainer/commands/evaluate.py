@@ -78,9 +78,7 @@ def evaluate(
         teller.say("no click is before the test split, so the release's popularity list is the only baseline")
     if release.approximates("auto"):
         recall = release.manifest.list_recall
-        teller.say(
-            f"ranked approximately, as by a worker: this finds {recall:.1%} of the exact top items"
-        )
+        teller.say(f"ranked approximately, as by a worker: this finds {recall:.1%} of the exact top items")
     found = score(
         release,
         held,

@@ -126,8 +126,9 @@ class Candidates:
             priors.co_occurrences[clicked],
         )
         self._places[items] = NO_ITEM
-        known = self._table[items], self._bias[items], Priors(*map(tf.constant, rows))
-        return Part(*_asked(here), *known, correction.astype(np.float32))
+        known = Priors(*map(tf.constant, rows))
+        table, bias = self._table[items], self._bias[items]
+        return Part(*_asked(here), table, bias, known, correction.astype(np.float32))
 
 
 def compared_over(

@@ -44,7 +44,8 @@ class Optimizer:
         self._tables = [self._place(table) for table in tables] if _by_rows(settings) else []
         self._dense = [place for place in range(len(self._weights)) if place not in self._tables]
         self._keras.build([self._weights[place] for place in self._dense])
-        rates = np.broadcast_to(rate(tf.range(epochs * steps)), epochs * steps) if self._tables else None
+        count = epochs * steps
+        rates = np.broadcast_to(rate(tf.range(count)), count).astype(np.float64)
         self._rows = [RowAdam(self._weights[place], rates) for place in self._tables]
         averaged = self._weights if settings.optimizer.average_decay else []
         self._averages = [tf.Variable(weight) for weight in averaged]
@@ -78,7 +79,7 @@ class Optimizer:
         squares = tf.add_n([tf.reduce_sum(values**2) for _, values in sparse]) if sparse else 0.0
         norm = self._moved(dense, squares)
         for table, (rows, values) in zip(self._rows, sparse, strict=True):
-            table.move(rows, *self._clipped([values], norm), step)
+            table.move(rows, self._clipped([values], norm)[0], step)
         return norm
 
     @contextmanager

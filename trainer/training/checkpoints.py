@@ -122,7 +122,8 @@ def remove(folder: Path) -> None:
 
 def _write(path: Path, tensors: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
     """Write a file in the format of safetensors, whose own writer holds all bytes a second time."""
-    header, end = {"__metadata__": {"facts": orjson.dumps(facts).decode()}}, 0
+    header: dict[str, Any] = {"__metadata__": {"facts": orjson.dumps(facts).decode()}}
+    end = 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.nbytes
         kind = _KINDS[tensor.dtype.name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,8 @@ def test_all_that_a_lesson_needs_is_a_candidate(seed: int, count: int, size: int
     table, begin = tensors["embedding"], 0
 
     for part in Candidates(tensors, priors, negatives).parts(lessons, 3):
-        here = Lessons(*(np.asarray(column) for column in part.lessons))
+        columns: list[Any] = [np.asarray(column) for column in part.lessons]
+        here = Lessons(*columns)
         before = lessons.only(slice(begin, begin + len(here.targets)))
         begin += len(here.targets)
         vectors = np.asarray(part.table)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from trainer.config import FitSettings
 from trainer.model.backend import keras, tf
@@ -35,7 +36,7 @@ class DenseAdam:
         self.table, self.step = table.astype(np.float64), 0
         self.mean, self.square = np.zeros_like(self.table), np.zeros_like(self.table)
 
-    def move(self, gradient: Floats, rate: float) -> None:
+    def move(self, gradient: NDArray[np.float64], rate: float) -> None:
         """Make one step against `gradient`, `[N, D]`."""
         self.step += 1
         self.mean = 0.9 * self.mean + 0.1 * gradient
