@@ -12,6 +12,7 @@ measured on its hidden states, without the clicks that follow.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -92,14 +93,15 @@ def fit(
     data.summary[DECISIONS] = [*earlier, *data.summary[DECISIONS]]
     settings = decided(data, settings, progress)
     network, training = train(data, settings, progress, work=work, parent=parent)
-    data.summary["epochs"] = training.history
+    data.summary["epochs"], course = training.history, training.course
+    # Its optimizer and best weights take three times the memory of the network, and lie in circles.
+    del training
+    gc.collect()
     blend = _blend(network, data, settings, progress)
     if settings.training.final_training and data.validation.predictions:
         whole = _prepared(clicks, settings.replaced(validation_fraction=0.0), Progress(), now, parent)
-        train_once_more = partial(
-            train, whole, settings, progress, work=work, parent=parent, course=training.course
-        )
-        network, data = _final(train_once_more, whole, training.course, progress, otherwise=(network, data))
+        train_once_more = partial(train, whole, settings, progress, work=work, parent=parent, course=course)
+        network, data = _final(train_once_more, whole, course, progress, otherwise=(network, data))
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = with_lists(model, data, progress).packaged(
         data,

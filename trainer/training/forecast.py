@@ -14,6 +14,8 @@ from trainer.console import Progress
 from trainer.dataset.dataset import Data
 from trainer.model.compared import MOST_ITEMS
 from trainer.training.loop import Training
+from worker.core.cells import CELLS
+from worker.core.tables import MAX_INPUTS_BYTES
 
 _PROGRAM: Final = 900_000_000
 """Bytes of TensorFlow, its compiled functions and a batch."""
@@ -44,11 +46,13 @@ def needed_bytes(data: Data, settings: FitSettings) -> int:
     items, model, blend = len(data.catalogue), settings.model, settings.blend
     numbers = model.input_size + (model.hidden_size if model.output_table == "separate" else 0)
     entries = (blend.transitions if blend.transition_half_lives else 0) + blend.co_occurrences
+    inputs = 4 * items * CELLS[model.cell].gates * model.hidden_size
+    tables = 4 * items * numbers * _TABLES + (inputs if inputs <= MAX_INPUTS_BYTES else 0)
     parts = [data.train, data.validation, data.test]
     if data.every_item:
         parts += [data.every_item.past, data.every_item.test]
     clicks = sum(len(part.items) for part in parts)
-    return _PROGRAM + items * (4 * numbers * _TABLES + _PER_ENTRY * entries) + clicks * _PER_CLICK
+    return _PROGRAM + tables + items * _PER_ENTRY * entries + clicks * _PER_CLICK
 
 
 def memory_limit(limit: Path = _LIMIT) -> int:

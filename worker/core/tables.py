@@ -24,7 +24,7 @@ from worker.core.layers import Layers
 from worker.core.lists import Lists
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
-_MAX_INPUTS_BYTES: Final = 1 << 30
+MAX_INPUTS_BYTES: Final = 1 << 30
 """Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue."""
 
 Ranking = Literal["auto", "exact", "approximate"]
@@ -139,7 +139,7 @@ class ServingTables:
         return self._table.in_order()
 
     def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
+        if len(self._embedding) * self._layers.layers[0].bias.nbytes > MAX_INPUTS_BYTES:
             return None
         return self._layers.inputs(self._embedding)
 

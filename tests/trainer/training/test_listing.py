@@ -6,13 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.trainer.builders import MINUTE_MS, NOW, START_MS, cyclic_clicks, table
+from tests.trainer.builders import NOW, cyclic_clicks
 from trainer.config import FitSettings
 from trainer.console import Lines
 from trainer.release.package import PackagedRelease
 from trainer.training import listing
 from trainer.training.fit import fit
-from worker.core.tables import EXACT_NUMBERS
 
 SETTINGS = FitSettings.of(hidden_size=8, epochs=2, batch_clicks=64, min_item_count=1)
 
@@ -62,40 +61,3 @@ def test_a_small_catalogue_has_no_lists() -> None:
 
     assert release.manifest.lists == 0
     assert not any("lists of items" in line for line in lines)
-
-
-@pytest.mark.slow
-def test_a_catalogue_that_is_large_gets_lists_with_nothing_changed() -> None:
-    """Long vectors make it large with few items. It is evaluated as a worker ranks, and exactly beside."""
-    items, group, sessions, length = 10_000, 40, 2_500, 20
-    random = np.random.default_rng(0)
-    # A session stays in one group of items, so that there is something to divide by.
-    groups = random.integers(items // group, size=(sessions, 1))
-    item = groups * group + random.integers(group, size=(sessions, length))
-    # Each item is clicked; half a group is a session.
-    item.flat[:items] = np.arange(items)
-    rows = [
-        (f"user-{number}", f"item-{one}", START_MS + (length * number + step) * MINUTE_MS)
-        for number, session in enumerate(item.tolist())
-        for step, one in enumerate(session)
-    ]
-    settings = SETTINGS.replaced(
-        hidden_size=512, cell="elman", negatives=256, batch_clicks=256, epochs=4, learning_rate=0.01
-    ).replaced(
-        popularity_half_lives=(),
-        transitions=0,
-        co_occurrences=0,
-        repeat_lags=0,
-        own_items=0,
-        final_training=False,
-    )
-    lines = list[str]()
-    release = fit(table(rows), settings, Lines(lines.append), now=NOW)
-    metrics = release.manifest.metrics
-
-    assert release.manifest.items * 512 > EXACT_NUMBERS
-    assert release.manifest.lists > 1
-    assert release.release.approximates("auto")
-    assert release.manifest.list_recall >= 0.9
-    assert metrics["exact_recall_at_20"] > 2 * metrics["popular_recall_at_20"]
-    assert metrics["sampled_recall_at_20"] == pytest.approx(metrics["exact_recall_at_20"], abs=0.02)
