@@ -76,6 +76,9 @@ def evaluate(
         teller.say(caution)
     if held.before.is_empty() and split.from_ms is not None and baselines:
         teller.say("no click is before the test split, so the release's popularity list is the only baseline")
+    if release.approximates("auto"):
+        recall = release.manifest.list_recall
+        teller.say(f"ranked approximately, as by a worker: this finds {recall:.1%} of the exact top items")
     found = score(
         release,
         held,

@@ -20,6 +20,12 @@ def report(metrics: Mapping[str, float], top: int) -> str:
     rows = [f"on {metrics['predictions']:,.0f} held-out clicks    network   fallback list"]
     for name, title in ((f"recall_at_{top}", f"Recall@{top}"), (f"mrr_at_{top}", f"MRR@{top}")):
         rows.append(f"{title:<24}{metrics[name]:>16.4f}{metrics['popular_' + name]:>16.4f}")
+    if "exact_predictions" in metrics:
+        approximate, exact = (metrics[f"{start}_recall_at_{top}"] for start in ("sampled", "exact"))
+        rows.append(
+            f"ranked approximately, as by a worker; on {metrics['exact_predictions']:,.0f} of the clicks, "
+            f"Recall@{top} is {approximate:.4f}, and {exact:.4f} with exact ranking"
+        )
     return "\n".join(rows)
 
 

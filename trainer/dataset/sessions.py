@@ -217,3 +217,18 @@ def _item_indexes(clicks: pl.DataFrame, catalogue: Catalogue) -> Indexes:
     known = known.with_row_index("item_index").cast({"item_id": clicks.schema["item_id"]})
     joined = clicks.select("item_id").join(known, on="item_id", how="left", maintain_order="left")
     return joined["item_index"].cast(pl.Int32).fill_null(NO_ITEM).to_numpy()
+
+
+def sampled(sessions: Sessions, most: int, *, seed: int = 0) -> NDArray[np.bool_]:
+    """Return `sessions.scored` `[C]` restricted to a random sample of sessions, whole.
+
+    The sample has at most `most` predictions, but at least one session; it is all sessions if these are few.
+    """
+    if sessions.predictions <= most:
+        return sessions.scored
+    predictions = np.add.reduceat(sessions.scored.astype(np.int64), sessions.starts[:-1])
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(predictions))
+    count = np.searchsorted(np.cumsum(predictions[order]), most, side="right")
+    chosen = np.zeros(len(sessions), np.bool_)
+    chosen[order[: max(1, int(count))]] = True
+    return sessions.scored & np.repeat(chosen, sessions.lengths)

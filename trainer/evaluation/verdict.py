@@ -14,13 +14,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.dataset import Data
-from trainer.dataset.sessions import PastSessions, Sessions
+from trainer.dataset.sessions import PastSessions, sampled
 from trainer.evaluation import replay
 from trainer.evaluation.baselines import Asked
 from trainer.evaluation.benchmark import NETWORK, baseline_answers
@@ -157,6 +154,7 @@ def answered(
 
     The baselines count all clicks before the test split, also on items that are not in the catalogue. If the
     split is large, a random sample of its sessions, with about `MOST_PREDICTIONS` predictions, is answered.
+    The model ranks as a worker does by default: approximately, if it has lists of a large catalogue.
     """
     every = data.every_item
     if every is None or not every.test.predictions:
@@ -180,18 +178,3 @@ def answered(
     }
     third = thirds(past.clicks, test.items[scored])
     return found, Predictions.of(own, third)
-
-
-def sampled(sessions: Sessions, most: int, *, seed: int = 0) -> NDArray[np.bool_]:
-    """Return `sessions.scored` `[C]` restricted to a random sample of sessions, whole.
-
-    The sample has at most `most` predictions, but at least one session; it is all sessions if these are few.
-    """
-    if sessions.predictions <= most:
-        return sessions.scored
-    predictions = np.add.reduceat(sessions.scored.astype(np.int64), sessions.starts[:-1])
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(predictions))
-    count = np.searchsorted(np.cumsum(predictions[order]), most, side="right")
-    chosen = np.zeros(len(sessions), np.bool_)
-    chosen[order[: max(1, int(count))]] = True
-    return sessions.scored & np.repeat(chosen, sessions.lengths)

@@ -22,24 +22,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import FitSettings
 from trainer.model.backend import tf
-from trainer.model.terms import CO_OCCURRENCE_DECAY, OWN_HALF_LIFE, Priors, Terms
+from trainer.model.compared import Compared, Lessons, Part, compared_over
+from trainer.model.negatives import Negatives
+from trainer.model.terms import CO_OCCURRENCE_DECAY, OWN_HALF_LIFE, RECENT, Priors, Terms
 from worker.core.cells import Floats
-from worker.core.ranking import NO_ITEM, Gains, Indexes, OwnItems, own_gains
+from worker.core.ranking import NO_ITEM, Indexes, OwnItems
 from worker.settings.fields import duration_text
 
 RATE: Final = 0.3
 """Default initial learning rate of the weights. With a third of it, the network's factor does not fall far
 enough in a hundred steps where the other terms say more."""
-
-RECENT: Final = len(CO_OCCURRENCE_DECAY)
-"""The number of last clicks that co-occurrences need."""
 
 _REPEAT_HALF_LIVES: Final = (0.5, 4.0, math.inf)
 """Half-lives, in clicks, of the curves whose sum the repeat weights are."""
@@ -62,30 +61,6 @@ _FEWEST: Final = 10
 
 _NEVER: Final = -1e9
 """Added to the logit of an item that may not be recommended."""
-
-
-class Lessons(NamedTuple):
-    """P training examples for the weights of the blend."""
-
-    hidden: Floats
-    """`[P, H]`: hidden vectors; the product with an item's output vector is the network's score."""
-    recent: Indexes
-    """`[P, R]`: the preceding clicks in the session, newest first, padded with `NO_ITEM`."""
-    excluded: Indexes
-    """`[P, X]`: the items that may not be recommended, padded with `NO_ITEM`."""
-    targets: Indexes
-    """`[P]`: the items that were clicked next."""
-    own: Indexes
-    """`[P, M]`: the user's preceding clicks in any session, newest first, padded with `NO_ITEM`."""
-
-    def usable(self) -> Lessons:
-        """Return the examples whose last clicked item is known and whose target is known and not excluded."""
-        shown = ~(self.excluded == self.targets[:, None]).any(axis=1)
-        return self.only(shown & (self.targets != NO_ITEM) & (self.recent[:, 0] != NO_ITEM))
-
-    def only(self, chosen: Any) -> Lessons:
-        """Return the examples that `chosen` selects, an array of indexes or a mask."""
-        return Lessons(*(column[chosen] for column in self))
 
 
 class Blend:
@@ -195,6 +170,7 @@ class Blend:
         priors: Priors,
         *,
         steps: int,
+        negatives: Negatives | None = None,
     ) -> None:
         """Leave out the terms that do not help, one by one, and train the weights of the others.
 
@@ -204,16 +180,17 @@ class Blend:
         with half of the `steps`. The final weights are trained on all lessons. The other arguments are
         those of `learn`.
         """
+        compared = compared_over(tensors, priors, negatives)
         halves = lessons.only(half).usable(), lessons.only(~half).usable()
         if min(len(one.targets) for one in halves) < _FEWEST:
             self._used = []
         else:
-            lowest = self._held_out(halves, tensors, priors, steps)
+            lowest = self._held_out(halves, compared, steps)
             asked = self.used
             # From the last: of two terms that say the same, the one that `asked` names first stays.
             for name in reversed(asked):
                 self._used.remove(name)
-                without = self._held_out(halves, tensors, priors, steps)
+                without = self._held_out(halves, compared, steps)
                 gained = without - lowest
                 chance = _SURE * gained.std() / math.sqrt(len(gained))
                 if gained.mean() < max(chance, _OWN_WORTH if name == "own_items" else _WORTH):
@@ -221,7 +198,7 @@ class Blend:
                 else:
                     self._used = [one for one in asked if one in {name, *self._used}]
         self._begin()
-        self.learn(lessons, tensors, priors, steps=steps)
+        self._learn(lessons, compared, steps)
 
     def learn(
         self,
@@ -231,20 +208,25 @@ class Blend:
         *,
         steps: int,
         rate: float = RATE,
+        negatives: Negatives | None = None,
     ) -> None:
         """Train the weights on `lessons`, using the item vectors and the bias in `tensors`.
 
-        The learning rate falls from `rate` to 0 along a cosine over `steps` steps.
+        The learning rate falls from `rate` to 0 along a cosine over `steps` steps. With `negatives` of the
+        whole catalogue, lessons are compared over candidates (`trainer.model.compared`).
         """
+        self._learn(lessons, compared_over(tensors, priors, negatives), steps, rate)
+
+    def _learn(self, lessons: Lessons, compared: Compared, steps: int, rate: float = RATE) -> None:
         lessons = lessons.usable()
         if not len(lessons.targets):
             return
         adam = _Adam(len(self._variables))
-        known = _constants(tensors, priors)
         moving = [True, *(name in self._used for name in self._weights)]
         for step, chosen in enumerate(self._drawn(len(lessons.targets), steps)):
-            some = _asked(lessons.only(chosen))
-            gradients = [one.numpy() for one in self._downhill(*some, *known)]
+            parts = compared.parts(lessons.only(chosen), self._seed, step)
+            found = [[one.numpy() for one in self._downhill(part)] for part in parts]
+            gradients = [np.sum(one, axis=0) / len(chosen) for one in zip(*found, strict=True)]
             moves = adam.moves(gradients, rate * (1 + math.cos(math.pi * step / steps)) / 2)
             for variable, move, moves_it in zip(self._variables, moves, moving, strict=True):
                 if moves_it:
@@ -258,18 +240,17 @@ class Blend:
         for variable in self._variables:
             variable.assign(tf.zeros_like(variable))
 
-    def _held_out(
-        self, halves: tuple[Lessons, Lessons], tensors: Mapping[str, Floats], priors: Priors, steps: int
-    ) -> Floats:
+    def _held_out(self, halves: tuple[Lessons, Lessons], compared: Compared, steps: int) -> Floats:
         """Return the cross-entropy of each measured lesson, with weights trained on the half without it."""
-        losses, known = list[float](), _constants(tensors, priors)
+        losses = list[float]()
         for taught, tested in (halves, halves[::-1]):
             self._begin()
-            self.learn(taught, tensors, priors, steps=max(1, steps // 2))
+            self._learn(taught, compared, max(1, steps // 2))
             count = len(tested.targets)
             measured = np.random.default_rng(self._seed).permutation(count)[:_TESTED].astype(np.int32)
-            for chosen in np.array_split(measured, -(-len(measured) // _BATCH)):
-                losses += self._measured(*_asked(tested.only(chosen)), *known).numpy().tolist()
+            for number, chosen in enumerate(np.array_split(measured, -(-len(measured) // _BATCH))):
+                for part in compared.parts(tested.only(chosen), self._seed, number):
+                    losses += self._measured(part).numpy().tolist()
         return np.array(losses, np.float32)
 
     def _drawn(self, count: int, steps: int) -> Iterator[Indexes]:
@@ -277,15 +258,17 @@ class Blend:
         for _ in range(steps):
             yield random.choice(count, min(_BATCH, count), replace=False).astype(np.int32)
 
-    def _gradients(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
+    def _gradients(self, part: Part) -> Any:
+        """Return the gradients of the sum of the losses."""
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(self._losses(lessons, gains, table, bias, priors))
+            loss = tf.reduce_sum(self._losses(part))
         return tape.gradient(loss, self._variables, unconnected_gradients="zero")
 
-    def _losses(self, lessons: Lessons, gains: Gains, table: Any, bias: Any, priors: Priors) -> Any:
+    def _losses(self, part: Part) -> Any:
+        lessons, gains, table, bias, priors, correction = part
         weights, last = self._weights, lessons.recent[:, 0]
         logits = tf.exp(self._network) * (tf.matmul(lessons.hidden, table, transpose_b=True) + bias)
-        logits += tf.linalg.matvec(priors.popularity, weights["popularity"])
+        logits += tf.linalg.matvec(priors.popularity, weights["popularity"]) + correction
         followers = tf.linalg.matvec(tf.gather(priors.transitions, last), weights["transitions"])
         logits = _added(logits, tf.gather(priors.following, last), followers)
         if self._settings.co_occurrences:
@@ -308,19 +291,6 @@ class Blend:
         decay = tf.constant(CO_OCCURRENCE_DECAY)[: tf.shape(clicked)[1], None]
         gains = tf.gather(priors.co_occurrences, known) * decay * self._weights["co_occurrences"]
         return tuple(tf.reshape(one, (tf.shape(recent)[0], -1)) for one in (items, gains))
-
-
-def _constants(tensors: Mapping[str, Floats], priors: Priors) -> tuple[Any, Any, Priors]:
-    """Return the item vectors, the bias and the priors as constants of TensorFlow."""
-    table = tensors.get("output", tensors["embedding"])
-    own = tensors.get("output_bias", np.zeros(len(table), np.float32))
-    return tf.constant(table), tf.constant(own), Priors(*map(tf.constant, priors))
-
-
-def _asked(lessons: Lessons) -> tuple[Lessons, Gains]:
-    """Return `lessons` as constants of TensorFlow, and the gains of own items at a weight of 1."""
-    gains = own_gains(lessons.own, OwnItems(lessons.own.shape[1], 1.0, OWN_HALF_LIFE))
-    return Lessons(*map(tf.constant, lessons)), Gains(*map(tf.constant, gains))
 
 
 class _Adam:

@@ -42,7 +42,8 @@ class ItemVectors(keras.layers.Layer):  # type: ignore[misc]  # Keras has no typ
 
     def of(self, items: tf.Tensor) -> tf.Tensor:
         """Return the vectors `[..., D]` of `items` `[...]`, which must have training clicks."""
-        return self._finished(tf.gather(self.own, items), items)
+        # Hot path: gathered from the Keras variable itself, the whole table would be copied first.
+        return self._finished(tf.gather(self.own.value, items), items)
 
     def clicked_ones(self) -> tf.Tensor:
         """Return the vectors of all items with training clicks, `[clicked, D]`."""

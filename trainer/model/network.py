@@ -75,6 +75,20 @@ class Network(keras.Model):  # type: ignore[misc]  # Keras has no types
         weights = tf.gather(self._weights, batch.targets)
         return tf.reduce_mean(weights * loss(self._with_one(scored), batch)), states
 
+    @property
+    def tables(self) -> list[tf.Variable]:
+        """The embeddings of which a step reads few rows, `rows_of` its batch; none without negatives."""
+        if not self.settings.loss.negatives:
+            return []
+        return [
+            vectors.own for vectors in {id(one): one for one in (self.inputs_of, self.outputs_of)}.values()
+        ]
+
+    @staticmethod
+    def rows_of(batch: Batch) -> tf.Tensor:
+        """Return the items whose embeddings a step on `batch` reads, with negatives; some several times."""
+        return tf.concat([tf.reshape(batch.items, [-1]), batch.targets, batch.negatives], axis=0)
+
     def walk(self, batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the top layer's hidden vectors `[B, L, H]`, with dropout, and the final states `[B, S]`."""
         before = tf.where(batch.fresh[:, None], 0.0, states)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+import numpy as np
+
 from trainer.config import FitSettings
 from trainer.model.backend import keras, tf
+from trainer.model.row_adam import RowAdam, summed
 from worker.errors import SettingError
 
 _LONGEST_MEMORY: Final = 10.0
@@ -21,26 +24,72 @@ _MADE_OF_OTHERS: Final = ("LossScaleOptimizer", "MultiOptimizer")
 class Optimizer:
     """An optimizer of `variables`, for a training of `epochs` epochs of at most `steps` steps each.
 
-    Raises SettingError if Keras has no optimizer named `optimizer.algorithm`.
+    `tables`: those of the variables of which a step reads few rows. Adam then updates only these rows, with
+    the same result (`trainer.model.row_adam`). Other algorithms, weight decay and averages need all rows in
+    each step. Raises SettingError if Keras has no optimizer named `optimizer.algorithm`.
     """
 
-    def __init__(self, variables: Sequence[Any], settings: FitSettings, *, epochs: int, steps: int) -> None:
+    def __init__(
+        self,
+        variables: Sequence[Any],
+        settings: FitSettings,
+        *,
+        epochs: int,
+        steps: int,
+        tables: Sequence[Any] = (),
+    ) -> None:
         self._weights, self._settings = list(variables), settings
-        self._keras = _named(settings, learning_rate(settings, epochs=epochs, steps=steps))
-        self._keras.build(self._weights)
+        rate = learning_rate(settings, epochs=epochs, steps=steps)
+        self._keras = _named(settings, rate)
+        self._tables = [self._place(table) for table in tables] if _by_rows(settings) else []
+        self._dense = [place for place in range(len(self._weights)) if place not in self._tables]
+        self._keras.build([self._weights[place] for place in self._dense])
+        count = epochs * steps
+        rates = np.broadcast_to(rate(tf.range(count)), count).astype(np.float64)
+        self._rows = [RowAdam(self._weights[place], rates) for place in self._tables]
         averaged = self._weights if settings.optimizer.average_decay else []
         self._averages = [tf.Variable(weight) for weight in averaged]
         # Hot path: XLA fuses the update into one pass over each weight; Adam then takes a third of the time.
-        self.move = tf.function(self._move, jit_compile=True, autograph=False)
+        self._moved = tf.function(self._move, jit_compile=True, autograph=False)
 
     @property
     def variables(self) -> list[Any]:
         """All state that later steps depend on, except the weights."""
-        return [*self._keras.variables, *self._averages]
+        return [
+            *self._keras.variables,
+            *self._averages,
+            *(one for rows in self._rows for one in rows.variables),
+        ]
+
+    def reads(self, rows: tf.Tensor) -> None:
+        """Bring the `rows` of the tables up to date, before a step reads them."""
+        if self._rows:
+            distinct, step = tf.unique(rows)[0], self._steps
+            for table in self._rows:
+                table.catch_up(distinct, step)
+
+    def move(self, gradients: Sequence[Any]) -> tf.Tensor:
+        """Update the weights by one step; return the global norm of `gradients` before clipping.
+
+        The gradients of the tables may be sparse; only the rows in them are read.
+        """
+        step = self._steps + 1
+        sparse = [summed(gradients[place]) for place in self._tables]
+        dense = [tf.convert_to_tensor(gradients[place]) for place in self._dense]
+        squares = tf.add_n([tf.reduce_sum(values**2) for _, values in sparse]) if sparse else 0.0
+        norm = self._moved(dense, squares)
+        for table, (rows, values) in zip(self._rows, sparse, strict=True):
+            table.move(rows, self._clipped([values], norm)[0], step)
+        return norm
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Set the weights to their averages, if averaging is on; restore the weights after the context."""
+        """Bring all weights up to date, and set them to their averages, if averaging is on.
+
+        Restore the weights after the context.
+        """
+        for table in self._rows:
+            table.finish(int(self._keras.iterations))
         if not self._averages:
             yield
             return
@@ -49,9 +98,30 @@ class Optimizer:
         yield
         _assign(self._weights, moving)
 
-    def _move(self, gradients: list[tf.Tensor]) -> tf.Tensor:
-        """Update the weights by one step; return the global norm of `gradients` before clipping."""
+    @property
+    def _steps(self) -> tf.Tensor:
+        return tf.cast(self._keras.iterations, tf.int32)
+
+    def _place(self, table: Any) -> int:
+        return next(place for place, weight in enumerate(self._weights) if weight is table)
+
+    def _move(self, gradients: list[tf.Tensor], squares: tf.Tensor) -> tf.Tensor:
+        """Update the weights that are no tables by one step; return the global norm of all gradients.
+
+        `squares`: the sum of the squared gradients of the tables.
+        """
         norm = tf.linalg.global_norm(gradients)
+        if self._rows:
+            norm = tf.sqrt(norm**2 + squares)
+        self._keras.apply(self._clipped(gradients, norm), [self._weights[place] for place in self._dense])
+        if self._averages:
+            taken = tf.cast(self._keras.iterations, tf.float32)
+            keep = tf.minimum(self._settings.optimizer.average_decay, (1 + taken) / (_LONGEST_MEMORY + taken))
+            for average, weight in zip(self._averages, self._weights, strict=True):
+                average.assign(keep * average + (1 - keep) * weight)
+        return norm
+
+    def _clipped(self, gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
         if self._settings.optimizer.clip_norm:
             gradients, _ = tf.clip_by_global_norm(
                 gradients, self._settings.optimizer.clip_norm, use_norm=norm
@@ -59,13 +129,13 @@ class Optimizer:
         if self._settings.optimizer.clip_value:
             limit = self._settings.optimizer.clip_value
             gradients = [tf.clip_by_value(one, -limit, limit) for one in gradients]
-        self._keras.apply(gradients, self._weights)
-        if self._averages:
-            taken = tf.cast(self._keras.iterations, tf.float32)
-            keep = tf.minimum(self._settings.optimizer.average_decay, (1 + taken) / (_LONGEST_MEMORY + taken))
-            for average, weight in zip(self._averages, self._weights, strict=True):
-                average.assign(keep * average + (1 - keep) * weight)
-        return norm
+        return gradients
+
+
+def _by_rows(settings: FitSettings) -> bool:
+    """Return whether the algorithm has a form that updates only the rows that a step reads."""
+    asked = settings.optimizer
+    return asked.algorithm == "adam" and not (asked.weight_decay or asked.average_decay)
 
 
 def learning_rate(settings: FitSettings, *, epochs: int, steps: int) -> Any:

@@ -32,6 +32,9 @@ _NEAR_UNIT: Final = 0.03
 CO_OCCURRENCE_DECAY: Final = (1.0, 1 / 2, 1 / 3)
 """Factors of the co-occurrences of a session's last clicks, latest first."""
 
+RECENT: Final = len(CO_OCCURRENCE_DECAY)
+"""The number of last clicks that co-occurrences need."""
+
 OWN_HALF_LIFE: Final = 64.0
 """Half-life of a user's own items, in clicks. From 32 to 128 the result hardly differs."""
 

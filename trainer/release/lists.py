@@ -70,6 +70,8 @@ def wanted_recall(items: int) -> float:
 
 def margin_for(recall: Callable[[float], float], least: float, widest: float) -> float | None:
     """Return the smallest margin, to a sixteenth, with a `recall` of `least`; None: not up to `widest`."""
+    if recall(0.0) >= least:
+        return 0.0
     low, high = 0.0, widest / 64
     while recall(high) < least:
         low, high = high, 2 * high

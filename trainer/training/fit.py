@@ -12,6 +12,7 @@ measured on its hidden states, without the clicks that follow.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,23 +32,34 @@ from trainer.dataset.decayed_counts import Past
 from trainer.dataset.decisions import DECISIONS, applied, inherited
 from trainer.dataset.lists import counted
 from trainer.dataset.prepare import prepare
-from trainer.dataset.sessions import Sessions
+from trainer.dataset.sessions import Sessions, sampled
 from trainer.errors import TrainingDiverged
 from trainer.evaluation import replay
 from trainer.evaluation import verdict as verdicts
 from trainer.model.backend import keras
-from trainer.model.blend import RECENT, Blend, Lessons
+from trainer.model.blend import Blend
+from trainer.model.compared import MOST_ITEMS, Lessons
+from trainer.model.negatives import Negatives
 from trainer.model.network import Network
-from trainer.model.terms import Terms, priors_at
+from trainer.model.terms import RECENT, Terms, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training import interruption, warm_start
 from trainer.training.checkpoints import Checkpoints, fingerprint
 from trainer.training.decisions import decided
+from trainer.training.forecast import Forecast, say_memory
 from trainer.training.listing import with_lists
 from trainer.training.loop import Course, Training
 
 BLEND_STEPS: Final = 100
 """Number of training steps for the weights of the blend."""
+
+
+_LESSONS: Final = 32_768
+_LIKELY: Final = 64
+_SAMPLED: Final = 4096
+"""Over a large catalogue, the number of validation clicks that the blend learns from, of the network's best
+items that each is compared with, and of items sampled for a few of them. At a hundred thousand items, the
+weights were those over all items, but for @@."""
 
 
 def fit(
@@ -81,14 +93,15 @@ def fit(
     data.summary[DECISIONS] = [*earlier, *data.summary[DECISIONS]]
     settings = decided(data, settings, progress)
     network, training = train(data, settings, progress, work=work, parent=parent)
-    data.summary["epochs"] = training.history
+    data.summary["epochs"], course = training.history, training.course
+    # Its optimizer and best weights take three times the memory of the network, and lie in circles.
+    del training
+    gc.collect()
     blend = _blend(network, data, settings, progress)
     if settings.training.final_training and data.validation.predictions:
         whole = _prepared(clicks, settings.replaced(validation_fraction=0.0), Progress(), now, parent)
-        train_once_more = partial(
-            train, whole, settings, progress, work=work, parent=parent, course=training.course
-        )
-        network, data = _final(train_once_more, whole, training.course, progress, otherwise=(network, data))
+        train_once_more = partial(train, whole, settings, progress, work=work, parent=parent, course=course)
+        network, data = _final(train_once_more, whole, course, progress, otherwise=(network, data))
     model = Model(network, network.tensors(), terms_of(blend, data, settings) if blend else None)
     fitted = with_lists(model, data, progress).packaged(
         data,
@@ -172,8 +185,16 @@ def train(
         final=course is not None,
     )
     checkpoints.restore(training, progress)
+    if course is None:
+        say_memory(data, settings, progress)
+    forecast = Forecast(progress, times=2 if settings.training.final_training else 1)
     with interruption.noticed() as interrupted:
-        after_step = partial(checkpoints.after_step, interrupted=interrupted, progress=progress)
+
+        def after_step(training: Training) -> None:
+            if course is None:
+                forecast.after_step(training)
+            checkpoints.after_step(training, interrupted=interrupted, progress=progress)
+
         training.run(partial(_validate, network, data), progress, after_step)
         # A crash in the final training must not cost the first one.
         checkpoints.save_now(training)
@@ -186,7 +207,10 @@ def targets_of(data: Data) -> NDArray[np.int64]:
 
 
 def _validate(network: Network, data: Data) -> dict[str, float]:
-    metrics = _measured(Model(network, network.tensors()), data, data.validation)
+    held = data.validation
+    if len(data.catalogue) > MOST_ITEMS:
+        held = replace(held, scored=sampled(held, replay.EXACT_PREDICTIONS))
+    metrics = _measured(Model(network, network.tensors()), data, held)
     return {name: value for name, value in metrics.items() if name.startswith(("recall", "mrr"))}
 
 
@@ -213,21 +237,27 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     if not held.predictions:
         progress.say("no blend: there are no validation clicks to learn its weights from")
         return None
+    large = items > MOST_ITEMS
+    if large:
+        held = replace(held, scored=sampled(held, _LESSONS))
     past = Past.of(data.train)
     tensors = network.tensors()
-    hidden, _ = replay.hidden_before(Model(network, tensors).tables(data), held)
+    tables = Model(network, tensors).tables(data)
+    hidden, _ = replay.hidden_before(tables, held)
     lessons = Lessons(
         np.asarray(network.scaled(hidden[:, : settings.model.hidden_size])),
         replay.recent_items(held, max(RECENT, settings.blend.repeat_lags)),
         replay.excluded_items(held, settings.evaluation.exclude_recent),
         held.items[held.scored],
         replay.last_items(held, settings.blend.own_items),
+        tables.rank(hidden, _LIKELY).indexes if large else np.empty((held.predictions, 0), np.int32),
     )
+    negatives = _any_items(data) if large else None
     priors = priors_at(past, int(past.times_ms.max()) + 1, settings, items=items)
     blend = Blend(settings)
     asked, half = blend.used, np.random.default_rng(settings.training.seed).random(len(held)) < 0.5
     by_session = np.repeat(half, held.lengths)[held.scored]
-    blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS)
+    blend.choose(lessons, by_session, tensors, priors, steps=BLEND_STEPS, negatives=negatives)
     if left_out := [name.replace("_", "-") for name in asked if name not in blend.used]:
         progress.say(
             f"left out of the blend, because they do not help on held-out clicks: {', '.join(left_out)}"
@@ -237,6 +267,12 @@ def _blend(network: Network, data: Data, settings: FitSettings, progress: Progre
     data.summary["blend"] = blend.weights
     progress.say(f"weights of the blend: {blend.in_words()}")
     return blend
+
+
+def _any_items(data: Data) -> Negatives:
+    """Return a sampler of items of the whole catalogue: half by clicks, half uniformly."""
+    counts = counted(data.train.items, len(data.catalogue))
+    return Negatives(counts, size=_SAMPLED, power=1.0, uniform=0.5)
 
 
 def terms_of(blend: Blend, data: Data, settings: FitSettings) -> Terms:

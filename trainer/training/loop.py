@@ -119,12 +119,13 @@ class Training:
         self._predictions = sessions.predictions
         weights = network.trainable_variables
         steps = 1 if settings.training.full_batch else len(self._batches)
-        self._optimizer = Optimizer(weights, settings, epochs=scheduled, steps=steps)
+        tables = [] if settings.training.full_batch else network.tables
+        self._optimizer = Optimizer(weights, settings, epochs=scheduled, steps=steps, tables=tables)
         self._collected = (
             [tf.Variable(tf.zeros_like(one)) for one in weights] if settings.training.full_batch else []
         )
         self._states = tf.zeros((1, network.state_size))
-        self._step = compiled_step(network, self._use)
+        self._step = compiled_step(network, self._use, self._optimizer.reads)
         self._best = Best(settings.training.patience or max(2, self.epochs // 3))
         self._sums, self.history = Sums(), list[Epoch]()
         self._first_loss: float | None = None
@@ -162,6 +163,11 @@ class Training:
         careful = doubt(losses, self._settings, first=self._first_loss or 0.0)
         if careful and not self._warm:
             progress.say(careful)
+
+    @property
+    def steps(self) -> int:
+        """The maximum number of batches in all epochs."""
+        return self.epochs * len(self._batches)
 
     @property
     def course(self) -> Course:
@@ -268,6 +274,7 @@ class Training:
         """Apply `gradients`, or add them to the sum to apply at the end of the epoch; return their norm."""
         if not self._collected:
             return self._optimizer.move(gradients)
+        gradients = [tf.convert_to_tensor(one) for one in gradients]
         share = tf.cast(tf.shape(batch.targets)[0], tf.float32) / self._predictions
         for total, gradient in zip(self._collected, gradients, strict=True):
             total.assign_add(share * gradient)
@@ -276,13 +283,21 @@ class Training:
 
 def largest_weight(network: Network) -> float:
     """Return the largest absolute weight of `network`; NaN if any weight is NaN."""
-    return float(np.max([np.abs(one.numpy()).max() for one in network.trainable_variables]))
+    # Without a table of absolute values, which would take as much memory as the weights.
+    values = (one.numpy() for one in network.trainable_variables)
+    return float(np.max([max_ for one in values for max_ in (one.max(), -one.min())]))
 
 
-def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.Tensor]) -> Any:
+def compiled_step(
+    network: Network,
+    use: Callable[[list[Any], Batch], tf.Tensor],
+    reads: Callable[[tf.Tensor], None] = lambda _: None,
+) -> Any:
     """Return a compiled training step: (batch, states, step number) -> (loss, gradient norm, new states).
 
-    `use` receives the gradients of `network.trainable_variables`, applies them, and returns their norm.
+    `use` receives the gradients of `network.trainable_variables`, some of them sparse, applies them, and
+    returns their norm. Before that, `reads` receives the items whose embeddings the step reads, if it does
+    not read all.
     """
     indexes = tf.TensorSpec([None], tf.int32)
     batch = Batch(
@@ -293,10 +308,11 @@ def compiled_step(network: Network, use: Callable[[list[tf.Tensor], Batch], tf.T
     # With this signature, one trace serves batches of all shapes.
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def step(batch: Batch, states: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        reads(network.rows_of(batch))
         with tf.GradientTape() as tape:
             loss, after = network.loss_of(batch, states, number)
         found = tape.gradient(loss, network.trainable_variables)
-        return loss, use([tf.convert_to_tensor(one) for one in found], batch), after
+        return loss, use(found, batch), after
 
     return step
 

@@ -7,7 +7,8 @@
         return a release, with popularity and transition counts at the end of the window
 
 Only the active items are in the network, so that the cost of a window does not grow with the catalogue.
-Inactive items keep their embeddings and their optimizer state.
+Inactive items keep their embeddings and their optimizer state. The releases have no lists of items: ranking
+is exact, which costs workers more if the catalogue grows large.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from trainer.dataset.decayed_counts import Past, popularity
 from trainer.dataset.sessions import Sessions, to_arrays
 from trainer.evaluation import replay
 from trainer.model.backend import keras, tf
-from trainer.model.blend import RECENT, Blend, Lessons
+from trainer.model.blend import Blend
+from trainer.model.compared import Lessons
 from trainer.model.item_vectors import SPREAD
 from trainer.model.network import Network
 from trainer.model.optimizer import Optimizer
-from trainer.model.terms import UNPOPULAR, Priors, priors_at
+from trainer.model.terms import RECENT, UNPOPULAR, Priors, priors_at
 from trainer.release.package import Model, PackagedRelease
 from trainer.training.divergence import check_epoch, check_step
 from trainer.training.loop import Sums, compiled_step, largest_weight
@@ -165,6 +167,7 @@ class OnlineTraining:
             places[replay.excluded_items(met, self._settings.evaluation.exclude_recent)],
             places[met.items[met.scored]],
             # Windows of sessions do not tell what their users clicked before.
+            np.empty((met.predictions, 0), np.int32),
             np.empty((met.predictions, 0), np.int32),
         )
         tensors = {"embedding": self._rows.vectors()[served.active]}

@@ -24,7 +24,7 @@ from worker.core.layers import Layers
 from worker.core.lists import Lists
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
-_MAX_INPUTS_BYTES: Final = 1 << 28
+MAX_INPUTS_BYTES: Final = 1 << 28
 """Up to this size, in bytes, the input half of a step is precomputed for the whole catalogue.
 
 For a GRU, it takes three times as much as the item vectors. Of a larger catalogue, it would be most of the
@@ -150,7 +150,7 @@ class ServingTables:
         return self._table.in_order()
 
     def _precomputed_inputs(self) -> Floats | None:
-        if len(self._embedding) * self._layers.layers[0].bias.nbytes > _MAX_INPUTS_BYTES:
+        if len(self._embedding) * self._layers.layers[0].bias.nbytes > MAX_INPUTS_BYTES:
             return None
         return self._layers.inputs(self._embedding.astype(np.float32, copy=False))
 

@@ -11,10 +11,12 @@ from tests.builders import Options, item_names, successor_release_parts, tiny_re
 from tests.trainer.builders import MINUTE_MS, NOW, START_MS, sessions_of, table
 from trainer.console import Progress
 from trainer.dataset.holdout import HeldOut, cleaned, hold_out
+from trainer.evaluation import replay
 from trainer.evaluation.metrics import metrics
 from trainer.evaluation.replay import answers, measure, recent_items, walk
 from worker.core.ranking import NO_ITEM, OwnItems
 from worker.core.release import verify
+from worker.core.tables import ServingTables
 
 
 def test_recent_items_stay_within_the_session() -> None:
@@ -35,6 +37,31 @@ def test_a_network_that_knows_the_answer_scores_one() -> None:
     assert (found["recall_at_1"], found["mrr_at_1"]) == (1.0, 1.0)
     assert found["popular_recall_at_1"] == pytest.approx(1 / 5)
     assert found["predictions"] == 5
+
+
+def test_approximate_ranking_is_measured_beside_exact_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both on the same sample of whole sessions, if the catalogue counts as large and there are lists."""
+    eye, zeros = np.eye(6, dtype=np.float32), np.zeros((6, 6), np.float32)
+    # An item leads to the next one; each item is a list of its own, and only the best list is scored.
+    tensors = {
+        "embedding": eye,
+        "kernel": np.roll(eye, 1, axis=1),
+        "recurrent_kernel": zeros,
+        "bias": zeros[0],
+        "lists": np.arange(6, dtype=np.int32),
+    }
+    tables = ServingTables(tensors, cell="elman", popular=np.arange(6, dtype=np.int32))
+    sessions = sessions_of([0, 1, 2, 3], [4, 5, 0], [0, 2])
+    small = measure(tables, sessions, top=1, exclude_recent=0)
+    monkeypatch.setattr("worker.core.tables.EXACT_NUMBERS", 1)
+    monkeypatch.setattr(replay, "EXACT_PREDICTIONS", 3)
+    large = measure(tables, sessions, top=1, exclude_recent=0)
+
+    assert "exact_predictions" not in small
+    assert small.items() <= large.items()
+    assert large["recall_at_1"] == pytest.approx(5 / 6)
+    assert 1 <= large["exact_predictions"] <= 3
+    assert large["exact_recall_at_1"] == large["sampled_recall_at_1"]
 
 
 def test_the_clicked_item_can_be_excluded() -> None:

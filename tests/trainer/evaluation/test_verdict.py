@@ -12,6 +12,7 @@ from tests.trainer.builders import CYCLE, NOW, START_MS, cyclic_clicks, sessions
 from trainer.config import Baselines, FitSettings
 from trainer.console import Progress
 from trainer.dataset.prepare import prepare
+from trainer.dataset.sessions import sampled
 from trainer.evaluation.benchmark import BASELINES, NETWORK
 from trainer.evaluation.compare import paired
 from trainer.evaluation.metrics import Answers
@@ -25,7 +26,6 @@ from trainer.evaluation.verdict import (
     compared,
     comparison,
     lines,
-    sampled,
     verdict,
 )
 from worker.core.release import verify

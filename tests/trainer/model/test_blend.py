@@ -8,8 +8,10 @@ import pytest
 
 from tests.builders import gains_of_own
 from trainer.config import FitSettings
-from trainer.model.blend import RECENT, Blend, Lessons
-from trainer.model.terms import OWN_HALF_LIFE, Priors, Terms
+from trainer.model.blend import Blend
+from trainer.model.compared import Lessons
+from trainer.model.negatives import Negatives
+from trainer.model.terms import OWN_HALF_LIFE, RECENT, Priors, Terms
 from worker.core.cells import Floats
 from worker.core.ranking import NO_ITEM, OWN_UNIT, Indexes, OwnItems
 
@@ -71,7 +73,8 @@ def lessons_of(random: np.random.Generator, count: int) -> Lessons:
     hidden = 2 * random.normal(size=(count, SIZE)).astype(np.float32)
     earlier = random.integers(NO_ITEM, ITEMS, (count, OWN_CLICKS - recent.shape[1]))
     own = np.concatenate([recent, earlier], axis=1).astype(np.int32)
-    return Lessons(hidden, recent, np.full((count, 1), NO_ITEM, np.int32), np.zeros(count, np.int32), own)
+    nothing = np.full((count, 1), NO_ITEM, np.int32)
+    return Lessons(hidden, recent, nothing, np.zeros(count, np.int32), own, own[:, :0])
 
 
 def scores(terms: Terms, lessons: Lessons, table: Floats) -> Floats:
@@ -113,6 +116,22 @@ def test_learning_finds_the_weights_that_answers_were_drawn_by(random: np.random
     assert own[0] == pytest.approx(own[1], abs=0.15)
     for name in TRUE.keys() - {"own_items"}:
         np.testing.assert_allclose(found[name], TRUE[name], atol=0.15)
+
+
+def test_candidates_give_the_weights_of_all_items(random: np.random.Generator) -> None:
+    """Sampled items stand for the others; every item that gains is there."""
+    priors, table = priors_of(random), random.normal(size=(ITEMS, SIZE)).astype(np.float32)
+    lessons = drawn(random, true_terms(priors), 4000, table)
+    negatives = Negatives(np.ones(ITEMS, np.int64), size=4, power=1.0, uniform=0.5)
+
+    found = []
+    for sampled in (None, negatives):
+        blend = Blend(SETTINGS)
+        blend.learn(lessons, {"embedding": table}, priors, steps=100, negatives=sampled)
+        found.append(blend.weights)
+
+    for name in TRUE:
+        np.testing.assert_allclose(found[0][name], found[1][name], atol=0.15)
 
 
 def test_the_clicks_of_a_session_are_the_users_own(random: np.random.Generator) -> None:
@@ -253,7 +272,7 @@ def repeated(random: np.random.Generator, true: Floats, count: int) -> tuple[Les
     np.put_along_axis(logits, recent, np.take_along_axis(logits, recent, axis=1) + true, axis=1)
     nothing = np.full((count, 1), NO_ITEM, np.int32)
     hidden = np.zeros((count, SIZE), np.float32)
-    lessons = Lessons(hidden, recent, nothing, logits.argmax(axis=1).astype(np.int32), recent[:, :0])
+    lessons = Lessons(hidden, recent, nothing, logits.argmax(axis=1).astype(np.int32), *2 * [recent[:, :0]])
     rows = np.full((items, 0), NO_ITEM, np.int32)
     priors = Priors(
         *(np.zeros((items, 0), np.float32), rows, np.zeros((items, 0, 0), np.float32)), rows, 1.0 * rows

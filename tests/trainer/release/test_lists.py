@@ -63,6 +63,18 @@ def test_there_is_no_margin_if_none_reaches_the_recall() -> None:
     assert max(tried) == 100
 
 
+def test_a_margin_of_nothing_is_found_at_once() -> None:
+    """Where the terms of a blend decide, the items that gain by them suffice."""
+    tried = list[float]()
+
+    def recall(margin: float) -> float:
+        tried.append(margin)
+        return 1.0
+
+    assert margin_for(recall, 0.9, 100.0) == 0.0
+    assert len(tried) == 1
+
+
 def test_a_huge_catalogue_is_promised_less() -> None:
     """0.99 of the top items up to half a million items, 0.98 beyond; what is wanted is a little more."""
     assert 0.99 < wanted_recall(HUGE) < 1
