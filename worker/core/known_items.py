@@ -1,0 +1,164 @@
+"""The items that a shop describes: whether each may be recommended now, and its tags.
+
+An item is available if its record says so, or says nothing of it, and the time is within its validity. Items
+without a record are available, because the shop may describe only some of its items.
+
+>>> known = KnownItems()
+>>> known.put([("lamp", Item(available=False)), ("rug", Item(valid_until_ms=2_000))], now_ms=1_000)
+['lamp']
+>>> known.advance(2_000), known.is_available("rug"), known.is_available("sofa")
+(['rug'], False, True)
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.core.tags import Tags
+
+_UNAVAILABLE: Final = 0
+_AVAILABLE: Final = 1
+_GONE: Final = 2
+"""The state of an item by its record. Gone: the record has no value."""
+
+_NEVER: Final = 1 << 62
+_ALWAYS: Final = (-_NEVER, _NEVER)
+
+_STALE: Final = 1024
+"""So many entries of the heap may be out of date, however few items have times."""
+
+
+class Item(NamedTuple):
+    """The description of an item. The validity is from `valid_from_ms` up to, not including,
+    `valid_until_ms`; None: no limit. Title and price are for people, so they are not kept in memory.
+    """
+
+    available: bool = True
+    tags: tuple[str, ...] = ()
+    title: str | None = None
+    price: float | None = None
+    valid_from_ms: int | None = None
+    valid_until_ms: int | None = None
+
+
+Change = tuple[str, Item | None]
+"""An item id and the item's new description; None: the item is gone."""
+
+
+class KnownItems:
+    """The latest descriptions of items. Not thread-safe.
+
+    Time never goes back: an earlier `now_ms` counts as the latest one.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._ids: list[str] = []
+        self._states, self._available = array("B"), bytearray()
+        """By place: the state by the item's record, and whether the item is available now."""
+        self._tags = Tags()
+        self._validity: dict[int, tuple[int, int]] = {}
+        """By place: the validity of the items that have one."""
+        self._changes: list[tuple[int, int]] = []
+        """A heap of times at which the clock may change an item, and the item's place."""
+        self._next: dict[int, int] = {}
+        """By place: the item's next change. Other entries of the heap are out of date."""
+        self._now_ms = -_NEVER
+        self.gone = 0
+        """The number of items that are gone."""
+        self.unavailable_count = 0
+        """The number of items that are not available now; includes those that are gone."""
+
+    def __len__(self) -> int:
+        """Return the number of items that have a description."""
+        return len(self._ids) - self.gone
+
+    def put(self, changes: Iterable[Change], *, now_ms: int) -> list[str]:
+        """Store new descriptions, in their order; return the items whose availability changed."""
+        self._now_ms = max(now_ms, self._now_ms)
+        return [item_id for item_id, item in changes if self._put(item_id, item)]
+
+    def advance(self, now_ms: int) -> list[str]:
+        """Let the clock go on; return the items whose availability changed."""
+        self._now_ms, found = max(now_ms, self._now_ms), []
+        while self._changes and self._changes[0][0] <= self._now_ms:
+            when, place = heapq.heappop(self._changes)
+            if self._next.get(place) == when:
+                del self._next[place]
+                if self._judge(place):
+                    found.append(self._ids[place])
+        return found
+
+    def is_available(self, item_id: str) -> bool:
+        """Return whether the item may be recommended now."""
+        place = self._places.get(item_id)
+        return place is None or bool(self._available[place])
+
+    def available(self, item_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return a mask of the items among `item_ids` that may be recommended now."""
+        return np.fromiter(map(self.is_available, item_ids), np.bool_, len(item_ids))
+
+    def unavailable(self) -> list[str]:
+        """Return the items that are not available now."""
+        places = np.flatnonzero(np.frombuffer(self._available, np.uint8) == 0)
+        return [self._ids[place] for place in places.tolist()]
+
+    def describes(self, item_id: str) -> bool:
+        """Return whether the item has a description."""
+        place = self._places.get(item_id)
+        return place is not None and self._states[place] != _GONE
+
+    def tags(self, item_id: str) -> list[str]:
+        """Return the tags of an item; empty if it has no description."""
+        place = self._places.get(item_id)
+        return [] if place is None else self._tags.of(place)
+
+    def _put(self, item_id: str, item: Item | None) -> bool:
+        """Store a description; return whether the item's availability changed."""
+        place = self._places.setdefault(item_id, len(self._ids))
+        if place == len(self._ids):
+            self._ids.append(item_id)
+            self._states.append(_AVAILABLE)
+            self._available.append(1)
+        self.gone += (item is None) - (self._states[place] == _GONE)
+        if item is None:
+            item, self._states[place] = Item(), _GONE
+        else:
+            self._states[place] = _AVAILABLE if item.available else _UNAVAILABLE
+        self._tags.put(place, item.tags)
+        begin, end = item.valid_from_ms, item.valid_until_ms
+        if begin is None and end is None:
+            self._validity.pop(place, None)
+        else:
+            limits = _ALWAYS[0] if begin is None else begin, _ALWAYS[1] if end is None else end
+            self._validity[place] = limits
+        return self._judge(place)
+
+    def _judge(self, place: int) -> bool:
+        """Set whether the item at `place` is available now, and when the clock may change that.
+
+        Return whether its availability changed.
+        """
+        available, begin, end = self._states[place] == _AVAILABLE, *self._validity.get(place, _ALWAYS)
+        upcoming = begin if self._now_ms < begin else end
+        if not available or self._now_ms >= end or upcoming == _NEVER:
+            self._next.pop(place, None)
+        elif self._next.get(place) != upcoming:
+            self._next[place] = upcoming
+            heapq.heappush(self._changes, (upcoming, place))
+            if len(self._changes) > 2 * len(self._next) + _STALE:
+                self._changes = [(when, one) for one, when in self._next.items()]
+                heapq.heapify(self._changes)
+        available = available and begin <= self._now_ms < end
+        if available == bool(self._available[place]):
+            return False
+        self._available[place] = available
+        self.unavailable_count += -1 if available else 1
+        return True
+
