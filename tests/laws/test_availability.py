@@ -139,7 +139,9 @@ def test_a_product_has_infinities_only_where_items_are_unavailable(
 
     assert ((found.indexes != NO_ITEM).sum(axis=1) == available.sum()).all()
     assert np.isfinite(found.scores[found.indexes != NO_ITEM]).all()
-    assert np.allclose(found.scores[:, : available.sum()], -np.sort(-(hidden @ vectors[available].T), axis=1), atol=1e-4)
+    assert np.allclose(
+        found.scores[:, : available.sum()], -np.sort(-(hidden @ vectors[available].T), axis=1), atol=1e-4
+    )
 
 
 names = item_names(12)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -109,6 +109,22 @@ class KnownItems:
         places = np.flatnonzero(np.frombuffer(self._available, np.uint8) == 0)
         return [self._ids[place] for place in places.tolist()]
 
+    def changes(self) -> Iterator[Change]:
+        """Yield all that is known, as changes to put, without titles and prices."""
+        for place, item_id in enumerate(self._ids):
+            begin, end = self._validity.get(place, _ALWAYS)
+            yield (
+                item_id,
+                None
+                if self._states[place] == _GONE
+                else Item(
+                    available=self._states[place] == _AVAILABLE,
+                    tags=tuple(self._tags.of(place)),
+                    valid_from_ms=None if begin == -_NEVER else begin,
+                    valid_until_ms=None if end == _NEVER else end,
+                ),
+            )
+
     def describes(self, item_id: str) -> bool:
         """Return whether the item has a description."""
         place = self._places.get(item_id)
@@ -161,4 +177,3 @@ class KnownItems:
         self._available[place] = available
         self.unavailable_count += -1 if available else 1
         return True
-

@@ -162,9 +162,10 @@ class ItemTable:
         """
         if self._true_bias is None:
             if not self._has_bias:
-                order = "F" if self._is_whole else "C"
-                column = np.zeros((self.width, 1), np.float32)
-                self._vectors, self._has_bias = np.asarray(np.append(self._vectors, column, 1), order=order), True
+                self._vectors = np.append(self._vectors, np.zeros((self.width, 1), np.float32), axis=1)
+                if self._is_whole:
+                    self._vectors = np.asfortranarray(self._vectors)
+                self._has_bias = True
             self._true_bias = self._vectors[:, -1].copy()
         places = self.places(items)
         changed = (self._vectors[places, -1] != -np.inf) != available

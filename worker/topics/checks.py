@@ -90,6 +90,12 @@ def _setting(topic: str, name: str, found: str | None, wanted: str) -> Finding:
         return Finding(
             text, f"Set it to {wanted}: otherwise old values stay, including those of deleted users"
         )
-    if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
+    if name == "delete.retention.ms" and float(found) < float(wanted):
+        return Finding(
+            text,
+            f"Set it to {wanted}: otherwise a worker that starts later does not know which items are gone",
+            fails=False,
+        )
+    if name not in ("cleanup.policy", "retention.ms", "delete.retention.ms") and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay and are read at every start")
     return Finding(text)
