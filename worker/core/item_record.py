@@ -31,6 +31,9 @@ from worker.core.times import TimeRule, as_number
 MAX_TAGS: Final = 255
 """Maximum number of tags of an item."""
 
+_IN_VALUE: Final = ("value", "envelope")
+"""The roots of paths that a record without a value cannot have."""
+
 _TRUTH: Final = {"true": True, "false": False, "yes": True, "no": False}
 
 
@@ -129,9 +132,26 @@ class ItemDecoder:
         except Undecodable as bad:
             return bad.reason
 
+    def item_id(self, value: bytes | None, key: bytes | None, headers: Headers = ()) -> str | None:
+        """Return the item id in a record, even if the rest of the record is bad; None if there is none."""
+        record = _Record(None, key, headers, NO_ATTRIBUTES, exact=True)
+        try:
+            if value is not None and self._id.root in _IN_VALUE:
+                record = self._opened(value, key, headers, exact=True) or record
+            return self._item_id(record)
+        except Undecodable:
+            return None
+
     def _decoded(self, value: bytes | None, key: bytes | None, headers: Headers, *, exact: bool) -> Change:
-        if value is None:
-            return self._gone(_Record(None, key, headers, NO_ATTRIBUTES, exact))
+        record = None if value is None else self._opened(value, key, headers, exact=exact)
+        if record is not None:
+            return self._item_id(record), self._item(record)
+        if self._id.root in _IN_VALUE:
+            raise Undecodable(Reason.NULL_VALUE)
+        return self._item_id(_Record(None, key, headers, NO_ATTRIBUTES, exact)), None
+
+    def _opened(self, value: bytes, key: bytes | None, headers: Headers, *, exact: bool) -> _Record | None:
+        """Return the description in its envelope; None if the envelope says that the item was deleted."""
         if not value:
             raise Undecodable(Reason.NULL_VALUE)
         if len(value) > self._max_bytes:
@@ -140,19 +160,13 @@ class ItemDecoder:
         if self._envelope != "none":
             opened = envelopes.opened(self._envelope, document, headers, self._parse, exact=exact)
             if isinstance(opened, Skipped):
-                return self._gone(_Record(document, key, headers, attributes, exact))
+                return None
             document, attributes = opened
         if type(document) is not dict:
             document = paths.inner(document)
             if type(document) is not dict:
                 raise Undecodable(Reason.NOT_A_MAP)
-        record = _Record(document, key, headers, attributes, exact)
-        return self._item_id(record), self._item(record)
-
-    def _gone(self, record: _Record) -> Change:
-        if self._id.root in ("value", "envelope"):
-            raise Undecodable(Reason.NULL_VALUE)
-        return self._item_id(record), None
+        return _Record(document, key, headers, attributes, exact)
 
     def _item_id(self, record: _Record) -> str:
         return self._ids.read(self._get(self._id, record), exact=record.exact)
@@ -229,7 +243,7 @@ def _loads(record: _Record) -> Callable[[str | bytes], Any]:
 
 
 def _truth(found: Any) -> bool:
-    """Return whether a value says that an item is available; a number may be the stock. Raises Undecodable."""
+    """Return whether a value says that an item is available. Raises Undecodable."""
     if isinstance(found, bool):
         return found
     if isinstance(found, str) and (text := found.strip(BLANKS).lower()) in _TRUTH:

@@ -35,8 +35,10 @@ _STALE: Final = 1024
 
 
 class Item(NamedTuple):
-    """The description of an item. The validity is from `valid_from_ms` up to, not including,
-    `valid_until_ms`; None: no limit. Title and price are for people, so they are not kept in memory.
+    """The description of an item.
+
+    It is valid from `valid_from_ms` up to, not including, `valid_until_ms`; None: no limit. Title and price
+    are for people, so they are not kept in memory.
     """
 
     available: bool = True

@@ -40,7 +40,7 @@ class ItemLetters:
         self._waiting.extend((self._steady(), one) for one in bad[:room])
 
     def due(self) -> bool:
-        """Return whether there are letters that are not in the open transaction; forget those that are old."""
+        """Forget old letters; return whether there are any that are not in the open transaction."""
         oldest = self._steady() - _KEPT_SECONDS
         while not self._sent and self._waiting and self._waiting[0][0] < oldest:
             self._waiting.popleft()
