@@ -14,13 +14,17 @@ from collections.abc import Sequence
 from typing import Final
 
 _WASTE: Final = 1 << 16
-"""So many unused integers may be in the pool, however few are in use: 256 KiB."""
+"""256 KiB."""
 
 
 class Tags:
-    """The tags of items, by the items' places: 0, 1, ... in the order in which they were first put."""
+    """The tags of items, by the items' places: 0, 1, ... in the order in which they were first put.
 
-    def __init__(self) -> None:
+    `waste`: how many unused integers may be in the pool, however few are in use.
+    """
+
+    def __init__(self, *, waste: int = _WASTE) -> None:
+        self._waste = waste
         self._ids: dict[str, int] = {}
         self._names: list[str] = []
         """By the id of a tag: its text."""
@@ -40,7 +44,7 @@ class Tags:
         self._unused += self._counts[place]
         self._starts[place], self._counts[place] = len(self._pool), len(ids)
         self._pool.extend(ids)
-        if self._unused > _WASTE and 2 * self._unused > len(self._pool):
+        if self._unused > self._waste and 2 * self._unused > len(self._pool):
             self._collect()
 
     def ids(self, place: int) -> list[int]:

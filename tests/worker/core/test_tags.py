@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import tags as module
 from worker.core.tags import Tags
 
 texts = st.lists(st.sampled_from(["new", "category:shoes", "brand:acme", "x", "y"]), unique=True)
@@ -14,19 +13,15 @@ texts = st.lists(st.sampled_from(["new", "category:shoes", "brand:acme", "x", "y
 @given(st.lists(st.tuples(st.integers(0, 4), texts), max_size=60))
 def test_the_last_tags_stand(puts: list[tuple[int, list[str]]]) -> None:
     """For every item, in their order; the pool has little that nobody uses."""
-    tags, expected = Tags(), list[list[str]]()
-    waste, module._WASTE = module._WASTE, 3
-    try:
-        for place, some in puts:
-            at = min(place, len(expected))
-            expected[at : at + 1] = [some]
-            tags.put(at, some)
+    tags, expected = Tags(waste=3), list[list[str]]()
+    for place, some in puts:
+        at = min(place, len(expected))
+        expected[at : at + 1] = [some]
+        tags.put(at, some)
 
-            assert [tags.of(one) for one in range(len(expected))] == expected
-            used = sum(map(len, expected))
-            assert len(tags._pool) <= max(used + 3, 2 * used) + len(some)
-    finally:
-        module._WASTE = waste
+        assert [tags.of(one) for one in range(len(expected))] == expected
+        used = sum(map(len, expected))
+        assert len(tags._pool) <= max(used + 3, 2 * used) + len(some)
 
 
 def test_the_same_tag_has_one_id() -> None:

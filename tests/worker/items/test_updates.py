@@ -12,10 +12,10 @@ from structlog.typing import EventDict
 from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
 from tests.worker.desk import Desk, DeskWorker, successor_desk
 from tests.worker.items.test_letters import item_desk
+from tests.worker.topics.test_rights import all_of
 from worker.commands.check import roles
 from worker.errors import NotAllowed
 from worker.kafka import history
-from worker.kafka.memory import Right
 from worker.topics.releases import CANDIDATE
 from worker.topics.watch import LOOK_SECONDS
 
@@ -180,16 +180,16 @@ def test_a_worker_is_ready_when_it_has_read_all_items(
     for number in range(7):
         describe(desk, f"item-{number}", SOLD_OUT)
     worker = desk.new()
-    said = list[str]()
-    beat = worker.process.readiness.beat
-    monkeypatch.setattr(worker.process.readiness, "beat", lambda: (said.append(worker.reason), beat()))
-    worker.begin()
+    loop, said = worker.worker.loop, list[str]()
+    assert loop._items is not None
+    loop._await(loop._adoption)
+    loop._items.start()
+    while not loop._items.wait(0):
+        said.append(worker.reason)
 
-    assert [one for one in dict.fromkeys(said) if "items" in one] == [
-        f"reading the items: {left} records are left" for left in (5, 3, 1)
-    ]
+    assert said == [f"reading the items: {left} records are left" for left in (5, 3, 1)]
     (line,) = (one for one in logged if one["event"] == "read the items")
-    assert (line["items"], line["unavailable"], line["in_catalogue"], line["refused"]) == (7, 7, 6, {})
+    assert (line["items"], line["unavailable"], line["in_catalogue"], line["refused"]) == (7, 7, 7, {})
     assert worker.metric("nextclick_items_left_records") == 0
 
 
@@ -205,19 +205,13 @@ def test_metrics_count_items() -> None:
     assert [worker.metric(f"nextclick_{name}") for name in names] == [3, 3, 2]
 
 
-def rights(desk: Desk) -> list[Right]:
-    """All that a worker needs."""
-    acls = roles(desk.settings())[0].acls
-    return [
-        Right(one.kind, one.name, right, prefixed=one.prefixed) for one in acls for right in one.operations
-    ]
-
-
 def test_without_a_right_to_the_items_no_worker_starts() -> None:
     """It says why."""
     desk = item_desk()
     worker = desk.new()
-    desk.cluster.restrict(worker.connection, [one for one in rights(desk) if one.name != "items"])
+    desk.cluster.restrict(
+        worker.connection, [one for one in all_of(roles(desk.settings())[0]) if one.name != "items"]
+    )
 
     with pytest.raises(NotAllowed, match="items"):
         worker.begin()
@@ -228,7 +222,7 @@ def test_while_the_items_cannot_be_read_what_is_known_stands(logged: list[EventD
     desk = item_desk()
     describe(desk, "item-3", SOLD_OUT)
     worker = desk.serving()
-    every = rights(desk)
+    every = all_of(roles(desk.settings())[0])
     desk.cluster.restrict(worker.connection, [one for one in every if one.name != "items"])
     desk.advance(2 * LOOK_SECONDS)
     describe(desk, "item-4", SOLD_OUT)
