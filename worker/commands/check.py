@@ -39,11 +39,7 @@ def check(as_json: bool) -> None:
         findings += tried(_transactions, settings, connection)
         findings += tried(_schema_registry, settings)
         findings += tried(_clicks, settings, connection, admin)
-        if (
-            settings.topics.items
-            and admin.describe([settings.topics.items])[settings.topics.items].partitions
-        ):
-            findings += tried(_items, settings, connection)
+        findings += tried(_items, settings, connection, admin)
     report(findings, roles(settings), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""The reader of the items topic: all partitions from their beginning, bad records, a registry that is away."""
+"""The reader of the items topic: all partitions from their beginning, bad records, a registry away."""
 
 from __future__ import annotations
 
