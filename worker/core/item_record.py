@@ -221,9 +221,16 @@ class ItemDecoder:
         return None if self._is_missing(found) else found
 
     def _is_missing(self, found: Any) -> bool:
-        return found is None or (isinstance(found, str) and found.strip(BLANKS) in self._missing)
+        if not isinstance(found, str):
+            return found is None
+        # Hot path, for each value of a million records: removing blanks takes as long as all else here.
+        if found.isascii() and found[:1] > " " < found[-1:]:
+            return found in self._missing
+        return found.strip(BLANKS) in self._missing
 
     def _get(self, path: Path, record: _Record) -> Any:
+        if path.root == "value" and len(path.names) == 1:
+            return record.document and record.document.get(path.names[0])
         if path.root == "key" and record.key and self._parse_key is not None:
             document = self._parse_key(record.key, record.headers)
             if document is not None:

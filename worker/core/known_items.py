@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.id_table import NOWHERE, IdTable
 from worker.core.tags import Tags
 
 _UNAVAILABLE: Final = 0
@@ -60,8 +61,7 @@ class KnownItems:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
-        self._ids: list[str] = []
+        self._ids = IdTable()
         self._states, self._available = array("B"), bytearray()
         """By place: the state by the item's record, and whether the item is available now."""
         self._tags = Tags()
@@ -94,13 +94,13 @@ class KnownItems:
             if self._next.get(place) == when:
                 del self._next[place]
                 if self._judge(place):
-                    found.append(self._ids[place])
+                    found.append(self._ids.id(place))
         return found
 
     def is_available(self, item_id: str) -> bool:
         """Return whether the item may be recommended now."""
-        place = self._places.get(item_id)
-        return place is None or bool(self._available[place])
+        place = self._ids.find(item_id)
+        return place == NOWHERE or bool(self._available[place])
 
     def available(self, item_ids: Sequence[str]) -> NDArray[np.bool_]:
         """Return a mask of the items among `item_ids` that may be recommended now."""
@@ -109,14 +109,14 @@ class KnownItems:
     def unavailable(self) -> list[str]:
         """Return the items that are not available now."""
         places = np.flatnonzero(np.frombuffer(self._available, np.uint8) == 0)
-        return [self._ids[place] for place in places.tolist()]
+        return [*map(self._ids.id, places.tolist())]
 
     def changes(self) -> Iterator[Change]:
         """Yield all that is known, as changes to put, without titles and prices."""
-        for place, item_id in enumerate(self._ids):
+        for place in range(len(self._ids)):
             begin, end = self._validity.get(place, _ALWAYS)
             yield (
-                item_id,
+                self._ids.id(place),
                 None
                 if self._states[place] == _GONE
                 else Item(
@@ -129,19 +129,18 @@ class KnownItems:
 
     def describes(self, item_id: str) -> bool:
         """Return whether the item has a description."""
-        place = self._places.get(item_id)
-        return place is not None and self._states[place] != _GONE
+        place = self._ids.find(item_id)
+        return place != NOWHERE and self._states[place] != _GONE
 
     def tags(self, item_id: str) -> list[str]:
         """Return the tags of an item; empty if it has no description."""
-        place = self._places.get(item_id)
-        return [] if place is None else self._tags.of(place)
+        place = self._ids.find(item_id)
+        return [] if place == NOWHERE else self._tags.of(place)
 
     def _put(self, item_id: str, item: Item | None) -> bool:
         """Store a description; return whether the item's availability changed."""
-        place = self._places.setdefault(item_id, len(self._ids))
-        if place == len(self._ids):
-            self._ids.append(item_id)
+        place = self._ids.add(item_id)
+        if place == len(self._states):
             self._states.append(_AVAILABLE)
             self._available.append(1)
         self.gone += (item is None) - (self._states[place] == _GONE)

@@ -98,4 +98,4 @@ def test_an_item_takes_little_memory() -> None:
     tracemalloc.stop()
 
     assert len(known) == 20_000
-    assert size / 20_000 < 200
+    assert size / 20_000 < 100
