@@ -14,6 +14,7 @@ from worker.commands.item import item
 from worker.commands.look import state, user
 from worker.commands.reset import reset
 from worker.commands.run import run
+from worker.commands.size import size_command
 from worker.commands.topics import topics
 from worker.errors import EXIT_CODE, NextclickError
 from worker.kafka.interface import Connection
@@ -25,7 +26,7 @@ def cli() -> None:
     """Serve live next-item recommendations from a Kafka topic of clicks."""
 
 
-for command in (run, topics, check, user, item, state, forget, reset):
+for command in (run, topics, check, user, item, state, forget, reset, size_command):
     cli.add_command(command)
 
 

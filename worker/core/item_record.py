@@ -230,7 +230,7 @@ class ItemDecoder:
 
     def _get(self, path: Path, record: _Record) -> Any:
         if path.root == "value" and len(path.names) == 1:
-            return record.document and record.document.get(path.names[0])
+            return None if record.document is None else record.document.get(path.names[0])
         if path.root == "key" and record.key and self._parse_key is not None:
             document = self._parse_key(record.key, record.headers)
             if document is not None:
