@@ -1,7 +1,9 @@
 """Decoding of the items topic: turns a record into the description of an item, or the reason why it has none.
 
->>> decoder = ItemDecoder(ItemFields(tags=("tags", "brand = maker.name")))
->>> item_id, item = decoder.decode(b'{"available": 0, "tags": ["new"], "maker": {"name": "Acme"}}', b"lamp")
+>>> decoder = ItemDecoder(ItemFields(tags=("tags", "brand = producer.name")))
+>>> item_id, item = decoder.decode(
+...     b'{"available": 0, "tags": ["new"], "producer": {"name": "Acme"}}', b"lamp"
+... )
 >>> item_id, item.available, item.tags
 ('lamp', False, ('new', 'brand:Acme'))
 >>> decoder.decode(None, b"lamp"), decoder.decode(b'{"available": "perhaps"}', b"lamp")

@@ -32,7 +32,7 @@ _NEVER: Final = 1 << 62
 _ALWAYS: Final = (-_NEVER, _NEVER)
 
 _STALE: Final = 1024
-"""So many entries of the heap may be out of date, however few items have times."""
+"""Entries of the heap that may be out of date, however few items have times."""
 
 
 class Item(NamedTuple):

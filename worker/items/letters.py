@@ -20,8 +20,10 @@ WRITERS_PARTITION: Final = 0
 """The partition of the clicks whose worker writes the letters."""
 
 _KEPT: Final = 1_000
+"""Maximum number of letters that are kept."""
+
 _KEPT_SECONDS: Final = 60.0
-"""How many letters are kept, and for how long: a worker that is killed is replaced within 25 s."""
+"""The time for which they are kept; a worker that is killed is replaced within 25 s."""
 
 
 class ItemLetters:
