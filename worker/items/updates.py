@@ -118,7 +118,7 @@ class ItemUpdates:
             items=len(known),
             unavailable=known.unavailable_count,
             in_catalogue=self._recommenders()[0].availability.unavailable,
-            refused=dict(event.refused),
+            refused=_named(event.refused),
             seconds=round(event.seconds, 3),
         )
 
@@ -139,7 +139,7 @@ class ItemUpdates:
         log.warning(
             "records of items refused",
             count=len(bad),
-            reasons=dict(counts),
+            reasons=_named(counts),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -166,3 +166,7 @@ class ItemUpdates:
             log.warning("the items are not up to date", reason=reason)
         else:
             log.info("the items are up to date again")
+
+
+def _named(counts: Counter[Reason]) -> dict[str, int]:
+    return {str(reason): number for reason, number in counts.items()}
