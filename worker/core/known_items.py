@@ -31,6 +31,8 @@ _GONE: Final = 2
 _NEVER: Final = 1 << 62
 _ALWAYS: Final = (-_NEVER, _NEVER)
 
+_PLACE_BITS: Final = 32
+
 _STALE: Final = 1024
 """Entries of the heap that may be out of date, however few items have times."""
 
@@ -65,12 +67,14 @@ class KnownItems:
         self._states, self._available = array("B"), bytearray()
         """By place: the state by the item's record, and whether the item is available now."""
         self._tags = Tags()
-        self._validity: dict[int, tuple[int, int]] = {}
-        """By place: the validity of the items that have one."""
-        self._changes: list[tuple[int, int]] = []
-        """A heap of times at which the clock may change an item, and the item's place."""
-        self._next: dict[int, int] = {}
-        """By place: the item's next change. Other entries of the heap are out of date."""
+        self._begins, self._ends = array("q"), array("q")
+        """By place: the validity by the item's record."""
+        self._timed = 0
+        """The number of items whose validity has a limit."""
+        self._changes: list[int] = []
+        """A heap of times at which the clock may change an item: the time times 2^32, plus the item's place.
+        One entry for each item with an upcoming change; and others, which are out of date.
+        """
         self._now_ms = -_NEVER
         self.gone = 0
         """The number of items that are gone."""
@@ -89,12 +93,12 @@ class KnownItems:
     def advance(self, now_ms: int) -> list[str]:
         """Let the clock go on; return the items whose availability changed."""
         self._now_ms, found = max(now_ms, self._now_ms), []
-        while self._changes and self._changes[0][0] <= self._now_ms:
-            when, place = heapq.heappop(self._changes)
-            if self._next.get(place) == when:
-                del self._next[place]
-                if self._judge(place):
-                    found.append(self._ids.id(place))
+        while self._changes and self._changes[0] >> _PLACE_BITS <= self._now_ms:
+            when, place = divmod(heapq.heappop(self._changes), 1 << _PLACE_BITS)
+            if when == self._begins[place]:
+                self._schedule(place)
+            if self._judge(place):
+                found.append(self._ids.id(place))
         return found
 
     def is_available(self, item_id: str) -> bool:
@@ -114,7 +118,7 @@ class KnownItems:
     def changes(self) -> Iterator[Change]:
         """Yield all that is known, as changes to put, without titles and prices."""
         for place in range(len(self._ids)):
-            begin, end = self._validity.get(place, _ALWAYS)
+            begin, end = self._begins[place], self._ends[place]
             yield (
                 self._ids.id(place),
                 None
@@ -143,38 +147,48 @@ class KnownItems:
         if place == len(self._states):
             self._states.append(_AVAILABLE)
             self._available.append(1)
+            self._begins.append(-_NEVER)
+            self._ends.append(_NEVER)
         self.gone += (item is None) - (self._states[place] == _GONE)
         if item is None:
             item, self._states[place] = Item(), _GONE
         else:
             self._states[place] = _AVAILABLE if item.available else _UNAVAILABLE
         self._tags.put(place, item.tags)
-        begin, end = item.valid_from_ms, item.valid_until_ms
-        if begin is None and end is None:
-            self._validity.pop(place, None)
-        else:
-            limits = _ALWAYS[0] if begin is None else begin, _ALWAYS[1] if end is None else end
-            self._validity[place] = limits
+        self._set_validity(place, item)
         return self._judge(place)
 
-    def _judge(self, place: int) -> bool:
-        """Set whether the item at `place` is available now, and when the clock may change that.
+    def _set_validity(self, place: int, item: Item) -> None:
+        begin = -_NEVER if item.valid_from_ms is None else _within(item.valid_from_ms)
+        end = _NEVER if item.valid_until_ms is None else _within(item.valid_until_ms)
+        before = self._begins[place], self._ends[place]
+        if (begin, end) != before:
+            self._timed += ((begin, end) != _ALWAYS) - (before != _ALWAYS)
+            self._begins[place], self._ends[place] = begin, end
+            self._schedule(place)
+            if len(self._changes) > 2 * self._timed + _STALE:
+                self._changes = []
+                for one in range(len(self._begins)):
+                    self._schedule(one)
 
-        Return whether its availability changed.
-        """
-        available, begin, end = self._states[place] == _AVAILABLE, *self._validity.get(place, _ALWAYS)
+    def _schedule(self, place: int) -> None:
+        """Add the time at which the clock may change the item at `place` next, if there is one."""
+        begin, end = self._begins[place], self._ends[place]
         upcoming = begin if self._now_ms < begin else end
-        if not available or self._now_ms >= end or upcoming == _NEVER:
-            self._next.pop(place, None)
-        elif self._next.get(place) != upcoming:
-            self._next[place] = upcoming
-            heapq.heappush(self._changes, (upcoming, place))
-            if len(self._changes) > 2 * len(self._next) + _STALE:
-                self._changes = [(when, one) for one, when in self._next.items()]
-                heapq.heapify(self._changes)
-        available = available and begin <= self._now_ms < end
+        if self._now_ms < upcoming < _NEVER:
+            heapq.heappush(self._changes, upcoming << _PLACE_BITS | place)
+
+    def _judge(self, place: int) -> bool:
+        """Set whether the item at `place` is available now; return whether that has changed."""
+        is_valid = self._begins[place] <= self._now_ms < self._ends[place]
+        available = is_valid and self._states[place] == _AVAILABLE
         if available == bool(self._available[place]):
             return False
         self._available[place] = available
         self.unavailable_count += -1 if available else 1
         return True
+
+
+def _within(time_ms: int) -> int:
+    """Return a time that fits into eight bytes, however far away it is."""
+    return max(-_NEVER, min(_NEVER, time_ms))

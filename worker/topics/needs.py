@@ -47,6 +47,8 @@ class Need:
     settings: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
     """The purpose of the rights."""
+    owned: bool = True
+    """Whether only Nextclick's programs write the topic, so that its settings are theirs, too."""
 
 
 def needs(
@@ -60,7 +62,7 @@ def needs(
     items: str = "",
 ) -> list[Need]:
     """Return the topics that a worker needs, the clicks topic first; `items` may be empty."""
-    described = Need(items, ("READ",), partitions=1, settings=DESCRIBED, why="read items")
+    described = Need(items, ("READ",), partitions=1, settings=DESCRIBED, why="read items", owned=False)
     return [
         Need(clicks, ("READ",), partitions=1, why="read clicks"),
         Need(recommendations, ("WRITE",), why="publish lists"),
