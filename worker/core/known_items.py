@@ -86,9 +86,11 @@ class KnownItems:
         return len(self._ids) - self.gone
 
     def put(self, changes: Iterable[Change], *, now_ms: int) -> list[str]:
-        """Store new descriptions, in their order; return the items whose availability changed."""
-        self._now_ms = max(now_ms, self._now_ms)
-        return [item_id for item_id, item in changes if self._put(item_id, item)]
+        """Store new descriptions, in their order; return the items whose availability changed.
+
+        The clock goes on, too, as in `advance`.
+        """
+        return [*self.advance(now_ms), *(item_id for item_id, item in changes if self._put(item_id, item))]
 
     def advance(self, now_ms: int) -> list[str]:
         """Let the clock go on; return the items whose availability changed."""
