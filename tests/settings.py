@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from worker.config import Settings
 from worker.errors import SettingError
 from worker.settings.fields import Section, fields_of, is_duration
+from worker.settings.items import Item
 from worker.settings.loading import alternatives, load, typed, variable
 from worker.settings.secrets import Secret
 
@@ -56,6 +57,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "kafka.ssl_key_file": _MUTUAL_TLS,
     "kafka.ssl_key_password": _MUTUAL_TLS,
     "kafka.heartbeat_interval_ms": {"kafka.session_timeout_ms": "60000"},
+    **{f"item.{name}": {"topics.items": "items"} for name in Item.model_fields},
     "recommend.format": {"registry.url": "http://registry"},
     "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},
     "registry.password": {"registry.url": "http://registry", "registry.username": "ada"},

@@ -22,6 +22,9 @@ from worker import __main__ as worker
 from worker.config import Settings
 from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
+from worker.core.item_record import ItemDecoder
+from worker.core.known_items import Item
+from worker.core.reasons import Reason
 from worker.core.recommender import Recommendations
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.settings.fields import kinds_of
@@ -30,6 +33,9 @@ from worker.topics.clicks import decode
 from worker.topics.recommendations import ENCODERS, RecommendationWriter
 
 PROGRAMS: Final[dict[str, click.Group]] = {"nextclick-worker": worker.cli, "nextclick-trainer": trainer.cli}
+
+PATHS: Final = ("item.id", "item.cents")
+"""Paths of fields in the examples of documents, which look like settings."""
 
 OF_TESTS: Final = {"NEXTCLICK_TEST_KAFKA", "NEXTCLICK_DATA", CONFIG_VARIABLE}
 """Environment variables that are no settings."""
@@ -122,10 +128,10 @@ def test_settings_in_toml_are_taken(name: str, tmp_path: Path) -> None:
 
 @every_document
 def test_settings_that_are_named_exist(name: str) -> None:
-    """As `section.key`, and as environment variables."""
+    """As `section.key`, and as environment variables; `PATHS` are those of fields in examples."""
     keys = {*kinds_of(Settings), *kinds_of(TrainerSettings)}
     sections = {key.partition(".")[0] for key in keys if "." in key}
-    named = [code for code in inline(name) if re.fullmatch(r"\w+\.\w+", code)]
+    named = [code for code in inline(name) if re.fullmatch(r"\w+\.\w+", code) and code not in PATHS]
     variables = {variable(key) for key in keys} | OF_TESTS
     mentioned = re.findall(r"\bNEXTCLICK_[A-Z_]+[A-Z]\b", read(name))
 
@@ -271,12 +277,16 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 
 
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
-    """A click is read under the defaults; a list has the fields that the worker writes."""
-    click, shown = blocks("worker/README.md", "json")
+    """Clicks and items are read under the defaults; a list has the fields that the worker writes."""
+    click, item, shown = blocks("worker/README.md", "json")
     decoded = decode(written(click), Decoder(Fields()))
     published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
+    described = ItemDecoder().decode(item.encode(), b"boots")
 
+    assert not isinstance(described, Reason)
+    assert [name.removesuffix("_ms") for name in Item._fields] == [*json.loads(item)]
+    assert None not in [*(described[1] or ())]
     assert decoded.bad == []
     assert [*documented] == [*published]
     assert [*documented["event"]] == [*published["event"]]

@@ -16,6 +16,7 @@ TESTED_ELSEWHERE: Final = {
     "trainer/commands/": "tests/trainer/test_main.py and tests/trainer/commands call them as a user does",
     "trainer/evaluation/report/": "tests/trainer/evaluation/report reads the page and the sentences on it",
     "trainer/model/backend.py": "names the backend of Keras; every test of the model runs on it",
+    "worker/core/availability.py": "tests/laws/test_availability.py",
     "worker/core/layers.py": "tests/laws/test_layers.py",
     "worker/core/reasons.py": "every test of decoding names them",
     "worker/core/recent.py": "tests/laws/test_recent.py",

@@ -10,6 +10,7 @@ import click
 from worker.commandline import Group, completion
 from worker.commands.check import check
 from worker.commands.forget import forget
+from worker.commands.item import item
 from worker.commands.look import state, user
 from worker.commands.reset import reset
 from worker.commands.run import run
@@ -25,7 +26,7 @@ def cli() -> None:
     """Serve live next-item recommendations from a Kafka topic of clicks."""
 
 
-for command in (run, topics, check, user, state, forget, reset, size_command):
+for command in (run, topics, check, user, item, state, forget, reset, size_command):
     cli.add_command(command)
 
 

@@ -2,9 +2,9 @@
 
 The steps of a checkpoint, with the same numbers in the code:
 
-1. add the live-quality report if it is due, the records of fulfilled deletion requests, and the first
-   `replay` record of each partition that has none (state blocks that are due were added earlier, at the start
-   of the transaction)
+1. add the live-quality report if it is due, dead letters of the items topic, the records of fulfilled
+   deletion requests, and the first `replay` record of each partition that has none (state blocks that are due
+   were added earlier, at the start of the transaction)
 2. flush the producer; every send must have succeeded
 3. add the offset of every clicks partition to which a record in the transaction belongs (rule d), with the
    group metadata (rule a in `worker.kafka.group`)
@@ -23,6 +23,7 @@ from collections.abc import Collection
 
 from worker.clock import Clock
 from worker.errors import CheckpointFailed
+from worker.items.letters import WRITERS_PARTITION, ItemLetters
 from worker.kafka.interface import GroupMember, Transactions
 from worker.live_quality import LiveQuality
 from worker.metrics import Metrics
@@ -47,6 +48,7 @@ class Checkpoint:
         flushing: Flushing,
         deletion: Deletion,
         live_quality: LiveQuality,
+        letters: ItemLetters,
         retry: Retry,
         interval_seconds: float,
         metrics: Metrics,
@@ -59,6 +61,7 @@ class Checkpoint:
         self._flushing = flushing
         self._deletion = deletion
         self._live_quality = live_quality
+        self._letters = letters
         self._retry = retry
         self.interval_seconds = interval_seconds
         self._metrics = metrics
@@ -130,6 +133,7 @@ class Checkpoint:
         self._flush_due = True
         with self._metrics.timed("save"):
             self._add_counts()  # 1
+            self._add_letters()  # 1
             self._add_missing()  # 1
         if self.open:
             with self._metrics.timed("commit"):
@@ -143,6 +147,7 @@ class Checkpoint:
             self._pending, self._touched = set(), set()
             self._retry.succeeded()
             self._live_quality.committed()
+            self._letters.committed()
             self._metrics.observe_checkpoint(self._steady() - started, offsets)
         for partition in self._table.served().values():
             self._deletion.search(partition)
@@ -163,6 +168,7 @@ class Checkpoint:
         """Forget the contents of the open transaction, because it failed or its outcome is unknown."""
         self._pending = set()
         self._live_quality.failed()
+        self._letters.failed()
 
     def take_touched(self) -> set[int]:
         """Return the partitions to reset after a failure, and clear the set."""
@@ -180,6 +186,11 @@ class Checkpoint:
             if not self.open:
                 # Without an offset, the transaction would not be fenced (rule d); any offset will do.
                 self.include([min(served)])
+
+    def _add_letters(self) -> None:
+        if WRITERS_PARTITION in self._table.served() and self._letters.due():
+            self._letters.write()
+            self.include([WRITERS_PARTITION])
 
     def _add_missing(self) -> None:
         """Add the first `replay` record of each partition that has none, and fulfilled deletion requests."""

@@ -17,6 +17,7 @@ from worker.schemas.output import SCHEMAS
 from worker.settings import loading
 from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import TOPIC, Duration, Section, setting
+from worker.settings.items import Item
 from worker.settings.kafka import Kafka
 from worker.settings.secrets import Secret
 
@@ -147,6 +148,7 @@ class Settings(Section):
     topics: Topics = Topics()
     registry: Registry = Registry()
     click: Click = Click()
+    item: Item = Item()
     recommend: Recommend = Recommend()
     state: State = State()
     http: Http = Http()
@@ -159,6 +161,8 @@ class Settings(Section):
                 self, "topics", self.topics.model_copy(update={"state": f"{self.group}.state"})
             )
             self.topics.must_differ()
+        if not self.topics.items and (given := sorted(self.item.model_fields_set)):
+            raise ValueError(f"item.{given[0]}: no effect without topics.items; set topics.items as well")
         if self.recommend.format in SCHEMAS and not self.registry.url:
             raise ValueError(f"recommend.format is {self.recommend.format}; it requires registry.url")
         if self.commit_interval * 2_000 > self.kafka.transaction_timeout_ms:

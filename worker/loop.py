@@ -1,4 +1,4 @@
-"""The main loop: wait for Kafka and a release, recover, then poll, apply, rank, publish, checkpoint.
+"""The main loop: wait for Kafka, a release and the items; recover; then poll, apply, rank, publish, commit.
 
 The loop alone decides how to handle failures. After a *retriable* error, it backs off, reports the error in
 /readyz, and recovers the partitions of the open transaction. A *bad record* becomes a dead letter. Any
@@ -23,6 +23,7 @@ from worker.errors import (
     TopicError,
 )
 from worker.http.readiness import Readiness
+from worker.items.updates import ItemUpdates
 from worker.kafka.interface import GroupMember, Record, Transactions
 from worker.metrics import Metrics
 from worker.observer import Observer
@@ -59,6 +60,7 @@ class Loop:
         member: GroupMember,
         transactions: Transactions,
         adoption: Adoption,
+        items: ItemUpdates | None,
         table: PartitionTable,
         recovery: Recovery,
         walk: Walk,
@@ -77,6 +79,8 @@ class Loop:
         self._member = member
         self._transactions = transactions
         self._adoption = adoption
+        self._items = items
+        """None if no topic describes the items."""
         self._table = table
         self._recovery = recovery
         self._walk = walk
@@ -116,6 +120,8 @@ class Loop:
             records = self._poll()
             self._notice_assignment()
             self._adoption.adopt()
+            if self._items is not None:
+                self._items.apply()
             self._serve(records)
             self._rebuild(len(records))
             self._recover()
@@ -134,14 +140,19 @@ class Loop:
             raise
 
     def begin(self) -> None:
-        """Wait for Kafka and a release, then join the group. Raises StopNow and non-retriable errors."""
+        """Wait for Kafka, a release and the items, then join the group.
+
+        Raises StopNow and non-retriable errors.
+        """
         self._retry.until_done(self._topics.require)
         self._topics.start()
         self._retry.until_done(self._look_up_schema)
         # This precedes the wait for a release, so that a worker with a shared identity fails at once; and
         # it precedes `renew`, so that this worker does not fence the other worker.
         self._retry.until_done(self._claim_identity)
-        self._await_release()
+        self._await(self._adoption)
+        if self._items is not None:
+            self._await(self._items)
         self._retry.until_done(self._transactions.renew)
         self._retry.until_done(lambda: self._member.join(self._on_revoked))
         self._readiness.not_ready("joining the consumer group")
@@ -159,9 +170,10 @@ class Loop:
         if again := self._topics.take_created_again():
             self._created_again.heed(again)
 
-    def _await_release(self) -> None:
-        self._adoption.start()
-        while not self._adoption.wait(IDLE_POLL_MS / 1000):
+    def _await(self, first: Adoption | ItemUpdates) -> None:
+        """Start to follow a topic, and wait until what a worker needs of it has been read."""
+        first.start()
+        while not first.wait(IDLE_POLL_MS / 1000):
             self._readiness.beat()
             if self._stop.requested:
                 raise StopNow
@@ -313,6 +325,8 @@ class Loop:
         self._stop.ending()
         self._topics.close()
         self._adoption.close()
+        if self._items is not None:
+            self._items.close()
         self._recovery.close()
         self._member.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()

@@ -14,6 +14,9 @@ from worker.core.states import States
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.identity import Identity
+from worker.items.follower import ItemFollower
+from worker.items.letters import ItemLetters
+from worker.items.updates import ItemUpdates
 from worker.kafka.interface import Connection, GroupMember
 from worker.live_quality import LiveQuality
 from worker.loop import Loop
@@ -35,6 +38,7 @@ from worker.schemas.interface import Registry
 from worker.schemas.output import framed_lists
 from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
+from worker.topics.items import ItemReader
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import ENCODERS, RecommendationWriter, encoder
@@ -91,15 +95,7 @@ def wired(
 
 def topics_needed(settings: Settings) -> list[Need]:
     """Return the topics that a worker with these settings needs, and their requirements."""
-    topics = settings.topics
-    return needs.needs(
-        clicks=topics.clicks,
-        recommendations=topics.recommendations,
-        dead_letters=topics.dead_letters,
-        releases=topics.releases,
-        state=topics.state,
-        quality=topics.quality,
-    )
+    return needs.needs(**dict(settings.topics))
 
 
 class _Wiring:
@@ -134,10 +130,17 @@ class _Wiring:
             topics_needed(settings),
             readiness=process.readiness,
             steady=self._clock.steady,
-            spared=[settings.topics.releases],
+            spared=[settings.topics.releases, settings.topics.items],
             background=background,
         )
+        self._dead_letters = DeadLetterWriter(
+            self._transactions,
+            topic=settings.topics.dead_letters,
+            partitions=lambda: self._topics.partitions(settings.topics.dead_letters),
+        )
+        self._letters = ItemLetters(self._dead_letters, steady=self._clock.steady)
         self._adoption = self._new_adoption()
+        self._items = self._new_items() if settings.topics.items else None
         self._member = self._new_member()
 
     def worker(self) -> Worker:
@@ -177,19 +180,22 @@ class _Wiring:
             flushing=flushing,
             deletion=deletion,
             live_quality=self._new_live_quality(),
+            letters=self._letters,
             retry=retry,
             interval_seconds=self._settings.commit_interval,
             metrics=metrics,
             clock=clock,
         )
-        topics = self._settings.topics
+        topics, items = self._settings.topics, self._items
         created_again = CreatedAgain(
             table,
             follower,
             flushing,
             clicks=topics.clicks,
-            releases=topics.releases,
-            read_releases_again=self._adoption.read_again,
+            read_again={
+                topics.releases: self._adoption.read_again,
+                **({topics.items: items.read_again} if items else {}),
+            },
         )
         loop = self._new_loop(table, recovery, flushing, checkpoint, retry, created_again=created_again)
         return Worker(loop, self._states, table, checkpoint, self._adoption, self._member, process)
@@ -221,6 +227,7 @@ class _Wiring:
             member=self._member,
             transactions=self._transactions,
             adoption=self._adoption,
+            items=self._items,
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
@@ -279,9 +286,24 @@ class _Wiring:
             steady=self._clock.steady,
         )
 
+    def _new_items(self) -> ItemUpdates:
+        settings, clock = self._settings, self._clock
+        # The follower's thread needs a parser of its own.
+        parser = settings.registry.parser(self._registry, clock.steady)
+        decoder = settings.item.decoder(settings.click, parser)
+        reader = ItemReader(self._connection, decoder, topic=settings.topics.items)
+        return ItemUpdates(
+            ItemFollower(reader, clock=clock, background=self._background),
+            lambda: self._adoption.serving.recommenders,
+            letters=self._letters,
+            metrics=self._metrics,
+            readiness=self._process.readiness,
+            clock=clock,
+        )
+
     def _new_recommender(self, release: Release) -> Recommender:
         recommend = self._settings.recommend
-        return Recommender(
+        recommender = Recommender(
             release,
             self._states,
             publish=recommend.publish,
@@ -292,6 +314,9 @@ class _Wiring:
             ranking=recommend.ranking,
             quality=self._quality,
         )
+        if self._items is not None:
+            self._items.introduce(recommender)
+        return recommender
 
     def _new_member(self) -> GroupMember:
         settings, kafka = self._settings, self._settings.kafka
@@ -357,11 +382,7 @@ class _Wiring:
                 clicks_topic=topics.clicks,
                 encode=encoder(self._framed_lists) if self._framed_lists else ENCODERS[recommend.format],
             ),
-            dead_letters=DeadLetterWriter(
-                self._transactions,
-                topic=topics.dead_letters,
-                partitions=lambda: self._topics.partitions(topics.dead_letters),
-            ),
+            dead_letters=self._dead_letters,
             outcomes=Outcomes(
                 decoder,
                 max_age_seconds=recommend.publish_max_age,

@@ -115,7 +115,7 @@ class Stage:
         # The topics stay if Kafka is unreachable or denies the deletion.
         topics = self._worker_settings().topics.model_dump()
         with contextlib.suppress(KafkaError), closing(KafkaAdminClient(**self.client_settings)) as admin:
-            admin.delete_topics([*topics.values()])
+            admin.delete_topics([*filter(None, topics.values())])
             admin.delete_groups([self.name])
 
     def start_worker(self) -> Process:

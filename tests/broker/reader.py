@@ -38,7 +38,7 @@ ENDLESS: Final = {
 }
 """The commands that run until they are stopped, and what they say once they do their work."""
 
-FINE: Final = {"nextclick-trainer compare": (0, 1, 3)}
+FINE: Final = {"nextclick-trainer compare": (0, 1, 3), "nextclick-worker item": (0, 1)}
 """The exit codes of commands that answer with them; all others end with 0."""
 
 SHORTER: Final = {"nextclick-trainer tune": ["--trials", "2"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import given
@@ -12,6 +12,15 @@ from tests.examples import examples
 from tests.laws.test_ranking import rows_of
 from worker.core.lists import Lists
 from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, OwnItems, TopK, top_k
+
+
+class Given(NamedTuple):
+    """What a table is made from."""
+
+    vectors: Floats
+    bias: Floats | None
+    lists: Indexes
+    terms: dict[str, Any]
 
 
 class World(NamedTuple):
@@ -24,6 +33,7 @@ class World(NamedTuple):
     recent: Indexes
     own: Indexes
     k: int
+    given: Given
 
     def near(self, margin: float, rows: slice = slice(None)) -> TopK:
         """The approximate answer."""
@@ -61,7 +71,8 @@ def worlds(draw: st.DrawFn) -> World:
     )
     hidden = random.integers(-2, 3, (rows, size)).astype(np.float32)
     excluded = random.integers(NO_ITEM, items, (rows, draw(st.integers(0, 4)))).astype(np.int32)
-    return World(listed, plain, hidden, excluded, recent, own, draw(st.integers(1, 40)))
+    k, given = draw(st.integers(1, 40)), Given(vectors, bias, lists, terms)
+    return World(listed, plain, hidden, excluded, recent, own, k, given)
 
 
 margins = st.sampled_from([0.0, 0.5, 2.0, 100.0])

@@ -7,12 +7,18 @@ from typing import Any
 import click
 import orjson
 
+from worker.clock import Clock
 from worker.commandline import origin
 from worker.config import Settings
 from worker.core.ids import canonical
+from worker.core.item_record import ItemDecoder
+from worker.core.known_items import KnownItems
+from worker.core.reasons import Reason
 from worker.core.release import Release, verify
 from worker.errors import ReleaseRefused
+from worker.kafka import history
 from worker.kafka.interface import Connection
+from worker.topics.items import decoded
 from worker.topics.releases import CHAMPION, ReleaseReader
 
 
@@ -43,6 +49,25 @@ def champion(settings: Settings) -> tuple[Release | None, str]:
         except ReleaseRefused as error:
             return None, str(error)
     return release, "" if release else f"topic {settings.topics.releases} has no {CHAMPION}"
+
+
+def known_items(settings: Settings) -> KnownItems | None:
+    """Return what the items topic says now; None without a topic.
+
+    Raises KafkaAway, NotAllowed, TopicError.
+    """
+    if not settings.topics.items:
+        return None
+    known, decoder = KnownItems(), item_decoder(settings)
+    for records in history.read(connect(settings), topic=settings.topics.items):
+        found = (decoded(record, decoder) for record in records)
+        known.put((one for one in found if not isinstance(one, Reason)), now_ms=Clock().now_ms())
+    return known
+
+
+def item_decoder(settings: Settings) -> ItemDecoder:
+    """Return the decoder for the records of the items topic."""
+    return settings.item.decoder(settings.click, settings.registry.parser())
 
 
 def numbers(partitions: list[int]) -> str:

@@ -10,11 +10,11 @@ import click
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option, report
-from worker.commands import champion, connect
+from worker.commands import champion, connect, item_decoder
 from worker.config import Settings
 from worker.kafka.interface import Admin, Connection
 from worker.schemas.output import framed_lists
-from worker.topics import checks, needs, rights, sample
+from worker.topics import checks, item_sample, needs, rights, sample
 from worker.topics.findings import Finding, tried
 from worker.topics.rights import Role
 from worker.wiring import topics_needed
@@ -26,8 +26,8 @@ from worker.wiring import topics_needed
 def check(as_json: bool) -> None:
     """Report problems that would keep the worker from running, with remedies. Exit code 1 if any is found.
 
-    Also decodes the last 100 records of the clicks topic, compares their items with the champion's, and
-    prints the ACLs that each role needs.
+    Also decodes the last 100 records of the clicks topic and of the items topic, compares their items with
+    the champion's, and prints the ACLs that each role needs.
     """
     settings = commandline.settings(Settings)
     connection, wanted = connect(settings), topics_needed(settings)
@@ -39,6 +39,7 @@ def check(as_json: bool) -> None:
         findings += tried(_transactions, settings, connection)
         findings += tried(_schema_registry, settings)
         findings += tried(_clicks, settings, connection, admin)
+        findings += tried(_items, settings, connection, admin)
     report(findings, roles(settings), as_json=as_json)
 
 
@@ -95,6 +96,18 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
             yield ages
     if described[topics.releases].partitions:
         yield from tried(_champion, settings, clicks)
+
+
+def _items(settings: Settings, connection: Connection, admin: Admin) -> Iterator[Finding]:
+    """Yield findings on the last records of the items topic, if there is one."""
+    topic = settings.topics.items
+    if not topic or not admin.describe([topic])[topic].partitions:
+        return
+    sample = item_sample.last(connection, topic, item_decoder(settings))
+    yield item_sample.decoding(sample)
+    release, _ = champion(settings)
+    if release and (found := item_sample.known_items(sample, release.number, release.catalogue)):
+        yield found
 
 
 def _champion(settings: Settings, clicks: sample.Sample | None) -> Iterator[Finding]:

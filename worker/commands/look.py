@@ -12,7 +12,7 @@ import numpy as np
 
 from worker import commandline
 from worker.commandline import Command, config_options, json_option
-from worker.commands import champion, connect, spellings, to_json
+from worker.commands import champion, connect, known_items, spellings, to_json
 from worker.config import Settings
 from worker.core.description import described
 from worker.core.recommender import Recommender
@@ -147,6 +147,8 @@ def _current(
             top=recommend.top,
             ranking=recommend.ranking,
         )
+        if items := known_items(settings):
+            recommender.availability.only_without(items.unavailable())
     for partition, request in trace.requests.items():
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.ranking import (
+    ChangedRows,
     Floats,
     Gains,
     Indexes,
@@ -32,9 +33,10 @@ from worker.core.ranking import (
     TopK,
     checked_clicks,
     excluded_gains,
+    quiet,
     top_k,
 )
-from worker.core.search import Best, keys, kth
+from worker.core.search import LOWEST, Best, keys, kth
 
 _GROUP: Final = 16
 """Scores of which only the maximum is compared at first; a power of two."""
@@ -42,8 +44,6 @@ _GROUP: Final = 16
 _ROWS: Final = 512
 _SCORES: Final = 1 << 22
 """Maximum rows and, of several rows, maximum scores that are made at once: 16 MiB."""
-
-_LOWEST: Final = np.finfo(np.float32).min
 
 
 class _Pairs(NamedTuple):
@@ -71,6 +71,9 @@ class Lists:
         # One list at a time: `reduceat` lets no other thread run, for a second with a million vectors.
         sums = np.stack([vectors[begin:end].sum(axis=0) for begin, end in pairwise(self._starts)])
         self._means = sums / sizes[:, None].astype(np.float32)
+        # In double precision, so that items that come and go leave nothing behind.
+        self._sums, self._counts = sums.astype(np.float64), sizes
+        """The sums of the vectors of the available items of each list, and the numbers of these items."""
         self._room = -(-sizes // _GROUP) * _GROUP
         self._list_at = np.repeat(np.arange(len(first)), sizes)
         self.margin = margin
@@ -119,13 +122,37 @@ class Lists:
             found.indexes[short], found.scores[short] = exactly
         return found
 
+    def note(self, changed: ChangedRows) -> None:
+        """Compute the means of lists again, because items of the table became available or unavailable.
+
+        A list without an available item is never chosen before one that has any.
+        """
+        if missing := changed.vectors.shape[1] - self._sums.shape[1]:
+            self._sums, self._means = (
+                np.pad(one, ((0, 0), (0, missing))) for one in (self._sums, self._means)
+            )
+        if not len(changed.places):
+            return
+        order = np.argsort(changed.places, kind="stable")
+        lists, sign = self._list_at[changed.places[order]], np.where(changed.available, 1, -1)[order]
+        first = np.flatnonzero(np.r_[True, lists[1:] != lists[:-1]])
+        of = lists[first]
+        rows = changed.vectors[order].astype(np.float64) * sign[:, None]
+        self._sums[of] += np.add.reduceat(rows, first, axis=0)
+        self._counts[of] += np.add.reduceat(sign, first)
+        counts = self._counts[of].astype(np.float32)
+        self._means[of] = self._sums[of] / np.maximum(counts, 1)[:, None]
+        empty = of[counts == 0]
+        self._means[empty], self._means[empty, -1] = 0, -np.inf
+
     def scored_share(self, hidden: Floats) -> float:
         """Return the mean share of the items in the lists that the rows `hidden` `[B, H]` score."""
         sizes, pairs = np.diff(self._starts), self._chosen(self._table.rows(hidden))
         return float(sizes[pairs.lists].sum() / len(hidden) / self._table.items)
 
     def _chosen(self, hidden: Floats) -> _Pairs:
-        means = self._means @ hidden.T
+        with quiet():
+            means = self._means @ hidden.T
         lists, rows = np.nonzero(means >= means.max(axis=0) - np.float32(self.margin))
         return _Pairs(rows, lists, np.append(0, np.cumsum(self._room[lists])))
 
@@ -147,12 +174,13 @@ class Lists:
         ends = np.cumsum(np.bincount(lists, minlength=len(self._room))).tolist()
         begin = 0
         # Hot path: the loop runs once per list, whatever the number of rows, and does nothing but products.
-        for number, end in enumerate(ends):
-            if end > begin:
-                first, last = self._starts[number : number + 2]
-                out = flat[starts[begin] : starts[end]].reshape(end - begin, -1)[:, : last - first]
-                np.matmul(asked[begin:end], vectors[first:last].T, out=out)
-                begin = end
+        with quiet():
+            for number, end in enumerate(ends):
+                if end > begin:
+                    first, last = self._starts[number : number + 2]
+                    out = flat[starts[begin] : starts[end]].reshape(end - begin, -1)[:, : last - first]
+                    np.matmul(asked[begin:end], vectors[first:last].T, out=out)
+                    begin = end
         return flat
 
     def _gained(
@@ -188,7 +216,7 @@ class Lists:
             maxima = np.maximum(maxima[::2], maxima[1::2])
         counts = np.diff(pairs.starts) // _GROUP
         row = pairs.rows.repeat(counts)
-        bound = np.maximum(kth(row, maxima, rows, k), _LOWEST)
+        bound = np.maximum(kth(row, maxima, rows, k), LOWEST)
         chosen = np.flatnonzero(maxima >= bound[row])
         inside, row = groups[chosen], row[chosen]
         above, within = np.nonzero(inside >= bound[row, None])

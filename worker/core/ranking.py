@@ -13,6 +13,7 @@ made in tiles of rows and items that stay in the cache. There they get what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -79,6 +80,8 @@ class OwnItems(NamedTuple):
 class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
+    Items may be made unavailable: then they score -inf, whatever clicks add, at no cost per row.
+
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
     score in the `transitions` of the last click, plus, for each click with `l` later clicks,
     `co_occurrence_decay[l]` times the item's score in the click's row of `co_occurrences`, plus
@@ -113,6 +116,8 @@ class ItemTable:
         """The number of items with padding, of which there is at least one."""
         # Hot path: as a column of the product, a bias costs a third of adding it to all scores.
         self._has_bias = bias is not None
+        self._true_bias: Floats | None = None
+        """The bias by place, once an item was made unavailable: `_vectors` then has -inf in its place."""
         self.lists = None if lists is None else np.sort(lists)
         """The list of each place, which is in the order of lists; None: places are items."""
         order = np.arange(self.items) if lists is None else np.argsort(lists, kind="stable")
@@ -165,8 +170,30 @@ class ItemTable:
 
     @property
     def vectors(self) -> Floats:
-        """The vectors by place, with the bias as a last number if there is one."""
+        """The vectors by place, with the bias as a last number if there is one; -inf: unavailable."""
         return self._vectors
+
+    def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> ChangedRows:
+        """Make some different items available or not; return the changes.
+
+        The scores are those of a table without the unavailable items.
+        """
+        if self._true_bias is None:
+            if not self._has_bias:
+                self._vectors = np.append(self._vectors, np.zeros((self.width, 1), np.float32), axis=1)
+                if self._is_whole:
+                    self._vectors = np.asfortranarray(self._vectors)
+                self._has_bias = True
+            self._true_bias = self._vectors[:, -1].copy()
+        places = self.places(items)
+        changed = (self._vectors[places, -1] != -np.inf) != available
+        places, available = places[changed], available[changed]
+        rows = self._vectors[places]
+        rows[:, -1] = self._true_bias[places]
+        # The rows of a product end with 1, and a sum with one summand of -inf is never NaN. A large negative
+        # bias would do without infinities, but then every search would have to know its limit.
+        self._vectors[places, -1] = np.where(available, rows[:, -1], -np.inf)
+        return ChangedRows(places, rows, available)
 
     def tile(self, rows: int) -> tuple[int, int]:
         """Return the rows and items of a tile, for the scores of `rows` rows."""
@@ -190,12 +217,13 @@ class ItemTable:
         if len(self._scratch) < size:
             self._scratch = np.empty(size, np.float32)
         hidden = self.rows(hidden)
-        if self._is_whole:
-            out = self._scratch[:size].reshape(len(hidden), -1)
-            np.matmul(hidden, vectors.T, out=out)
-        else:
-            by_item = self._scratch[:size].reshape(-1, len(hidden))
-            out = np.matmul(vectors, hidden.T, out=by_item).T
+        with quiet():
+            if self._is_whole:
+                out = self._scratch[:size].reshape(len(hidden), -1)
+                np.matmul(hidden, vectors.T, out=out)
+            else:
+                by_item = self._scratch[:size].reshape(-1, len(hidden))
+                out = np.matmul(vectors, hidden.T, out=by_item).T
         out[:, max(0, self.items - first) :] = -np.inf
         return out
 
@@ -222,6 +250,14 @@ class ItemTable:
         return Gains(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
+class ChangedRows(NamedTuple):
+    """Items that became available or unavailable: places, vectors with bias, and which are available."""
+
+    places: Indexes
+    vectors: Floats
+    available: NDArray[np.bool_]
+
+
 class Gains(NamedTuple):
     """G gains of items: row, item and gain, `[G]` each."""
 
@@ -244,6 +280,15 @@ class Gains(NamedTuple):
 
 
 _NO_GAINS: Final = Gains(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Return a context for products with -inf in a bias.
+
+    Kernels fill up small blocks with zeros, whose products with -inf are not part of the result, but make
+    NumPy warn.
+    """
+    return np.errstate(invalid="ignore")
 
 
 def own_gains(clicked: Indexes, term: OwnItems) -> Gains:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
@@ -107,6 +108,7 @@ class Recommender:
         self._top = top
         self._approximate = release.approximates(ranking)
         self.recall = release.manifest.list_recall if self._approximate else 1.0
+        self.availability = Availability(release)
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -187,7 +189,7 @@ class Recommender:
         )
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
-            popular = self._popular(applied.excluded[place])
+            popular = self.availability.popular(applied.excluded[place], self._top)
             indexes[place, : len(popular)] = popular
         if self._quality:
             shown = applied.rows >= 0
@@ -307,10 +309,6 @@ class Recommender:
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
-
-    def _popular(self, excluded: Indexes) -> Indexes:
-        popular = self.release.popular
-        return popular[~np.isin(popular, excluded)][: self._top]
 
 
 def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:

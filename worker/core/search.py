@@ -30,6 +30,9 @@ T = TypeVar("T", np.float32, np.int64)
 DEPTH: Final = 16
 """Items of a group in a tile that lies in memory item by item; the tile has a multiple of it."""
 
+LOWEST: Final = np.finfo(np.float32).min
+"""The lowest score that an item may have; -inf is as good as none."""
+
 _ITEM: Final = 0xFFFFFFFF
 """The mask of the lower half of a key, which holds the item."""
 
@@ -127,7 +130,10 @@ class Best:
     def _tied(self, scores: Floats, bound: Floats, first: int) -> Keys:
         """Return the keys of the top K of rows with ties at the bound, from all scores that reach it."""
         found = np.full((len(scores), self._k), _NOTHING)
-        for row, row_scores in enumerate(scores):
+        # Not those of -inf, which nearly all items may have.
+        bound = np.maximum(bound, LOWEST)
+        for row in np.flatnonzero(scores.max(axis=1) >= bound).tolist():
+            row_scores = scores[row]
             items = np.flatnonzero(row_scores >= bound[row])
             reach = self._keys_at(row_scores[items], items + first)[None]
             best = _larger(reach, min(self._k, len(items)))

@@ -47,7 +47,8 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them. Only `rank` is not thread-safe: it uses scratch space.
+    them. Only `rank`, which uses scratch space, and `set_available`, which changes what `rank` returns, are
+    for one thread: the one that serves.
     """
 
     def __init__(
@@ -130,6 +131,12 @@ class ServingTables:
         if approximate and self.lists is not None:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
+
+    def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> None:
+        """Make some different items available or not; `rank` ranks as if the others did not exist."""
+        changed = self._table.set_available(items, available)
+        if self.lists is not None:
+            self.lists.note(changed)
 
     def hidden(self, states: Floats) -> Floats:
         """Return what is multiplied with `vectors` for scores of the states `[B, S]`, `[B, H]`."""

@@ -29,6 +29,8 @@ class Readiness:
         self._trouble = ""
         self.remark = ""
         """A remark to report while the worker is ready; empty if there is no remark."""
+        self.remark_on_items = ""
+        """A remark about the items, to report while the worker is ready; empty if there is no remark."""
         self.notice = ""
         """Why the records yield no useful lists, for /readyz?verbose; empty if the lists are useful."""
         self._beaten = clock()

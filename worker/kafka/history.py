@@ -47,7 +47,7 @@ def read(
     with connection.errors(f"read the topic {topic}"), closing(_reader(connection, fetch)) as reader:
         partitions = reader.partitions(topic)
         if not partitions:
-            raise _absence(connection, topic)
+            raise absence(connection, topic)
         ends = _ends(reader, topic, partitions, begins)
         silence = 0
         while left := {at for at, end in ends.items() if reader.position(at) < end}:
@@ -66,7 +66,7 @@ def _reader(connection: Connection, fetch: Mapping[str, int]) -> Reader:
     return connection.reader("nextclick-history", fetch=fetch)
 
 
-def _absence(connection: Connection, topic: str) -> NextclickError:
+def absence(connection: Connection, topic: str) -> NextclickError:
     """Return the error for a topic that a reader does not find: readers see no hidden topics."""
     with closing(connection.admin()) as admin:
         if admin.describe([topic])[topic].visible:

@@ -81,6 +81,7 @@ class Metrics:
         self._add_checkpoints()
         self._add_progress()
         self._add_releases()
+        self._add_items()
         self._add_states()
         self._add_recovery()
         self.http = HttpMetrics(self.registry, OF_WORKER)
@@ -182,6 +183,24 @@ class Metrics:
         }
         self._judged: set[int] = set()
         """The releases for which live quality is exported."""
+
+    def _add_items(self) -> None:
+        self.items = self._gauge("items", "Items that the items topic describes.")
+        self.items_unavailable = self._gauge(
+            "items_unavailable", "Items that are unavailable or gone by the items topic and the clock."
+        )
+        self.items_unavailable_in_catalogue = self._gauge(
+            "items_unavailable_in_catalogue", "Items of the champion's catalogue that are unavailable."
+        )
+        self.item_records_refused = self._counter(
+            "item_records_refused", "Records of the items topic that are refused, by reason.", reason=Reason
+        )
+        self.items_left = self._gauge(
+            "items_left_records", "Records of the items topic left to read at the start, at most."
+        )
+        self.items_catch_up_seconds = self._gauge(
+            "items_catch_up_seconds", "Time in which the items topic was read at the start."
+        )
 
     def _add_states(self) -> None:
         self.users = self._gauge("users", "Users with a state in memory.")

@@ -2,13 +2,14 @@
 
 *Clicks*: the offsets begin at 0 again and no longer match the states. Only an operator knows whether the
 states are still valid, so the worker stops. *States*: the states in memory are written to the new topic.
-*Releases*: the new topic is read from its beginning; the releases in service keep serving. The other topics
-are only written to, so nothing has to be done.
+*Releases*, *items*: the new topic is read from its beginning; the releases in service keep serving, and what
+is known of items stays until a record changes it. The other topics are only written to, so nothing has to be
+done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -30,16 +31,15 @@ class CreatedAgain:
         flushing: Flushing,
         *,
         clicks: str,
-        releases: str,
-        read_releases_again: Callable[[], None],
+        read_again: Mapping[str, Callable[[], None]],
     ) -> None:
         self._table = table
         self.state = follower.topic
         self._follower = follower
         self._flushing = flushing
         self._clicks = clicks
-        self._releases = releases
-        self._read_releases_again = read_releases_again
+        self._read_again = read_again
+        """By topic that another thread follows: the request to read it from its beginning."""
 
     def heed(self, topics: Collection[str]) -> None:
         """React to `topics`, which were created again. Raises StateRefused for the clicks topic."""
@@ -49,8 +49,8 @@ class CreatedAgain:
             log.warning("a topic was deleted and created again", topic=topic)
         if self.state in topics:
             self._write_states_again()
-        if self._releases in topics:
-            self._read_releases_again()
+        for topic in self._read_again.keys() & topics:
+            self._read_again[topic]()
 
     def _write_states_again(self) -> None:
         for partition in list(self._table):

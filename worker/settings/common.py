@@ -108,6 +108,11 @@ class Topics(Section):
     )
     quality: str = setting("nextclick.quality", "Topic for reports of live quality.", pattern=TOPIC)
     state: str = setting("", "Topic for saved user states. Default: `<group>.state`.", pattern=TOPIC + "|^$")
+    items: str = setting(
+        "",
+        "Topic that describes the items: availability, tags, validity. Empty: all items are available.",
+        pattern=TOPIC + "|^$",
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -119,7 +124,7 @@ class Topics(Section):
 
     def must_differ(self) -> None:
         """Raise ValueError if two topics have the same name."""
-        names = {name: getattr(self, name) for name in type(self).model_fields}
+        names = {name: topic for name in type(self).model_fields if (topic := getattr(self, name))}
         for name, topic in names.items():
             same = [other for other, its in names.items() if its == topic and other != name]
             if same:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final
 
 from worker.errors import NextclickError, NotAllowed
 from worker.kafka.interface import Admin, Connection
@@ -12,6 +13,9 @@ from worker.topics.needs import Need
 from worker.topics.rights import DESCRIBE_CONFIGS, READ
 
 _GRANT = "Grant it; see the ACLs below"
+
+_OF_OTHERS: Final = ("cleanup.policy", "delete.retention.ms")
+"""The settings that are checked of topics that other programs write."""
 
 
 def check(admin: Admin, wanted: Sequence[Need], *, group: str) -> list[Finding]:
@@ -40,7 +44,8 @@ def settings(admin: Admin, wanted: Iterable[Need]) -> Iterator[Finding]:
             unknown.append(need.topic)
             continue
         for name, value in need.settings.items():
-            yield _setting(need.topic, name, found.get(name), value)
+            if need.owned or name in _OF_OTHERS:
+                yield _setting(need.topic, name, found.get(name), value)
     if unknown:
         yield Finding(
             f"the settings of {', '.join(unknown)} are unknown: reading them requires {DESCRIBE_CONFIGS}",
@@ -90,6 +95,12 @@ def _setting(topic: str, name: str, found: str | None, wanted: str) -> Finding:
         return Finding(
             text, f"Set it to {wanted}: otherwise old values stay, including those of deleted users"
         )
-    if name not in ("cleanup.policy", "retention.ms") and float(found) > float(wanted):
+    if name == "delete.retention.ms" and float(found) < float(wanted):
+        return Finding(
+            text,
+            f"Set it to {wanted}: otherwise a worker that starts later does not know which items are gone",
+            fails=False,
+        )
+    if name not in ("cleanup.policy", "retention.ms", "delete.retention.ms") and float(found) > float(wanted):
         return Finding(text, f"Set it to {wanted}: otherwise old values stay and are read at every start")
     return Finding(text)

@@ -21,6 +21,11 @@ COMPACTED: Final = {
 }
 """The settings of a topic in which only the latest value of each key matters."""
 
+DESCRIBED: Final = {**COMPACTED, "delete.retention.ms": str(365 * 24 * 3_600_000)}
+"""The settings of the topic of items. A worker reads it at its start, so the record of an item that is gone
+must stay for longer than any release still knows the item.
+"""
+
 REPORTED: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * 24 * 3_600_000)}
 """The settings of the topic of live quality: an experiment sums all reports that are still retained."""
 
@@ -42,12 +47,22 @@ class Need:
     settings: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
     """The purpose of the rights."""
+    owned: bool = True
+    """Whether only Nextclick's programs write the topic, so that its settings are theirs, too."""
 
 
 def needs(
-    *, clicks: str, recommendations: str, dead_letters: str, releases: str, state: str, quality: str
+    *,
+    clicks: str,
+    recommendations: str,
+    dead_letters: str,
+    releases: str,
+    state: str,
+    quality: str,
+    items: str = "",
 ) -> list[Need]:
-    """Return the topics that a worker needs, the clicks topic first."""
+    """Return the topics that a worker needs, the clicks topic first; `items` may be empty."""
+    described = Need(items, ("READ",), partitions=1, settings=DESCRIBED, why="read items", owned=False)
     return [
         Need(clicks, ("READ",), partitions=1, why="read clicks"),
         Need(recommendations, ("WRITE",), why="publish lists"),
@@ -55,6 +70,7 @@ def needs(
         Need(releases, ("READ",), partitions=1, settings=COMPACTED, why="read releases"),
         Need(state, ("READ", "WRITE"), settings=COMPACTED, why="recover states, save them"),
         Need(quality, ("WRITE",), partitions=1, settings=REPORTED, why="report live quality"),
+        *([described] if items else []),
     ]
 
 

@@ -57,15 +57,23 @@ class Sample:
 
 
 def last(connection: Connection, topic: str, decoder: Decoder) -> Sample:
-    """Read the last records of `topic`, over all its partitions. Raises KafkaAway, NotAllowed, TopicError."""
+    """Read the last clicks of `topic`, over all its partitions. Raises KafkaAway, NotAllowed, TopicError."""
+    records = last_records(connection, topic)
+    return Sample(topic, records, decoder, decode(records, decoder))
+
+
+def last_records(connection: Connection, topic: str) -> list[Record]:
+    """Return the last records of `topic` by time, over all its partitions.
+
+    Raises KafkaAway, NotAllowed, TopicError.
+    """
 
     def begins(spans: Mapping[int, Span]) -> dict[int, int]:
         return {partition: max(span.first, span.end - SAMPLE) for partition, span in spans.items()}
 
     found = [record for some in history.read(connection, topic=topic, begins=begins) for record in some]
     found.sort(key=lambda record: (record.timestamp, record.offset))
-    records = found[-SAMPLE:]
-    return Sample(topic, records, decoder, decode(records, decoder))
+    return found[-SAMPLE:]
 
 
 def checked(

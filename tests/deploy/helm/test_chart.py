@@ -169,8 +169,8 @@ def test_chart_and_worker_take_the_same_addresses(servers: str) -> None:
     ("line", "key", "instead"),
     [
         ("state.flush_intervall = 1", "state.flush_intervall", "flush_interval, max_bytes, max_users"),
-        ('gruop = "a"', "gruop", "group, http, kafka"),
-        ("kafak.fetch_max_wait_ms = 1", "kafak.fetch_max_wait_ms", "group, http, kafka"),
+        ('gruop = "a"', "gruop", "group, http, item, kafka"),
+        ("kafak.fetch_max_wait_ms = 1", "kafak.fetch_max_wait_ms", "group, http, item, kafka"),
         ("state = 1", "state", "flush_interval, max_bytes, max_users"),
     ],
 )

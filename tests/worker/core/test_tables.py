@@ -165,7 +165,7 @@ def test_inputs_of_a_large_catalogue_are_computed_when_asked_for(
     """They are the same, and the tables are smaller."""
     indexes = np.array([3, 0, 3, 11], np.int32)
     before = tiny_release(cell=cell)
-    monkeypatch.setattr(tables, "_MAX_INPUTS_BYTES", before.inputs(np.arange(12, dtype=np.int32)).nbytes - 1)
+    monkeypatch.setattr(tables, "MAX_INPUTS_BYTES", before.inputs(np.arange(12, dtype=np.int32)).nbytes - 1)
     computed = tiny_release(cell=cell)
 
     np.testing.assert_allclose(computed.inputs(indexes), before.inputs(indexes), rtol=1e-5, atol=1e-6)

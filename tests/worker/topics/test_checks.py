@@ -15,7 +15,7 @@ from worker.kafka.memory.admin import MemoryAdmin
 from worker.kafka.memory.rights import OPERATIONS
 from worker.topics import checks
 from worker.topics.findings import Finding
-from worker.topics.needs import COMPACTED, Need
+from worker.topics.needs import COMPACTED, DESCRIBED, Need
 
 EVERYTHING = [
     *(Right("topic", need.topic, one) for need in WANTED for one in OPERATIONS["topic"]),
@@ -162,3 +162,19 @@ def test_transactions_are_tried() -> None:
     assert refused.remedy == "Grant it; see the ACLs below"
     assert away.what.startswith("transactional id g/a/check: start transactions as g/a/check")
     assert away.remedy == "See the error"
+
+
+def test_of_a_topic_of_others_only_what_matters_is_checked() -> None:
+    """How often it is compacted is their choice; whether, and how long it says what is gone, is ours, too."""
+    cluster = cluster_with()
+    cluster.create("items", settings={"segment.bytes": str(1 << 30)})
+    need = Need("items", ("READ",), settings=DESCRIBED, owned=False)
+
+    found = [*checks.settings(cluster.connect().admin(), [need])]
+
+    assert [(one.what, one.failed) for one in found] == [
+        ("topic items: cleanup.policy is delete", True),
+        ("topic items: delete.retention.ms is 86400000", False),
+    ]
+    assert all(one.remedy for one in found)
+    assert "does not know which items are gone" in found[1].remedy

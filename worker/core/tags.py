@@ -1,0 +1,71 @@
+"""The tags of numbered items: each tag is stored once, and the tags of an item as integers in a shared pool.
+
+>>> tags = Tags()
+>>> tags.put(0, ["category:shoes", "brand:acme"])
+>>> tags.put(1, ["category:shoes"])
+>>> tags.of(0), tags.ids(1)
+(['category:shoes', 'brand:acme'], [0])
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Final
+
+_WASTE: Final = 1 << 16
+"""256 KiB."""
+
+
+class Tags:
+    """The tags of items, by the items' places: 0, 1, ... in the order in which they were first put.
+
+    `waste`: how many unused integers may be in the pool, however few are in use.
+    """
+
+    def __init__(self, *, waste: int = _WASTE) -> None:
+        self._waste = waste
+        self._ids: dict[str, int] = {}
+        self._names: list[str] = []
+        """By the id of a tag: its text."""
+        self._pool = array("i")
+        self._starts, self._counts = array("I"), array("B")
+        """By place: where the item's ids begin in the pool, and their number."""
+        self._unused = 0
+
+    def put(self, place: int, tags: Sequence[str]) -> None:
+        """Set the tags, at most 255, of the item at `place`, which is at most one more than the last."""
+        ids = [*map(self._id, tags)]
+        if place == len(self._counts):
+            self._starts.append(0)
+            self._counts.append(0)
+        elif ids == self.ids(place):
+            return
+        self._unused += self._counts[place]
+        self._starts[place], self._counts[place] = len(self._pool), len(ids)
+        self._pool.extend(ids)
+        if self._unused > self._waste and 2 * self._unused > len(self._pool):
+            self._collect()
+
+    def ids(self, place: int) -> list[int]:
+        """Return the ids of the tags of the item at `place`."""
+        start = self._starts[place]
+        return self._pool[start : start + self._counts[place]].tolist()
+
+    def of(self, place: int) -> list[str]:
+        """Return the tags of the item at `place`, in their order."""
+        return [*map(self._names.__getitem__, self.ids(place))]
+
+    def _id(self, tag: str) -> int:
+        number = self._ids.setdefault(tag, len(self._names))
+        if number == len(self._names):
+            self._names.append(tag)
+        return number
+
+    def _collect(self) -> None:
+        """Remove the unused integers from the pool."""
+        pool = array("i")
+        for place, start in enumerate(self._starts):
+            self._starts[place] = len(pool)
+            pool.extend(self._pool[start : start + self._counts[place]])
+        self._pool, self._unused = pool, 0
