@@ -183,13 +183,14 @@ def rank(_: Stand, plan: Plan) -> Figures:
 
 
 def scales(stand: Stand, plan: Plan) -> Figures:
-    """Return the cost of a list and of a click, by size of the catalogue, and that of a large release.
+    """Return the cost of a list, of a click, and of adopting a release, by size of the catalogue.
 
     Lists are ranked exactly and approximately, up to a million items. Clicks go through a worker.
     """
-    adopted = large.adoption(stand, plan.sizes[-1], users=plan.large_users, seconds=plan.latency_seconds)
-    speeds = _speeds(stand, plan, ("4k", "100k"), ("every",))
-    return scale.costs(plan.rank_rounds, plan.sizes) | speeds | adopted
+    found = scale.costs(plan.rank_rounds, plan.sizes) | _speeds(stand, plan, ("4k", "100k"), ("every",))
+    for size in plan.sizes:
+        found |= large.adoption(stand, size, users=plan.large_users, seconds=plan.latency_seconds)
+    return found
 
 
 def decode(_: Stand, plan: Plan) -> Figures:

@@ -43,7 +43,7 @@ def costs_of(figures: Figures) -> Costs:
         {str(items): figures[f"{way}_{name}_microseconds"] for name, items in SIZES.items()}
         for way in ("exact", "approximate")
     )
-    releases = {str(SIZES[name]): figures[f"release_{name}_bytes"] for name in ("4k", "100k", "1m")}
+    releases = {str(items): figures[f"release_{name}_bytes"] for name, items in SIZES.items()}
     saved, kept = figures["saved_users_per_click"], 1e6 * figures["restore_1m_megabytes"]
     return Costs(
         click_microseconds=figures["every_4k_cpu_microseconds"] - exact["4000"],

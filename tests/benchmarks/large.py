@@ -1,4 +1,4 @@
-"""A release of a large catalogue: from the command that publishes it to two workers that serve under it.
+"""A release of a catalogue of any size: from the command that publishes it to two workers that serve under it.
 
 Its item vectors are around as many centres as a trainer makes lists, and random. So are the states: what is
 measured does not depend on what a network has learned, but on how much of the catalogue a list scores.
@@ -59,6 +59,7 @@ def adoption(stand: Stand, size: str, *, users: int, seconds: float) -> Figures:
         f"adopt_{size}_p99_seconds": found["swap_p99_seconds"],
         f"adopt_{size}_steady_p99_seconds": found["steady_p99_seconds"],
         f"adopt_{size}_lost": found["swap_lost"],
+        f"release_{size}_bytes": table_bytes,
         f"resident_{size}_bytes": found["resident_idle_bytes"],
         f"resident_{size}_over_tables": found["resident_idle_bytes"] / table_bytes,
     }
