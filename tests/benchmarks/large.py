@@ -1,4 +1,4 @@
-"""A release of a catalogue of any size: from the command that publishes it to two workers that serve under it.
+"""A release of any size: from the command that publishes it to two workers that serve under it.
 
 Its item vectors are around as many centres as a trainer makes lists, and random. So are the states: what is
 measured does not depend on what a network has learned, but on how much of the catalogue a list scores.
