@@ -6,12 +6,13 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 from tests.broken import GOOD
 from tests.builders import tiny_release_parts
 from worker.core.manifest import Manifest
-from worker.core.release import CANDIDATE_SHARE, Pointer, numbers, verify
+from worker.core.release import CANDIDATE_SHARE, CHUNK_BYTES, Pointer, numbers, verify
 from worker.errors import CheckpointFailed, KafkaAway, ReleaseRefused
 from worker.kafka.memory import Crashed, MemoryCluster
 from worker.topics import releases
@@ -243,3 +244,18 @@ def test_who_has_the_topic_open_reads_only_what_is_new(cluster: MemoryCluster) -
         assert reader.end > end
         assert reader.read()
         assert verify(*reader.fetch(3), number=3).manifest == GOOD[0]
+
+
+def test_a_release_with_ids_of_200_bytes_is_published_and_fetched(cluster: MemoryCluster) -> None:
+    """They fill more than one chunk, and its lists have them."""
+    ids = [f"{number:0200}" for number in range(3_000)]
+    number = publish(cluster, tiny_release_parts(ids, popular=ids[:3]))
+
+    with ReleaseReader(cluster.connect(), topic=TOPIC).opened() as reader:
+        reader.read()
+        release = verify(*reader.fetch(number), number=number)
+
+    found = release.rank(np.zeros((1, release.state_size), np.float32), 20)
+    assert release.manifest.size_bytes > 200 * len(ids) > CHUNK_BYTES
+    assert release.catalogue.ids(found.indexes[0]).tolist() == [ids[item] for item in found.indexes[0]]
+    assert release.catalogue.indexes(ids).tolist() == [*range(len(ids))]
