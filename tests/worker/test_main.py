@@ -23,7 +23,13 @@ def test_a_misspelled_setting_is_an_error(
     """Nothing starts, whatever the command; the message names the key and the one that was meant."""
     path = tmp_path / "worker.toml"
     path.write_text('[recommend]\npublsh = "every"\n')
-    more = {"user": ["ada"], "item": ["lamp"], "forget": ["ada"], "reset": ["--at", "saved"]}
+    more = {
+        "user": ["ada"],
+        "item": ["lamp"],
+        "forget": ["ada"],
+        "reset": ["--at", "saved"],
+        "size": ["--clicks", "1/s", "--users", "1", "--items", "1"],
+    }
 
     code = ended(name, "--config", str(path), *more.get(name, []))
 
