@@ -1,4 +1,4 @@
-"""What a training will need, said before it takes it: memory from its shapes, time from its first steps."""
+"""Forecast of a training: its memory from its shapes, its time from its first steps."""
 
 from __future__ import annotations
 
