@@ -1,4 +1,4 @@
-"""What each decision of `fit` is worth: one release for each other value, and its difference to the chosen one.
+"""What each decision of `fit` is worth: a release for each other value, compared with the chosen one.
 
 A first release is trained with default settings. In each other release, one decision has another value, and
 all others keep theirs. Both answer the same predictions of the test split (paired bootstrap over sessions).
@@ -41,7 +41,7 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
     settings, held = FitSettings.of(split_at=split_at_ms), cleaned(clicks, progress, now)
     chosen = fit(clicks, settings, progress, now=now)
     decisions = {one["key"]: one["value"] for one in chosen.manifest.training["decisions"]}
-    found = {}
+    found = dict[str, dict[str, Any]]()
     for key, value in _others(decisions):
         other = fit(clicks, replaced(settings, {**decisions, key: value}), Progress(), now=now)
         aligned = align(
