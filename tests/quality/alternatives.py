@@ -23,15 +23,15 @@ from worker.settings.loading import replaced
 
 VALUES: Final[dict[str, tuple[Any, ...]]] = {
     "dataset.session_gap": (0.0, 1_800.0),
-    "dataset.min_item_count": (1, 2, 5),
-    "dataset.validation_fraction": (0.05, 0.1),
+    "dataset.min_item_count": (1, 5),
     "evaluation.exclude_recent": (0, 1, 20),
     "model.dropout": (0.25, 0.4),
-    "loss.negatives": (0, 4_096),
     "training.final_training": (False,),
     "training.seed": (1,),
+    "dataset.validation_fraction": (0.05, 0.1),
+    "loss.negatives": (0, 1_024),
 }
-"""Values to try by key, besides half and twice the chosen number of epochs."""
+"""Values to try by key, after half and twice the chosen number of epochs."""
 
 
 def run(name: str, progress: Progress) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def run(name: str, progress: Progress) -> dict[str, Any]:
 def _others(decisions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the keys with each value to try that is not in `decisions`."""
     epochs = decisions["training.epochs"]
-    tried = {**VALUES, "training.epochs": (epochs // 2, 2 * epochs)}
+    tried = {"training.epochs": (epochs // 2, 2 * epochs), **VALUES}
     yield from (
         (key, value) for key, values in tried.items() for value in values if value != decisions.get(key)
     )
