@@ -13,6 +13,7 @@ from worker.commands.forget import forget
 from worker.commands.look import state, user
 from worker.commands.reset import reset
 from worker.commands.run import run
+from worker.commands.size import size_command
 from worker.commands.topics import topics
 from worker.errors import EXIT_CODE, NextclickError
 from worker.kafka.interface import Connection
@@ -24,7 +25,7 @@ def cli() -> None:
     """Serve live next-item recommendations from a Kafka topic of clicks."""
 
 
-for command in (run, topics, check, user, state, forget, reset):
+for command in (run, topics, check, user, state, forget, reset, size_command):
     cli.add_command(command)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from tests.benchmarks.clicks import USERS, clicks
+from tests.benchmarks.clicks import USERS, Draw, clicks
 
 GUESS: Final = 20_000.0
 """Clicks per second, before anything is measured. It need not be right: what is outrun is run again."""
@@ -45,19 +45,21 @@ class Pace:
 
 
 class Backlog:
-    """A topic with Zipf clicks that are sent before they are read, never meanwhile."""
+    """A topic with clicks of Zipf users that are sent before they are read, never meanwhile."""
 
-    def __init__(self, send: Send, topic: str, *, items: int, users: int = USERS) -> None:
+    def __init__(
+        self, send: Send, topic: str, *, items: int, users: int = USERS, draw: Draw = clicks
+    ) -> None:
         self.topic = topic
         self.number = 0
         """How many clicks were sent so far."""
-        self._send, self._items, self._users = send, items, users
+        self._send, self._items, self._users, self._draw = send, items, users, draw
         self._fills = 0
 
     def fill(self, unread: int, *, read: int = 0) -> None:
         """Send what is missing for `unread` clicks behind the first `read` of them."""
         missing = read + unread - self.number
         if missing > 0:
-            self._send(self.topic, clicks(self._items, missing, users=self._users, seed=self._fills))
+            self._send(self.topic, self._draw(self._items, missing, users=self._users, seed=self._fills))
             self._fills += 1
             self.number += missing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
@@ -17,10 +17,20 @@ from typing import Final
 
 import numpy as np
 
-from tests.benchmarks import decoding, footprint, latency, ranking, report, scale, scrapes, throughput
+from tests.benchmarks import (
+    decoding,
+    footprint,
+    latency,
+    ranking,
+    report,
+    scale,
+    scrapes,
+    shop,
+    throughput,
+)
 from tests.benchmarks.clicks import USERS
 from tests.benchmarks.frame import Bench, Figures, command
-from tests.benchmarks.stand import HIDDEN_SIZE, Stand
+from tests.benchmarks.stand import HIDDEN_SIZE, LARGE, Stand
 from tests.benchmarks.throughput import Load, Speed
 from tests.benchmarks.warm import warm_stand
 from tests.broker.client import Isolation
@@ -73,6 +83,10 @@ QUICK: Final = Plan(
 
 def throughputs(stand: Stand, plan: Plan) -> Figures:
     """Return clicks per second, as such and over the passthrough of the same round; cost of each stage."""
+    return _speeds(stand, plan, CATALOGUES, ("every", "latest"))
+
+
+def _speeds(stand: Stand, plan: Plan, sizes: Iterable[str], publishing: Iterable[str]) -> Figures:
     found: dict[str, list[float]] = defaultdict(list)
 
     def note(name: str, speed: Speed, base: Speed) -> None:
@@ -81,13 +95,15 @@ def throughputs(stand: Stand, plan: Plan) -> Figures:
         for cost, microseconds in speed.costs.items():
             found[f"{name}_{cost}_microseconds"].append(microseconds)
 
+    measured = [size for size in sizes if CATALOGUES[size] <= LARGE or shop.available()]
     for _ in range(plan.rounds):
         base = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.load)
         note("passthrough", base, base)
         limit = throughput.of_passthrough(stand, CATALOGUES["4k"], plan.load, at_once=True)
         note("passthrough_at_once", limit, base)
-        for (size, items), publish in product(CATALOGUES.items(), ("every", "latest")):
-            note(f"{publish}_{size}", throughput.of_worker(stand, items, publish, plan.load), base)
+        for size, publish in product(measured, publishing):
+            speed = throughput.of_worker(stand, CATALOGUES[size], publish, plan.load)
+            note(f"{publish}_{size}", speed, base)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -139,9 +155,15 @@ def start(stand: Stand, plan: Plan) -> Figures:
 
 
 def memory(stand: Stand, plan: Plan) -> Figures:
-    """Return the resident memory without and with users."""
+    """Return the resident memory without and with users, and the size of a click and of a list in Kafka."""
     resident = footprint.resident(stand, CATALOGUES["4k"], plan.users)
-    return {"resident_empty_bytes": resident.empty, "resident_100k_users_bytes": resident.full}
+    records = footprint.record_bytes(stand, CATALOGUES["4k"], plan.users)
+    return {
+        "resident_empty_bytes": resident.empty,
+        "resident_100k_users_bytes": resident.full,
+        "click_bytes": records[0],
+        "list_bytes": records[1],
+    }
 
 
 def rank(_: Stand, plan: Plan) -> Figures:
@@ -155,9 +177,12 @@ def rank(_: Stand, plan: Plan) -> Figures:
     }
 
 
-def scales(_: Stand, plan: Plan) -> Figures:
-    """Return the cost per list of exact and of approximate ranking, up to a million items."""
-    return scale.costs(plan.rank_rounds, plan.sizes)
+def scales(stand: Stand, plan: Plan) -> Figures:
+    """Return the cost of a list and of a click, by size of the catalogue.
+
+    Lists are ranked exactly and approximately, up to a million items. Clicks go through a worker.
+    """
+    return scale.costs(plan.rank_rounds, plan.sizes) | _speeds(stand, plan, ("4k", "100k"), ("every",))
 
 
 def decode(_: Stand, plan: Plan) -> Figures:

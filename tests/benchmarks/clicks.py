@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
@@ -18,6 +18,15 @@ _DRAWS: Final = 1 << 21
 """After this many clicks a flow begins again with the same users and items."""
 
 _TICK_SECONDS: Final = 0.001
+
+
+class Draw(Protocol):
+    """Draws clicks, as `clicks` does."""
+
+    def __call__(
+        self, items: int, number: int, *, users: int = ..., seed: int = ...
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Return key and value of `number` clicks of `users` on a catalogue of `items`."""
 
 
 def zipf(random: np.random.Generator, size: int, draws: int) -> NDArray[np.int64]:

@@ -21,12 +21,13 @@ def wait_until_compacted(bootstrap: str, topic: str, *, quiet_seconds: float) ->
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{topic} is not compacted after {_PATIENCE_SECONDS:g} s")
             time.sleep(_LOOK_SECONDS)
-            found = _bytes(kafka, topic)
+            found = topic_bytes(kafka, topic)
             if found != size:
                 size, since = found, time.monotonic()
 
 
-def _bytes(kafka: KafkaAdminClient, topic: str) -> int:
+def topic_bytes(kafka: KafkaAdminClient, topic: str) -> int:
+    """Return the size of a topic on the disks of all brokers."""
     return sum(
         partition["partition_size"]
         for broker in kafka.describe_log_dirs([topic])

@@ -1,14 +1,18 @@
-"""How soon a worker is ready, and how much memory it holds."""
+"""How soon a worker is ready, how much memory it holds, and how large its records are."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Final, NamedTuple
 
 import psutil
+from kafka import KafkaAdminClient
 
 from tests.benchmarks.clicks import click
-from tests.benchmarks.stand import Stand
+from tests.benchmarks.clicks import clicks as draw
+from tests.benchmarks.compaction import topic_bytes
+from tests.benchmarks.stand import Committed, Stand
 from tests.broker.process import WorkerProcess
 from tests.waiting import eventually
 
@@ -51,6 +55,22 @@ def resident(stand: Stand, items: int, users: int) -> Resident:
             lambda: worker.metric("nextclick_users") == users, patience, f"{users} users in the worker"
         )
         return Resident(empty, settled_bytes(worker))
+
+
+def record_bytes(stand: Stand, items: int, clicks: int) -> tuple[float, float]:
+    """Return the bytes of a click and of a list in Kafka, with their share of batches and transactions."""
+    settings = stand.settings(items, publish="every", publish_max_age=0)
+    topics = settings["topics"]
+    stand.sender.all_at_once(topics["clicks"], draw(items, clicks))
+    with (
+        stand.worker(settings),
+        closing(Committed(stand.bootstrap, settings["group"], topics["clicks"])) as at,
+    ):
+        if at.at_least(clicks, seconds=stand.pace.patience_seconds(clicks))[1] < clicks:
+            raise RuntimeError(f"{clicks} clicks were not answered in time")
+    with closing(KafkaAdminClient(bootstrap_servers=stand.bootstrap)) as kafka:
+        sizes = [topic_bytes(kafka, topics[name]) / clicks for name in ("clicks", "recommendations")]
+    return sizes[0], sizes[1]
 
 
 def settled_bytes(worker: WorkerProcess) -> int:

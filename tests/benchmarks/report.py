@@ -23,6 +23,8 @@ class Target:
 
 TARGETS: Final = {
     "every_4k_over_passthrough": Target(0.55, least=True),
+    "every_4k_cpu_microseconds": Target(36),
+    "every_100k_cpu_microseconds": Target(110),
     "latest_4k_over_passthrough": Target(0.90, least=True),
     "rank_100k_over_product": Target(1.25),
     "exact_over_approximate_100k": Target(4.0, least=True),
@@ -130,6 +132,8 @@ def _rest(figures: Mapping[str, float]) -> Iterator[str]:
         "ready_seconds": ("start to ready, s", "{:.2f}".format),
         "resident_empty_bytes": ("resident without users, MB", _megabytes),
         "resident_100k_users_bytes": ("resident with 100k users, MB", _megabytes),
+        "click_bytes": ("bytes of a click in Kafka", "{:.0f}".format),
+        "list_bytes": ("bytes of a list of 20 items in Kafka", "{:.0f}".format),
     }
     measured = {name: row for name, row in rows.items() if name in figures}
     if measured:

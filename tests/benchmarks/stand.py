@@ -15,8 +15,9 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from deploy.kafka.ports import free_port
+from tests.benchmarks import shop
 from tests.benchmarks.backlog import Backlog, Pace
-from tests.benchmarks.clicks import Sender
+from tests.benchmarks.clicks import Sender, clicks
 from tests.broker.process import ROOT, WorkerProcess, toml
 from tests.builders import item_names, tiny_release_parts
 from worker.kafka.connection import KafkaConnection
@@ -24,6 +25,9 @@ from worker.topics import needs, releases
 
 PARTITIONS: Final = 4
 HIDDEN_SIZE: Final = 128
+
+LARGE: Final = 50_000
+"""A catalogue of more items is that of `tests.benchmarks.shop`: random vectors have no lists of items."""
 
 
 class Stand:
@@ -84,12 +88,17 @@ class Stand:
         """Return the topic of clicks on a catalogue of `items` that all groups read from its beginning."""
         if items not in self._backlogs:
             topic = self.settings(items)["topics"]["clicks"]
-            self._backlogs[items] = Backlog(self.sender.all_at_once, topic, items=items)
+            draw = shop.clicks if items > LARGE else clicks
+            self._backlogs[items] = Backlog(self.sender.all_at_once, topic, items=items, draw=draw)
         return self._backlogs[items]
 
     def _publish_once(self, topic: str, items: int) -> None:
         if topic not in self._published:
-            parts = tiny_release_parts(item_names(items), hidden_size=HIDDEN_SIZE)
+            parts = (
+                shop.release_parts(items)
+                if items > LARGE
+                else tiny_release_parts(item_names(items), hidden_size=HIDDEN_SIZE)
+            )
             releases.publish(self._connection, topic, *parts)
             self._published.add(topic)
 

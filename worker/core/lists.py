@@ -36,7 +36,7 @@ from worker.core.ranking import (
 from worker.core.search import Best, keys, kth
 
 _GROUP: Final = 16
-"""Scores of which only the maximum is compared at first."""
+"""Scores of which only the maximum is compared at first; a power of two."""
 
 _ROWS: Final = 512
 _SCORES: Final = 1 << 22
@@ -179,7 +179,10 @@ class Lists:
     ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Return rows and keys of the scores among which are the top K of each row."""
         groups = flat.reshape(-1, _GROUP)
-        maxima = groups.max(axis=1)
+        maxima = flat
+        # Hot path: halving takes a sixth of the time of a maximum over the rows of `groups`.
+        while len(maxima) > len(groups):
+            maxima = np.maximum(maxima[::2], maxima[1::2])
         counts = np.diff(pairs.starts) // _GROUP
         row = pairs.rows.repeat(counts)
         bound = np.maximum(kth(row, maxima, rows, k), _LOWEST)

@@ -157,6 +157,10 @@ class ItemTable:
         rows = max(1, min(rows, _TILE_ROWS))
         return rows, _TILE_SCORES // rows // _TILE_STEP * _TILE_STEP
 
+    def strides(self, rows: int) -> tuple[int, int]:
+        """Return how far two rows, and two places, lie apart in the scores of `rows` rows, in numbers."""
+        return (self.width, 1) if self._is_whole else (1, rows)
+
     def product(self, hidden: Floats, first: int, width: int) -> Floats:
         """Return the scores `[B, T]` of the items from `first` on, at most `width`, without what clicks add.
 
@@ -270,19 +274,17 @@ def top_k(
     rows, width = table.tile(len(hidden))
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
-        some = table.gains(recent[part], own[part])
-        added = _ByTile(some.rows, table.places(some.items), some.gains, width, table.width)
-        some = excluded_gains(excluded, part)
-        removed = _ByTile(some.rows, table.places(some.items), some.gains, width, table.width)
-        best = Best(len(hidden[part]), k, table.ids)
+        here = hidden[part]
+        added = _ByTile(table.gains(recent[part], own[part]), table, len(here), width)
+        removed = _ByTile(excluded_gains(excluded, part), table, len(here), width)
+        best = Best(len(here), k, table.ids)
         for first in range(0, table.width, width):
-            scores = table.product(hidden[part], first, width)
-            flat, places, gains = added.of(scores, first)
+            scores = table.product(here, first, width)
+            flat = scores.reshape(-1) if scores.flags.c_contiguous else scores.T.reshape(-1)
             # A row may have an item twice; `add.at` adds both gains. Hot path, once per tile: all gains at
             # once, in one dimension, take a seventh of the time of one lag after the other.
-            np.add.at(flat, places, gains)
-            flat, places, _ = removed.of(scores, first)
-            flat[places] = -np.inf
+            np.add.at(flat, *added.of(first))
+            flat[removed.of(first)[0]] = -np.inf
             best.add(scores, first)
         found.indexes[part], found.scores[part] = best.ranked()
     found.indexes[found.scores == -np.inf] = NO_ITEM
@@ -290,28 +292,26 @@ def top_k(
 
 
 class _ByTile:
-    """Values for some rows and items, in their order, by the tile of `width` items that has the item."""
+    """Gains of `rows` rows, in their order, by the tile of `width` items that has the item."""
 
-    def __init__(
-        self, rows: NDArray[np.intp], items: Indexes, values: Floats, width: int, all_items: int
-    ) -> None:
-        self._found, self._width = (rows, items, values), width
-        if width < all_items:
-            tiles = (items // width).astype(np.int16)
+    def __init__(self, gains: Gains, table: ItemTable, rows: int, width: int) -> None:
+        places, self._values = table.places(gains.items), gains.gains
+        of_row, self._of_place = table.strides(rows)
+        # Hot path: one number for row and place is sorted in two thirds of the time of both.
+        self._at = gains.rows * of_row + places.astype(np.intp) * self._of_place
+        self._width, self._ends = width, [len(places)]
+        if width < table.width:
+            tiles = (places // width).astype(np.int16)
             order = np.argsort(tiles, kind="stable")
-            self._found = rows[order], items[order], values[order]
-            self._ends = np.cumsum(np.bincount(tiles, minlength=-(-all_items // width))).tolist()
-        else:
-            self._ends = [len(items)]
+            self._at, self._values = self._at.take(order), self._values.take(order)
+            every = np.arange(-(-table.width // width), dtype=np.int16)
+            self._ends = np.searchsorted(tiles, every, side="right", sorter=order).tolist()
 
-    def of(self, scores: Floats, first: int) -> tuple[Floats, NDArray[np.intp], Floats]:
-        """Return the flat memory of a tile that begins with item `first`, the places and the values."""
+    def of(self, first: int) -> tuple[NDArray[np.intp], Floats]:
+        """Return where the gains are in the memory of the tile that begins with place `first`, and them."""
         tile = first // self._width
         here = slice(self._ends[tile - 1] if tile else 0, self._ends[tile])
-        rows, items, values = self._found
-        flat = scores.reshape(-1) if scores.flags.c_contiguous else scores.T.reshape(-1)
-        of_row, of_item = (stride // scores.itemsize for stride in scores.strides)
-        return flat, rows[here] * of_row + (items[here] - first) * of_item, values[here]
+        return self._at[here] - first * self._of_place, self._values[here]
 
 
 def excluded_gains(excluded: Indexes | None, part: slice) -> Gains:

@@ -306,8 +306,16 @@ CASES: Final = [
             f"nextclick_trainer_last_success_timestamp_seconds{{{TRAINER}}}": "600x90 5400x240",
             f"nextclick_trainer_last_success_timestamp_seconds{{{STAND_BY}}}": "0x240",
         },
-        "No retraining run of shop has succeeded for three hours",
-        "With the default run.every of 1h these are three runs. The workers serve an old release.",
+        "No retraining run of shop has succeeded for at least two hours",
+        "With the default run.every of 1h these are two runs or more. The workers serve an old release.",
+    ),
+    Case(
+        "NextclickTrainingStale",  # a fresh installation: no run has succeeded yet
+        "125m",
+        {f"nextclick_trainer_last_success_timestamp_seconds{{{TRAINER}}}": "-9999x130"},
+        {f"nextclick_trainer_last_success_timestamp_seconds{{{TRAINER}}}": "-9999x100 6000x30"},
+        "No retraining run of shop has succeeded for at least two hours",
+        "With the default run.every of 1h these are two runs or more. The workers serve an old release.",
     ),
     Case(
         "NextclickRunsFail",

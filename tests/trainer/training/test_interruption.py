@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from trainer.training.interruption import noticed
+from trainer.training.interruption import STOPPING, noticed
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,13 @@ def test_afterwards_ctrl_c_raises_as_before(times: int) -> None:
     pressed(times)
 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_first_ctrl_c_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
+    """A step may take seconds; the user must not think that nothing happens."""
+    pressed(2)
+
+    assert capfd.readouterr().err == STOPPING
 
 
 def train() -> None:
