@@ -73,6 +73,7 @@ ONLY_PARSED: Final = {
     'make quality ARGS="--kind default"': _DATA,
     'make quality ARGS="--only diginetica_srgnn --kind tuned"': _DATA,
     'make quality ARGS="--only globo_g1_news --kind tuned --hours 61"': _DATA,
+    'make quality ARGS="--only ml100k --kind alternatives"': _DATA,
     'make quality ARGS="--only hold_out"': _DATA,
     'make quality ARGS="--only simulated"': "trains for minutes",
 }

@@ -28,7 +28,7 @@ ONE_RELEASE: Final = f"{news.NAME}_one_release"
 def run(name: str, progress: Progress) -> dict[str, Any]:
     """Fit on a public data set with default settings; return each figure with the best baseline."""
     name = news.NAME if name == ONE_RELEASE else name
-    clicks, split_at_ms = _split(name)
+    clicks, split_at_ms = split(name)
     return _measured(name, clicks, split_at_ms, progress)
 
 
@@ -52,7 +52,7 @@ def run_news(progress: Progress, *, hours: int | None = None) -> dict[str, Any]:
     return found | {"seconds": time.monotonic() - began}
 
 
-def _split(name: str) -> tuple[pl.DataFrame, int | None]:
+def split(name: str) -> tuple[pl.DataFrame, int | None]:
     """Return the clicks of a data set, and the start of its test split; None: as `fit` splits by itself."""
     if name in small.NAMES:
         return small.split(name)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from tests.quality import defaults, hold_out, methods, news, sessions, small, speed
+from tests.quality import alternatives, defaults, hold_out, methods, news, sessions, small, speed
 from tests.quality.data import FOLDER, ROOT, is_there
 from trainer import console
 from trainer.console import Progress
@@ -26,6 +26,7 @@ Run = Callable[[Progress], dict[str, Any]]
 
 TUNED: Final = "tuned"
 DEFAULT: Final = "default"
+ALTERNATIVES: Final = "alternatives"
 
 RUNS: Final[dict[str, dict[str, Run]]] = {
     **{name: {TUNED: partial(small.run, name)} for name in small.NAMES},
@@ -39,10 +40,11 @@ RUNS: Final[dict[str, dict[str, Run]]] = {
     "hold_out": {TUNED: hold_out.run},
     "simulated": {DEFAULT: defaults.run_simulated},
 }
-"""The runs by name and kind: with settings chosen for it, or with default settings."""
+"""The runs by name and kind: with settings chosen for it, with default settings, or with other decisions."""
 
 for _name in defaults.NAMES:
     RUNS[_name][DEFAULT] = partial(defaults.run, _name)
+    RUNS[_name][ALTERNATIVES] = partial(alternatives.run, _name)
 RUNS[news.NAME][DEFAULT] = defaults.run_news
 RUNS[defaults.ONE_RELEASE] = {DEFAULT: partial(defaults.run, defaults.ONE_RELEASE)}
 
@@ -61,7 +63,9 @@ DATA_SETS: Final = {
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(list(RUNS)), help="This run, again; several times.")
 @click.option(
-    "--kind", type=click.Choice([DEFAULT, TUNED]), help="Only with default, or with chosen settings."
+    "--kind",
+    type=click.Choice([DEFAULT, TUNED, ALTERNATIVES]),
+    help="Only with default settings, with chosen ones, or with other decisions than those of `fit`.",
 )
 @click.option("--hours", type=click.IntRange(min=1), help="Hours of globo_g1_news. [default: all 384]")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where figures are written.")

@@ -47,7 +47,7 @@ class Batches(Protocol):
         """Return the maximum number of batches in an epoch."""
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of epoch `number`, in random order."""
+        """Yield the batches of epoch `number`."""
 
 
 class Shuffled:
@@ -81,6 +81,19 @@ class Shuffled:
         """Return the batch number of each session if batches are filled in `order`."""
         counts = self._counts[order]
         return (np.cumsum(counts) - counts) // self._size
+
+
+class InOrder(Shuffled):
+    """Batches of whole sessions in the order of the sessions, the same in every epoch."""
+
+    def __init__(self, sessions: Sessions, *, predictions: int, max_length: int) -> None:
+        super().__init__(sessions, predictions=predictions, max_length=max_length, seed=0)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches, whatever the `number` of the epoch."""
+        order = np.arange(len(self._sessions))
+        for group in np.split(order, np.flatnonzero(np.diff(self._filled(order))) + 1):
+            yield assemble(self._sessions, group)
 
 
 class Carried:

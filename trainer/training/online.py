@@ -3,7 +3,7 @@
     for each window of sessions (one hour, for example):
         train the weights of the blend on the window, using the last release
         choose the active items: the most clicked at present
-        train the network on the sessions of the window
+        train the network on the sessions of the window, earliest first
         return a release, with popularity and transition counts at the end of the window
 
 Only the active items are in the network, so that the cost of a window does not grow with the catalogue.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from trainer.clicks.timestamps import HOUR_MS
 from trainer.config import ACTIVE_HALF_LIFE, ACTIVE_ITEMS, FitSettings
-from trainer.dataset.batches import Shuffled
+from trainer.dataset.batches import InOrder
 from trainer.dataset.dataset import Data, Learned
 from trainer.dataset.decayed_counts import Past, popularity
 from trainer.dataset.sessions import Sessions, to_arrays
@@ -109,7 +109,7 @@ class OnlineTraining:
         """
         self.catalogue = _grown(self.catalogue, clicks["item_id"])
         self._rows.grow(len(self.catalogue))
-        sessions = to_arrays(clicks, self.catalogue)
+        sessions = to_arrays(_by_begin(clicks), self.catalogue)
         if self._served and sessions.predictions:
             self._learn(self._served, sessions)
         past = self._past.and_then(Past.of(sessions))
@@ -186,11 +186,12 @@ class OnlineTraining:
         settings = self._settings
         if not sessions.predictions:
             return
-        batches = Shuffled(
+        # What is clicked changes within a window, so the newest sessions are learned last ("News" in
+        # tests/README.md).
+        batches = InOrder(
             sessions,
             predictions=settings.training.batch_clicks,
             max_length=settings.training.max_session_clicks,
-            seed=settings.training.seed + self._steps,
         )
         states = tf.zeros((1, self._network.state_size))
         epochs = settings.training.epochs_for(sessions.predictions)
@@ -254,6 +255,12 @@ def _grown(catalogue: Catalogue, item_ids: pl.Series) -> Catalogue:
     found = item_ids.cast(pl.String).unique(maintain_order=True).to_list()
     new = [item for item, index in zip(found, catalogue.indexes(found), strict=True) if index == NO_ITEM]
     return Catalogue([*catalogue.ids(np.arange(len(catalogue))).tolist(), *new])
+
+
+def _by_begin(clicks: pl.DataFrame) -> pl.DataFrame:
+    """Return `clicks` with the sessions in the order of their first clicks."""
+    begin = pl.col("timestamp_ms").min().over("session")
+    return clicks.sort(begin, "session", maintain_order=True)
 
 
 def _places(active: NDArray[np.int64], items: int) -> Indexes:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.trainer.builders import sessions_of
-from trainer.dataset.batches import Carried, Shuffled, assemble, pieces
+from trainer.dataset.batches import Carried, InOrder, Shuffled, assemble, pieces
 
 
 def test_a_batch_predicts_each_next_click_and_nothing_else() -> None:
@@ -54,6 +54,15 @@ def test_epochs_differ_and_a_seed_repeats_them() -> None:
     assert sorted(first) == sorted(second)
     assert targets(1, 1, 0) == [second, first]
     assert targets(2, 0) != [first]
+
+
+def test_batches_in_order_have_the_sessions_in_order() -> None:
+    """Whatever their lengths, in every epoch."""
+    sessions = sessions_of([0, 1, 2, 3], [4, 5], [6, 7, 8], [9, 10], [11, 12, 13])
+    batches = InOrder(sessions, predictions=3, max_length=10)
+    epochs = [[batch.targets.tolist() for batch in batches.epoch(number)] for number in range(2)]
+
+    assert epochs[0] == epochs[1] == [[1, 2, 3], [5, 7, 8], [10, 12, 13]]
 
 
 def test_a_carried_session_goes_on_in_its_row() -> None:

@@ -67,6 +67,27 @@ def test_a_stream_learns_what_follows() -> None:
 
 
 @pytest.mark.slow
+def test_the_newest_sessions_of_a_window_are_learned_last() -> None:
+    """The network prefers what followed an item at the end of the window, whatever the order of the rows."""
+    settings = SETTINGS.replaced(epochs=1, batch_clicks=32)
+    items, minute_ms = range(8), HOUR_MS // 60
+    rows = [
+        (f"user-{item}-{minute}", clicked, START_MS + minute * minute_ms + step)
+        for item in items
+        for minute in reversed(range(60))
+        for step, clicked in enumerate([f"first-{item}", f"{'late' if minute >= 30 else 'early'}-{item}"])
+    ]
+    stream = OnlineTraining(settings, active_items=3 * len(items))
+    stream.apply(cut(table(rows), gap_seconds=1800), end_of(0))
+    first, early, late = (
+        stream.catalogue.indexes([f"{name}-{item}" for item in items]) for name in ("first", "early", "late")
+    )
+    scores = np.stack([stream._network.answer(np.array([item]))[1] for item in first])
+
+    assert (scores[items, late] > scores[items, early]).all()
+
+
+@pytest.mark.slow
 def test_items_keep_their_places_and_the_same_clicks_give_the_same_release() -> None:
     """New ones follow at the end."""
     streams = [OnlineTraining(SETTINGS, active_items=6), OnlineTraining(SETTINGS, active_items=6)]
