@@ -66,12 +66,13 @@ def points(costs: Costs, figures: Figures) -> list[Point]:
     lost = _size(costs, 1_000, 250_000, ITEMS)
     of_states = costs.saved_user_bytes * figures["saved_users_per_click"]
     users = costs.worker_bytes + costs.release_bytes["4000"] + 1e5 * costs.user_bytes
-    at_20k, at_100k = (
-        costs.click_microseconds + costs.list_microseconds(SIZES[size]) for size in ("20k", "100k")
+    at_20k, at_100k, at_1m = (
+        costs.click_microseconds + costs.list_microseconds(SIZES[size]) for size in ("20k", "100k", "1m")
     )
     return [
         Point("CPU per click, 20,000 items, µs", at_20k, figures["every_20k_cpu_microseconds"]),
         Point("CPU per click, 100,000 items, µs", at_100k, figures["every_100k_cpu_microseconds"]),
+        Point("CPU per click, 1,000,000 items, µs", at_1m, figures["every_1m_cpu_microseconds"]),
         Point("memory with 100,000 users, MB", users / 1e6, figures["resident_100k_users_bytes"] / 1e6),
         Point("state bytes per click, 1M users", saving.state_bytes_per_second / RATE, of_states),
         Point("takeover, 250,000 users, s", lost.takeover_seconds, figures["takeover_250k_seconds"]),
