@@ -34,7 +34,6 @@ from trainer.release.lists import (
     wanted_recall,
 )
 from worker.core.blob import read, rounded
-from worker.core.blob import rounded
 from worker.core.cells import Floats
 from worker.core.lists import Lists
 from worker.core.manifest import Manifest
@@ -116,7 +115,6 @@ def release_parts(items: int) -> tuple[Manifest, bytes]:
     weights = read(read_folder(_FOLDER).blob)
     tensors: dict[str, NDArray[Any]] = {name: weights[name] for name in _NETWORK}
     tensors["embedding"] = copies(tensors["embedding"].astype(np.float32), items)
-    tensors = rounded(tensors)
     tensors = rounded(tensors)
     found = listed(unit(tensors["embedding"]), hidden)
     tensors["lists"] = found.lists
