@@ -215,7 +215,8 @@ class Blend:
         The learning rate falls from `rate` to 0 along a cosine over `steps` steps. With `negatives` of the
         whole catalogue, lessons are compared over candidates (`trainer.model.compared`).
         """
-        self._learn(lessons, compared_over(tensors, priors, negatives), steps, rate)
+        if len(lessons.usable().targets):
+            self._learn(lessons, compared_over(tensors, priors, negatives), steps, rate)
 
     def _learn(self, lessons: Lessons, compared: Compared, steps: int, rate: float = RATE) -> None:
         lessons = lessons.usable()

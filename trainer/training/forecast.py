@@ -47,7 +47,8 @@ def needed_bytes(data: Data, settings: FitSettings) -> int:
     numbers = model.input_size + (model.hidden_size if model.output_table == "separate" else 0)
     entries = (blend.transitions if blend.transition_half_lives else 0) + blend.co_occurrences
     inputs = 4 * items * CELLS[model.cell].gates * model.hidden_size
-    tables = 4 * items * numbers * _TABLES + (inputs if inputs <= MAX_INPUTS_BYTES else 0)
+    # Without lists and with lists, a model has its inputs precomputed.
+    tables = 4 * items * numbers * _TABLES + (2 * inputs if inputs <= MAX_INPUTS_BYTES else 0)
     parts = [data.train, data.validation, data.test]
     if data.every_item:
         parts += [data.every_item.past, data.every_item.test]
