@@ -65,7 +65,8 @@ DATA_SETS: Final = {
 @click.option(
     "--kind",
     type=click.Choice([DEFAULT, TUNED, ALTERNATIVES]),
-    help="Only with default settings, with chosen ones, or with other decisions than those of `fit`.",
+    help="With default settings, chosen ones, or other decisions than those of `fit`. "
+    "[default: the first two]",
 )
 @click.option("--hours", type=click.IntRange(min=1), help="Hours of globo_g1_news. [default: all 384]")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, help="Where figures are written.")
@@ -73,7 +74,8 @@ def main(only: tuple[str, ...], kind: str | None, hours: int | None, output: Pat
     """Train and measure by the published protocols; the long runs take hours."""
     teller = console.for_this_place()
     known = orjson.loads(output.read_bytes()) if output.is_file() else {}
-    chosen = [(name, one) for name in only or RUNS for one in RUNS[name] if kind in (None, one)]
+    kinds = (kind,) if kind else (DEFAULT, TUNED)
+    chosen = [(name, one) for name in only or RUNS for one in RUNS[name] if one in kinds]
     for name, one in chosen:
         if not only and one in known.get(name, {}):
             continue

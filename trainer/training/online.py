@@ -186,7 +186,7 @@ class OnlineTraining:
         settings = self._settings
         if not sessions.predictions:
             return
-        # What is clicked changes within a window, so the newest sessions are learned last ("News" in
+        # Fashion changes within a window, so the newest sessions are learned last ("News" in
         # tests/README.md).
         batches = InOrder(
             sessions,

@@ -89,7 +89,7 @@ def size_command(*, clicks: float, users: float, items: float, memory: float, as
     try:
         found = size(Demand(clicks, users, round(items)), Costs.from_json(COSTS.read_bytes()), limits)
     except ValueError as error:
-        raise SettingError(f"--memory is too small: {error}") from None
+        raise SettingError(f"--memory {_size(memory)} is too small: {error}") from None
     lines = _lines(found, memory)
     if 0 < state.max_users < found.users_per_worker:
         lines.append(
@@ -117,8 +117,8 @@ def _lines(found: Size, memory: float) -> list[str]:
         "state topic": f"{_size(found.state_topic_bytes)}",
         "restart of a worker": f"{_seconds(found.restore_seconds)} to load its users",
         "loss of a worker": f"{_seconds(found.takeover_seconds)} until others serve its users",
-        "room to grow": f"{found.clicks_growth:.1f} times the clicks by CPU, "
-        f"{found.users_growth:.1f} times the users by memory",
+        "room to grow": f"{found.clicks_growth:,.1f} times the clicks by CPU, "
+        f"{found.users_growth:,.1f} times the users by memory",
     }
     return [f"{name:26} {text}" for name, text in rows.items()]
 

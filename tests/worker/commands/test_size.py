@@ -90,4 +90,4 @@ def test_too_little_memory_is_an_error() -> None:
     result = sized(*load(items="1M"), "--memory", "256Mi")
 
     assert isinstance(result.exception, SettingError)
-    assert "--memory is too small: a worker needs" in str(result.exception)
+    assert "--memory 256.0 MiB is too small: a worker needs" in str(result.exception)
