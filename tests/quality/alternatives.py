@@ -30,6 +30,8 @@ VALUES: Final[dict[str, tuple[Any, ...]]] = {
     "training.seed": (1,),
     "dataset.validation_fraction": (0.05, 0.1),
     "loss.negatives": (0, 1_024),
+    "model.hidden_size": (64, 160),
+    "training.batch_clicks": (256, 1_024),
 }
 """Values to try by key, after half and twice the chosen number of epochs."""
 

@@ -1,5 +1,6 @@
 """The verdict on a release: its comparison with the best baseline, by paired bootstrap over sessions.
 
+>>> import numpy as np
 >>> network, other = (Answers(np.array(ranks), np.zeros(1, np.int64)) for ranks in ([1, 1, 2], [0, 0, 2]))
 >>> alone = Predictions(np.arange(3), np.ones(3, np.int64), np.ones(3, np.bool_), None)
 >>> result = EvaluationResult.of({"network": network, "popular": other}, alone, top=2)

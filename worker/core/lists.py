@@ -33,10 +33,9 @@ from worker.core.ranking import (
     TopK,
     checked_clicks,
     excluded_gains,
-    quiet,
     top_k,
 )
-from worker.core.search import LOWEST, Best, keys, kth
+from worker.core.search import LOWEST, Best, keys, kth, quiet
 
 _GROUP: Final = 16
 """Scores of which only the maximum is compared at first; a power of two."""

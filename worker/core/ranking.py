@@ -13,13 +13,12 @@ made in tiles of rows and items that stay in the cache. There they get what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.search import Best, group_count
+from worker.core.search import Best, group_count, quiet
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
@@ -280,15 +279,6 @@ class Gains(NamedTuple):
 
 
 _NO_GAINS: Final = Gains(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.float32))
-
-
-def quiet() -> AbstractContextManager[None]:
-    """Return a context for products with -inf in a bias.
-
-    Kernels fill up small blocks with zeros, whose products with -inf are not part of the result, but make
-    NumPy warn.
-    """
-    return np.errstate(invalid="ignore")
 
 
 def own_gains(clicked: Indexes, term: OwnItems) -> Gains:

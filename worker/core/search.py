@@ -18,6 +18,7 @@ in tile n, about K / n. So a tile is read once while it is in the cache, and nee
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -139,6 +140,15 @@ class Best:
             best = _larger(reach, min(self._k, len(items)))
             found[row, : best.shape[1]] = best
         return found
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Return a context for products with -inf in a bias.
+
+    Kernels fill up small blocks with zeros, whose products with -inf are not part of the result, but make
+    NumPy warn.
+    """
+    return np.errstate(invalid="ignore")
 
 
 def keys(scores: Floats, items: NDArray[np.integer[Any]]) -> Keys:

@@ -33,7 +33,7 @@ def is_available(item: Item | None, now_ms: int) -> bool:
 def test_records_and_clock_decide_together(steps: list[tuple[list[Change], int]]) -> None:
     """After every change of either; what is reported as changed is what has changed."""
     known, said = KnownItems(), dict[str, Item | None]()
-    now_ms = latest_ms = 0
+    now_ms, latest_ms = 0, -1_000
     before = dict.fromkeys(IDS, True)
     for changes, passed in steps:
         now_ms += passed
