@@ -188,7 +188,7 @@ class Checkpoint:
                 self.include([min(served)])
 
     def _add_letters(self) -> None:
-        if WRITERS_PARTITION in self._table.served() and self._letters.due():
+        if self._letters.due(writes=WRITERS_PARTITION in self._table.served()):
             self._letters.write()
             self.include([WRITERS_PARTITION])
 

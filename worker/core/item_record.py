@@ -28,7 +28,7 @@ from worker.core.ids import BLANKS, MAX_ID_BYTES, MISSING, IdRule, text_of
 from worker.core.known_items import Change, Item
 from worker.core.paths import Headers, Path
 from worker.core.reasons import Inexact, Reason, Skipped, Undecodable
-from worker.core.times import TimeRule, as_number
+from worker.core.times import EARLIEST_MS, TimeRule, as_number
 
 MAX_TAGS: Final = 255
 """Maximum number of tags of an item."""
@@ -175,6 +175,9 @@ class ItemDecoder:
 
     def _item(self, record: _Record) -> Item:
         begin, end = (self._time(path, record) for path in (self._from, self._until))
+        # A 0 that means "no end" must not make the item unavailable.
+        if end is not None and end < EARLIEST_MS:
+            raise Undecodable(Reason.TOO_EARLY)
         if begin is not None and end is not None and end < begin:
             raise Undecodable(Reason.BAD_TIMESTAMP)
         available, title, price = (

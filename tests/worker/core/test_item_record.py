@@ -88,6 +88,9 @@ def test_availability_has_many_forms(given: object, *, available: bool) -> None:
         ({"tags": ["x" * 257]}, Reason.LONG_ID),
         ({"valid_from": "soon"}, Reason.BAD_TIMESTAMP),
         ({"valid_from": "2026-09-22", "valid_until": "2026-09-21"}, Reason.BAD_TIMESTAMP),
+        ({"valid_until": 0}, Reason.TOO_EARLY),
+        ({"valid_until": -1}, Reason.TOO_EARLY),
+        ({"valid_until": "1970-01-01"}, Reason.TOO_EARLY),
         ({"title": "x" * 1_000}, Reason.TOO_LARGE),
     ],
 )

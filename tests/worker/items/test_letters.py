@@ -112,3 +112,40 @@ def test_letters_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     desk.step(20)
 
     assert 3 <= len(desk.letters()) < 10
+
+
+def test_a_worker_that_writes_none_has_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old letters do not keep those out that it has to write after a takeover."""
+    monkeypatch.setattr(letters, "_KEPT", 3)
+    desk = item_desk(partitions=1)
+    desk.serving("a")
+    desk.start("b")
+    for _ in range(3):
+        refuse(desk)
+        desk.step(3)
+    desk.until(lambda: len(desk.letters()) == 3, "the letters of the first")
+    desk.advance(letters._KEPT_SECONDS + 1)
+    desk.step(5)
+    desk.freeze("a")
+    refuse(desk, item="item-4")
+    desk.step(5)
+    desk.kill("a")
+    desk.advance(11)
+    desk.settle()
+    desk.until(lambda: len(desk.letters()) == 4, "the letter of the second")
+
+    assert desk.letters()[-1].key == b"item-4"
+
+
+def test_large_letters_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept up to a size, whatever their number."""
+    monkeypatch.setattr(letters, "_KEPT_BYTES", 2 * len(BAD))
+    desk = item_desk()
+    desk.serving()
+    desk.cluster.fail("commit")
+    for _ in range(5):
+        refuse(desk)
+    desk.until(desk.letters, "letters")
+    desk.step(20)
+
+    assert 2 <= len(desk.letters()) < 5
