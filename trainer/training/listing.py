@@ -38,18 +38,26 @@ def with_lists(model: Model, data: Data, progress: Progress) -> Model:
     hidden = tables.hidden(asked.states)
     lists = divided(tables.vectors, hidden)
     listed = model._replace(lists=ItemLists(lists, 0.0, 0.0)).tables(data)
-    assert listed.lists is not None  # noqa: S101  # the model has lists
     widest = 2 * float(np.abs(hidden[:100] @ tables.vectors.T).max())
     exact = asked.top(tables, approximate=False)
-    least = wanted_recall(tables.items)
-    margin = margin_for(lambda margin: asked.recall(listed, exact, margin, half=0), least, widest)
-    if margin is None or listed.lists.scored_share(hidden) > _MOST:
+
+    def recall_of(margin: float) -> float:
+        # Above `_MOST`, ranking takes longer than exact ranking, and the answer is known: no lists.
+        return 1.0 if share(margin) > _MOST else asked.recall(listed, exact, margin, half=0)
+
+    def share(margin: float) -> float:
+        assert listed.lists is not None  # noqa: S101  # the model has lists
+        listed.lists.margin = margin
+        return listed.lists.scored_share(hidden)
+
+    margin = margin_for(recall_of, wanted_recall(tables.items), widest)
+    if margin is None or share(margin) > _MOST:
         progress.say("no lists for approximate ranking: they would not make it faster; ranking is exact")
         return model
     recall = asked.recall(listed, exact, margin, half=1)
     progress.say(
         f"for approximate ranking, {lists.max() + 1:,} lists of items: it scores "
-        f"{listed.lists.scored_share(hidden):.1%} of the items, and finds {recall:.1%} of the exact top {TOP}"
+        f"{share(margin):.1%} of the items, and finds {recall:.1%} of the exact top {TOP}"
     )
     return model._replace(lists=ItemLists(lists, margin, recall))
 
