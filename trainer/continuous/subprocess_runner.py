@@ -59,7 +59,7 @@ class InSubprocess:
                 "verb": verb,
                 "clicks": clicks,
                 "span": span,
-                "release": release and release.parts,
+                "release": release and _sendable(release),
                 "now": now,
             },
             name="nextclick-training",
@@ -95,9 +95,14 @@ def _send(
     threading.Thread(target=_end_with_parent, name="nextclick-orphan", daemon=True).start()
     try:
         given = PackagedRelease.verified(*release) if release else None
-        to.send(getattr(strategy, verb)(clicks, span, given, now).parts)
+        to.send(_sendable(getattr(strategy, verb)(clicks, span, given, now)))
     except (NextclickError, OSError) as error:
         to.send(error)
+
+
+def _sendable(release: PackagedRelease) -> tuple[Manifest, bytes]:
+    # The blob of a release that was fetched is a view of memory, which cannot be sent.
+    return release.manifest, bytes(release.blob)
 
 
 def _end_with_parent() -> None:

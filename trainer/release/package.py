@@ -45,10 +45,6 @@ class PackagedRelease:
     release: Release
     blob: Blob
 
-    def __reduce__(self) -> tuple[type[PackagedRelease], tuple[Release, bytes]]:
-        # A blob that was fetched is a view of memory, which cannot be pickled for another process.
-        return PackagedRelease, (self.release, bytes(self.blob))
-
     @classmethod
     def verified(cls, manifest: Manifest, blob: Blob, *, number: int = 0) -> Self:
         """Verify a manifest and its blob, and return the release. Raises ReleaseRefused."""

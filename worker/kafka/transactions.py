@@ -200,6 +200,10 @@ class KafkaTransactions:
         return self._client
 
     def _failed(self, error: BaseException, doing: str) -> NextclickError:
+        if isinstance(error, kafka_errors.IllegalStateError):
+            # After a record has failed, the client refuses further calls, but does not say why.
+            earlier = (future.exception for future in self._sent if future.is_done)
+            error = next((one for one in earlier if one is not None), error)
         self._failure = f"{doing}: {error}"
         return failure(self._endpoint, error, doing)
 
