@@ -29,24 +29,27 @@ RATE: Final = 100
 SCORED: Final = 0.02
 """The share of the items that a list scores: as of a network trained on real clicks (`worker.core.lists`)."""
 
-_TOPIC: Final = "bench.releases-large"
+_TOPIC: Final = "bench.releases-large-{}"
+"""The topic of releases of each size."""
+
 _SPREAD: Final = 0.5
 """The standard deviation of vectors around their centre, where that of the centres is 1."""
 
 
 def adoption(stand: Stand, size: str, *, users: int, seconds: float) -> Figures:
     """Have two workers, one of them under load, adopt a release as large as that in which they serve."""
-    busy, idle = (stand.settings(0, releases=_TOPIC, publish="every", publish_max_age=0) for _ in range(2))
+    topic = _TOPIC.format(size)
+    busy, idle = (stand.settings(0, releases=topic, publish="every", publish_max_age=0) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         first, second = (Path(folder) / name for name in ("first", "second"))
         _write(first, SIZES[size], seed=0)
         table_bytes = _write(second, SIZES[size], seed=1)
-        _publish(stand, first)
+        _publish(stand, topic, first)
         found = adopted(
             stand,
             busy,
             idle,
-            partial(_publish, stand, second),
+            partial(_publish, stand, topic, second),
             items=SIZES[size],
             rate=RATE,
             users=users,
@@ -96,7 +99,7 @@ def _write(folder: Path, items: int, *, seed: int) -> int:
     return table_bytes
 
 
-def _publish(stand: Stand, folder: Path) -> None:
+def _publish(stand: Stand, topic: str, folder: Path) -> None:
     command = [sys.executable, "-m", "trainer", "publish", str(folder), "--yes"]
-    where = ["--kafka", stand.bootstrap, "--releases-topic", _TOPIC]
+    where = ["--kafka", stand.bootstrap, "--releases-topic", topic]
     subprocess.run([*command, *where], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
