@@ -28,8 +28,8 @@ WRITERS_PARTITION: Final = 0
 _KEPT: Final = 1_000
 _KEPT_BYTES: Final = 16 << 20
 _KEPT_SECONDS: Final = 60.0
-"""How many letters are kept, of which size, and by a worker that does not write them for how long: a worker
-that is killed is replaced within 25 s.
+"""The bounds of the letters that are kept: number and size, and age where this worker does not write them: a
+worker that is killed is replaced within 25 s.
 """
 
 

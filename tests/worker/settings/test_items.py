@@ -25,9 +25,9 @@ def test_the_decoder_follows_item_and_click() -> None:
     )
     decoder = found.item.decoder(found.click)
 
-    assert decoder.decode(b'{"sku": 7, "stock": "none", "cat": "x", "until": 5}', None) == (
+    assert decoder.decode(b'{"sku": 7, "stock": "none", "cat": "x", "until": 1767225600}', None) == (
         "7",
-        Item(True, ("category:x",), valid_until_ms=5_000),
+        Item(True, ("category:x",), valid_until_ms=1_767_225_600_000),
     )
     assert decoder.decode(b" " * 91, None) == "too_large"
 
