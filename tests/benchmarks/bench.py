@@ -36,7 +36,7 @@ from tests.benchmarks.throughput import Load, Speed
 from tests.benchmarks.warm import warm_stand
 from tests.broker.client import Isolation
 
-CATALOGUES: Final = {"4k": 4_000, "20k": 20_000, "100k": 100_000, "1m": 1_000_000}
+CATALOGUES: Final = scale.SIZES
 RATES: Final = (200, 1_000)
 ISOLATIONS: Final[dict[str, Isolation]] = {
     "uncommitted": "read_uncommitted",
@@ -74,7 +74,7 @@ FULL: Final = Plan(
     decoded=100_000,
     large_users=5_000,
     sizes=tuple(scale.SIZES),
-    worked=("4k", "20k", "100k", "1m"),
+    worked=tuple(scale.SIZES),
 )
 QUICK: Final = Plan(
     rounds=1,

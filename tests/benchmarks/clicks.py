@@ -45,10 +45,10 @@ def clicks(items: int, number: int, *, users: int = USERS, seed: int = 0) -> Ite
     return (click(user, item) for user, item in zip(clicking.tolist(), clicked.tolist(), strict=True))
 
 
-def click(user: int, item: int) -> tuple[bytes, bytes]:
-    """Return key and value of one click, now."""
-    now_ms = time.time_ns() // 1_000_000
-    value = b'{"user_id":"user-%d","item_id":"item-%d","timestamp":%d}' % (user, item, now_ms)
+def click(user: int, item: int, at_ms: int | None = None) -> tuple[bytes, bytes]:
+    """Return key and value of one click, now unless `at_ms` says when."""
+    at_ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+    value = b'{"user_id":"user-%d","item_id":"item-%d","timestamp":%d}' % (user, item, at_ms)
     return b"user-%d" % user, value
 
 

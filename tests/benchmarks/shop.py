@@ -42,11 +42,15 @@ from worker.core.release import Release, pack
 
 DATA: Final = "diginetica_srgnn"
 TOP: Final = 20
+HOUR_MS: Final = 3_600_000
+"""From the beginning of a user's session to that of the next: longer than the session gap."""
 JITTER: Final = 0.2
 """The standard deviation of a copy's numbers around the item's, over that of all items' numbers."""
 
 _FOLDER: Final = ROOT / "build" / "shop"
 _WALKS: Final = ROOT / "build" / "shop.npz"
+_BEGIN_MS: Final = 1_767_225_600_000
+"""2026-01-01, when all users begin."""
 _NETWORK: Final = ("embedding", "kernel", "recurrent_kernel", "bias")
 
 
@@ -143,14 +147,15 @@ def clicks(items: int, number: int, *, users: int = USERS, seed: int = 0) -> Ite
     walks, random = trained()[2], np.random.default_rng(seed)
     known = int(walks.items.max()) + 1
     of_session = np.diff(np.append(walks.starts, len(walks.items))).tolist()
-    at, left, offset = [0] * users, [0] * users, [0] * users
+    at, left, offset, session_ms = [0] * users, [0] * users, [0] * users, [_BEGIN_MS] * users
     for user in zipf(random, users, number).tolist():
         if not left[user]:
             session = int(random.integers(len(walks.starts)))
             at[user], left[user] = int(walks.starts[session]), of_session[session]
             offset[user] = known * int(random.integers(-(-items // known)))
+            session_ms[user] += HOUR_MS
         item = int(walks.items[at[user]]) + offset[user]
-        yield click(user, item % items)
+        yield click(user, item % items, session_ms[user])
         at[user], left[user] = at[user] + 1, left[user] - 1
 
 

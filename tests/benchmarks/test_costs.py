@@ -9,12 +9,12 @@ from tests.benchmarks.scale import SIZES
 
 FIGURES = {
     **{f"exact_{name}_microseconds": items / 400 for name, items in SIZES.items()},
-    **{f"approximate_{name}_microseconds": 30.0 for name in SIZES},
     **{f"release_{name}_bytes": items * 2500.0 for name, items in SIZES.items()},
     "every_4k_cpu_microseconds": 35.0,
     "every_20k_cpu_microseconds": 75.0,
     "every_100k_cpu_microseconds": 55.0,
-    "every_1m_cpu_microseconds": 56.0,
+    "every_300k_cpu_microseconds": 75.0,
+    "every_1m_cpu_microseconds": 100.0,
     "resident_empty_bytes": 1e8,
     "resident_100k_users_bytes": 1.5e8,
     "gib_per_million_users": 0.5,

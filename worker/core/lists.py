@@ -41,8 +41,10 @@ _GROUP: Final = 16
 """Scores of which only the maximum is compared at first; a power of two."""
 
 _ROWS: Final = 512
-_SCORES: Final = 1 << 22
-"""Maximum rows and, of several rows, maximum scores that are made at once: 16 MiB."""
+_SCORES: Final = 1 << 24
+"""Maximum rows and, of several rows, maximum scores that are made at once: 64 MiB. With fewer, a batch
+reads the items of a large catalogue several times.
+"""
 
 
 class _Pairs(NamedTuple):
