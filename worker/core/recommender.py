@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core import sequences
 from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
 from worker.core.items import CatalogueCodes, ItemIndexes
@@ -30,8 +31,6 @@ MODEL: Final = "model"
 """The reason of a list that the network ranked."""
 COLD: Final = "cold"
 """The reason of a list of the release's popular items, for a session without a known item."""
-
-_ABOVE_ALL_TIMES_MS: Final = 1 << 48
 
 _NO_SCORES: Final = np.empty(0, np.float32)
 
@@ -131,18 +130,20 @@ class Recommender:
             first = order.first[order.last]
             partitions = clicks.partitions[order.arrival[first]]
             self._quality.judge(order.rows, users, partitions, codes[first])
-        idle_ms = _idle(order, users, times)
-        afresh = _afresh(order, users, idle_ms, ttl_ms=self._ttl_ms, offsets=offsets, void_before=void_before)
+        idle_ms = sequences.idle(order, users, times)
+        afresh = sequences.afresh(
+            order, users, idle_ms, ttl_ms=self._ttl_ms, offsets=offsets, void_before=void_before
+        )
         gap_ms = self.release.session_gap_ms
         starts = afresh | (idle_ms > gap_ms) if gap_ms else afresh
-        numbers, since = _numbers(order, users, afresh)
+        numbers, since = sequences.numbers(order, users, afresh)
         self.rebuilt += self._rebuild(users)
         answered, too_old = self._answered(order, clicks, now_ms)
         recent = self._indexes(
-            _recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
+            sequences.recent(order, users, codes, answered, self._lags, numbers=numbers, since=since)
         )
         hidden = self._step(order, users.hidden, indexes, starts)
-        session, warm = _sessions(order, users, starts, indexes != NO_ITEM)
+        session, warm = sequences.sessions(order, users, starts, indexes != NO_ITEM)
 
         last = order.last
         users.hidden = hidden[last]
@@ -161,7 +162,7 @@ class Recommender:
             warm[answered],
             recent[:, : self._exclude],
             self._needed(recent, session[answered]),
-            _padded(recent, self.release.own_needed),
+            sequences.padded(recent, self.release.own_needed),
             np.where(newest, order.rows[order.user[answered]], -1),
             too_old,
         )
@@ -214,7 +215,11 @@ class Recommender:
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
         excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
-        own, at, nobody = _padded(recent, self.release.own_needed), np.zeros(1, np.intp), np.full(1, -1)
+        own, at, nobody = (
+            sequences.padded(recent, self.release.own_needed),
+            np.zeros(1, np.intp),
+            np.full(1, -1),
+        )
         return self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))[0]
 
     def rebuild(self, rows: Rows) -> int:
@@ -232,7 +237,7 @@ class Recommender:
 
     def _needed(self, recent: Indexes, session: NDArray[np.integer[Any]]) -> Indexes:
         """Return the session's recent items for `Release.rank`, newest first, padded with `NO_ITEM`."""
-        needed = _padded(recent, self.release.recent_needed)
+        needed = sequences.padded(recent, self.release.recent_needed)
         return np.where(np.arange(needed.shape[1]) < session[:, None], needed, np.int32(NO_ITEM))
 
     def _read(self, rows: Rows) -> UserStates:
@@ -309,86 +314,6 @@ class Recommender:
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
-
-
-def _idle(order: UserOrder, users: UserStates, timestamps_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return, for each click, the time since the latest earlier click of its user, in ms, at least 0.
-
-    Updates `users.timestamp_ms`.
-    """
-    stored = users.timestamp_ms[order.user]
-    # One running maximum serves all users if each user's times are shifted above the previous user's.
-    lift = order.user * _ABOVE_ALL_TIMES_MS
-    latest = np.maximum.accumulate(np.maximum(timestamps_ms, stored) + lift) - lift
-    before = np.where(order.nth == 0, stored, np.roll(latest, 1))
-    users.timestamp_ms = latest[order.last]
-    return latest - before
-
-
-def _afresh(
-    order: UserOrder,
-    users: UserStates,
-    idle_ms: NDArray[np.int64],
-    *,
-    ttl_ms: int,
-    offsets: NDArray[np.int64],
-    void_before: NDArray[np.int64],
-) -> Flags:
-    """Return a mask of the clicks that start from an empty state.
-
-    These are the first clicks after a gap of more than `ttl_ms`, or after a deletion.
-    """
-    before = np.where(order.nth == 0, users.offset[order.user], np.roll(offsets, 1))
-    void = (before < void_before) & (offsets >= void_before)
-    return void | (idle_ms > ttl_ms) if ttl_ms else void
-
-
-def _numbers(order: UserOrder, users: UserStates, afresh: Flags) -> tuple[Places, Places]:
-    """Return, for every click, the number of its user's earlier clicks, in total and in this batch.
-
-    Both numbers start over from 0 at each click of `afresh`.
-    """
-    here = np.arange(len(afresh))
-    begin = np.maximum.accumulate(np.where(afresh, here, -1))
-    begun = begin >= order.first
-    since = np.where(begun, here - begin, order.nth)
-    return np.where(begun, since, users.clicks[order.user] + order.nth), since
-
-
-def _recent(
-    order: UserOrder,
-    users: UserStates,
-    codes: Indexes,
-    places: Places,
-    lags: Places,
-    *,
-    numbers: Places,
-    since: Places,
-) -> Indexes:
-    """Return the user's recent item codes at each of `places`, newest first, padded with `NO_ITEM`."""
-    stored = users.ring.at(order.user[places, None], numbers[places, None] - lags)
-    here = codes[np.maximum(places[:, None] - lags, 0)]
-    return np.where(lags <= since[places, None], here, stored)
-
-
-def _padded(recent: Indexes, count: int) -> Indexes:
-    """Return a copy of the first `count` columns of `recent`, padded with `NO_ITEM`."""
-    padded = np.full((len(recent), count), NO_ITEM, np.int32)
-    padded[:, : recent.shape[1]] = recent[:, :count]
-    return padded
-
-
-def _sessions(
-    order: UserOrder, users: UserStates, starts: Flags, known: Flags
-) -> tuple[NDArray[np.intp], Flags]:
-    """Return, after every click, the length of its session and whether any item of the session is known."""
-    here = np.arange(len(starts))
-    start = np.maximum.accumulate(np.where(starts, here, -1))
-    begun = start >= order.first
-    clicks = np.where(begun, here - start, users.session[order.user] + order.nth) + 1
-    last_known = np.maximum.accumulate(np.where(known, here, -1))
-    warm = last_known >= np.where(begun, start, order.first)
-    return clicks, warm | (~begun & users.warm[order.user])
 
 
 def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:
