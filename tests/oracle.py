@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.records import Record
 from worker.core import blocks
 from worker.core.batch import Clicks
-from worker.core.event import Click
+from worker.core.click import Click
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States, UserStates

@@ -369,7 +369,7 @@ class _Wiring:
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
         parser = self._settings.registry.parser(self._registry, self._clock.steady)
-        decoder = self._settings.click.decoder(parser)
+        decoder = self._settings.events.decoder(self._settings.click, parser)
         return Walk(
             decoder,
             self._adoption,

@@ -98,7 +98,8 @@ class Metrics:
         )
         self._skipped = self._counter(
             "skipped",
-            "Valid records without a click, by reason: where (excluded by click.where) or deleted.",
+            "Valid records of which no event counts, by reason: where (excluded by click.where), type (by "
+            "events.step), request or deleted.",
             reason=Skipped,
         )
         self._ids_trimmed = self._counter(

@@ -69,7 +69,7 @@ class _Counts:
 
     records: int = 0
     skipped: int = 0
-    """Valid records without a click: excluded by `click.where`, or deletions."""
+    """Valid records of which no event counts: by `click.where` or `events.step`, requests, or deletions."""
     old: int = 0
     """Clicks too old for a list, in batches without any list."""
     ranked: int = 0
@@ -214,7 +214,8 @@ class Outcomes:
                 (last.old, f"{text} and only update the states, which is normal while a worker catches up")
             )
         if last.skipped:
-            parts.append((last.skipped, "do not count as clicks, because of click.where or as deletions"))
+            text = "do not count as clicks, because of click.where or events.step, or as deletions"
+            parts.append((last.skipped, text))
         if last.dead:
             _, count, why, _ = self._worst()
             parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))
