@@ -118,6 +118,8 @@ class _Wiring:
         self._background = background
         self._metrics, self._clock = process.metrics, process.clock
         self._states = states
+        if settings.events.exclude:
+            states.keep_bought(settings.events.exclude_days)
         self._quality = Quality(self._states, top=settings.recommend.top)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms

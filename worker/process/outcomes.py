@@ -20,6 +20,7 @@ import structlog
 from worker.core.batch import Clicks
 from worker.core.diagnosis import about, fault, field_list, mixture
 from worker.core.event import Decoder, Fields
+from worker.core.event_types import STEP
 from worker.core.formats import Parse, parse_plain
 from worker.core.paths import Headers
 from worker.core.reasons import Reason
@@ -125,7 +126,8 @@ class Outcomes:
         """Count the `lists` that were published for `clicks`."""
         batch = self._batch
         if not lists and self._max_age:
-            ages = now_ms - clicks.record_timestamps_ms[clicks.record_timestamps_ms >= 0]
+            times_ms = clicks.record_timestamps_ms[(clicks.kinds & STEP) != 0]
+            ages = now_ms - times_ms[times_ms >= 0]
             batch.old += int(np.count_nonzero(ages > self._max_age * 1000))
             self._age = float(ages.min()) / 1000 if len(ages) else 0.0
         elif lists and all(one.reason == COLD for one in lists):

@@ -19,7 +19,8 @@ from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
 from worker.core.recent import RECENT_ITEMS
 from worker.core.slabs import Rows
-from worker.core.states import NO_OFFSET, Saved, States
+from worker.core.states import States
+from worker.core.user_states import NO_OFFSET, Saved
 from worker.errors import StateRefused
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
