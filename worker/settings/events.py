@@ -17,10 +17,7 @@ from worker.settings.fields import Section, setting
 
 
 class Events(Section):
-    """The types of events. By default, every event is a click.
-
-    Types are compared like the values in `click.where`, whose conditions come first.
-    """
+    """The types of events, and what an event of each type does. By default, every event is a click."""
 
     type: str = setting(
         "", "Path of the event's type, such as `type` or `@header.type`. Empty: every event is a click."
