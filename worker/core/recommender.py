@@ -20,6 +20,7 @@ from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
 from worker.core.bought import DAY_MS
 from worker.core.event_types import EXCLUDE, STEP
+from worker.core.fatigue import HOUR_MS
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
@@ -39,6 +40,7 @@ COLD: Final = "cold"
 """The reason of a list of the release's popular items, for a session without a known item."""
 
 _NO_SCORES: Final = np.empty(0, np.float32)
+_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Applied(NamedTuple):
@@ -51,7 +53,7 @@ class Applied(NamedTuple):
     warm: Flags
     """`[A]` mask: which clicks are in a session with a known item."""
     excluded: Indexes
-    """`[A, X]`: the items to exclude from each list: recent items, and items that the user bought."""
+    """`[A, X]`: the items to exclude from each list: recent, bought, or shown too often."""
     recent: Indexes
     """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
@@ -61,6 +63,8 @@ class Applied(NamedTuple):
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
+    times_ms: NDArray[np.int64] = _NO_TIMES
+    """`[A]`: the times of the clicks. Not needed if no row is positive."""
 
 
 class Recommendations(NamedTuple):
@@ -171,17 +175,21 @@ class Recommender:
         void = users.offset < void_before[last]
         self._states.free(order.rows[void])
         self._exclude_bought(events)
+        kept = np.where(void, -1, order.rows)
+        if self._states.fatigue is not None:
+            self._states.fatigue.click(kept[order.user], codes)
         newest = order.last[order.user[answered]] == answered
-        of = np.where(void, -1, order.rows)[order.user[answered]]
+        of, times_ms = kept[order.user[answered]], clicks.timestamps_ms[order.arrival[answered]]
         return Applied(
             order.arrival[answered],
             hidden[answered],
             warm[answered],
-            self._excluded(recent, of, clicks.timestamps_ms[order.arrival[answered]]),
+            self._excluded(recent, of, times_ms),
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
             np.where(newest, of, -1),
             too_old,
+            times_ms,
         )
 
     def _exclude_bought(self, events: Clicks) -> None:
@@ -209,11 +217,14 @@ class Recommender:
 
     def _excluded(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> Indexes:
         """Return the items to leave out of the lists of the users of `rows`, at these times."""
-        excluded = recent[:, : self._exclude]
-        if self._states.bought is None or not self._states.bought.users:
-            return excluded
-        bought = self._states.bought.excluded(rows, times_ms // DAY_MS)
-        return np.hstack([excluded, self._indexes(bought)])
+        states, excluded = self._states, recent[:, : self._exclude]
+        if states.bought is not None and states.bought.users:
+            bought = states.bought.excluded(rows, times_ms // DAY_MS)
+            excluded = np.hstack([excluded, self._indexes(bought)])
+        if states.fatigue is not None:
+            tired = states.fatigue.excluded(rows, times_ms // HOUR_MS)
+            excluded = np.hstack([excluded, self._indexes(tired)])
+        return excluded
 
     def replay(self, clicks: Clicks) -> int:
         """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
@@ -240,10 +251,7 @@ class Recommender:
         for place in np.flatnonzero(~warm).tolist():
             popular = self.availability.popular(applied.excluded[place], self._top)
             indexes[place, : len(popular)] = popular
-        if self._quality:
-            shown = applied.rows >= 0
-            cold = int(np.count_nonzero(shown & ~warm))
-            self._quality.show(number, applied.rows[shown], self._codes(indexes[shown]), cold=cold)
+        self._show(applied, indexes)
         scores = iter(found.scores)
         return [
             Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
@@ -253,6 +261,19 @@ class Recommender:
                 applied.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
             )
         ]
+
+    def _show(self, applied: Applied, indexes: Indexes) -> None:
+        """Note the lists that users see, for live quality and fatigue."""
+        fatigue = self._states.fatigue
+        if not self._quality and fatigue is None:
+            return
+        shown = applied.rows >= 0
+        rows, lists = applied.rows[shown], self._codes(indexes[shown])
+        if self._quality:
+            cold = int(np.count_nonzero(shown & ~applied.warm))
+            self._quality.show(self.release.number, rows, lists, cold=cold)
+        if fatigue is not None:
+            fatigue.show(rows, lists, applied.times_ms[shown] // HOUR_MS)
 
     def recommend(self, row: int) -> Recommendations:
         """Return the list for the user of `row` as of the user's last click, without changing the state.
