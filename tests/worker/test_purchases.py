@@ -102,13 +102,16 @@ def test_what_was_shown_too_often_is_left_out_until_a_restart() -> None:
     """Counts are in memory only; they need no types of events."""
     desk = Desk(partitions=1, release=successor_release_parts(), events={"fatigue": 2}, recommend={"top": 1})
     desk.serving()
-    firsts = []
+    firsts = list[bool]()
     for restart in (False, False, False, True):
         if restart:
             desk.restart()
         offset = desk.click("ada", "item-2")
         desk.settle()
         firsts.append(lists(desk)[offset][0] == "item-3")
+
+        known = desk.workers["a"].known("ada")[1]["recommendations"]["items"]
+        assert (known != ["item-3"]) == (firsts.count(True) == 2)
 
     assert firsts == [True, True, False, True]
 

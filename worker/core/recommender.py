@@ -272,7 +272,7 @@ class Recommender:
         if self._quality:
             cold = int(np.count_nonzero(shown & ~applied.warm))
             self._quality.show(self.release.number, rows, lists, cold=cold)
-        if fatigue is not None:
+        if fatigue is not None and len(rows):
             fatigue.show(rows, lists, applied.times_ms[shown] // HOUR_MS)
 
     def recommend(self, row: int) -> Recommendations:
