@@ -102,8 +102,9 @@ def decoding(sample: Sample) -> Finding:
     if not count:
         return Finding(f"topic {sample.topic} has no records yet")
     if not bad and not skipped and not sample.decoded.trimmed:
-        what = f"the last {count} records are {'events' if sample.decoder.types else 'clicks'}"
-        return Finding(f"topic {sample.topic}: {what}{_several(sample)}{_by_kind(sample)}")
+        what = "events" if sample.decoder.types else "clicks"
+        more = _several(sample) + _by_kind(sample)
+        return Finding(f"topic {sample.topic}: the last {count} records are {what}{more}")
     faults = Counter(_fault(one.record, one.reason, sample.decoder) for one in bad)
     parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
     if first := next(filter(None, (_field_list(one.record, sample.decoder) for one in bad)), ""):
