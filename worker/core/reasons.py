@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
     UNREADABLE = "unreadable"
+    INVALID_RULE = "invalid_rule"
 
 
 class Skipped(StrEnum):
@@ -36,6 +38,13 @@ class Skipped(StrEnum):
 
     WHERE = "where"
     DELETED = "deleted"
+
+
+class Refusal(NamedTuple):
+    """The reason why a record is refused, and what exactly is wrong; `why` may be empty."""
+
+    reason: Reason
+    why: str = ""
 
 
 class Undecodable(Exception):
