@@ -80,14 +80,14 @@ class Catalogue:
         self._ids: NDArray[np.object_] = np.empty(count, np.object_)
         self._made = np.zeros(count, np.bool_)
         """Which of the ids are strings already."""
-        hashes = np.fromiter(map(hash, self._all()), np.int64, count)
+        hashes = np.fromiter(map(hash, self), np.int64, count)
         self._order = np.argsort(hashes, kind="stable").astype(np.int32)
         self._hashes = hashes[self._order]
         """In ascending order; `_order` has the index of each."""
         self._refuse_duplicates()
 
-    def _all(self) -> Iterator[str]:
-        """Yield all ids, without keeping them."""
+    def __iter__(self) -> Iterator[str]:
+        """Yield all ids in their order, without keeping them as strings."""
         for begin in range(0, len(self._starts) - 1, _DECODED):
             starts = self._starts[begin : begin + _DECODED + 1].tolist()
             text = self._text[starts[0] : starts[-1]].tobytes()

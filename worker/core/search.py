@@ -18,6 +18,7 @@ in tile n, about K / n. So a tile is read once while it is in the cache, and nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
@@ -26,6 +27,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Keys = NDArray[np.int64]
+Change = Callable[[Floats, slice, int], None]
+"""Changes the scores `[rows, T]` of some rows, and of the places from a first one on, where they are."""
+
 T = TypeVar("T", np.float32, np.int64)
 
 DEPTH: Final = 16
@@ -140,6 +144,16 @@ class Best:
             best = _larger(reach, min(self._k, len(items)))
             found[row, : best.shape[1]] = best
         return found
+
+
+def added(by_place: Floats) -> Change:
+    """Return the change that adds a number to the scores of each place; -inf: leave it out."""
+
+    def change(scores: Floats, _: slice, first: int) -> None:
+        here = by_place[first : first + scores.shape[1]]
+        scores[:, : len(here)] += here
+
+    return change
 
 
 def quiet() -> AbstractContextManager[None]:

@@ -47,7 +47,7 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them. Only `rank`, which uses scratch space, and `set_available`, which changes what `rank` returns, are
+    them. Only `rank`, which uses scratch space, and `adjust`, which changes what `rank` returns, are
     for one thread: the one that serves.
     """
 
@@ -132,9 +132,9 @@ class ServingTables:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
 
-    def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> None:
-        """Make some different items available or not; `rank` ranks as if the others did not exist."""
-        changed = self._table.set_available(items, available)
+    def adjust(self, items: Indexes, change: Floats) -> None:
+        """Set by how much the scores of some different items are changed; -inf: as if they did not exist."""
+        changed = self._table.adjust(items, change)
         if self.lists is not None:
             self.lists.note(changed)
 
