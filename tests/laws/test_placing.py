@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from tests.laws.test_lists import World, margins, worlds
 from tests.laws.test_ranking import tiles  # noqa: F401  # a fixture
-from worker.core.constraints import Cap, Constraint
 from worker.core.lists import Lists
-from worker.core.placing import Asked, placed, ranked
+from worker.core.placing import Asked, Cap, Constraint, placed, ranked
 from worker.core.ranking import NO_ITEM, ItemTable, TopK
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.placing import Constraint, placed
 from worker.core.ranking import NO_ITEM, Floats, Indexes, TopK
 from worker.core.release import Release
 
@@ -57,6 +58,14 @@ class Availability:
         self._added = added
         self._apply(np.arange(len(self._available), dtype=np.int32) if only is None else only)
 
+    def allows(self, items: Indexes, added: Floats | None = None) -> NDArray[np.bool_]:
+        """Return a mask of the items that may be in a list to whose scores `added` `[N]` is added."""
+        allowed = self._available[items]
+        for one in (self._added, added):
+            if one is not None:
+                allowed = allowed & (one[items] > -np.inf)
+        return allowed
+
     def popular(self, excluded: Indexes, top: int) -> Indexes:
         """Return the `top` most popular items that are available and not among `excluded`, best first."""
         return self._popular[~np.isin(self._popular, excluded)][:top]
@@ -76,6 +85,18 @@ class Availability:
         order = np.argsort(-scores, kind="stable")
         order = order[(scores > -np.inf)[order] & self._available[popular[order]]]
         return TopK(popular[order][None], scores[order][None])
+
+    def fallback(self, excluded: Indexes, top: int, constraint: Constraint | None = None) -> Indexes:
+        """Return the fallback list for each row of `excluded` `[B, X]`, `[B, top]`, padded with `NO_ITEM`."""
+        if constraint is not None:
+            pins = [pin for pin in constraint.pins if self.allows(np.array(pin[1:]), constraint.adjust).all()]
+            candidates = self.candidates(constraint.adjust)
+            return placed(candidates, excluded, top, constraint._replace(pins=tuple(pins))).indexes
+        lists = np.full((len(excluded), top), NO_ITEM, np.int32)
+        for row, left_out in zip(lists, excluded, strict=True):
+            popular = self.popular(left_out, top)
+            row[: len(popular)] = popular
+        return lists
 
     def _set(self, indexes: Indexes, available: NDArray[np.bool_]) -> None:
         self._available[indexes] = available

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worker.core.availability import Availability
 from worker.core.catalogue import Catalogue
 from worker.core.known_items import KnownItems
+from worker.core.placing import Cap, Constraint
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.rules import Boost, Exclude, Limit, Pin, Rule
 
@@ -27,25 +28,6 @@ _COMPILED: Final = 1 << 16
 
 _KEPT: Final = 64
 """Constraints that are kept for the next batch."""
-
-
-class Cap(NamedTuple):
-    """At most `at_most` items of the same group in a list. `groups` `[N]`: by item, negative for none."""
-
-    groups: Indexes
-    at_most: int
-
-
-class Constraint(NamedTuple):
-    """What changes some lists.
-
-    `adjust` `[N]`: by how much the score of each item changes; -inf: it is not in the list. None: nothing
-    changes. `pins`: places, counted from 1, with the index of the item to be there.
-    """
-
-    adjust: Floats | None = None
-    pins: tuple[tuple[int, int], ...] = ()
-    caps: tuple[Cap, ...] = ()
 
 
 class Part(NamedTuple):

@@ -22,7 +22,6 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.constraints import Cap, Constraint
 from worker.core.lists import Lists
 from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, TopK, checked_clicks, top_k
 from worker.core.search import added, quiet
@@ -40,6 +39,25 @@ _AGAIN: Final = 64
 
 _More = Callable[[Rows, Indexes], TopK]
 """Ranks further items for some rows, `[R]`, whose lists have the items `[R, C]` already."""
+
+
+class Cap(NamedTuple):
+    """At most `at_most` items of the same group in a list. `groups` `[N]`: by item, negative for none."""
+
+    groups: Indexes
+    at_most: int
+
+
+class Constraint(NamedTuple):
+    """What changes some lists.
+
+    `adjust` `[N]`: by how much the score of each item changes; -inf: it is not in the list. None: nothing
+    changes. `pins`: places, counted from 1, with the index of the item to be there.
+    """
+
+    adjust: Floats | None = None
+    pins: tuple[tuple[int, int], ...] = ()
+    caps: tuple[Cap, ...] = ()
 
 
 class Asked(NamedTuple):

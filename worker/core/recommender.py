@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from worker.core import sequences
 from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
+from worker.core.constraints import Constraints
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
@@ -53,8 +54,18 @@ class Applied(NamedTuple):
     """`[A, own_needed]`: the user's most recent items, whatever their session, the click's own item first."""
     rows: Rows
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
+    last: Indexes
+    """`[A]`: the click's own item; `NO_ITEM` if the release does not know it."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
+
+
+class _Listed(NamedTuple):
+    """Lists `[A, top]`: items and scores, padded with `NO_ITEM`, and which of the items a rule pins."""
+
+    indexes: Indexes
+    scores: NDArray[np.float32]
+    pinned: Flags
 
 
 class Recommendations(NamedTuple):
@@ -102,12 +113,14 @@ class Recommender:
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
         self._exclude = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
-        needed = max(self._exclude, release.recent_needed, release.own_needed)
+        needed = max(1, self._exclude, release.recent_needed, release.own_needed)
         self._lags = np.arange(min(needed, states.recent_items))
         self._top = top
         self._approximate = release.approximates(ranking)
         self.recall = release.manifest.list_recall if self._approximate else 1.0
         self.availability = Availability(release)
+        self.constraints = Constraints(release.catalogue, self.availability)
+        """The rules in force."""
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -115,6 +128,8 @@ class Recommender:
             quality.introduce(release.number, popular, exclude_recent=self._exclude)
         self.rebuilt = 0
         """The number of rows rebuilt because the user clicked and the state came from another release."""
+        self.short = 0
+        """The number of lists with fewer than `top` items."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
@@ -164,6 +179,7 @@ class Recommender:
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
             np.where(newest, order.rows[order.user[answered]], -1),
+            indexes[answered],
             too_old,
         )
 
@@ -178,31 +194,52 @@ class Recommender:
 
     def rank(self, applied: Applied) -> list[Recommendations]:
         """Return one list for each click of `applied`, in the same order."""
-        warm, number = applied.warm, self.release.number
-        indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
-        found = self.release.rank(
-            applied.hidden[warm].astype(np.float32),
-            self._top,
-            applied.excluded[warm],
-            applied.recent[warm],
-            own=applied.own[warm],
-            approximate=self._approximate,
-        )
-        indexes[warm] = found.indexes
-        for place in np.flatnonzero(~warm).tolist():
-            popular = self.availability.popular(applied.excluded[place], self._top)
-            indexes[place, : len(popular)] = popular
+        listed = self._listed(applied)
+        self.short += int(np.count_nonzero(listed.indexes[:, -1] == NO_ITEM))
         if self._quality:
             shown = applied.rows >= 0
-            cold = int(np.count_nonzero(shown & ~warm))
-            self._quality.show(number, applied.rows[shown], self._codes(indexes[shown]), cold=cold)
-        scores = iter(found.scores)
+            cold = int(np.count_nonzero(shown & ~applied.warm))
+            judged = np.where(listed.pinned, np.int32(NO_ITEM), listed.indexes)[shown]
+            self._quality.show(self.release.number, applied.rows[shown], self._codes(judged), cold=cold)
+        return self._named(applied, listed)
+
+    def _listed(self, applied: Applied) -> _Listed:
+        shape, warm = (len(applied.warm), self._top), applied.warm
+        found = _Listed(
+            np.full(shape, NO_ITEM, np.int32), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.bool_)
+        )
+        for rows, constraint in self.constraints.parts(applied.last):
+            ranked, cold = rows[warm[rows]], rows[~warm[rows]]
+            found.indexes[ranked], found.scores[ranked] = self.release.rank(
+                applied.hidden[ranked].astype(np.float32),
+                self._top,
+                applied.excluded[ranked],
+                applied.recent[ranked],
+                own=applied.own[ranked],
+                approximate=self._approximate,
+                constraint=constraint,
+            )
+            if len(cold):
+                found.indexes[cold] = self.availability.fallback(
+                    applied.excluded[cold], self._top, constraint
+                )
+            if constraint and constraint.pins:
+                found.pinned[rows] = np.isin(found.indexes[rows], [item for _, item in constraint.pins])
+        return found
+
+    def _named(self, applied: Applied, listed: _Listed) -> list[Recommendations]:
+        number, counts = self.release.number, np.count_nonzero(listed.indexes != NO_ITEM, axis=1)
         return [
-            Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
+            Recommendations(click, items[:count], scores[:count], MODEL, number)
             if is_warm
-            else Recommendations(click, items, _NO_SCORES, COLD, number)
-            for click, items, is_warm in zip(
-                applied.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
+            else Recommendations(click, items[:count], _NO_SCORES, COLD, number)
+            for click, items, scores, count, is_warm in zip(
+                applied.clicks.tolist(),
+                self.release.catalogue.ids(listed.indexes).tolist(),
+                listed.scores,
+                counts.tolist(),
+                applied.warm.tolist(),
+                strict=True,
             )
         ]
 
@@ -220,7 +257,8 @@ class Recommender:
             np.zeros(1, np.intp),
             np.full(1, -1),
         )
-        return self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))[0]
+        applied = Applied(at, users.hidden, users.warm, excluded, needed, own, nobody, recent[:, 0])
+        return self._named(applied, self._listed(applied))[0]
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.
@@ -314,10 +352,3 @@ class Recommender:
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
-
-
-def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:
-    lists: list[list[str]] = release.catalogue.ids(indexes).tolist()
-    for row in np.flatnonzero((indexes == NO_ITEM).any(axis=1)).tolist():
-        lists[row] = lists[row][: np.count_nonzero(indexes[row] != NO_ITEM)]
-    return lists
