@@ -1,4 +1,4 @@
-"""Laws of lists under a constraint: they are those of scoring all, sorting, and going through them in order."""
+"""Laws of lists under a constraint: those of scoring all, sorting, and going through them in order."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from worker.core.release import Release, verify
 from worker.errors import ReleaseRefused
 from worker.kafka import history
 from worker.kafka.interface import Connection
-from worker.topics.items import decoded
+from worker.topics.compacted import decoded
 from worker.topics.releases import CHAMPION, ReleaseReader
 
 

@@ -22,7 +22,7 @@ from worker.core.reasons import Reason
 from worker.core.release import Release
 from worker.kafka import history
 from worker.kafka.interface import Record
-from worker.topics.items import decoded
+from worker.topics.compacted import decoded
 
 
 @dataclass(slots=True)

@@ -71,14 +71,11 @@ class Tags:
         if not self._counts:
             return np.empty(0, np.intp), np.empty(0, np.int32)
         # Views, which must not outlive this call: an array in use elsewhere cannot grow.
-        pool, starts, counts = (
-            np.frombuffer(one, kind)
-            for one, kind in ((self._pool, np.int32), (self._starts, np.uint32), (self._counts, np.uint8))
-        )
-        counts = np.where(places < 0, 0, counts[places].astype(np.intp))
+        pool, begins = np.frombuffer(self._pool, np.int32), np.frombuffer(self._starts, np.uint32)
+        counts = np.where(places < 0, 0, np.frombuffer(self._counts, np.uint8)[places].astype(np.intp))
         owners = np.repeat(np.arange(len(places)), counts)
         within = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return owners, pool[np.repeat(starts[places].astype(np.intp), counts) + within]
+        return owners, pool[np.repeat(begins[places].astype(np.intp), counts) + within]
 
     def _id(self, tag: str) -> int:
         number = self._ids.setdefault(tag, len(self.names))

@@ -82,6 +82,7 @@ class Metrics:
         self._add_progress()
         self._add_releases()
         self._add_items()
+        self._add_rules()
         self._add_states()
         self._add_recovery()
         self.http = HttpMetrics(self.registry, OF_WORKER)
@@ -200,6 +201,16 @@ class Metrics:
         )
         self.items_catch_up_seconds = self._gauge(
             "items_catch_up_seconds", "Time in which the items topic was read at the start."
+        )
+
+    def _add_rules(self) -> None:
+        self.rules = self._gauge("rules", "Rules in the rules topic.")
+        self.rules_in_force = self._gauge("rules_in_force", "Rules that are in force now.")
+        self.rule_records_refused = self._counter(
+            "rule_records_refused", "Records of the rules topic that are refused, by reason.", reason=Reason
+        )
+        self.short_lists = self._counter(
+            "short_lists", "Lists with fewer than `recommend.top` items, because no more are available."
         )
 
     def _add_states(self) -> None:

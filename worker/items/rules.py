@@ -1,0 +1,59 @@
+"""The rules in service: which of them are in force, in every release that serves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from worker.core.known_items import KnownItems
+from worker.core.reasons import Reason
+from worker.core.recommender import Recommender
+from worker.core.rules import RuleChange, Rules
+from worker.items.following import Following
+
+log = structlog.get_logger("worker")
+
+
+class RuleUpdates(Following[Rules, RuleChange]):
+    """The latest rules."""
+
+    what = "rules"
+    items: Callable[[], KnownItems]
+    """Returns what is known of items, always the same object."""
+
+    def _introduce(self, known: Rules, recommender: Recommender) -> None:
+        recommender.constraints.set(known.in_force, self.items())
+
+    def _change(self, known: Rules, changes: Sequence[RuleChange]) -> None:
+        before = known.in_force
+        if known.put(changes, now_ms=self._clock.now_ms()):
+            self._in_force(before, known)
+
+    def _advance(self, known: Rules) -> None:
+        before = known.in_force
+        if known.advance(self._clock.now_ms()):
+            self._in_force(before, known)
+
+    def _in_force(self, before: Mapping[str, object], known: Rules) -> None:
+        for recommender in self._recommenders():
+            self._introduce(known, recommender)
+        after = known.in_force
+        log.info(
+            "other rules are in force",
+            rules=len(after),
+            new=[name for name, rule in after.items() if before.get(name) != rule][:20],
+            ended=[name for name in before if name not in after][:20],
+        )
+
+    def _note(self, known: Rules) -> None:
+        self._metrics.rules.set(len(known))
+        self._metrics.rules_in_force.set(len(known.in_force))
+
+    def _summary(self, known: Rules) -> dict[str, int]:
+        return {"rules": len(known), "in_force": len(known.in_force)}
+
+    def _count(self, refused: Counter[Reason]) -> None:
+        for reason, number in refused.items():
+            self._metrics.rule_records_refused.labels(reason).inc(number)
