@@ -34,6 +34,11 @@ class Availability:
         """The number of items of the catalogue that are unavailable."""
         return len(self._available) - int(np.count_nonzero(self._available))
 
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Whether each item of the catalogue is available. Not to be changed."""
+        return self._available
+
     def set(self, item_ids: Sequence[str], available: NDArray[np.bool_]) -> None:
         """Make some different items available or not. Items that the release does not know are left out."""
         indexes = self._release.catalogue.indexes(item_ids)

@@ -139,6 +139,19 @@ class Constraints:
             self._added[items] = added
             self._availability.add(self._added, items)
 
+    def holding(self, last: Indexes) -> list[str]:
+        """Return the names of the rules that hold for the list after a click on the item `last` `[1]`."""
+        return [
+            name
+            for name, rule in self._rules.items()
+            if not rule.is_conditional or (not rule.placements and self._holds(rule, last)[0])
+        ]
+
+    def together(self, names: Collection[str]) -> Constraint:
+        """Return the constraint that some of the rules make, with what `Availability` adds to scores."""
+        some = [rule for name, rule in self._rules.items() if name in names]
+        return Constraint(self._adjusted(some), self._pins(some), self._caps(some))
+
     def parts(self, last: Indexes, placement: str = "") -> list[Part]:
         """Divide lists by their constraints. `last`: the item of each user's last event, or `NO_ITEM`."""
         every = np.arange(len(last))

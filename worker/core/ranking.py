@@ -115,7 +115,7 @@ class ItemTable:
         """The number of items with padding, of which there is at least one."""
         # Hot path: as a column of the product, a bias costs a third of adding it to all scores.
         self._has_bias = bias is not None
-        self._true_bias: Floats | None = None
+        self.true_bias: Floats | None = None
         """The bias by place, once an item was adjusted: `_vectors` then has another one."""
         self.lists = None if lists is None else np.sort(lists)
         """The list of each place, which is in the order of lists; None: places are items."""
@@ -177,15 +177,15 @@ class ItemTable:
 
         -inf: the item is not available, so the scores are those of a table without it.
         """
-        if self._true_bias is None:
+        if self.true_bias is None:
             if not self._has_bias:
                 self._vectors = np.append(self._vectors, np.zeros((self.width, 1), np.float32), axis=1)
                 if self._is_whole:
                     self._vectors = np.asfortranarray(self._vectors)
                 self._has_bias = True
-            self._true_bias = self._vectors[:, -1].copy()
+            self.true_bias = self._vectors[:, -1].copy()
         places = self.places(items)
-        before, after = self._vectors[places, -1], self._true_bias[places] + change
+        before, after = self._vectors[places, -1], self.true_bias[places] + change
         changed = before != after
         places, before, after = places[changed], before[changed], after[changed]
         # The rows of a product end with 1, and a sum with one summand of -inf is never NaN. A large negative

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core import sequences
-from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
-from worker.core.constraints import Constraints
 from worker.core.items import CatalogueCodes, ItemIndexes
+from worker.core.listing import Listed, Listing
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
@@ -58,14 +57,6 @@ class Applied(NamedTuple):
     """`[A]`: the click's own item; `NO_ITEM` if the release does not know it."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
-
-
-class _Listed(NamedTuple):
-    """Lists `[A, top]`: items and scores, padded with `NO_ITEM`, and which of the items a rule pins."""
-
-    indexes: Indexes
-    scores: NDArray[np.float32]
-    pinned: Flags
 
 
 class Recommendations(NamedTuple):
@@ -115,12 +106,9 @@ class Recommender:
         self._exclude = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
         needed = max(1, self._exclude, release.recent_needed, release.own_needed)
         self._lags = np.arange(min(needed, states.recent_items))
-        self._top = top
-        self._approximate = release.approximates(ranking)
-        self.recall = release.manifest.list_recall if self._approximate else 1.0
-        self.availability = Availability(release)
-        self.constraints = Constraints(release.catalogue, self.availability)
-        """The rules in force."""
+        approximate = release.approximates(ranking)
+        self.recall = release.manifest.list_recall if approximate else 1.0
+        self.listing = Listing(release, top=top, approximate=approximate)
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -194,40 +182,17 @@ class Recommender:
 
     def rank(self, applied: Applied) -> list[Recommendations]:
         """Return one list for each click of `applied`, in the same order."""
-        listed = self._listed(applied)
+        listed = self.listing.lists(applied)
         self.short += int(np.count_nonzero(listed.indexes[:, -1] == NO_ITEM))
+        self.listing.compare(applied)
         if self._quality:
             shown = applied.rows >= 0
             cold = int(np.count_nonzero(shown & ~applied.warm))
-            judged = np.where(listed.pinned, np.int32(NO_ITEM), listed.indexes)[shown]
-            self._quality.show(self.release.number, applied.rows[shown], self._codes(judged), cold=cold)
+            judged = self._codes(listed.judged[shown])
+            self._quality.show(self.release.number, applied.rows[shown], judged, cold=cold)
         return self._named(applied, listed)
 
-    def _listed(self, applied: Applied) -> _Listed:
-        shape, warm = (len(applied.warm), self._top), applied.warm
-        found = _Listed(
-            np.full(shape, NO_ITEM, np.int32), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.bool_)
-        )
-        for rows, constraint in self.constraints.parts(applied.last):
-            ranked, cold = rows[warm[rows]], rows[~warm[rows]]
-            found.indexes[ranked], found.scores[ranked] = self.release.rank(
-                applied.hidden[ranked].astype(np.float32),
-                self._top,
-                applied.excluded[ranked],
-                applied.recent[ranked],
-                own=applied.own[ranked],
-                approximate=self._approximate,
-                constraint=constraint,
-            )
-            if len(cold):
-                found.indexes[cold] = self.availability.fallback(
-                    applied.excluded[cold], self._top, constraint
-                )
-            if constraint and constraint.pins:
-                found.pinned[rows] = np.isin(found.indexes[rows], [item for _, item in constraint.pins])
-        return found
-
-    def _named(self, applied: Applied, listed: _Listed) -> list[Recommendations]:
+    def _named(self, applied: Applied, listed: Listed) -> list[Recommendations]:
         number, counts = self.release.number, np.count_nonzero(listed.indexes != NO_ITEM, axis=1)
         return [
             Recommendations(click, items[:count], scores[:count], MODEL, number)
@@ -258,7 +223,7 @@ class Recommender:
             np.full(1, -1),
         )
         applied = Applied(at, users.hidden, users.warm, excluded, needed, own, nobody, recent[:, 0])
-        return self._named(applied, self._listed(applied))[0]
+        return self._named(applied, self.listing.lists(applied))[0]
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.

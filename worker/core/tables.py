@@ -138,6 +138,22 @@ class ServingTables:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
 
+    def scores(self, states: Floats, recent: Indexes, own: Indexes) -> Floats:
+        """Return the scores of all items for each state, `[B, N]`, as if no item had been adjusted.
+
+        For the arguments see `rank`. This takes much longer than to rank.
+        """
+        hidden, table = self.hidden(states), self._table
+        vectors = table.vectors[: table.items]
+        if table.true_bias is None:
+            scores = table.rows(hidden) @ vectors.T
+        else:
+            scores = hidden @ vectors[:, :-1].T + table.true_bias[: table.items]
+        scores = scores[:, table.places(np.arange(table.items, dtype=np.int32))]
+        gains = table.gains(recent, own).without_padding()
+        np.add.at(scores, (gains.rows, gains.items), gains.gains)
+        return scores
+
     def adjust(self, items: Indexes, change: Floats) -> None:
         """Set by how much the scores of some different items change; -inf: as if they did not exist."""
         changed = self._table.adjust(items, change)

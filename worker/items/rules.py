@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
 from worker.core.known_items import KnownItems
 from worker.core.reasons import Reason
 from worker.core.recommender import Recommender
+from worker.core.rule_effects import RuleEffects
 from worker.core.rules import RuleChange, Rules
 from worker.items.following import Following
+
+COMPARE_SECONDS: Final = 10.0
+"""The interval at which a list is compared with those that it would be without each of the rules."""
 
 log = structlog.get_logger("worker")
 
@@ -22,9 +27,10 @@ class RuleUpdates(Following[Rules, RuleChange]):
     what = "rules"
     items: Callable[[], KnownItems]
     """Returns what is known of items, always the same object."""
+    _compare_due = 0.0
 
     def _introduce(self, known: Rules, recommender: Recommender) -> None:
-        recommender.constraints.set(known.in_force, self.items())
+        recommender.listing.constraints.set(known.in_force, self.items())
 
     def _change(self, known: Rules, changes: Sequence[RuleChange]) -> None:
         before = known.in_force
@@ -48,12 +54,17 @@ class RuleUpdates(Following[Rules, RuleChange]):
         )
 
     def _note(self, known: Rules) -> None:
-        self._metrics.rules.set(len(known))
-        self._metrics.rules_in_force.set(len(known.in_force))
+        metrics = self._metrics.rules
+        metrics.observe_known(len(known), known.in_force)
+        due = self._clock.steady() >= self._compare_due
+        for recommender in self._recommenders():
+            metrics.observe_effects(recommender.listing.effects)
+            recommender.listing.effects = RuleEffects(due or recommender.listing.effects.due)
+        if due:
+            self._compare_due = self._clock.steady() + COMPARE_SECONDS
 
     def _summary(self, known: Rules) -> dict[str, int]:
         return {"rules": len(known), "in_force": len(known.in_force)}
 
     def _count(self, refused: Counter[Reason]) -> None:
-        for reason, number in refused.items():
-            self._metrics.rule_records_refused.labels(reason).inc(number)
+        self._metrics.rules.observe_refused(refused)

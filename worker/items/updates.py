@@ -22,7 +22,7 @@ class ItemUpdates(Following[KnownItems, Change]):
         return KnownItems() if self._known is None else self._known
 
     def _introduce(self, known: KnownItems, recommender: Recommender) -> None:
-        recommender.availability.only_without(known.unavailable())
+        recommender.listing.availability.only_without(known.unavailable())
 
     def _change(self, known: KnownItems, changes: Sequence[Change]) -> None:
         self._changed(known, known.put(changes, now_ms=self._clock.now_ms()))
@@ -35,20 +35,20 @@ class ItemUpdates(Following[KnownItems, Change]):
             different = [*dict.fromkeys(item_ids)]
             available = known.available(different)
             for recommender in self._recommenders():
-                recommender.availability.set(different, available)
-                recommender.constraints.retag(different)
+                recommender.listing.availability.set(different, available)
+                recommender.listing.constraints.retag(different)
 
     def _note(self, known: KnownItems) -> None:
         metrics = self._metrics
         metrics.items.set(len(known))
         metrics.items_unavailable.set(known.unavailable_count)
-        metrics.items_unavailable_in_catalogue.set(self._recommenders()[0].availability.unavailable)
+        metrics.items_unavailable_in_catalogue.set(self._recommenders()[0].listing.availability.unavailable)
 
     def _summary(self, known: KnownItems) -> dict[str, int]:
         return {
             "items": len(known),
             "unavailable": known.unavailable_count,
-            "in_catalogue": self._recommenders()[0].availability.unavailable,
+            "in_catalogue": self._recommenders()[0].listing.availability.unavailable,
         }
 
     def _count(self, refused: Counter[Reason]) -> None:

@@ -26,6 +26,7 @@ from worker.http.registry import program_registry
 from worker.http.requests import OF_WORKER, HttpMetrics
 from worker.metrics.latency import ListLatency
 from worker.metrics.progress import Progress
+from worker.metrics.rules import RuleMetrics
 
 _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300.0)
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
@@ -82,7 +83,7 @@ class Metrics:
         self._add_progress()
         self._add_releases()
         self._add_items()
-        self._add_rules()
+        self.rules = RuleMetrics(self.registry)
         self._add_states()
         self._add_recovery()
         self.http = HttpMetrics(self.registry, OF_WORKER)
@@ -201,16 +202,6 @@ class Metrics:
         )
         self.items_catch_up_seconds = self._gauge(
             "items_catch_up_seconds", "Time in which the items topic was read at the start."
-        )
-
-    def _add_rules(self) -> None:
-        self.rules = self._gauge("rules", "Rules in the rules topic.")
-        self.rules_in_force = self._gauge("rules_in_force", "Rules that are in force now.")
-        self.rule_records_refused = self._counter(
-            "rule_records_refused", "Records of the rules topic that are refused, by reason.", reason=Reason
-        )
-        self.short_lists = self._counter(
-            "short_lists", "Lists with fewer than `recommend.top` items, because no more are available."
         )
 
     def _add_states(self) -> None:

@@ -123,7 +123,7 @@ class Adoption:
         """Update the metrics of rebuilt rows, of rows left to check, and of short lists."""
         for recommender in self.serving.recommenders:
             self._metrics.rebuilt_by_click.inc(recommender.rebuilt)
-            self._metrics.short_lists.inc(recommender.short)
+            self._metrics.rules.short_lists.inc(recommender.short)
             recommender.rebuilt = recommender.short = 0
         self._metrics.rebuild_left.set(self._states.end - self._looked_at)
 
