@@ -40,8 +40,8 @@ class Skipped(StrEnum):
     DELETED = "deleted"
 
 
-class Refusal(NamedTuple):
-    """The reason why a record is refused, and what exactly is wrong; `why` may be empty."""
+class BadRecord(NamedTuple):
+    """The reason why a record is refused, and what exactly is wrong with it; `why` may be empty."""
 
     reason: Reason
     why: str = ""

@@ -21,7 +21,7 @@ from worker.core.event import MAX_BYTES
 from worker.core.formats import parse_plain
 from worker.core.ids import MAX_ID_BYTES, IdRule, text_of
 from worker.core.paths import Headers
-from worker.core.reasons import Reason, Refusal, Undecodable
+from worker.core.reasons import BadRecord, Reason, Undecodable
 from worker.core.rules import Action, Allow, Boost, Exclude, Limit, Pin, Rule, RuleChange
 from worker.core.times import EARLIEST_MS, TimeRule
 
@@ -55,7 +55,7 @@ class RuleDecoder:
         self._ids, self._times = ids or IdRule(), times or TimeRule()
         self._max_bytes = max_bytes
 
-    def decode(self, value: bytes | None, key: bytes | None, headers: Headers = ()) -> RuleChange | Refusal:
+    def decode(self, value: bytes | None, key: bytes | None, headers: Headers = ()) -> RuleChange | BadRecord:
         """Return the name and the rule, None if the rule is gone; or why the record is refused.
 
         Bad bytes never raise an error.
@@ -64,9 +64,9 @@ class RuleDecoder:
             name = self._name(key, headers)
             return name, None if value is None else self._rule(self._document(value, headers))
         except Undecodable as bad:
-            return Refusal(bad.reason)
+            return BadRecord(bad.reason)
         except _Wrong as wrong:
-            return Refusal(Reason.INVALID_RULE, str(wrong))
+            return BadRecord(Reason.INVALID_RULE, str(wrong))
 
     def _name(self, key: bytes | None, headers: Headers) -> str:
         found = paths.fetch(_KEY, None, key=key, headers=headers, attributes=NO_ATTRIBUTES)

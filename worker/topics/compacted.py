@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from worker.core.paths import Headers
-from worker.core.reasons import Reason, Refusal
+from worker.core.reasons import BadRecord, Reason
 from worker.errors import RegistryAway
 from worker.kafka import history
 from worker.kafka.interface import Connection, Record, TopicPartition
@@ -55,7 +55,7 @@ class CompactedReader(Generic[C]):
     def __init__(
         self,
         connection: Connection,
-        decoder: Decoder[C | Reason | Refusal],
+        decoder: Decoder[C | Reason | BadRecord],
         *,
         topic: str,
         what: str = "items",
@@ -111,7 +111,7 @@ class CompactedReader(Generic[C]):
             self._polled.popleft()
             if isinstance(found, Reason):
                 batch.bad.append(Invalid(record, found))
-            elif isinstance(found, Refusal):
+            elif isinstance(found, BadRecord):
                 batch.bad.append(Invalid(record, found.reason, found.why))
             else:
                 batch.changes.append(found)

@@ -86,14 +86,14 @@ def test_each_action_changes_ranked_lists(action: Any, expected: list[int]) -> N
 )
 def test_each_action_changes_fallback_lists(action: Any, expected: list[int]) -> None:
     """Place 3 with a factor of 4 comes before place 1."""
-    for conditional in ({}, {"placements": ("home",)}):
-        rules = {"rule": Rule(action, **conditional)}
+    for placements in ((), ("home",)):
+        rules = {"rule": Rule(action, placements=placements)}
         of = served(rules)
         found = of.batch(("ada", "unknown"))[0]
         listed = of._recommender.listing.lists(cold(of), placement="home")
 
         assert found.reason == COLD
-        assert numbers(found) == ([11, 10, 9, 8, 7] if conditional else expected)
+        assert numbers(found) == ([11, 10, 9, 8, 7] if placements else expected)
         assert [item for item in listed.indexes[0].tolist() if item != NO_ITEM] == expected
 
 

@@ -12,7 +12,7 @@ from worker.core.constraints import Constraints
 from worker.core.known_items import Item, KnownItems
 from worker.core.placing import Constraint
 from worker.core.rule_effects import changing
-from worker.core.rules import Allow, Boost, Exclude, Limit, Pin, Rule
+from worker.core.rules import Action, Allow, Boost, Exclude, Limit, Pin, Rule
 
 NAMES = item_names(6)
 SCORES = np.arange(6, 0, -1, dtype=np.float32)
@@ -30,7 +30,7 @@ def effective(rules: dict[str, Rule], k: int = 3) -> list[str]:
 
 def test_a_rule_that_changes_the_list_counts() -> None:
     """Whatever its action."""
-    actions = {
+    actions: dict[str, Action] = {
         "allow": Allow(("new",)),
         "boost": Boost(("new",), 1000.0),
         "cap": Limit("old", 1),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.reasons import Reason, Refusal
+from worker.core.reasons import BadRecord, Reason
 from worker.core.rule_record import RuleDecoder
 from worker.core.rules import Allow, Boost, Exclude, Limit, Pin, Rule
 
@@ -80,7 +80,7 @@ def test_a_rule_that_is_wrong_is_refused_with_what_is_wrong(document: dict[str, 
     """So that it is not misread in silence."""
     found = decoded(document)
 
-    assert isinstance(found, Refusal)
+    assert isinstance(found, BadRecord)
     assert found.reason == Reason.INVALID_RULE
     assert why in found.why
 
@@ -103,7 +103,7 @@ def test_other_bytes_are_refused_as_those_of_clicks(
     value: bytes | None, key: bytes | None, reason: Reason
 ) -> None:
     """With the same reasons."""
-    assert RuleDecoder().decode(value, key) == Refusal(reason)
+    assert RuleDecoder().decode(value, key) == BadRecord(reason)
 
 
 def test_a_record_without_a_value_ends_a_rule() -> None:
@@ -116,7 +116,7 @@ def test_no_bytes_raise_an_error(value: bytes | None, key: bytes | None) -> None
     """Whatever they are."""
     found = RuleDecoder().decode(value, key)
 
-    assert isinstance(found, Refusal) or value is None
+    assert isinstance(found, BadRecord) or value is None
 
 
 documents = st.recursive(
@@ -139,4 +139,4 @@ def test_no_document_raises_an_error(document: Any) -> None:
     """Whatever its fields hold."""
     found = RuleDecoder().decode(json.dumps(document).encode(), b"rule")
 
-    assert isinstance(found, Refusal) or isinstance(found[1], Rule)
+    assert isinstance(found, BadRecord) or isinstance(found[1], Rule)

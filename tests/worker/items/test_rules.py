@@ -20,7 +20,7 @@ from worker.items.rules import COMPARE_SECONDS
 from worker.kafka import history
 from worker.topics.releases import CANDIDATE
 
-EXCLUDE: Final[Mapping[str, Any]] = {"exclude": {"tags": ["shoes"]}}
+EXCLUDE: Final[dict[str, Any]] = {"exclude": {"tags": ["shoes"]}}
 
 
 def rule_desk(**sections: Any) -> Desk:
@@ -177,7 +177,7 @@ def test_the_effect_of_rules_is_counted(logged: list[EventDict]) -> None:
         shown(desk)
         desk.advance(COMPARE_SECONDS)
     desk.step(2)
-    names = [("rule_lists_compared_total", {})]
+    names: list[tuple[str, dict[str, str]]] = [("rule_lists_compared_total", {})]
     names += [("rule_lists_changed_total", {"rule": one}) for one in ("rule", "none")]
     found = [worker.metric(f"nextclick_{name}", **labels) for name, labels in names]
     rule(desk, None)
