@@ -26,7 +26,7 @@ class Availability:
         self._release = release
         self._available = np.ones(release.items, np.bool_)
         self._added: Floats | None = None
-        """What rules add to the scores, -inf for items that they leave out; None: nothing."""
+        """By item: the number that rules add to its score, -inf for an item to leave out; None: nothing."""
         self._popular = release.popular
 
     @property

@@ -4,6 +4,15 @@ Rules for all lists cost nothing per click, except pins and limits: `Availabilit
 the table. Rules for some lists become a `Constraint` of these lists.
 
 Of several rules, all hold. An item that one rule leaves out is left out. Boosts of an item add up.
+
+>>> known = KnownItems()
+>>> _ = known.put([("rug", Item(tags=("floor",))), ("lamp", Item(tags=("light",)))], now_ms=0)
+>>> groups = _Grouped("l", items=3)
+>>> owners, numbers = known.tags_at(known.places(["rug", "sofa", "lamp"]))
+>>> groups.learn(known.tag_names)
+>>> groups.look(np.arange(3, dtype=np.int32), owners, numbers)
+>>> groups.groups.tolist()
+[-1, -1, 0]
 """
 
 from __future__ import annotations
@@ -16,7 +25,7 @@ from numpy.typing import NDArray
 
 from worker.core.availability import Availability
 from worker.core.catalogue import Catalogue
-from worker.core.known_items import KnownItems
+from worker.core.known_items import Item, KnownItems  # noqa: F401  # Item: for the doctest
 from worker.core.placing import Cap, Constraint
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.rules import Boost, Exclude, Limit, Pin, Rule

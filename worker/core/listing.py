@@ -64,7 +64,6 @@ class Listing:
         self.constraints = Constraints(release.catalogue, self.availability)
         """The rules in force."""
         self.effects = RuleEffects()
-        """How often rules changed lists."""
 
     def lists(self, asked: Asking, top: int | None = None, *, placement: str = "") -> Listed:
         """Return a list for each user, of another length than usual if `top` is given.
@@ -94,7 +93,7 @@ class Listing:
         return found
 
     def compare(self, asked: Asking) -> None:
-        """If a comparison is due, find out which rules change the first list that the network ranks."""
+        """Find out which rules change the first list that the network ranks, if a comparison is due."""
         first = np.flatnonzero(asked.warm)[:1]
         if not self.effects.due or not self.constraints.rules or not len(first):
             return

@@ -49,7 +49,7 @@ class Cap(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """What changes some lists.
+    """A constraint of some lists.
 
     `adjust` `[N]`: by how much the score of each item changes; -inf: it is not in the list. None: nothing
     changes. `pins`: places, counted from 1, with the index of the item to be there.

@@ -29,8 +29,8 @@ class Reason(StrEnum):
     BAD_TIMESTAMP = "bad_timestamp"
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
-    UNREADABLE = "unreadable"
     INVALID_RULE = "invalid_rule"
+    UNREADABLE = "unreadable"
 
 
 class Skipped(StrEnum):

@@ -1,4 +1,4 @@
-"""How often rules change lists: now and then, a list is compared with those that it would be without a rule.
+"""The effects of rules: now and then, a list is compared with those that it would be without each rule.
 
 To know it of every list would cost as much as to rank all lists twice. A rule changes a list if the list
 without the rule, but with all others, has other items, or has them in another order.

@@ -1,8 +1,8 @@
 """The tags of numbered items: each tag is stored once, and the tags of an item as integers in a shared pool.
 
 >>> tags = Tags()
->>> tags.put(0, ["category:shoes", "brand:acme"])
->>> tags.put(1, ["category:shoes"])
+>>> tags.put(0, ["category:shoes", "brand:acme"]), tags.put(1, ["category:shoes"])
+(True, True)
 >>> tags.of(0), tags.ids(1)
 (['category:shoes', 'brand:acme'], [0])
 """

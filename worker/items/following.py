@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Generic
+from typing import Final, Generic, NamedTuple
 
 import structlog
 
@@ -28,11 +28,22 @@ _ROUND_SECONDS: Final = 0.05
 """The time for changes in one round; further changes wait for the next round."""
 
 
+class Messages(NamedTuple):
+    """The messages about one topic: for logs, and for /readyz while it is read."""
+
+    reading: str
+    read: str
+    refused: str
+    behind: str
+    again: str
+
+
 class Following(ABC, Generic[K, C]):
     """All that a topic says, and its effect on `recommenders()`, those in service."""
 
     what: str
-    """What the topic describes, in the plural."""
+    """The name of the topic's setting."""
+    messages: Messages
 
     def __init__(
         self,
@@ -133,7 +144,7 @@ class Following(ABC, Generic[K, C]):
             self._refuse(event.bad)
         elif isinstance(event, Reading):
             self._left(event.left)
-            self._readiness.not_ready(f"reading the {self.what}: {event.left:,} records are left")
+            self._readiness.not_ready(f"{self.messages.reading}{event.left:,} records are left")
         elif isinstance(event, Waits):
             self._wait(event.reason)
 
@@ -146,9 +157,8 @@ class Following(ABC, Generic[K, C]):
         self._left(0)
         self._read_in(event.seconds)
         self._count(event.refused)
-        event_name = f"read the {self.what}"
         log.info(
-            event_name,
+            self.messages.read,
             **self._summary(known),
             refused=_named(event.refused),
             seconds=round(event.seconds, 3),
@@ -161,9 +171,8 @@ class Following(ABC, Generic[K, C]):
         self._count(counts)
         self._letters.add(bad)
         record = bad[0].record
-        event_name = f"records of {self.what} refused"
         log.warning(
-            event_name,
+            self.messages.refused,
             count=len(bad),
             reasons=_named(counts),
             **({"why": bad[0].parts} if bad[0].parts else {}),
@@ -178,12 +187,12 @@ class Following(ABC, Generic[K, C]):
             if reason:
                 self._readiness.waiting(reason)
             return
-        behind, again = (f"the {self.what} are {state}" for state in ("not up to date", "up to date again"))
+        behind = self.messages.behind
         self._readiness.remarks[self.what] = f"{behind}: {reason}" if reason else ""
         if reason:
             log.warning(behind, reason=reason)
         else:
-            log.info(again)
+            log.info(self.messages.again)
 
 
 def _named(counts: Counter[Reason]) -> dict[str, int]:

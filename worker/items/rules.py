@@ -13,7 +13,7 @@ from worker.core.reasons import Reason
 from worker.core.recommender import Recommender
 from worker.core.rule_effects import RuleEffects
 from worker.core.rules import RuleChange, Rules
-from worker.items.following import Following
+from worker.items.following import Following, Messages
 
 COMPARE_SECONDS: Final = 10.0
 """The interval at which a list is compared with those that it would be without each of the rules."""
@@ -25,6 +25,13 @@ class RuleUpdates(Following[Rules, RuleChange]):
     """The latest rules."""
 
     what = "rules"
+    messages = Messages(
+        reading="reading the rules: ",
+        read="read the rules",
+        refused="records of rules refused",
+        behind="the rules are not up to date",
+        again="the rules are up to date again",
+    )
     items: Callable[[], KnownItems]
     """Returns what is known of items, always the same object."""
     _compare_due = 0.0

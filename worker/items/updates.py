@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from worker.core.known_items import Change, KnownItems
 from worker.core.reasons import Reason
 from worker.core.recommender import Recommender
-from worker.items.following import Following
+from worker.items.following import Following, Messages
 
 
 class ItemUpdates(Following[KnownItems, Change]):
     """The latest descriptions of all items."""
 
     what = "items"
+    messages = Messages(
+        reading="reading the items: ",
+        read="read the items",
+        refused="records of items refused",
+        behind="the items are not up to date",
+        again="the items are up to date again",
+    )
 
     @property
     def known(self) -> KnownItems:
