@@ -57,6 +57,8 @@ class _Tagged:
 
     def learn(self, names: Sequence[str]) -> None:
         """Take notice of new tags: `names` are all of them, by number."""
+        if len(names) == len(self._by_tag):
+            return
         new = names[len(self._by_tag) :]
         self._by_tag = np.append(self._by_tag, np.array([one in self._tags for one in new], np.bool_))
 
@@ -77,6 +79,8 @@ class _Grouped:
 
     def learn(self, names: Sequence[str]) -> None:
         """Take notice of new tags: `names` are all of them, by number."""
+        if len(names) == len(self._by_tag):
+            return
         new = names[len(self._by_tag) :]
         flags = np.array([one.startswith(self._prefix) for one in new], np.bool_)
         groups = np.where(flags, self._count - 1 + np.cumsum(flags), NO_ITEM).astype(np.int32)
@@ -207,7 +211,7 @@ class Constraints:
                     self._tagged[tags] = tagged.get(tags) or _Tagged(tags, items)
         if new:
             if not len(self._places):
-                self._places = known.places(self._catalogue)
+                self._places = known.places_of(self._catalogue)
             for begin in range(0, items, _COMPILED):
                 self._compile(known, np.arange(begin, min(begin + _COMPILED, items), dtype=np.int32))
         elif not (self._tagged or self._grouped):

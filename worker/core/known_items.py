@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.catalogue import Catalogue
 from worker.core.id_table import NOWHERE, IdTable
 from worker.core.tags import Tags
 
@@ -148,6 +149,10 @@ class KnownItems:
     def places(self, item_ids: Iterable[str]) -> Places:
         """Return the place of each item, for `tags_at`; `NOWHERE` if there is no record of it."""
         return np.fromiter(map(self._ids.find, item_ids), np.int32)
+
+    def places_of(self, catalogue: Catalogue) -> Places:
+        """Return the place of each item of a catalogue, as `places` does."""
+        return catalogue.places(self._ids)
 
     def tags_at(self, places: Places) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
         """Return the tags of items as numbers, and the position in `places` of each tag's item."""
