@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -45,6 +47,19 @@ def decoded(document: Any, key: bytes | None = b"rule") -> Any:
 def test_what_a_rule_says(document: dict[str, Any], rule: Rule) -> None:
     """All actions, with all that says when and where they hold."""
     assert decoded(document) == ("rule", rule)
+
+
+def test_the_rules_in_the_reference_are_rules() -> None:
+    """One of each action at least."""
+    text = (Path(__file__).parents[3] / "worker/README.md").read_text("utf-8")
+    section = text.partition("### Rules\n")[2].partition("\n### ")[0]
+    examples = [*re.findall(r"^\| `(\{.*?\})` \|", section, re.MULTILINE)]
+    examples += re.findall(r"^```json\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    rules = [RuleDecoder().decode(one.encode(), b"rule") for one in examples]
+
+    assert [one for one in rules if isinstance(one, BadRecord) or one[1] is None] == []
+    actions = {type(one[1].action) for one in rules if not isinstance(one, BadRecord) and one[1]}
+    assert actions == {Allow, Boost, Exclude, Limit, Pin}
 
 
 @pytest.mark.parametrize(
